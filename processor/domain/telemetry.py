@@ -1,0 +1,53 @@
+"""What the processor says of its own work: plain numbers, read by whoever publishes them."""
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of observed values by upper bound (inclusive), the last one for all above."""
+
+    bounds: tuple[float, ...]
+    buckets: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.buckets = self.buckets or [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self.buckets[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+#: From a minute to a month: truth comes minutes to weeks later.
+DELAY_BOUNDS = (
+    1.0, 10.0, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR,
+    _DAY, 2 * _DAY, 3 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY,
+)  # fmt: skip
+END_TO_END_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+
+@dataclass(slots=True)
+class Telemetry:
+    """Counters only go up; what can go down is computed by its owner when it is asked for."""
+
+    events: Counter[str] = field(default_factory=Counter)
+    """Events read, by kind: request, response, feedback, unreadable."""
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    not_scorable: Counter[str] = field(default_factory=Counter)
+    """Items without a label, by reason, found by decoding."""
+    says_nothing: int = 0
+    future_times: int = 0
+    joined: int = 0
+    """Predictions that got their first feedback."""
+    duplicates: int = 0
+    superseded: int = 0
+    corrections: int = 0
+    late: int = 0
+    bootstrap_documents: int = 0
+    feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
+    end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

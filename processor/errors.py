@@ -1,0 +1,26 @@
+"""The errors that a user can meet; each message says what is wrong, with which value, and the remedy."""
+
+
+class ProcessorError(Exception):
+    """Root of all errors of this product. The command line prints it as one line, exit code 1."""
+
+
+class SettingsError(ProcessorError):
+    """A setting, an option or the models file is wrong: correct it and start again (exit code 2)."""
+
+
+class BrokerError(ProcessorError):
+    """Kafka can't be reached or refuses what is asked: check the address, credentials and rights."""
+
+
+class LogMismatchError(ProcessorError):
+    """The log on the broker is not the one this state belongs to (recreated topic, other partition
+    count, other schema): use a new ``PROCESSOR_APP_ID``, or restore the topics."""
+
+
+class ArchiveError(ProcessorError):
+    """The archive of events can't be read or written: check its address, rights and disk space."""
+
+
+class EventsFileError(ProcessorError):
+    """A line of an events file is not what the format says: correct the file."""

@@ -1,0 +1,274 @@
+"""Every setting of the service, once: its variable, default and meaning."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from processor.domain.windows import Window, parse_duration, parse_window
+from processor.errors import SettingsError
+
+T = TypeVar("T")
+
+#: What a broker accepts as part of a topic name; also keeps labels and file names harmless.
+_APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+
+
+class Secret(str):
+    """A string that never shows itself in a log, an error or a repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _app_id(value: str) -> str:
+    if not _APP_ID.fullmatch(value):
+        raise ValueError("use letters, digits, '.', '_' and '-' only, 180 at most")
+    return value
+
+
+def _broker(value: str) -> tuple[str, ...]:
+    if not value:
+        return ()
+    if not value.startswith("kafka://"):
+        raise ValueError("write it as kafka://host:port[,host:port]")
+    servers = tuple(server.strip() for server in value.removeprefix("kafka://").split(","))
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{server!r} is not host:port")
+    return servers
+
+
+def _topics(value: str) -> tuple[str, ...]:
+    topics = tuple(topic.strip() for topic in value.split(",") if topic.strip())
+    if not topics:
+        raise ValueError("name one topic at least")
+    for topic in topics:
+        if not _TOPIC.fullmatch(topic):
+            raise ValueError(f"{topic!r} is not a Kafka topic name")
+    return topics
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,15}", value) or not low <= int(value) <= high:
+            raise ValueError(f"use a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _optional_number(low: int, high: int) -> Callable[[str], int | None]:
+    parse = _number(low, high)
+    return lambda value: parse(value) if value else None
+
+
+def _size(value: str) -> int | None:
+    if not value:
+        return None
+    match = re.fullmatch(r"([0-9]{1,12})\s*([kKMGT]i?B?|B)?", value)
+    if not match:
+        raise ValueError("use bytes, or a number with KiB, MiB or GiB")
+    return int(match[1]) * 1024 ** " KMGT".index((match[2] or " ").upper().strip("IB") or " ")
+
+
+def _windows(value: str) -> tuple[Window, ...]:
+    windows = tuple(parse_window(name.strip()) for name in value.split(",") if name.strip())
+    if not windows:
+        raise ValueError("name one window at least, such as 1h or all")
+    return tuple(dict.fromkeys(windows))
+
+
+def _horizon(value: str) -> int:
+    seconds = parse_duration(value)
+    if seconds < 60:
+        raise ValueError("use a minute at least, such as 7d or 12h")
+    return seconds
+
+
+def _bases(value: str) -> tuple[str, ...]:
+    bases = tuple(dict.fromkeys(base.strip() for base in value.split(",") if base.strip()))
+    if not bases or not set(bases) <= {"request", "feedback"}:
+        raise ValueError("use request, feedback or both")
+    return bases
+
+
+def _archive(value: str) -> str:
+    if value in ("", "none") or value.startswith(("http://", "https://")):
+        return value
+    if value.startswith("sqlite:"):
+        return value
+    raise ValueError("use http(s)://host:port, sqlite:PATH or none")
+
+
+def _bootstrap(value: str) -> str:
+    from processor.domain.times import parse_time
+
+    if value not in ("auto", "full", "never") and parse_time(value) is None:
+        raise ValueError("use auto, full, never or a time such as 2026-11-20T00:00:00Z")
+    return value
+
+
+def _choice(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"use one of {', '.join(c or 'nothing' for c in choices)}")
+        return value
+
+    return parse
+
+
+def _flag(value: str) -> bool:
+    if value.lower() not in ("0", "1", "true", "false", "on", "off", ""):
+        raise ValueError("use on or off")
+    return value.lower() in ("1", "true", "on")
+
+
+def _path(value: str) -> Path:
+    return Path(value)
+
+
+def _optional_path(value: str) -> Path | None:
+    return Path(value) if value else None
+
+
+def _setting(default: str, parse: Callable[[str], T], meaning: str, secret: bool = False) -> T:
+    metadata = {"default": default, "parse": parse, "meaning": meaning, "secret": secret}
+    return field(default_factory=lambda: parse(default), metadata=metadata)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One field a variable: ``app_id`` is ``PROCESSOR_APP_ID``. A secret can come from a file named
+    by the variable with ``_FILE`` behind it."""
+
+    app_id: str = _setting("feedback-metrics", _app_id, "consumer group, prefix of internal topics")
+    broker: tuple[str, ...] = _setting("", _broker, "kafka://host:port[,...]; empty = embedded")
+    topics: tuple[str, ...] = _setting(
+        "knative-messaging-kafka.seldon-logs.default-kne-trigger", _topics, "source topics"
+    )
+    partitions: int = _setting("8", _number(1, 10_000), "of the internal topics, at creation")
+    archive: str = _setting(
+        "", _archive, "http(s)://elasticsearch:9200, sqlite:PATH or none; embedded: sqlite in data"
+    )
+    index: str = _setting("inference-log-*", _text, "Elasticsearch index pattern")
+    bootstrap: str = _setting("auto", _bootstrap, "auto, full, never or a start time")
+    windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "rolling windows")
+    horizon: int = _setting("7d", _horizon, "how long a request waits in memory")
+    metrics_port: int = _setting("9102", _number(0, 65535), "/metrics, live page, health; 0 = free")
+    ingress_port: int = _setting("8080", _number(0, 65535), "CloudEvents in; 0 = a free one")
+    data: Path = _setting("./data", _path, "local files: snapshots, SQLite")
+    models: Path | None = _setting("", _optional_path, "the models file")
+    replication: int | None = _setting(
+        "", _optional_number(1, 100), "of the internal topics; default 3, or the brokers if fewer"
+    )
+    cell_windows: tuple[Window, ...] = _setting("all", _windows, "windows with confusion cells")
+    metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "bases exported")
+    min_insync_replicas: int | None = _setting(
+        "", _optional_number(1, 100), "of the internal topics; default 2 with three brokers, else 1"
+    )
+    max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
+    max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
+    kafka_security_protocol: str = _setting(
+        "PLAINTEXT",
+        _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        "how to talk to Kafka",
+    )
+    kafka_sasl_mechanism: str = _setting(
+        "PLAIN", _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "with a SASL protocol"
+    )
+    kafka_sasl_user: str = _setting("", _text, "SASL user")
+    kafka_sasl_password: Secret = _setting("", Secret, "SASL password", secret=True)
+    kafka_ca: Path | None = _setting("", _optional_path, "PEM file of the brokers' authority")
+    kafka_cert: Path | None = _setting("", _optional_path, "PEM file of the client's certificate")
+    kafka_key: Path | None = _setting("", _optional_path, "PEM file of the client's key")
+    es_user: str = _setting("", _text, "Elasticsearch user")
+    es_password: Secret = _setting("", Secret, "Elasticsearch password", secret=True)
+    es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
+    es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
+    ingress_token: Secret = _setting("", Secret, "bearer token that callers need", secret=True)
+    ingress_max_body: int = _setting("10485760", _number(1, 1 << 30), "bytes of a request's body")
+    ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
+    outcomes: bool = _setting("off", _flag, "write outcomes back to the archive")
+    request_logger: bool = _setting("off", _flag, "write events to Elasticsearch")
+    log_level: str = _setting(
+        "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "least level of log lines"
+    )
+    log_format: str = _setting("text", _choice("text", "json"), "of log lines")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the broker is the embedded one."""
+        return not self.broker
+
+    @property
+    def kafka_ssl(self) -> bool:
+        """Whether the connection to Kafka is encrypted."""
+        return self.kafka_security_protocol.endswith("SSL")
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
+        """Read ``PROCESSOR_*``; `SettingsError` names the variable, its value and the remedy."""
+        env = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        known = set()
+        for item in fields(cls):
+            name = f"PROCESSOR_{item.name.upper()}"
+            known.add(name)
+            text = env.get(name)
+            if item.metadata["secret"]:
+                known.add(f"{name}_FILE")
+                text = _read_secret(env, name, text)
+            if text is None:
+                continue
+            shown = "***" if item.metadata["secret"] else text
+            try:
+                values[item.name] = item.metadata["parse"](text.strip())
+            except ValueError as error:
+                raise SettingsError(f"{name}={shown!r} is not valid: {error}") from None
+        for name in env:
+            # A misspelt setting would otherwise be ignored in silence.
+            if name.startswith("PROCESSOR_") and name not in known | _FOREIGN:
+                raise SettingsError(f"{name} is not a setting of the processor: see 'run --help'")
+        settings = cls(**values)
+        _check_together(settings)
+        return settings
+
+
+#: Variables with our prefix that are not settings: they steer the tests.
+_FOREIGN = frozenset({"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_FAULT"})
+
+
+def _read_secret(env: Mapping[str, str], name: str, text: str | None) -> str | None:
+    path = env.get(f"{name}_FILE")
+    if not path:
+        return text
+    if text:
+        raise SettingsError(f"{name} and {name}_FILE are both set: keep one")
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{name}_FILE={path!r} can't be read: {error}") from None
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.kafka_security_protocol.startswith("SASL") and not settings.kafka_sasl_user:
+        raise SettingsError("PROCESSOR_KAFKA_SASL_USER is empty: a SASL protocol needs a user")
+    if bool(settings.kafka_cert) != bool(settings.kafka_key):
+        raise SettingsError("PROCESSOR_KAFKA_CERT and PROCESSOR_KAFKA_KEY go together: set both")
+    unknown = [w.name for w in settings.cell_windows if w not in settings.windows]
+    if unknown and settings.cell_windows != (parse_window("all"),):
+        raise SettingsError(
+            f"PROCESSOR_CELL_WINDOWS names {', '.join(unknown)}, "
+            "which PROCESSOR_WINDOWS does not: name windows from there"
+        )
