@@ -10,6 +10,10 @@ MICRO = 1_000_000
 BASES = ("request", "feedback")
 
 
+#: All of `Counts` but its cells, in the order of its constructor.
+Totals = tuple[int, int, int, int, int, int, int]
+
+
 class ModelKey(NamedTuple):
     """What has metrics of its own: one node of one predictor of one deployment."""
 
@@ -89,7 +93,7 @@ class Counts:
             else:
                 cells.pop(cell, None)
 
-    def totals(self) -> tuple[int, int, int, int, int, int, int]:
+    def totals(self) -> Totals:
         """All but the cells, in the order of the constructor."""
         return (
             self.predictions,

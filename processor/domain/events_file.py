@@ -1,0 +1,108 @@
+"""A line of an events file to a raw event and back (docs: "Events file")."""
+
+import base64
+import binascii
+import re
+
+import msgspec
+
+from processor.domain import raw_json
+from processor.domain.events import RawEvent
+from processor.errors import EventsFileError
+
+#: What HTTP allows as a header's name: every line can be sent to an ingress.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_CLOUD_EVENT = "ce-"
+_KAFKA_CLOUD_EVENT = "ce_"
+
+_parse_headers = msgspec.json.Decoder(dict[str, str]).decode
+_parse_text = msgspec.json.Decoder(str).decode
+_to_json = msgspec.json.Encoder().encode
+
+
+def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
+    """The event of line ``number`` (for messages); ``timestamp`` stands in for a missing time.
+
+    Bodies keep their very bytes where they are JSON; a string under another content type is the
+    text itself, ``data_base64`` are bytes, and without either the value is None.
+
+    >>> parse_line(b'{"headers": {"ce-id": "1"}, "data": {"x": 1.50}}', 1, 0)
+    RawEvent(headers=(('ce_id', b'1'),), value=b'{"x": 1.50}', timestamp=0)
+    """
+    try:
+        if not line.isascii():
+            line.decode()  # the parser does not look into the data
+        parts = raw_json.members(line)
+        if "headers" not in parts:
+            raise ValueError('there is no "headers"')
+        headers = _read_headers(parts["headers"])
+        return RawEvent(headers, _read_data(parts, dict(headers)), timestamp)
+    except UnicodeDecodeError as error:
+        raise EventsFileError(f"line {number} is not UTF-8: {error.reason}") from None
+    except ValueError as error:
+        raise EventsFileError(f"line {number} is no event: {error}") from None
+
+
+def format_line(event: RawEvent) -> bytes:
+    """The line for an event, without the newline; `parse_line` of it gives the event back.
+
+    `EventsFileError` if a header is not text. JSON over several lines comes back on one.
+    """
+    try:
+        headers = {
+            _CLOUD_EVENT + name[3:] if name.startswith(_KAFKA_CLOUD_EVENT) else name: value.decode()
+            for name, value in event.headers
+        }
+    except UnicodeDecodeError as error:
+        raise EventsFileError(f"a header of the event is not UTF-8: {error}") from None
+    line = b'{"headers":' + _to_json(headers)
+    if event.value is not None:
+        line += b"," + _format_data(event.value, headers.get("content-type", ""))
+    return line + b"}"
+
+
+def _read_headers(text: bytes) -> tuple[tuple[str, bytes], ...]:
+    try:
+        headers = _parse_headers(text)
+    except msgspec.ValidationError as error:
+        raise ValueError(f'"headers" must be an object of strings: {error}') from None
+    named = []
+    for name, value in headers.items():
+        name = name.lower()
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no header name")
+        if name.startswith(_CLOUD_EVENT):
+            name = _KAFKA_CLOUD_EVENT + name[3:]
+        named.append((name, value.encode()))
+    return tuple(named)
+
+
+def _read_data(parts: dict[str, bytes], headers: dict[str, bytes]) -> bytes | None:
+    if "data_base64" in parts:
+        if "data" in parts:
+            raise ValueError('there are both "data" and "data_base64": keep one')
+        try:
+            return base64.b64decode(_parse_text(parts["data_base64"]), validate=True)
+        except (msgspec.DecodeError, binascii.Error) as error:
+            raise ValueError(f'"data_base64" is not base64: {error}') from None
+    data = parts.get("data")
+    if data is None or raw_json.is_json_type(headers.get("content-type", b"").decode()):
+        return data
+    return _parse_text(data).encode() if data.startswith(b'"') else data
+
+
+def _format_data(value: bytes, content_type: str) -> bytes:
+    if raw_json.is_json_type(content_type):
+        try:
+            (data,) = raw_json.elements(b"[" + value + b"]")
+            data.decode()
+            # In valid JSON a line break is space between tokens, never part of a string.
+            return b'"data":' + data.replace(b"\r", b" ").replace(b"\n", b" ")
+        except ValueError:
+            pass
+    else:
+        try:
+            return b'"data":' + _to_json(value.decode())
+        except UnicodeDecodeError:
+            pass
+    return b'"data_base64":' + _to_json(base64.b64encode(value).decode())

@@ -1,0 +1,218 @@
+"""Rows of a payload to class labels (counting rules 4, 5 and 6)."""
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+from msgspec import msgpack
+
+#: What a row turned out to be. The values are on the log: never renumber.
+SCORES, FRACTION, INTEGER, TEXT, UNSCORABLE = range(5)
+
+#: Why an item has no label, and so is never judged. Positions are on the log: only append.
+NOT_SCORABLE = ("shape", "regression", "label_too_long", "no_maximum", "multi_label", "position")
+
+#: Integers from here on are not exact in every JSON reader, so they are no labels.
+INTEGER_LIMIT = 2**53
+LABEL_BYTES = 256
+
+Output = Literal["scores", "probability", "label"]
+
+
+class Reading(NamedTuple):
+    """One row as it stands, before its label is known.
+
+    ``value`` by ``kind``: SCORES the position of the largest, FRACTION a number between 0 and 1,
+    INTEGER and TEXT the label, UNSCORABLE one of `NOT_SCORABLE`. ``width`` is the number of scores.
+    """
+
+    kind: int
+    value: int | float | str
+    width: int = 0
+
+
+_SHAPE = Reading(UNSCORABLE, "shape")
+_REGRESSION = Reading(UNSCORABLE, "regression")
+_NO_MAXIMUM = Reading(UNSCORABLE, "no_maximum")
+_MULTI_LABEL = Reading(UNSCORABLE, "multi_label")
+_TOO_LONG = Reading(UNSCORABLE, "label_too_long")
+_NUMBERS = frozenset((int, float))
+
+
+def read_row(row: object) -> Reading:
+    """Classify one row of decoded JSON.
+
+    >>> read_row([0.1, 0.9]), read_row([1.0]), read_row("cat"), read_row([1, 1, 0])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    (Reading(kind=0, value=1, width=2), Reading(kind=2, value=1, width=0),
+     Reading(kind=3, value='cat', width=0), Reading(kind=4, value='multi_label', width=0))
+    """
+    if type(row) is list:
+        if len(row) > 1:
+            return _read_scores(row)
+        if not row:
+            return _SHAPE
+        row = row[0]
+    if isinstance(row, bool | int):
+        return Reading(INTEGER, int(row)) if -INTEGER_LIMIT < row < INTEGER_LIMIT else _REGRESSION
+    if isinstance(row, float):
+        if row.is_integer() and -INTEGER_LIMIT < row < INTEGER_LIMIT:
+            return Reading(INTEGER, int(row))
+        return Reading(FRACTION, row) if 0.0 < row < 1.0 else _REGRESSION
+    if isinstance(row, str):
+        return Reading(TEXT, row) if _fits(row) else _TOO_LONG
+    return _SHAPE
+
+
+def _read_scores(row: list[object]) -> Reading:
+    if not {*map(type, row)} <= _NUMBERS:
+        return _SHAPE
+    scores: list[float] = row  # type: ignore[assignment]
+    try:
+        if not math.isfinite(math.fsum(scores)):
+            return _NO_MAXIMUM
+    except (OverflowError, ValueError):
+        # The sum of finite scores can overflow; what counts is each of them.
+        if not all(map(_is_finite, scores)):
+            return _NO_MAXIMUM
+    top, least = max(scores), min(scores)
+    if top == least:
+        return _NO_MAXIMUM
+    if top == 1 and least == 0:
+        ones = scores.count(1)
+        if ones > 1 and ones + scores.count(0) == len(scores):
+            return _MULTI_LABEL
+    return Reading(SCORES, scores.index(top), len(scores))
+
+
+def _is_finite(score: float) -> bool:
+    return isinstance(score, int) or math.isfinite(score)
+
+
+def _fits(label: str) -> bool:
+    return len(label) * 4 <= LABEL_BYTES or len(label.encode("utf-8", "replace")) <= LABEL_BYTES
+
+
+class Schema(NamedTuple):
+    """What a prediction says of its labels beyond the label itself, needed to resolve its truth.
+
+    ``names`` are the message's, one per score, None where there are none; ``classes``,
+    ``threshold`` and ``by_reward`` are the models file's.
+    """
+
+    names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+    threshold: float = 0.5
+    by_reward: bool = False
+
+
+class Answer(NamedTuple):
+    """One predicted item: its ``label``, or the ``reason`` why it has none; ``mode`` is the kind of
+    its row: SCORES, FRACTION (mode *probability*), INTEGER or TEXT."""
+
+    label: str | None
+    reason: str | None
+    mode: int
+    schema: Schema
+
+
+def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer:
+    """The predicted item of a row; ``output`` is the models file's, None = the row's own.
+
+    >>> interpret(read_row([0.93]), Schema(classes=("ham", "spam")), None).label
+    'spam'
+    """
+    kind, value, width = reading
+    if output is not None and not _suits(reading, output):
+        return Answer(None, "shape", kind, schema)
+    if kind == UNSCORABLE:
+        return Answer(None, str(value), kind, schema)
+    if kind == SCORES:
+        if schema.names is not None and len(schema.names) != width:
+            schema = schema._replace(names=None)
+        label = name_of(int(value), schema)
+        if label is None:
+            return Answer(None, "position", kind, schema)
+        if not _fits(label):
+            return Answer(None, "label_too_long", kind, schema)
+        return Answer(label, None, kind, schema)
+    if schema.names is not None:
+        # Only scores have names: a number's `names` is the name of its column.
+        schema = schema._replace(names=None)
+    if kind == FRACTION or output == "probability":
+        return Answer(probable(float(value), schema), None, FRACTION, schema)
+    return Answer(str(value), None, kind, schema)
+
+
+def _suits(reading: Reading, output: Output) -> bool:
+    kind, value, _ = reading
+    if output == "scores":
+        return kind == SCORES or value in ("no_maximum", "multi_label")
+    if output == "probability":
+        return kind == FRACTION or (kind == INTEGER and value in (0, 1))
+    return kind in (INTEGER, TEXT) or (kind == UNSCORABLE and value == "label_too_long")
+
+
+def name_of(position: int, schema: Schema) -> str | None:
+    """The label at a position: the message's names, else the models file's classes, else the
+    position as text; None where the classes end before it."""
+    names = schema.names if schema.names is not None else schema.classes
+    if names is None:
+        return str(position)
+    return names[position] if 0 <= position < len(names) else None
+
+
+def probable(probability: float, schema: Schema) -> str:
+    """The label of a positive class's probability: "1" or "0", or the second or first of two."""
+    positive = probability >= schema.threshold
+    if schema.classes is not None and len(schema.classes) == 2:
+        return schema.classes[positive]
+    return "1" if positive else "0"
+
+
+def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | None]:
+    """The actual label of an item, or why it has none; needs both sides (counting rule 6).
+
+    An integer beside a probability with two classes is a position in these: the prediction's own
+    label is one of them, and the integer's text could never equal it.
+
+    >>> by_name = Answer("b", None, SCORES, Schema(names=("a", "b")))
+    >>> resolve_truth(Reading(INTEGER, 1), by_name), resolve_truth(Reading(INTEGER, 2), by_name)
+    (('b', None), (None, 'position'))
+    """
+    kind, value, _ = truth
+    schema = answer.schema
+    if kind == TEXT:
+        return str(value), None
+    if kind == UNSCORABLE:
+        return None, str(value)
+    if kind == FRACTION:
+        return probable(float(value), schema), None
+    position = int(value)
+    if kind == INTEGER:
+        two = schema.classes is not None and len(schema.classes) == 2
+        if answer.mode == INTEGER or (answer.mode == FRACTION and not two):
+            return str(position), None
+        if schema.classes is not None:
+            label = schema.classes[position] if 0 <= position < len(schema.classes) else None
+        elif answer.mode == SCORES and schema.names and str(position) not in schema.names:
+            label = name_of(position, schema)
+        else:
+            label = str(position)
+    else:
+        label = name_of(position, schema)
+    return (label, None) if label is not None else (None, "position")
+
+
+def name_truth(reading: Reading, names: Sequence[str] | None) -> Reading:
+    """A truth row with names of its own is a label at once (counting rule 4)."""
+    if reading.kind != SCORES or names is None or len(names) != reading.width:
+        return Reading(reading.kind, reading.value)
+    label = names[int(reading.value)]
+    return Reading(TEXT, label) if _fits(label) else _TOO_LONG
+
+
+def digest(*content: object) -> int:
+    """64 bits that stand for equal content (counting rule 12)."""
+    return int.from_bytes(blake2b(msgpack.encode(content), digest_size=8).digest(), "big")

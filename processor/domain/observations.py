@@ -1,0 +1,169 @@
+"""Facts about requests: a prediction was made, a feedback was given; and batches of them.
+
+An observation is what an event says once it is understood. A batch packs many for one record of the
+log: repeated values stand once in its tables, rows point at them.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.counts import ModelKey
+from processor.domain.labels import Answer, Reading, Schema
+
+#: Ranks of sources in a version (counting rule 12): an event is above an archive's document.
+DOCUMENT, EVENT = 0, 1
+
+
+class Prediction(NamedTuple):
+    """One model's answer to a request. ``time`` in ns since 1970; ``weak`` by counting rule 14."""
+
+    model: ModelKey
+    request_id: str
+    time: int
+    rank: int
+    digest: int
+    answers: tuple[Answer, ...]
+    weak: bool = False
+
+
+class Feedback(NamedTuple):
+    """A judgement of a request. ``scope`` names what it is about; predictor and model are empty
+    where it names none. ``reward`` in millionths."""
+
+    scope: ModelKey
+    request_id: str
+    time: int
+    rank: int
+    digest: int
+    truth: tuple[Reading, ...] | None
+    reward: int | None
+
+
+class PredictionRow(msgspec.Struct, array_like=True, gc=False):
+    """A prediction in a batch; ``model`` and ``answers`` (one, or a list for several items) are
+    positions in the batch's tables."""
+
+    request_id: str
+    model: int
+    time: int
+    rank: int
+    digest: int
+    answers: int | list[int]
+    weak: bool
+
+
+class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
+    """A feedback in a batch; ``scope`` and ``truth`` are positions in the batch's tables."""
+
+    request_id: str
+    scope: int
+    time: int
+    rank: int
+    digest: int
+    truth: int | list[int] | None
+    reward: int | None
+
+
+class AnswerRow(msgspec.Struct, array_like=True, gc=False):
+    """An answer in a batch's table; ``schema`` is a position in the table of schemas."""
+
+    label: str | None
+    reason: str | None
+    mode: int
+    schema: int
+
+
+class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
+    """Observations of one partition, and the tables that their rows point into."""
+
+    version: int
+    epoch: str
+    models: list[ModelKey]
+    schemas: list[Schema]
+    answers: list[AnswerRow]
+    truths: list[Reading]
+    predictions: list[PredictionRow]
+    feedbacks: list[FeedbackRow]
+
+
+#: Version of the packed form, of both batches; a reader refuses every other.
+SCHEMA_VERSION = 1
+
+
+class BatchBuilder:
+    """Packs observations into a batch; every one of them must be of one partition of the log."""
+
+    __slots__ = ("_answers", "_feedbacks", "_models", "_predictions", "_schemas", "_truths", "rows")
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.rows = 0
+        """How many rows of answers and truths are packed: a measure of the record's size."""
+        self._models: dict[ModelKey, int] = {}
+        self._schemas: dict[Schema, int] = {}
+        self._answers: dict[Answer, int] = {}
+        self._truths: dict[Reading, int] = {}
+        self._predictions: list[PredictionRow] = []
+        self._feedbacks: list[FeedbackRow] = []
+
+    def add(self, observation: Prediction | Feedback) -> None:
+        """Add one observation."""
+        if isinstance(observation, Prediction):
+            model, request_id, time, rank, digest, answers, weak = observation
+            table = self._answers
+            self._predictions.append(
+                PredictionRow(
+                    request_id,
+                    self._models.setdefault(model, len(self._models)),
+                    time,
+                    rank,
+                    digest,
+                    table.setdefault(answers[0], len(table))
+                    if len(answers) == 1
+                    else [table.setdefault(answer, len(table)) for answer in answers],
+                    weak,
+                )
+            )
+            self.rows += len(answers)
+        else:
+            scope, request_id, time, rank, digest, truth, reward = observation
+            truths = self._truths
+            packed: int | list[int] | None = None
+            if truth is not None:
+                positions = [truths.setdefault(row, len(truths)) for row in truth]
+                packed = positions[0] if len(positions) == 1 else positions
+            self._feedbacks.append(
+                FeedbackRow(
+                    request_id,
+                    self._models.setdefault(scope, len(self._models)),
+                    time,
+                    rank,
+                    digest,
+                    packed,
+                    reward,
+                )
+            )
+            self.rows += 1 if truth is None else len(truth)
+
+    def build(self, epoch: str) -> ObservationBatch:
+        """The batch of all that was added; the builder is empty after it."""
+        schemas = self._schemas
+        answers = [
+            AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
+            for label, reason, mode, schema in self._answers
+        ]
+        batch = ObservationBatch(
+            SCHEMA_VERSION,
+            epoch,
+            list(self._models),
+            list(schemas),
+            answers,
+            list(self._truths),
+            self._predictions,
+            self._feedbacks,
+        )
+        self._reset()
+        return batch

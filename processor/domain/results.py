@@ -1,0 +1,135 @@
+"""The results of models as they are published: structs that encode to the JSON of the contract."""
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from processor.domain import scores
+from processor.domain.counts import MICRO, Counts, ModelKey
+
+
+class CellCount(msgspec.Struct, frozen=True):
+    """A cell of the confusion matrix; ``count`` is of items and above 0."""
+
+    actual: str
+    predicted: str
+    count: int
+
+
+class ClassResult(msgspec.Struct, frozen=True):
+    """Scores of one class against the rest; ``support`` is its items by actual label."""
+
+    precision: float | None
+    recall: float | None
+    specificity: float | None
+    f1: float | None
+    support: int
+
+
+class MeanResult(msgspec.Struct, frozen=True):
+    """A mean of the four scores over the classes; all None where nothing was judged."""
+
+    precision: float | None
+    recall: float | None
+    specificity: float | None
+    f1: float | None
+
+
+class ModelResult(msgspec.Struct, frozen=True):
+    """One model in one span of time. ``confusion`` and ``classes`` are sorted by label;
+    ``predictions`` and ``coverage`` are None on the feedback basis (counting rule 15)."""
+
+    namespace: str
+    deployment: str
+    predictor: str
+    model: str
+    predictions: int | None
+    judged: int
+    correct: int
+    unknown_actual: int
+    coverage: float | None
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    rewards: int
+    reward_sum: float
+    reward_mean: float | None
+    disagreements: int
+    confusion: tuple[CellCount, ...]
+    classes: dict[str, ClassResult]
+    macro: MeanResult
+    micro: MeanResult
+    weighted: MeanResult
+    mcc: float | None
+    kappa: float | None
+
+
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the events that were read; counts, the last two fields by reason."""
+
+    read: int = 0
+    duplicates: int = 0
+    superseded: int = 0
+    corrections: int = 0
+    unmatched_feedback: int = 0
+    late: int = 0
+    says_nothing: int = 0
+    rows_differ: int = 0
+    ambiguous: int = 0
+    not_scorable: dict[str, int] = {}
+    dead_letters: dict[str, int] = {}
+
+
+class Replay(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """All models of one span of time, on one basis; ``from_`` and ``to`` are RFC 3339 or None."""
+
+    from_: str | None
+    to: str | None
+    by: str
+    models: tuple[ModelResult, ...]
+    events: Events
+
+
+def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
+    """The result of one model on the basis ``by``: "request" or "feedback".
+
+    >>> key = ModelKey("seldon", "iris", "default", "tree")
+    >>> result = model_result(key, Counts(judged=2), "feedback")
+    >>> result.predictions, result.accuracy, result.kappa, result.classes
+    (None, 0.0, None, {})
+    """
+    derived = scores.scores(counts)
+    by_request = by == "request"
+    return ModelResult(
+        *key,
+        predictions=counts.predictions if by_request else None,
+        judged=counts.judged,
+        correct=counts.correct,
+        unknown_actual=counts.unknown_actual,
+        coverage=derived.coverage if by_request else None,
+        accuracy=derived.accuracy,
+        accuracy_low=derived.accuracy_low,
+        accuracy_high=derived.accuracy_high,
+        rewards=counts.rewards,
+        reward_sum=counts.reward_sum / MICRO,
+        reward_mean=derived.reward_mean,
+        disagreements=counts.disagreements,
+        confusion=tuple([CellCount(*cell, n) for cell, n in sorted(counts.cells.items())]),
+        classes={
+            label: ClassResult(*score.ratios, score.support)
+            for label, score in derived.classes.items()
+        },
+        macro=MeanResult(*derived.macro),
+        micro=MeanResult(*derived.micro),
+        weighted=MeanResult(*derived.weighted),
+        mcc=derived.mcc,
+        kappa=derived.kappa,
+    )
+
+
+def model_results(
+    models: Mapping[ModelKey, Counts] | Iterable[tuple[ModelKey, Counts]], by: str
+) -> tuple[ModelResult, ...]:
+    """The results of all ``models`` on the basis ``by``, sorted by their four names."""
+    pairs = dict(models)
+    return tuple([model_result(key, pairs[key], by) for key in sorted(pairs)])
