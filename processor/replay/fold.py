@@ -1,0 +1,127 @@
+"""A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from processor.domain.counts import Counts, ModelKey
+from processor.domain.decode import Decoder
+from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.join import JoinFold, Standing
+from processor.domain.models import ModelRules
+from processor.domain.observations import BatchBuilder
+from processor.domain.results import Events, Replay, model_results
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import format_time
+
+#: Observations folded at once; the result does not depend on it.
+_BATCH = 1000
+
+
+class Selection(NamedTuple):
+    """What of a source is asked for. ``start`` and ``end`` bound the time on the basis ``by``:
+    [start, end) in ns, None = open. ``as_of`` (ns) is the last time that is known of. Empty names
+    select all."""
+
+    by: str = "request"
+    start: int | None = None
+    end: int | None = None
+    as_of: int | None = None
+    namespace: str = ""
+    deployment: str = ""
+
+    def holds(self, time: int) -> bool:
+        """Whether a time is between start and end."""
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+class ReplayFold:
+    """Takes events one after another, and tells the result at any time."""
+
+    def __init__(self, rules: ModelRules, selection: Selection) -> None:
+        self.selection = selection
+        self.telemetry = Telemetry()
+        self.read = 0
+        self._decoder = Decoder(rules, self.telemetry)
+        self._builder = BatchBuilder()
+        # All requests stay: a source can hold feedback of any age.
+        self._join = JoinFold("", 0, 1, None, self.telemetry)
+
+    def add(self, events: Iterable[RawEvent]) -> None:
+        """Fold some events."""
+        decode, builder, selection = self._decoder.decode, self._builder, self.selection
+        for headers, value, timestamp in events:
+            self.read += 1
+            observation = decode(headers, value, timestamp)
+            if observation is None or isinstance(observation, DeadLetter):
+                continue
+            if selection.as_of is not None and observation.time > selection.as_of:
+                continue
+            builder.add(observation)
+            if builder.rows >= _BATCH:
+                self._fold()
+
+    def result(self) -> Replay:
+        """The numbers of all that was added."""
+        self._fold()
+        selection, telemetry, state = self.selection, self.telemetry, self._join.state
+        return Replay(
+            format_time(selection.start) if selection.start is not None else None,
+            format_time(selection.end) if selection.end is not None else None,
+            selection.by,
+            model_results(self._counts(), selection.by),
+            Events(
+                read=self.read,
+                duplicates=telemetry.duplicates,
+                superseded=telemetry.superseded,
+                corrections=telemetry.corrections,
+                unmatched_feedback=state.unmatched,
+                late=telemetry.late,
+                says_nothing=telemetry.says_nothing,
+                rows_differ=state.rows_differ,
+                ambiguous=state.ambiguous,
+                not_scorable={
+                    reason: n
+                    for reason in sorted(telemetry.not_scorable.keys() | state.not_scorable)
+                    if (n := telemetry.not_scorable[reason] + _found_late(state.not_scorable, reason))
+                },
+                dead_letters=dict(sorted(telemetry.dead_letters.items())),
+            ),
+        )
+
+    def _fold(self) -> None:
+        self._join.apply(0, 0, self._builder.build(""))
+
+    def _counts(self) -> dict[ModelKey, Counts]:
+        selection = self.selection
+        models: dict[ModelKey, Counts] = {}
+        for standing in self._join.standings():
+            key = self._join.state.models[standing.prediction.model]
+            if selection.namespace not in ("", key.namespace) or selection.deployment not in (
+                "",
+                key.deployment,
+            ):
+                continue
+            counts = _contribution(standing, selection)
+            if counts is not None:
+                models.setdefault(key, Counts()).add(counts)
+        return models
+
+
+def _contribution(standing: Standing, selection: Selection) -> Counts | None:
+    prediction, feedback, outcome = standing
+    if selection.by == "feedback":
+        if feedback is None or outcome is None or not selection.holds(feedback.time):
+            return None
+        return outcome.counts
+    if not selection.holds(prediction.time):
+        return None
+    answers = prediction.answers
+    counts = Counts(predictions=1 if isinstance(answers, int) else len(answers))
+    if outcome is not None:
+        counts.add(outcome.counts)
+    return counts
+
+
+def _found_late(not_scorable: dict[str, int], reason: str) -> int:
+    """Truth rows were counted when they were read; here those that only the join could tell."""
+    return not_scorable.get(reason, 0) if reason == "position" else 0
