@@ -69,8 +69,12 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 
 def _optional_number(low: int, high: int) -> Callable[[str], int | None]:
-    parse = _number(low, high)
-    return lambda value: parse(value) if value else None
+    number = _number(low, high)
+
+    def parse(value: str) -> int | None:
+        return number(value) if value else None
+
+    return parse
 
 
 def _size(value: str) -> int | None:
@@ -144,7 +148,7 @@ def _optional_path(value: str) -> Path | None:
 
 def _setting(default: str, parse: Callable[[str], T], meaning: str, secret: bool = False) -> T:
     metadata = {"default": default, "parse": parse, "meaning": meaning, "secret": secret}
-    return field(default_factory=lambda: parse(default), metadata=metadata)  # type: ignore[return-value]
+    return field(default_factory=lambda: parse(default), metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +250,7 @@ class Settings:
 
 
 #: Variables with our prefix that are not settings: they steer the tests.
-_FOREIGN = frozenset({"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_FAULT"})
+_FOREIGN = frozenset({"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE"})
 
 
 def _read_secret(env: Mapping[str, str], name: str, text: str | None) -> str | None:

@@ -50,20 +50,22 @@ class Decoder:
         if isinstance(envelope, DeadLetter):
             return self._dead(envelope)
         kind, key, request_id, time_text, data = envelope
-        if time_text is None:
-            time = timestamp
-        else:
-            parsed = self._time(time_text)
-            if parsed is None:
+        if kind == REQUEST:
+            telemetry.events[REQUEST] += 1
+            return None
+        if time_text is not None:
+            time = self._time(time_text)
+            if time is None:
                 return self._dead(
                     DeadLetter("bad_time", f"ce_time {time_text[:60]!r} is not RFC 3339")
                 )
-            time = parsed
+        elif timestamp >= 0:
+            time = timestamp
+        else:
+            return self._dead(DeadLetter("bad_time", "no ce_time, and a file has no other time"))
         telemetry.events[kind] += 1
-        if time > timestamp + FUTURE:
+        if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
-        if kind == REQUEST:
-            return None
         if kind == FEEDBACK:
             return self._feedback(key, request_id, time, data)
         rule = self._rules.get(key) or self._remember(key)

@@ -9,7 +9,8 @@ class RawEvent(NamedTuple):
 
     ``headers`` are Kafka's, in binary mode ``("ce_type", b"...")`` and ``("content-type", b"...")``;
     ``value`` is the body, None for a tombstone; ``timestamp`` is the time in nanoseconds since 1970
-    that stands in for a missing ``ce_time``: the record's, or that of acceptance over HTTP.
+    that stands in for a missing ``ce_time``: the record's, or that of acceptance over HTTP; below 0
+    where there is none (a line of a file).
     """
 
     headers: Sequence[tuple[str, bytes]]

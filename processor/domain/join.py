@@ -312,8 +312,8 @@ class JoinFold:
             if len(self._outcomes) > _MEMORY:
                 self._outcomes.clear()
             outcome = self._outcomes[key] = judge(
-                [self.state.answers[i] for i in _positions(answers)],
-                None if truth is None else [self.state.truths[i] for i in _positions(truth)],
+                [self.state.answers[i] for i in positions(answers)],
+                None if truth is None else [self.state.truths[i] for i in positions(truth)],
                 feedback.reward,
             )
         return outcome
@@ -411,5 +411,6 @@ class JoinFold:
         return position
 
 
-def _positions(packed: int | list[int]) -> Iterable[int]:
+def positions(packed: int | list[int]) -> Iterable[int]:
+    """Positions in a table that a register or row holds packed: one, or a list."""
     return (packed,) if isinstance(packed, int) else packed

@@ -21,27 +21,48 @@ class Outcome:
         self.not_scorable = not_scorable
 
 
-_ROWS_DIFFER = Outcome(ROWS_DIFFER, Counts())
-#: Right and wrong can't be told apart, or not whose they are.
+#: A reward that does not say which of several predictions it is about.
 UNCERTAIN = Outcome(AMBIGUOUS, Counts())
 
 
 def judge(
     answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
 ) -> Outcome:
-    """The outcome of one prediction under the feedback that counts; ``reward`` in millionths."""
+    """The outcome of one prediction under the feedback that counts; ``reward`` in millionths.
+
+    The reward adds to the sum of rewards whatever becomes of the items (counting rule 21).
+    """
+    counts = Counts()
+    if reward is not None:
+        counts.rewards, counts.reward_sum = 1, reward
+    partial = len(answers) > 1 and reward is not None and 0 < reward < MICRO
     if truth is None:
         if reward is None:
             raise ValueError("a feedback without truth and reward judges nothing")
-        return _judge_by_reward(answers, reward)
+        if partial:
+            return Outcome(AMBIGUOUS, counts)
+        _judge_by_reward(answers, reward, counts)
+        return Outcome(SCORED, counts)
     if len(truth) != len(answers):
-        return _ROWS_DIFFER
-    by_reward = reward is not None and answers[0].schema.by_reward
-    if by_reward and _is_partial(answers, reward):
-        return UNCERTAIN
-    counts = Counts()
+        return Outcome(ROWS_DIFFER, counts)
+    judged = Counts()
+    not_scorable = _judge_by_truth(answers, truth, judged)
+    if reward is not None and judged.judged:
+        wrong = judged.correct == 0 if reward > 0 else judged.correct == judged.judged
+        counts.disagreements = int(wrong)
+    if reward is not None and answers[0].schema.by_reward:
+        if partial:
+            return Outcome(AMBIGUOUS, counts)
+        judged.correct = judged.judged if reward > 0 else 0
+    counts.add(judged)
+    return Outcome(SCORED, counts, not_scorable)
+
+
+def _judge_by_truth(
+    answers: Sequence[Answer], truth: Sequence[Reading], counts: Counts
+) -> tuple[str, ...]:
+    """Count the items; the reasons of those whose truth has no label."""
     not_scorable = []
-    right = 0
     for answer, row in zip(answers, truth, strict=True):
         if answer.label is None:
             continue
@@ -50,22 +71,12 @@ def judge(
             not_scorable.append(str(reason))
             continue
         counts.judged += 1
-        right += actual == answer.label
+        counts.correct += actual == answer.label
         _count(counts, Cell(actual, answer.label))
-    counts.correct = right
-    if reward is not None:
-        counts.rewards, counts.reward_sum = 1, reward
-        if counts.judged and (right == 0 if reward > 0 else right == counts.judged):
-            counts.disagreements = 1
-        if by_reward:
-            counts.correct = counts.judged if reward > 0 else 0
-    return Outcome(SCORED, counts, tuple(not_scorable))
+    return tuple(not_scorable)
 
 
-def _judge_by_reward(answers: Sequence[Answer], reward: int) -> Outcome:
-    if _is_partial(answers, reward):
-        return UNCERTAIN
-    counts = Counts(rewards=1, reward_sum=reward)
+def _judge_by_reward(answers: Sequence[Answer], reward: int, counts: Counts) -> None:
     for answer in answers:
         if answer.label is None:
             continue
@@ -79,12 +90,6 @@ def _judge_by_reward(answers: Sequence[Answer], reward: int) -> Outcome:
                 counts.unknown_actual += 1
             else:
                 _count(counts, Cell(other, answer.label))
-    return Outcome(SCORED, counts)
-
-
-def _is_partial(answers: Sequence[Answer], reward: int | None) -> bool:
-    """Whether a reward says that some rows of several are right, and not which."""
-    return len(answers) > 1 and reward is not None and 0 < reward < MICRO
 
 
 def _other(answer: Answer) -> str | None:

@@ -48,7 +48,7 @@ def read_row(row: object) -> Reading:
     (Reading(kind=0, value=1, width=2), Reading(kind=2, value=1, width=0),
      Reading(kind=3, value='cat', width=0), Reading(kind=4, value='multi_label', width=0))
     """
-    if type(row) is list:
+    while type(row) is list:
         if len(row) > 1:
             return _read_scores(row)
         if not row:
@@ -59,7 +59,9 @@ def read_row(row: object) -> Reading:
     if isinstance(row, float):
         if row.is_integer() and -INTEGER_LIMIT < row < INTEGER_LIMIT:
             return Reading(INTEGER, int(row))
-        return Reading(FRACTION, row) if 0.0 < row < 1.0 else _REGRESSION
+        if 0.0 < row < 1.0:
+            return Reading(FRACTION, row)
+        return _REGRESSION if math.isfinite(row) else _NO_MAXIMUM
     if isinstance(row, str):
         return Reading(TEXT, row) if _fits(row) else _TOO_LONG
     return _SHAPE
@@ -131,9 +133,7 @@ def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer
     if kind == SCORES:
         if schema.names is not None and len(schema.names) != width:
             schema = schema._replace(names=None)
-        label = name_of(int(value), schema)
-        if label is None:
-            return Answer(None, "position", kind, schema)
+        label = name_of(int(value), width, schema)
         if not _fits(label):
             return Answer(None, "label_too_long", kind, schema)
         return Answer(label, None, kind, schema)
@@ -154,13 +154,13 @@ def _suits(reading: Reading, output: Output) -> bool:
     return kind in (INTEGER, TEXT) or (kind == UNSCORABLE and value == "label_too_long")
 
 
-def name_of(position: int, schema: Schema) -> str | None:
-    """The label at a position: the message's names, else the models file's classes, else the
-    position as text; None where the classes end before it."""
-    names = schema.names if schema.names is not None else schema.classes
-    if names is None:
-        return str(position)
-    return names[position] if 0 <= position < len(names) else None
+def name_of(position: int, width: int, schema: Schema) -> str:
+    """The label at a position among ``width`` scores: the message's names or else the models file's
+    classes, where there is one per score; else the position as text."""
+    for names in (schema.names, schema.classes):
+        if names is not None and len(names) == width:
+            return names[position]
+    return str(position)
 
 
 def probable(probability: float, schema: Schema) -> str:
@@ -177,11 +177,11 @@ def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | Non
     An integer beside a probability with two classes is a position in these: the prediction's own
     label is one of them, and the integer's text could never equal it.
 
-    >>> by_name = Answer("b", None, SCORES, Schema(names=("a", "b")))
+    >>> by_name = Answer("b", None, SCORES, Schema(("a", "b")))
     >>> resolve_truth(Reading(INTEGER, 1), by_name), resolve_truth(Reading(INTEGER, 2), by_name)
     (('b', None), (None, 'position'))
     """
-    kind, value, _ = truth
+    kind, value, width = truth
     schema = answer.schema
     if kind == TEXT:
         return str(value), None
@@ -189,26 +189,27 @@ def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | Non
         return None, str(value)
     if kind == FRACTION:
         return probable(float(value), schema), None
+    if kind == SCORES:
+        return name_of(int(value), width, schema), None
     position = int(value)
-    if kind == INTEGER:
-        two = schema.classes is not None and len(schema.classes) == 2
-        if answer.mode == INTEGER or (answer.mode == FRACTION and not two):
-            return str(position), None
-        if schema.classes is not None:
-            label = schema.classes[position] if 0 <= position < len(schema.classes) else None
-        elif answer.mode == SCORES and schema.names and str(position) not in schema.names:
-            label = name_of(position, schema)
-        else:
-            label = str(position)
-    else:
-        label = name_of(position, schema)
-    return (label, None) if label is not None else (None, "position")
+    names: tuple[str, ...] | None = None
+    if answer.mode == INTEGER:
+        return str(position), None
+    if answer.mode == FRACTION:
+        names = schema.classes if schema.classes is not None and len(schema.classes) == 2 else None
+    elif schema.classes is not None:
+        names = schema.classes
+    elif answer.mode == SCORES and schema.names and str(position) not in schema.names:
+        names = schema.names
+    if names is None:
+        return str(position), None
+    return (names[position], None) if 0 <= position < len(names) else (None, "position")
 
 
 def name_truth(reading: Reading, names: Sequence[str] | None) -> Reading:
     """A truth row with names of its own is a label at once (counting rule 4)."""
     if reading.kind != SCORES or names is None or len(names) != reading.width:
-        return Reading(reading.kind, reading.value)
+        return reading
     label = names[int(reading.value)]
     return Reading(TEXT, label) if _fits(label) else _TOO_LONG
 

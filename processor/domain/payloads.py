@@ -12,7 +12,7 @@ from processor.domain.events import DeadLetter
 from processor.domain.labels import INTEGER_LIMIT
 
 #: More rows than this in one message would not fit in a record of the log.
-MAX_ROWS = 100_000
+MAX_ROWS = 20_000
 MAX_REWARD = 1_000_000
 
 
@@ -164,13 +164,18 @@ def _tensor(tensor: object, names: object) -> Rows | DeadLetter:
         return DeadLetter("bad_shape", f"tensor of shape {shape} has {len(values)} values")
     # Protobuf's JSON writes these as strings.
     values = [_SPECIAL.get(v, v) if type(v) is str else v for v in values]
-    if len(shape) == 1:
-        return _checked(values, names)
-    width = math.prod(shape[1:])
-    rows = [values[i : i + width] for i in range(0, len(values), width)] if width else []
-    if len(shape) > 2:
-        rows = [[row] for row in rows] if width == 1 else [[row, row] for row in rows]
-    return _checked(rows, names)
+    return _checked(_reshape(values, shape[1:]), names)
+
+
+def _reshape(values: list[Any], sizes: list[int]) -> list[Any]:
+    """Nested lists of a flat one; ``sizes`` are those of the dimensions after the first.
+
+    >>> _reshape([1, 2, 3, 4], [1, 2])
+    [[[1, 2]], [[3, 4]]]
+    """
+    for size in reversed(sizes):
+        values = [values[i : i + size] for i in range(0, len(values), size)] if size else []
+    return values
 
 
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -1,12 +1,13 @@
 """A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.join import JoinFold, Standing
+from processor.domain.join import JoinFold, Standing, positions
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder
 from processor.domain.results import Events, Replay, model_results
@@ -79,17 +80,26 @@ class ReplayFold:
                 says_nothing=telemetry.says_nothing,
                 rows_differ=state.rows_differ,
                 ambiguous=state.ambiguous,
-                not_scorable={
-                    reason: n
-                    for reason in sorted(telemetry.not_scorable.keys() | state.not_scorable)
-                    if (n := telemetry.not_scorable[reason] + _found_late(state.not_scorable, reason))
-                },
+                not_scorable=dict(sorted(self._not_scorable().items())),
                 dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
         )
 
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
+
+    def _not_scorable(self) -> Counter[str]:
+        """Items of the last state that can't be judged, by reason, each once."""
+        reasons: Counter[str] = Counter()
+        answers = self._join.state.answers
+        for standing in self._join.standings():
+            for position in positions(standing.prediction.answers):
+                reason = answers[position].reason
+                if reason is not None:
+                    reasons[reason] += 1
+            if standing.outcome is not None:
+                reasons.update(standing.outcome.not_scorable)
+        return reasons
 
     def _counts(self) -> dict[ModelKey, Counts]:
         selection = self.selection
@@ -102,7 +112,7 @@ class ReplayFold:
             ):
                 continue
             counts = _contribution(standing, selection)
-            if counts is not None:
+            if counts is not None and not counts.is_empty():
                 models.setdefault(key, Counts()).add(counts)
         return models
 
@@ -120,8 +130,3 @@ def _contribution(standing: Standing, selection: Selection) -> Counts | None:
     if outcome is not None:
         counts.add(outcome.counts)
     return counts
-
-
-def _found_late(not_scorable: dict[str, int], reason: str) -> int:
-    """Truth rows were counted when they were read; here those that only the join could tell."""
-    return not_scorable.get(reason, 0) if reason == "position" else 0

@@ -1,0 +1,103 @@
+"""The Faust app: two agents that hand records to partition folds, and the table `confusion`."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+
+from processor.settings import Settings
+from processor.stream.connection import MAX_RECORD, ssl_context
+from processor.stream.topics import Topics
+
+logger = logging.getLogger(__name__)
+
+#: Takes partition, offset, append time (ns), value.
+Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
+
+
+def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
+    """A Faust app for the settings; topics exist already, so it declares none."""
+    fast = settings.embedded
+    return faust.App(
+        settings.app_id,
+        broker=[f"kafka://{server}" for server in servers],
+        broker_credentials=_credentials(settings),
+        store="memory://",
+        # The app makes and checks its topics itself (see topics.py).
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=settings.partitions,
+        autodiscover=False,
+        web_enabled=False,
+        web_tables_enabled=False,
+        datadir=str(settings.data / "faust"),
+        # What is delivered twice is skipped by offset, so nothing needs a transaction.
+        processing_guarantee="at_least_once",
+        # A rebalance must not wait for streams: folds take a takeover at any moment.
+        stream_wait_empty=False,
+        stream_buffer_maxsize=64,
+        stream_recovery_delay=0.0,
+        table_standby_replicas=0,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 << 20,
+        # Records are micro-batches: a few make work enough for one turn.
+        broker_max_poll_records=50,
+        broker_commit_interval=2.0,
+        broker_session_timeout=6.0 if fast else 10.0,
+        broker_rebalance_timeout=6.0 if fast else 20.0,
+        broker_heartbeat_interval=1.0,
+        producer_acks=-1,
+        producer_max_request_size=MAX_RECORD,
+        producer_request_timeout=60.0,
+    )
+
+
+def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deliver) -> Any:
+    """Define the agents on ``app``; returns the table."""
+    table = app.Table(
+        "confusion",
+        partitions=partitions,
+        key_type=bytes,
+        value_type=bytes,
+        help="checkpoint of the counts",
+    )
+
+    def topic(name: str) -> Any:
+        return app.topic(
+            name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=partitions,
+        )
+
+    async def run(stream: Any, deliver: Deliver) -> None:
+        async for event in stream.events():
+            message = event.message
+            timestamp = round(message.timestamp * 1000) * 1_000_000
+            await deliver(message.partition, message.offset, timestamp, message.value)
+
+    async def join_agent(stream: Any) -> None:
+        await run(stream, join)
+
+    async def tally_agent(stream: Any) -> None:
+        await run(stream, tally)
+
+    app.agent(topic(topics.observations), name="join")(join_agent)
+    app.agent(topic(topics.deltas), name="tally")(tally_agent)
+    return table
+
+
+def _credentials(settings: Settings) -> Any:
+    if settings.kafka_security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            username=settings.kafka_sasl_user,
+            password=str(settings.kafka_sasl_password),
+            mechanism=settings.kafka_sasl_mechanism,
+            ssl_context=ssl_context(settings) if settings.kafka_ssl else None,
+        )
+    if settings.kafka_ssl:
+        return faust.SSLCredentials(context=ssl_context(settings))
+    return None

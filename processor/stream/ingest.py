@@ -1,0 +1,138 @@
+"""The source topics onto the log: batches in, packed observations out, offsets committed after."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from processor.domain.events import RawEvent
+from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.packer import Origin, Packer
+
+logger = logging.getLogger(__name__)
+
+#: Records taken at once, and how many such batches may be on their way to the log.
+_BATCH, _IN_FLIGHT = 4000, 4
+_COMMIT_EVERY = 1.0
+
+
+class SourceIngest:
+    """Reads the source topics with a consumer group of its own, from the earliest record there is.
+
+    What is read twice (a commit that failed, a rebalance) is harmless: the fold takes repeats.
+    """
+
+    def __init__(
+        self,
+        kafka: Kafka,
+        topics: tuple[str, ...],
+        group: str,
+        packer: Packer,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._group = group
+        self._packer = packer
+        self._fail = fail
+        self._positions: dict[TopicPartition, int] = {}
+        self.lag: int | None = None
+        """Records behind the source's end, when it was last known."""
+
+    async def run(self) -> None:
+        """Until cancelled; a broker that is away is tried again, with backoff."""
+        delay = 0.5
+        while True:
+            try:
+                await self._consume()
+            except FAULTS as error:
+                logger.warning(
+                    "%s; reading the source again in %.1f s",
+                    explain(error, self._kafka.servers),
+                    delay,
+                )
+                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+                delay = min(delay * 2, 30.0)
+
+    async def _consume(self) -> None:
+        consumer = self._kafka.consumer(
+            *self._topics,
+            group_id=self._group,
+            max_poll_records=_BATCH,
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=1_000,
+            rebalance_timeout_ms=10_000,
+            # The group is ours alone, and topics may be made later.
+            metadata_max_age_ms=30_000,
+        )
+        await consumer.start()
+        try:
+            await self._pump(consumer)
+        finally:
+            await consumer.stop()
+
+    async def _pump(self, consumer: AIOKafkaConsumer) -> None:
+        clock = asyncio.get_running_loop().time
+        flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, int]]] = deque()
+        done: dict[TopicPartition, int] = {}
+        commit_due = clock() + _COMMIT_EVERY
+        packer = self._packer
+        while True:
+            found = await consumer.getmany(timeout_ms=200)
+            if found:
+                position = {}
+                for partition, messages in found.items():
+                    topic, number = partition.topic, partition.partition
+                    for message in messages:
+                        packer.add(
+                            RawEvent(message.headers, message.value, message.timestamp * 1_000_000),
+                            Origin(topic, number, message.offset),
+                        )
+                    position[partition] = messages[-1].offset + 1
+                    self._positions[partition] = position[partition]
+                    # The loop has other work; a batch must not hold it for long.
+                    await asyncio.sleep(0)
+                flying.append((await packer.send(), position))
+            while flying and (
+                not found or len(flying) > _IN_FLIGHT or all(f.done() for f in flying[0][0])
+            ):
+                futures, position = flying.popleft()
+                await self._acknowledged(futures)
+                done.update(position)
+            if done and clock() >= commit_due:
+                await self._commit(consumer, done)
+                done.clear()
+                commit_due = clock() + _COMMIT_EVERY
+            self._note_lag(consumer)
+
+    async def _acknowledged(self, futures: "list[asyncio.Future[object]]") -> None:
+        try:
+            await asyncio.gather(*futures)
+        except Exception as error:
+            # The producer has given up after its own retries: what is not committed is read again
+            # by the next start.
+            self._fail(error)
+            raise
+
+    async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+        held = consumer.assignment()
+        mine = {partition: offset for partition, offset in offsets.items() if partition in held}
+        if not mine:
+            return
+        try:
+            await consumer.commit(mine)
+        except (CommitFailedError, IllegalStateError) as error:
+            # A rebalance came first; whoever holds the partitions now reads the records again.
+            logger.info("commit of the source refused (%s); it is read again", error)
+        except KafkaError as error:
+            logger.warning("commit of the source failed: %s", error)
+
+    def _note_lag(self, consumer: AIOKafkaConsumer) -> None:
+        self.lag = sum(
+            max(0, (consumer.highwater(partition) or 0) - self._positions.get(partition, 0))
+            for partition in consumer.assignment()
+        )

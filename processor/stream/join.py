@@ -1,0 +1,169 @@
+"""The join on Kafka: folds one partition of the observations and sends what changes."""
+
+import asyncio
+import logging
+import time
+
+from processor.domain.deltas import DeltaBatch
+from processor.domain.join import JoinFold, JoinState
+from processor.domain.telemetry import Telemetry
+from processor.stream.log import LogReader
+from processor.stream.records import Tick, check, decode_observation, encode
+from processor.stream.sender import Acks, Sender
+from processor.stream.snapshots import SnapshotFile
+
+logger = logging.getLogger(__name__)
+
+#: Least seconds between snapshots of a partition; more if encoding one takes long.
+_SNAPSHOT_EVERY = 30.0
+#: A snapshot may stop the loop for this share of the time, on average.
+_SNAPSHOT_SHARE = 0.02
+#: How far before the log's end the newest tick is looked for at first.
+_TICK_REACH = 500
+
+
+class JoinStage:
+    """The state of one partition of the join; see `Stage`."""
+
+    def __init__(
+        self,
+        fold: JoinFold,
+        topic: str,
+        reader: LogReader,
+        snapshots: SnapshotFile,
+        sender: Sender,
+        telemetry: Telemetry,
+    ) -> None:
+        self.join = fold
+        self.acks = Acks()
+        self.next_offset = 0
+        self.batches = 0
+        """Batches since the last tick: whether there is anything to tell."""
+        self._topic = topic
+        self._reader = reader
+        self._snapshots = snapshots
+        self._sender = sender
+        self._telemetry = telemetry
+        self._outgoing: list[tuple[int, int, bytes]] = []
+        self._emit_from = 0
+        self._snapshot: tuple[int, bytes] | None = None
+        self._snapshot_due = time.monotonic() + _SNAPSHOT_EVERY
+        self._snapshot_offset = 0
+
+    async def load(self, begin: int, end: int) -> int:
+        """The snapshot if there is one, else the log's start. Deltas below the newest tick's offset
+        are on the log, so they are not sent again."""
+        snapshot = await asyncio.to_thread(self._snapshots.read)
+        usable = snapshot is not None and begin <= snapshot.offset <= end
+        if snapshot is not None and usable:
+            self.join.restore(snapshot.state)
+            self.next_offset = snapshot.offset
+        else:
+            self.join.restore(JoinState())
+            self.next_offset = begin
+        for _, offset, _ in self._outgoing:
+            self.acks.arrived(offset)  # never sent: they are expected anew when folded again
+        self._outgoing.clear()
+        self._snapshot = None
+        self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
+        logger.info(
+            "join %s: from offset %d (%s), sending from %d",
+            self._topic,
+            self.next_offset,
+            "snapshot" if usable else "start of the log",
+            self._emit_from,
+        )
+        return self.next_offset
+
+    def fold(self, offset: int, timestamp: int, value: bytes) -> None:
+        """Take in a batch or a tick."""
+        record = decode_observation(value)
+        check(record, self.join.epoch, self._topic)
+        if isinstance(record, Tick):
+            self.join.advance(timestamp)
+        else:
+            emitting = offset >= self._emit_from
+            # What was counted by whoever sent these deltas is not counted again.
+            self.join.telemetry = self._telemetry if emitting else Telemetry()
+            deltas = self.join.apply(offset, timestamp, record)
+            if emitting:
+                self._queue(offset, deltas)
+            self.batches += 1
+        self.next_offset = offset + 1
+
+    def _queue(self, offset: int, deltas: dict[int, DeltaBatch]) -> None:
+        self.acks.expect(offset, len(deltas))
+        for partition, batch in deltas.items():
+            self._outgoing.append((partition, offset, encode(batch)))
+
+    async def emit(self) -> None:
+        """Send the deltas; then see to the snapshot."""
+        outgoing, self._outgoing = self._outgoing, []
+        for partition, offset, value in outgoing:
+            await self._sender.send(partition, value, offset, self.acks)
+        await self._maybe_snapshot()
+
+    @property
+    def acked(self) -> int:
+        """All deltas of records below this offset are on the log."""
+        return max(self.acks.below(self.next_offset), self._emit_from)
+
+    def tick(self) -> Tick:
+        """What the partition's owner tells whoever comes after."""
+        self.batches = 0
+        return Tick(1, self.join.epoch, min(self.acked, self.next_offset))
+
+    async def _maybe_snapshot(self) -> None:
+        if self._snapshot is not None:
+            await self._write_acked()
+        elif time.monotonic() >= self._snapshot_due and self.next_offset > self._snapshot_offset:
+            self.take_snapshot()
+
+    def take_snapshot(self) -> None:
+        """Encode the state as it is; it is written once its deltas are acknowledged."""
+        started = time.monotonic()
+        self._snapshot = (
+            self.next_offset,
+            self._snapshots.encode(self.next_offset, self.join.state),
+        )
+        took = time.monotonic() - started
+        self._snapshot_due = started + max(_SNAPSHOT_EVERY, took / _SNAPSHOT_SHARE)
+
+    async def _write_acked(self) -> None:
+        """A snapshot never passes an unacknowledged delta: after a loss the next start sends it."""
+        assert self._snapshot is not None
+        offset, content = self._snapshot
+        if self.acks.below(self.next_offset) < offset:
+            return
+        self._snapshot = None
+        try:
+            await asyncio.to_thread(self._snapshots.write, content)
+            self._snapshot_offset = offset
+        except OSError as error:
+            # Only the next start gets slower.
+            logger.warning("snapshot of %s not written: %s", self._topic, error)
+
+    async def close(self) -> None:
+        """Write a last snapshot, if all its deltas are acknowledged."""
+        if self.next_offset > self._snapshot_offset:
+            self.take_snapshot()
+            await self._write_acked()
+
+    async def _acked_below(self, begin: int, end: int) -> int:
+        """The offset of the newest tick: from there on deltas may be missing on the log."""
+        reach = _TICK_REACH
+        while end > begin:
+            start = max(begin, end - reach)
+            newest = 0
+            async for messages in self._reader.read(start, end):
+                for message in messages:
+                    # Batches are large and ticks are tiny: most records need no decoding.
+                    if len(message.value) < 128:
+                        record = decode_observation(message.value)
+                        check(record, self.join.epoch, self._topic)
+                        if isinstance(record, Tick):
+                            newest = max(newest, record.acked)
+            if newest or start == begin:
+                return newest
+            reach *= 10
+        return 0

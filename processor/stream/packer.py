@@ -1,0 +1,99 @@
+"""Events to the log: decoded, packed by partition, sent, and acknowledged before they count as read."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaProducer
+
+from processor.domain.decode import Decoder
+from processor.domain.deltas import partition_of
+from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.observations import BatchBuilder
+from processor.stream.records import encode
+
+logger = logging.getLogger(__name__)
+
+#: Rows in one record of the observations: enough to share its costs, few enough to stay small.
+_ROWS = 1000
+
+
+class Origin(NamedTuple):
+    """Where an event was read; goes with it to the dead letters."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Packer:
+    """Puts events on the log of one app. Not to be shared by tasks that interleave `add`."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        producer: AIOKafkaProducer,
+        observations: str,
+        dead_letters: str,
+        partitions: int,
+        epoch: str,
+    ) -> None:
+        self.decoder = decoder
+        self._producer = producer
+        self._observations = observations
+        self._dead_letters = dead_letters
+        self._partitions = partitions
+        self._epoch = epoch
+        self._builders = [BatchBuilder() for _ in range(partitions)]
+        self._letters: list[tuple[RawEvent, DeadLetter, Origin]] = []
+        self._full: list[tuple[int, bytes]] = []
+
+    def add(self, event: RawEvent, origin: Origin) -> DeadLetter | None:
+        """Take one event; the dead letter if it can't be understood (it is kept as one)."""
+        observation = self.decoder.decode(*event)
+        if observation is None:
+            return None
+        if isinstance(observation, DeadLetter):
+            self._letters.append((event, observation, origin))
+            return observation
+        partition = partition_of(observation.request_id, self._partitions)
+        builder = self._builders[partition]
+        builder.add(observation)
+        if builder.rows >= _ROWS:
+            self._full.append((partition, encode(builder.build(self._epoch))))
+        return None
+
+    async def send(self) -> "list[asyncio.Future[object]]":
+        """Send all that was added; the futures of the acknowledgements."""
+        for partition, builder in enumerate(self._builders):
+            if builder.rows:
+                self._full.append((partition, encode(builder.build(self._epoch))))
+        full, self._full = self._full, []
+        letters, self._letters = self._letters, []
+        futures = [
+            await self._producer.send(self._observations, value, partition=partition)
+            for partition, value in full
+        ]
+        for event, letter, origin in letters:
+            futures.append(
+                await self._producer.send(
+                    self._dead_letters,
+                    event.value,
+                    headers=_letter_headers(event, letter, origin),
+                )
+            )
+        return futures
+
+
+def _letter_headers(
+    event: RawEvent, letter: DeadLetter, origin: Origin
+) -> Iterable[tuple[str, bytes]]:
+    return [
+        *event.headers,
+        ("dead-letter-reason", letter.reason.encode()),
+        ("dead-letter-detail", letter.detail.encode("utf-8", "replace")),
+        ("dead-letter-topic", origin.topic.encode()),
+        ("dead-letter-partition", str(origin.partition).encode()),
+        ("dead-letter-offset", str(origin.offset).encode()),
+    ]

@@ -1,0 +1,49 @@
+"""The packed records of the internal topics; each carries its schema version and the log's epoch."""
+
+import msgspec
+
+from processor.domain.deltas import DeltaBatch
+from processor.domain.observations import SCHEMA_VERSION, ObservationBatch
+from processor.errors import LogMismatchError
+
+__all__ = [
+    "DeltaRecord",
+    "ObservationRecord",
+    "Tick",
+    "check",
+    "decode_delta",
+    "decode_observation",
+    "encode",
+]
+
+
+class Tick(msgspec.Struct, array_like=True, tag="t"):
+    """Written by a partition's owner now and then, so that log time moves on when the input is
+    silent. On the observations, ``acked`` says that all deltas of records below that offset are on
+    the log, whoever wrote it; on the deltas it is 0."""
+
+    version: int
+    epoch: str
+    acked: int
+
+
+ObservationRecord = ObservationBatch | Tick
+DeltaRecord = DeltaBatch | Tick
+
+encode = msgspec.msgpack.Encoder().encode
+decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
+decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
+
+
+def check(record: ObservationRecord | DeltaRecord, epoch: str, topic: str) -> None:
+    """Refuse a record of another log or another schema: counting on would be wrong for ever."""
+    if record.version != SCHEMA_VERSION:
+        raise LogMismatchError(
+            f"topic {topic} has records of schema {record.version}, this release reads "
+            f"{SCHEMA_VERSION}: run this release under a new PROCESSOR_APP_ID beside the old one"
+        )
+    if record.epoch != epoch:
+        raise LogMismatchError(
+            f"topic {topic} has records of another log ({record.epoch}, not {epoch}): it was "
+            "recreated; use a new PROCESSOR_APP_ID"
+        )

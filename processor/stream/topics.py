@@ -1,0 +1,213 @@
+"""The internal topics: made and checked before anything runs on them, and the log's epoch.
+
+Two workers that start at the same moment on a fresh app make the same topics (one of them finds them
+made), and both take the first epoch on the control topic.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from processor.domain.observations import SCHEMA_VERSION
+from processor.errors import BrokerError, LogMismatchError
+from processor.settings import Settings
+from processor.stream.connection import MAX_RECORD, Kafka
+
+_DAY_MS = 86_400_000
+
+
+class Topics(NamedTuple):
+    """Names of an app's topics."""
+
+    observations: str
+    deltas: str
+    control: str
+    dead_letters: str
+    changelog: str
+
+    @classmethod
+    def of(cls, app_id: str) -> "Topics":
+        """The names that follow from the app's id; the changelog's is Faust's."""
+        return cls(
+            f"{app_id}-observations",
+            f"{app_id}-deltas",
+            f"{app_id}-control",
+            f"{app_id}-dead-letters",
+            f"{app_id}-confusion-changelog",
+        )
+
+
+class _Spec(NamedTuple):
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def specs(settings: Settings, topics: Topics) -> list[_Spec]:
+    """What each topic must be."""
+    kept = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_RECORD)}
+    # Append time is the only clock of the folds: a producer's clock must not stand in for it.
+    appended = {"message.timestamp.type": "LogAppendTime"}
+    partitions = settings.partitions
+    horizon_ms = settings.horizon * 1000
+    two_weeks = {"retention.ms": str(14 * _DAY_MS)}
+    return [
+        _Spec(
+            topics.observations,
+            partitions,
+            {**kept, **appended, "retention.ms": str(2 * horizon_ms + _DAY_MS)},
+        ),
+        _Spec(topics.deltas, partitions, {**kept, **appended, **two_weeks}),
+        _Spec(topics.control, 1, {**kept, **appended, "retention.ms": "-1"}),
+        _Spec(topics.dead_letters, partitions, {**kept, **appended, **two_weeks}),
+        _Spec(
+            topics.changelog,
+            partitions,
+            {
+                **appended,
+                "cleanup.policy": "compact",
+                "max.message.bytes": str(MAX_RECORD),
+                "retention.ms": "-1",
+            },
+        ),
+    ]
+
+
+async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+    """Make what is missing, wait until every broker shows it, check it; returns the log's epoch.
+
+    Raises `LogMismatchError` where topics differ from the settings in a way that would miscount.
+    """
+    topics = Topics.of(settings.app_id)
+    wanted = specs(settings, topics)
+    admin = kafka.admin()
+    await admin.start()
+    try:
+        brokers = len((await admin.describe_cluster())["brokers"])
+        replication = settings.replication or min(3, brokers)
+        in_sync = settings.min_insync_replicas or (2 if replication >= 3 else 1)
+        if replication > brokers:
+            raise BrokerError(
+                f"PROCESSOR_REPLICATION={replication} needs as many brokers, there are {brokers}"
+            )
+        known = set(await admin.list_topics())
+        for spec in wanted:
+            if spec.name in known:
+                continue
+            config = {**spec.config, "min.insync.replicas": str(in_sync)}
+            await _create(
+                admin, NewTopic(spec.name, spec.partitions, replication, topic_configs=config)
+            )
+        await _wait_visible(admin, wanted, deadline)
+        if not settings.embedded:
+            await _check_configs(admin, wanted)
+    finally:
+        await admin.close()
+    return await _epoch(kafka, topics.control, deadline)
+
+
+async def _create(admin: Any, topic: NewTopic) -> None:
+    try:
+        response = await admin.create_topics([topic])
+    except TopicAlreadyExistsError:
+        return
+    for _, code, *message in getattr(response, "topic_errors", ()):
+        if code and code != TopicAlreadyExistsError.errno:
+            detail = message[0] if message else ""
+            raise BrokerError(
+                f"topic {topic.name} can't be made: {for_code(code).__name__} {detail}: "
+                "check the rights, or make it yourself"
+            )
+
+
+async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> None:
+    end = time.monotonic() + deadline
+    while True:
+        found = {
+            topic["topic"]: topic
+            for topic in await admin.describe_topics([spec.name for spec in wanted])
+            if not topic["error_code"] and all(p["leader"] >= 0 for p in topic["partitions"])
+        }
+        if len(found) == len(wanted):
+            break
+        if time.monotonic() > end:
+            missing = [spec.name for spec in wanted if spec.name not in found]
+            raise BrokerError(f"topics {', '.join(missing)} have no leader after {deadline:.0f} s")
+        await asyncio.sleep(0.1)
+    for spec in wanted:
+        partitions = len(found[spec.name]["partitions"])
+        if partitions != spec.partitions:
+            raise LogMismatchError(
+                f"topic {spec.name} has {partitions} partitions, PROCESSOR_PARTITIONS asks for "
+                f"{spec.partitions}: set it to {partitions}, or use a new PROCESSOR_APP_ID"
+            )
+
+
+async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in wanted]
+    found: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for _, _, _, name, entries in response.resources:
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    for spec in wanted:
+        for name in ("cleanup.policy", "message.timestamp.type"):
+            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
+            if expected is not None and actual is not None and actual != expected:
+                raise LogMismatchError(
+                    f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
+                    "or use a new PROCESSOR_APP_ID"
+                )
+
+
+async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
+    """The first epoch on the control topic; written here if there is none."""
+    epoch = await _first_epoch(kafka, control, deadline)
+    if epoch is None:
+        record = {"kind": "epoch", "version": SCHEMA_VERSION, "epoch": secrets.token_hex(8)}
+        producer = kafka.producer()
+        await producer.start()
+        try:
+            await producer.send_and_wait(control, json.dumps(record).encode(), partition=0)
+        finally:
+            await producer.stop()
+        # Another worker may have been a moment earlier: the first one counts.
+        epoch = await _first_epoch(kafka, control, deadline)
+    if epoch is None:
+        raise BrokerError(f"topic {control} does not keep what is written to it")
+    return epoch
+
+
+async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> str | None:
+    consumer: AIOKafkaConsumer = kafka.consumer()
+    await consumer.start()
+    try:
+        partition = TopicPartition(control, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        start = (await consumer.beginning_offsets([partition]))[partition]
+        consumer.seek(partition, start)
+        limit = time.monotonic() + deadline
+        while start < end:
+            batches = await consumer.getmany(partition, timeout_ms=1000)
+            for message in batches.get(partition, ()):
+                start = message.offset + 1
+                record = json.loads(message.value)
+                if record.get("kind") == "epoch":
+                    if record["version"] != SCHEMA_VERSION:
+                        raise LogMismatchError(
+                            f"the log of this app has schema {record['version']}, this release "
+                            f"writes {SCHEMA_VERSION}: use a new PROCESSOR_APP_ID"
+                        )
+                    return str(record["epoch"])
+            if time.monotonic() > limit:
+                raise BrokerError(f"topic {control} can't be read to its end")
+    finally:
+        await consumer.stop()
+    return None
