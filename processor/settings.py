@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from processor.domain.times import parse_time
 from processor.domain.windows import Window, parse_duration, parse_window
 from processor.errors import SettingsError
 
@@ -83,7 +84,8 @@ def _size(value: str) -> int | None:
     match = re.fullmatch(r"([0-9]{1,12})\s*([kKMGT]i?B?|B)?", value)
     if not match:
         raise ValueError("use bytes, or a number with KiB, MiB or GiB")
-    return int(match[1]) * 1024 ** " KMGT".index((match[2] or " ").upper().strip("IB") or " ")
+    unit = (match[2] or "").upper().strip("IB")
+    return int(match[1]) * int(1024 ** " KMGT".index(unit or " "))
 
 
 def _windows(value: str) -> tuple[Window, ...]:
@@ -116,8 +118,6 @@ def _archive(value: str) -> str:
 
 
 def _bootstrap(value: str) -> str:
-    from processor.domain.times import parse_time
-
     if value not in ("auto", "full", "never") and parse_time(value) is None:
         raise ValueError("use auto, full, never or a time such as 2026-11-20T00:00:00Z")
     return value

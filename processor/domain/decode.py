@@ -48,7 +48,7 @@ class Decoder:
         telemetry = self.telemetry
         envelope = self._envelope(headers, value)
         if isinstance(envelope, DeadLetter):
-            return self._dead(envelope)
+            return self.dead(envelope)
         kind, key, request_id, time_text, data = envelope
         if kind == REQUEST:
             telemetry.events[REQUEST] += 1
@@ -56,13 +56,13 @@ class Decoder:
         if time_text is not None:
             time = self._time(time_text)
             if time is None:
-                return self._dead(
+                return self.dead(
                     DeadLetter("bad_time", f"ce_time {time_text[:60]!r} is not RFC 3339")
                 )
         elif timestamp >= 0:
             time = timestamp
         else:
-            return self._dead(DeadLetter("bad_time", "no ce_time, and a file has no other time"))
+            return self.dead(DeadLetter("bad_time", "no ce_time, and a file has no other time"))
         telemetry.events[kind] += 1
         if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
@@ -74,7 +74,7 @@ class Decoder:
         rows = read_response(data)
         if isinstance(rows, DeadLetter):
             telemetry.events[kind] -= 1
-            return self._dead(rows)
+            return self.dead(rows)
         answers, content = self.answers(rule, rows)
         return Prediction(key, request_id, time, EVENT, content, answers)
 
@@ -111,7 +111,7 @@ class Decoder:
         judgement = read_feedback(data)
         if isinstance(judgement, DeadLetter):
             self.telemetry.events[FEEDBACK] -= 1
-            return self._dead(judgement)
+            return self.dead(judgement)
         rows, reward = judgement
         if rows is None and reward is None:
             self.telemetry.says_nothing += 1
@@ -130,7 +130,8 @@ class Decoder:
         rule = self._rules[key] = self._rule_of(key)
         return rule
 
-    def _dead(self, letter: DeadLetter) -> DeadLetter:
+    def dead(self, letter: DeadLetter) -> DeadLetter:
+        """Count a dead letter."""
         self.telemetry.events["unreadable"] += 1
         self.telemetry.dead_letters[letter.reason] += 1
         return letter

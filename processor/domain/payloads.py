@@ -97,7 +97,10 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
         pass
     # NaN and Infinity are no JSON, but Python models send them: the lenient parser reads them.
     try:
-        return msgspec.convert(json.loads(body), decoder.type)
+        content = json.loads(body)
+        # Half a character that JSON can escape and no text can hold.
+        json.dumps(content, ensure_ascii=False).encode()
+        return msgspec.convert(content, decoder.type)
     except msgspec.ValidationError as error:
         return DeadLetter("bad_shape", str(error))
     except (ValueError, RecursionError) as error:

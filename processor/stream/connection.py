@@ -57,7 +57,9 @@ class Kafka:
         return AIOKafkaProducer(
             **self._options,
             acks="all",
-            enable_idempotence=True,
+            # The embedded broker has no producer ids. A repeat is harmless there too: it is one
+            # broker in memory, and the fold skips what it has.
+            enable_idempotence=not self.settings.embedded,
             max_request_size=MAX_RECORD,
             max_batch_size=1 << 20,
             **options,

@@ -7,7 +7,7 @@ from processor.domain.events import DeadLetter, RawEvent
 from processor.stream.connection import FAULTS, explain
 from processor.stream.packer import Origin, Packer
 
-_ORIGIN = Origin("http", 0, 0)
+_ORIGIN: Origin = ("http", 0, 0)
 
 
 class LogDoor:

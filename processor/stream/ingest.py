@@ -11,7 +11,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from processor.domain.events import RawEvent
 from processor.stream.connection import FAULTS, Kafka, explain
-from processor.stream.packer import Origin, Packer
+from processor.stream.packer import Packer
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +69,8 @@ class SourceIngest:
             # The group is ours alone, and topics may be made later.
             metadata_max_age_ms=30_000,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             await self._pump(consumer)
         finally:
             await consumer.stop()
@@ -90,7 +90,7 @@ class SourceIngest:
                     for message in messages:
                         packer.add(
                             RawEvent(message.headers, message.value, message.timestamp * 1_000_000),
-                            Origin(topic, number, message.offset),
+                            (topic, number, message.offset),
                         )
                     position[partition] = messages[-1].offset + 1
                     self._positions[partition] = position[partition]

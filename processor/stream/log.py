@@ -23,8 +23,8 @@ class LogReader:
     async def bounds(self) -> tuple[int, int]:
         """The first offset there is, and the one after the last."""
         consumer = self._kafka.consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             begin = await consumer.beginning_offsets([self._partition])
             end = await consumer.end_offsets([self._partition])
             return begin[self._partition], end[self._partition]
@@ -36,8 +36,8 @@ class LogReader:
         if start >= end:
             return
         consumer = self._kafka.consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([self._partition])
             consumer.seek(self._partition, start)
             limit = time.monotonic() + _PATIENCE

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from aiokafka import AIOKafkaProducer
 
@@ -19,12 +18,8 @@ logger = logging.getLogger(__name__)
 _ROWS = 1000
 
 
-class Origin(NamedTuple):
-    """Where an event was read; goes with it to the dead letters."""
-
-    topic: str
-    partition: int
-    offset: int
+#: Topic, partition and offset where an event was read; goes with it to the dead letters.
+Origin = tuple[str, int, int]
 
 
 class Packer:
@@ -51,7 +46,14 @@ class Packer:
 
     def add(self, event: RawEvent, origin: Origin) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one)."""
-        observation = self.decoder.decode(*event)
+        try:
+            observation = self.decoder.decode(*event)
+        except Exception as error:
+            # A defect of ours must not stop the stream, nor lose the event that showed it.
+            logger.exception("event %s/%d@%d failed to decode", *origin)
+            observation = self.decoder.dead(
+                DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
+            )
         if observation is None:
             return None
         if isinstance(observation, DeadLetter):
@@ -89,11 +91,12 @@ class Packer:
 def _letter_headers(
     event: RawEvent, letter: DeadLetter, origin: Origin
 ) -> Iterable[tuple[str, bytes]]:
+    topic, partition, offset = origin
     return [
         *event.headers,
         ("dead-letter-reason", letter.reason.encode()),
         ("dead-letter-detail", letter.detail.encode("utf-8", "replace")),
-        ("dead-letter-topic", origin.topic.encode()),
-        ("dead-letter-partition", str(origin.partition).encode()),
-        ("dead-letter-offset", str(origin.offset).encode()),
+        ("dead-letter-topic", topic.encode()),
+        ("dead-letter-partition", str(partition).encode()),
+        ("dead-letter-offset", str(offset).encode()),
     ]

@@ -88,8 +88,8 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
     topics = Topics.of(settings.app_id)
     wanted = specs(settings, topics)
     admin = kafka.admin()
-    await admin.start()
     try:
+        await admin.start()
         brokers = len((await admin.describe_cluster())["brokers"])
         replication = settings.replication or min(3, brokers)
         in_sync = settings.min_insync_replicas or (2 if replication >= 3 else 1)
@@ -172,8 +172,8 @@ async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
     if epoch is None:
         record = {"kind": "epoch", "version": SCHEMA_VERSION, "epoch": secrets.token_hex(8)}
         producer = kafka.producer()
-        await producer.start()
         try:
+            await producer.start()
             await producer.send_and_wait(control, json.dumps(record).encode(), partition=0)
         finally:
             await producer.stop()
@@ -186,8 +186,8 @@ async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
 
 async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> str | None:
     consumer: AIOKafkaConsumer = kafka.consumer()
-    await consumer.start()
     try:
+        await consumer.start()
         partition = TopicPartition(control, 0)
         consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]

@@ -272,6 +272,14 @@ class StreamWorker:
         """The states of the join's partitions that are open."""
         return [s.join.state for o, s in self._joins.values() if o.fold.opened.is_set()]
 
+    def join_offsets(self) -> dict[int, int]:
+        """The offset that each partition of the join has reached, with its deltas on the log."""
+        return {number: min(s.acked, s.next_offset) for number, (_, s) in self._joins.items()}
+
+    def tally_offsets(self) -> dict[int, int]:
+        """The offset that each partition of the tally has reached."""
+        return {number: owned.fold.next_offset for number, (owned, _) in self._tallies.items()}
+
     @property
     def assigned(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Partitions of the observations and of the deltas that this worker holds."""

@@ -1,0 +1,6 @@
+"""``python -m processor``: the same as the console script."""
+
+from processor.cli import main
+
+if __name__ == "__main__":
+    main()

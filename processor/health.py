@@ -1,0 +1,78 @@
+"""What the service says of itself: alive, ready, and what it holds."""
+
+import time
+from collections import Counter
+
+from processor.domain.telemetry import Telemetry
+from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Readiness
+from processor.stream.worker import StreamWorker
+
+#: Seconds that opening partitions may take without reading a record before the worker is stuck.
+_STUCK = 300.0
+
+
+class ServiceHealth:
+    """Answers from the moment that the site is up; the worker comes later."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self.worker: StreamWorker | None = None
+        self.trouble = "starting"
+        """Why there is no worker yet."""
+        self.failure = ""
+        """Why the process is about to end."""
+        self.bootstrap_complete = False
+        self.lag: int | None = None
+        self._telemetry = telemetry
+        self._remaining = 0
+        self._moved = time.monotonic()
+
+    def alive(self) -> tuple[bool, str]:
+        """Not alive once it has failed, or when reading the log has come to a halt."""
+        if self.failure:
+            return False, self.failure
+        remaining = self.worker.remaining if self.worker else 0
+        if remaining != self._remaining or not remaining:
+            self._remaining, self._moved = remaining, time.monotonic()
+        if time.monotonic() - self._moved > _STUCK:
+            return False, f"{remaining} records to read, and none read for {_STUCK:.0f} s"
+        return True, "ok"
+
+    def ready(self) -> Readiness:
+        """Ready once the table was recovered: from then on it takes part, whatever it holds."""
+        worker = self.worker
+        ready = worker is not None and worker.recovered.is_set() and not self.failure
+        if ready:
+            reason = "ok"
+        else:
+            reason = self.failure or (self.trouble if worker is None else "joining the group")
+        observations, deltas = worker.assigned if worker else ((), ())
+        return Readiness(
+            ready,
+            reason,
+            BootstrapState(self.bootstrap_complete, self._telemetry.bootstrap_documents),
+            OwnedPartitions(observations, deltas),
+            self.lag,
+        )
+
+    def gauges(self) -> Gauges:
+        """Sums over the partitions that are up to date."""
+        worker = self.worker
+        if worker is None:
+            return Gauges()
+        states, tallies = worker.join_states(), worker.open_tallies()
+        not_scorable: Counter[str] = Counter()
+        for state in states:
+            not_scorable.update(state.not_scorable)
+        stale = [stage.flushed_at for stage in tallies if stage.dirty]
+        times = [stage.tally.log_time for stage in tallies if stage.tally.log_time]
+        return Gauges(
+            rows_differ=sum(state.rows_differ for state in states),
+            ambiguous=sum(state.ambiguous for state in states),
+            not_scorable_items=+not_scorable,
+            unmatched_feedbacks=sum(state.unmatched for state in states),
+            waiting_requests=sum(state.waiting for state in states),
+            held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
+            recovery_remaining_records=worker.remaining,
+            watermark_timestamp_seconds=min(times) / 1e9 if times else None,
+            checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
+        )

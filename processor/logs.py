@@ -1,0 +1,34 @@
+"""Log lines: text for people, JSON for machines; libraries only when they have something to say."""
+
+import logging
+import sys
+
+import msgspec
+
+_NOISY = ("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry).decode()
+
+
+def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
+    """Log to stderr. ``style`` is text or json, ``libraries`` the level of other packages' lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        _JsonFormatter()
+        if style == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else libraries)

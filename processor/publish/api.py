@@ -1,0 +1,121 @@
+"""The bodies of ``GET /api/models``: the live numbers, in the JSON of ``replay``."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from processor.domain.results import Events, ModelResult, Replay, model_result
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import SECOND, format_time
+from processor.domain.windows import TIERS, Window
+from processor.publish.board import Board, Gauges
+from processor.publish.cap import cap_result
+from processor.publish.families import board_rows
+from processor.publish.pace import paced
+
+
+class WindowModels(msgspec.Struct, frozen=True):
+    """The models of one window and basis."""
+
+    models: tuple[ModelResult, ...]
+
+
+class AllWindows(msgspec.Struct, frozen=True):
+    """The models by window and basis; ``at`` is RFC 3339."""
+
+    at: str
+    windows: dict[str, dict[str, WindowModels]]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveModels:
+    """Answers from a board, with ``max_classes`` labels per model and window at most."""
+
+    board: Board
+    max_classes: int
+
+    async def one(self, window: Window, by: str, now: float, events: Events) -> Replay:
+        """One window on one basis at ``now``, in seconds since 1970."""
+        models = await self._results([window], [by], now)
+        start, end = window_span(window, now)
+        return Replay(start, end, by, tuple(models[window.name, by]), events)
+
+    async def all(self, windows: Sequence[Window], bases: Sequence[str], now: float) -> AllWindows:
+        """Every one of these windows on every one of these bases."""
+        models = await self._results(windows, bases, now)
+        return AllWindows(
+            _instant(now),
+            {
+                window.name: {by: WindowModels(tuple(models[window.name, by])) for by in bases}
+                for window in windows
+            },
+        )
+
+    async def _results(
+        self, windows: Sequence[Window], bases: Sequence[str], now: float
+    ) -> dict[tuple[str, str], list[ModelResult]]:
+        board = self.board.windows(now)
+        wanted = {
+            (window.name, by): board.get((window.name, by), {})
+            for window in windows
+            for by in bases
+        }
+        results: dict[tuple[str, str], list[ModelResult]] = {place: [] for place in wanted}
+        async for row in paced(board_rows(wanted, bases, ())):
+            result = model_result(row.key, row.counts, row.by)
+            results[row.window, row.by].append(cap_result(result, self.max_classes))
+        return results
+
+
+def window_span(window: Window, now: float) -> tuple[str | None, str]:
+    """Start (None for all time) and end of a window at ``now``; the running bucket counts
+    (counting rule 16).
+
+    >>> window_span(Window("5m", 300, 0), 1795165439.5)
+    ('2026-11-20T08:59:00Z', '2026-11-20T09:03:59.5Z')
+    """
+    if not window.seconds:
+        return None, _instant(now)
+    size = TIERS[window.tier].size
+    start = (int(now) // size + 1) * size - window.seconds
+    return format_time(max(0, start) * SECOND), _instant(now)
+
+
+def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
+    """What became of the events that this process has read since its start, in all windows."""
+    return Events(
+        read=sum(telemetry.events.values()),
+        duplicates=telemetry.duplicates,
+        superseded=telemetry.superseded,
+        corrections=telemetry.corrections,
+        unmatched_feedback=gauges.unmatched_feedbacks,
+        late=telemetry.late,
+        says_nothing=telemetry.says_nothing,
+        rows_differ=gauges.rows_differ,
+        ambiguous=gauges.ambiguous,
+        not_scorable=dict(
+            sorted((telemetry.not_scorable + Counter(gauges.not_scorable_items)).items())
+        ),
+        dead_letters=dict(sorted(telemetry.dead_letters.items())),
+    )
+
+
+def encode_json(value: object) -> bytes:
+    r"""JSON of a struct or of plain data.
+
+    >>> encode_json({"label": "\udcff"})
+    b'{"label": "\\udcff"}'
+    """
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        # A lone surrogate, as from a broken HTTP header: only the escaped form can be sent.
+        return json.dumps(msgspec.to_builtins(value)).encode("ascii")
+
+
+def _instant(now: float) -> str:
+    # Milliseconds: a float of seconds holds no more than that in full.
+    return format_time(int(now * 1000) * 1_000_000)

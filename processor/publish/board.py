@@ -1,0 +1,85 @@
+"""What publishing needs from the rest of the service, as protocols."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from processor.domain.counts import Counts, ModelKey
+
+
+class Board(Protocol):
+    """The counts of all models that this worker owns."""
+
+    def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
+        """Counts by (window name, basis) and model at ``now``, in seconds since 1970.
+
+        These are the live objects: whoever asks only reads them, and not in another thread.
+        """
+        ...
+
+
+class BootstrapState(msgspec.Struct, frozen=True):
+    """How far reading the archive is; ``documents`` read so far."""
+
+    complete: bool
+    documents: int
+
+
+class OwnedPartitions(msgspec.Struct, frozen=True):
+    """The partitions that this worker holds."""
+
+    observations: tuple[int, ...]
+    deltas: tuple[int, ...]
+
+
+class Readiness(msgspec.Struct, frozen=True):
+    """The body of ``GET /ready``; ``lag`` is in records, None while it is not known."""
+
+    ready: bool
+    reason: str
+    bootstrap: BootstrapState
+    partitions: OwnedPartitions
+    lag: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What the processor holds at this moment, each published as ``processor_<field>``; None is not
+    published."""
+
+    rows_differ: int = 0
+    """Outcomes whose truth has another number of rows than the prediction."""
+    ambiguous: int = 0
+    """Outcomes where right and wrong can't be told apart."""
+    not_scorable_items: Mapping[str, int] = field(default_factory=dict)
+    """Items without a label, by reason, found at the join."""
+    unmatched_feedbacks: int = 0
+    """Requests with feedback and no prediction."""
+    waiting_requests: int = 0
+    """Requests with a prediction and no feedback."""
+    held_deltas: int = 0
+    """Deltas kept back since one before them is missing."""
+    recovery_remaining_records: int = 0
+    """Records to read before the counts are those of the log."""
+    watermark_timestamp_seconds: float | None = None
+    """Log time that the counts include, in seconds since 1970."""
+    checkpoint_age_seconds: float | None = None
+    """Since the oldest of the newest checkpoints was written."""
+
+
+class Health(Protocol):
+    """What the service says of its own state."""
+
+    def alive(self) -> tuple[bool, str]:
+        """Whether it makes progress, and what is wrong if not."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether it can be sent work."""
+        ...
+
+    def gauges(self) -> Gauges:
+        """What it holds."""
+        ...

@@ -1,0 +1,187 @@
+"""The metrics port: /metrics, the live page and its JSON, health and readiness. Read only."""
+
+import asyncio
+import gzip
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TypeVar
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from processor.domain.counts import BASES
+from processor.domain.telemetry import Telemetry
+from processor.publish.api import LiveModels, encode_json, live_events
+from processor.publish.board import Board, Health
+from processor.publish.collector import OwnCollector
+from processor.publish.exposition import Exposition
+from processor.publish.families import board_rows
+from processor.publish.negotiation import accepts_gzip, wants_openmetrics
+from processor.publish.pace import paced
+from processor.settings import Settings
+
+T = TypeVar("T")
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+JSON = "application/json; charset=utf-8"
+
+#: Fast: bodies of metrics shrink to a fourteenth even so.
+_GZIP_LEVEL = 1
+#: Below this many bytes an answer is sent as it is.
+_GZIP_FROM = 1000
+
+_ASSETS = {
+    "page.css": "text/css; charset=utf-8",
+    "page.js": "text/javascript; charset=utf-8",
+}
+
+#: The page shows labels that come from anybody's events: whatever slips through must not run.
+_SECURITY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    board: Board
+    health: Health
+    telemetry: Telemetry
+    settings: Settings
+    clock: Callable[[], float]
+    registry: CollectorRegistry
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        settings = self.settings
+        exposition = Exposition(settings.max_classes)
+        board = self.board.windows(self.clock())
+        async for row in paced(board_rows(board, settings.metrics_by, settings.cell_windows)):
+            exposition.add(row)
+        openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
+        own = (generate_openmetrics if openmetrics else generate_latest)(self.registry)
+
+        def body() -> bytes:
+            return exposition.text().encode() + own
+
+        return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
+
+    async def models(self, request: web.Request) -> web.Response:
+        windows = self.settings.windows
+        window = _chosen(request, "window", {window.name: window for window in windows})
+        by = _chosen(request, "by", {by: by for by in BASES})
+        live, now = LiveModels(self.board, self.settings.max_classes), self.clock()
+        result: msgspec.Struct
+        if window and by:
+            events = live_events(self.telemetry, self.health.gauges())
+            result = await live.one(window, by, now, events)
+        else:
+            result = await live.all([window] if window else windows, [by] if by else BASES, now)
+        return await _answer(request, lambda: encode_json(result), JSON)
+
+    async def alive(self, request: web.Request) -> web.Response:
+        alive, reason = self.health.alive()
+        return _json({"alive": alive, "reason": reason}, 200 if alive else 503)
+
+    async def ready(self, request: web.Request) -> web.Response:
+        wait = _chosen(request, "wait", {"bootstrap": True})
+        readiness = self.health.ready()
+        if wait and readiness.ready and not readiness.bootstrap.complete:
+            readiness = msgspec.structs.replace(
+                readiness, ready=False, reason="the bootstrap is not complete"
+            )
+        return _json(readiness, 200 if readiness.ready else 503)
+
+
+def make_site(
+    board: Board,
+    health: Health,
+    telemetry: Telemetry,
+    settings: Settings,
+    clock: Callable[[], float],
+) -> web.Application:
+    """The web application of the metrics port; ``clock`` gives seconds since 1970."""
+    registry = CollectorRegistry()
+    registry.register(OwnCollector(telemetry, health))
+    ProcessCollector(registry=registry)
+    site = _Site(board, health, telemetry, settings, clock, registry)
+    app = web.Application()
+    app.on_response_prepare.append(_secure)
+    app.add_routes(
+        [
+            web.get("/", _page(settings)),
+            web.get("/metrics", site.metrics),
+            web.get("/api/models", site.models),
+            web.get("/health", site.alive),
+            web.get("/ready", site.ready),
+            *(web.get(f"/{name}", _file(_read(name), kind)) for name, kind in _ASSETS.items()),
+        ]
+    )
+    return app
+
+
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(_SECURITY)
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
+
+
+def _read(name: str) -> str:
+    return files("processor.publish").joinpath(name).read_text(encoding="utf-8")
+
+
+def _page(settings: Settings) -> Handler:
+    # Names of windows and bases are plain words: the settings check them.
+    page = _read("page.html")
+    page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
+    return _file(page.replace("{{bases}}", " ".join(BASES)), "text/html; charset=utf-8")
+
+
+def _file(text: str, kind: str) -> Handler:
+    body = text.encode()
+
+    async def handler(request: web.Request) -> web.Response:
+        return await _answer(request, lambda: body, kind)
+
+    return handler
+
+
+def _chosen(request: web.Request, name: str, choices: Mapping[str, T]) -> T | None:
+    """The choice that the query names, None if it names none; 400 if it is not one of them."""
+    value = request.query.get(name)
+    if value is None:
+        return None
+    if value not in choices:
+        error = f"{name}={value!r} is not one of {', '.join(choices)}"
+        body = {"error": error, "parameter": name, "value": value, "choices": list(choices)}
+        raise web.HTTPBadRequest(body=encode_json(body), headers={hdrs.CONTENT_TYPE: JSON})
+    return choices[value]
+
+
+def _json(value: object, status: int) -> web.Response:
+    return web.Response(status=status, body=encode_json(value), headers={hdrs.CONTENT_TYPE: JSON})
+
+
+async def _answer(request: web.Request, body: Callable[[], bytes], kind: str) -> web.Response:
+    """The body, put together and compressed in a thread: it may be of megabytes."""
+    compress = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
+
+    def work() -> tuple[bytes, bool]:
+        data = body()
+        if not compress or len(data) < _GZIP_FROM:
+            return data, False
+        return gzip.compress(data, _GZIP_LEVEL, mtime=0), True
+
+    data, compressed = await asyncio.to_thread(work)
+    headers = {hdrs.CONTENT_TYPE: kind, hdrs.VARY: "Accept, Accept-Encoding"}
+    if compressed:
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+    return web.Response(body=data, headers=headers)

@@ -1,0 +1,73 @@
+"""How far a long command is: a bar on a terminal, plain lines elsewhere; always on stderr."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TextIO
+
+import click
+
+if TYPE_CHECKING:  # click shows the class to type checkers alone
+    from click._termui_impl import ProgressBar
+
+#: Seconds between plain lines: a log must not be flooded.
+_PAUSE = 5.0
+
+
+class Progress:
+    """A context manager around the work. ``total`` is the bytes to read, None if unknown."""
+
+    def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._total = total
+        self._stream = sys.stderr if stream is None else stream
+        self._position = self._events = 0
+        self._start = self._printed = time.monotonic()
+        self._bar: ProgressBar[int] | None = (
+            click.progressbar(
+                length=total,
+                label=label,
+                file=self._stream,
+                item_show_func=lambda _: f"{self._events:,} events",
+                update_min_steps=max(1, total // 500),
+            )
+            if total and self._stream.isatty()
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar:
+            self._bar.__exit__(kind, error, trace)
+        elif self._events:
+            self._print()
+
+    def update(self, position: int, events: int) -> None:
+        """``position`` is the bytes read and ``events`` the events handled since the start."""
+        step, self._position = position - self._position, position
+        self._events = events
+        if self._bar:
+            self._bar.update(step)
+        elif time.monotonic() - self._printed >= _PAUSE:
+            self._print()
+
+    def say(self, message: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar:
+            self._stream.write("\r\033[K")
+        click.echo(f"{self._label}: {message}", file=self._stream)
+
+    def _print(self) -> None:
+        self._printed = time.monotonic()
+        rate = self._events / max(self._printed - self._start, 1e-3)
+        share = f", {100 * self._position // self._total} %" if self._total else ""
+        self.say(f"{self._events:,} events{share}, {rate:,.0f}/s")

@@ -1,0 +1,250 @@
+"""The SQLite archive: what is stored is there after a crash, and its failures say what to do."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from processor.archive.sqlite import SqliteArchive, SqliteReader
+from processor.domain.events import RawEvent
+from processor.errors import ArchiveError
+
+
+def event(number: int, value: bytes | None = b"{}") -> RawEvent:
+    headers = (("ce_id", str(number).encode()), ("content-type", b"\xff not text"))
+    return RawEvent(headers, value, 1795165439330716836 + number)
+
+
+async def everything(archive: SqliteReader) -> list[tuple[int, RawEvent]]:
+    held: list[tuple[int, RawEvent]] = []
+    while batch := await archive.scan(held[-1][0] if held else 0, 100):
+        held += batch
+    return held
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "events #1%.sqlite"
+
+
+async def test_what_is_stored_comes_back_in_order(path: Path) -> None:
+    events = [event(1), event(2, None), event(3, b""), event(4, b"\x00\xff")]
+    archive = await SqliteArchive.open(path)
+    assert (await archive.count(), await archive.last()) == (0, 0)
+    assert await archive.store(events[:2]) == 2
+    assert await archive.store(events[2:]) == 4
+    assert await archive.store([]) == 4
+    await archive.close()
+    await archive.close()
+
+    archive = await SqliteArchive.open(path)
+    held = await everything(archive)
+    assert [seq for seq, _ in held] == [1, 2, 3, 4]
+    assert [held_event for _, held_event in held] == events
+    assert (await archive.count(), await archive.last()) == (4, 4)
+    assert await archive.store([event(5)]) == 5
+    await archive.close()
+    assert not path.with_name(path.name + "-wal").exists()
+
+
+async def test_scan_is_bounded_by_bytes_but_gives_one_event_at_least(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    await archive.store([event(n, b"x" * 1000) for n in range(10)])
+    assert [seq for seq, _ in await archive.scan(0, 1)] == [1]
+    assert [seq for seq, _ in await archive.scan(3, 2500)] == [4, 5, 6]
+    assert len(await archive.scan(0, 1 << 20)) == 10
+    assert await archive.scan(10, 1 << 20) == []
+    await archive.close()
+
+
+async def test_callers_at_once_share_commits_and_each_gets_its_number(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    counter = sqlite3.connect(path)
+    before = counter.execute("PRAGMA data_version").fetchone()
+    numbers = await asyncio.gather(*(archive.store([event(n), event(n)]) for n in range(200)))
+    assert sorted(numbers) == list(range(2, 401, 2))
+    assert counter.execute("PRAGMA data_version").fetchone() != before
+    counter.close()
+    for n, (_, held) in zip(sorted(range(200)), (await everything(archive))[::2], strict=True):
+        assert numbers[int(held.headers[0][1])] == 2 * n + 2
+    await archive.close()
+
+
+async def test_a_caller_that_goes_away_harms_nobody(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    gone = asyncio.create_task(archive.store([event(1)]))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await archive.store([event(2)])
+    assert [held.headers[0][1] for _, held in await everything(archive)] == [b"1", b"2"]
+    await archive.close()
+
+
+async def test_an_event_that_cannot_be_held_fails_its_caller_alone(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    outcomes = await asyncio.gather(
+        archive.store([event(1)]),
+        archive.store([event(2), event(3)._replace(timestamp=1 << 63)]),
+        archive.store([event(4)]),
+        return_exceptions=True,
+    )
+    assert outcomes[0] == 1
+    assert isinstance(outcomes[1], ArchiveError)
+    assert outcomes[2] == 2
+    await archive.close()
+
+
+async def test_a_failed_commit_fails_its_callers_and_no_later_ones(path: Path) -> None:
+    archive = await SqliteArchive.open(path, busy_timeout=0.05)
+    await archive.store([event(1)])
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    outcomes = await asyncio.gather(
+        *(archive.store([event(n)]) for n in range(5)), return_exceptions=True
+    )
+    for outcome in outcomes:
+        assert isinstance(outcome, ArchiveError)
+        assert str(path) in str(outcome)
+        assert "another program holds its lock" in str(outcome)
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    assert await archive.store([event(9)]) == 2
+    assert await archive.count() == 2
+    await archive.close()
+
+
+async def test_a_full_disk_is_named_and_work_goes_on_when_there_is_room(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    connection = archive._writer._connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(ArchiveError, match="the disk is full: free space"):
+        await archive.store([event(1, b"x" * 100_000)])
+    assert await archive.count() == 0
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert await archive.store([event(1, b"x" * 100_000)]) == 1
+    await archive.close()
+
+
+async def test_a_file_that_is_taken_away_takes_no_more_events(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    path.rename(path.with_name("moved"))
+    with pytest.raises(ArchiveError, match=r"can't be written"):
+        await archive.store([event(1)])
+    path.write_bytes(b"")
+    with pytest.raises(ArchiveError, match="was replaced"):
+        await archive.store([event(1)])
+    await archive.close()
+
+
+async def test_what_store_returned_for_survives_a_kill(path: Path) -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from processor.archive.sqlite import SqliteArchive\n"
+        "from processor.domain.events import RawEvent\n"
+        "async def main():\n"
+        "    archive = await SqliteArchive.open(Path(sys.argv[1]))\n"
+        "    while True:\n"
+        "        print(await archive.store([RawEvent((), b'{}', 0)] * 10), flush=True)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        try:
+            for _ in range(50):
+                told = int(writer.stdout.readline())
+            with pytest.raises(ArchiveError, match=rf"in use by .*process {writer.pid}\)"):
+                await SqliteArchive.open(path)
+            reader = await SqliteReader.open_read_only(path)
+            assert await reader.last() >= told
+            await reader.close()
+        finally:
+            writer.send_signal(signal.SIGKILL)
+        told = max([told, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+    archive = await SqliteArchive.open(path)
+    assert await archive.last() >= told
+    assert await archive.count() % 10 == 0
+    await archive.close()
+
+
+async def test_one_writer_in_a_process_too_by_whatever_name(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    link = path.with_name("link")
+    link.symlink_to(path)
+    for name in (path, link):
+        with pytest.raises(ArchiveError, match=f"process {os.getpid()}"):
+            await SqliteArchive.open(name)
+    await archive.close()
+    archive = await SqliteArchive.open(link)
+    await archive.close()
+    with pytest.raises(ArchiveError, match="is closed"):
+        await archive.store([event(1)])
+    with pytest.raises(ArchiveError, match="is closed"):
+        await archive.count()
+
+
+async def test_reading_needs_an_archive(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match="there is no archive"):
+        await SqliteReader.open_read_only(path)
+    assert not path.parent.exists()
+    with pytest.raises(ArchiveError, match="is no file"):
+        await SqliteReader.open_read_only(tmp_path)
+    text = tmp_path / "text"
+    text.write_text("this is a text " * 100)
+    other = tmp_path / "other.sqlite"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    empty = tmp_path / "empty"
+    empty.touch()
+    for wrong, message in ((text, "no archive"), (other, "no archive"), (empty, "no archive")):
+        with pytest.raises(ArchiveError, match=message):
+            await SqliteReader.open_read_only(wrong)
+    # Nor is anybody else's file written to; an empty one becomes an archive.
+    for wrong in (text, other):
+        with pytest.raises(ArchiveError, match="no archive"):
+            await SqliteArchive.open(wrong)
+    await (await SqliteArchive.open(empty)).close()
+    await (await SqliteReader.open_read_only(empty)).close()
+
+
+async def test_a_newer_schema_is_refused(path: Path) -> None:
+    await (await SqliteArchive.open(path)).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2"):
+        await SqliteArchive.open(path)
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2"):
+        await SqliteReader.open_read_only(path)
+
+
+async def test_damage_is_named(path: Path) -> None:
+    archive = await SqliteArchive.open(path)
+    await archive.store([event(n, b"x" * 3000) for n in range(100)])
+    await archive.close()
+    sound = path.read_bytes()
+    page = 4096
+    path.write_bytes(sound[: 5 * page] + b"\xff" * 10 * page + sound[15 * page :])
+    archive = await SqliteArchive.open(path)
+    with pytest.raises(ArchiveError, match="it is damaged: restore a copy"):
+        await everything(archive)
+    await archive.close()
+    path.write_bytes(sound[:page] + b"\xff" * page + sound[2 * page :])
+    for _ in range(2):  # the lock is let go too
+        with pytest.raises(ArchiveError, match="it is damaged: restore a copy"):
+            await SqliteArchive.open(path)
+
+
+async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ArchiveError, match=r"file/events can't be opened"):
+        await SqliteArchive.open(tmp_path / "file" / "events")

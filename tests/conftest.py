@@ -1,0 +1,49 @@
+"""Fixtures for tests with a real broker."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Broker, kafka_server
+from tests.servers.topics import create_topics
+
+# `bench` is no part of the installed package, and a bare `pytest` doesn't look beside `tests`.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Broker]:
+    """One real broker for the whole session; see `tests.servers.kafka_server`."""
+    with kafka_server() as broker:
+        yield broker
+
+
+@pytest.fixture
+def app_id() -> str:
+    """A name that no other test has, for PROCESSOR_APP_ID and consumer groups."""
+    return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def topic(kafka: Broker) -> Callable[..., str]:
+    """`topic(partitions=8)` makes a fresh source topic and returns its name."""
+
+    def make(partitions: int = 8) -> str:
+        name = f"source-{uuid.uuid4().hex[:12]}"
+        # In a thread, since an async test already runs a loop in this one.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run, create_topics(kafka.bootstrap, [name], partitions)).result(60)
+        return name
+
+    return make

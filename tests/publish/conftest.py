@@ -1,0 +1,16 @@
+"""Fixtures for the publishing side."""
+
+import pytest
+
+from processor.domain.counts import Counts
+from tests.publish.fakes import EXPERIMENT, UNJUDGED, FakeBoard, FakeHealth, experiment_counts
+
+
+@pytest.fixture
+def board() -> FakeBoard:
+    return FakeBoard({UNJUDGED: Counts(predictions=5), EXPERIMENT: experiment_counts()})
+
+
+@pytest.fixture
+def health() -> FakeHealth:
+    return FakeHealth()

@@ -1,0 +1,243 @@
+"""What stands at /metrics, read back with Prometheus' own parsers."""
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from processor.domain.counts import MICRO, Cell, Counts, ModelKey
+from processor.domain.scores import scores
+from processor.domain.telemetry import Histogram, Telemetry
+from processor.domain.windows import parse_window
+from processor.publish.board import Gauges
+from processor.publish.collector import ModelCollector, OwnCollector
+from processor.publish.families import FAMILIES, board_rows
+from processor.settings import Settings
+from tests.publish.fakes import (
+    EXPERIMENT,
+    NOW,
+    UNJUDGED,
+    WINDOWS,
+    FakeBoard,
+    FakeHealth,
+)
+from tests.publish.reading import Series, collected, exposed, model, parse_openmetrics, values
+
+
+def names(series: Iterable[Series]) -> set[str]:
+    return {name for name, _ in series}
+
+
+def of(series: Mapping[Series, float], key: ModelKey, by: str = "request") -> set[str]:
+    wanted = {("deployment", key.deployment), ("by", by)}
+    return {name for name, labels in series if wanted <= labels}
+
+
+def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
+    series = collected(board)
+    assert series[model("model_predictions", EXPERIMENT)] == 100
+    assert series[model("model_judged", EXPERIMENT)] == 63
+    assert series[model("model_correct", EXPERIMENT)] == 46
+    assert series[model("model_unknown_actual", EXPERIMENT)] == 0
+    assert series[model("model_rewards", EXPERIMENT)] == 63
+    assert series[model("model_reward_disagreements", EXPERIMENT)] == 17
+    cell = model("model_confusion_cells", EXPERIMENT, actual="t:1", predicted="t:2")
+    assert series[cell] == 8
+    assert series[model("model_accuracy_ratio", EXPERIMENT)] == 46 / 63
+    assert series[model("model_accuracy_low_ratio", EXPERIMENT)] == 0.6097009078044822
+    assert series[model("model_accuracy_high_ratio", EXPERIMENT)] == 0.82416155587684
+    assert series[model("model_feedback_coverage_ratio", EXPERIMENT)] == 0.63
+    assert series[model("model_reward_mean", EXPERIMENT)] == 46 / 63
+    assert series[model("model_precision_ratio", EXPERIMENT, class_="t:0")] == 0.8125
+    derived = scores(board.models[EXPERIMENT])
+    for average in ("macro", "micro", "weighted"):
+        for score in ("precision", "recall", "specificity", "f1"):
+            name = f"model_{score}_{average}_ratio"
+            assert series[model(name, EXPERIMENT)] == getattr(getattr(derived, average), score)
+    assert series[model("model_mcc", EXPERIMENT)] == derived.mcc
+    assert series[model("model_kappa", EXPERIMENT, "5m", "feedback")] == derived.kappa
+
+
+def test_every_family_of_the_table_has_samples(board: FakeBoard) -> None:
+    expected = {family.name for family in FAMILIES} | {"processor_capped_labels"}
+    assert names(collected(board)) == expected
+    assert len(expected) == len(FAMILIES) + 1
+
+
+def test_counts_of_zero_are_there_and_undefined_ratios_are_not(board: FakeBoard) -> None:
+    series = collected(board)
+    assert series[model("model_judged", UNJUDGED)] == 0
+    assert series[model("model_feedback_coverage_ratio", UNJUDGED)] == 0
+    assert of(series, UNJUDGED) == {
+        *("model_predictions", "model_judged", "model_correct", "model_unknown_actual"),
+        *("model_rewards", "model_reward_disagreements", "model_feedback_coverage_ratio"),
+    }
+
+
+def test_feedback_basis_has_no_predictions_and_no_coverage(board: FakeBoard) -> None:
+    absent = {"model_predictions", "model_feedback_coverage_ratio"}
+    series = collected(board)
+    assert of(series, EXPERIMENT, "request") - of(series, EXPERIMENT, "feedback") == absent
+
+
+def test_cells_only_above_0_and_only_for_their_windows(board: FakeBoard) -> None:
+    board.models[EXPERIMENT].cells[Cell("x", "y")] = 0
+    series = collected(board, Settings(cell_windows=(parse_window("1h"), parse_window("7d"))))
+    cells = [labels for name, labels in series if name == "model_confusion_cells"]
+    assert {dict(labels)["window"] for labels in cells} == {"1h", "7d"}
+    assert all(series["model_confusion_cells", labels] > 0 for labels in cells)
+    assert len(cells) == 8 * 2 * 2
+
+
+def test_only_the_bases_of_the_settings(board: FakeBoard) -> None:
+    series = collected(board, Settings(metrics_by=("feedback",)))
+    assert {dict(labels)["by"] for name, labels in series if name.startswith("model_")} == {
+        "feedback"
+    }
+
+
+def test_a_model_that_leaves_between_two_rows_is_left_out(board: FakeBoard) -> None:
+    rows = board_rows(board.windows(NOW), ["request"], [])
+    assert next(rows).key == EXPERIMENT
+    del board.models[UNJUDGED]
+    assert {row.key for row in rows} == {EXPERIMENT}
+
+
+label = st.text(max_size=8) | st.sampled_from(
+    ["", '"', "\\", "\n", '\\n"', "ä\u2028", "\r", "\x00"]
+)
+models = st.dictionaries(
+    st.builds(ModelKey, label, label, label, label),
+    st.builds(
+        lambda cells, unknown: Counts(
+            99, sum(cells.values()) + unknown, 0, unknown, 3, -2 * MICRO // 3, 1, cells
+        ),
+        st.dictionaries(st.builds(Cell, label, label), st.integers(1, 10**15), max_size=6),
+        st.integers(0, 3),
+    ),
+    max_size=4,
+)
+
+
+@given(models, st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_the_text_is_that_of_prometheus_client(
+    board: dict[ModelKey, Counts], max_classes: int
+) -> None:
+    capped = Settings(max_classes=max_classes)
+    fake = FakeBoard(board, names=("1h", "all"))
+    registry = CollectorRegistry()
+    registry.register(ModelCollector(fake, capped, lambda: NOW))
+    ours, theirs = exposed(fake, capped), generate_latest(registry).decode()
+
+    assert values(parse_text(ours)) == values(parse_text(theirs))
+    assert values(parse_openmetrics(ours + "# EOF\n")) == values(parse_text(theirs))
+    described = {line for line in ours.splitlines() if line.startswith("# ")}
+    assert described == {line for line in theirs.splitlines() if line.startswith("# ")}
+
+
+def test_a_lone_surrogate_does_not_fail_the_scrape() -> None:
+    keys = [EXPERIMENT._replace(model=name) for name in ("\udcff", "\udcfe")]
+    text = exposed(FakeBoard({key: Counts(predictions=1) for key in keys}), Settings())
+    found = values(parse_text(text.encode().decode()))
+    assert model("model_judged", EXPERIMENT._replace(model="\\udcff")) in found
+
+
+def own(telemetry: Telemetry, health: FakeHealth) -> dict[Series, float]:
+    registry = CollectorRegistry()
+    registry.register(OwnCollector(telemetry, health))
+    return values(parse_text(generate_latest(registry).decode()))
+
+
+def test_own_families(health: FakeHealth) -> None:
+    telemetry = Telemetry(joined=3, late=2, bootstrap_documents=9)
+    telemetry.events["response"] = 5
+    telemetry.dead_letters["bad_json"] = 1
+    telemetry.not_scorable["regression"] = 4
+    telemetry.feedback_delay = Histogram((1.0, 60.0))
+    for delay in (0.5, 1.0, 2.0, 1000.0):
+        telemetry.feedback_delay.observe(delay)
+    health.held = Gauges(
+        rows_differ=1,
+        not_scorable_items={"position": 6},
+        unmatched_feedbacks=8,
+        watermark_timestamp_seconds=NOW,
+    )
+    series = own(telemetry, health)
+
+    def value(name: str, **labels: str) -> float:
+        return series[name, frozenset(labels.items())]
+
+    assert value("processor_events_total", event_type="response") == 5
+    assert value("processor_events_total", event_type="unreadable") == 0
+    assert value("processor_dead_letters_total", reason="bad_json") == 1
+    assert value("processor_dead_letters_total", reason="no_id") == 0
+    assert value("processor_not_scorable_total", reason="regression") == 4
+    assert value("processor_not_scorable_items", reason="position") == 6
+    assert value("processor_joined_total") == 3
+    assert value("processor_late_total") == 2
+    assert value("processor_bootstrap_documents_total") == 9
+    assert value("processor_rows_differ") == 1
+    assert value("processor_unmatched_feedbacks") == 8
+    assert value("processor_watermark_timestamp_seconds") == NOW
+    assert value("processor_consumer_lag_records") == 7
+    assert value("processor_bootstrap_complete") == 1
+    assert value("processor_feedback_delay_seconds_bucket", le="1.0") == 2
+    assert value("processor_feedback_delay_seconds_bucket", le="60.0") == 3
+    assert value("processor_feedback_delay_seconds_bucket", le="+Inf") == 4
+    assert value("processor_feedback_delay_seconds_count") == 4
+    assert value("processor_feedback_delay_seconds_sum") == 1003.5
+    assert [dict(labels).keys() for name, labels in series if name == "processor_build_info"] == [
+        {"version"}
+    ]
+    assert "processor_checkpoint_age_seconds" not in names(series)
+
+
+def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
+    health.held = Gauges(
+        watermark_timestamp_seconds=1.0,
+        checkpoint_age_seconds=2.0,
+        not_scorable_items={"shape": 1},
+    )
+    telemetry = Telemetry()
+    telemetry.not_scorable["shape"] = 1
+    counters = (
+        *("events", "joined", "duplicates", "superseded", "corrections", "late", "says_nothing"),
+        *("not_scorable", "future_times", "dead_letters", "bootstrap_documents"),
+    )
+    gauges = (
+        *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
+        *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
+        *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
+        "build_info",
+    )
+    histograms = ("feedback_delay_seconds", "end_to_end_seconds")
+    assert names(own(telemetry, health)) == {
+        *(f"processor_{name}_total" for name in counters),
+        *(f"processor_{name}" for name in gauges),
+        *(
+            f"processor_{name}{part}"
+            for name in histograms
+            for part in ("_bucket", "_sum", "_count")
+        ),
+    }
+
+
+def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHealth) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+    registry = CollectorRegistry()
+    registry.register(OwnCollector(Telemetry(), health))
+    text = exposed(board, Settings()).encode() + generate_latest(registry)
+    check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
+
+
+def test_windows_of_the_fake_are_those_of_the_settings() -> None:
+    assert tuple(window.name for window in Settings().windows) == WINDOWS

@@ -1,0 +1,108 @@
+"""One server program as a child process, with a log file, ended by its process id."""
+
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .maven import ServerError
+
+_POLL_SECONDS = 0.05
+
+
+def free_port() -> int:
+    """A loopback port that stays free for a restart.
+
+    Below the kernel's range for outgoing connections, since one of those could take the port
+    of a stopped server.
+    """
+    for _ in range(1000):
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServerError("found no free port between 20000 and 32000 on 127.0.0.1")
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return when `ready` holds; TimeoutError with `what` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not after {seconds:g} s")
+        time.sleep(_POLL_SECONDS)
+
+
+class ServerProcess:
+    """A child in a session of its own, so that Ctrl-C reaches the tests and not the server."""
+
+    def __init__(
+        self, command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._child = subprocess.Popen(
+                command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._guard = _guard(self._child.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def wait_ready(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait for a real answer; a ServerError with the log's tail if it ends or takes longer."""
+
+        def ready_or_ended() -> bool:
+            return self._child.poll() is not None or ready()
+
+        with contextlib.suppress(TimeoutError):
+            wait_until(ready_or_ended, seconds, "ready")
+            if self._child.poll() is None:
+                return
+        code = self._child.poll()
+        self.kill()
+        state = f"gave no answer in {seconds:g} s" if code is None else f"ended with {code}"
+        raise ServerError(f"the server {state}; the end of {self.log}:\n{self.log_tail()}")
+
+    def stop(self, seconds: float = 20) -> None:
+        """SIGTERM, and SIGKILL when that takes too long."""
+        self._child.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+
+    def log_tail(self, lines: int = 30) -> str:
+        text = self.log.read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+
+
+def _guard(pid: int) -> "subprocess.Popen[bytes] | None":
+    """A shell that ends the server when this process is gone, even by SIGKILL.
+
+    It waits for the end of a pipe whose other end only this process holds.
+    """
+    shell = shutil.which("sh")
+    if shell is None:
+        return None
+    return subprocess.Popen(
+        [shell, "-c", f"read _; kill -9 {pid}"], stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
