@@ -61,6 +61,12 @@ class Service:
     async def running(self) -> AsyncIterator["Service"]:
         """Started inside, stopped after. `ProcessorError` if it can't start."""
         settings = self.settings
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"PROCESSOR_DATA={str(settings.data)!r} can't be made: {error.strerror or error}"
+            ) from None
         async with AsyncExitStack() as stack:
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await _serve(stack, site, settings.metrics_port, "METRICS")
@@ -145,7 +151,6 @@ class Service:
                 "keeps its events in SQLite, use sqlite:PATH or leave it empty"
             )
         path = settings.archive.removeprefix("sqlite:") or str(settings.data / "events.sqlite")
-        settings.data.mkdir(parents=True, exist_ok=True)
         archive = await SqliteArchive.open(type(settings.data)(path))
         stack.push_async_callback(archive.close)
         return archive
@@ -215,30 +220,24 @@ async def run_service(
 ) -> None:
     """Run until ``stop``; an error that ends the service is raised."""
     service = Service(settings)
-    starting = asyncio.create_task(_run(service, stop, started))
+    running = asyncio.create_task(_run(service, started))
     failure = asyncio.create_task(service.wait_for_failure())
     stopping = asyncio.create_task(stop.wait())
     try:
-        # A start can wait for its broker for ever: a signal ends that too.
-        await asyncio.wait([starting, failure, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if not starting.done() and not service.ingress_url:
-            starting.cancel()
-        await asyncio.wait([starting])
+        # A start can wait for its broker for ever: a signal or a failure ends that too.
+        await asyncio.wait([running, failure, stopping], return_when=asyncio.FIRST_COMPLETED)
+        running.cancel()
+        await asyncio.wait([running])
+        if failure.done():
+            raise failure.result()
+        if not running.cancelled():
+            running.result()
     finally:
         failure.cancel()
         stopping.cancel()
-    if not starting.cancelled():
-        starting.result()
 
 
-async def _run(service: Service, stop: asyncio.Event, started: Callable[[Service], None]) -> None:
+async def _run(service: Service, started: Callable[[Service], None]) -> None:
     async with service.running():
         started(service)
-        failure = asyncio.create_task(service.wait_for_failure())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        error = failure.result() if failure.done() else None
-        failure.cancel()
-    if error is not None:
-        raise error
+        await asyncio.Event().wait()

@@ -72,9 +72,11 @@ async def _read_ahead(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
     queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue(2)
 
     def put(item: Chunk | Exception | None) -> None:
+        putting = queue.put(item)
         try:
-            asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+            asyncio.run_coroutine_threadsafe(putting, loop).result()
         except (RuntimeError, CancelledError):
+            putting.close()
             raise _LoopGone from None
 
     def read() -> None:

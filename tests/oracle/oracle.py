@@ -362,7 +362,7 @@ def read_truth(
     two = len(settings.classes) == 2
     if predicted.mode == "probability" and two and (isinstance(row, bool) or is_integer(row)):
         return at(settings.classes, int(row))
-    if is_integer(row):
+    if isinstance(row, bool) or is_integer(row):
         text = str(int(row))
         if predicted.one_number:
             return Reading(text, mode="label")

@@ -1,0 +1,338 @@
+"""Playing an events file: everything arrives, whatever the other side does meanwhile."""
+
+import asyncio
+import io
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+
+from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events_file import format_line, parse_line
+from processor.embedded.broker import EmbeddedBroker
+from processor.errors import BrokerError, EventsFileError, ProcessorError
+from processor.ingress.http import make_ingress
+from processor.replay.files import Chunk, read_events
+from processor.replay.progress import Progress
+from processor.replay.send import Sent, send_http, send_kafka
+from processor.settings import Secret, Settings
+
+EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
+Serve = Callable[..., Awaitable[str]]
+
+
+def parsed(path: Path = EVENTS) -> list[RawEvent]:
+    return [parse_line(line, 1, 0) for line in path.read_bytes().splitlines()]
+
+
+def known(event: RawEvent) -> tuple[dict[str, bytes], bytes | None]:
+    return dict(event.headers), event.value
+
+
+class KeepingDoor:
+    def __init__(self) -> None:
+        self.events: list[RawEvent] = []
+
+    async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
+        self.events += events
+        return [None] * len(events)
+
+
+class Flaky:
+    """A server whose answers are given one after another, then 202."""
+
+    def __init__(self, *answers: web.Response) -> None:
+        self.answers = list(answers)
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        if self.answers:
+            return self.answers.pop(0)
+        self.bodies.append(body)
+        return web.Response(status=202)
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    servers: list[TestServer] = []
+
+    async def start(app: web.Application, port: int = 0) -> str:
+        server = TestServer(app, port=port)
+        await server.start_server()
+        servers.append(server)
+        return str(server.make_url("/"))
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+def application(flaky: Flaky) -> web.Application:
+    app = web.Application()
+    app.router.add_post("/", flaky)
+    return app
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> str:
+    path = tmp_path / "one.ndjson"
+    path.write_bytes(EVENTS.read_bytes().splitlines()[0] + b"\n")
+    return str(path)
+
+
+async def test_the_experiment_arrives_at_the_ingress(serve: Serve) -> None:
+    door = KeepingDoor()
+    settings = Settings(ingress_token=Secret("token"))
+    url = await serve(make_ingress(door, settings, lambda: 0))
+    sent = await send_http(str(EVENTS), url, token="token")
+    assert (sent.read, sent.accepted, sent.refused, sent.retries) == (263, 263, {}, 0)
+    arrived = {event.headers[0][1]: known(event) for event in door.events}
+    expected = {event.headers[0][1]: known(event) for event in parsed()}
+    assert arrived == expected
+
+
+async def test_one_connection_keeps_the_order(serve: Serve) -> None:
+    flaky = Flaky()
+    url = await serve(application(flaky))
+    await send_http(str(EVENTS), url, connections=1)
+    assert flaky.bodies == [event.value for event in parsed()]
+
+
+async def test_unusual_events_arrive(serve: Serve, tmp_path: Path) -> None:
+    events = [
+        RawEvent((("ce_id", '1 "50 %" €\n%41'.encode()), ("seldon-puid", b"p")), None, 0),
+        RawEvent((("type", b"t"), ("requestid", b"r"), ("host", b"elsewhere")), b"{}", 0),
+        RawEvent((("content-type", b"application/cloudevents+json"),), b'{"id":"1"}', 0),
+        RawEvent((("content-type", b"application/protobuf"),), b"\x00\xff", 0),
+    ]
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(b"\xef\xbb\xbf\r\n" + b"\n\n".join(map(format_line, events)))
+    door = KeepingDoor()
+    url = await serve(make_ingress(door, Settings(), lambda: 0))
+    sent = await send_http(str(path), url, connections=1)
+    assert sent.accepted == 4
+    assert known(events[0]) == known(door.events[0])
+    assert known(door.events[1]) == ({"type": b"t", "requestid": b"r"}, b"{}")
+    assert door.events[2:] == events[2:]
+
+
+async def test_a_header_that_http_cannot_carry_is_refused(one: str) -> None:
+    Path(one).write_bytes(format_line(RawEvent((("seldon-puid", b"a\nb"),), None, 0)))
+    sent = await send_http(one, "http://127.0.0.1:1/")
+    assert sent.refused == {"bad_header": 1}
+
+
+async def test_what_is_refused_for_now_is_sent_again(serve: Serve, one: str) -> None:
+    flaky = Flaky(
+        web.Response(status=429, headers={"Retry-After": "1"}),
+        web.Response(status=503),
+        web.Response(status=502),
+    )
+    url = await serve(application(flaky))
+    start = time.monotonic()
+    sent = await send_http(one, url)
+    assert (sent.accepted, sent.retries) == (1, 3)
+    assert time.monotonic() - start >= 1
+    assert len(flaky.bodies) == 1
+
+
+async def test_refusals_are_counted_by_reason(serve: Serve, one: str) -> None:
+    line = Path(one).read_bytes()
+    Path(one).write_bytes(line * 4)
+    flaky = Flaky(
+        web.json_response({"reason": "no_id"}, status=400),
+        web.Response(status=400, text="no JSON"),
+        web.json_response({"reason": "too_large"}, status=413),
+    )
+    url = await serve(application(flaky))
+    sent = await send_http(one, url)
+    assert sent.accepted == 1
+    assert sent.refused == {"no_id": 1, "400": 1, "too_large": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (401, "wants another token"),
+        (404, "is it the processor's ingress port"),
+        (200, "takes no events"),
+        (302, "takes no events"),
+    ],
+)
+async def test_an_answer_that_will_not_change_ends_it(
+    serve: Serve, status: int, message: str
+) -> None:
+    flaky = Flaky(*(web.Response(status=status) for _ in range(100)))
+    url = await serve(application(flaky))
+    with pytest.raises(ProcessorError, match=message):
+        await send_http(str(EVENTS), url)
+
+
+async def test_a_server_that_comes_late_is_waited_for(
+    serve: Serve, one: str, unused_tcp_port: int
+) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    sending = asyncio.create_task(send_http(one, url))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(sending), 0.2)
+    flaky = Flaky()
+    await serve(application(flaky), unused_tcp_port)
+    sent = await asyncio.wait_for(sending, 20)
+    assert sent.accepted == 1
+    assert sent.retries > 0
+
+
+async def test_no_server_at_all_is_named(one: str, unused_tcp_port: int) -> None:
+    url = f"http://127.0.0.1:{unused_tcp_port}/"
+    with pytest.raises(ProcessorError, match=rf"{url} took no event for 0.2 s"):
+        await send_http(one, url, deadline=0.2)
+    with pytest.raises(ProcessorError, match="is no address"):
+        await send_http(one, "localhost", deadline=0.2)
+
+
+async def test_the_rate_is_kept(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "some.ndjson"
+    path.write_bytes(b"\n".join(EVENTS.read_bytes().splitlines()[:50]))
+    url = await serve(application(Flaky()))
+    sent = await send_http(str(path), url, rate=100)
+    assert sent.accepted == 50
+    assert sent.seconds >= 0.48
+
+
+async def test_a_loop_ends_when_it_is_stopped(serve: Serve, one: str) -> None:
+    flaky = Flaky()
+    url = await serve(application(flaky))
+    stop = asyncio.Event()
+    sending = asyncio.create_task(send_http(one, url, loop=True, stop=stop))
+    async with asyncio.timeout(20):
+        while len(flaky.bodies) < 5:
+            await asyncio.sleep(0.001)
+    stop.set()
+    sent = await asyncio.wait_for(sending, 20)
+    assert sent.read == sent.accepted == len(flaky.bodies) >= 5
+    # A slow rate does not hold up the stop.
+    stop.clear()
+    sending = asyncio.create_task(send_http(one, url, 0.001, True, stop=stop))
+    async with asyncio.timeout(20):
+        while len(flaky.bodies) == sent.read:
+            await asyncio.sleep(0.001)
+    stop.set()
+    assert (await asyncio.wait_for(sending, 20)).accepted == 1
+    with pytest.raises(EventsFileError, match="standard input"):
+        await send_http("-", url, loop=True)
+
+
+async def test_what_stands_before_a_wrong_line_is_sent(serve: Serve, one: str) -> None:
+    line = Path(one).read_bytes()
+    Path(one).write_bytes(line * 3 + b"wrong\n" + line)
+    flaky = Flaky()
+    url = await serve(application(flaky))
+    with pytest.raises(EventsFileError, match=rf"{one}: line 4 is no event"):
+        await send_http(one, url)
+    assert len(flaky.bodies) == 3
+
+
+async def test_standard_input(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(EVENTS.read_bytes())))
+    flaky = Flaky()
+    url = await serve(application(flaky))
+    assert (await send_http("-", url)).accepted == 263
+
+
+async def test_kafka_takes_the_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(EVENTS.read_bytes() + b'{"headers": {"ce-id": "tombstone"}}')
+    broker = EmbeddedBroker()
+    await broker.start()
+    try:
+        sent = await send_kafka(str(path), [broker.address], "events")
+        assert (sent.read, sent.accepted, sent.refused) == (264, 264, {})
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker.address, auto_offset_reset="earliest")
+        await consumer.start()
+        partitions = consumer.partitions_for_topic("events") or await partitions_of(consumer)
+        consumer.assign([TopicPartition("events", partition) for partition in partitions])
+        arrived: list[Any] = []
+        async with asyncio.timeout(30):
+            while len(arrived) < 264:
+                arrived.append(await consumer.getone())
+        await consumer.stop()
+    finally:
+        await broker.stop()
+    assert {(dict(r.headers)["ce_id"], r.value) for r in arrived} == {
+        (dict(event.headers)["ce_id"], event.value) for event in parsed(path)
+    }
+    assert {r.key for r in arrived if r.value is not None} == {None}
+
+
+async def partitions_of(consumer: AIOKafkaConsumer) -> set[int]:
+    await consumer.topics()
+    partitions: set[int] = consumer.partitions_for_topic("events")
+    return partitions
+
+
+async def test_no_kafka_is_named(one: str, unused_tcp_port: int) -> None:
+    with pytest.raises(BrokerError, match=rf"Kafka at 127.0.0.1:{unused_tcp_port} does not"):
+        await send_kafka(one, [f"127.0.0.1:{unused_tcp_port}"], "events")
+
+
+def test_files_are_read_in_chunks_with_what_is_consumed(tmp_path: Path) -> None:
+    size = EVENTS.stat().st_size
+    chunks = list(read_events(str(EVENTS), 5, chunk=10_000))
+    assert len(chunks) > 10
+    assert [chunk.consumed for chunk in chunks] == sorted(chunk.consumed for chunk in chunks)
+    assert chunks[-1].consumed == size
+    events = [event for chunk in chunks for event in chunk.events]
+    assert events == [event._replace(timestamp=5) for event in parsed()]
+    # A line longer than a chunk is one all the same.
+    long = tmp_path / "long.ndjson"
+    line = json.dumps({"headers": {}, "data": "x" * 1000}).encode()
+    long.write_bytes(line + b"\n" + line)
+    assert [len(chunk.events) for chunk in read_events(str(long), 0, chunk=64)] == [1, 1]
+    empty = tmp_path / "empty.ndjson"
+    empty.touch()
+    assert list(read_events(str(empty), 0)) == []
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    def read(path: Path) -> list[Chunk]:
+        return list(read_events(str(path), 0))
+
+    with pytest.raises(EventsFileError, match=r"there is no events file .*/none"):
+        read(tmp_path / "none")
+    with pytest.raises(EventsFileError, match="is a folder"):
+        read(tmp_path)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"{}\xff\xfe\n")
+    with pytest.raises(EventsFileError, match=r"/binary: line 1 is not UTF-8"):
+        read(binary)
+
+
+def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = io.StringIO()
+    with Progress("sending", 1000, plain) as progress:
+        progress.update(500, 10)
+        progress.say("wait")
+    assert plain.getvalue().splitlines()[0] == "sending: wait"
+    assert "sending: 10 events, 50 %" in plain.getvalue()
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    with Progress("sending", 1000, terminal) as progress:
+        for step in range(1, 11):
+            progress.update(step * 100, step)
+    assert "100%" in terminal.getvalue()
+    assert "10 events" in terminal.getvalue()
+
+
+def test_a_summary_starts_empty() -> None:
+    assert Sent() == Sent(0, 0)
