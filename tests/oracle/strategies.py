@@ -437,7 +437,7 @@ def ranges(draw: Draw, events: list[Event]) -> tuple[int | None, int | None]:
 
 def rough(seen: Observation) -> str:
     """What any digest must tell apart: the kinds and labels of rows, not all of their numbers."""
-    rows = [read_prediction(row, [], Settings()) for row in seen.rows or []]
+    rows = [read_prediction(row, seen.names, Settings()) for row in seen.rows or []]
     readings = [
         (row.mode, row.reason, None if row.mode == "probability" else row.label) for row in rows
     ]

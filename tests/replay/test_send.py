@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import json
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,8 +19,6 @@ from processor.domain.events_file import format_line, parse_line
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import BrokerError, EventsFileError, ProcessorError
 from processor.ingress.http import make_ingress
-from processor.replay.files import Chunk, read_events
-from processor.replay.progress import Progress
 from processor.replay.send import Sent, send_http, send_kafka
 from processor.settings import Secret, Settings
 
@@ -282,56 +279,6 @@ async def partitions_of(consumer: AIOKafkaConsumer) -> set[int]:
 async def test_no_kafka_is_named(one: str, unused_tcp_port: int) -> None:
     with pytest.raises(BrokerError, match=rf"Kafka at 127.0.0.1:{unused_tcp_port} does not"):
         await send_kafka(one, [f"127.0.0.1:{unused_tcp_port}"], "events")
-
-
-def test_files_are_read_in_chunks_with_what_is_consumed(tmp_path: Path) -> None:
-    size = EVENTS.stat().st_size
-    chunks = list(read_events(str(EVENTS), 5, chunk=10_000))
-    assert len(chunks) > 10
-    assert [chunk.consumed for chunk in chunks] == sorted(chunk.consumed for chunk in chunks)
-    assert chunks[-1].consumed == size
-    events = [event for chunk in chunks for event in chunk.events]
-    assert events == [event._replace(timestamp=5) for event in parsed()]
-    # A line longer than a chunk is one all the same.
-    long = tmp_path / "long.ndjson"
-    line = json.dumps({"headers": {}, "data": "x" * 1000}).encode()
-    long.write_bytes(line + b"\n" + line)
-    assert [len(chunk.events) for chunk in read_events(str(long), 0, chunk=64)] == [1, 1]
-    empty = tmp_path / "empty.ndjson"
-    empty.touch()
-    assert list(read_events(str(empty), 0)) == []
-
-
-def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    def read(path: Path) -> list[Chunk]:
-        return list(read_events(str(path), 0))
-
-    with pytest.raises(EventsFileError, match=r"there is no events file .*/none"):
-        read(tmp_path / "none")
-    with pytest.raises(EventsFileError, match="is a folder"):
-        read(tmp_path)
-    binary = tmp_path / "binary"
-    binary.write_bytes(b"{}\xff\xfe\n")
-    with pytest.raises(EventsFileError, match=r"/binary: line 1 is not UTF-8"):
-        read(binary)
-
-
-def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    plain = io.StringIO()
-    with Progress("sending", 1000, plain) as progress:
-        progress.update(500, 10)
-        progress.say("wait")
-    assert plain.getvalue().splitlines()[0] == "sending: wait"
-    assert "sending: 10 events, 50 %" in plain.getvalue()
-    terminal = io.StringIO()
-    monkeypatch.setattr(terminal, "isatty", lambda: True)
-    with Progress("sending", 1000, terminal) as progress:
-        for step in range(1, 11):
-            progress.update(step * 100, step)
-    assert "100%" in terminal.getvalue()
-    assert "10 events" in terminal.getvalue()
 
 
 def test_a_summary_starts_empty() -> None:

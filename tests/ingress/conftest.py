@@ -1,0 +1,36 @@
+"""Fixtures for the HTTP door: it is served over real connections on a free port."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from processor.ingress.http import make_ingress
+from processor.settings import Settings
+from tests.ingress.steered import NOW, FakeDoor, Start, ingress_of
+
+
+@pytest.fixture
+def door() -> FakeDoor:
+    return FakeDoor()
+
+
+@pytest.fixture
+async def start(door: FakeDoor) -> AsyncIterator[Start]:
+    clients: list[TestClient[web.Request, web.Application]] = []
+
+    async def make(**settings: Any) -> TestClient[web.Request, web.Application]:
+        app = make_ingress(door, Settings(**settings), lambda: NOW)
+        client = TestClient(TestServer(app))
+        await client.start_server()
+        clients.append(client)
+        return client
+
+    yield make
+    door.open.set()
+    for client in clients:
+        ingress = ingress_of(client)
+        await client.close()
+        assert ingress.in_flight == 0

@@ -1,0 +1,159 @@
+"""Who and how much may come in through the HTTP door, and how it closes."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientResponse
+
+from processor.errors import ArchiveError
+from processor.ingress.door import Overloaded
+from processor.ingress.http import MAX_BATCH
+from processor.settings import Secret
+from tests.ingress.steered import BATCH, BINARY, FakeDoor, Start, error, ingress_of
+
+
+async def test_bodies_over_the_limit(start: Start, door: FakeDoor) -> None:
+    client = await start(ingress_max_body=1000)
+    assert (await client.post("/", data=b"x" * 1000, headers=BINARY)).status == 202
+    detail = await error(await client.post("/", data=b"x" * 1001, headers=BINARY), 413, "too_large")
+    assert "1000 bytes" in detail
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(11):
+            yield b"x" * 100
+
+    await error(await client.post("/", data=chunks(), headers=BINARY), 413, "too_large")
+    assert len(door.events) == 1
+
+
+async def test_gzip(start: Start, door: FakeDoor, caplog: pytest.LogCaptureFixture) -> None:
+    client = await start(ingress_max_body=100_000)
+    headers = BINARY | {"Content-Encoding": "gzip"}
+
+    async def post(body: bytes) -> ClientResponse:
+        return await client.post("/", data=body, headers=headers)
+
+    assert (await post(gzip.compress(b"x" * 100_000))).status == 202
+    assert door.events[0].value == b"x" * 100_000
+    assert "content-encoding" not in dict(door.events[0].headers)
+    await error(await post(gzip.compress(b"x" * 100_001)), 413, "too_large")
+    await error(await post(gzip.compress(bytes(80_000_000))), 413, "too_large")
+    await error(await post(b"no gzip at all"), 400, "bad_body")
+    assert "Traceback" not in caplog.text
+    headers["Content-Encoding"] = "lzma"
+    await error(await post(b"x"), 415, "bad_encoding")
+    assert len(door.events) == 1
+
+
+async def test_too_large_a_batch(start: Start, door: FakeDoor) -> None:
+    client = await start()
+    body = json.dumps([1] * (MAX_BATCH + 1))
+    await error(await client.post("/", data=body, headers=BATCH), 413, "too_many")
+    assert not door.events
+
+
+async def test_too_many_requests_at_once(start: Start, door: FakeDoor) -> None:
+    client = await start(ingress_max_in_flight=2)
+    door.open.clear()
+    first = [asyncio.create_task(client.post("/", data="1", headers=BINARY)) for _ in range(2)]
+    for _ in first:
+        await door.waiting.acquire()
+    assert ingress_of(client).in_flight == 2
+    answer = await client.post("/", data="1", headers=BINARY)
+    await error(answer, 429, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+    door.open.set()
+    assert [(await task).status for task in first] == [202, 202]
+    assert (await client.post("/", data="1", headers=BINARY)).status == 202
+
+
+async def test_the_door_can_refuse(
+    start: Start, door: FakeDoor, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await start()
+    door.error = Overloaded("the log is behind", 2.5)
+    answer = await client.post("/", data="1", headers=BINARY)
+    assert await error(answer, 429, "overloaded") == "the log is behind"
+    assert answer.headers["Retry-After"] == "3"
+    door.error = ArchiveError("/secret/path is full")
+    for _ in range(3):
+        answer = await client.post("/", data="1", headers=BINARY)
+        assert "/secret/path" not in await error(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"] == "5"
+    assert caplog.text.count("/secret/path is full") == 1
+    door.error = ZeroDivisionError()
+    await error(await client.post("/", data="1", headers=BINARY), 500, "internal")
+    door.error = None
+    assert (await client.post("/", data="1", headers=BINARY)).status == 202
+
+
+@pytest.mark.parametrize(
+    "authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic token", "Bearer tokén"]
+)
+async def test_a_wrong_token(start: Start, door: FakeDoor, authorization: str | None) -> None:
+    client = await start(ingress_token=Secret("token"))
+    headers = {} if authorization is None else {"Authorization": authorization}
+    for path in ("/", "/feedback"):
+        answer = await client.post(path, data="1", headers=BINARY | headers)
+        await error(answer, 401, "unauthorized")
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert not door.events
+
+
+async def test_the_right_token(start: Start, door: FakeDoor) -> None:
+    client = await start(ingress_token=Secret("token"))
+    for authorization in ("Bearer token", "bearer  token"):
+        headers = BINARY | {"Authorization": authorization}
+        assert (await client.post("/", data="1", headers=headers)).status == 202
+    assert "authorization" not in dict(door.events[0].headers)
+
+
+async def test_drain_lets_requests_in_flight_end(start: Start, door: FakeDoor) -> None:
+    client = await start()
+    ingress = ingress_of(client)
+    door.open.clear()
+    first = asyncio.create_task(client.post("/", data="1", headers=BINARY))
+    await door.waiting.acquire()
+    assert not await ingress.drain(0.01)
+    drained = asyncio.create_task(ingress.drain())
+    answer = await client.post("/", data="2", headers=BINARY)
+    await error(answer, 503, "shutting_down")
+    assert answer.headers["Retry-After"]
+    assert not drained.done()
+    door.open.set()
+    assert (await first).status == 202
+    assert await drained
+    assert [event.value for event in door.events] == [b"1"]
+
+
+async def test_shutdown_waits_for_what_is_in_flight(start: Start, door: FakeDoor) -> None:
+    client = await start()
+    door.open.clear()
+    first = asyncio.create_task(client.post("/", data="1", headers=BINARY))
+    await door.waiting.acquire()
+    closing = asyncio.create_task(client.server.close())
+    while not ingress_of(client)._draining:
+        await asyncio.sleep(0)
+    door.open.set()
+    assert (await asyncio.wait_for(first, 10)).status == 202
+    await asyncio.wait_for(closing, 10)
+
+
+async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
+    start: Start, door: FakeDoor
+) -> None:
+    client = await start(ingress_max_in_flight=1)
+    ingress = ingress_of(client)
+    _, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nxxx")
+    async with asyncio.timeout(10):
+        while ingress.in_flight == 0:
+            await asyncio.sleep(0.001)
+        writer.close()
+        while ingress.in_flight:
+            await asyncio.sleep(0.001)
+    assert (await client.post("/", data="1", headers=BINARY)).status == 202
+    assert len(door.events) == 1
