@@ -23,8 +23,8 @@ _to_json = msgspec.json.Encoder().encode
 def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
     """The event of line ``number`` (for messages); ``timestamp`` stands in for a missing time.
 
-    Bodies keep their very bytes where they are JSON; a string under another content type is the
-    text itself, ``data_base64`` are bytes, and without either the value is None.
+    Bodies keep their very bytes where they are JSON; a string is the body's text (so a body that is
+    no JSON can stand in a file), ``data_base64`` are bytes; null, or neither, is no body.
 
     >>> parse_line(b'{"headers": {"ce-id": "1"}, "data": {"x": 1.50}}', 1, 0)
     RawEvent(headers=(('ce_id', b'1'),), value=b'{"x": 1.50}', timestamp=0)
@@ -36,7 +36,7 @@ def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
         if "headers" not in parts:
             raise ValueError('there is no "headers"')
         headers = _read_headers(parts["headers"])
-        return RawEvent(headers, _read_data(parts, dict(headers)), timestamp)
+        return RawEvent(headers, _read_data(parts), timestamp)
     except UnicodeDecodeError as error:
         raise EventsFileError(f"line {number} is not UTF-8: {error.reason}") from None
     except ValueError as error:
@@ -77,7 +77,7 @@ def _read_headers(text: bytes) -> tuple[tuple[str, bytes], ...]:
     return tuple(named)
 
 
-def _read_data(parts: dict[str, bytes], headers: dict[str, bytes]) -> bytes | None:
+def _read_data(parts: dict[str, bytes]) -> bytes | None:
     if "data_base64" in parts:
         if "data" in parts:
             raise ValueError('there are both "data" and "data_base64": keep one')
@@ -86,23 +86,34 @@ def _read_data(parts: dict[str, bytes], headers: dict[str, bytes]) -> bytes | No
         except (msgspec.DecodeError, binascii.Error) as error:
             raise ValueError(f'"data_base64" is not base64: {error}') from None
     data = parts.get("data")
-    if data is None or raw_json.is_json_type(headers.get("content-type", b"").decode()):
+    if data is None or data == b"null":
+        return None
+    if not data.startswith(b'"'):
         return data
-    return _parse_text(data).encode() if data.startswith(b'"') else data
+    try:
+        return _parse_text(data).encode()
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f'"data" is no text: {error}') from None
 
 
 def _format_data(value: bytes, content_type: str) -> bytes:
-    if raw_json.is_json_type(content_type):
-        try:
-            (data,) = raw_json.elements(b"[" + value + b"]")
-            data.decode()
-            # In valid JSON a line break is space between tokens, never part of a string.
-            return b'"data":' + data.replace(b"\r", b" ").replace(b"\n", b" ")
-        except ValueError:
-            pass
-    else:
-        try:
-            return b'"data":' + _to_json(value.decode())
-        except UnicodeDecodeError:
-            pass
+    try:
+        text = value.decode()
+        if raw_json.is_json_type(content_type):
+            data = _one_json(value)
+            # A string is the body's text, and null is no body.
+            if data is not None and not data.startswith((b'"', b"null")):
+                # In valid JSON a line break is space between tokens, never part of a string.
+                return b'"data":' + data.replace(b"\r", b" ").replace(b"\n", b" ")
+        return b'"data":' + _to_json(text)
+    except UnicodeDecodeError:
+        pass
     return b'"data_base64":' + _to_json(base64.b64encode(value).decode())
+
+
+def _one_json(value: bytes) -> bytes | None:
+    try:
+        (data,) = raw_json.elements(b"[" + value + b"]")
+    except ValueError:
+        return None
+    return data

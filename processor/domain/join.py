@@ -279,11 +279,7 @@ class JoinFold:
                 feedback.truth is not None
                 or feedback.scope == prediction.model
                 or self._names(feedback.scope, prediction.model)
-            ) and (
-                best is None
-                or (feedback.time, feedback.rank, feedback.digest)
-                > (best.time, best.rank, best.digest)
-            ):
+            ) and (best is None or self._is_above(feedback, best)):
                 best = feedback
         if best is None:
             return Standing(prediction, None, None)
@@ -294,6 +290,14 @@ class JoinFold:
         ):
             return Standing(prediction, best, UNCERTAIN)
         return Standing(prediction, best, self._outcome(prediction.answers, best))
+
+    def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
+        """The scope decides between rewards of one version, since the order of arrival must not:
+        one that names a model is above one that names none."""
+        version = (feedback.time, feedback.rank, feedback.digest)
+        other = (best.time, best.rank, best.digest)
+        models = self.state.models
+        return version > other or (version == other and models[feedback.scope] > models[best.scope])
 
     def _names(self, scope: int, model: int) -> bool:
         """Whether a reward of this scope can be about the model: what it leaves out matches all."""

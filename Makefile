@@ -1,0 +1,56 @@
+# Every target sets up what it needs: a virtual environment here, servers for the tests from Maven.
+VENV := .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+DEMO_ARGS ?=
+BENCH_ARGS ?=
+TEST_ARGS ?=
+
+.PHONY: help run demo test chaos lint format bench clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(VENV)/.runtime  ## Run the service; embedded unless PROCESSOR_BROKER is set
+	$(BIN)/processor run
+
+demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEMO_ARGS=--once)
+	$(BIN)/processor demo $(DEMO_ARGS)
+
+test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+chaos: $(VENV)/.test $(VENV)/.servers  ## Run the fault tests at full size
+	$(BIN)/python -m pytest tests/faults --full $(TEST_ARGS)
+
+lint: $(VENV)/.test  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test  ## Format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop
+	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+
+clean:  ## Remove the environment and caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+
+$(VENV)/.runtime: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $(VENV)/.runtime $@
+
+# What the tests run for real: Java and Maven for Kafka, Prometheus for promtool.
+$(VENV)/.servers: tests/install-servers.sh $(VENV)/.test
+	sh tests/install-servers.sh
+	@touch $@

@@ -1,0 +1,278 @@
+"""The join comes to the same counts whatever the order, the repetition and the cut into batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.domain.counts import ModelKey
+from processor.domain.deltas import DeltaBatch, partition_of
+from processor.domain.join import HOUR, JoinFold, JoinState
+from processor.domain.labels import TEXT, Answer, Reading, Schema, digest
+from processor.domain.observations import (
+    DOCUMENT,
+    EVENT,
+    BatchBuilder,
+    Feedback,
+    ObservationBatch,
+    Prediction,
+)
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import MINUTE
+from processor.stream.records import decode_observation, encode
+from processor.stream.snapshots import Snapshot, SnapshotFile
+from tests.domain.joining import (
+    Observation,
+    expected,
+    gauges,
+    observations,
+    sums_of,
+    sums_of_standings,
+)
+
+CASES = settings(max_examples=150, deadline=None)
+EPOCH, TARGETS = "epoch", 3
+decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+def on_the_log(batch: ObservationBatch) -> ObservationBatch:
+    """The batch as it is read back."""
+    record = decode_observation(encode(batch))
+    assert isinstance(record, ObservationBatch)
+    return record
+
+
+def pack(*seen: Observation) -> ObservationBatch:
+    """A batch of some observations."""
+    builder = BatchBuilder()
+    for one in seen:
+        builder.add(one)
+    return on_the_log(builder.build(EPOCH))
+
+
+def stored(state: JoinState) -> bytes:
+    """The state as a snapshot file holds it."""
+    return SnapshotFile(Path("unused"), EPOCH, 0, TARGETS, 0).encode(0, state)
+
+
+class Cluster:
+    """The join of all partitions of the observations, and the deltas that it sent."""
+
+    def __init__(self, partitions: int) -> None:
+        self.folds = [
+            JoinFold(EPOCH, source, TARGETS, None, Telemetry()) for source in range(partitions)
+        ]
+        self.sent: list[DeltaBatch] = []
+        self.builders = [BatchBuilder() for _ in self.folds]
+        self.offset = 0
+        self.newest: dict[tuple[int, int], int] = {}
+
+    def add(self, one: Observation) -> None:
+        self.builders[partition_of(one.request_id, len(self.folds))].add(one)
+
+    def send(self) -> None:
+        """End the batches that are being packed, and fold them."""
+        self.offset += 7  # ticks take offsets too
+        for source, builder in enumerate(self.builders):
+            batch = on_the_log(builder.build(EPOCH))
+            deltas = self.folds[source].apply(self.offset, 0, batch)
+            for target, sent in deltas.items():
+                assert (sent.source, sent.offset) == (source, self.offset)
+                assert sent.prev == self.newest.get((source, target), -1)
+                self.newest[source, target] = self.offset
+                for model in sent.models:
+                    assert partition_of("\0".join(model), TARGETS) == target
+                self.sent.append(sent)
+
+    def restart(self) -> None:
+        """Every worker stops and starts from its snapshot."""
+        for source, fold in enumerate(self.folds):
+            fresh = JoinFold(EPOCH, source, TARGETS, None, Telemetry())
+            fresh.restore(decode_snapshot(stored(fold.state)).state)
+            self.folds[source] = fresh
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> tuple[list[Observation], list[Observation], list[str]]:
+    """Observations; the same in another order with repeats; what comes after each of these."""
+    seen = draw(observations)
+    again = draw(st.lists(st.sampled_from(seen), max_size=6)) if seen else []
+    order = draw(st.permutations(seen + again))
+    steps = st.sampled_from(["", "", "send", "restart"])
+    return seen, order, draw(st.lists(steps, min_size=len(order), max_size=len(order)))
+
+
+@CASES
+@given(courses(), st.integers(1, 3))
+def test_any_order_repetition_and_split(
+    course: tuple[list[Observation], list[Observation], list[str]], partitions: int
+) -> None:
+    """Rules 8 to 12 and 14; design decisions 2 and 4."""
+    seen, order, steps = course
+    cluster = Cluster(partitions)
+    for one, step in zip(order, steps, strict=True):
+        cluster.add(one)
+        if step:
+            cluster.send()
+        if step == "restart":
+            cluster.restart()
+    cluster.send()
+    sums, counted = expected(seen)
+    assert sums_of(cluster.sent) == sums
+    assert sums_of_standings(cluster.folds) == sums
+    assert gauges(fold.state for fold in cluster.folds) == counted
+
+
+@CASES
+@given(observations, st.integers(0, 14))
+def test_a_snapshot_changes_nothing(seen: list[Observation], cut: int) -> None:
+    """Deltas after a restore are those without it, byte by byte: what is sent again is the same."""
+    whole, before = (JoinFold(EPOCH, 0, TARGETS, None, Telemetry()) for _ in range(2))
+    for offset, one in enumerate(seen):
+        if offset == cut:
+            before.restore(decode_snapshot(stored(before.state)).state)
+        deltas = [fold.apply(offset, 0, pack(one)) for fold in (whole, before)]
+        assert encode(deltas[0]) == encode(deltas[1])
+    assert stored(whole.state) == stored(before.state)
+
+
+@CASES
+@given(observations)
+def test_repetition_sends_nothing(seen: list[Observation]) -> None:
+    """Rule 12: what is known already makes no delta."""
+    fold = JoinFold(EPOCH, 0, TARGETS, None, Telemetry())
+    fold.apply(0, 0, pack(*seen))
+    assert fold.apply(1, 0, pack(*reversed(seen), *seen)) == {}
+
+
+# Telemetry and expiry
+
+MODEL = ModelKey("seldon", "iris", "default", "a")
+
+
+def prediction(request_id: str, label: str = "x", time: int = 0, weak: bool = False) -> Prediction:
+    answers = (Answer(label, None, TEXT, Schema()),)
+    rank = DOCUMENT if weak else EVENT
+    return Prediction(MODEL, request_id, time, rank, digest(answers), answers, weak)
+
+
+def feedback(request_id: str, label: str = "x", time: int = 1) -> Feedback:
+    truth = (Reading(TEXT, label),)
+    return Feedback(MODEL, request_id, time, EVENT, digest(truth), truth, None)
+
+
+def test_what_is_repeated_superseded_corrected() -> None:
+    """Rule 12: equal content at another time is a duplicate, another content supersedes."""
+    telemetry = Telemetry()
+    fold = JoinFold(EPOCH, 0, 1, None, telemetry)
+
+    def counted() -> tuple[int, int, int, int]:
+        return telemetry.joined, telemetry.duplicates, telemetry.superseded, telemetry.corrections
+
+    fold.apply(0, 0, pack(prediction("r"), feedback("r", "x", 5)))
+    assert counted() == (1, 0, 0, 0)
+    fold.apply(1, 0, pack(prediction("r"), feedback("r", "x", 6)))
+    assert counted() == (1, 2, 0, 0)
+    fold.apply(2, 0, pack(feedback("r", "y", 7)))
+    assert counted() == (1, 2, 1, 1)
+    fold.apply(3, 0, pack(feedback("r", "z", 4)))  # late and lost
+    assert counted() == (1, 2, 2, 1)
+    assert telemetry.feedback_delay.buckets[0] == 1
+
+
+def test_a_weak_prediction_yields_to_an_event_of_its_predictor() -> None:
+    """Rule 14: also where its node is another one, and whichever is later."""
+    document = prediction("r", "x", time=3 * MINUTE, weak=True)._replace(
+        model=MODEL._replace(model="b")
+    )
+    event = prediction("r", "y", time=MINUTE)
+    for order in ((document, event), (event, document)):
+        fold = JoinFold(EPOCH, 0, 1, None, Telemetry())
+        batches = [fold.apply(i, 0, pack(one)) for i, one in enumerate(order)]
+        sums = sums_of(batch for deltas in batches for batch in deltas.values())
+        assert list(sums) == [(MODEL, 0, 1)]
+
+
+@pytest.mark.parametrize("first", [("", ""), ("default", ""), ("", "a")])
+def test_the_scope_decides_between_rewards_of_one_version(first: tuple[str, str]) -> None:
+    """Rule 11 and 12: the same reward at the same time, with the model's names and without."""
+    made = [prediction("r"), prediction("r")._replace(model=MODEL._replace(predictor="canary"))]
+    made.append(prediction("r")._replace(model=MODEL._replace(model="b")))
+    named = Feedback(MODEL, "r", 9, EVENT, digest(1), None, 1_000_000)
+    bare = named._replace(scope=ModelKey("seldon", "iris", *first))
+    for order in ((named, bare), (bare, named)):
+        fold = JoinFold(EPOCH, 0, 1, None, Telemetry())
+        fold.apply(0, 0, pack(*made, *order))
+        judged = {
+            fold.state.models[one.prediction.model]
+            for one in fold.standings()
+            if one.outcome is not None and one.outcome.counts.judged
+        }
+        assert judged == {MODEL}
+
+
+touches = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 20 * MINUTE, HOUR, 3 * HOUR + 1, -HOUR]),
+        st.sampled_from(["r0", "r1", "r2", "r3"]),
+        st.sampled_from(["prediction", "feedback", "tick", "restart"]),
+    ),
+    max_size=25,
+)
+
+
+@CASES
+@given(touches, st.sampled_from([HOUR, 90 * MINUTE, 5 * HOUR]))
+def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon: int) -> None:
+    """Design decision 8: kept for the horizon since the first touch, and not for ever."""
+    telemetry = Telemetry()
+    fold = JoinFold(EPOCH, 0, 1, horizon, telemetry)
+    born: dict[str, int] = {}
+    kinds: dict[str, set[str]] = {}
+    now = clock = 1000 * HOUR
+    left: Counter[bool] = Counter()
+    for step, request_id, kind in course:
+        clock += step  # of one broker and another: it can go back
+        now = max(now, clock)
+        if kind == "restart":
+            fold.restore(decode_snapshot(stored(fold.state)).state)
+            continue
+        fold.advance(clock)
+        held = {one for requests in fold.state.requests for one in requests}
+        for one in set(born) - held:
+            assert now - born.pop(one) > horizon
+            left[kinds.pop(one) == {"feedback"}] += 1
+        assert all(now - at < horizon + 2 * HOUR for at in born.values())
+        assert telemetry.late == left[True]
+        if kind != "tick":
+            one = prediction(request_id) if kind == "prediction" else feedback(request_id)
+            fold.apply(0, clock, pack(one))
+            born.setdefault(request_id, now)
+            kinds.setdefault(request_id, set()).add(kind)
+        assert {one for requests in fold.state.requests for one in requests} == set(born)
+        assert fold.state.log_time == max(now, fold.state.log_time)
+        assert fold.state.waiting == sum(said == {"prediction"} for said in kinds.values())
+        assert fold.state.unmatched == sum(said == {"feedback"} for said in kinds.values())
+
+
+def test_expiry_takes_nothing_back() -> None:
+    """What was counted stays counted; a repeat of what has left counts as new."""
+    fold = JoinFold(EPOCH, 0, 1, HOUR, Telemetry())
+    (first,) = fold.apply(0, 10 * HOUR, pack(prediction("r"), feedback("r"))).values()
+    assert fold.apply(1, 20 * HOUR, pack()) == {}
+    assert list(fold.standings()) == []
+    (again,) = fold.apply(2, 20 * HOUR, pack(prediction("r"), feedback("r"))).values()
+    assert (again.prev, again.deltas) == (0, first.deltas)
+
+
+def test_event_time_moves_nothing() -> None:
+    """Design decision 8: one ce_time in 2099 would empty the join."""
+    fold = JoinFold(EPOCH, 0, 1, HOUR, Telemetry())
+    fold.apply(0, 10 * HOUR, pack(prediction("r")))
+    fold.apply(1, 10 * HOUR + 1, pack(prediction("s", time=1_000_000 * HOUR)))
+    assert len(list(fold.standings())) == 2
