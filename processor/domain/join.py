@@ -12,7 +12,7 @@ import msgspec
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.deltas import Changes, DeltaBatch, partition_of
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, UNCERTAIN, Outcome, judge
-from processor.domain.labels import Answer, Reading, Schema
+from processor.domain.labels import Answer, Reading
 from processor.domain.observations import (
     SCHEMA_VERSION,
     FeedbackRow,
@@ -212,6 +212,9 @@ class JoinFold:
             requests[row.request_id] = Request(born, [], [register])
             self.state.unmatched += 1
             return
+        if not request.feedbacks:
+            self._judge_first(request, register)
+            return
         for i, held in enumerate(request.feedbacks):
             if (truth is None) == (held.truth is None) and (
                 truth is not None or held.scope == scope
@@ -250,6 +253,15 @@ class JoinFold:
         elif not request.feedbacks:
             self.state.waiting += 1
         self._change(request, before)
+
+    def _judge_first(self, request: Request, feedback: FeedbackRegister) -> None:
+        """The usual way of a request: its predictions wait, and the first feedback comes."""
+        request.feedbacks.append(feedback)
+        self.state.waiting -= 1
+        for standing in self._standing(request):
+            self._count_judged(standing, 1)
+            if standing.feedback is not None:
+                self._note_joined(standing.prediction, standing.feedback)
 
     def _standing(self, request: Request) -> list[Standing]:
         predictions = request.predictions
@@ -335,15 +347,20 @@ class JoinFold:
                 continue
             previous = old.get(standing.prediction.model)
             if previous is None or previous.outcome is None:
-                telemetry.joined += 1
-                delay = standing.feedback.time - standing.prediction.time
-                telemetry.feedback_delay.observe(max(0, delay) / SECOND)
+                self._note_joined(standing.prediction, standing.feedback)
             elif previous.outcome is not standing.outcome:
                 telemetry.corrections += 1
 
+    def _note_joined(self, prediction: PredictionRegister, feedback: FeedbackRegister) -> None:
+        self.telemetry.joined += 1
+        self.telemetry.feedback_delay.observe(max(0, feedback.time - prediction.time) / SECOND)
+
     def _count(self, standing: Standing, sign: int) -> None:
+        self._count_predicted(standing.prediction, sign)
+        self._count_judged(standing, sign)
+
+    def _count_judged(self, standing: Standing, sign: int) -> None:
         prediction, feedback, outcome = standing
-        self._count_predicted(prediction, sign)
         if feedback is None or outcome is None:
             return
         judged = self._judged

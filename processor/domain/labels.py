@@ -72,12 +72,12 @@ def _read_scores(row: list[object]) -> Reading:
         return _SHAPE
     scores: list[float] = row  # type: ignore[assignment]
     try:
-        if not math.isfinite(math.fsum(scores)):
-            return _NO_MAXIMUM
-    except (OverflowError, ValueError):
-        # The sum of finite scores can overflow; what counts is each of them.
-        if not all(map(_is_finite, scores)):
-            return _NO_MAXIMUM
+        finite = math.isfinite(sum(scores))
+    except OverflowError:
+        finite = False
+    # The sum of finite scores can overflow; what counts is each of them.
+    if not finite and not all(map(_is_finite, scores)):
+        return _NO_MAXIMUM
     top, least = max(scores), min(scores)
     if top == least:
         return _NO_MAXIMUM

@@ -3,7 +3,7 @@
 import json
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,14 +37,14 @@ class _Feedback(msgspec.Struct):
     truth: _Message | None = None
 
 
-class Rows(NamedTuple):
+class Rows(msgspec.Struct, frozen=True):
     """Rows of a message, one per item, and the names of the columns where it has any."""
 
     rows: list[Any]
     names: tuple[str, ...] | None
 
 
-class Judgement(NamedTuple):
+class Judgement(msgspec.Struct, frozen=True):
     """What a feedback says: truth rows and a reward in millionths; either can be absent."""
 
     truth: Rows | None

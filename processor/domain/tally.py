@@ -12,7 +12,7 @@ import msgspec
 from processor.domain.counts import BASES, Cell, Counts, ModelKey, Totals
 from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.times import SECOND
-from processor.domain.windows import ALL, MINUTES, TIERS, Window
+from processor.domain.windows import ALL, TIERS, Window
 
 #: Buckets of one chunk, by tier: a flush rewrites a chunk whole, and most changes are recent.
 CHUNK_BUCKETS = (240, 192, 64, 1)
@@ -103,10 +103,10 @@ class RollingSum:
         self.counts = (Counts(), Counts())
         self._tally = tally
 
-    def change(self, tier: int, basis: int, bucket: int, counts: Counts) -> None:
-        """A bucket has changed by ``counts``."""
+    def change(self, tier: int, basis: int, bucket: int, counts: Counts, sign: int = 1) -> None:
+        """A bucket has changed by ``counts`` (with ``sign`` -1: they are gone)."""
         if tier == self.tier and (not self.length or self.end - self.length < bucket <= self.end):
-            self.counts[basis].add(counts)
+            self.counts[basis].add(counts, sign)
 
     def advance(self, now: float) -> None:
         """Move the window to ``now`` (seconds since 1970)."""
@@ -147,8 +147,10 @@ class Tally:
         self.offset = 0
         self.last: dict[int, int] = {}
         self.log_time = 0
-        #: Batches that wait for one before them, by source partition.
+        #: Batches that wait for one before them, by source partition; all are counted until the last
+        #: of them was sent again.
         self.held: dict[int, int] = {}
+        self._newest_held: dict[int, int] = {}
         self._saved: dict[ChunkKey, int] = {}
         self._dirty: set[ChunkKey] = set()
         #: Only while catching up: the offset before which a chunk has all deltas.
@@ -164,12 +166,15 @@ class Tally:
         if batch.offset <= last:
             return True
         if batch.prev > last:
-            self.held[batch.source] = self.held.get(batch.source, 0) + 1
+            if batch.offset > self._newest_held.get(batch.source, -1):
+                self.held[batch.source] = self.held.get(batch.source, 0) + 1
+                self._newest_held[batch.source] = batch.offset
             return False
         self.last[batch.source] = batch.offset
-        if self.held:
-            # The sender sends what was missing, and all after it once more.
+        # The sender sends what was missing, and all after it once more.
+        if self.held and batch.offset >= self._newest_held.get(batch.source, -1):
             self.held.pop(batch.source, None)
+            self._newest_held.pop(batch.source, None)
         labels = batch.labels
         tallies = [self._tally(ModelKey(*model)) for model in batch.models]
         for delta in batch.deltas:
@@ -320,9 +325,15 @@ class Tally:
         expired = [key for key in gone if self._saved.pop(key, None) is not None]
         for key in gone:
             first = key.block * CHUNK_BUCKETS[key.tier]
-            for held in self.models[key.model].tiers[key.tier]:
+            tally = self.models[key.model]
+            for basis, held in enumerate(tally.tiers[key.tier]):
                 for bucket in range(first, first + CHUNK_BUCKETS[key.tier]):
-                    held.pop(bucket, None)
+                    counts = held.pop(bucket, None)
+                    if counts is None:
+                        continue
+                    # A window that nobody looked at for long can still hold it.
+                    for rolling in tally.sums:
+                        rolling.change(key.tier, basis, bucket, counts, -1)
         return expired
 
 

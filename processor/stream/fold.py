@@ -9,12 +9,15 @@ import logging
 import random
 from typing import Protocol
 
-from processor.errors import LogMismatchError
+from processor.errors import BrokerError, LogMismatchError
+from processor.stream.connection import FAULTS
 from processor.stream.log import LogReader
 
 logger = logging.getLogger(__name__)
 
 _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 30.0
+#: A jump of more records is read beside the stream: others must not wait for it.
+_NEAR = 500
 
 
 class Stage(Protocol):
@@ -36,7 +39,10 @@ class Stage(Protocol):
 
 
 class PartitionFold:
-    """Keeps a stage in step with its log: opening, repeats, jumps and failures."""
+    """Keeps a stage in step with its log: opening, repeats, jumps and failures.
+
+    While ``opened`` is not set the state is old or undone, and `open` must be running or be called.
+    """
 
     def __init__(self, stage: Stage, reader: LogReader, name: str) -> None:
         self.stage = stage
@@ -47,22 +53,48 @@ class PartitionFold:
         self._reader = reader
         # All the concurrency control there is: opening and delivering exclude each other.
         self._lock = asyncio.Lock()
-        self._broken = False
+        self._loaded = False
 
     async def open(self) -> None:
-        """Load the newest checkpoint and read the log to the end that it has now."""
+        """Load the newest checkpoint, if memory holds no state, and read the log to its end, however
+        often it takes."""
+        delay = _BACKOFF_FIRST
         async with self._lock:
-            await self._rebuild(None)
-            self.opened.set()
+            while not self.opened.is_set():
+                try:
+                    await self._catch_up()
+                    continue
+                except LogMismatchError:
+                    raise
+                except (*FAULTS, BrokerError) as error:
+                    # What was folded is whole: only reading failed.
+                    logger.warning(
+                        "%s: %s: %s; next try in %.1f s",
+                        self.name,
+                        type(error).__name__,
+                        error,
+                        delay,
+                    )
+                except Exception:
+                    self._loaded = False
+                    logger.exception("%s: opening failed; next try in %.1f s", self.name, delay)
+                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+                delay = min(delay * 2, _BACKOFF_MOST)
 
     async def deliver(self, offset: int, timestamp: int, value: bytes) -> bool:
-        """Take a record from the stream; False if it was folded before. Fills a jump by reading the
-        log; a record that fails is never tried again on the same memory, and never left out."""
+        """Take a record from the stream; False if it was folded before, or is left to `open`: this
+        never waits for opening, since the stream has other partitions too.
+
+        Fills a jump by reading the log; a record that fails is never tried again on the same
+        memory, and never left out.
+        """
+        if not self.opened.is_set():
+            return False
         async with self._lock:
-            if not self.opened.is_set():
-                await self._rebuild(None)
-                self.opened.set()
             if offset < self.next_offset:
+                return False
+            if offset - self.next_offset > _NEAR:
+                self.opened.clear()
                 return False
             try:
                 if offset > self.next_offset:
@@ -70,31 +102,40 @@ class PartitionFold:
                 self._fold(offset, timestamp, value)
             except LogMismatchError:
                 raise
+            except (*FAULTS, BrokerError) as error:
+                logger.warning(
+                    "%s: no records from %d to %d: %s: %s",
+                    self.name,
+                    self.next_offset,
+                    offset,
+                    type(error).__name__,
+                    error,
+                )
+                self.opened.clear()
+                return False
             except Exception:
                 logger.exception("%s: record %d failed; starting over", self.name, offset)
-                await self._rebuild(offset + 1)
+                self.opened.clear()
+                self._loaded = False
+                return False
             await self.stage.emit()
             return True
 
-    async def _rebuild(self, end: int | None) -> None:
-        """Throw the memory away and fold up to ``end`` (None: the log's), however often it takes."""
-        delay = _BACKOFF_FIRST
+    async def _catch_up(self) -> None:
+        begin, end = await self._reader.bounds()
+        self.end_at_opening = end
+        if not self._loaded or self.next_offset < begin:
+            self._loaded = False
+            self.next_offset = await self.stage.load(begin, end)
+            self._loaded = True
         while True:
-            self._broken = True
-            try:
-                begin, last = await self._reader.bounds()
-                self.end_at_opening = last if end is None else max(end, self.next_offset)
-                start = await self.stage.load(begin, last)
-                self.next_offset = start
-                await self._read(max(start, begin), self.end_at_opening)
-                self._broken = False
-                return
-            except LogMismatchError:
-                raise
-            except Exception:
-                logger.exception("%s: opening failed; next try in %.1f s", self.name, delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, _BACKOFF_MOST)
+            await self._read(max(self.next_offset, begin), end)
+            _, end = await self._reader.bounds()
+            # What came meanwhile is read here too, unless it is little: the stream delivers that.
+            if end - self.next_offset <= _NEAR:
+                break
+            self.end_at_opening = end
+        self.opened.set()
 
     async def _read(self, start: int, end: int) -> None:
         async for messages in self._reader.read(start, end):

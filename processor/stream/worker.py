@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between ticks of a partition that has something to tell, and of one that is idle.
 _TICK, _IDLE_TICK = 1.0, 10.0
+#: Seconds that each step of a stop may take.
+_PATIENCE = 3.0
 
 
 @dataclass(slots=True)
@@ -66,6 +68,7 @@ class StreamWorker:
         self._joins: dict[int, tuple[_Owned, JoinStage]] = {}
         self._tallies: dict[int, tuple[_Owned, TallyStage]] = {}
         self._assigned: tuple[set[int], set[int]] = (set(), set())
+        self._recovering = True
         # Linger is short: a record holds hundreds of events already.
         self._producer = kafka.producer(linger_ms=2, request_timeout_ms=60_000)
         self._sender = Sender(self._producer, self.topics.deltas, fail)
@@ -86,16 +89,16 @@ class StreamWorker:
 
     async def stop(self) -> None:
         """Leave the group, let what is on its way arrive, write last snapshots."""
-        if self._ticker:
-            self._ticker.cancel()
-        await self._app.stop()
-        if self._runner:
-            await asyncio.wait([self._runner], timeout=10)
-        tasks = [owned.opening for owned, _ in (*self._joins.values(), *self._tallies.values())]
+        openings = [owned.opening for owned, _ in (*self._joins.values(), *self._tallies.values())]
+        tasks = [task for task in (self._ticker, *openings) if task]
         for task in tasks:
-            if task:
-                task.cancel()
-        await self._producer.stop()
+            task.cancel()
+        # A broker that is away must not keep the process: nothing below is needed to be exact.
+        await _within(_PATIENCE, asyncio.gather(*tasks, return_exceptions=True), "opening")
+        await _within(_PATIENCE, self._app.stop(), "the stream")
+        if self._runner:
+            await _within(1, self._runner, "the stream")
+        await _within(_PATIENCE, self._producer.stop(), "what is on its way")
         for owned, stage in self._joins.values():
             if owned.fold.opened.is_set():
                 await stage.close()
@@ -132,6 +135,7 @@ class StreamWorker:
         tallies = {tp.partition for tp in assigned if tp.topic == self.topics.deltas}
         logger.info("partitions: observations %s, deltas %s", sorted(joins), sorted(tallies))
         self._assigned = joins, tallies
+        self._recovering = True
         for partition in self._joins.keys() - joins:
             self._drop(self._joins.pop(partition)[0])
         for partition in self._tallies.keys() - tallies:
@@ -140,6 +144,9 @@ class StreamWorker:
             self._open(self._join(partition)[0])
 
     async def _on_recovered(self, *_: Any, **__: Any) -> None:
+        if self._app.tables.recovery.signal_recovery_start.is_set():
+            return  # this is of the assignment before; the table of the new one comes next
+        self._recovering = False
         for partition in self._assigned[1]:
             self._open(self._tally(partition)[0])
         self.recovered.set()
@@ -149,12 +156,12 @@ class StreamWorker:
             owned.opening.cancel()
 
     def _open(self, owned: _Owned) -> None:
-        if owned.opening is None:
-            owned.opening = asyncio.create_task(self._guard(owned.fold.open()))
+        if not owned.fold.opened.is_set() and (owned.opening is None or owned.opening.done()):
+            owned.opening = asyncio.create_task(self._guarded_open(owned.fold))
 
-    async def _guard(self, opening: Any) -> None:
+    async def _guarded_open(self, fold: PartitionFold) -> None:
         try:
-            await opening
+            await fold.open()
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -197,23 +204,35 @@ class StreamWorker:
     async def _deliver_join(
         self, partition: int, offset: int, timestamp: int, value: bytes
     ) -> None:
-        await self._deliver(self._join(partition)[0], offset, timestamp, value)
+        # A record of a partition that was lost meanwhile can still be in the stream's buffer.
+        if partition in self._joins:
+            await self._deliver(self._joins[partition][0], offset, timestamp, value)
 
     async def _deliver_tally(
         self, partition: int, offset: int, timestamp: int, value: bytes
     ) -> None:
-        owned, stage = self._tally(partition)
-        await self._deliver(owned, offset, timestamp, value)
-        stage.maybe_flush()
+        if partition not in self._tallies:
+            return
+        owned, stage = self._tallies[partition]
+        if await self._deliver(owned, offset, timestamp, value):
+            try:
+                stage.maybe_flush()
+            except BaseException as error:
+                self._fail(error)
+                raise
 
-    async def _deliver(self, owned: _Owned, offset: int, timestamp: int, value: bytes) -> None:
+    async def _deliver(self, owned: _Owned, offset: int, timestamp: int, value: bytes) -> bool:
         try:
-            await owned.fold.deliver(offset, timestamp, value)
+            folded = await owned.fold.deliver(offset, timestamp, value)
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             self._fail(error)
             raise
+        # Before the table is recovered a tally can't be loaded; it is opened then.
+        if not (folded or self._recovering):
+            self._open(owned)
+        return folded
 
     # -- ticks
 
@@ -241,7 +260,7 @@ class StreamWorker:
             raise
         except BaseException as error:
             self._fail(error)
-            raise
+            return
         future.add_done_callback(_forget)
 
     # -- what it adds up to
@@ -299,3 +318,14 @@ def _forget(future: "asyncio.Future[object]") -> None:
     """A tick that is lost is made up for by the next one."""
     if not future.cancelled():
         future.exception()
+
+
+async def _within(seconds: float, work: Awaitable[object], what: str) -> None:
+    """Wait for a step of the stop, but not for ever."""
+    done, pending = await asyncio.wait([asyncio.ensure_future(work)], timeout=seconds)
+    for task in done:
+        if not task.cancelled() and (error := task.exception()):
+            logger.warning("stopping %s: %s: %s", what, type(error).__name__, error)
+    for task in pending:
+        logger.warning("stopping %s takes more than %.0f s: left as it is", what, seconds)
+        task.cancel()
