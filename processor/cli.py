@@ -1,6 +1,7 @@
 """The command line."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import uvloop
 
 from processor.check import check as run_check
 from processor.demo import run_demo
@@ -210,7 +212,10 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
             loop.add_signal_handler(number, on_signal)
         return await work(stop)
 
-    return asyncio.run(main())
+    # Many small objects live for long here; the collector's default would walk them again and again.
+    gc.set_threshold(50_000, 20, 100)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
 
 
 def main() -> None:

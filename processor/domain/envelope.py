@@ -1,7 +1,6 @@
 """CloudEvents as Kafka carries them: which event, of which request and model (counting rule 2)."""
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 
@@ -111,7 +110,9 @@ class EnvelopeReader:
         self, attributes: Mapping[str, bytes | None], value: bytes | None
     ) -> Envelope | DeadLetter:
         get = attributes.get
-        event_type = get("ce_type") or b""
+        event_type = get("ce_type")
+        if not event_type:
+            return DeadLetter("not_cloudevent", "an event without a type")
         kind = _KINDS_BY_HEADER.get(event_type)
         if kind is None:
             return DeadLetter("unknown_type", f"type {event_type[:120]!r}")
@@ -168,7 +169,7 @@ class EnvelopeReader:
                 data = base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True)
         except msgspec.DecodeError:
             return self._lenient(value or b"")
-        except (binascii.Error, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             return DeadLetter("bad_json", f"structured event: {error}")
         return self._of(attributes, data)
 

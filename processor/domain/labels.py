@@ -24,7 +24,8 @@ class Reading(NamedTuple):
     """One row as it stands, before its label is known.
 
     ``value`` by ``kind``: SCORES the position of the largest, FRACTION a number between 0 and 1,
-    INTEGER and TEXT the label, UNSCORABLE one of `NOT_SCORABLE`. ``width`` is the number of scores.
+    INTEGER and TEXT the label, UNSCORABLE one of `NOT_SCORABLE`. ``width`` is the number of scores,
+    0 where the row has none.
     """
 
     kind: int
@@ -35,7 +36,6 @@ class Reading(NamedTuple):
 _SHAPE = Reading(UNSCORABLE, "shape")
 _REGRESSION = Reading(UNSCORABLE, "regression")
 _NO_MAXIMUM = Reading(UNSCORABLE, "no_maximum")
-_MULTI_LABEL = Reading(UNSCORABLE, "multi_label")
 _TOO_LONG = Reading(UNSCORABLE, "label_too_long")
 _NUMBERS = frozenset((int, float))
 
@@ -46,7 +46,7 @@ def read_row(row: object) -> Reading:
     >>> read_row([0.1, 0.9]), read_row([1.0]), read_row("cat"), read_row([1, 1, 0])
     ... # doctest: +NORMALIZE_WHITESPACE
     (Reading(kind=0, value=1, width=2), Reading(kind=2, value=1, width=0),
-     Reading(kind=3, value='cat', width=0), Reading(kind=4, value='multi_label', width=0))
+     Reading(kind=3, value='cat', width=0), Reading(kind=4, value='multi_label', width=3))
     """
     while type(row) is list:
         if len(row) > 1:
@@ -77,14 +77,14 @@ def _read_scores(row: list[object]) -> Reading:
         finite = False
     # The sum of finite scores can overflow; what counts is each of them.
     if not finite and not all(map(_is_finite, scores)):
-        return _NO_MAXIMUM
+        return Reading(UNSCORABLE, "no_maximum", len(scores))
     top, least = max(scores), min(scores)
     if top == least:
-        return _NO_MAXIMUM
+        return Reading(UNSCORABLE, "no_maximum", len(scores))
     if top == 1 and least == 0:
         ones = scores.count(1)
         if ones > 1 and ones + scores.count(0) == len(scores):
-            return _MULTI_LABEL
+            return Reading(UNSCORABLE, "multi_label", len(scores))
     return Reading(SCORES, scores.index(top), len(scores))
 
 
@@ -133,22 +133,19 @@ def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer
     if kind == SCORES:
         if schema.names is not None and len(schema.names) != width:
             schema = schema._replace(names=None)
-        label = name_of(int(value), width, schema)
-        if not _fits(label):
-            return Answer(None, "label_too_long", kind, schema)
-        return Answer(label, None, kind, schema)
+        return Answer(*_checked(name_of(int(value), width, schema)), kind, schema)
     if schema.names is not None:
         # Only scores have names: a number's `names` is the name of its column.
         schema = schema._replace(names=None)
     if kind == FRACTION or output == "probability":
-        return Answer(probable(float(value), schema), None, FRACTION, schema)
+        return Answer(*_checked(probable(float(value), schema)), FRACTION, schema)
     return Answer(str(value), None, kind, schema)
 
 
 def _suits(reading: Reading, output: Output) -> bool:
-    kind, value, _ = reading
+    kind, value, width = reading
     if output == "scores":
-        return kind == SCORES or value in ("no_maximum", "multi_label")
+        return width > 1
     if output == "probability":
         return kind == FRACTION or (kind == INTEGER and value in (0, 1))
     return kind in (INTEGER, TEXT) or (kind == UNSCORABLE and value == "label_too_long")
@@ -188,9 +185,9 @@ def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | Non
     if kind == UNSCORABLE:
         return None, str(value)
     if kind == FRACTION:
-        return probable(float(value), schema), None
+        return _checked(probable(float(value), schema))
     if kind == SCORES:
-        return name_of(int(value), width, schema), None
+        return _checked(name_of(int(value), width, schema))
     position = int(value)
     names: tuple[str, ...] | None = None
     if answer.mode == INTEGER:
@@ -203,7 +200,11 @@ def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | Non
         names = schema.names
     if names is None:
         return str(position), None
-    return (names[position], None) if 0 <= position < len(names) else (None, "position")
+    return _checked(names[position]) if 0 <= position < len(names) else (None, "position")
+
+
+def _checked(label: str) -> tuple[str | None, str | None]:
+    return (label, None) if _fits(label) else (None, "label_too_long")
 
 
 def name_truth(reading: Reading, names: Sequence[str] | None) -> Reading:

@@ -91,11 +91,10 @@ def read_feedback(body: bytes) -> Judgement | DeadLetter:
 def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
     try:
         return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        return DeadLetter("bad_shape", str(error))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    # NaN and Infinity are no JSON, but Python models send them: the lenient parser reads them.
+    # NaN and Infinity are no JSON, but Python models send them: the lenient parser reads them, and
+    # numbers beyond 64 bits (1e999 is infinity to it).
     try:
         content = json.loads(body)
         # Half a character that JSON can escape and no text can hold.

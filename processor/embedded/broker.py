@@ -119,7 +119,7 @@ class EmbeddedBroker:
                     env={"PATH": os.defpath, "RUST_LOG": "warn", "NO_COLOR": "1"},
                     cwd=self.log.parent,
                     # Ctrl-C goes to the whole group: the broker must outlast what we still write.
-                    process_group=0,
+                    start_new_session=True,
                     preexec_fn=_die_with(os.getpid()),
                 )  # fmt: skip
             except OSError as error:

@@ -91,6 +91,7 @@ class SourceIngest:
                         packer.add(
                             RawEvent(message.headers, message.value, message.timestamp * 1_000_000),
                             (topic, number, message.offset),
+                            message.key,
                         )
                     position[partition] = messages[-1].offset + 1
                     self._positions[partition] = position[partition]

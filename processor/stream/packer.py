@@ -41,11 +41,16 @@ class Packer:
         self._partitions = partitions
         self._epoch = epoch
         self._builders = [BatchBuilder() for _ in range(partitions)]
-        self._letters: list[tuple[RawEvent, DeadLetter, Origin]] = []
+        self._letters: list[tuple[RawEvent, DeadLetter, Origin, bytes | None]] = []
         self._full: list[tuple[int, bytes]] = []
 
-    def add(self, event: RawEvent, origin: Origin) -> DeadLetter | None:
-        """Take one event; the dead letter if it can't be understood (it is kept as one)."""
+    def add(
+        self, event: RawEvent, origin: Origin, key: bytes | None = None
+    ) -> DeadLetter | None:
+        """Take one event; the dead letter if it can't be understood (it is kept as one).
+
+        ``key`` is that of its record, which only dead letters keep.
+        """
         try:
             observation = self.decoder.decode(*event)
         except Exception as error:
@@ -57,7 +62,7 @@ class Packer:
         if observation is None:
             return None
         if isinstance(observation, DeadLetter):
-            self._letters.append((event, observation, origin))
+            self._letters.append((event, observation, origin, key))
             return observation
         partition = partition_of(observation.request_id, self._partitions)
         builder = self._builders[partition]
@@ -77,11 +82,13 @@ class Packer:
             await self._producer.send(self._observations, value, partition=partition)
             for partition, value in full
         ]
-        for event, letter, origin in letters:
+        for event, letter, origin, key in letters:
             futures.append(
                 await self._producer.send(
                     self._dead_letters,
                     event.value,
+                    # The client refuses a record with neither key nor value.
+                    key=b"" if key is None and event.value is None else key,
                     headers=_letter_headers(event, letter, origin),
                 )
             )

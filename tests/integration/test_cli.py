@@ -1,0 +1,138 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import DATA, assert_equal, expected
+
+
+def _run(*args: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "processor", *args],
+        env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", [".", "notebook-types"])
+def test_replay_equals_the_contract(folder: str) -> None:
+    ran = _run("replay", DATA / folder / "events.ndjson", "--format", "json")
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["by"] == "request"
+    assert_equal(found["models"], [expected()])
+    assert found["events"]["read"] == 263
+
+
+def _literal_loop(path: Path) -> None:
+    """The notebook's own loop: one request, right ones with reward alone, wrong ones with the truth
+    ``t:2``, which is what the model says too."""
+    names = ["t:0", "t:1", "t:2"]
+    lines = []
+
+    def add(number: int, kind: str, body: dict[str, Any]) -> None:
+        headers = {
+            "ce-id": f"{kind}-{number}",
+            "ce-type": f"io.seldon.serving.{kind}",
+            "ce-requestid": f"r{number}",
+            "ce-time": f"2026-11-20T09:{number % 60:02d}:{30 if kind == 'feedback' else 10}Z",
+            "ce-inferenceservicename": "sklearn",
+            "ce-namespace": "seldon",
+            "ce-endpoint": "default",
+            "ce-modelid": "classifier",
+            "content-type": "application/json",
+        }
+        lines.append(json.dumps({"headers": headers, "data": body}))
+
+    for number in range(63):
+        scores = [0.0006985194531162841, 0.003668039039435755, 0.9956334415074478]
+        add(number, "inference.response", {"data": {"names": names, "ndarray": [scores]}})
+        if number < 46:
+            add(number, "feedback", {"reward": True, "truth": {"meta": {"tags": {"user": "a"}}}})
+        else:
+            truth = {"data": {"names": names, "ndarray": [[0, 0, 1]]}}
+            add(number, "feedback", {"reward": False, "truth": truth})
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(("judge_by", "correct"), [("truth", 63), ("reward", 46)])
+def test_the_notebooks_literal_loop(tmp_path: Path, judge_by: str, correct: int) -> None:
+    events, rules = tmp_path / "loop.ndjson", tmp_path / "models.yaml"
+    _literal_loop(events)
+    rules.write_text(f"models:\n  - match: seldon/*\n    judge_by: {judge_by}\n")
+    ran = _run("replay", events, "--models", rules)
+    assert ran.returncode == 0, ran.stderr
+    (model,) = json.loads(ran.stdout)["models"]
+    assert (model["judged"], model["correct"]) == (63, correct)
+    assert model["disagreements"] == 17
+    assert model["reward_mean"] == pytest.approx(46 / 63)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROCESSOR_BROKER", "localhost:9092"),
+        ("PROCESSOR_WINDOWS", "90s"),
+        ("PROCESSOR_HORIZON", "soon"),
+        ("PROCESSOR_METRICS_PORT", "99999"),
+        ("PROCESSOR_TOPICS", "a b"),
+        ("PROCESSOR_MISSPELT", "x"),
+    ],
+)
+def test_a_wrong_setting_is_named(name: str, value: str) -> None:
+    ran = _run("run", **{name: value})
+    assert ran.returncode == 2
+    assert name in ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_secret_is_never_shown() -> None:
+    ran = _run(
+        "run",
+        PROCESSOR_KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT",
+        PROCESSOR_KAFKA_SASL_PASSWORD="hunter2",
+    )
+    assert ran.returncode == 2
+    assert "PROCESSOR_KAFKA_SASL_USER" in ran.stderr
+    assert "hunter2" not in ran.stderr + ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("replay",), 2, "SOURCE"),
+        (("replay", "missing.ndjson"), 1, "missing.ndjson"),
+        (("replay", "x", "--from", "yesterday"), 2, "yesterday"),
+        (("send", "missing.ndjson", "--to", "ftp://x"), 2, "ftp://x"),
+        (("nonsense",), 2, "nonsense"),
+    ],
+)
+def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, said: str) -> None:
+    ran = _run(*args)
+    assert ran.returncode == code
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_help_has_examples_and_every_setting() -> None:
+    ran = _run("run", "--help")
+    assert ran.returncode == 0
+    for name in ("PROCESSOR_BROKER", "PROCESSOR_HORIZON", "PROCESSOR_KAFKA_SASL_PASSWORD"):
+        assert name in ran.stdout
+    for command in ("replay", "send", "demo"):
+        assert f"processor {command}" in _run(command, "--help").stdout
+
+
+def test_check_says_what_is_there() -> None:
+    ran = _run("check")
+    assert ran.returncode == 0, ran.stdout
+    assert "ok     settings" in ran.stdout
+    ran = _run("check", PROCESSOR_BROKER="kafka://127.0.0.1:1")
+    assert ran.returncode == 1
+    assert "WRONG  broker" in ran.stdout

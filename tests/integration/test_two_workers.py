@@ -1,0 +1,88 @@
+"""Two workers on a real Kafka share the work, and their union is exact."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.faults.crew import Worker, until
+from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
+from tests.servers import Broker
+
+CELL = tuple[str, str]
+
+
+async def test_two_workers_started_at_once_on_fresh_topics(
+    kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get
+) -> None:
+    source = topic(partitions=8)
+    settings = {
+        "broker": f"kafka://{kafka.bootstrap}",
+        "topics": source,
+        "app_id": app_id,
+        "archive": "none",
+    }
+    workers = [start(**settings), start(**settings)]
+    await produce(kafka.bootstrap, source)
+
+    async def both_ready() -> bool:
+        states = [await get(worker, "/ready") for worker in workers]
+        if any(status != 200 for status, _ in states):
+            return False
+        held = [json.loads(body)["partitions"] for _, body in states]
+        return all(
+            sorted(held[0][log] + held[1][log]) == list(range(8))
+            for log in ("observations", "deltas")
+        ) and all(part["observations"] for part in held)
+
+    await until(both_ready, 60, "both workers ready, partitions shared")
+
+    async def judged() -> bool:
+        return sum([m["judged"] for w in workers for m in await models(get, w)]) == 63
+
+    await until(judged, 60, "63 judged")
+    # Once more after a while: nothing may come twice.
+    for _ in range(10):
+        (found,) = [model for worker in workers for model in await models(get, worker)]
+        assert_equal(found, expected())
+        await asyncio.sleep(0.1)
+    await _check_metrics(workers, get)
+    for worker in workers:
+        assert await worker.terminate() == 0
+
+
+async def _check_metrics(workers: list[Worker], get: Get) -> None:
+    """The scrapes of both together say the same, and no series is published twice."""
+    seen: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+    for worker in workers:
+        _, text = await get(worker, "/metrics")
+        for family in text_string_to_metric_families(text):
+            if not family.name.startswith("model_"):
+                continue
+            for sample in family.samples:
+                key = sample.name, frozenset(sample.labels.items())
+                assert key not in seen, key
+                seen[key] = sample.value
+
+    def value(name: str, **labels: str) -> float:
+        wanted = {
+            "deployment_namespace": "seldon",
+            "deployment": "sklearn",
+            "predictor": "default",
+            "model": "classifier",
+            "window": "all",
+            "by": "request",
+            **labels,
+        }
+        return seen[name, frozenset(wanted.items())]
+
+    truth = expected()
+    assert value("model_predictions") == 100
+    assert value("model_judged") == 63
+    assert value("model_correct") == 46
+    assert abs(value("model_accuracy_ratio") - truth["accuracy"]) < 1e-9
+    assert abs(value("model_specificity_macro_ratio") - truth["macro"]["specificity"]) < 1e-9
+    for cell in truth["confusion"]:
+        labels = {"actual": cell["actual"], "predicted": cell["predicted"]}
+        assert value("model_confusion_cells", **labels) == cell["count"]
