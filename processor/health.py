@@ -22,6 +22,8 @@ class ServiceHealth:
         """Why the process is about to end."""
         self.bootstrap_complete = False
         self.lag: int | None = None
+        self.source_trouble = ""
+        """What keeps it from reading the source."""
         self._telemetry = telemetry
         self._remaining = 0
         self._moved = time.monotonic()
@@ -42,7 +44,7 @@ class ServiceHealth:
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            reason = "ok"
+            reason = self.source_trouble or "ok"
         else:
             reason = self.failure or (self.trouble if worker is None else "joining the group")
         observations, deltas = worker.assigned if worker else ((), ())

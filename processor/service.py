@@ -187,7 +187,7 @@ class Service:
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:
-            self.health.lag = ingest.lag
+            self.health.lag, self.health.source_trouble = ingest.lag, ingest.trouble
             await asyncio.sleep(0.5)
 
 

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 #: Records taken at once, and how many such batches may be on their way to the log.
 _BATCH, _IN_FLIGHT = 4000, 4
 _COMMIT_EVERY = 1.0
+#: Seconds after which missing topics are looked for again.
+_LOOK_AGAIN = 30.0
 
 
 class SourceIngest:
@@ -42,6 +44,8 @@ class SourceIngest:
         self._positions: dict[TopicPartition, int] = {}
         self.lag: int | None = None
         """Records behind the source's end, when it was last known."""
+        self.trouble = ""
+        """Which source topics are missing."""
 
     async def run(self) -> None:
         """Until cancelled; a broker that is away is tried again, with backoff."""
@@ -58,9 +62,30 @@ class SourceIngest:
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
                 delay = min(delay * 2, 30.0)
 
+    async def _existing(self) -> tuple[str, ...]:
+        """The source topics that there are; waits for the first one."""
+        delay = 0.5
+        while True:
+            admin = self._kafka.admin()
+            try:
+                await admin.start()
+                known = set(await admin.list_topics())
+            finally:
+                await admin.close()
+            missing = [topic for topic in self._topics if topic not in known]
+            trouble = f"source topics missing: {', '.join(missing)}" if missing else ""
+            if trouble and trouble != self.trouble:
+                logger.warning("%s: make them, or correct PROCESSOR_TOPICS", trouble)
+            self.trouble = trouble
+            if len(missing) < len(self._topics):
+                return tuple(topic for topic in self._topics if topic in known)
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            delay = min(delay * 2, _LOOK_AGAIN)
+
     async def _consume(self) -> None:
+        topics = await self._existing()
         consumer = self._kafka.consumer(
-            *self._topics,
+            *topics,
             group_id=self._group,
             max_poll_records=_BATCH,
             session_timeout_ms=10_000,
@@ -71,17 +96,19 @@ class SourceIngest:
         )
         try:
             await consumer.start()
-            await self._pump(consumer)
+            await self._pump(consumer, look_again=len(topics) < len(self._topics))
         finally:
             await consumer.stop()
 
-    async def _pump(self, consumer: AIOKafkaConsumer) -> None:
+    async def _pump(self, consumer: AIOKafkaConsumer, look_again: bool) -> None:
+        """Read until cancelled; with ``look_again`` for a while, since topics are missing."""
         clock = asyncio.get_running_loop().time
+        end = clock() + _LOOK_AGAIN
         flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, int]]] = deque()
         done: dict[TopicPartition, int] = {}
         commit_due = clock() + _COMMIT_EVERY
         packer = self._packer
-        while True:
+        while not (look_again and clock() > end):
             found = await consumer.getmany(timeout_ms=200)
             if found:
                 position = {}

@@ -6,6 +6,7 @@ import time
 
 from processor.domain.deltas import DeltaBatch
 from processor.domain.join import JoinFold, JoinState
+from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.stream.log import LogReader
 from processor.stream.records import Tick, check, decode_observation, encode
@@ -111,7 +112,7 @@ class JoinStage:
     def tick(self) -> Tick:
         """What the partition's owner tells whoever comes after."""
         self.batches = 0
-        return Tick(1, self.join.epoch, min(self.acked, self.next_offset))
+        return Tick(SCHEMA_VERSION, self.join.epoch, min(self.acked, self.next_offset))
 
     async def _maybe_snapshot(self) -> None:
         if self._snapshot is not None:

@@ -44,9 +44,7 @@ class Packer:
         self._letters: list[tuple[RawEvent, DeadLetter, Origin, bytes | None]] = []
         self._full: list[tuple[int, bytes]] = []
 
-    def add(
-        self, event: RawEvent, origin: Origin, key: bytes | None = None
-    ) -> DeadLetter | None:
+    def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one).
 
         ``key`` is that of its record, which only dead letters keep.

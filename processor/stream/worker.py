@@ -10,6 +10,7 @@ from typing import Any
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.join import JoinFold, JoinState
+from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND
 from processor.settings import Settings
@@ -244,7 +245,9 @@ class StreamWorker:
                     await self._tick(self.topics.observations, partition, stage.tick())
             for partition, (owned, counts) in tuple(self._tallies.items()):
                 if self._is_due(owned, counts.dirty):
-                    await self._tick(self.topics.deltas, partition, Tick(1, self.epoch, 0))
+                    await self._tick(
+                        self.topics.deltas, partition, Tick(SCHEMA_VERSION, self.epoch, 0)
+                    )
 
     def _is_due(self, owned: _Owned, busy: bool) -> bool:
         now = time.monotonic()

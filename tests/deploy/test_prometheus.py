@@ -1,0 +1,83 @@
+"""Rules and alerts: valid, tried on series, and only on metrics that there are."""
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from processor.domain.telemetry import Telemetry
+from processor.publish.board import Gauges
+from processor.publish.collector import OwnCollector
+from processor.publish.families import FAMILIES
+from processor.settings import Settings
+from tests.deploy.manifests import DEPLOY, PROCESSOR, find, read_one
+from tests.publish.fakes import FakeHealth
+
+FOLDER = DEPLOY / "prometheus"
+RULES: list[dict[str, Any]] = [
+    rule for group in read_one(FOLDER / "rules.yml")["groups"] for rule in group["rules"]
+]
+ALERTS = [rule for rule in RULES if "alert" in rule]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["check rules rules.yml", "check config prometheus.yml", "test rules rules_test.yml"],
+)
+def test_promtool(command: str) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+    run = subprocess.run(
+        [promtool, *command.split()], cwd=FOLDER, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_rules_read_metrics_that_there_are() -> None:
+    health = FakeHealth(held=Gauges(watermark_timestamp_seconds=1.0, checkpoint_age_seconds=0.0))
+    own = OwnCollector(Telemetry(), health).collect()
+    known = {family.name for family in FAMILIES}
+    known |= {sample.name for metric in own for sample in metric.samples}
+    for rule in RULES:
+        # A name that a rule records has colons; what it is made of stands in that rule.
+        names = set(re.findall(r"(?<![:\w])(?:model|processor)_\w+(?![:\w])", rule["expr"]))
+        assert names <= known, rule
+        recorded = set(re.findall(r"\b(?:model|processor):[\w:]+", rule["expr"]))
+        assert recorded <= {each.get("record") for each in RULES}, rule
+
+
+def test_rules_name_windows_and_bases_that_are_published() -> None:
+    settings = Settings()
+    windows = {window.name for window in settings.windows}
+    for rule in RULES:
+        assert set(re.findall(r'window="(\w+)"', rule["expr"])) <= windows, rule
+        assert set(re.findall(r'by="(\w+)"', rule["expr"])) <= set(settings.metrics_by), rule
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
+def test_an_alert_says_what_is_wrong_and_is_tried(alert: dict[str, Any]) -> None:
+    assert alert["labels"]["severity"] in ("warning", "critical")
+    assert alert["annotations"].keys() == {"summary", "description"}
+    assert "{{" not in alert["annotations"]["summary"]
+    tried = [
+        case["alertname"]
+        for test in read_one(FOLDER / "rules_test.yml")["tests"]
+        for case in test.get("alert_rule_test", ())
+        if case["exp_alerts"]
+    ]
+    assert alert["alert"] in tried
+    assert f"`{alert['alert']}`" in (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+
+def test_kubernetes_has_the_same_rules() -> None:
+    assert find(PROCESSOR, "PrometheusRule")["spec"] == read_one(FOLDER / "rules.yml")
+
+
+def test_the_scraped_address_is_the_processors() -> None:
+    (job,) = read_one(FOLDER / "prometheus.yml")["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"processor:{Settings().metrics_port}"]}]
+    assert "processor" in read_one(DEPLOY / "compose.yaml")["services"]
+    assert job.get("metrics_path", "/metrics") == "/metrics"
