@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import random
+import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -30,6 +33,9 @@ from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that an orderly end may take; without a broker it does not come to one.
+_ENDING = 9.0
 
 
 class Service:
@@ -102,9 +108,9 @@ class Service:
         worker, kafka = self.health.worker, self._kafka
         if worker is None or kafka is None or not worker.recovered.is_set():
             return False
-        if self._archive is not None and self._feed is not None:
-            if self._feed.position < await self._archive.last():
-                return False
+        archive, feed = self._archive, self._feed
+        if archive is not None and feed is not None and feed.position < await archive.last():
+            return False
         consumer = kafka.consumer()
         try:
             await consumer.start()
@@ -226,15 +232,41 @@ async def run_service(
     try:
         # A start can wait for its broker for ever: a signal or a failure ends that too.
         await asyncio.wait([running, failure, stopping], return_when=asyncio.FIRST_COMPLETED)
-        running.cancel()
-        await asyncio.wait([running])
-        if failure.done():
-            raise failure.result()
+        reason = failure.result() if failure.done() else None
+        with _ending_within(_ENDING, reason):
+            running.cancel()
+            await asyncio.wait([running])
+        if reason is not None:
+            raise reason
         if not running.cancelled():
             running.result()
     finally:
         failure.cancel()
         stopping.cancel()
+
+
+@contextmanager
+def _ending_within(seconds: float, reason: BaseException | None) -> Iterator[None]:
+    """End the process if this takes longer. In a thread: Faust joins its consumer's thread in the
+    event loop, for ever while the broker is away, and no timeout in the loop ends that."""
+
+    def end() -> None:
+        why = f"{type(reason).__name__}: {reason}; " if reason else ""
+        print(
+            f"processor: {why}stopping took more than {seconds:.0f} s, so it was cut short: "
+            "nothing is lost, the next start reads more of the log",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _run(service: Service, started: Callable[[Service], None]) -> None:

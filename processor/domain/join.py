@@ -134,9 +134,15 @@ class JoinFold:
         ]
         truths = [self._truth(truth) for truth in batch.truths]
         for prediction in batch.predictions:
-            self._predict(prediction, models[prediction.model], answers)
+            model = models[prediction.model]
+            if not batch.known_only or self._knows(model, prediction.request_id):
+                self._predict(prediction, model, answers)
         for feedback in batch.feedbacks:
-            self._feed(feedback, models[feedback.scope], truths)
+            scope = models[feedback.scope]
+            if not batch.known_only or self._knows(scope, feedback.request_id):
+                self._feed(feedback, scope, truths)
+            else:
+                self.telemetry.late += 1
         return self._deltas(offset)
 
     def advance(self, timestamp: int) -> None:
@@ -162,6 +168,9 @@ class JoinFold:
         for requests in self.state.requests:
             for request in requests.values():
                 yield from self._standing(request)
+
+    def _knows(self, model: int, request_id: str) -> bool:
+        return request_id in self.state.requests[self._deployment_of[model]]
 
     def _forget(self, request: Request) -> None:
         if not request.predictions:

@@ -85,6 +85,8 @@ class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     truths: list[Reading]
     predictions: list[PredictionRow]
     feedbacks: list[FeedbackRow]
+    known_only: bool = False
+    """Only about requests that are still in memory: what is older was counted before it left."""
 
 
 #: Version of the packed form, of both batches; a reader refuses every other.
@@ -148,7 +150,7 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
 
-    def build(self, epoch: str) -> ObservationBatch:
+    def build(self, epoch: str, known_only: bool = False) -> ObservationBatch:
         """The batch of all that was added; the builder is empty after it."""
         schemas = self._schemas
         answers = [
@@ -164,6 +166,7 @@ class BatchBuilder:
             list(self._truths),
             self._predictions,
             self._feedbacks,
+            known_only,
         )
         self._reset()
         return batch

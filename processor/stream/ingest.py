@@ -124,7 +124,10 @@ class SourceIngest:
                     self._positions[partition] = position[partition]
                     # The loop has other work; a batch must not hold it for long.
                     await asyncio.sleep(0)
-                flying.append((await packer.send(), position))
+                futures = await packer.send()
+                for future in futures:
+                    future.add_done_callback(_look_at)
+                flying.append((futures, position))
             while flying and (
                 not found or len(flying) > _IN_FLIGHT or all(f.done() for f in flying[0][0])
             ):
@@ -164,3 +167,9 @@ class SourceIngest:
             max(0, (consumer.highwater(partition) or 0) - self._positions.get(partition, 0))
             for partition in consumer.assignment()
         )
+
+
+def _look_at(future: "asyncio.Future[object]") -> None:
+    """A failed send is raised where it is waited for; of those behind it nobody asks any more."""
+    if not future.cancelled():
+        future.exception()

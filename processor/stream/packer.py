@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
 from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.observations import BatchBuilder
+from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.stream.records import encode
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Packer:
         self._epoch = epoch
         self._builders = [BatchBuilder() for _ in range(partitions)]
         self._letters: list[tuple[RawEvent, DeadLetter, Origin, bytes | None]] = []
-        self._full: list[tuple[int, bytes]] = []
+        self._full: list[tuple[int, BatchBuilder]] = []
 
     def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one).
@@ -62,23 +62,31 @@ class Packer:
         if isinstance(observation, DeadLetter):
             self._letters.append((event, observation, origin, key))
             return observation
+        self.add_observation(observation)
+        return None
+
+    def add_observation(self, observation: Prediction | Feedback) -> None:
+        """Take one that is decoded already."""
         partition = partition_of(observation.request_id, self._partitions)
         builder = self._builders[partition]
         builder.add(observation)
         if builder.rows >= _ROWS:
-            self._full.append((partition, encode(builder.build(self._epoch))))
-        return None
+            self._full.append((partition, builder))
+            self._builders[partition] = BatchBuilder()
 
-    async def send(self) -> "list[asyncio.Future[object]]":
-        """Send all that was added; the futures of the acknowledgements."""
-        for partition, builder in enumerate(self._builders):
-            if builder.rows:
-                self._full.append((partition, encode(builder.build(self._epoch))))
+    async def send(self, known_only: bool = False) -> "list[asyncio.Future[object]]":
+        """Send all that was added; the futures of the acknowledgements. ``known_only``: see
+        `ObservationBatch`."""
         full, self._full = self._full, []
+        full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
+        packed = [
+            (partition, encode(builder.build(self._epoch, known_only)))
+            for partition, builder in full
+        ]
         letters, self._letters = self._letters, []
         futures = [
             await self._producer.send(self._observations, value, partition=partition)
-            for partition, value in full
+            for partition, value in packed
         ]
         for event, letter, origin, key in letters:
             futures.append(

@@ -5,7 +5,6 @@ made), and both take the first epoch on the control topic.
 """
 
 import asyncio
-import json
 import secrets
 import time
 from typing import Any, NamedTuple
@@ -15,10 +14,10 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from processor.domain.observations import SCHEMA_VERSION
 from processor.errors import BrokerError, LogMismatchError
 from processor.settings import Settings
 from processor.stream.connection import MAX_RECORD, Kafka
+from processor.stream.control import ControlRecord, decode_control, encode_control
 
 _DAY_MS = 86_400_000
 
@@ -170,11 +169,11 @@ async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
     """The first epoch on the control topic; written here if there is none."""
     epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
-        record = {"kind": "epoch", "version": SCHEMA_VERSION, "epoch": secrets.token_hex(8)}
+        record = ControlRecord("epoch", epoch=secrets.token_hex(8))
         producer = kafka.producer()
         try:
             await producer.start()
-            await producer.send_and_wait(control, json.dumps(record).encode(), partition=0)
+            await producer.send_and_wait(control, encode_control(record), partition=0)
         finally:
             await producer.stop()
         # Another worker may have been a moment earlier: the first one counts.
@@ -198,14 +197,9 @@ async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> str | Non
             batches = await consumer.getmany(partition, timeout_ms=1000)
             for message in batches.get(partition, ()):
                 start = message.offset + 1
-                record = json.loads(message.value)
-                if record.get("kind") == "epoch":
-                    if record["version"] != SCHEMA_VERSION:
-                        raise LogMismatchError(
-                            f"the log of this app has schema {record['version']}, this release "
-                            f"writes {SCHEMA_VERSION}: use a new PROCESSOR_APP_ID"
-                        )
-                    return str(record["epoch"])
+                record = decode_control(message.value)
+                if record.kind == "epoch":
+                    return record.epoch
             if time.monotonic() > limit:
                 raise BrokerError(f"topic {control} can't be read to its end")
     finally:

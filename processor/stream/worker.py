@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between ticks of a partition that has something to tell, and of one that is idle.
 _TICK, _IDLE_TICK = 1.0, 10.0
-#: Seconds that each step of a stop may take.
-_PATIENCE = 3.0
 
 
 @dataclass(slots=True)
@@ -89,17 +87,17 @@ class StreamWorker:
         self._ticker = asyncio.create_task(self._tick_for_ever())
 
     async def stop(self) -> None:
-        """Leave the group, let what is on its way arrive, write last snapshots."""
+        """Leave the group, let what is on its way arrive, write last snapshots. Takes for ever while
+        the broker is away: whoever calls it sets the limit. Nothing of it is needed to be exact."""
         openings = [owned.opening for owned, _ in (*self._joins.values(), *self._tallies.values())]
         tasks = [task for task in (self._ticker, *openings) if task]
         for task in tasks:
             task.cancel()
-        # A broker that is away must not keep the process: nothing below is needed to be exact.
-        await _within(_PATIENCE, asyncio.gather(*tasks, return_exceptions=True), "opening")
-        await _within(_PATIENCE, self._app.stop(), "the stream")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._app.stop()
         if self._runner:
-            await _within(1, self._runner, "the stream")
-        await _within(_PATIENCE, self._producer.stop(), "what is on its way")
+            await asyncio.wait([self._runner])
+        await self._producer.stop()
         for owned, stage in self._joins.values():
             if owned.fold.opened.is_set():
                 await stage.close()
@@ -321,14 +319,3 @@ def _forget(future: "asyncio.Future[object]") -> None:
     """A tick that is lost is made up for by the next one."""
     if not future.cancelled():
         future.exception()
-
-
-async def _within(seconds: float, work: Awaitable[object], what: str) -> None:
-    """Wait for a step of the stop, but not for ever."""
-    done, pending = await asyncio.wait([asyncio.ensure_future(work)], timeout=seconds)
-    for task in done:
-        if not task.cancelled() and (error := task.exception()):
-            logger.warning("stopping %s: %s: %s", what, type(error).__name__, error)
-    for task in pending:
-        logger.warning("stopping %s takes more than %.0f s: left as it is", what, seconds)
-        task.cancel()

@@ -1,0 +1,326 @@
+"""The archive of a Seldon cluster: documents of its request logger in Elasticsearch, read only."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from elasticsearch import AsyncElasticsearch
+
+from processor.archive.elasticsearch_http import (
+    ElasticsearchHttp,
+    NotReadyError,
+    no_index,
+    reply,
+    too_old,
+)
+from processor.archive.elasticsearch_page import PageReader, Search, parse_search
+from processor.domain.documents import SOURCE_FIELDS, Document
+from processor.errors import ArchiveError
+from processor.settings import Settings
+
+#: Documents of a page at most; Elasticsearch itself allows 10,000.
+PAGE = 2000
+#: Seconds in which a request is surely sent.
+_SENDING = 0.001
+_OLDEST = (7, 17)
+#: Requests of one search; a request has a document for each predictor that answered it.
+_LOOKUP = 500
+_PREDICTORS = 20
+
+
+class Shard(NamedTuple):
+    """A shard of an index. ``checkpoint``: all operations up to this sequence number are on every
+    copy and visible, -1 for none. ``documents`` is how many it held about then."""
+
+    index: str
+    uuid: str
+    number: int
+    checkpoint: int
+    documents: int
+
+
+class Page(NamedTuple):
+    """Documents in the order of their sequence numbers, the last and those of deleted documents
+    included: a reader that has this page goes on behind ``last_seq_no``."""
+
+    documents: list[Document]
+    last_seq_no: int
+
+
+class RequestKey(NamedTuple):
+    """Which request to look up."""
+
+    namespace: str
+    deployment: str
+    request_id: str
+
+
+class ElasticsearchArchive:
+    """The documents that an index pattern matches. Its methods raise `ArchiveError`.
+
+    ``patience``: seconds to wait out a server that is busy or away, None = for ever.
+    """
+
+    def __init__(
+        self, url: str, pattern: str, settings: Settings, patience: float | None = 120.0
+    ) -> None:
+        """Connects at the first call. `SettingsError` for an address or options that can't be."""
+        self.pattern = pattern
+        self._http = ElasticsearchHttp(url, pattern, settings, patience)
+        self.address = self._http.address
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def check(self) -> str:
+        """What is there, for people. `ArchiveError`, at once, for a server that does not answer,
+        another or an older server, refused credentials, or a pattern that matches no index."""
+        version = await self._version()
+        if version and _numbers(version) < _OLDEST:
+            raise ArchiveError(too_old(self.address, version))
+        stats = await self._http.call("counting the documents", self._stats, patience=0)
+        if not stats.indices:
+            raise no_index(self.address, self.pattern)
+        documents = sum(
+            copy.docs.count
+            for index in stats.indices.values()
+            for copies in index.shards.values()
+            for copy in copies
+            if copy.routing.primary
+        )
+        return (
+            f"Elasticsearch {version or '(version not shown)'} at {self.address}, "
+            f"{len(stats.indices)} indices, {documents:,} documents"
+        )
+
+    async def count(self) -> int:
+        """The documents in all indices of the pattern."""
+        return sum(shard.documents for shard in await self.shards())
+
+    async def shards(self) -> list[Shard]:
+        """Every shard of every index of the pattern, with all that its checkpoint names visible to
+        `pages`. Waits for shards that have no primary yet; `ArchiveError` if no index matches."""
+        shards = await self._http.call("reading the state of its shards", self._shards)
+        if not shards:
+            raise no_index(self.address, self.pattern)
+        # A refresh can show operation n+1 before n, so the checkpoints are read before it.
+        await self._http.call("refreshing", self._refresh)
+        return shards
+
+    async def pages(
+        self,
+        shard: Shard,
+        after_seq_no: int = -1,
+        upto_checkpoint: int | None = None,
+        size: int = PAGE,
+    ) -> AsyncIterator[Page]:
+        """The documents behind ``after_seq_no`` up to ``upto_checkpoint`` (default: the shard's),
+        ``size`` a page at most and fewer if they are large; one page is read ahead. The last page
+        ends at the checkpoint, so a later pass goes on there: a document that was changed comes
+        again, since a change gives it a new sequence number."""
+        upto = shard.checkpoint if upto_checkpoint is None else upto_checkpoint
+        if after_seq_no >= upto:
+            return
+        reader = PageReader(self._http, shard.index, shard.number, upto, size)
+        ahead = asyncio.create_task(reader.read(after_seq_no))
+        try:
+            while True:
+                page = Page(*await ahead)
+                if page.last_seq_no >= upto:
+                    yield page
+                    return
+                ahead = asyncio.create_task(reader.read(page.last_seq_no))
+                # The request goes out before the reader of this page keeps the loop busy with it.
+                await asyncio.sleep(_SENDING)
+                yield page
+        finally:
+            ahead.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await ahead
+
+    async def lookup(self, requests: Sequence[RequestKey]) -> AsyncIterator[list[Document]]:
+        """What the archive holds of the requests, in batches: of each predictor's answer one
+        document, and those with feedback. Of a batch any item's document stands for all."""
+        for start in range(0, len(requests), _LOOKUP):
+            wanted = set(requests[start : start + _LOOKUP])
+            ids = sorted({key.request_id for key in wanted})
+            # Documents of single predictions and all feedback have the request id for their own.
+            found = await self._search({"ids": {"values": ids}}, len(ids) * _PREDICTORS)
+            answered = {key for document, key, answered in found if answered}
+            held = [document for document, key, _ in found if key in wanted]
+            rest = sorted({key.request_id for key in wanted - answered})
+            if rest:
+                items = await self._search(
+                    {
+                        "bool": {
+                            "filter": [
+                                {"terms": {"RequestId": rest}},
+                                {"exists": {"field": "response.ce-time"}},
+                            ]
+                        }
+                    },
+                    len(rest),
+                    collapse=True,
+                )
+                held += [document for document, key, _ in items if key in wanted]
+            if held:
+                yield held
+
+    async def _search(
+        self, query: dict[str, Any], size: int, collapse: bool = False
+    ) -> list[tuple[Document, RequestKey, bool]]:
+        """Documents with their request, and whether they hold an answer."""
+        options: dict[str, Any] = {}
+        if collapse:
+            options["collapse"] = {
+                "field": "RequestId",
+                "inner_hits": {
+                    "name": "each",
+                    "size": _PREDICTORS,
+                    "collapse": {"field": "Ce-Endpoint"},
+                    "_source": list(SOURCE_FIELDS),
+                    "seq_no_primary_term": True,
+                },
+            }
+
+        async def search(client: AsyncElasticsearch) -> Search:
+            answer = await client.search(
+                index=self.pattern,
+                query=query,
+                size=min(size, 10_000),
+                source_includes=[] if collapse else list(SOURCE_FIELDS),
+                seq_no_primary_term=True,
+                allow_partial_search_results=False,
+                ignore_unavailable=True,
+                **options,
+            )
+            return parse_search(answer.body)
+
+        found = await self._http.call("looking up requests", search)
+        return [(document, *_of(document.source)) for document in found.documents]
+
+    async def _version(self) -> str:
+        """The server's version; empty where the user may not know."""
+
+        async def info(client: AsyncElasticsearch) -> dict[str, Any]:
+            return reply((await client.options(ignore_status=(403, 405)).info()).body)
+
+        async def nodes(client: AsyncElasticsearch) -> dict[str, Any]:
+            quiet = client.options(ignore_status=(403, 404, 405))
+            return reply((await quiet.nodes.info(node_id="_local", metric="_none")).body)
+
+        content = await self._http.call("asking for its version", info, patience=0)
+        version = content.get("version")
+        if isinstance(version, dict):
+            return str(version.get("number", ""))
+        found = (await self._http.call("asking for its version", nodes, patience=0)).get("nodes")
+        first = next(iter(found.values()), None) if isinstance(found, dict) else None
+        return str(first.get("version", "")) if isinstance(first, dict) else ""
+
+    async def _stats(self, client: AsyncElasticsearch) -> "_Stats":
+        answer = await client.indices.stats(
+            index=self.pattern,
+            metric="docs",
+            level="shards",
+            filter_path=[
+                "indices.*.uuid",
+                "indices.*.shards.*.routing.primary",
+                "indices.*.shards.*.docs.count",
+                "indices.*.shards.*.seq_no.global_checkpoint",
+            ],
+        )
+        return _decode_stats(answer.body)
+
+    async def _shards(self, client: AsyncElasticsearch) -> list[Shard]:
+        answer = await client.indices.get_settings(
+            index=self.pattern,
+            name="index.number_of_shards",
+            flat_settings=True,
+            expand_wildcards="open",
+        )
+        sizes = _decode_settings(answer.body)
+        stats = await self._stats(client)
+        shards = []
+        for index, described in sorted(sizes.items()):
+            held = stats.indices.get(index, _Index())
+            for number in range(int(described["settings"]["index.number_of_shards"])):
+                copies = held.shards.get(str(number), ())
+                primary = next((copy for copy in copies if copy.routing.primary), None)
+                # A shard that is left out in silence would be a loss in silence.
+                if primary is None or primary.seq_no.global_checkpoint < -1:
+                    raise NotReadyError(f"shard {number} of {index} has no working primary")
+                checkpoint, documents = primary.seq_no.global_checkpoint, primary.docs.count
+                shards.append(Shard(index, held.uuid, number, checkpoint, documents))
+        return shards
+
+    async def _refresh(self, client: AsyncElasticsearch) -> None:
+        shards = reply((await client.indices.refresh(index=self.pattern)).body).get("_shards", {})
+        if shards.get("failed"):
+            raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
+
+
+class _Routing(msgspec.Struct, frozen=True):
+    primary: bool = False
+
+
+class _Docs(msgspec.Struct, frozen=True):
+    count: int = 0
+
+
+class _SeqNo(msgspec.Struct, frozen=True):
+    global_checkpoint: int = -2
+
+
+class _Copy(msgspec.Struct):
+    routing: _Routing = _Routing()
+    docs: _Docs = _Docs()
+    seq_no: _SeqNo = _SeqNo()
+
+
+class _Index(msgspec.Struct):
+    uuid: str = ""
+    shards: dict[str, list[_Copy]] = {}
+
+
+class _Stats(msgspec.Struct):
+    indices: dict[str, _Index] = {}
+
+
+_decode_stats = msgspec.json.Decoder(_Stats).decode
+_decode_settings = msgspec.json.Decoder(dict[str, dict[str, dict[str, str]]]).decode
+
+
+class _Part(msgspec.Struct):
+    time: Any = msgspec.field(name="ce-time", default=None)
+
+
+class _Source(msgspec.Struct):
+    request_id: Any = msgspec.field(name="RequestId", default=None)
+    namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
+    deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
+    response: Any = None
+
+
+_decode_source = msgspec.json.Decoder(_Source).decode
+
+
+def _of(source: bytes) -> tuple[RequestKey, bool]:
+    """The request of a document, and whether an answer is in it."""
+    try:
+        content = _decode_source(source)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return RequestKey("", "", ""), False
+    names = (content.namespace, content.deployment, content.request_id)
+    return RequestKey(*(str(name or "") for name in names)), content.response is not None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """
+    >>> _numbers("8.19.0-SNAPSHOT")[:2], _numbers("7.9.3") < (7, 17)
+    ((8, 19), True)
+    """
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])

@@ -1,0 +1,240 @@
+"""Requests to Elasticsearch: credentials, waiting for a server that is busy or away, clear errors."""
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from elastic_transport import (
+    ApiError,
+    ConnectionTimeout,
+    JsonSerializer,
+    TlsError,
+    TransportError,
+)
+from elastic_transport import ConnectionError as NoConnectionError
+from elasticsearch import AsyncElasticsearch, UnsupportedProductError
+
+from processor.errors import ArchiveError, SettingsError
+from processor.settings import Settings
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+#: Seconds that one request may take.
+TIMEOUT = 60.0
+#: Seconds between two tries, at first and at most.
+_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
+#: Seconds between two log lines about a server that is away.
+_LOG_PAUSE = 30.0
+#: Busy, or about to come up, or a proxy before such a server.
+_BUSY = frozenset((408, 429, 502, 503, 504))
+#: A server's own fault is mostly one of the moment; but a document can also be its cause.
+_FAULTS = 5
+_PRIVILEGES = "read, view_index_metadata, monitor and maintenance"
+
+
+class NotReadyError(Exception):
+    """An answer that is not whole yet: parts of the cluster are missing. Tried again."""
+
+
+class _Bytes(JsonSerializer):
+    """Leaves answers as they came: each is parsed once, by what it is needed for."""
+
+    def loads(self, data: bytes) -> bytes:
+        return data
+
+
+class ElasticsearchHttp:
+    """A connection. ``patience`` is how many seconds it tries again, None = for ever, what will go
+    over by itself: connection loss, timeouts, 429, 503. ``subject`` is the index pattern for errors.
+    """
+
+    def __init__(
+        self, url: str, subject: str, settings: Settings, patience: float | None
+    ) -> None:
+        self._subject = subject
+        self._patience = patience
+        self.address, options = _options(url, settings)
+        raw = _Bytes()
+        try:
+            self._client = AsyncElasticsearch(
+                **options,
+                serializers={"application/json": raw, "text/*": raw},
+                max_retries=0,
+                request_timeout=TIMEOUT,
+                retry_on_timeout=False,
+            )
+        except (ValueError, OSError, ssl.SSLError) as error:
+            raise SettingsError(f"Elasticsearch at {self.address} can't be used: {error}") from None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def call(
+        self,
+        task: str,
+        request: Callable[[AsyncElasticsearch], Awaitable[T]],
+        on_retry: Callable[[], None] = lambda: None,
+        patience: float | None = -1.0,
+    ) -> T:
+        """The result of ``request``, tried again as the class says; ``on_retry`` is called before
+        another try of one that was too much for the server. `ArchiveError` says what is wrong with
+        ``task``."""
+        if patience is not None and patience < 0:
+            patience = self._patience
+        start = logged = time.monotonic()
+        pause, faults = _PAUSE, 0
+        while True:
+            try:
+                return await request(self._client)
+            except (TransportError, ApiError, NotReadyError) as error:
+                status = error.meta.status if isinstance(error, ApiError) else 0
+                faults += status == 500
+                if not _passes(error, status) or faults >= _FAULTS:
+                    raise self._explain(error, status, task) from None
+                now = time.monotonic()
+                if patience is not None and now + pause - start > patience:
+                    raise self._explain(error, status, task) from None
+                if now - logged > _LOG_PAUSE:
+                    logged = now
+                    log.warning("%s; trying again", self._explain(error, status, task))
+                if status == 429 or isinstance(error, ConnectionTimeout):
+                    on_retry()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _explain(self, error: Exception, status: int, task: str) -> ArchiveError:
+        server = f"Elasticsearch at {self.address}"
+        if isinstance(error, UnsupportedProductError):
+            return ArchiveError(_foreign(self.address, reply(error.body)))
+        if isinstance(error, NotReadyError):
+            return ArchiveError(f"{server} is not ready: {error}: check the health of its cluster")
+        if isinstance(error, TlsError):
+            return ArchiveError(
+                f"the certificate of {server} is not trusted ({_line(error)}): set PROCESSOR_ES_CA "
+                "to its authority's PEM file, and use a host name that the certificate has"
+            )
+        if isinstance(error, ConnectionTimeout):
+            return ArchiveError(f"{server} gives no answer in {TIMEOUT:g} s while {task}")
+        if isinstance(error, NoConnectionError):
+            return ArchiveError(
+                f"{server} can't be reached ({_line(error)}): check the address (http or https?) "
+                "and that the server runs"
+            )
+        if status == 401:
+            return ArchiveError(
+                f"{server} refuses the credentials (401): set PROCESSOR_ES_USER and "
+                "PROCESSOR_ES_PASSWORD, or PROCESSOR_ES_API_KEY"
+            )
+        if status == 403:
+            return ArchiveError(
+                f"{server} does not allow {task} (403): the user needs the privileges "
+                f"{_PRIVILEGES} on {self._subject!r}"
+            )
+        if status == 404:
+            return no_index(self.address, self._subject)
+        if status in (406, 415):
+            return ArchiveError(
+                f"{server} does not understand this client ({status}): it takes 7.17 or newer"
+            )
+        reason = reason_of(error.body) if isinstance(error, ApiError) else _line(error)
+        code = f" ({status})" if status else ""
+        return ArchiveError(f"{server} fails while {task}{code}: {reason or 'no reason given'}")
+
+
+def no_index(address: str, pattern: str) -> ArchiveError:
+    """The error of a pattern that nothing matches."""
+    return ArchiveError(
+        f"Elasticsearch at {address} has no index {pattern!r}: set PROCESSOR_INDEX (or --index) to "
+        "the request logger's indices, such as inference-log-*"
+    )
+
+
+def reply(body: object) -> dict[str, Any]:
+    """An answer as parsed JSON; empty if it is no JSON object."""
+    try:
+        content = msgspec.json.decode(body if isinstance(body, bytes) else b"")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def reason_of(body: object) -> str:
+    """The reason that Elasticsearch gives in an error's body, in one short line."""
+    error = reply(body).get("error")
+    if isinstance(error, dict):
+        causes = error.get("root_cause")
+        cause = causes[0] if isinstance(causes, list) and causes else error
+        error = cause.get("reason") if isinstance(cause, dict) else None
+    return " ".join(str(error or "").split())[:300]
+
+
+def _passes(error: Exception, status: int) -> bool:
+    """Whether waiting helps."""
+    if isinstance(error, TlsError):
+        return False
+    if isinstance(error, ApiError):
+        return status in _BUSY or status == 500
+    return isinstance(error, ConnectionTimeout | NoConnectionError | NotReadyError)
+
+
+def _foreign(address: str, content: dict[str, Any]) -> str:
+    """Before 7.14 Elasticsearch did not name itself in each answer, and its likes never do."""
+    version = content.get("version")
+    number = str(version.get("number", "")) if isinstance(version, dict) else ""
+    kind = str(version.get("distribution", "")) if isinstance(version, dict) else ""
+    if kind or not number:
+        return f"{address} is not Elasticsearch but {kind or 'another server'}: check the address"
+    return too_old(address, number)
+
+
+def too_old(address: str, number: str) -> str:
+    """What to say of a server of an unsupported version."""
+    return f"Elasticsearch at {address} is version {number[:20]}: it takes 7.17 or newer"
+
+
+def _line(error: Exception) -> str:
+    message = error.message if isinstance(error, TransportError | ApiError) else error
+    return " ".join(str(message).split())[:200]
+
+
+def _options(url: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """The address to show, which has no secret in it, and the options of the client."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 9200
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        # The address itself is not shown: a password can stand in it.
+        raise SettingsError("the address of Elasticsearch is not http(s)://host:port: correct it")
+    shown = f"[{host}]" if ":" in host else host
+    address = f"{parts.scheme}://{shown}:{port}{parts.path.rstrip('/')}"
+    options: dict[str, Any] = {"hosts": [address]}
+    user, password = settings.es_user, str(settings.es_password)
+    if settings.es_api_key and user:
+        raise SettingsError("PROCESSOR_ES_API_KEY and PROCESSOR_ES_USER are both set: keep one")
+    if parts.username:
+        options["basic_auth"] = (unquote(parts.username), unquote(parts.password or ""))
+    elif settings.es_api_key:
+        options["api_key"] = str(settings.es_api_key)
+    elif user:
+        options["basic_auth"] = (user, password)
+    elif password:
+        raise SettingsError("PROCESSOR_ES_PASSWORD is set without PROCESSOR_ES_USER: set both")
+    if settings.es_ca and parts.scheme == "https":
+        try:
+            options["ssl_context"] = ssl.create_default_context(cafile=str(settings.es_ca))
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                f"PROCESSOR_ES_CA={str(settings.es_ca)!r} can't be read as PEM: {error}"
+            ) from None
+    return address, options

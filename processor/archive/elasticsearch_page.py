@@ -1,0 +1,168 @@
+"""One shard's documents in the order of their sequence numbers, a page at a time."""
+
+from typing import Any
+
+import msgspec
+from elasticsearch import AsyncElasticsearch
+
+from processor.archive.elasticsearch_http import ElasticsearchHttp, NotReadyError
+from processor.domain.documents import SOURCE_FIELDS, Document
+from processor.domain.raw_json import elements, members
+
+#: Bytes of a page that its size is steered to.
+_PAGE_BYTES = 4 << 20
+#: Documents of the first page: each could be a large batch.
+_FIRST = 100
+#: How much larger than the last the next page, or its span of numbers, can be.
+_GROWTH = 4
+
+
+class Search(msgspec.Struct):
+    """An answer to a search: its documents (inner hits too) and its size in bytes."""
+
+    documents: list[Document]
+    bytes: int
+
+
+class PageReader:
+    """Reads pages up to ``upto``, ``most`` documents each; how many fit depends on what they hold."""
+
+    def __init__(
+        self, http: ElasticsearchHttp, index: str, shard: int, upto: int, most: int
+    ) -> None:
+        self._http = http
+        self._index = index
+        self._shard = shard
+        self._upto = upto
+        self._most = most
+        self._size = min(_FIRST, most)
+        #: How many numbers a page looks at: a query over all that is left would cost more and more.
+        self._span = self._size
+
+    async def read(self, after: int) -> tuple[list[Document], int]:
+        """The documents behind sequence number ``after``, and the number up to which that is all."""
+        while True:
+            size, top = 0, 0
+
+            async def search(client: AsyncElasticsearch) -> Search | None:
+                nonlocal size, top
+                size, top = self._size, min(self._upto, after + self._span)
+                body = await self._search(client, after, top, size, list(SOURCE_FIELDS))
+                try:
+                    return parse_search(body)
+                except ValueError:
+                    return None
+
+            found = await self._http.call(f"reading {self._index}", search, self._shrink)
+            if found is None:
+                # One document that no parser takes (JSON nested too deep) must not stop the rest.
+                if size > 1:
+                    self._size = max(1, size // 8)
+                    continue
+                found = await self._unreadable(after, top)
+            documents = found.documents
+            last = documents[-1].seq_no if len(documents) >= size else top
+            self._steer(len(documents), found.bytes, last - after)
+            return documents, last
+
+    def _shrink(self) -> None:
+        """The last page was too much for the server."""
+        self._size = max(1, self._size // 2)
+
+    def _steer(self, documents: int, size: int, span: int) -> None:
+        """What the next page should be like, from the last one."""
+        each = max(1, size // max(1, documents))
+        fitting = min(_PAGE_BYTES // each, self._size * _GROWTH, self._most)
+        self._size = max(1, fitting)
+        # A little more, since a full page costs nothing but a page half empty does.
+        wanted = self._size * span * 5 // (max(1, documents) * 4) + 1
+        self._span = max(self._size, min(wanted, span * _GROWTH))
+
+    async def _unreadable(self, after: int, top: int) -> Search:
+        async def search(client: AsyncElasticsearch) -> Search:
+            return parse_search(await self._search(client, after, top, 1, False))
+
+        return await self._http.call(f"reading {self._index}", search)
+
+    async def _search(
+        self,
+        client: AsyncElasticsearch,
+        after: int,
+        top: int,
+        size: int,
+        source: list[str] | bool,
+    ) -> bytes:
+        answer = await client.search(
+            index=self._index,
+            preference=f"_shards:{self._shard}",
+            allow_partial_search_results=False,
+            query={"range": {"_seq_no": {"gt": after, "lte": top}}},
+            sort=["_seq_no"],
+            size=size,
+            track_total_hits=False,
+            seq_no_primary_term=True,
+            source=False if source is False else None,
+            source_includes=source if isinstance(source, list) else None,
+        )
+        body: Any = answer.body
+        return bytes(body)
+
+
+class _Hit(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    index: str = msgspec.field(name="_index")
+    seq_no: int = msgspec.field(name="_seq_no", default=-1)
+    source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
+    inner_hits: "dict[str, _Answer]" = {}
+
+
+class _Hits(msgspec.Struct):
+    hits: list[_Hit] = []
+
+
+class _Shards(msgspec.Struct, frozen=True):
+    total: int = 0
+    failed: int = 0
+
+
+class _Answer(msgspec.Struct):
+    hits: _Hits
+    shards: _Shards = msgspec.field(name="_shards", default=_Shards(1, 0))
+    timed_out: bool = False
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_shards = msgspec.json.Decoder(_Shards).decode
+
+
+def parse_search(body: Any) -> Search:
+    """ValueError if it can't be read; `NotReadyError` if it is not the answer of all shards."""
+    try:
+        answer = _decode_answer(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _lenient(body)
+    _check(answer.shards, answer.timed_out)
+    hits = answer.hits.hits
+    if any(hit.inner_hits for hit in hits):
+        hits = [inner for hit in hits for group in hit.inner_hits.values() for inner in group.hits.hits]
+    return Search(
+        [Document(hit.index, hit.id, hit.seq_no, bytes(hit.source)) for hit in hits], len(body)
+    )
+
+
+def _check(shards: _Shards, timed_out: bool) -> None:
+    if shards.failed or timed_out or not shards.total:
+        raise NotReadyError("a search got no answer from a shard")
+
+
+def _lenient(body: bytes) -> Search:
+    """A document can hold half a character, which JSON can escape and the strict parser refuses."""
+    answer = members(body)
+    _check(_decode_shards(answer.get("_shards", b"{}")), answer.get("timed_out") == b"true")
+    documents = []
+    for text in elements(members(answer["hits"])["hits"]):
+        hit = members(text)
+        index, name = (msgspec.json.decode(hit[key], type=str) for key in ("_index", "_id"))
+        source = hit.get("_source", b"")
+        documents.append(Document(index, name, int(hit.get("_seq_no", b"-1")), source))
+    return Search(documents, len(body))

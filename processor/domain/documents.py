@@ -1,0 +1,201 @@
+"""Documents of Seldon's request logger to observations (counting rule 14).
+
+The logger merges the events of a request into a document, so a document is read as the events that it
+still shows: each goes the way of an event, and what it says has an event's digest.
+"""
+
+import json
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.decode import Decoder
+from processor.domain.envelope import REQUEST
+from processor.domain.events import DeadLetter
+from processor.domain.models import ModelRules
+from processor.domain.observations import DOCUMENT, Feedback, Prediction
+from processor.domain.raw_json import members
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import TimeParser
+
+#: The parts of a document's ``_source`` that count; the inputs are most of it.
+SOURCE_FIELDS = (
+    "RequestId",
+    "Ce-Namespace",
+    "Ce-Inferenceservicename",
+    "Ce-Endpoint",
+    "Ce-Modelid",
+    "@timestamp",
+    "request.dataType",
+    "response.ce-time",
+    "response.payload",
+    "feedback.ce-time",
+    "feedback.reward",
+    "feedback.truth",
+)
+
+_RESPONSE = b"io.seldon.serving.inference.response"
+_FEEDBACK = b"io.seldon.serving.feedback"
+#: How many batches are remembered: their documents were written together, so they are read together.
+_BATCHES = 10_000
+_NO_TIME = -1
+
+
+class Document(NamedTuple):
+    """A document as the archive gives it: ``source`` is its ``_source`` as JSON text."""
+
+    index: str
+    id: str
+    seq_no: int
+    source: bytes
+
+
+class _Meta(msgspec.Struct, gc=False):
+    path: dict[str, msgspec.Raw] | None = msgspec.field(name="requestPath", default=None)
+
+
+class _Payload(msgspec.Struct, gc=False):
+    meta: _Meta | None = None
+
+
+_read_path = msgspec.json.Decoder(_Payload).decode
+
+Said = Prediction | Feedback | DeadLetter
+
+
+class DocumentReader:
+    """Understands documents one by one and counts what it sees in ``telemetry``.
+
+    One reader should see all documents of a replay or bootstrap: it skips the copies of a batch.
+    """
+
+    def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
+        self._decoder = Decoder(rules, telemetry)
+        self._telemetry = telemetry
+        self._time = TimeParser()
+        self._batches: dict[tuple[bytes | None, ...], None] = {}
+
+    def read(self, document: Document) -> list[Said]:
+        """What a document says: a weak prediction, a feedback, dead letters; or nothing."""
+        try:
+            return self._read(document)
+        except _WrongError as error:
+            return [self._decoder.dead(DeadLetter(error.reason, str(error)))]
+        except (ValueError, RecursionError) as error:
+            return [self._decoder.dead(DeadLetter("bad_json", f"document: {str(error)[:200]}"))]
+
+    def _read(self, document: Document) -> list[Said]:
+        source = members(document.source)
+        response, feedback = source.get("response"), source.get("feedback")
+        if response in _ABSENT and feedback in _ABSENT:
+            if "request" not in source:
+                raise _WrongError("unknown_type", "neither request, response nor feedback")
+            # Its response was lost or never came: a request alone is counted as read (rule 2).
+            self._telemetry.events[REQUEST] += 1
+            return []
+        request_id = _text(source, "RequestId")
+        if not request_id:
+            raise _WrongError("no_id", "a document without RequestId")
+        deployment = (_text(source, "Ce-Namespace"), _text(source, "Ce-Inferenceservicename"))
+        predictor, node = _text(source, "Ce-Endpoint"), _text(source, "Ce-Modelid")
+        said: list[Said] = []
+        if response is not None and response != b"null":
+            part = members(response)
+            payload = part.get("payload", b"{}")
+            node = _only_node(payload) or node
+            time = _text(part, "ce-time")
+            batch = None
+            if document.id.encode("utf-8", "replace").startswith(request_id + b"-item-"):
+                batch = (*deployment, predictor, node, request_id, time)
+            if batch is None or batch not in self._batches:
+                names = (*deployment, predictor, node)
+                found = self._decode(_RESPONSE, names, request_id, time, source, payload)
+                said += found
+                if batch is not None and found and isinstance(found[0], Prediction):
+                    self._batches[batch] = None
+                    if len(self._batches) > _BATCHES:
+                        del self._batches[next(iter(self._batches))]
+        if feedback is not None and feedback != b"null":
+            time = _text(members(feedback), "ce-time")
+            names = (*deployment, predictor, node)
+            said += self._decode(_FEEDBACK, names, request_id, time, source, feedback)
+        return said
+
+    def _decode(
+        self,
+        event_type: bytes,
+        names: tuple[bytes | None, ...],
+        request_id: bytes,
+        time: bytes | None,
+        source: dict[str, bytes],
+        body: bytes,
+    ) -> list[Said]:
+        """The event that this part of a document was; none where there is nothing to keep."""
+        namespace, deployment, predictor, node = names
+        headers = [
+            ("ce_type", event_type),
+            ("ce_namespace", namespace or b""),
+            ("ce_inferenceservicename", deployment or b""),
+            ("ce_endpoint", predictor or b""),
+            ("ce_modelid", node or b""),
+            ("ce_requestid", request_id),
+        ]
+        stamp = _NO_TIME
+        if time is not None:
+            headers.append(("ce_time", time))
+        else:
+            # The document's own time stands in as a record's does (rule 13).
+            parsed = self._time(_text(source, "@timestamp") or b"")
+            stamp = _NO_TIME if parsed is None else parsed
+        said = self._decoder.decode(headers, body, stamp)
+        if said is None:
+            return []
+        if isinstance(said, Prediction):
+            model, request, when, _, content, answers, _ = said
+            return [Prediction(model, request, when, DOCUMENT, content, answers, True)]
+        if isinstance(said, Feedback):
+            return [said._replace(rank=DOCUMENT)]
+        return [said]
+
+
+class _WrongError(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+_ABSENT = (None, b"null")
+
+
+def _text(part: dict[str, bytes], name: str) -> bytes | None:
+    """A string's text in UTF-8; None where the part has none."""
+    raw = part.get(name)
+    if raw is None or raw == b"null":
+        return None
+    if raw[:1] != b'"':
+        raise _WrongError("bad_header", f"{name} is no string: {raw[:60].decode(errors='replace')}")
+    if b"\\" not in raw:
+        return raw[1:-1]
+    # Half a character that JSON can escape makes bytes that are no UTF-8; the decoder says so.
+    return str(json.loads(raw)).encode("utf-8", "surrogatepass")
+
+
+def _only_node(payload: bytes) -> bytes | None:
+    """The node that answered, where the payload names just one."""
+    try:
+        meta = _read_path(payload).meta
+        path = meta.path if meta is not None else None
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            meta_text = members(payload).get("meta", b"{}")
+            path = dict.fromkeys(members(members(meta_text).get("requestPath", b"{}")), _NOTHING)
+        except ValueError:
+            return None
+    if path is None or len(path) != 1:
+        return None
+    return next(iter(path)).encode("utf-8", "surrogatepass")
+
+
+_NOTHING = msgspec.Raw(b"")

@@ -1,0 +1,73 @@
+"""The control topic: the log's epoch, how far the archive was read, and whether all of it was."""
+
+from typing import Literal
+
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from processor.domain.observations import SCHEMA_VERSION
+from processor.errors import LogMismatchError
+from processor.stream.log import LogReader
+
+
+class ControlRecord(msgspec.Struct, omit_defaults=True):
+    """One record, as JSON, so that people can read the topic.
+
+    ``epoch``: the first one names the log. ``cursor``: documents of ``source`` up to ``position`` are
+    on the log. ``done``: so is all of the archive that there was at the first start.
+    """
+
+    kind: Literal["epoch", "cursor", "done"]
+    version: int = SCHEMA_VERSION
+    epoch: str = ""
+    source: str = ""
+    position: int = -1
+
+
+encode_control = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ControlRecord).decode
+
+
+def decode_control(value: bytes) -> ControlRecord:
+    """A record of this release; `LogMismatchError` for one of another."""
+    record = _decode(value)
+    if record.version != SCHEMA_VERSION:
+        raise LogMismatchError(
+            f"the log of this app has schema {record.version}, this release writes "
+            f"{SCHEMA_VERSION}: use a new PROCESSOR_APP_ID"
+        )
+    return record
+
+
+class ControlLog:
+    """Reads and writes the control topic of a running app."""
+
+    def __init__(self, reader: LogReader, producer: AIOKafkaProducer, topic: str) -> None:
+        self._reader = reader
+        self._producer = producer
+        self._topic = topic
+        self._next = 0
+        self.cursors: dict[str, int] = {}
+        """The last position on the log, by source."""
+        self.done = False
+
+    async def refresh(self) -> None:
+        """Take in what was written since the last time."""
+        begin, end = await self._reader.bounds()
+        async for messages in self._reader.read(max(begin, self._next), end):
+            for message in messages:
+                self._take(decode_control(message.value))
+        self._next = end
+
+    async def write(self, record: ControlRecord) -> None:
+        """Write one record; durable on return."""
+        await self._producer.send_and_wait(self._topic, encode_control(record), partition=0)
+        self._take(record)
+
+    def _take(self, record: ControlRecord) -> None:
+        if record.kind == "cursor":
+            # A late write of a former leader can be behind.
+            before = self.cursors.get(record.source, -1)
+            self.cursors[record.source] = max(before, record.position)
+        elif record.kind == "done":
+            self.done = True
