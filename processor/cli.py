@@ -96,7 +96,8 @@ def demo(once: bool) -> None:
     "  processor replay events.ndjson\n"
     "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
     "  zcat events.ndjson.gz | processor replay - --format text\n"
-    "  processor replay sqlite:data/events.sqlite --output result.json"
+    "  processor replay sqlite:data/events.sqlite --output result.json\n"
+    "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'"
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--from", "start", type=Time(), help="First time that counts (inclusive).")
@@ -110,6 +111,9 @@ def demo(once: bool) -> None:
     help="Whose time counts: that of the prediction or of the feedback.",
 )
 @click.option("--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS).")
+@click.option(
+    "--index", default="", help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX)."
+)
 @click.option("--namespace", default="", help="Only this namespace.")
 @click.option("--deployment", default="", help="Only this deployment.")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="json", show_default=True)
@@ -121,6 +125,7 @@ def replay(
     as_of: int | None,
     by: str,
     models: Path | None,
+    index: str,
     namespace: str,
     deployment: str,
     style: str,
@@ -128,7 +133,8 @@ def replay(
 ) -> None:
     """Fold a stored period without Kafka: the same numbers as the live run.
 
-    SOURCE is an events file (*.ndjson, or - for standard input) or sqlite:PATH.
+    SOURCE is an events file (*.ndjson, or - for standard input), sqlite:PATH, or Elasticsearch:
+    http(s)://host:port, or elasticsearch: for that of PROCESSOR_ARCHIVE.
     """
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
@@ -136,7 +142,7 @@ def replay(
     set_up_logs("WARNING", settings.log_format)
     rules = read_models_file(models or settings.models)
     selection = Selection(by, start, end, as_of, namespace, deployment)
-    result = asyncio.run(replay_sources(sources, rules, selection))
+    result = asyncio.run(replay_sources(sources, rules, selection, settings, index))
     write_output(render(result, style), output)
 
 

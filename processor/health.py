@@ -5,6 +5,7 @@ from collections import Counter
 
 from processor.domain.telemetry import Telemetry
 from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Readiness
+from processor.stream.bootstrap import Bootstrap
 from processor.stream.worker import StreamWorker
 
 #: Seconds that opening partitions may take without reading a record before the worker is stuck.
@@ -21,6 +22,8 @@ class ServiceHealth:
         self.failure = ""
         """Why the process is about to end."""
         self.bootstrap_complete = False
+        self.bootstrap: Bootstrap | None = None
+        """Where it is read from Elasticsearch."""
         self.lag: int | None = None
         self.source_trouble = ""
         """What keeps it from reading the source."""
@@ -44,7 +47,8 @@ class ServiceHealth:
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            reason = self.source_trouble or "ok"
+            archive = self.bootstrap.trouble if self.bootstrap else ""
+            reason = "; ".join(filter(None, (self.source_trouble, archive))) or "ok"
         else:
             reason = self.failure or (self.trouble if worker is None else "joining the group")
         observations, deltas = worker.assigned if worker else ((), ())

@@ -14,9 +14,12 @@ from typing import Any
 from aiohttp import web
 from aiokafka import TopicPartition
 
+from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
+from processor.domain.documents import DocumentReader
 from processor.domain.telemetry import Telemetry
+from processor.domain.times import SECOND, parse_time
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed
 from processor.errors import BrokerError, ProcessorError, SettingsError
@@ -26,7 +29,9 @@ from processor.ingress.http import make_ingress
 from processor.models_file import read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
+from processor.stream.bootstrap import Bootstrap
 from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
 from processor.stream.topics import prepare
@@ -34,6 +39,8 @@ from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
+#: Seconds between looks at how far the bootstrap is.
+_FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
 _ENDING = 9.0
 
@@ -146,8 +153,41 @@ class Service:
         )
         _background(stack, self._guard(ingest.run()))
         _background(stack, self._note_lag(ingest))
-        self.health.bootstrap_complete = True
+        self._open_elasticsearch(stack, worker)
         return LogDoor(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
+
+    def _open_elasticsearch(self, stack: AsyncExitStack, worker: StreamWorker) -> None:
+        """Start from the archive if there is one; whoever leads reads it, all know when it is done."""
+        settings = self.settings
+        if not settings.archive.startswith("http") or settings.bootstrap == "never":
+            self.health.bootstrap_complete = True
+            return
+        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
+        stack.push_async_callback(archive.close)
+        since = None if settings.bootstrap in ("auto", "full") else parse_time(settings.bootstrap)
+        bootstrap = Bootstrap(
+            archive,
+            DocumentReader(self._rules, self.telemetry),
+            worker.control(),
+            lambda: worker.packer(Decoder(self._rules, self.telemetry)),
+            self.telemetry,
+            lambda: time.time_ns() - settings.horizon * SECOND,
+            since,
+        )
+        self.health.bootstrap = bootstrap
+        leading = Leading(lambda: self._guard(bootstrap.run()))
+        worker.on_lead = leading.set
+        stack.push_async_callback(leading.end)
+        _background(stack, self._guard(self._follow_bootstrap(worker.control())))
+
+    async def _follow_bootstrap(self, control: ControlLog) -> None:
+        while not control.done:
+            await asyncio.sleep(_FOLLOW)
+            try:
+                await control.refresh()
+            except FAULTS as error:
+                logger.info("control topic: %s", error)
+        self.health.bootstrap_complete = True
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
@@ -195,6 +235,29 @@ class Service:
         while True:
             self.health.lag, self.health.source_trouble = ingest.lag, ingest.trouble
             await asyncio.sleep(0.5)
+
+
+class Leading:
+    """Work that is done while this worker leads."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    def set(self, leads: bool) -> None:
+        """Start or end it; to be told again what is so does nothing."""
+        if leads and self._task is None:
+            self._task = asyncio.create_task(self._work())
+        elif not leads and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def end(self) -> None:
+        """End it and wait."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def _serve(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +17,13 @@ from processor.archive.elasticsearch_http import (
     too_old,
 )
 from processor.archive.elasticsearch_page import PageReader, Search, parse_search
+from processor.archive.elasticsearch_shards import (
+    STATS_FIELDS,
+    Shard,
+    Stats,
+    parse_sizes,
+    parse_stats,
+)
 from processor.domain.documents import SOURCE_FIELDS, Document
 from processor.errors import ArchiveError
 from processor.settings import Settings
@@ -29,17 +36,6 @@ _OLDEST = (7, 17)
 #: Requests of one search; a request has a document for each predictor that answered it.
 _LOOKUP = 500
 _PREDICTORS = 20
-
-
-class Shard(NamedTuple):
-    """A shard of an index. ``checkpoint``: all operations up to this sequence number are on every
-    copy and visible, -1 for none. ``documents`` is how many it held about then."""
-
-    index: str
-    uuid: str
-    number: int
-    checkpoint: int
-    documents: int
 
 
 class Page(NamedTuple):
@@ -85,21 +81,14 @@ class ElasticsearchArchive:
         stats = await self._http.call("counting the documents", self._stats, patience=0)
         if not stats.indices:
             raise no_index(self.address, self.pattern)
-        documents = sum(
-            copy.docs.count
-            for index in stats.indices.values()
-            for copies in index.shards.values()
-            for copy in copies
-            if copy.routing.primary
-        )
         return (
             f"Elasticsearch {version or '(version not shown)'} at {self.address}, "
-            f"{len(stats.indices)} indices, {documents:,} documents"
+            f"{len(stats.indices)} indices, {stats.count():,} documents"
         )
 
     async def count(self) -> int:
         """The documents in all indices of the pattern."""
-        return sum(shard.documents for shard in await self.shards())
+        return (await self._http.call("counting the documents", self._stats)).count()
 
     async def shards(self) -> list[Shard]:
         """Every shard of every index of the pattern, with all that its checkpoint names visible to
@@ -117,7 +106,7 @@ class ElasticsearchArchive:
         after_seq_no: int = -1,
         upto_checkpoint: int | None = None,
         size: int = PAGE,
-    ) -> AsyncIterator[Page]:
+    ) -> AsyncGenerator[Page, None]:
         """The documents behind ``after_seq_no`` up to ``upto_checkpoint`` (default: the shard's),
         ``size`` a page at most and fewer if they are large; one page is read ahead. The last page
         ends at the checkpoint, so a later pass goes on there: a document that was changed comes
@@ -125,7 +114,7 @@ class ElasticsearchArchive:
         upto = shard.checkpoint if upto_checkpoint is None else upto_checkpoint
         if after_seq_no >= upto:
             return
-        reader = PageReader(self._http, shard.index, shard.number, upto, size)
+        reader = PageReader(self._http, shard.index_name, shard.number, upto, size)
         ahead = asyncio.create_task(reader.read(after_seq_no))
         try:
             while True:
@@ -221,19 +210,14 @@ class ElasticsearchArchive:
         first = next(iter(found.values()), None) if isinstance(found, dict) else None
         return str(first.get("version", "")) if isinstance(first, dict) else ""
 
-    async def _stats(self, client: AsyncElasticsearch) -> "_Stats":
+    async def _stats(self, client: AsyncElasticsearch) -> Stats:
         answer = await client.indices.stats(
             index=self.pattern,
             metric="docs",
             level="shards",
-            filter_path=[
-                "indices.*.uuid",
-                "indices.*.shards.*.routing.primary",
-                "indices.*.shards.*.docs.count",
-                "indices.*.shards.*.seq_no.global_checkpoint",
-            ],
+            filter_path=STATS_FIELDS,
         )
-        return _decode_stats(answer.body)
+        return parse_stats(answer.body)
 
     async def _shards(self, client: AsyncElasticsearch) -> list[Shard]:
         answer = await client.indices.get_settings(
@@ -242,56 +226,12 @@ class ElasticsearchArchive:
             flat_settings=True,
             expand_wildcards="open",
         )
-        sizes = _decode_settings(answer.body)
-        stats = await self._stats(client)
-        shards = []
-        for index, described in sorted(sizes.items()):
-            held = stats.indices.get(index, _Index())
-            for number in range(int(described["settings"]["index.number_of_shards"])):
-                copies = held.shards.get(str(number), ())
-                primary = next((copy for copy in copies if copy.routing.primary), None)
-                # A shard that is left out in silence would be a loss in silence.
-                if primary is None or primary.seq_no.global_checkpoint < -1:
-                    raise NotReadyError(f"shard {number} of {index} has no working primary")
-                checkpoint, documents = primary.seq_no.global_checkpoint, primary.docs.count
-                shards.append(Shard(index, held.uuid, number, checkpoint, documents))
-        return shards
+        return (await self._stats(client)).shards(parse_sizes(answer.body))
 
     async def _refresh(self, client: AsyncElasticsearch) -> None:
         shards = reply((await client.indices.refresh(index=self.pattern)).body).get("_shards", {})
         if shards.get("failed"):
             raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
-
-
-class _Routing(msgspec.Struct, frozen=True):
-    primary: bool = False
-
-
-class _Docs(msgspec.Struct, frozen=True):
-    count: int = 0
-
-
-class _SeqNo(msgspec.Struct, frozen=True):
-    global_checkpoint: int = -2
-
-
-class _Copy(msgspec.Struct):
-    routing: _Routing = _Routing()
-    docs: _Docs = _Docs()
-    seq_no: _SeqNo = _SeqNo()
-
-
-class _Index(msgspec.Struct):
-    uuid: str = ""
-    shards: dict[str, list[_Copy]] = {}
-
-
-class _Stats(msgspec.Struct):
-    indices: dict[str, _Index] = {}
-
-
-_decode_stats = msgspec.json.Decoder(_Stats).decode
-_decode_settings = msgspec.json.Decoder(dict[str, dict[str, dict[str, str]]]).decode
 
 
 class _Part(msgspec.Struct):

@@ -56,9 +56,7 @@ class ElasticsearchHttp:
     over by itself: connection loss, timeouts, 429, 503. ``subject`` is the index pattern for errors.
     """
 
-    def __init__(
-        self, url: str, subject: str, settings: Settings, patience: float | None
-    ) -> None:
+    def __init__(self, url: str, subject: str, settings: Settings, patience: float | None) -> None:
         self._subject = subject
         self._patience = patience
         self.address, options = _options(url, settings)

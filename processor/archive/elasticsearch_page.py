@@ -144,7 +144,9 @@ def parse_search(body: Any) -> Search:
     _check(answer.shards, answer.timed_out)
     hits = answer.hits.hits
     if any(hit.inner_hits for hit in hits):
-        hits = [inner for hit in hits for group in hit.inner_hits.values() for inner in group.hits.hits]
+        hits = [
+            inner for hit in hits for group in hit.inner_hits.values() for inner in group.hits.hits
+        ]
     return Search(
         [Document(hit.index, hit.id, hit.seq_no, bytes(hit.source)) for hit in hits], len(body)
     )

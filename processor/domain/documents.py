@@ -44,7 +44,7 @@ _NO_TIME = -1
 class Document(NamedTuple):
     """A document as the archive gives it: ``source`` is its ``_source`` as JSON text."""
 
-    index: str
+    index_name: str
     id: str
     seq_no: int
     source: bytes

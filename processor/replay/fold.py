@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
+from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.join import JoinFold, Standing, positions
 from processor.domain.models import ModelRules
-from processor.domain.observations import BatchBuilder
+from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
@@ -36,30 +37,44 @@ class Selection(NamedTuple):
 
 
 class ReplayFold:
-    """Takes events one after another, and tells the result at any time."""
+    """Takes events and documents one after another, and tells the result at any time."""
 
     def __init__(self, rules: ModelRules, selection: Selection) -> None:
         self.selection = selection
         self.telemetry = Telemetry()
         self.read = 0
         self._decoder = Decoder(rules, self.telemetry)
+        self._documents = DocumentReader(rules, self.telemetry)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
         self._join = JoinFold("", 0, 1, None, self.telemetry)
 
     def add(self, events: Iterable[RawEvent]) -> None:
         """Fold some events."""
-        decode, builder, selection = self._decoder.decode, self._builder, self.selection
+        decode = self._decoder.decode
         for headers, value, timestamp in events:
             self.read += 1
             observation = decode(headers, value, timestamp)
-            if observation is None or isinstance(observation, DeadLetter):
-                continue
-            if selection.as_of is not None and observation.time > selection.as_of:
-                continue
-            builder.add(observation)
-            if builder.rows >= _BATCH:
-                self._fold()
+            if observation is not None and not isinstance(observation, DeadLetter):
+                self.observe(observation)
+
+    def add_documents(self, documents: Iterable[Document]) -> None:
+        """Fold some documents of an archive."""
+        read = self._documents.read
+        for document in documents:
+            self.read += 1
+            for observation in read(document):
+                if not isinstance(observation, DeadLetter):
+                    self.observe(observation)
+
+    def observe(self, observation: Prediction | Feedback) -> None:
+        """Fold one observation, unless it is later than what is to be known."""
+        as_of = self.selection.as_of
+        if as_of is not None and observation.time > as_of:
+            return
+        self._builder.add(observation)
+        if self._builder.rows >= _BATCH:
+            self._fold()
 
     def result(self) -> Replay:
         """The numbers of all that was added."""

@@ -63,7 +63,7 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
         help="checkpoint of the counts",
     )
 
-    def topic(name: str) -> Any:
+    def topic(name: str, partitions: int = partitions) -> Any:
         return app.topic(
             name,
             key_type=bytes,
@@ -85,8 +85,14 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
     async def tally_agent(stream: Any) -> None:
         await run(stream, tally)
 
+    async def control_agent(stream: Any) -> None:
+        # Only so that the group gives the partition to someone: its owner is the leader.
+        async for _ in stream.events():
+            pass
+
     app.agent(topic(topics.observations), name="join")(join_agent)
     app.agent(topic(topics.deltas), name="tally")(tally_agent)
+    app.agent(topic(topics.control, 1), name="control")(control_agent)
     return table
 
 

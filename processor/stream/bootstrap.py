@@ -8,12 +8,12 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
-from processor.domain.observations import Feedback, Prediction
+from processor.archive.elasticsearch import ElasticsearchArchive, Shard
+from processor.domain.documents import Document, DocumentReader
+from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import format_time
 from processor.errors import ArchiveError
 from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.packer import Packer
@@ -22,52 +22,12 @@ logger = logging.getLogger(__name__)
 
 #: Shards read at once.
 _AT_ONCE = 4
+#: Documents decoded in one turn of the loop.
+_TURN = 100
 #: Seconds between looks for new indices, and of the longest pause after a fault.
 _LOOK_AGAIN, _BACKOFF_MOST = 300.0, 60.0
 #: Seconds between lines of progress.
 _SAY_EVERY = 10.0
-
-Observations = Sequence[Prediction | Feedback]
-
-
-class Shard(Protocol):
-    """A part of the archive that has an order of its own."""
-
-    @property
-    def source(self) -> str:
-        """A name that no other shard ever has."""
-        ...
-
-    @property
-    def checkpoint(self) -> int:
-        """The last position that can be read completely now; -1 if it is empty."""
-        ...
-
-
-class Page(Protocol):
-    """Some documents of a shard, in order."""
-
-    @property
-    def last(self) -> int:
-        """The position of the last one."""
-        ...
-
-    @property
-    def documents(self) -> Sequence[Observations]:
-        """What each document says."""
-        ...
-
-
-class Archive(Protocol):
-    """Where documents are kept."""
-
-    async def shards(self) -> Sequence[Shard]:
-        """The shards there are, with what can be read of them now."""
-        ...
-
-    def pages(self, shard: Shard, after: int, upto: int) -> AsyncIterator[Page]:
-        """The documents at positions above ``after``, up to and with ``upto``."""
-        ...
 
 
 class Bootstrap:
@@ -76,7 +36,8 @@ class Bootstrap:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: ElasticsearchArchive,
+        reader: DocumentReader,
         control: ControlLog,
         packer: Callable[[], Packer],
         telemetry: Telemetry,
@@ -88,6 +49,7 @@ class Bootstrap:
         self.total: int | None = None
         """Documents to read in this pass, about; None before it has begun."""
         self._archive = archive
+        self._reader = reader
         self._control = control
         self._packer = packer
         self._telemetry = telemetry
@@ -122,55 +84,79 @@ class Bootstrap:
 
     async def _pass(self, known: frozenset[str]) -> None:
         """Read every shard from its cursor on, but for those in ``known``."""
-        shards = [shard for shard in await self._archive.shards() if shard.source not in known]
-        cursors = self._control.cursors
-        ahead = {shard.source: cursors.get(shard.source, -1) for shard in shards}
-        self.total = sum(max(0, shard.checkpoint - ahead[shard.source]) for shard in shards)
+        control = self._control
+        shards = {
+            f"{shard.uuid}/{shard.number}": shard
+            for shard in await self._archive.shards()
+            if f"{shard.uuid}/{shard.number}" not in known
+        }
+        ahead = {
+            source: shard
+            for source, shard in shards.items()
+            if shard.checkpoint > control.cursors.get(source, -1)
+        }
+        self.total = sum(
+            min(shard.documents, shard.checkpoint - control.cursors.get(source, -1))
+            for source, shard in ahead.items()
+        )
         # Only a first start counts what is old: later, old documents have been counted.
-        cutoff = self._newest_kept() if self._control.done else None
+        cutoff = self._newest_kept() if control.done else None
         if self.total:
             logger.info(
-                "%s: %d shards, about %d documents%s",
-                "catch-up" if self._control.done else "bootstrap",
-                len(shards),
+                "%s: %d shards, about %d documents",
+                "catch-up" if control.done else "bootstrap",
+                len(ahead),
                 self.total,
-                "" if cutoff is None else f", new ones from {format_time(max(cutoff, 0))}",
             )
         gate = asyncio.Semaphore(_AT_ONCE)
         progress = _Progress(self.total, self._read)
 
-        async def read(shard: Shard) -> None:
+        async def read(source: str, shard: Shard) -> None:
             async with gate:
-                await self._shard(shard, ahead[shard.source], cutoff, progress)
+                await self._shard(source, shard, cutoff, progress)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for shard in shards:
-                    if shard.checkpoint > ahead[shard.source]:
-                        group.create_task(read(shard))
+                for source, shard in ahead.items():
+                    group.create_task(read(source, shard))
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
     async def _shard(
-        self, shard: Shard, after: int, cutoff: int | None, progress: "_Progress"
+        self, source: str, shard: Shard, cutoff: int | None, progress: "_Progress"
     ) -> None:
         fresh, old = self._packer(), self._packer()
+        after = self._control.cursors.get(source, -1)
         async for page in self._archive.pages(shard, after, shard.checkpoint):
-            for observations in page.documents:
-                newest = max((observation.time for observation in observations), default=0)
-                if self._since is not None and newest < self._since:
-                    continue
-                packer = fresh if cutoff is None or newest >= cutoff else old
-                for observation in observations:
-                    packer.add_observation(observation)
-            futures = [*await fresh.send(), *await old.send(known_only=True)]
-            await asyncio.gather(*futures)
+            for number, document in enumerate(page.documents):
+                self._add(document, shard, cutoff, fresh, old)
+                if number % _TURN == 0:
+                    await asyncio.sleep(0)
+            await asyncio.gather(*await fresh.send(), *await old.send(known_only=True))
+            # After the page's acknowledgement: a new leader may repeat a page, never miss one.
             await self._control.write(
-                ControlRecord("cursor", source=shard.source, position=page.last)
+                ControlRecord("cursor", source=source, position=page.last_seq_no)
             )
             self._read += len(page.documents)
             self._telemetry.bootstrap_documents += len(page.documents)
             progress.say(self._read)
+
+    def _add(
+        self, document: Document, shard: Shard, cutoff: int | None, fresh: Packer, old: Packer
+    ) -> None:
+        said = self._reader.read(document)
+        times = [one.time for one in said if not isinstance(one, DeadLetter)]
+        newest = max(times, default=0)
+        if times and self._since is not None and newest < self._since:
+            return
+        packer = fresh if cutoff is None or newest >= cutoff else old
+        for one in said:
+            if isinstance(one, DeadLetter):
+                origin = (document.index, shard.number, document.seq_no)
+                event = RawEvent((), document.source, -1)
+                fresh.add_letter(event, one, origin, document.id.encode("utf-8", "replace"))
+            else:
+                packer.add_observation(one)
 
 
 class _Progress:

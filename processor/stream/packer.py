@@ -60,10 +60,16 @@ class Packer:
         if observation is None:
             return None
         if isinstance(observation, DeadLetter):
-            self._letters.append((event, observation, origin, key))
+            self.add_letter(event, observation, origin, key)
             return observation
         self.add_observation(observation)
         return None
+
+    def add_letter(
+        self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
+    ) -> None:
+        """Keep what can't be understood; it is counted already."""
+        self._letters.append((event, letter, origin, key))
 
     def add_observation(self, observation: Prediction | Feedback) -> None:
         """Take one that is decoded already."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from processor.domain.times import SECOND
 from processor.settings import Settings
 from processor.stream.app import attach, make_app
 from processor.stream.connection import Kafka
+from processor.stream.control import ControlLog
 from processor.stream.fold import PartitionFold
 from processor.stream.join import JoinStage
 from processor.stream.log import LogReader
@@ -63,6 +65,8 @@ class StreamWorker:
         self.topics = Topics.of(settings.app_id)
         self.recovered = asyncio.Event()
         """Set once the table was recovered for the first time."""
+        self.on_lead: Callable[[bool], None] = lambda leads: None
+        """Called at each assignment: whether this worker is the one that leads."""
         self._fail = fail
         self._joins: dict[int, tuple[_Owned, JoinStage]] = {}
         self._tallies: dict[int, tuple[_Owned, TallyStage]] = {}
@@ -85,22 +89,28 @@ class StreamWorker:
         await self._producer.start()
         self._runner = asyncio.create_task(self._run_app())
         self._ticker = asyncio.create_task(self._tick_for_ever())
+        self._ticker.add_done_callback(_forget)
 
     async def stop(self) -> None:
         """Leave the group, let what is on its way arrive, write last snapshots. Takes for ever while
         the broker is away: whoever calls it sets the limit. Nothing of it is needed to be exact."""
+        await self._app.stop()
+        if self._runner:
+            await asyncio.wait([self._runner])
         openings = [owned.opening for owned, _ in (*self._joins.values(), *self._tallies.values())]
         tasks = [task for task in (self._ticker, *openings) if task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._app.stop()
-        if self._runner:
-            await asyncio.wait([self._runner])
         await self._producer.stop()
         for owned, stage in self._joins.values():
             if owned.fold.opened.is_set():
                 await stage.close()
+
+    def control(self) -> ControlLog:
+        """The control topic."""
+        reader = LogReader(self.kafka, self.topics.control, 0)
+        return ControlLog(reader, self._producer, self.topics.control)
 
     def packer(self, decoder: Decoder) -> Packer:
         """A way onto this log; each task that adds events needs one of its own."""
@@ -127,27 +137,32 @@ class StreamWorker:
 
     # -- partitions come and go
 
-    async def _on_assigned(self, _: Any, assigned: Any = (), **__: Any) -> None:
+    async def _on_assigned(self, __: Any, assigned: Any = (), **___: Any) -> None:
         """Drop what was lost; what comes is opened beside the stream. Nothing is dropped before: an
         eager rebalance takes everything for a moment, and gauges must not blink each time."""
         joins = {tp.partition for tp in assigned if tp.topic == self.topics.observations}
         tallies = {tp.partition for tp in assigned if tp.topic == self.topics.deltas}
         logger.info("partitions: observations %s, deltas %s", sorted(joins), sorted(tallies))
         self._assigned = joins, tallies
+        self.on_lead(any(tp.topic == self.topics.control for tp in assigned))
         self._recovering = True
         for partition in self._joins.keys() - joins:
             self._drop(self._joins.pop(partition)[0])
         for partition in self._tallies.keys() - tallies:
             self._drop(self._tallies.pop(partition)[0])
-        for partition in joins:
-            self._open(self._join(partition)[0])
+        for partition in joins - self._joins.keys():
+            self._joins[partition] = self._new_join(partition)
+        for owned, _ in self._joins.values():
+            self._open(owned)
 
     async def _on_recovered(self, *_: Any, **__: Any) -> None:
         if self._app.tables.recovery.signal_recovery_start.is_set():
             return  # this is of the assignment before; the table of the new one comes next
         self._recovering = False
-        for partition in self._assigned[1]:
-            self._open(self._tally(partition)[0])
+        for partition in self._assigned[1] - self._tallies.keys():
+            self._tallies[partition] = self._new_tally(partition)
+        for owned, _ in self._tallies.values():
+            self._open(owned)
         self.recovered.set()
 
     def _drop(self, owned: _Owned) -> None:
@@ -156,20 +171,25 @@ class StreamWorker:
 
     def _open(self, owned: _Owned) -> None:
         if not owned.fold.opened.is_set() and (owned.opening is None or owned.opening.done()):
-            owned.opening = asyncio.create_task(self._guarded_open(owned.fold))
+            owned.opening = asyncio.create_task(self._opening(owned.fold))
+            owned.opening.add_done_callback(_forget)
 
-    async def _guarded_open(self, fold: PartitionFold) -> None:
-        try:
+    async def _opening(self, fold: PartitionFold) -> None:
+        with self._fatal():
             await fold.open()
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """What is raised in here ends the process."""
+        try:
+            yield
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             self._fail(error)
+            raise
 
-    def _join(self, partition: int) -> tuple[_Owned, JoinStage]:
-        found = self._joins.get(partition)
-        if found is not None:
-            return found
+    def _new_join(self, partition: int) -> tuple[_Owned, JoinStage]:
         settings, topic = self.settings, self.topics.observations
         reader = LogReader(self.kafka, topic, partition)
         horizon = settings.horizon * SECOND
@@ -181,22 +201,15 @@ class StreamWorker:
             self._sender,
             self.telemetry,
         )
-        owned = _Owned(PartitionFold(stage, reader, f"join {topic}/{partition}"))
-        self._joins[partition] = owned, stage
-        return owned, stage
+        return _Owned(PartitionFold(stage, reader, f"join {topic}/{partition}")), stage
 
-    def _tally(self, partition: int) -> tuple[_Owned, TallyStage]:
-        found = self._tallies.get(partition)
-        if found is not None:
-            return found
+    def _new_tally(self, partition: int) -> tuple[_Owned, TallyStage]:
         topic = self.topics.deltas
         stage = TallyStage(
             partition, self.epoch, topic, self.settings.windows, self._table, self.telemetry
         )
         reader = LogReader(self.kafka, topic, partition)
-        owned = _Owned(PartitionFold(stage, reader, f"tally {topic}/{partition}"))
-        self._tallies[partition] = owned, stage
-        return owned, stage
+        return _Owned(PartitionFold(stage, reader, f"tally {topic}/{partition}")), stage
 
     # -- records come
 
@@ -213,21 +226,14 @@ class StreamWorker:
         if partition not in self._tallies:
             return
         owned, stage = self._tallies[partition]
+        # Not while it is opened: the state may be half of a record's then.
         if await self._deliver(owned, offset, timestamp, value):
-            try:
+            with self._fatal():
                 stage.maybe_flush()
-            except BaseException as error:
-                self._fail(error)
-                raise
 
     async def _deliver(self, owned: _Owned, offset: int, timestamp: int, value: bytes) -> bool:
-        try:
+        with self._fatal():
             folded = await owned.fold.deliver(offset, timestamp, value)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self._fail(error)
-            raise
         # Before the table is recovered a tally can't be loaded; it is opened then.
         if not (folded or self._recovering):
             self._open(owned)
@@ -255,13 +261,8 @@ class StreamWorker:
         return True
 
     async def _tick(self, topic: str, partition: int, tick: Tick) -> None:
-        try:
+        with self._fatal():
             future = await self._producer.send(topic, encode(tick), partition=partition)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self._fail(error)
-            return
         future.add_done_callback(_forget)
 
     # -- what it adds up to
@@ -315,7 +316,7 @@ class StreamWorker:
         )
 
 
-def _forget(future: "asyncio.Future[object]") -> None:
-    """A tick that is lost is made up for by the next one."""
+def _forget(future: "asyncio.Future[Any]") -> None:
+    """Its error was told, or needs no telling: a tick that is lost is made up for by the next."""
     if not future.cancelled():
         future.exception()
