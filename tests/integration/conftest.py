@@ -109,7 +109,9 @@ async def produce(bootstrap: str, topic: str, path: Path = DATA / "events.ndjson
     await producer.start()
     try:
         pending = [
-            await producer.send(topic, event.value, headers=list(event.headers), partition=number % 8)
+            await producer.send(
+                topic, event.value, headers=list(event.headers), partition=number % 8
+            )
             for number, line in enumerate(path.read_bytes().splitlines())
             for event in [parse_line(line, number, 0)]
         ]

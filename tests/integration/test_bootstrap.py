@@ -1,0 +1,147 @@
+"""Starting from a real Elasticsearch: no gap, nothing twice, whatever the order."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from elasticsearch import AsyncElasticsearch
+
+from tests.faults.crew import Worker, until
+from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models, produce
+from tests.servers import Broker
+from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
+
+
+@pytest.fixture(params=VERSIONS)
+def elastic(request: pytest.FixtureRequest) -> Iterator[Elastic]:
+    yield shared_server(request.param)
+
+
+@pytest.fixture
+async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
+    async with AsyncElasticsearch(elastic.url) as client:
+        yield client
+
+
+async def _load(client: AsyncElasticsearch, path: Path) -> str:
+    """Index the documents of a file under a fresh index; its name."""
+    index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
+    mapping = json.loads((DATA / "mapping.json").read_text())["declared_by_logger"]
+    await client.indices.create(index=index, mappings=mapping)
+    operations: list[dict[str, Any]] = []
+    for line in path.read_text().splitlines():
+        document = json.loads(line)
+        operations += [{"index": {"_id": document["_id"]}}, document["_source"]]
+    answer = await client.bulk(index=index, operations=operations, refresh=True)
+    assert not answer["errors"]
+    return index
+
+
+def _settings(
+    kafka: Broker, source: str, app_id: str, elastic: Elastic, index: str
+) -> dict[str, str]:
+    return {
+        "broker": f"kafka://{kafka.bootstrap}",
+        "topics": source,
+        "app_id": app_id,
+        "archive": elastic.url,
+        "index": index,
+        # The documents are of one day: they must not expire while the test runs.
+        "horizon": "3650d",
+    }
+
+
+async def _judged(get: Get, worker: Worker, count: int) -> None:
+    async def reached() -> bool:
+        return sum(model["judged"] for model in await models(get, worker)) == count
+
+    await until(reached, 60, f"{count} judged")
+
+
+async def _bootstrapped(get: Get, worker: Worker) -> None:
+    async def complete() -> bool:
+        return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
+
+    await until(complete, 60, "bootstrap complete")
+
+
+async def test_documents_first_then_all_events(
+    kafka: Broker,
+    topic: Callable[..., str],
+    app_id: str,
+    start: Start,
+    get: Get,
+    elastic: Elastic,
+    client: AsyncElasticsearch,
+) -> None:
+    index = await _load(client, DATA / "elasticsearch.ndjson")
+    source = topic(partitions=8)
+    worker = start(**_settings(kafka, source, app_id, elastic, index))
+    await _bootstrapped(get, worker)
+    await _judged(get, worker, 59)
+    (found,) = await models(get, worker)
+    (alone,) = json.loads((DATA / "contract-es.json").read_text())["models"]
+    assert_equal(found, alone)
+    await produce(kafka.bootstrap, source)
+    await _judged(get, worker, 63)
+    (found,) = await models(get, worker)
+    assert_equal(found, expected())
+    _, metrics = await get(worker, "/metrics")
+    assert "processor_bootstrap_documents_total 100.0" in metrics
+    assert await worker.terminate() == 0
+
+
+async def test_events_first_and_a_later_start_reads_only_changes(
+    kafka: Broker,
+    topic: Callable[..., str],
+    app_id: str,
+    start: Start,
+    get: Get,
+    elastic: Elastic,
+    client: AsyncElasticsearch,
+) -> None:
+    index = await _load(client, DATA / "notebook-types" / "elasticsearch.ndjson")
+    source = topic(partitions=8)
+    await produce(kafka.bootstrap, source, DATA / "notebook-types" / "events.ndjson")
+    settings = _settings(kafka, source, app_id, elastic, index)
+    worker = start(**settings)
+    await _bootstrapped(get, worker)
+    await _judged(get, worker, 63)
+    assert await worker.terminate() == 0
+    # A feedback that the stream never saw: the logger merged it into a document without one.
+    hits = (await client.search(index=index, size=200))["hits"]["hits"]
+    without = next(hit for hit in hits if "feedback" not in hit["_source"])
+    feedback = {"reward": True, "ce-time": "2026-11-21T12:00:00.5Z"}
+    await client.update(index=index, id=without["_id"], doc={"feedback": feedback}, refresh=True)
+    again = start(**settings)
+    await _judged(get, again, 64)
+    (found,) = await models(get, again)
+    assert (found["predictions"], found["correct"]) == (100, 47)
+
+    async def caught_up() -> bool:
+        _, metrics = await get(again, "/metrics")
+        return "processor_bootstrap_documents_total 1.0" in metrics
+
+    await until(caught_up, 30, "one changed document read")
+    assert await again.terminate() == 0
+
+
+async def test_an_archive_that_cannot_be_read_does_not_hold_up_the_stream(
+    kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get, elastic: Elastic
+) -> None:
+    source = topic(partitions=8)
+    await produce(kafka.bootstrap, source)
+    worker = start(**_settings(kafka, source, app_id, elastic, "no-such-index-*"))
+    await _judged(get, worker, 63)
+
+    async def says_why() -> bool:
+        status, body = await get(worker, "/ready")
+        return status == 200 and "no-such-index-*" in json.loads(body)["reason"]
+
+    await until(says_why, 30, "ready says why")
+    assert (await get(worker, "/ready?wait=bootstrap"))[0] == 503
+    assert "Traceback" not in worker.text
+    assert await worker.terminate() == 0
