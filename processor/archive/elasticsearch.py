@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from elasticsearch import AsyncElasticsearch
+from msgspec.structs import replace
 
 from processor.archive.elasticsearch_http import (
     ElasticsearchHttp,
@@ -27,6 +28,8 @@ from processor.archive.elasticsearch_shards import (
 from processor.domain.documents import SOURCE_FIELDS, Document
 from processor.errors import ArchiveError
 from processor.settings import Settings
+
+__all__ = ["PAGE", "ElasticsearchArchive", "Page", "RequestKey", "Shard"]
 
 #: Documents of a page at most; Elasticsearch itself allows 10,000.
 PAGE = 2000
@@ -83,12 +86,13 @@ class ElasticsearchArchive:
             raise no_index(self.address, self.pattern)
         return (
             f"Elasticsearch {version or '(version not shown)'} at {self.address}, "
-            f"{len(stats.indices)} indices, {stats.count():,} documents"
+            f"{len(stats.indices)} indices, {sum(stats.counts().values()):,} documents"
         )
 
     async def count(self) -> int:
         """The documents in all indices of the pattern."""
-        return (await self._http.call("counting the documents", self._stats)).count()
+        stats = await self._http.call("counting the documents", self._stats)
+        return sum(stats.counts().values())
 
     async def shards(self) -> list[Shard]:
         """Every shard of every index of the pattern, with all that its checkpoint names visible to
@@ -98,7 +102,10 @@ class ElasticsearchArchive:
             raise no_index(self.address, self.pattern)
         # A refresh can show operation n+1 before n, so the checkpoints are read before it.
         await self._http.call("refreshing", self._refresh)
-        return shards
+        counts = (await self._http.call("counting the documents", self._stats)).counts()
+        return [
+            replace(shard, documents=counts.get((shard.index, shard.number), 0)) for shard in shards
+        ]
 
     async def pages(
         self,
@@ -114,7 +121,7 @@ class ElasticsearchArchive:
         upto = shard.checkpoint if upto_checkpoint is None else upto_checkpoint
         if after_seq_no >= upto:
             return
-        reader = PageReader(self._http, shard.index_name, shard.number, upto, size)
+        reader = PageReader(self._http, shard.index, shard.number, upto, size)
         ahead = asyncio.create_task(reader.read(after_seq_no))
         try:
             while True:

@@ -1,7 +1,5 @@
 """Which shards there are, and how far each can be read."""
 
-from typing import NamedTuple
-
 import msgspec
 
 from processor.archive.elasticsearch_http import NotReadyError
@@ -15,11 +13,11 @@ STATS_FIELDS = [
 ]
 
 
-class Shard(NamedTuple):
+class Shard(msgspec.Struct, frozen=True, gc=False):
     """A shard of an index. ``checkpoint``: all operations up to this sequence number are on every
     copy and visible, -1 for none. ``documents`` is how many it held about then."""
 
-    index_name: str
+    index: str
     uuid: str
     number: int
     checkpoint: int
@@ -54,15 +52,15 @@ class Stats(msgspec.Struct):
 
     indices: dict[str, _Index] = {}
 
-    def count(self) -> int:
-        """The documents in all shards."""
-        return sum(
-            copy.docs.count
-            for index in self.indices.values()
-            for copies in index.shards.values()
+    def counts(self) -> dict[tuple[str, int], int]:
+        """The visible documents of each shard, by index and number."""
+        return {
+            (index, int(number)): copy.docs.count
+            for index, held in self.indices.items()
+            for number, copies in held.shards.items()
             for copy in copies
             if copy.routing.primary
-        )
+        }
 
     def shards(self, sizes: dict[str, int]) -> list[Shard]:
         """All shards of the indices that have so many; `NotReadyError` where one is missing: to

@@ -41,10 +41,10 @@ _BATCHES = 10_000
 _NO_TIME = -1
 
 
-class Document(NamedTuple):
+class Document(msgspec.Struct, frozen=True, gc=False):
     """A document as the archive gives it: ``source`` is its ``_source`` as JSON text."""
 
-    index_name: str
+    index: str
     id: str
     seq_no: int
     source: bytes
@@ -78,74 +78,71 @@ class DocumentReader:
     def read(self, document: Document) -> list[Said]:
         """What a document says: a weak prediction, a feedback, dead letters; or nothing."""
         try:
-            return self._read(document)
-        except _WrongError as error:
-            return [self._decoder.dead(DeadLetter(error.reason, str(error)))]
-        except (ValueError, RecursionError) as error:
-            return [self._decoder.dead(DeadLetter("bad_json", f"document: {str(error)[:200]}"))]
-
-    def _read(self, document: Document) -> list[Said]:
-        source = members(document.source)
-        response, feedback = source.get("response"), source.get("feedback")
-        if response in _ABSENT and feedback in _ABSENT:
-            if "request" not in source:
-                raise _WrongError("unknown_type", "neither request, response nor feedback")
-            # Its response was lost or never came: a request alone is counted as read (rule 2).
-            self._telemetry.events[REQUEST] += 1
-            return []
-        request_id = _text(source, "RequestId")
-        if not request_id:
-            raise _WrongError("no_id", "a document without RequestId")
-        deployment = (_text(source, "Ce-Namespace"), _text(source, "Ce-Inferenceservicename"))
-        predictor, node = _text(source, "Ce-Endpoint"), _text(source, "Ce-Modelid")
+            source = _members(document.source, "document")
+            parts = [source.get(name) for name in ("response", "feedback")]
+            response, feedback = (None if part == b"null" else part for part in parts)
+            if response is None and feedback is None:
+                if "request" not in source:
+                    raise _WrongError("unknown_type", "neither request, response nor feedback")
+                # Its response was lost or never came: a request alone is only counted (rule 2).
+                self._telemetry.events[REQUEST] += 1
+                return []
+            origin = _origin(source)
+        except _FAULTS as error:
+            return [self._dead(error)]
         said: list[Said] = []
-        if response is not None and response != b"null":
-            part = members(response)
-            payload = part.get("payload", b"{}")
-            node = _only_node(payload) or node
-            time = _text(part, "ce-time")
-            batch = None
-            if document.id.encode("utf-8", "replace").startswith(request_id + b"-item-"):
-                batch = (*deployment, predictor, node, request_id, time)
-            if batch is None or batch not in self._batches:
-                names = (*deployment, predictor, node)
-                found = self._decode(_RESPONSE, names, request_id, time, source, payload)
-                said += found
-                if batch is not None and found and isinstance(found[0], Prediction):
-                    self._batches[batch] = None
-                    if len(self._batches) > _BATCHES:
-                        del self._batches[next(iter(self._batches))]
-        if feedback is not None and feedback != b"null":
-            time = _text(members(feedback), "ce-time")
-            names = (*deployment, predictor, node)
-            said += self._decode(_FEEDBACK, names, request_id, time, source, feedback)
+        if response is not None:
+            try:
+                part = _members(response, "response")
+                payload = part.get("payload", b"{}")
+                origin = origin._replace(node=_only_node(payload) or origin.node)
+                said += self._predict(document.id, payload, _time(part, source), origin)
+            except _FAULTS as error:
+                said.append(self._dead(error))
+        if feedback is not None:
+            try:
+                time = _time(_members(feedback, "feedback"), source)
+                said += self._decode(_FEEDBACK, feedback, time, origin)
+            except _FAULTS as error:
+                said.append(self._dead(error))
         return said
 
+    def _predict(self, name: str, payload: bytes, time: "_Time", origin: "_Origin") -> list[Said]:
+        """The prediction, unless it is a batch's and another of its documents gave it."""
+        batch = None
+        if name.encode("utf-8", "replace").startswith(origin.request_id + b"-item-"):
+            batch = (*origin, *time)
+            if batch in self._batches:
+                return []
+        said = self._decode(_RESPONSE, payload, time, origin)
+        if batch is not None and said and isinstance(said[0], Prediction):
+            self._batches[batch] = None
+            if len(self._batches) > _BATCHES:
+                del self._batches[next(iter(self._batches))]
+        return said
+
+    def _dead(self, error: Exception) -> DeadLetter:
+        reason = error.reason if isinstance(error, _WrongError) else "bad_json"
+        return self._decoder.dead(DeadLetter(reason, f"archive's document: {str(error)[:200]}"))
+
     def _decode(
-        self,
-        event_type: bytes,
-        names: tuple[bytes | None, ...],
-        request_id: bytes,
-        time: bytes | None,
-        source: dict[str, bytes],
-        body: bytes,
+        self, event_type: bytes, body: bytes, time: "_Time", origin: "_Origin"
     ) -> list[Said]:
-        """The event that this part of a document was; none where there is nothing to keep."""
-        namespace, deployment, predictor, node = names
+        """The event that a part of a document was; none where there is nothing to keep."""
         headers = [
             ("ce_type", event_type),
-            ("ce_namespace", namespace or b""),
-            ("ce_inferenceservicename", deployment or b""),
-            ("ce_endpoint", predictor or b""),
-            ("ce_modelid", node or b""),
-            ("ce_requestid", request_id),
+            ("ce_namespace", origin.namespace or b""),
+            ("ce_inferenceservicename", origin.deployment or b""),
+            ("ce_endpoint", origin.predictor or b""),
+            ("ce_modelid", origin.node or b""),
+            ("ce_requestid", origin.request_id),
         ]
         stamp = _NO_TIME
-        if time is not None:
-            headers.append(("ce_time", time))
-        else:
-            # The document's own time stands in as a record's does (rule 13).
-            parsed = self._time(_text(source, "@timestamp") or b"")
+        if time.own is not None:
+            headers.append(("ce_time", time.own))
+        elif time.document is not None:
+            # The document's time stands in as a record's does (rule 13).
+            parsed = self._time(time.document)
             stamp = _NO_TIME if parsed is None else parsed
         said = self._decoder.decode(headers, body, stamp)
         if said is None:
@@ -158,13 +155,54 @@ class DocumentReader:
         return [said]
 
 
+class _Origin(NamedTuple):
+    """Whose a document is."""
+
+    request_id: bytes
+    namespace: bytes | None
+    deployment: bytes | None
+    predictor: bytes | None
+    node: bytes | None
+
+
+class _Time(NamedTuple):
+    """A part's own time, else the document's, as text."""
+
+    own: bytes | None
+    document: bytes | None
+
+
 class _WrongError(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
 
-_ABSENT = (None, b"null")
+_FAULTS = (_WrongError, ValueError, RecursionError)
+
+
+def _members(text: bytes, what: str) -> dict[str, bytes]:
+    if text[:1] not in (b"{", b" ", b""):
+        raise _WrongError("bad_shape", f"{what} is no object")
+    return members(text)
+
+
+def _origin(source: dict[str, bytes]) -> _Origin:
+    request_id = _text(source, "RequestId")
+    if not request_id:
+        raise _WrongError("no_id", "no RequestId")
+    return _Origin(
+        request_id,
+        _text(source, "Ce-Namespace"),
+        _text(source, "Ce-Inferenceservicename"),
+        _text(source, "Ce-Endpoint"),
+        _text(source, "Ce-Modelid"),
+    )
+
+
+def _time(part: dict[str, bytes], source: dict[str, bytes]) -> _Time:
+    own = _text(part, "ce-time")
+    return _Time(own, _text(source, "@timestamp") if own is None else None)
 
 
 def _text(part: dict[str, bytes], name: str) -> bytes | None:

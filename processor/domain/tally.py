@@ -18,6 +18,10 @@ from processor.domain.windows import ALL, TIERS, Window
 CHUNK_BUCKETS = (240, 192, 64, 1)
 
 
+#: How long (ns of log time) an expired chunk stays: a former owner's late floor may name it still.
+_GRACE = 3600 * SECOND
+
+
 class ChunkKey(NamedTuple):
     """``block`` is the number of the first bucket divided by the tier's `CHUNK_BUCKETS`."""
 
@@ -53,8 +57,8 @@ class Flush(NamedTuple):
     """What a flush writes, in this order, and which values are no longer needed."""
 
     chunks: list[tuple[ChunkKey, Chunk]]
-    expired: list[ChunkKey]
     floor: Floor
+    expired: list[ChunkKey]
 
 
 Buckets = dict[int, Counts]
@@ -226,7 +230,7 @@ class Tally:
             self.log_time,
             list(listed.items()),
         )
-        return Flush(written, expired, floor)
+        return Flush(written, floor, expired)
 
     def restore(self, floor: Floor | None, chunks: Mapping[ChunkKey, Chunk]) -> int:
         """Start from a checkpoint: the deltas offset to read the log from.
@@ -245,7 +249,7 @@ class Tally:
         }
         if any(key not in chunks for key in named):
             return 0
-        floors = _floors(floor.log_time)
+        floors = _floors(floor.log_time - _GRACE)
         start, last = floor.offset, floor.last
         for key, chunk in chunks.items():
             if key not in named and chunk.offset <= floor.offset:
@@ -319,7 +323,7 @@ class Tally:
         return Chunk(self.version, self.epoch, self.offset, dict(self.last), buckets)
 
     def _expire(self) -> list[ChunkKey]:
-        floors = _floors(self.log_time)
+        floors = _floors(self.log_time - _GRACE)
         gone = {key for key in self._saved.keys() | self._dirty if _is_over(key, floors)}
         self._dirty -= gone
         expired = [key for key in gone if self._saved.pop(key, None) is not None]

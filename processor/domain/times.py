@@ -45,7 +45,9 @@ class TimeParser:
             time = parse_time(text.decode())
         except UnicodeDecodeError:
             return None
-        if time is not None and text[-1:] == b"Z" and text[10:11] == b"T":
+        # A leap second belongs to the next minute already.
+        usual = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
+        if time is not None and usual:
             if len(self._minutes) > 10_000:
                 self._minutes.clear()
             self._minutes[text[:17]] = time - time % MINUTE

@@ -100,13 +100,14 @@ class TallyStage:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has changed, the floor last: what it says holds for all before it."""
+        """Write what has changed, and then the floor: what it says holds for all before it. What has
+        expired goes last, since a floor that names a missing value means the whole log again."""
         flush = self.tally.flush()
         for key, chunk in flush.chunks:
             self._table[table_key(self._partition, key)] = _encode(chunk)
+        self._table[table_key(self._partition, None)] = _encode(flush.floor)
         for key in flush.expired:
             self._table.pop(table_key(self._partition, key), None)
-        self._table[table_key(self._partition, None)] = _encode(flush.floor)
         self.dirty = False
         self.flushed_at = time.time()
         self._flush_due = time.monotonic() + _FLUSH_EVERY

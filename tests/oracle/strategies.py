@@ -436,11 +436,9 @@ def ranges(draw: Draw, events: list[Event]) -> tuple[int | None, int | None]:
 
 
 def rough(seen: Observation) -> str:
-    """What any digest must tell apart: the kinds and labels of rows, not all of their numbers."""
+    """What any digest must tell apart: the labels of rows, not all of their numbers or names."""
     rows = [read_prediction(row, seen.names, Settings()) for row in seen.rows or []]
-    readings = [
-        (row.mode, row.reason, None if row.mode == "probability" else row.label) for row in rows
-    ]
+    readings = [(row.reason, None if row.mode == "probability" else row.label) for row in rows]
     return repr((seen.rows is None, readings, seen.reward))
 
 
