@@ -1,12 +1,10 @@
 """The archive of a Seldon cluster: documents of its request logger in Elasticsearch, read only."""
 
 import asyncio
-import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from elasticsearch import AsyncElasticsearch
 from msgspec.structs import replace
 
@@ -17,7 +15,15 @@ from processor.archive.elasticsearch_http import (
     reply,
     too_old,
 )
-from processor.archive.elasticsearch_page import PageReader, Search, parse_search
+from processor.archive.elasticsearch_lookup import (
+    LOOKUP,
+    RequestKey,
+    by_id,
+    has_answer,
+    one_of_each,
+    request_of,
+)
+from processor.archive.elasticsearch_page import PageReader, parse_search
 from processor.archive.elasticsearch_shards import (
     STATS_FIELDS,
     Shard,
@@ -25,7 +31,7 @@ from processor.archive.elasticsearch_shards import (
     parse_sizes,
     parse_stats,
 )
-from processor.domain.documents import SOURCE_FIELDS, Document
+from processor.domain.documents import Document
 from processor.errors import ArchiveError
 from processor.settings import Settings
 
@@ -36,9 +42,6 @@ PAGE = 2000
 #: Seconds in which a request is surely sent.
 _SENDING = 0.001
 _OLDEST = (7, 17)
-#: Requests of one search; a request has a document for each predictor that answered it.
-_LOOKUP = 500
-_PREDICTORS = 20
 
 
 class Page(NamedTuple):
@@ -47,14 +50,6 @@ class Page(NamedTuple):
 
     documents: list[Document]
     last_seq_no: int
-
-
-class RequestKey(NamedTuple):
-    """Which request to look up."""
-
-    namespace: str
-    deployment: str
-    request_id: str
 
 
 class ElasticsearchArchive:
@@ -81,7 +76,7 @@ class ElasticsearchArchive:
         version = await self._version()
         if version and _numbers(version) < _OLDEST:
             raise ArchiveError(too_old(self.address, version))
-        stats = await self._http.call("counting the documents", self._stats, patience=0)
+        stats = await self._http.call("counting the documents", self._stats, once=True)
         if not stats.indices:
             raise no_index(self.address, self.pattern)
         return (
@@ -135,69 +130,51 @@ class ElasticsearchArchive:
                 yield page
         finally:
             ahead.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await ahead
+            await asyncio.wait((ahead,))
+            if not ahead.cancelled():
+                ahead.exception()  # what was read ahead is of no interest any more
 
     async def lookup(self, requests: Sequence[RequestKey]) -> AsyncIterator[list[Document]]:
         """What the archive holds of the requests, in batches: of each predictor's answer one
         document, and those with feedback. Of a batch any item's document stands for all."""
-        for start in range(0, len(requests), _LOOKUP):
-            wanted = set(requests[start : start + _LOOKUP])
+        for start in range(0, len(requests), LOOKUP):
+            wanted = set(requests[start : start + LOOKUP])
             ids = sorted({key.request_id for key in wanted})
             # Documents of single predictions and all feedback have the request id for their own.
-            found = await self._search({"ids": {"values": ids}}, len(ids) * _PREDICTORS)
-            answered = {key for document, key, answered in found if answered}
-            held = [document for document, key, _ in found if key in wanted]
+            found = await self._find(ids, by_id)
+            answered = {request_of(document) for document in found if has_answer(document)}
             rest = sorted({key.request_id for key in wanted - answered})
-            if rest:
-                items = await self._search(
-                    {
-                        "bool": {
-                            "filter": [
-                                {"terms": {"RequestId": rest}},
-                                {"exists": {"field": "response.ce-time"}},
-                            ]
-                        }
-                    },
-                    len(rest),
-                    collapse=True,
-                )
-                held += [document for document, key, _ in items if key in wanted]
+            found += await self._find(rest, one_of_each)
+            held = [document for document in found if request_of(document) in wanted]
             if held:
                 yield held
 
-    async def _search(
-        self, query: dict[str, Any], size: int, collapse: bool = False
-    ) -> list[tuple[Document, RequestKey, bool]]:
-        """Documents with their request, and whether they hold an answer."""
-        options: dict[str, Any] = {}
-        if collapse:
-            options["collapse"] = {
-                "field": "RequestId",
-                "inner_hits": {
-                    "name": "each",
-                    "size": _PREDICTORS,
-                    "collapse": {"field": "Ce-Endpoint"},
-                    "_source": list(SOURCE_FIELDS),
-                    "seq_no_primary_term": True,
-                },
-            }
+    async def _find(
+        self, ids: list[str], make: Callable[[list[str]], dict[str, Any]]
+    ) -> list[Document]:
+        """The documents of a search, which ``make`` makes of request ids."""
+        if not ids:
+            return []
+        try:
+            return await self._search(make(ids))
+        except ValueError:
+            # A document that no parser takes must not hide those of other requests.
+            if len(ids) == 1:
+                return []
+            half = len(ids) // 2
+            return await self._find(ids[:half], make) + await self._find(ids[half:], make)
 
-        async def search(client: AsyncElasticsearch) -> Search:
+    async def _search(self, body: dict[str, Any]) -> list[Document]:
+        async def search(client: AsyncElasticsearch) -> list[Document]:
             answer = await client.search(
                 index=self.pattern,
-                query=query,
-                size=min(size, 10_000),
-                source_includes=[] if collapse else list(SOURCE_FIELDS),
-                seq_no_primary_term=True,
                 allow_partial_search_results=False,
                 ignore_unavailable=True,
-                **options,
+                body=body,
             )
-            return parse_search(answer.body)
+            return parse_search(answer.body).documents
 
-        found = await self._http.call("looking up requests", search)
-        return [(document, *_of(document.source)) for document in found.documents]
+        return await self._http.call("looking up requests", search)
 
     async def _version(self) -> str:
         """The server's version; empty where the user may not know."""
@@ -209,11 +186,11 @@ class ElasticsearchArchive:
             quiet = client.options(ignore_status=(403, 404, 405))
             return reply((await quiet.nodes.info(node_id="_local", metric="_none")).body)
 
-        content = await self._http.call("asking for its version", info, patience=0)
+        content = await self._http.call("asking for its version", info, once=True)
         version = content.get("version")
         if isinstance(version, dict):
             return str(version.get("number", ""))
-        found = (await self._http.call("asking for its version", nodes, patience=0)).get("nodes")
+        found = (await self._http.call("asking for its version", nodes, once=True)).get("nodes")
         first = next(iter(found.values()), None) if isinstance(found, dict) else None
         return str(first.get("version", "")) if isinstance(first, dict) else ""
 
@@ -239,30 +216,6 @@ class ElasticsearchArchive:
         shards = reply((await client.indices.refresh(index=self.pattern)).body).get("_shards", {})
         if shards.get("failed"):
             raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
-
-
-class _Part(msgspec.Struct):
-    time: Any = msgspec.field(name="ce-time", default=None)
-
-
-class _Source(msgspec.Struct):
-    request_id: Any = msgspec.field(name="RequestId", default=None)
-    namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
-    deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
-    response: Any = None
-
-
-_decode_source = msgspec.json.Decoder(_Source).decode
-
-
-def _of(source: bytes) -> tuple[RequestKey, bool]:
-    """The request of a document, and whether an answer is in it."""
-    try:
-        content = _decode_source(source)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return RequestKey("", "", ""), False
-    names = (content.namespace, content.deployment, content.request_id)
-    return RequestKey(*(str(name or "") for name in names)), content.response is not None
 
 
 def _numbers(version: str) -> tuple[int, ...]:

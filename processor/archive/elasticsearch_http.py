@@ -81,13 +81,12 @@ class ElasticsearchHttp:
         task: str,
         request: Callable[[AsyncElasticsearch], Awaitable[T]],
         on_retry: Callable[[], None] = lambda: None,
-        patience: float | None = -1.0,
+        once: bool = False,
     ) -> T:
-        """The result of ``request``, tried again as the class says; ``on_retry`` is called before
-        another try of one that was too much for the server. `ArchiveError` says what is wrong with
-        ``task``."""
-        if patience is not None and patience < 0:
-            patience = self._patience
+        """The result of ``request``, tried again as the class says, but not with ``once``;
+        ``on_retry`` is called before another try of one that was too much for the server.
+        `ArchiveError` says what is wrong with ``task``."""
+        patience = 0.0 if once else self._patience
         start = logged = time.monotonic()
         pause, faults = _PAUSE, 0
         while True:

@@ -1,5 +1,6 @@
 """One shard's documents in the order of their sequence numbers, a page at a time."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,6 +9,7 @@ from elasticsearch import AsyncElasticsearch
 from processor.archive.elasticsearch_http import ElasticsearchHttp, NotReadyError
 from processor.domain.documents import SOURCE_FIELDS, Document
 from processor.domain.raw_json import elements, members
+from processor.errors import ArchiveError
 
 #: Bytes of a page that its size is steered to.
 _PAGE_BYTES = 4 << 20
@@ -18,10 +20,11 @@ _GROWTH = 4
 
 
 class Search(msgspec.Struct):
-    """An answer to a search: its documents (inner hits too) and its size in bytes."""
+    """An answer to a search: its documents, its size in bytes, how many shards it is of."""
 
     documents: list[Document]
     bytes: int
+    shards: int
 
 
 class PageReader:
@@ -60,6 +63,9 @@ class PageReader:
                     self._size = max(1, size // 8)
                     continue
                 found = await self._unreadable(after, top)
+            if not found.shards:
+                # An index of the same name with fewer shards has taken its place.
+                raise ArchiveError(f"{self._index} has no shard {self._shard} any more")
             documents = found.documents
             last = documents[-1].seq_no if len(documents) >= size else top
             self._steer(len(documents), found.bytes, last - after)
@@ -113,11 +119,10 @@ class _Hit(msgspec.Struct):
     index: str = msgspec.field(name="_index")
     seq_no: int = msgspec.field(name="_seq_no", default=-1)
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
-    inner_hits: "dict[str, _Answer]" = {}
 
 
-class _Hits(msgspec.Struct):
-    hits: list[_Hit] = []
+class _Hits(msgspec.Struct, frozen=True):
+    hits: tuple[_Hit, ...] = ()
 
 
 class _Shards(msgspec.Struct, frozen=True):
@@ -125,8 +130,24 @@ class _Shards(msgspec.Struct, frozen=True):
     failed: int = 0
 
 
+class _One(msgspec.Struct):
+    hits: _Hits = _Hits()
+
+
+class _Level(msgspec.Struct):
+    buckets: "list[_Bucket]" = []
+
+
+class _Bucket(msgspec.Struct):
+    """Documents grouped, level below level; the lowest holds one."""
+
+    by: _Level | None = None
+    one: _One | None = None
+
+
 class _Answer(msgspec.Struct):
     hits: _Hits
+    aggregations: _Bucket | None = None
     shards: _Shards = msgspec.field(name="_shards", default=_Shards(1, 0))
     timed_out: bool = False
 
@@ -142,29 +163,38 @@ def parse_search(body: Any) -> Search:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _lenient(body)
     _check(answer.shards, answer.timed_out)
-    hits = answer.hits.hits
-    if any(hit.inner_hits for hit in hits):
-        hits = [
-            inner for hit in hits for group in hit.inner_hits.values() for inner in group.hits.hits
-        ]
+    hits = answer.hits.hits if answer.aggregations is None else tuple(_lowest(answer.aggregations))
     return Search(
-        [Document(hit.index, hit.id, hit.seq_no, bytes(hit.source)) for hit in hits], len(body)
+        [Document(hit.index, hit.id, hit.seq_no, bytes(hit.source)) for hit in hits],
+        len(body),
+        answer.shards.total,
     )
 
 
+def _lowest(bucket: _Bucket) -> Iterator[_Hit]:
+    if bucket.one is not None:
+        yield from bucket.one.hits.hits
+    if bucket.by is not None:
+        for inner in bucket.by.buckets:
+            yield from _lowest(inner)
+
+
 def _check(shards: _Shards, timed_out: bool) -> None:
-    if shards.failed or timed_out or not shards.total:
+    if shards.failed or timed_out:
         raise NotReadyError("a search got no answer from a shard")
 
 
 def _lenient(body: bytes) -> Search:
     """A document can hold half a character, which JSON can escape and the strict parser refuses."""
     answer = members(body)
-    _check(_decode_shards(answer.get("_shards", b"{}")), answer.get("timed_out") == b"true")
+    if "aggregations" in answer:
+        raise ValueError("groups are read strictly")
+    shards = _decode_shards(answer.get("_shards", b"{}"))
+    _check(shards, answer.get("timed_out") == b"true")
     documents = []
     for text in elements(members(answer["hits"])["hits"]):
         hit = members(text)
         index, name = (msgspec.json.decode(hit[key], type=str) for key in ("_index", "_id"))
         source = hit.get("_source", b"")
         documents.append(Document(index, name, int(hit.get("_seq_no", b"-1")), source))
-    return Search(documents, len(body))
+    return Search(documents, len(body), shards.total)

@@ -10,7 +10,7 @@ from tests.integration.conftest import Get, Start, assert_equal, expected, model
 from tests.servers import Broker
 from tests.servers.process import free_port
 
-BAD = [
+BAD: list[tuple[list[tuple[str, bytes]], bytes, str]] = [
     (
         [("ce_type", b"io.seldon.serving.feedback"), ("ce_inferenceservicename", b"m")],
         b"{}",
@@ -57,15 +57,15 @@ async def test_unreadable_events_become_dead_letters(
     for _, _, reason in BAD:
         assert f'processor_dead_letters_total{{reason="{reason}"}} 1.0' in metrics
     letters = await _read(kafka.bootstrap, f"{app_id}-dead-letters", len(BAD))
-    by_reason = {headers["dead-letter-reason"].decode(): (headers, v) for headers, v in letters}
+    by_reason = {kept["dead-letter-reason"].decode(): (kept, v) for kept, v in letters}
     assert by_reason.keys() == {reason for _, _, reason in BAD}
     for original, value, reason in BAD:
-        headers, kept = by_reason[reason]
+        found_headers, kept = by_reason[reason]
         assert kept == value
-        assert all(headers[name] == content for name, content in original)
-        assert headers["dead-letter-topic"].decode() == source
-        assert headers["dead-letter-partition"] == b"3"
-        assert headers["dead-letter-detail"]
+        assert all(found_headers[name] == content for name, content in original)
+        assert found_headers["dead-letter-topic"].decode() == source
+        assert found_headers["dead-letter-partition"] == b"3"
+        assert found_headers["dead-letter-detail"]
 
 
 async def _read(bootstrap: str, topic: str, count: int) -> list[tuple[dict[str, bytes], bytes]]:
@@ -73,7 +73,7 @@ async def _read(bootstrap: str, topic: str, count: int) -> list[tuple[dict[str, 
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None
     )
     await consumer.start()
-    found = []
+    found: list[tuple[dict[str, bytes], bytes]] = []
     try:
         while len(found) < count:
             message = await consumer.getone()

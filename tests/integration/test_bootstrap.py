@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
 
 
 @pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Iterator[Elastic]:
-    yield shared_server(request.param)
+def elastic(request: pytest.FixtureRequest) -> Elastic:
+    return shared_server(request.param)
 
 
 @pytest.fixture
@@ -56,7 +56,8 @@ def _settings(
 
 async def _judged(get: Get, worker: Worker, count: int) -> None:
     async def reached() -> bool:
-        return sum(model["judged"] for model in await models(get, worker)) == count
+        judged = [int(model["judged"]) for model in await models(get, worker)]
+        return sum(judged) == count
 
     await until(reached, 60, f"{count} judged")
 

@@ -18,7 +18,7 @@ def _ingress(worker: Worker) -> str:
 async def _judged(get: Get, worker: Worker, count: int) -> None:
     async def reached() -> bool:
         found = await models(get, worker)
-        return sum(model["judged"] for model in found) == count
+        return sum(int(model["judged"]) for model in found) == count
 
     await until(reached, 60, f"{count} judged")
 

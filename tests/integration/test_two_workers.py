@@ -39,7 +39,8 @@ async def test_two_workers_started_at_once_on_fresh_topics(
     await until(both_ready, 60, "both workers ready, partitions shared")
 
     async def judged() -> bool:
-        return sum([m["judged"] for w in workers for m in await models(get, w)]) == 63
+        found = [int(m["judged"]) for w in workers for m in await models(get, w)]
+        return sum(found) == 63
 
     await until(judged, 60, "63 judged")
     # Once more after a while: nothing may come twice.

@@ -1,0 +1,87 @@
+"""Finding the documents of requests."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.domain.documents import SOURCE_FIELDS, Document
+
+#: Requests of one search.
+LOOKUP = 200
+#: Predictors that can answer one request: its documents at most, but for a batch's.
+_PREDICTORS = 20
+
+
+class RequestKey(NamedTuple):
+    """Which request to look up."""
+
+    namespace: str
+    deployment: str
+    request_id: str
+
+
+def by_id(ids: list[str]) -> dict[str, Any]:
+    """A search for the documents that have a request id for their own."""
+    return {
+        "query": {"ids": {"values": ids}},
+        "size": len(ids) * _PREDICTORS,
+        "seq_no_primary_term": True,
+        "_source": list(SOURCE_FIELDS),
+    }
+
+
+def one_of_each(ids: list[str]) -> dict[str, Any]:
+    """A search for one document with an answer by request, deployment and predictor."""
+    inner: dict[str, Any] = {
+        "one": {
+            "top_hits": {
+                "size": 1,
+                "seq_no_primary_term": True,
+                "_source": {"includes": list(SOURCE_FIELDS)},
+            }
+        }
+    }
+    for field in ("Ce-Endpoint", "Ce-Inferenceservicename", "Ce-Namespace"):
+        terms = {"field": field, "size": _PREDICTORS, "missing": ""}
+        inner = {"by": {"terms": terms, "aggs": inner}}
+    return {
+        "query": {
+            "bool": {
+                "filter": [
+                    {"terms": {"RequestId": ids}},
+                    {"exists": {"field": "response.ce-time"}},
+                ]
+            }
+        },
+        "size": 0,
+        "aggs": {"by": {"terms": {"field": "RequestId", "size": len(ids)}, "aggs": inner}},
+    }
+
+
+class _Source(msgspec.Struct):
+    request_id: Any = msgspec.field(name="RequestId", default=None)
+    namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
+    deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
+    response: Any = None
+
+
+_decode_source = msgspec.json.Decoder(_Source).decode
+
+
+def _read(document: Document) -> _Source:
+    try:
+        return _decode_source(document.source)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Source()
+
+
+def request_of(document: Document) -> RequestKey:
+    """The request of a document; empty names where it can't be told."""
+    source = _read(document)
+    names = (source.namespace, source.deployment, source.request_id)
+    return RequestKey(*(name if isinstance(name, str) else "" for name in names))
+
+
+def has_answer(document: Document) -> bool:
+    """Whether a document holds a response."""
+    return _read(document).response is not None

@@ -1,0 +1,428 @@
+"""The Elasticsearch archive against real servers; a made-up one where a real one can't be had."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+import processor.archive.elasticsearch_page as page_module
+from processor.archive.base import Archive
+from processor.archive.elasticsearch import ElasticsearchArchive, RequestKey, Shard
+from processor.domain.documents import Document
+from processor.errors import ArchiveError, SettingsError
+from processor.settings import Settings
+from tests.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
+from tests.servers.indices import Indices, stored
+from tests.servers.process import free_port
+
+pytestmark = pytest.mark.integration
+
+
+@asynccontextmanager
+async def archive(
+    url: str, pattern: str = "inference-log-*", patience: float | None = 30, **settings: str
+) -> AsyncIterator[ElasticsearchArchive]:
+    env = {f"PROCESSOR_ES_{name.upper()}": value for name, value in settings.items()}
+    made = ElasticsearchArchive(url, pattern, Settings.from_env(env), patience)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def numbered(count: int, prefix: str = "r", **source: Any) -> list[dict[str, Any]]:
+    return [
+        {"_id": f"{prefix}{n}", "_source": {"RequestId": f"{prefix}{n}", **source}}
+        for n in range(count)
+    ]
+
+
+async def everything(
+    source: ElasticsearchArchive, shard: Shard, after: int = -1, **options: Any
+) -> list[Document]:
+    """All documents behind a number, each page checked against the last."""
+    documents: list[Document] = []
+    async with aclosing(source.pages(shard, after, **options)) as pages:
+        async for page in pages:
+            numbers = [after, *(document.seq_no for document in page.documents)]
+            assert numbers == sorted(set(numbers))
+            assert numbers[-1] <= page.last_seq_no <= shard.checkpoint
+            documents += page.documents
+            after = page.last_seq_no
+    assert after == shard.checkpoint
+    return documents
+
+
+async def test_every_document_of_every_shard_comes_once(indices: Indices) -> None:
+    indices.add(indices.make("many", shards=3), numbered(700))
+    indices.add(indices.make("few"), numbered(5, "f"))
+    indices.make("none")
+    async with archive(indices.url, indices.pattern) as source:
+        held: Archive = source
+        shards = await source.shards()
+        assert [shard.number for shard in shards] == [0, 0, 1, 2, 0]
+        assert await held.count() == 705
+        assert sum(shard.documents for shard in shards) <= 705
+        documents = [d for shard in shards for d in await everything(source, shard, size=64)]
+        assert sorted(document.id for document in documents) == sorted(
+            [f"r{n}" for n in range(700)] + [f"f{n}" for n in range(5)]
+        )
+        assert {shard.checkpoint for shard in shards if shard.index.endswith("none")} == {-1}
+
+
+async def test_only_what_counts_is_read_of_a_document(indices: Indices) -> None:
+    (first, *_) = stored()
+    indices.add(indices.make("one"), [first])
+    async with archive(indices.url, indices.pattern) as source:
+        (shard,) = await source.shards()
+        (document,) = await everything(source, shard)
+    assert document.id == first["_id"]
+    assert b"requestPath" in document.source
+    for left_out in (b"instance", b"elements", b"ce-source"):
+        assert left_out not in document.source
+
+
+async def test_a_later_pass_brings_what_has_changed(indices: Indices) -> None:
+    index = indices.make("one")
+    indices.add(index, numbered(50))
+    async with archive(indices.url, indices.pattern) as source:
+        (shard,) = await source.shards()
+        assert len(await everything(source, shard)) == 50
+        cursor = shard.checkpoint
+        indices.merge(index, "r7", {"feedback": {"reward": 1}})
+        indices.add(index, numbered(3, "new"))
+        indices.client.delete(index=index, id="r9")
+        (later,) = await source.shards()
+        assert (later.uuid, later.checkpoint) == (shard.uuid, cursor + 5)
+        changed = await everything(source, later, cursor)
+        assert [document.id for document in changed] == ["r7", "new0", "new1", "new2"]
+        assert b"reward" in changed[0].source
+        # From the start: each once as it is now, without the deleted one.
+        assert len(await everything(source, later)) == 52
+        assert [p async for p in source.pages(later, later.checkpoint)] == []
+        # A pass over a gap alone still moves the cursor.
+        indices.client.delete(index=index, id="r10")
+        (last,) = await source.shards()
+        assert await everything(source, last, later.checkpoint) == []
+
+
+async def test_pages_shrink_with_large_documents(
+    indices: Indices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_module, "_PAGE_BYTES", 1 << 20)
+    monkeypatch.setattr(page_module, "_FIRST", 8)
+    payload = {"payload": {"strData": "x" * 200_000}}
+    index = indices.make("large", mappings={"dynamic": False})
+    indices.add(index, numbered(30, "large", response=payload))
+    indices.add(index, numbered(300, "small"))
+    async with archive(indices.url, indices.pattern) as source:
+        (shard,) = await source.shards()
+        sizes = [len(page.documents) async for page in source.pages(shard)]
+        assert sum(sizes) == 330
+        assert max(sizes[1:5]) <= 6
+        assert max(sizes) > 20
+
+
+async def test_hostile_documents_do_not_hide_the_others(elastic: Elastic, indices: Indices) -> None:
+    index = indices.make("hostile", mappings={"dynamic": False})
+    client = indices.client
+    client.index(index=index, id="half", document=b'{"RequestId":"\\ud800"}')  # type: ignore[arg-type]
+    indices.add(index, numbered(40))
+    seven = str(client.info()["version"]["number"]).startswith("7.") if _has_info(client) else False
+    if seven:  # 8.x takes 1,000 levels at most, which can be read
+        deep = b'{"response":{"payload":' + b"[" * 1500 + b"]" * 1500 + b"}}"
+        client.index(index=index, id="deep", document=deep)  # type: ignore[arg-type]
+    indices.add(index, numbered(40, "more"))
+    async with archive(indices.url, indices.pattern) as source:
+        (shard,) = await source.shards()
+        documents = await everything(source, shard)
+    assert len(documents) == 81 + seven
+    assert {d.id: d.source for d in documents}["half"].lower() == b'{"requestid":"\\ud800"}'
+    if seven:
+        assert {d.id: d.source for d in documents}["deep"] == b""
+
+
+def _has_info(client: Any) -> bool:
+    try:
+        client.info()
+    except Exception:
+        return False
+    return True
+
+
+def logged(request_id: str, predictor: str = "default", **parts: Any) -> dict[str, Any]:
+    return {
+        "RequestId": request_id, "Ce-Namespace": "ns", "Ce-Inferenceservicename": "dep",
+        "Ce-Endpoint": predictor, "Ce-Modelid": "clf", **parts,
+    }  # fmt: skip
+
+
+async def test_lookup_finds_all_that_is_held_of_a_request(indices: Indices) -> None:
+    answer = {"ce-time": "2026-11-20T10:00:00Z", "payload": {"data": {"ndarray": [[1], [2]]}}}
+    main, canary = indices.make("main", shards=2), indices.make("canary")
+    other = indices.make("other")
+    indices.add(
+        main,
+        [
+            {"_id": "single", "_source": logged("single", response=answer)},
+            # Of this batch only one document survived, and its feedback stands apart.
+            {"_id": "batch-item-3", "_source": logged("batch", response=answer)},
+            {"_id": "batch", "_source": logged("batch", feedback={"reward": 1})},
+            *({"_id": f"b2-item-{n}", "_source": logged("b2", response=answer)} for n in range(9)),
+            {"_id": "asked", "_source": logged("asked", request={"dataType": "tabular"})},
+        ],
+    )
+    indices.add(
+        canary,
+        [
+            {"_id": "single", "_source": logged("single", "canary", response=answer)},
+            *(
+                {"_id": f"b2-item-{n}", "_source": logged("b2", "canary", response=answer)}
+                for n in range(9)
+            ),
+        ],
+    )
+    foreign = {**logged("b2", response=answer), "Ce-Namespace": "elsewhere"}
+    indices.add(other, [{"_id": "b2-item-0", "_source": foreign}])
+    # An index of another kind must not spoil the search.
+    indices.make("odd", mappings={})
+    half = '{"payload": {"strData": "\\ud800"}, "ce-time": "2026-11-20T10:00:00Z"}'
+    text = json.dumps(logged("half", response=0)).replace(": 0", f": {half}")
+    indices.client.index(index=main, id="half-item-0", document=text)  # type: ignore[arg-type]
+    async with archive(indices.url, indices.pattern) as source:
+        await source.shards()  # which refreshes; the logger itself does at each write
+        wanted = [
+            RequestKey("ns", "dep", name) for name in ("single", "batch", "b2", "half", "none")
+        ]
+        found = [document async for batch in source.lookup(wanted) for document in batch]
+        names = sorted((document.index.rsplit("-")[-1], document.id) for document in found)
+        items = [name for name in names if name[1].startswith("b2-item-")]
+        assert [index for index, _ in items] == ["canary", "main"]
+        assert [name for name in names if name not in items] == [
+            ("canary", "single"),
+            ("main", "batch"),
+            ("main", "batch-item-3"),
+            ("main", "single"),
+        ]
+        assert all(b"payload" in d.source or b"feedback" in d.source for d in found)
+        assert [b async for b in source.lookup([])] == []
+        assert [b async for b in source.lookup([RequestKey("ns", "dep", "none")])] == []
+
+
+async def test_check_says_what_is_there(indices: Indices) -> None:
+    indices.add(indices.make("one"), numbered(3))
+    async with archive(indices.url, indices.pattern) as source:
+        assert f" at {indices.url}, 1 indices, " in await source.check()
+
+
+async def test_a_pattern_that_matches_nothing_is_named(indices: Indices) -> None:
+    for pattern in ("no-such-index", "no-such-*", "Bad pattern#,"):
+        async with archive(indices.url, pattern) as source:
+            for call in (source.check, source.shards):
+                with pytest.raises(ArchiveError, match=r"has no index '|fails while") as caught:
+                    await call()
+                assert "\n" not in str(caught.value)
+
+
+async def test_an_index_that_goes_away_is_an_error(indices: Indices) -> None:
+    index = indices.make("one")
+    indices.add(index, numbered(50))
+    async with archive(indices.url, indices.pattern) as source:
+        (shard,) = await source.shards()
+        indices.client.indices.delete(index=index)
+        with pytest.raises(ArchiveError, match="has no index"):
+            await everything(source, shard)
+
+
+async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchServer) -> None:
+    indices = Indices(own_elastic.url)
+    index = indices.make("one", shards=2)
+    indices.add(index, numbered(600))
+    seen: list[str] = []
+    async with archive(own_elastic.url, indices.pattern, patience=None) as source:
+        shards = await source.shards()
+        async with aclosing(source.pages(shards[0], size=50)) as pages:
+            async for page in pages:
+                seen += [document.id for document in page.documents]
+                if 100 < len(seen) <= 150:
+                    own_elastic.stop()
+                    back = threading.Timer(1, own_elastic.start)
+                    back.start()
+                    # Nothing is left out while shards are still coming up.
+                    later = asyncio.create_task(source.shards())
+        assert await later == shards
+        await asyncio.to_thread(back.join)
+        seen += [document.id for document in await everything(source, shards[1])]
+    assert sorted(seen) == sorted(f"r{n}" for n in range(600))
+
+
+async def test_security(secure_elastic: ElasticsearchServer) -> None:
+    url, ca = secure_elastic.url, str(secure_elastic.ca)
+    indices = Indices(url, ca_certs=ca, basic_auth=(USER, PASSWORD))
+    indices.add(indices.make("one"), numbered(1))
+    pattern = indices.pattern
+    right: dict[str, Any] = {"user": USER, "password": PASSWORD, "ca": ca}
+    async with archive(url, pattern, **right) as source:
+        assert "1 indices, " in await source.check()
+        assert len(await everything(source, (await source.shards())[0])) == 1
+    with_user = url.replace("//", f"//{USER}:{PASSWORD}@")
+    async with archive(with_user, pattern, ca=ca) as source:
+        assert PASSWORD not in await source.check()
+    wrong: dict[str, str]
+    for wrong in ({"password": "not-the-pass"}, {"user": "", "password": ""}):
+        async with archive(url, pattern, **{**right, **wrong}) as source:
+            with pytest.raises(ArchiveError, match="refuses the credentials") as caught:
+                await source.check()
+            assert "not-the-pass" not in str(caught.value)
+    async with archive(url, pattern, ca=ca, api_key="bm90OmFrZXk=") as source:
+        with pytest.raises(ArchiveError, match="refuses the credentials"):
+            await source.check()
+    async with archive(url, pattern, user=USER, password=PASSWORD) as source:
+        with pytest.raises(ArchiveError, match="PROCESSOR_ES_CA"):
+            await source.check()
+    async with archive(url.replace("https", "http"), pattern, **right, patience=0.2) as source:
+        with pytest.raises(ArchiveError, match="http or https"):
+            await source.check()
+    indices.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "match"),
+    [
+        ("https://x:9200", {"ca": "/no/such.pem"}, "PROCESSOR_ES_CA"),
+        ("https://x:9200", {"api_key": "k", "user": "u"}, "keep one"),
+        ("https://x:9200", {"password": "p"}, "PROCESSOR_ES_USER"),
+        ("http://u:hidden@[x", {}, "not http"),
+        ("http://u:hidden@x:port", {}, "not http"),
+        ("http://", {}, "not http"),
+    ],
+)
+def test_options_that_cannot_be(url: str, settings: dict[str, str], match: str) -> None:
+    env = {f"PROCESSOR_ES_{name.upper()}": value for name, value in settings.items()}
+    with pytest.raises(SettingsError, match=match) as caught:
+        ElasticsearchArchive(url, "x", Settings.from_env(env))
+    assert "hidden" not in str(caught.value)
+
+
+async def test_a_server_that_is_not_there() -> None:
+    async with archive(f"http://user:hidden@127.0.0.1:{free_port()}", patience=0.3) as source:
+        for call in (source.check, source.shards):
+            with pytest.raises(ArchiveError, match="can't be reached") as caught:
+                await call()
+            assert "hidden" not in str(caught.value)
+
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@asynccontextmanager
+async def pretender(answer: Answer, product: bool = True) -> AsyncIterator[str]:
+    """A server that answers as told, in Elasticsearch's name if it is to."""
+
+    async def handle(request: web.Request) -> web.Response:
+        response = await answer(request)
+        if product:
+            response.headers["X-Elastic-Product"] = "Elasticsearch"
+        return response
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    port = free_port()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("version", "product", "match"),
+    [
+        ({"number": "7.10.2"}, False, "is version 7.10.2: it takes 7.17 or newer"),
+        ({"number": "7.16.3"}, True, "is version 7.16.3: it takes 7.17 or newer"),
+        ({"number": "2.11.0", "distribution": "opensearch"}, False, "but opensearch"),
+        ("?", False, "another server"),
+    ],
+)
+async def test_other_servers_are_refused(version: Any, product: bool, match: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"version": version})
+
+    async with pretender(answer, product) as url, archive(url) as source:
+        with pytest.raises(ArchiveError, match=match):
+            await source.check()
+
+
+@pytest.mark.parametrize("status", [429, 503, 502])
+async def test_a_busy_server_is_waited_for(status: int) -> None:
+    calls = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        if calls <= 4:
+            return web.Response(status=status, text="<html>busy</html>", content_type="text/html")
+        return web.json_response({})
+
+    async with pretender(answer) as url:
+        async with archive(url, patience=None) as source:
+            with pytest.raises(ArchiveError, match="has no index"):
+                await source.shards()
+        assert calls > 4
+        calls = 0
+        async with archive(url, patience=0.1) as source:
+            with pytest.raises(ArchiveError, match=str(status)):
+                await source.shards()
+
+
+async def test_refusals_are_explained_and_not_repeated() -> None:
+    calls: list[str] = []
+    status = 403
+
+    async def answer(request: web.Request) -> web.Response:
+        calls.append(request.headers["Authorization"])
+        reason = {"type": "x", "reason": "because\nof this"}
+        return web.json_response({"error": {**reason, "root_cause": [reason]}}, status=status)
+
+    async with pretender(answer) as url, archive(url, api_key="abc", patience=None) as source:
+        for refusal, match in ((403, "privileges"), (400, "because of this"), (406, "7.17")):
+            status = refusal
+            calls.clear()
+            with pytest.raises(ArchiveError, match=match) as caught:
+                await source.shards()
+            assert calls == ["ApiKey abc"]
+            assert "abc" not in str(caught.value).split()
+        # A fault of the server's own is tried again, but not for ever.
+        status = 500
+        with pytest.raises(ArchiveError, match="because of this"):
+            await source.shards()
+
+
+async def test_an_answer_without_all_shards_is_none() -> None:
+    calls = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        hits = [{"_index": "i", "_id": "a", "_seq_no": 0, "_source": {"x": 1}}]
+        return web.json_response(
+            {
+                "timed_out": calls == 1,
+                "_shards": {"total": int(calls < 4), "failed": int(calls == 2)},
+                "hits": {"hits": hits},
+            }
+        )
+
+    async with pretender(answer) as url, archive(url) as source:
+        shard = Shard("i", "u", 0, 0, 1)
+        assert [d.source for d in await everything(source, shard)] == [b'{"x": 1}']
+        assert calls == 3
+        with pytest.raises(ArchiveError, match="i has no shard 0 any more"):
+            await everything(source, shard)

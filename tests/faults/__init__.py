@@ -1,0 +1,1 @@
+"""Faults under load on a real broker: whatever happens, the final numbers are exact."""

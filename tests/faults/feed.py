@@ -1,0 +1,69 @@
+"""The load comes in while workers run, at a bounded rate."""
+
+import asyncio
+from itertools import islice
+
+from aiokafka import AIOKafkaProducer
+
+from bench.load import Load
+
+_PARTITIONS = 8
+#: Events between two looks at the clock.
+_STEP = 200
+
+
+class Feed:
+    """Puts a load on a topic with null keys; ``sent`` says how far it is."""
+
+    def __init__(self, bootstrap: str, topic: str, load: Load, rate: float) -> None:
+        self.sent = 0
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._load = load
+        self._rate = rate
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    async def finish(self) -> None:
+        """Wait for the last event's acknowledgement."""
+        await self._task
+
+    async def reach(self, sent: int) -> None:
+        """Wait until so many events were sent."""
+        while self.sent < sent and not self.done:
+            await asyncio.sleep(0.02)
+        if self.done:
+            self._task.result()
+
+    async def cancel(self) -> None:
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        # A broker that is away for a while only delays it; repeats are harmless by contract.
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            acks="all",
+            linger_ms=20,
+            request_timeout_ms=120_000,
+            retry_backoff_ms=500,
+        )
+        async with producer:
+            events = self._load.events()
+            begin = clock()
+            while step := list(islice(events, _STEP)):
+                batches = [producer.create_batch() for _ in range(_PARTITIONS)]
+                for number, (headers, value) in enumerate(step, start=self.sent):
+                    batches[number % _PARTITIONS].append(
+                        key=None, value=value, headers=headers, timestamp=None
+                    )
+                for partition, batch in enumerate(batches):
+                    if batch.record_count():
+                        await producer.send_batch(batch, self._topic, partition=partition)
+                self.sent += len(step)
+                await asyncio.sleep(max(0.0, begin + self.sent / self._rate - clock()))
+            await producer.flush()

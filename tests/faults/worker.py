@@ -1,0 +1,177 @@
+"""`processor run` with a fault planted in it: FAULT=NAME:NUMBER. The product itself has no hooks."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any
+
+from processor.cli import main
+from processor.domain import tally as tally_module
+from processor.domain.deltas import DeltaBatch, unpack
+from processor.domain.join import JoinFold
+from processor.domain.observations import ObservationBatch
+from processor.domain.tally import Tally
+from processor.stream.sender import Acks, Sender
+from processor.stream.tally import TallyStage, table_key
+
+#: The exit code of a crash that was planted.
+CRASHED = 77
+
+
+class PlantedError(Exception):
+    """Raised by a planted fault."""
+
+
+def join_halfway(number: int) -> None:
+    """In the ``number``-th batch of the process, the third feedback raises."""
+    apply, calls = JoinFold.apply, Countdown(number)
+
+    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: ObservationBatch) -> Any:
+        if len(batch.feedbacks) < 3 or not calls.now():
+            return apply(fold, offset, timestamp, batch)
+        feed, rows = fold._feed, Countdown(3)
+
+        def failing(*args: Any) -> None:
+            if rows.now():
+                raise PlantedError("half-way in the join")
+            feed(*args)
+
+        plant(fold, "_feed", failing)
+        try:
+            return apply(fold, offset, timestamp, batch)
+        finally:
+            plant(fold, "_feed", feed)
+
+    plant(JoinFold, "apply", faulty)
+
+
+def tally_halfway(number: int) -> None:
+    """In the ``number``-th batch of the process, the second delta raises."""
+    apply, calls = Tally.apply, Countdown(number)
+
+    def faulty(tally: Tally, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
+        if len(batch.deltas) < 2 or not calls.now():
+            return apply(tally, offset, timestamp, batch)
+        rows = Countdown(2)
+
+        def failing(*args: Any) -> Any:
+            if rows.now():
+                raise PlantedError("half-way in the tally")
+            return unpack(*args)
+
+        plant(tally_module, "unpack", failing)
+        try:
+            return apply(tally, offset, timestamp, batch)
+        finally:
+            plant(tally_module, "unpack", unpack)
+
+    plant(Tally, "apply", faulty)
+
+
+def crash_before_floor(number: int) -> None:
+    """The ``number``-th flush gets all its values to the broker, not its floor; then the crash."""
+    _crash_in_flush(number, lambda stage, _: TornTable(stage._table, None, floor_of(stage)))
+
+
+def crash_between_values(number: int) -> None:
+    """The ``number``-th flush gets half of its values to the broker; then the crash."""
+    _crash_in_flush(
+        number, lambda stage, dirty: TornTable(stage._table, max(1, dirty // 2), floor_of(stage))
+    )
+
+
+def lost_delta(number: int) -> None:
+    """The ``number``-th delta is neither sent nor acknowledged."""
+    send, calls = Sender.send, Countdown(number)
+
+    async def faulty(sender: Sender, partition: int, value: bytes, offset: int, acks: Acks) -> None:
+        if calls.now():
+            print(f"planted: the delta of {offset} for {partition} is lost", flush=True)
+            return
+        await send(sender, partition, value, offset, acks)
+
+    plant(Sender, "send", faulty)
+
+
+def plant(target: object, name: str, value: object) -> None:
+    """Put a faulty part in the place of the product's."""
+    setattr(target, name, value)
+
+
+class Countdown:
+    """`now` is true at the ``number``-th call alone."""
+
+    def __init__(self, number: int) -> None:
+        self._left = number
+
+    def now(self) -> bool:
+        self._left -= 1
+        return self._left == 0
+
+
+class TornTable(MutableMapping[bytes, bytes]):
+    """Takes so many values (None: all) and no floor; the rest is written nowhere."""
+
+    def __init__(self, table: Any, values: int | None, floor: bytes) -> None:
+        self.table = table
+        self._left = values
+        self._floor = floor
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        if key == self._floor or self._left == 0:
+            return
+        if self._left is not None:
+            self._left -= 1
+        self.table[key] = value
+
+    def __delitem__(self, key: bytes) -> None:
+        pass
+
+    def __getitem__(self, key: bytes) -> bytes:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+
+def floor_of(stage: TallyStage) -> bytes:
+    return table_key(stage._partition, None)
+
+
+def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -> None:
+    flush, calls = TallyStage.flush, Countdown(number)
+    crashing: list[asyncio.Task[None]] = []
+
+    async def crash(table: Any) -> None:
+        # The table sends in the background; what the flush wrote must be on the broker.
+        await asyncio.sleep(0.2)
+        await table.app.producer.flush()
+        os._exit(CRASHED)
+
+    def faulty(stage: TallyStage) -> None:
+        if crashing:
+            return
+        if not calls.now():
+            flush(stage)
+            return
+        stage.tally._settle()
+        table = torn(stage, len(stage.tally._dirty))
+        stage._table = table
+        flush(stage)
+        crashing.append(asyncio.get_running_loop().create_task(crash(table.table)))
+
+    plant(TallyStage, "flush", faulty)
+
+
+FAULTS = {
+    fault.__name__: fault
+    for fault in (join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta)
+}
+
+if __name__ == "__main__":
+    name, _, at = os.environ.pop("FAULT").partition(":")
+    FAULTS[name](int(at))
+    main()
