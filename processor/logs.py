@@ -21,6 +21,25 @@ class _JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
 
+class _OncePerWhile(logging.Filter):
+    """Lets a library's message through once in ``seconds``: a client without its broker writes the
+    same line many times a second."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._next: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_NOISY):
+            return True
+        message = record.name, str(record.msg)
+        if record.created < self._next.get(message, 0.0):
+            return False
+        self._next[message] = record.created + self._seconds
+        return True
+
+
 def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
     """Log to stderr. ``style`` is text or json, ``libraries`` the level of other packages' lines."""
     handler = logging.StreamHandler(sys.stderr)
@@ -29,6 +48,7 @@ def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
         if style == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    handler.addFilter(_OncePerWhile())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(level if level == "DEBUG" else libraries)

@@ -107,12 +107,14 @@ class Partitions(Generic[S]):
 
     def _open(self, held: _Held[S]) -> None:
         if not held.fold.opened.is_set() and (held.opening is None or held.opening.done()):
-            held.opening = asyncio.create_task(self._opening(held.fold))
+            held.opening = asyncio.create_task(self._opening(held))
             held.opening.add_done_callback(forget)
 
-    async def _opening(self, fold: PartitionFold) -> None:
+    async def _opening(self, held: _Held[S]) -> None:
         with fatal(self._fail):
-            await fold.open()
+            await held.fold.open()
+        # What the stream delivered meanwhile was left out; the tick's own delivery shows the gap.
+        held.ticked = -IDLE_TICK
 
 
 @contextmanager
