@@ -267,6 +267,14 @@ class JoinFold:
         """The usual way of a request: its predictions wait, and the first feedback comes."""
         request.feedbacks.append(feedback)
         self.state.waiting -= 1
+        predictions = request.predictions
+        if len(predictions) == 1 and (
+            feedback.truth is not None or feedback.scope == predictions[0].model
+        ):
+            outcome = self._outcome(predictions[0].answers, feedback)
+            self._count_outcome(predictions[0], feedback, outcome, 1)
+            self._note_joined(predictions[0], feedback)
+            return
         for standing in self._standing(request):
             self._count_judged(standing, 1)
             if standing.feedback is not None:
@@ -370,8 +378,16 @@ class JoinFold:
 
     def _count_judged(self, standing: Standing, sign: int) -> None:
         prediction, feedback, outcome = standing
-        if feedback is None or outcome is None:
-            return
+        if feedback is not None and outcome is not None:
+            self._count_outcome(prediction, feedback, outcome, sign)
+
+    def _count_outcome(
+        self,
+        prediction: PredictionRegister,
+        feedback: FeedbackRegister,
+        outcome: Outcome,
+        sign: int,
+    ) -> None:
         judged = self._judged
         key = (prediction.model, 0, prediction.time // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from processor.domain.events import RawEvent
 from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.packer import Packer
 
@@ -114,12 +113,7 @@ class SourceIngest:
                 position = {}
                 for partition, messages in found.items():
                     topic, number = partition.topic, partition.partition
-                    for message in messages:
-                        packer.add(
-                            RawEvent(message.headers, message.value, message.timestamp * 1_000_000),
-                            (topic, number, message.offset),
-                            message.key,
-                        )
+                    packer.add_records(topic, number, messages)
                     position[partition] = messages[-1].offset + 1
                     self._positions[partition] = position[partition]
                     # The loop has other work; a batch must not hold it for long.

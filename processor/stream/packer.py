@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.structs import ConsumerRecord
 
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
@@ -20,6 +21,10 @@ _ROWS = 1000
 
 #: Topic, partition and offset where an event was read; goes with it to the dead letters.
 Origin = tuple[str, int, int]
+
+
+#: Decoding raised: `Packer.add` tries once more, and tells of it.
+_TRY_AGAIN = DeadLetter("bad_shape", "")
 
 
 class Packer:
@@ -64,6 +69,32 @@ class Packer:
             return observation
         self.add_observation(observation)
         return None
+
+    def add_records(self, topic: str, partition: int, records: Sequence[ConsumerRecord]) -> None:
+        """Take records of a source topic: the hot path, so nothing is made per event that only a
+        dead letter needs."""
+        decode, builders, partitions = self.decoder.decode, self._builders, self._partitions
+        for record in records:
+            try:
+                observation = decode(record.headers, record.value, record.timestamp * 1_000_000)
+            except Exception:
+                observation = _TRY_AGAIN
+            if observation is None:
+                continue
+            if isinstance(observation, DeadLetter):
+                event = RawEvent(record.headers, record.value, record.timestamp * 1_000_000)
+                origin = (topic, partition, record.offset)
+                if observation is _TRY_AGAIN:
+                    self.add(event, origin, record.key)
+                else:
+                    self.add_letter(event, observation, origin, record.key)
+                continue
+            number = partition_of(observation.request_id, partitions)
+            builder = builders[number]
+            builder.add(observation)
+            if builder.rows >= _ROWS:
+                self._full.append((number, builder))
+                builders[number] = BatchBuilder()
 
     def add_letter(
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
