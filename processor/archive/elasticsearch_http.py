@@ -5,6 +5,7 @@ import logging
 import random
 import ssl
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -18,7 +19,7 @@ from elastic_transport import (
     TransportError,
 )
 from elastic_transport import ConnectionError as NoConnectionError
-from elasticsearch import AsyncElasticsearch, UnsupportedProductError
+from elasticsearch import AsyncElasticsearch, ElasticsearchWarning, UnsupportedProductError
 
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
@@ -61,6 +62,8 @@ class ElasticsearchHttp:
         self._patience = patience
         self.address, options = _options(url, settings)
         raw = _Bytes()
+        # A server without security says so in each answer, and Python would print it.
+        warnings.simplefilter("ignore", ElasticsearchWarning)
         try:
             self._client = AsyncElasticsearch(
                 **options,

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
@@ -315,6 +316,19 @@ async def test_a_server_that_is_not_there() -> None:
             with pytest.raises(ArchiveError, match="can't be reached") as caught:
                 await call()
             assert "hidden" not in str(caught.value)
+
+
+async def test_what_a_server_warns_of_is_not_printed() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        warning = '299 Elasticsearch-7.17.0 "security features are not enabled"'
+        return web.json_response({}, headers={"Warning": warning})
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        async with pretender(answer) as url, archive(url) as source:
+            with pytest.raises(ArchiveError, match="has no index"):
+                await source.check()
+    assert caught == []
 
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]

@@ -29,7 +29,7 @@ class Start:
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
         env |= {
             "PROCESSOR_INGRESS_PORT": "0",
-            "PROCESSOR_DATA": str(self._folder / "data"),
+            "PROCESSOR_DATA": str(self._folder / settings.pop("data", "data")),
             **{f"PROCESSOR_{name.upper()}": value for name, value in settings.items()},
         }
         log = self._folder / f"worker-{len(self._workers)}.log"
