@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteReader
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import ProcessorError
@@ -38,7 +39,15 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     except FAULTS as error:
         yield Finding("broker", False, str(explain(error, kafka.servers)))
-    if settings.archive in ("", "none"):
+    if settings.archive.startswith("http"):
+        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
+        try:
+            yield Finding("archive", True, await archive.check())
+        except ProcessorError as error:
+            yield Finding("archive", False, str(error))
+        finally:
+            await archive.close()
+    else:
         yield Finding("archive", True, "none")
 
 

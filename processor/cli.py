@@ -218,8 +218,9 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
             loop.add_signal_handler(number, on_signal)
         return await work(stop)
 
-    # Many small objects live for long here; the collector's default would walk them again and again.
-    gc.set_threshold(50_000, 20, 100)
+    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
+    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
+    gc.set_threshold(500_000, 20, 100)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
 

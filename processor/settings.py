@@ -250,7 +250,9 @@ class Settings:
 
 
 #: Variables with our prefix that are not settings: they steer the tests.
-_FOREIGN = frozenset({"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE"})
+_FOREIGN = frozenset(
+    {"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_ELASTICSEARCH"}
+)
 
 
 def _read_secret(env: Mapping[str, str], name: str, text: str | None) -> str | None:

@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 
 from processor.archive.elasticsearch import ElasticsearchArchive, Shard
 from processor.domain.documents import Document, DocumentReader
@@ -127,19 +128,20 @@ class Bootstrap:
     ) -> None:
         fresh, old = self._packer(), self._packer()
         after = self._control.cursors.get(source, -1)
-        async for page in self._archive.pages(shard, after, shard.checkpoint):
-            for number, document in enumerate(page.documents):
-                self._add(document, shard, cutoff, fresh, old)
-                if number % _TURN == 0:
-                    await asyncio.sleep(0)
-            await asyncio.gather(*await fresh.send(), *await old.send(known_only=True))
-            # After the page's acknowledgement: a new leader may repeat a page, never miss one.
-            await self._control.write(
-                ControlRecord("cursor", source=source, position=page.last_seq_no)
-            )
-            self._read += len(page.documents)
-            self._telemetry.bootstrap_documents += len(page.documents)
-            progress.say(self._read)
+        async with aclosing(self._archive.pages(shard, after, shard.checkpoint)) as pages:
+            async for page in pages:
+                for number, document in enumerate(page.documents):
+                    self._add(document, shard, cutoff, fresh, old)
+                    if number % _TURN == 0:
+                        await asyncio.sleep(0)
+                await asyncio.gather(*await fresh.send(), *await old.send(known_only=True))
+                # After the page's acknowledgement: a new leader may repeat a page, never miss one.
+                await self._control.write(
+                    ControlRecord("cursor", source=source, position=page.last_seq_no)
+                )
+                self._read += len(page.documents)
+                self._telemetry.bootstrap_documents += len(page.documents)
+                progress.say(self._read)
 
     def _add(
         self, document: Document, shard: Shard, cutoff: int | None, fresh: Packer, old: Packer

@@ -15,7 +15,10 @@ from processor.stream.packer import Packer
 logger = logging.getLogger(__name__)
 
 #: Records taken at once, and how many such batches may be on their way to the log.
-_BATCH, _IN_FLIGHT = 4000, 4
+_BATCH, _IN_FLIGHT = 10_000, 4
+#: Seconds between batches while the source's end is near: each record of the log has a fixed cost at every
+#: hop, so a slow trickle must not become as many records as events.
+_PACE = 0.1
 _COMMIT_EVERY = 1.0
 #: Seconds after which missing topics are looked for again.
 _LOOK_AGAIN = 30.0
@@ -108,6 +111,7 @@ class SourceIngest:
         commit_due = clock() + _COMMIT_EVERY
         packer = self._packer
         while not (look_again and clock() > end):
+            started = clock()
             found = await consumer.getmany(timeout_ms=200)
             if found:
                 position = {}
@@ -133,6 +137,8 @@ class SourceIngest:
                 done.clear()
                 commit_due = clock() + _COMMIT_EVERY
             self._note_lag(consumer)
+            if (self.lag or 0) < _BATCH // 10:
+                await asyncio.sleep(max(0.0, started + _PACE - clock()))
 
     async def _acknowledged(self, futures: "list[asyncio.Future[object]]") -> None:
         try:

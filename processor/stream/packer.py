@@ -16,7 +16,7 @@ from processor.stream.records import encode
 logger = logging.getLogger(__name__)
 
 #: Rows in one record of the observations: enough to share its costs, few enough to stay small.
-_ROWS = 1000
+_ROWS = 2000
 
 
 #: Topic, partition and offset where an event was read; goes with it to the dead letters.

@@ -67,6 +67,12 @@ class ElasticsearchServer:
         return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ServerError("Elasticsearch is not running: call start() first")
+        return self._process.pid
+
+    @property
     def ca(self) -> Path:
         return self.folder / "config" / "cert.pem"
 
