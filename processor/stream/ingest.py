@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 #: Records taken at once, and how many such batches may be on their way to the log.
 _BATCH, _IN_FLIGHT = 10_000, 4
-#: Seconds between batches while the source's end is near: each record of the log has a fixed cost at every
-#: hop, so a slow trickle must not become as many records as events.
+#: Seconds between batches while the source's end is near: each record of the log has a fixed cost
+#: at every hop, so a slow trickle must not become as many records as events.
 _PACE = 0.1
 _COMMIT_EVERY = 1.0
 #: Seconds after which missing topics are looked for again.
