@@ -2,16 +2,12 @@
 
 import asyncio
 import logging
-import os
 import random
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from aiohttp import web
 from aiokafka import TopicPartition
 
 from processor.archive.elasticsearch import ElasticsearchArchive
@@ -22,10 +18,11 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND, parse_time
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed
-from processor.errors import BrokerError, ProcessorError, SettingsError
+from processor.errors import BrokerError, SettingsError
 from processor.health import ServiceHealth
 from processor.ingress.door import Door
 from processor.ingress.http import make_ingress
+from processor.lifecycle import Leading, background, ending_within, serve
 from processor.models_file import read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
@@ -43,6 +40,12 @@ logger = logging.getLogger(__name__)
 _FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
 _ENDING = 9.0
+
+
+_INSTEAD = {
+    "PROCESSOR_MAX_MEMORY": ": bound the memory by PROCESSOR_HORIZON",
+    "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
+}
 
 
 class Service:
@@ -80,16 +83,17 @@ class Service:
             raise SettingsError(
                 f"PROCESSOR_DATA={str(settings.data)!r} can't be made: {error.strerror or error}"
             ) from None
+        self._warn_of_idle_settings()
         async with AsyncExitStack() as stack:
             site = make_site(self, self.health, self.telemetry, settings, time.time)
-            self.metrics_url = await _serve(stack, site, settings.metrics_port, "METRICS")
+            self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
             if settings.embedded:
                 self._archive = await self._open_archive(stack)
                 broker = EmbeddedBroker()
                 await broker.start()
                 stack.push_async_callback(broker.stop)
-                _background(stack, self._watch(broker))
+                background(stack, self._watch(broker))
                 servers = (broker.address,)
             self._kafka = kafka = Kafka(settings, servers)
             epoch = await self._prepare(kafka)
@@ -99,11 +103,24 @@ class Service:
             self.health.worker = worker
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
-            self.ingress_url = await _serve(stack, ingress, settings.ingress_port, "INGRESS")
+            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
             )
             yield self
+
+    def _warn_of_idle_settings(self) -> None:
+        """A setting that does nothing must not look as if it did."""
+        settings = self.settings
+        idle = {
+            "PROCESSOR_OUTCOMES": settings.outcomes,
+            "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
+            "PROCESSOR_MAX_MEMORY": settings.max_memory,
+            "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
+            and settings.archive.startswith("sqlite:"),
+        }
+        for name in (name for name, is_set in idle.items() if is_set):
+            logger.warning("%s has no effect in this release%s", name, _INSTEAD.get(name, ""))
 
     def windows(self, now: float) -> Any:
         """See `processor.publish.board.Board`."""
@@ -141,8 +158,8 @@ class Service:
         decoder = Decoder(self._rules, self.telemetry)
         if self._archive is not None:
             self._feed = feed = ArchiveFeed(self._archive, worker.packer(decoder), self.telemetry)
-            _background(stack, self._guard(feed.run()))
-            _background(stack, self._note_bootstrap(feed))
+            background(stack, self._guard(feed.run()))
+            background(stack, self._note_bootstrap(feed))
             return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
         ingest = SourceIngest(
             kafka,
@@ -151,8 +168,8 @@ class Service:
             worker.packer(decoder),
             self.fail,
         )
-        _background(stack, self._guard(ingest.run()))
-        _background(stack, self._note_lag(ingest))
+        background(stack, self._guard(ingest.run()))
+        background(stack, self._note_lag(ingest))
         self._open_elasticsearch(stack, worker)
         return LogDoor(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
 
@@ -178,7 +195,7 @@ class Service:
         leading = Leading(lambda: self._guard(bootstrap.run()))
         worker.on_lead = leading.set
         stack.push_async_callback(leading.end)
-        _background(stack, self._guard(self._follow_bootstrap(worker.control())))
+        background(stack, self._guard(self._follow_bootstrap(worker.control())))
 
     async def _follow_bootstrap(self, control: ControlLog) -> None:
         while not control.done:
@@ -237,53 +254,6 @@ class Service:
             await asyncio.sleep(0.5)
 
 
-class Leading:
-    """Work that is done while this worker leads."""
-
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._work = work
-        self._task: asyncio.Task[None] | None = None
-
-    def set(self, leads: bool) -> None:
-        """Start or end it; to be told again what is so does nothing."""
-        if leads and self._task is None:
-            self._task = asyncio.create_task(self._work())
-        elif not leads and self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    async def end(self) -> None:
-        """End it and wait."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-
-async def _serve(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> str:
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    try:
-        await web.TCPSite(runner, port=port).start()
-    except OSError as error:
-        raise ProcessorError(
-            f"port {port} can't be opened: {error.strerror or error}: set "
-            f"PROCESSOR_{name}_PORT to another one, or to 0 for a free one"
-        ) from None
-    return f"http://127.0.0.1:{runner.addresses[0][1]}/"
-
-
-def _background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        task.cancel()
-        await asyncio.wait([task])
-
-    stack.push_async_callback(end)
-
-
 async def run_service(
     settings: Settings, stop: asyncio.Event, started: Callable[[Service], None]
 ) -> None:
@@ -296,7 +266,7 @@ async def run_service(
         # A start can wait for its broker for ever: a signal or a failure ends that too.
         await asyncio.wait([running, failure, stopping], return_when=asyncio.FIRST_COMPLETED)
         reason = failure.result() if failure.done() else None
-        with _ending_within(_ENDING, reason):
+        with ending_within(_ENDING, reason):
             running.cancel()
             await asyncio.wait([running])
         if reason is not None:
@@ -306,30 +276,6 @@ async def run_service(
     finally:
         failure.cancel()
         stopping.cancel()
-
-
-@contextmanager
-def _ending_within(seconds: float, reason: BaseException | None) -> Iterator[None]:
-    """End the process if this takes longer. In a thread: Faust joins its consumer's thread in the
-    event loop, for ever while the broker is away, and no timeout in the loop ends that."""
-
-    def end() -> None:
-        why = f"{type(reason).__name__}: {reason}; " if reason else ""
-        print(
-            f"processor: {why}stopping took more than {seconds:.0f} s, so it was cut short: "
-            "nothing is lost, the next start reads more of the log",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 async def _run(service: Service, started: Callable[[Service], None]) -> None:

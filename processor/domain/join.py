@@ -4,13 +4,18 @@ What a request contributes to the counts is a function of its registers, so neit
 observations nor their repetition matters; each change of that contribution goes out as a delta.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
-
-import msgspec
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.deltas import Changes, DeltaBatch, partition_of
+from processor.domain.join_state import (
+    FeedbackRegister,
+    JoinState,
+    PredictionRegister,
+    Request,
+    positions,
+)
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, UNCERTAIN, Outcome, judge
 from processor.domain.labels import Answer, Reading
 from processor.domain.observations import (
@@ -27,59 +32,7 @@ HOUR = 3600 * SECOND
 _MEMORY = 50_000
 
 
-class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
-    """The greatest version of one prediction; numbers are positions in the state's tables."""
-
-    model: int
-    time: int
-    rank: int
-    digest: int
-    answers: int | list[int]
-    weak: bool
-
-
-class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
-    """The greatest version of the feedback of one scope; all truth shares one scope."""
-
-    scope: int
-    time: int
-    rank: int
-    digest: int
-    truth: int | list[int] | None
-    reward: int | None
-
-
 R = TypeVar("R", PredictionRegister, FeedbackRegister)
-
-
-class Request(msgspec.Struct, array_like=True, gc=False):
-    """All that is known of a request. ``born`` is the log hour of its first observation."""
-
-    born: int
-    predictions: list[PredictionRegister]
-    feedbacks: list[FeedbackRegister]
-
-
-class JoinState(msgspec.Struct, array_like=True):
-    """The whole state of a partition: a function of the log before the next offset."""
-
-    log_time: int = 0
-    """The greatest append time seen, in ns: the only clock of the fold."""
-    models: list[ModelKey] = []
-    answers: list[Answer] = []
-    truths: list[Reading] = []
-    requests: list[dict[str, Request]] = []
-    """By deployment; each in the order of birth."""
-    deployments: list[tuple[str, str]] = []
-    sent: dict[int, int] = {}
-    """The last offset that sent a delta, by target partition."""
-    rows_differ: int = 0
-    ambiguous: int = 0
-    not_scorable: dict[str, int] = {}
-    waiting: int = 0
-    """Requests with a prediction and no feedback."""
-    unmatched: int = 0
-    """Requests with feedback and no prediction."""
 
 
 class Standing(NamedTuple):
@@ -455,8 +408,3 @@ class JoinFold:
             position = self._truth_index[truth] = len(self.state.truths)
             self.state.truths.append(truth)
         return position
-
-
-def positions(packed: int | list[int]) -> Iterable[int]:
-    """Positions in a table that a register or row holds packed: one, or a list."""
-    return (packed,) if isinstance(packed, int) else packed

@@ -5,7 +5,8 @@ import logging
 import time
 
 from processor.domain.deltas import DeltaBatch
-from processor.domain.join import JoinFold, JoinState
+from processor.domain.join import JoinFold
+from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.stream.log import LogReader

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from processor.domain.join import JoinState
+from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)

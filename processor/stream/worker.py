@@ -7,7 +7,8 @@ from typing import Any
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
-from processor.domain.join import JoinFold, JoinState
+from processor.domain.join import JoinFold
+from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND

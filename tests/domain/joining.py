@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.deltas import DeltaBatch, unpack
-from processor.domain.join import JoinFold, JoinState, positions
+from processor.domain.join import JoinFold
+from processor.domain.join_state import JoinState, positions
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, judge
 from processor.domain.labels import (
     INTEGER,

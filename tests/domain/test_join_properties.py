@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from processor.domain.counts import ModelKey
 from processor.domain.deltas import DeltaBatch, partition_of
-from processor.domain.join import HOUR, JoinFold, JoinState
+from processor.domain.join import HOUR, JoinFold
+from processor.domain.join_state import JoinState
 from processor.domain.labels import TEXT, Answer, Reading, Schema, digest
 from processor.domain.observations import (
     DOCUMENT,

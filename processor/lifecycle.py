@@ -1,0 +1,87 @@
+"""Starting and ending: servers, background work, work of the leader, and an end that comes in time."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from processor.errors import ProcessorError
+
+
+class Leading:
+    """Work that is done while this worker leads."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    def set(self, leads: bool) -> None:
+        """Start or end it; to be told again what is so does nothing."""
+        if leads and self._task is None:
+            self._task = asyncio.create_task(self._work())
+        elif not leads and self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    async def end(self) -> None:
+        """End it and wait."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> str:
+    """Serve on a port (0 = a free one) until the stack unwinds; the address. `ProcessorError` names
+    the setting ``PROCESSOR_<name>_PORT`` if the port can't be opened."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    try:
+        await web.TCPSite(runner, port=port).start()
+    except OSError as error:
+        raise ProcessorError(
+            f"port {port} can't be opened: {error.strerror or error}: set "
+            f"PROCESSOR_{name}_PORT to another one, or to 0 for a free one"
+        ) from None
+    return f"http://127.0.0.1:{runner.addresses[0][1]}/"
+
+
+def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work until the stack unwinds."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(end)
+
+
+@contextmanager
+def ending_within(seconds: float, reason: BaseException | None) -> Iterator[None]:
+    """End the process if this takes longer. In a thread: Faust joins its consumer's thread in the
+    event loop, for ever while the broker is away, and no timeout in the loop ends that."""
+
+    def end() -> None:
+        why = f"{type(reason).__name__}: {reason}; " if reason else ""
+        print(
+            f"processor: {why}stopping took more than {seconds:.0f} s, so it was cut short: "
+            "nothing is lost, the next start reads more of the log",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
