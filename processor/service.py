@@ -36,6 +36,9 @@ from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
+#: How long (ns) before a request leaves memory a document counts as one that has left it: pages
+#: are on their way for a while.
+_MARGIN = 2 * 3600 * SECOND
 #: Seconds between looks at how far the bootstrap is.
 _FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
@@ -188,7 +191,7 @@ class Service:
             worker.control(),
             lambda: worker.packer(Decoder(self._rules, self.telemetry)),
             self.telemetry,
-            lambda: time.time_ns() - settings.horizon * SECOND,
+            lambda: time.time_ns() - settings.horizon * SECOND + _MARGIN,
             since,
         )
         self.health.bootstrap = bootstrap
@@ -202,7 +205,7 @@ class Service:
             await asyncio.sleep(_FOLLOW)
             try:
                 await control.refresh()
-            except FAULTS as error:
+            except (*FAULTS, BrokerError) as error:
                 logger.info("control topic: %s", error)
         self.health.bootstrap_complete = True
 

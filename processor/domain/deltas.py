@@ -1,5 +1,6 @@
 """Changes of counts, as the join sends them to the tally."""
 
+from collections.abc import Mapping
 from zlib import crc32
 
 import msgspec
@@ -99,22 +100,28 @@ class _Packer:
         self.deltas: list[Delta] = []
 
     def add(self, model: ModelKey, basis: int, minute: int, counts: Counts) -> None:
-        labels = self.labels
-        cells: list[int] = []
-        for (actual, predicted), n in counts.cells.items():
-            cells += (
-                labels.setdefault(actual, len(labels)),
-                labels.setdefault(predicted, len(labels)),
-                n,
-            )
+        cells = pack_cells(counts.cells, self.labels)
         position = self.models.setdefault(model, len(self.models))
         self.deltas.append(Delta(position, basis, minute, counts.totals(), cells))
 
 
 def unpack(delta: Delta, labels: list[str]) -> Counts:
     """The counts of a delta."""
-    flat = delta.cells
-    cells = {
-        Cell(labels[flat[i]], labels[flat[i + 1]]): flat[i + 2] for i in range(0, len(flat), 3)
-    }
-    return Counts(*delta.totals, cells=cells)
+    return Counts(*delta.totals, cells=unpack_cells(delta.cells, labels))
+
+
+def pack_cells(cells: Mapping[Cell, int], labels: dict[str, int]) -> list[int]:
+    """Actual, predicted, n, actual, ... with positions in ``labels``, which grows as needed."""
+    flat: list[int] = []
+    for (actual, predicted), n in cells.items():
+        flat += (
+            labels.setdefault(actual, len(labels)),
+            labels.setdefault(predicted, len(labels)),
+            n,
+        )
+    return flat
+
+
+def unpack_cells(flat: list[int], labels: list[str]) -> dict[Cell, int]:
+    """The cells that `pack_cells` made flat."""
+    return {Cell(labels[flat[i]], labels[flat[i + 1]]): flat[i + 2] for i in range(0, len(flat), 3)}

@@ -90,12 +90,14 @@ class JoinFold:
             model = models[prediction.model]
             if not batch.known_only or self._knows(model, prediction.request_id):
                 self._predict(prediction, model, answers)
+            else:
+                self.telemetry.catch_up_skipped += 1
         for feedback in batch.feedbacks:
             scope = models[feedback.scope]
             if not batch.known_only or self._knows(scope, feedback.request_id):
                 self._feed(feedback, scope, truths)
             else:
-                self.telemetry.late += 1
+                self.telemetry.catch_up_skipped += 1
         return self._deltas(offset)
 
     def advance(self, timestamp: int) -> None:

@@ -96,12 +96,23 @@ SCHEMA_VERSION = 1
 class BatchBuilder:
     """Packs observations into a batch; every one of them must be of one partition of the log."""
 
-    __slots__ = ("_answers", "_feedbacks", "_models", "_predictions", "_schemas", "_truths", "rows")
+    __slots__ = (
+        "_answers",
+        "_feedbacks",
+        "_models",
+        "_predictions",
+        "_schemas",
+        "_truths",
+        "rows",
+        "table_bytes",
+    )
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
+        self.table_bytes = 0
+        """About how many bytes the tables take: labels and names can differ from row to row."""
         self.rows = 0
         """How many rows of answers and truths are packed: a measure of the record's size."""
         self._models: dict[ModelKey, int] = {}
@@ -116,6 +127,7 @@ class BatchBuilder:
         if isinstance(observation, Prediction):
             model, request_id, time, rank, digest, answers, weak = observation
             table = self._answers
+            known = len(table)
             self._predictions.append(
                 PredictionRow(
                     request_id,
@@ -130,9 +142,12 @@ class BatchBuilder:
                 )
             )
             self.rows += len(answers)
+            if len(table) > known:
+                self.table_bytes += sum(map(_weight, answers))
         else:
             scope, request_id, time, rank, digest, truth, reward = observation
             truths = self._truths
+            known = len(truths)
             packed: int | list[int] | None = None
             if truth is not None:
                 positions = [truths.setdefault(row, len(truths)) for row in truth]
@@ -149,6 +164,8 @@ class BatchBuilder:
                 )
             )
             self.rows += 1 if truth is None else len(truth)
+            if truth is not None and len(truths) > known:
+                self.table_bytes += sum(len(str(row.value)) for row in truth)
 
     def build(self, epoch: str, known_only: bool = False) -> ObservationBatch:
         """The batch of all that was added; the builder is empty after it."""
@@ -170,3 +187,8 @@ class BatchBuilder:
         )
         self._reset()
         return batch
+
+
+def _weight(answer: Answer) -> int:
+    names = answer.schema.names or ()
+    return len(answer.label or "") + sum(map(len, names))

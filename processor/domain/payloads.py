@@ -13,6 +13,7 @@ from processor.domain.labels import INTEGER_LIMIT
 
 #: More rows than this in one message would not fit in a record of the log.
 MAX_ROWS = 20_000
+MAX_NAMES = 1 << 20
 MAX_REWARD = 1_000_000
 
 
@@ -192,6 +193,8 @@ def _checked(rows: list[Any], names: object) -> Rows | DeadLetter:
         return Rows(rows, None)
     if type(names) is not list or {*map(type, names)} != {str}:
         return DeadLetter("bad_shape", "names is not a list of strings")
+    if len(names) > MAX_ROWS or sum(map(len, names)) > MAX_NAMES:
+        return DeadLetter("too_large", f"names of more than {MAX_NAMES} characters")
     return Rows(rows, tuple(names))
 
 

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.counts import BASES, Cell, Counts, ModelKey, Totals
-from processor.domain.deltas import DeltaBatch, unpack
+from processor.domain.counts import BASES, Counts, ModelKey, Totals
+from processor.domain.deltas import DeltaBatch, pack_cells, unpack, unpack_cells
 from processor.domain.times import SECOND
 from processor.domain.windows import ALL, TIERS, Window
 
 #: Buckets of one chunk, by tier: a flush rewrites a chunk whole, and most changes are recent.
-CHUNK_BUCKETS = (240, 192, 64, 1)
+#: A chunk is one record: a day of hours of 100 classes, every cell in use, is 2.5 MB.
+CHUNK_BUCKETS = (120, 24, 8, 1)
 
 
 #: How long (ns of log time) an expired chunk stays: a former owner's late floor may name it still.
@@ -32,13 +33,15 @@ class ChunkKey(NamedTuple):
 
 class Chunk(msgspec.Struct, array_like=True):
     """A stretch of buckets as of the deltas before ``offset``; ``last`` is the newest source offset
-    per source partition among these. A bucket: basis, number, totals, [actual, predicted, n]..."""
+    per source partition among these. A bucket: basis, number, totals, and its cells as actual,
+    predicted, n, actual, ... with positions in ``labels``."""
 
     version: int
     epoch: str
     offset: int
     last: dict[int, int]
-    buckets: list[tuple[int, int, Totals, list[tuple[str, str, int]]]]
+    labels: list[str]
+    buckets: list[tuple[int, int, Totals, list[int]]]
 
 
 class Floor(msgspec.Struct, array_like=True):
@@ -302,7 +305,7 @@ class Tally:
     def _load(self, key: ChunkKey, chunk: Chunk) -> None:
         tally = self._tally(key.model)
         for basis, bucket, totals, cells in chunk.buckets:
-            counts = Counts(*totals, cells={Cell(a, p): n for a, p, n in cells})
+            counts = Counts(*totals, cells=unpack_cells(cells, chunk.labels))
             tally.tiers[key.tier][basis][bucket] = counts
             for rolling in tally.sums:
                 rolling.change(key.tier, basis, bucket, counts)
@@ -313,14 +316,15 @@ class Tally:
         length = CHUNK_BUCKETS[key.tier]
         first = key.block * length
         buckets = []
+        labels: dict[str, int] = {}
         for basis in range(len(BASES)):
             held = tally.tiers[key.tier][basis]
             for bucket in range(first, first + length):
                 counts = held.get(bucket)
                 if counts is not None and not counts.is_empty():
-                    cells = [(a, p, n) for (a, p), n in counts.cells.items()]
+                    cells = pack_cells(counts.cells, labels)
                     buckets.append((basis, bucket, counts.totals(), cells))
-        return Chunk(self.version, self.epoch, self.offset, dict(self.last), buckets)
+        return Chunk(self.version, self.epoch, self.offset, dict(self.last), list(labels), buckets)
 
     def _expire(self) -> list[ChunkKey]:
         floors = _floors(self.log_time - _GRACE)

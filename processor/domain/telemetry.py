@@ -49,5 +49,7 @@ class Telemetry:
     corrections: int = 0
     late: int = 0
     bootstrap_documents: int = 0
+    catch_up_skipped: int = 0
+    """Observations of documents whose requests were counted and have left memory."""
     feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
     end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

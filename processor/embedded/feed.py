@@ -41,7 +41,11 @@ class ArchiveDoor:
         """Store all of them, unreadable ones too: there their dead letters arise again."""
         verdicts = []
         for event in events:
-            observation = self._decoder.decode(*event)
+            try:
+                observation = self._decoder.decode(*event)
+            except Exception:
+                # Stored all the same: on its way to the log it becomes a dead letter, and is told.
+                observation = None
             verdicts.append(observation if isinstance(observation, DeadLetter) else None)
         await self._archive.store(events)
         self._feed.wake()

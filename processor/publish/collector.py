@@ -31,6 +31,7 @@ _COUNTERS = {
     "duplicates": "Observations of equal version or equal content.",
     "superseded": "Observations that lost to a greater version, or were replaced by one.",
     "corrections": "Counted outcomes that changed.",
+    "catch_up_skipped": "Observations of documents that were counted and have left memory.",
     "late": "Feedbacks that came after their request had left memory.",
     "says_nothing": "Feedbacks with neither truth nor reward.",
     "future_times": "Events whose time is more than 5 minutes ahead of their record's.",

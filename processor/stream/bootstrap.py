@@ -15,7 +15,7 @@ from processor.archive.elasticsearch import ElasticsearchArchive, Shard
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.telemetry import Telemetry
-from processor.errors import ArchiveError
+from processor.errors import ArchiveError, BrokerError
 from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.packer import Packer
 
@@ -32,8 +32,8 @@ _SAY_EVERY = 10.0
 
 
 class Bootstrap:
-    """``newest_kept`` (ns) gives the time before which a changed document was counted and left
-    memory; ``since`` (ns) leaves older documents out altogether."""
+    """``in_memory_from`` gives the time (ns) from which on every request is in memory, if it was ever
+    on the log; ``since`` (ns) leaves older documents out altogether."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Bootstrap:
         control: ControlLog,
         packer: Callable[[], Packer],
         telemetry: Telemetry,
-        newest_kept: Callable[[], int],
+        in_memory_from: Callable[[], int],
         since: int | None,
     ) -> None:
         self.trouble = ""
@@ -54,13 +54,18 @@ class Bootstrap:
         self._control = control
         self._packer = packer
         self._telemetry = telemetry
-        self._newest_kept = newest_kept
+        self._in_memory_from = in_memory_from
         self._since = since
         self._read = 0
 
     async def run(self) -> None:
         """As the leader, until cancelled: all of the archive, then new indices now and then."""
-        await self._control.refresh()
+        try:
+            await self._run()
+        finally:
+            self.trouble = ""  # from here on it is the next leader's
+
+    async def _run(self) -> None:
         known: frozenset[str] = frozenset()
         while True:
             await self._until_it_works(known)
@@ -70,14 +75,26 @@ class Bootstrap:
             known = frozenset(self._control.cursors)
             await asyncio.sleep(_LOOK_AGAIN)
 
+    def _is_late(self) -> bool:
+        """Whether the log has run for so long without this archive that requests which it counted
+        have left memory: they can't be told from those that it never saw."""
+        late = not self._control.cursors and self._control.made < self._in_memory_from()
+        if late:
+            logger.warning(
+                "bootstrap: this log is older than PROCESSOR_HORIZON, so only recent documents can "
+                "be counted once: use a new PROCESSOR_APP_ID to count the whole archive"
+            )
+        return late
+
     async def _until_it_works(self, known: frozenset[str]) -> None:
         delay = 1.0
         while True:
             try:
+                await self._control.refresh()
                 await self._pass(known)
                 self.trouble = ""
                 return
-            except ArchiveError as error:
+            except (ArchiveError, BrokerError) as error:
                 self.trouble = str(error)
                 logger.warning("bootstrap: %s; next try in %.0f s", error, delay)
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
@@ -101,7 +118,7 @@ class Bootstrap:
             for source, shard in ahead.items()
         )
         # Only a first start counts what is old: later, old documents have been counted.
-        cutoff = self._newest_kept() if control.done else None
+        whole = not control.done and not self._is_late()
         if self.total:
             logger.info(
                 "%s: %d shards, about %d documents",
@@ -114,7 +131,7 @@ class Bootstrap:
 
         async def read(source: str, shard: Shard) -> None:
             async with gate:
-                await self._shard(source, shard, cutoff, progress)
+                await self._shard(source, shard, whole, progress)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -123,13 +140,12 @@ class Bootstrap:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _shard(
-        self, source: str, shard: Shard, cutoff: int | None, progress: "_Progress"
-    ) -> None:
+    async def _shard(self, source: str, shard: Shard, whole: bool, progress: "_Progress") -> None:
         fresh, old = self._packer(), self._packer()
         after = self._control.cursors.get(source, -1)
         async with aclosing(self._archive.pages(shard, after, shard.checkpoint)) as pages:
             async for page in pages:
+                cutoff = None if whole else self._in_memory_from()
                 for number, document in enumerate(page.documents):
                     self._add(document, shard, cutoff, fresh, old)
                     if number % _TURN == 0:
@@ -148,10 +164,11 @@ class Bootstrap:
     ) -> None:
         said = self._reader.read(document)
         times = [one.time for one in said if not isinstance(one, DeadLetter)]
-        newest = max(times, default=0)
-        if times and self._since is not None and newest < self._since:
+        if times and self._since is not None and max(times) < self._since:
             return
-        packer = fresh if cutoff is None or newest >= cutoff else old
+        # By the oldest: with a feedback of yesterday and a prediction that has left memory, both
+        # were counted.
+        packer = fresh if cutoff is None or min(times, default=0) >= cutoff else old
         for one in said:
             if isinstance(one, DeadLetter):
                 origin = (document.index, shard.number, document.seq_no)

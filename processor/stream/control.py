@@ -13,13 +13,15 @@ from processor.stream.log import LogReader
 class ControlRecord(msgspec.Struct, omit_defaults=True):
     """One record, as JSON, so that people can read the topic.
 
-    ``epoch``: the first one names the log. ``cursor``: documents of ``source`` up to ``position`` are
-    on the log. ``done``: so is all of the archive that there was at the first start.
+    ``epoch``: the first one names the log, and says which horizon (seconds) its fold has.
+    ``cursor``: documents of ``source`` up to ``position`` are on the log. ``done``: so is all of the
+    archive that there was at the first start.
     """
 
     kind: Literal["epoch", "cursor", "done"]
     version: int = SCHEMA_VERSION
     epoch: str = ""
+    horizon: int = 0
     source: str = ""
     position: int = -1
 
@@ -50,12 +52,15 @@ class ControlLog:
         self.cursors: dict[str, int] = {}
         """The last position on the log, by source."""
         self.done = False
+        self.made = 0
+        """When the log was made, in ns."""
 
     async def refresh(self) -> None:
         """Take in what was written since the last time."""
         begin, end = await self._reader.bounds()
         async for messages in self._reader.read(max(begin, self._next), end):
             for message in messages:
+                self.made = self.made or message.timestamp * 1_000_000
                 self._take(decode_control(message.value))
         self._next = end
 

@@ -20,6 +20,8 @@ _BATCH, _IN_FLIGHT = 10_000, 4
 #: at every hop, so a slow trickle must not become as many records as events.
 _PACE = 0.1
 _COMMIT_EVERY = 1.0
+#: Seconds of reading after which a fault is a new one, not the last one still.
+_WELL = 60.0
 #: Seconds after which missing topics are looked for again.
 _LOOK_AGAIN = 30.0
 
@@ -53,9 +55,12 @@ class SourceIngest:
         """Until cancelled; a broker that is away is tried again, with backoff."""
         delay = 0.5
         while True:
+            started = asyncio.get_running_loop().time()
             try:
                 await self._consume()
             except FAULTS as error:
+                if asyncio.get_running_loop().time() - started > _WELL:
+                    delay = 0.5
                 logger.warning(
                     "%s; reading the source again in %.1f s",
                     explain(error, self._kafka.servers),
@@ -84,6 +89,11 @@ class SourceIngest:
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(delay * 2, _LOOK_AGAIN)
 
+    async def _more_topics(self) -> bool:
+        before = self.trouble
+        await self._existing()
+        return self.trouble != before
+
     async def _consume(self) -> None:
         topics = await self._existing()
         consumer = self._kafka.consumer(
@@ -103,14 +113,18 @@ class SourceIngest:
             await consumer.stop()
 
     async def _pump(self, consumer: AIOKafkaConsumer, look_again: bool) -> None:
-        """Read until cancelled; with ``look_again`` for a while, since topics are missing."""
+        """Read until cancelled; with ``look_again`` until a topic appears that was missing."""
         clock = asyncio.get_running_loop().time
         end = clock() + _LOOK_AGAIN
         flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, int]]] = deque()
         done: dict[TopicPartition, int] = {}
         commit_due = clock() + _COMMIT_EVERY
         packer = self._packer
-        while not (look_again and clock() > end):
+        while True:
+            if look_again and clock() > end:
+                if await self._more_topics():
+                    return
+                end = clock() + _LOOK_AGAIN
             started = clock()
             found = await consumer.getmany(timeout_ms=200)
             if found:

@@ -9,6 +9,7 @@ from processor.domain.join import JoinFold
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
+from processor.errors import LogMismatchError
 from processor.stream.log import LogReader
 from processor.stream.records import Tick, check, decode_observation, encode
 from processor.stream.sender import Acks, Sender
@@ -56,7 +57,12 @@ class JoinStage:
         """The snapshot if there is one, else the log's start. Deltas below the newest tick's offset
         are on the log, so they are not sent again."""
         snapshot = await asyncio.to_thread(self._snapshots.read)
-        usable = snapshot is not None and begin <= snapshot.offset <= end
+        if snapshot is not None and snapshot.offset > end:
+            raise LogMismatchError(
+                f"topic {self._topic} ends at {end}, its snapshot is at {snapshot.offset}: the topic "
+                "was emptied; use a new PROCESSOR_APP_ID"
+            )
+        usable = snapshot is not None and begin <= snapshot.offset
         if snapshot is not None and usable:
             self.join.restore(snapshot.state)
             self.next_offset = snapshot.offset

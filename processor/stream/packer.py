@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: Rows in one record of the observations: enough to share its costs, few enough to stay small.
 _ROWS = 2000
+#: And bytes of its tables: a record must stay below the topic's largest.
+_TABLE_BYTES = 4 << 20
 
 
 #: Topic, partition and offset where an event was read; goes with it to the dead letters.
@@ -92,7 +94,7 @@ class Packer:
             number = partition_of(observation.request_id, partitions)
             builder = builders[number]
             builder.add(observation)
-            if builder.rows >= _ROWS:
+            if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
                 self._full.append((number, builder))
                 builders[number] = BatchBuilder()
 
@@ -107,7 +109,7 @@ class Packer:
         partition = partition_of(observation.request_id, self._partitions)
         builder = self._builders[partition]
         builder.add(observation)
-        if builder.rows >= _ROWS:
+        if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
             self._full.append((partition, builder))
             self._builders[partition] = BatchBuilder()
 

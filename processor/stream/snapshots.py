@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import time
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,26 @@ class Snapshot(msgspec.Struct, array_like=True):
     state: JoinState
 
 
+#: Seconds after which a file that was being written belongs to nobody.
+_ABANDONED = 3600.0
+
+
+def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
+    """Remove what no start can use: snapshots of an earlier log of this app, and half-written ones
+    of a process that was killed."""
+    kept = f"join-{app_id}-{epoch}-"
+    old = re.compile(rf"join-{re.escape(app_id)}-[0-9a-f]{{16}}-[0-9]+\.")
+    for path in folder.glob("join-*"):
+        if not old.match(path.name):
+            continue
+        try:
+            abandoned = time.time() - path.stat().st_mtime > _ABANDONED
+            if not path.name.startswith(kept) or (path.suffix == ".new" and abandoned):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("old snapshot %s can't be removed: %s", path, error)
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
@@ -32,9 +54,15 @@ class SnapshotFile:
     """The snapshot of one partition."""
 
     def __init__(
-        self, folder: Path, epoch: str, partition: int, partitions: int, horizon: int
+        self,
+        folder: Path,
+        app_id: str,
+        epoch: str,
+        partition: int,
+        partitions: int,
+        horizon: int,
     ) -> None:
-        self._path = folder / f"join-{epoch}-{partition}.snapshot"
+        self._path = folder / f"join-{app_id}-{epoch}-{partition}.snapshot"
         self._epoch = epoch
         self._partition = partition
         self._partitions = partitions

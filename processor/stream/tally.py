@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between flushes of a partition: what a start has to read again, at the most.
 _FLUSH_EVERY = 5.0
+#: The same where nothing but ticks comes.
+_IDLE_FLUSH_EVERY = 3600.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_key = msgspec.msgpack.Decoder(list[int | str]).decode
@@ -49,6 +51,9 @@ class TallyStage:
         self._table = table
         self._telemetry = telemetry
         self._flush_due = time.monotonic() + _FLUSH_EVERY
+        # The first time soon: who knows how old the last floor is.
+        self._idle_flush_due = time.monotonic() + 4 * _FLUSH_EVERY
+        self._flushed_offset = -1
         self._live = False
 
     async def load(self, begin: int, end: int) -> int:
@@ -96,7 +101,12 @@ class TallyStage:
     def maybe_flush(self) -> None:
         """Write the checkpoint if it is time; only from inside a stream's iteration."""
         self._live = True
-        if self.dirty and time.monotonic() >= self._flush_due:
+        now = time.monotonic()
+        if self.dirty and now >= self._flush_due:
+            self.flush()
+        elif now >= self._idle_flush_due and self.tally.offset > self._flushed_offset:
+            # An idle partition has ticks alone: without a floor now and then its checkpoint would
+            # one day lie before the beginning of the log.
             self.flush()
 
     def flush(self) -> None:
@@ -111,6 +121,8 @@ class TallyStage:
         self.dirty = False
         self.flushed_at = time.time()
         self._flush_due = time.monotonic() + _FLUSH_EVERY
+        self._idle_flush_due = time.monotonic() + _IDLE_FLUSH_EVERY
+        self._flushed_offset = self.tally.offset
 
     def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """See `Tally.board`."""

@@ -97,6 +97,10 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
                 f"PROCESSOR_REPLICATION={replication} needs as many brokers, there are {brokers}"
             )
         known = set(await admin.list_topics())
+        missing = [spec.name for spec in wanted if spec.name not in known]
+        # The epoch is written once all topics are there: with it, a missing one was deleted.
+        if missing and topics.control in known:
+            await _refuse_if_made(kafka, topics.control, missing, deadline)
         for spec in wanted:
             if spec.name in known:
                 continue
@@ -109,7 +113,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             await _check_configs(admin, wanted)
     finally:
         await admin.close()
-    return await _epoch(kafka, topics.control, deadline)
+    return await _epoch(kafka, topics.control, settings.horizon, deadline)
 
 
 async def _create(admin: Any, topic: NewTopic) -> None:
@@ -165,11 +169,19 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
                 )
 
 
-async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
+async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadline: float) -> None:
+    if await _first_epoch(kafka, control, deadline) is not None:
+        raise LogMismatchError(
+            f"topics {', '.join(missing)} are gone, and with them what the others refer to: use a "
+            "new PROCESSOR_APP_ID"
+        )
+
+
+async def _epoch(kafka: Kafka, control: str, horizon: int, deadline: float) -> str:
     """The first epoch on the control topic; written here if there is none."""
     epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
-        record = ControlRecord("epoch", epoch=secrets.token_hex(8))
+        record = ControlRecord("epoch", epoch=secrets.token_hex(8), horizon=horizon)
         producer = kafka.producer()
         try:
             await producer.start()
@@ -180,10 +192,16 @@ async def _epoch(kafka: Kafka, control: str, deadline: float) -> str:
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep what is written to it")
-    return epoch
+    if epoch.horizon != horizon:
+        # Another horizon folds the same log to other counts.
+        raise LogMismatchError(
+            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not {horizon} s: set "
+            "it back, or use a new PROCESSOR_APP_ID"
+        )
+    return epoch.epoch
 
 
-async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> str | None:
+async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:
     consumer: AIOKafkaConsumer = kafka.consumer()
     try:
         await consumer.start()
@@ -199,7 +217,7 @@ async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> str | Non
                 start = message.offset + 1
                 record = decode_control(message.value)
                 if record.kind == "epoch":
-                    return record.epoch
+                    return record
             if time.monotonic() > limit:
                 raise BrokerError(f"topic {control} can't be read to its end")
     finally:

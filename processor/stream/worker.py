@@ -23,7 +23,7 @@ from processor.stream.packer import Packer
 from processor.stream.partitions import TICK, Partitions, fatal, forget
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Sender
-from processor.stream.snapshots import SnapshotFile
+from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
 from processor.stream.tally import TallyStage
 from processor.stream.topics import Topics
 
@@ -71,6 +71,7 @@ class StreamWorker:
 
     async def start(self) -> None:
         """Start; returns at once, `recovered` says when the worker has joined its group."""
+        remove_old_snapshots(self.settings.data, self.settings.app_id, self.epoch)
         await self._producer.start()
         self._runner = asyncio.create_task(self._run_app())
         self._ticker = asyncio.create_task(self._tick_for_ever())
@@ -145,7 +146,14 @@ class StreamWorker:
             JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry),
             f"{topic}/{partition}",
             reader,
-            SnapshotFile(settings.data, self.epoch, partition, settings.partitions, horizon),
+            SnapshotFile(
+                settings.data,
+                settings.app_id,
+                self.epoch,
+                partition,
+                settings.partitions,
+                horizon,
+            ),
             self._sender,
             self.telemetry,
         )

@@ -58,7 +58,7 @@ def pack(*seen: Observation) -> ObservationBatch:
 
 def stored(state: JoinState) -> bytes:
     """The state as a snapshot file holds it."""
-    return SnapshotFile(Path("unused"), EPOCH, 0, TARGETS, 0).encode(0, state)
+    return SnapshotFile(Path("unused"), "app", EPOCH, 0, TARGETS, 0).encode(0, state)
 
 
 class Cluster:

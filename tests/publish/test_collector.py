@@ -209,6 +209,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     counters = (
         *("events", "joined", "duplicates", "superseded", "corrections", "late", "says_nothing"),
         *("not_scorable", "future_times", "dead_letters", "bootstrap_documents"),
+        "catch_up_skipped",
     )
     gauges = (
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),

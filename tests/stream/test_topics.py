@@ -1,0 +1,58 @@
+"""Topics that don't fit what the log was made with are refused, on a real broker."""
+
+from dataclasses import replace
+
+import pytest
+
+from processor.errors import LogMismatchError
+from processor.settings import Settings
+from processor.stream.connection import Kafka
+from processor.stream.topics import Topics, prepare
+from tests.servers import Broker
+
+
+def _settings(kafka: Broker, app_id: str) -> Settings:
+    return Settings.from_env(
+        {
+            "PROCESSOR_BROKER": f"kafka://{kafka.bootstrap}",
+            "PROCESSOR_APP_ID": app_id,
+            "PROCESSOR_PARTITIONS": "2",
+        }
+    )
+
+
+async def test_the_same_settings_find_the_same_log(kafka: Broker, app_id: str) -> None:
+    settings = _settings(kafka, app_id)
+    clients = Kafka(settings, settings.broker)
+    assert await prepare(clients, settings) == await prepare(clients, settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"partitions": 3}, "PARTITIONS"), ({"horizon": 3600}, "HORIZON")]
+)
+async def test_settings_that_change_the_fold_are_refused(
+    kafka: Broker, app_id: str, change: dict[str, int], said: str
+) -> None:
+    settings = _settings(kafka, app_id)
+    clients = Kafka(settings, settings.broker)
+    await prepare(clients, settings)
+    with pytest.raises(LogMismatchError, match=said):
+        await prepare(clients, replace(settings, **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("log", ["observations", "deltas", "changelog"])
+async def test_a_topic_that_was_deleted_is_not_made_anew(
+    kafka: Broker, app_id: str, log: str
+) -> None:
+    settings = _settings(kafka, app_id)
+    clients = Kafka(settings, settings.broker)
+    await prepare(clients, settings)
+    name = getattr(Topics.of(app_id), log)
+    admin = clients.admin()
+    await admin.start()
+    try:
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+    with pytest.raises(LogMismatchError, match=name):
+        await prepare(clients, settings)
