@@ -16,6 +16,7 @@ CHUNK = 1 << 20
 #: A longer line is no event but another kind of file.
 MAX_LINE = 1 << 28
 _BOM = b"\xef\xbb\xbf"
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class Chunk(NamedTuple):
@@ -42,6 +43,11 @@ def read_events(path: str, timestamp: int, chunk: int = CHUNK) -> Iterator[Chunk
     with _open(path) as file:
         for block in _whole_lines(file, path, chunk):
             if not consumed:
+                if block.startswith((_GZIP, _ZSTD)):
+                    raise EventsFileError(
+                        f"{path} is compressed: unpack it first, as in 'zcat {path} | processor "
+                        "replay -'"
+                    )
                 block = block.removeprefix(_BOM)
             events = []
             for line in block.removesuffix(b"\n").split(b"\n"):

@@ -1,5 +1,6 @@
 """Reading events files in chunks, and what is shown meanwhile."""
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -67,3 +68,10 @@ def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
             progress.update(step * 100, step)
     assert "100%" in terminal.getvalue()
     assert "10 events" in terminal.getvalue()
+
+
+def test_a_compressed_file_says_how_to_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson.gz"
+    path.write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(EventsFileError, match="zcat"):
+        list(read_events(str(path), -1))
