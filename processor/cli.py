@@ -14,8 +14,6 @@ from typing import Any
 import click
 import uvloop
 
-from processor.check import check as run_check
-from processor.demo import run_demo
 from processor.domain.times import parse_time
 from processor.errors import ProcessorError, SettingsError
 from processor.logs import set_up_logs
@@ -24,7 +22,6 @@ from processor.replay.fold import Selection
 from processor.replay.output import FORMATS, render, write_output
 from processor.replay.send import Sent, send_http, send_kafka
 from processor.replay.sources import replay_sources
-from processor.service import Service, run_service
 from processor.settings import Settings
 from processor.stream.connection import client_options
 
@@ -70,6 +67,8 @@ def _settings_help() -> str:
 )
 def run() -> None:
     """Run the service: read events, join them, publish metrics. No broker set = embedded."""
+    from processor.service import Service, run_service  # Faust and all: only where it is needed
+
     settings = Settings.from_env()
     set_up_logs(settings.log_level, settings.log_format)
 
@@ -83,6 +82,8 @@ def run() -> None:
 @click.option("--once", is_flag=True, help="Stop when the numbers have settled.")
 def demo(once: bool) -> None:
     """Play an experiment of 100 predictions and 63 feedbacks into a fresh embedded service."""
+    from processor.demo import run_demo
+
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format)
     if once:
@@ -183,11 +184,15 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     click.echo(
         f"{sent.accepted} of {sent.read} accepted in {sent.seconds:.1f} s; refused: {refused}"
     )
+    if sent.refused:
+        raise click.exceptions.Exit(1)
 
 
 @cli.command()
 def check() -> None:
     """Try what the service needs: settings, broker, topics, archive; one line each."""
+    from processor.check import check as run_check
+
     settings = Settings.from_env()
     set_up_logs("CRITICAL", settings.log_format, libraries="CRITICAL")
 

@@ -1,5 +1,16 @@
 """The errors that a user can meet; each message says what is wrong, with which value, and the remedy."""
 
+import re
+
+
+def without_credentials(text: str) -> str:
+    """A text with what stands before the @ of an address left out.
+
+    >>> without_credentials("http://user:secret@host:9200/ is away")
+    'http://***@host:9200/ is away'
+    """
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
 
 class ProcessorError(Exception):
     """Root of all errors of this product. The command line prints it as one line, exit code 1."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from processor.domain.times import parse_time
 from processor.domain.windows import Window, parse_duration, parse_window
-from processor.errors import SettingsError
+from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")
 
@@ -44,6 +44,8 @@ def _broker(value: str) -> tuple[str, ...]:
         raise ValueError("write it as kafka://host:port[,host:port]")
     servers = tuple(server.strip() for server in value.removeprefix("kafka://").split(","))
     for server in servers:
+        if "@" in server:
+            raise ValueError("use PROCESSOR_KAFKA_SASL_USER and _PASSWORD for a login")
         host, _, port = server.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"{server!r} is not host:port")
@@ -110,6 +112,8 @@ def _bases(value: str) -> tuple[str, ...]:
 
 
 def _archive(value: str) -> str:
+    if value.startswith(("http://", "https://")) and "@" in value:
+        raise ValueError("use PROCESSOR_ES_USER and PROCESSOR_ES_PASSWORD for a login")
     if value in ("", "none") or value.startswith(("http://", "https://")):
         return value
     if value.startswith("sqlite:"):
@@ -235,11 +239,13 @@ class Settings:
                 text = _read_secret(env, name, text)
             if text is None:
                 continue
-            shown = "***" if item.metadata["secret"] else text
+            shown = "***" if item.metadata["secret"] else without_credentials(text)
             try:
                 values[item.name] = item.metadata["parse"](text.strip())
             except ValueError as error:
-                raise SettingsError(f"{name}={shown!r} is not valid: {error}") from None
+                raise SettingsError(
+                    f"{name}={shown!r} is not valid: {without_credentials(str(error))}"
+                ) from None
         for name in env:
             # A misspelt setting would otherwise be ignored in silence.
             if name.startswith("PROCESSOR_") and name not in known | _FOREIGN:
@@ -270,6 +276,22 @@ def _read_secret(env: Mapping[str, str], name: str, text: str | None) -> str | N
 def _check_together(settings: Settings) -> None:
     if settings.kafka_security_protocol.startswith("SASL") and not settings.kafka_sasl_user:
         raise SettingsError("PROCESSOR_KAFKA_SASL_USER is empty: a SASL protocol needs a user")
+    protocol = settings.kafka_security_protocol
+    if settings.kafka_sasl_user and not protocol.startswith("SASL"):
+        raise SettingsError(
+            f"PROCESSOR_KAFKA_SASL_USER does nothing with PROCESSOR_KAFKA_SECURITY_PROTOCOL="
+            f"{protocol}: use SASL_SSL or SASL_PLAINTEXT"
+        )
+    if (settings.kafka_ca or settings.kafka_cert) and not settings.kafka_ssl:
+        raise SettingsError(
+            f"PROCESSOR_KAFKA_CA and _CERT do nothing with PROCESSOR_KAFKA_SECURITY_PROTOCOL="
+            f"{protocol}: use SSL or SASL_SSL"
+        )
+    if settings.embedded and settings.archive and not settings.archive.startswith("sqlite:"):
+        raise SettingsError(
+            f"PROCESSOR_ARCHIVE={settings.archive!r} needs PROCESSOR_BROKER: the embedded mode "
+            "keeps its events in SQLite, use sqlite:PATH or leave it empty"
+        )
     if bool(settings.kafka_cert) != bool(settings.kafka_key):
         raise SettingsError("PROCESSOR_KAFKA_CERT and PROCESSOR_KAFKA_KEY go together: set both")
     unknown = [w.name for w in settings.cell_windows if w not in settings.windows]

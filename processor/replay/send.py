@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from processor.domain.events import RawEvent
-from processor.errors import BrokerError, EventsFileError, ProcessorError
+from processor.errors import BrokerError, EventsFileError, ProcessorError, without_credentials
 from processor.replay.player import play
 
 #: Answers after which the same request can succeed.
@@ -105,6 +105,7 @@ class _HttpSender:
     ) -> None:
         self._session = session
         self._url = url
+        self._shown = without_credentials(url)
         self._deadline = deadline
         self._sent = sent
 
@@ -137,18 +138,18 @@ class _HttpSender:
                         return await _reason(answer)
                     trouble = f"it answers {answer.status} {answer.reason}"
                     if answer.status not in _AGAIN:
-                        raise ProcessorError(f"{self._url} takes no events: {_advice(answer)}")
+                        raise ProcessorError(f"{self._shown} takes no events: {_advice(answer)}")
                     wait = _retry_after(answer) or pause
             except aiohttp.InvalidURL:
                 raise ProcessorError(
-                    f"{self._url!r} is no address: write it as http://host:port/"
+                    f"{self._shown!r} is no address: write it as http://host:port/"
                 ) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble = str(error) or type(error).__name__
                 wait = pause
             if time.monotonic() + wait > end:
                 raise ProcessorError(
-                    f"{self._url} took no event for {self._deadline:g} s ({trouble}): "
+                    f"{self._shown} took no event for {self._deadline:g} s ({trouble}): "
                     "see that the processor runs there"
                 )
             self._sent.retries += 1

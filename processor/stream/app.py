@@ -4,10 +4,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import faust
-
 from processor.settings import Settings
 from processor.stream.connection import MAX_RECORD, ssl_context
+from processor.stream.faust_import import faust
 from processor.stream.topics import Topics
 
 logger = logging.getLogger(__name__)

@@ -95,7 +95,11 @@ def test_the_settings_of_the_workers_are_valid() -> None:
     ]
     secrets = {each["name"]: "x" for each in container()["env"]}
     assert all(each["valueFrom"]["secretKeyRef"]["optional"] for each in container()["env"])
-    settings = Settings.from_env({**find(PROCESSOR, "ConfigMap")["data"], **secrets})
+    given = find(PROCESSOR, "ConfigMap")["data"]
+    # Who gives a login says with which protocol.
+    protocol = {"PROCESSOR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
+    assert Settings.from_env({**given, **secrets, **protocol}).kafka_sasl_user == "x"
+    settings = Settings.from_env(given)
     assert not settings.embedded
     assert settings.topics == (TOPIC,)
     assert settings.archive

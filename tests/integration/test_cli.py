@@ -82,6 +82,8 @@ def test_the_notebooks_literal_loop(tmp_path: Path, judge_by: str, correct: int)
         ("PROCESSOR_METRICS_PORT", "99999"),
         ("PROCESSOR_TOPICS", "a b"),
         ("PROCESSOR_MISSPELT", "x"),
+        ("PROCESSOR_ARCHIVE", "http://elasticsearch:9200"),
+        ("PROCESSOR_KAFKA_CA", "/etc/ca.pem"),
     ],
 )
 def test_a_wrong_setting_is_named(name: str, value: str) -> None:
@@ -101,6 +103,36 @@ def test_a_secret_is_never_shown() -> None:
     assert ran.returncode == 2
     assert "PROCESSOR_KAFKA_SASL_USER" in ran.stderr
     assert "hunter2" not in ran.stderr + ran.stdout
+
+
+@pytest.mark.parametrize("name", ["PROCESSOR_ARCHIVE", "PROCESSOR_BROKER"])
+def test_a_login_in_an_address_is_refused_and_not_shown(name: str) -> None:
+    scheme = "kafka" if name == "PROCESSOR_BROKER" else "http"
+    ran = _run("run", **{name: f"{scheme}://user:hunter2@host:9200"})
+    assert ran.returncode == 2
+    assert name in ran.stderr
+    assert "hunter2" not in ran.stderr + ran.stdout
+
+
+def test_options_of_ours_are_not_those_of_faust() -> None:
+    """Faust reads ``--loop`` from the command line when it is imported."""
+    ran = _run("send", "missing.ndjson", "--to", "http://127.0.0.1:1/", "--loop")
+    assert ran.returncode == 1
+    assert "missing.ndjson" in ran.stderr
+    ran = _run("demo", "--loop")
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+
+
+def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
+    ran = _run("replay", DATA / "events.ndjson", "--output", pipe, "--format", "text")
+    assert ran.returncode == 0, ran.stderr
+    text, _ = reader.communicate(timeout=30)
+    assert "events: read 263" in text
+    assert pipe.is_fifo()
 
 
 @pytest.mark.parametrize(

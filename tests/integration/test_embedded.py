@@ -1,6 +1,8 @@
 """The embedded mode: no server, nothing lost at a restart."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +53,24 @@ def test_the_demo_ends_with_the_notebooks_numbers() -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "100 predictions, 63 judged, 46 correct, accuracy 0.7302" in ran.stdout
+
+
+async def test_ctrl_c_ends_a_demo_that_is_still_sending(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        demo = subprocess.Popen(
+            [sys.executable, "-m", "processor", "demo"],
+            env={**os.environ, "PROCESSOR_METRICS_PORT": "0", "PROCESSOR_INGRESS_PORT": "0"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        await until(lambda: "predictions" in (tmp_path / "log").read_text(), 30, "numbers")
+        demo.send_signal(signal.SIGINT)
+        await until(lambda: demo.poll() is not None, 15, "the end of the demo")
+        assert demo.returncode == 0, (tmp_path / "log").read_text()
+    finally:
+        demo.kill()
+        demo.wait()
 
 
 def test_a_replay_of_the_archive_equals_the_live_run(tmp_path: Path) -> None:
