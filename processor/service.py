@@ -211,6 +211,12 @@ class Service:
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
+        # Not a matter of the settings alone: a replay reads Elasticsearch without any broker.
+        if settings.archive and not settings.archive.startswith("sqlite:"):
+            raise SettingsError(
+                f"PROCESSOR_ARCHIVE={settings.archive!r} needs PROCESSOR_BROKER: the embedded mode "
+                "keeps its events in SQLite, use sqlite:PATH or leave it empty"
+            )
         path = settings.archive.removeprefix("sqlite:") or str(settings.data / "events.sqlite")
         archive = await SqliteArchive.open(type(settings.data)(path))
         stack.push_async_callback(archive.close)

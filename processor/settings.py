@@ -287,11 +287,6 @@ def _check_together(settings: Settings) -> None:
             f"PROCESSOR_KAFKA_CA and _CERT do nothing with PROCESSOR_KAFKA_SECURITY_PROTOCOL="
             f"{protocol}: use SSL or SASL_SSL"
         )
-    if settings.embedded and settings.archive and not settings.archive.startswith("sqlite:"):
-        raise SettingsError(
-            f"PROCESSOR_ARCHIVE={settings.archive!r} needs PROCESSOR_BROKER: the embedded mode "
-            "keeps its events in SQLite, use sqlite:PATH or leave it empty"
-        )
     if bool(settings.kafka_cert) != bool(settings.kafka_key):
         raise SettingsError("PROCESSOR_KAFKA_CERT and PROCESSOR_KAFKA_KEY go together: set both")
     unknown = [w.name for w in settings.cell_windows if w not in settings.windows]
