@@ -25,10 +25,6 @@ _TABLE_BYTES = 4 << 20
 Origin = tuple[str, int, int]
 
 
-#: Decoding raised: `Packer.add` tries once more, and tells of it.
-_TRY_AGAIN = DeadLetter("bad_shape", "")
-
-
 class Packer:
     """Puts events on the log of one app. Not to be shared by tasks that interleave `add`."""
 
@@ -75,28 +71,21 @@ class Packer:
     def add_records(self, topic: str, partition: int, records: Sequence[ConsumerRecord]) -> None:
         """Take records of a source topic: the hot path, so nothing is made per event that only a
         dead letter needs."""
-        decode, builders, partitions = self.decoder.decode, self._builders, self._partitions
+        decode = self.decoder.decode
         for record in records:
+            timestamp = record.timestamp * 1_000_000
+            origin = (topic, partition, record.offset)
             try:
-                observation = decode(record.headers, record.value, record.timestamp * 1_000_000)
+                observation = decode(record.headers, record.value, timestamp)
             except Exception:
-                observation = _TRY_AGAIN
-            if observation is None:
+                # Once more, where such a defect is told of and the event kept.
+                self.add(RawEvent(record.headers, record.value, timestamp), origin, record.key)
                 continue
             if isinstance(observation, DeadLetter):
-                event = RawEvent(record.headers, record.value, record.timestamp * 1_000_000)
-                origin = (topic, partition, record.offset)
-                if observation is _TRY_AGAIN:
-                    self.add(event, origin, record.key)
-                else:
-                    self.add_letter(event, observation, origin, record.key)
-                continue
-            number = partition_of(observation.request_id, partitions)
-            builder = builders[number]
-            builder.add(observation)
-            if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
-                self._full.append((number, builder))
-                builders[number] = BatchBuilder()
+                event = RawEvent(record.headers, record.value, timestamp)
+                self.add_letter(event, observation, origin, record.key)
+            elif observation is not None:
+                self.add_observation(observation)
 
     def add_letter(
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
