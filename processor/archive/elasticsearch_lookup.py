@@ -80,7 +80,7 @@ PREDICTORS: dict[str, Any] = {
 
 def crowded(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None:
     """The deployments with more than one predictor, from an answer to `PREDICTORS`; None if it is
-    none, or shows not all of them."""
+    none, or shows not all of them. A field that is not indexed looks like one that no document has."""
     try:
         namespaces = answer["aggregations"]["namespaces"]
         if namespaces["sum_other_doc_count"]:
@@ -88,10 +88,13 @@ def crowded(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None:
         found = set()
         for namespace in namespaces["buckets"]:
             deployments = namespace["deployments"]
-            if deployments["sum_other_doc_count"]:
+            if deployments["sum_other_doc_count"] or not namespace["key"]:
                 return None
             for deployment in deployments["buckets"]:
-                if len(deployment["predictors"]["buckets"]) > 1:
+                if not deployment["key"]:
+                    return None
+                predictors = [bucket["key"] for bucket in deployment["predictors"]["buckets"]]
+                if len(predictors) != 1 or not predictors[0]:
                     found.add((namespace["key"], deployment["key"]))
     except (KeyError, TypeError):
         return None
