@@ -5,19 +5,20 @@ observations nor their repetition matters; each change of that contribution goes
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
 
-from processor.domain.counts import Counts, ModelKey
-from processor.domain.deltas import Changes, DeltaBatch, partition_of
+from processor.domain.contributions import Contributions
+from processor.domain.counts import ModelKey
+from processor.domain.deltas import DeltaBatch, partition_of
 from processor.domain.id_set import IdSet, identity
 from processor.domain.join_state import (
     FeedbackRegister,
     JoinState,
+    Made,
     PredictionRegister,
     Request,
-    positions,
+    Said,
 )
-from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, UNCERTAIN, Outcome, judge
+from processor.domain.judge import Outcome
 from processor.domain.labels import Answer, Reading
 from processor.domain.observations import (
     AS_THEY_ARE,
@@ -30,26 +31,14 @@ from processor.domain.observations import (
     ObservationBatch,
     PredictionRow,
 )
+from processor.domain.packed_table import MOST_BYTES, ROW, contents, pack_id, position, say
+from processor.domain.request_store import RequestPlace, RequestStore
+from processor.domain.standings import Standing, Standings
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import HOUR, MINUTE, SECOND
+from processor.domain.times import HOUR
 
-#: Outcomes remembered, so that most judgements are one look-up.
+#: Outcomes of packed contents remembered.
 _MEMORY = 50_000
-
-
-R = TypeVar("R", PredictionRegister, FeedbackRegister)
-
-
-#: A deployment's position in the state's table, and a request's id.
-RequestPlace = tuple[int, str]
-
-
-class Standing(NamedTuple):
-    """What one prediction contributes; feedback and outcome are None while it waits."""
-
-    prediction: PredictionRegister
-    feedback: FeedbackRegister | None
-    outcome: Outcome | None
 
 
 class JoinFold:
@@ -83,18 +72,19 @@ class JoinFold:
         self._deployment_index = {pair: i for i, pair in enumerate(state.deployments)}
         self._deployment_of: list[int] = []
         self._target_of: list[int] = []
+        self._store = RequestStore(state)
         for model in state.models:
             self._place(model)
-        self._outcomes: dict[object, Outcome] = {}
-        self._changes = Changes()
-        self._predicted: dict[tuple[int, int], int] = {}
-        self._judged: dict[tuple[int, int, int, Outcome], int] = {}
+        self._standings = Standings(state)
+        self._contributions = Contributions(state, self.telemetry)
+        self._outcomes: dict[tuple[int, int], Outcome] = {}
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> dict[int, DeltaBatch]:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
         self._offset = offset
+        self._contributions.telemetry = self.telemetry
         models = [self._model(ModelKey(*model)) for model in batch.models]
         answers = [
             self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
@@ -112,8 +102,9 @@ class JoinFold:
             self._settle(batch, models, answers, truths)
         elif batch.terms == RECALLED:
             for prediction in batch.predictions:
-                if self._knows(models[prediction.model], prediction.request_id):
-                    self._predict(prediction, models[prediction.model], answers, recalled=True)
+                model = models[prediction.model]
+                if self._knows(model, prediction.request_id):
+                    self._take_prediction(prediction, model, answers, recalled=True)
         elif batch.terms == TOO_LATE:
             for prediction in batch.predictions:
                 self._give_up(models[prediction.model], prediction.request_id)
@@ -143,8 +134,7 @@ class JoinFold:
         passing: list[RequestPlace] = []
         for prediction in batch.predictions:
             model, request_id = models[prediction.model], prediction.request_id
-            requests = state.requests[self._deployment_of[model]]
-            request = requests.get(request_id)
+            request = self._store.get(self._deployment_of[model], request_id)
             if request is None or not request.predictions:
                 if not state.settled.add(self._identity(model, request_id)):
                     self.telemetry.catch_up_skipped += 1
@@ -153,14 +143,14 @@ class JoinFold:
                 if request is None:
                     passing.append((self._deployment_of[model], request_id))
             state.settled_to = max(state.settled_to, prediction.time)
-            self._predict(prediction, model, answers, settling=True)
+            self._take_prediction(prediction, model, answers, settling=True)
         for feedback in batch.feedbacks:
             if self._knows(models[feedback.scope], feedback.request_id):
                 self._feed(feedback, models[feedback.scope], truths)
             else:
                 self.telemetry.catch_up_skipped += 1
         for deployment, request_id in passing:
-            if not state.requests[deployment].pop(request_id).feedbacks:
+            if not self._store.pop(deployment, request_id).feedbacks:
                 state.waiting -= 1
             if self.judged is not None:
                 # Whoever settled it tells the archive.
@@ -168,10 +158,11 @@ class JoinFold:
 
     def _give_up(self, model: int, request_id: str) -> None:
         """The feedback that waits for this request is late (rule 18)."""
-        requests = self.state.requests[self._deployment_of[model]]
-        request = requests.get(request_id)
-        if request is not None and not request.predictions:
-            self._forget(requests.pop(request_id))
+        place = self._deployment_of[model], request_id
+        if self.is_unmatched(place):
+            self._store.pop(*place)
+            self.state.unmatched -= 1
+            self.telemetry.late += 1
 
     def advance(self, timestamp: int) -> None:
         """Move log time on; requests older than the horizon leave when an hour is over."""
@@ -182,56 +173,74 @@ class JoinFold:
         if self.horizon is None or before // HOUR == timestamp // HOUR:
             return
         last = (timestamp - self.horizon) // HOUR
-        for requests in state.requests:
-            expired = []
-            for request_id, request in requests.items():
-                if request.born >= last:
-                    break
-                expired.append(request_id)
-            for request_id in expired:
-                self._forget(requests.pop(request_id))
+        self._forget(last)
         if state.settled.count and state.settled_at < last:
             state.settled, state.settled_to = IdSet(), -1
 
     def standings(self) -> Iterator[Standing]:
         """What every prediction in memory contributes now."""
-        for requests in self.state.requests:
-            for request in requests.values():
-                yield from self._standing(request)
+        for _, request in self._store.items():
+            yield from self._standings.of(request)
 
     def standings_of(self, place: RequestPlace) -> list[Standing]:
         """What the predictions of one request contribute now; none if it is not in memory."""
-        deployment, request_id = place
-        request = self.state.requests[deployment].get(request_id)
-        return [] if request is None else self._standing(request)
+        request = self._store.get(*place)
+        return [] if request is None else self._standings.of(request)
 
     def is_unmatched(self, place: RequestPlace) -> bool:
         """Whether the feedback of a request in memory waits for its prediction."""
-        deployment, request_id = place
-        request = self.state.requests[deployment].get(request_id)
+        request = self._store.get(*place)
         return request is not None and not request.predictions
 
     def places(self) -> Iterator[tuple[RequestPlace, Request]]:
-        """Every request in memory."""
-        for deployment, requests in enumerate(self.state.requests):
-            for request_id, request in requests.items():
-                yield (deployment, request_id), request
+        """Every request in memory, to read; see `RequestStore.items` for changes meanwhile."""
+        return self._store.items()
+
+    def unmatched_places(self) -> Iterator[RequestPlace]:
+        """Every request in memory whose feedback waits for its prediction."""
+        return self._store.unmatched()
 
     def _knows(self, model: int, request_id: str) -> bool:
-        return request_id in self.state.requests[self._deployment_of[model]]
+        return self._store.has(self._deployment_of[model], request_id)
 
     def _identity(self, model: int, request_id: str) -> int:
         namespace, deployment, _, _ = self.state.models[model]
         return identity(namespace, deployment, request_id)
 
-    def _forget(self, request: Request) -> None:
-        if not request.predictions:
-            self.state.unmatched -= 1
-            self.telemetry.late += 1
-        elif not request.feedbacks:
-            self.state.waiting -= 1
+    def _forget(self, before: int) -> int:
+        """Drop all requests that were born before a log hour; how many."""
+        dropped, waiting, unmatched = self._store.expire(before)
+        self.state.waiting -= waiting
+        self.state.unmatched -= unmatched
+        self.telemetry.late += unmatched
+        return dropped
 
-    def _predict(
+    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
+        """Take a prediction; the short way is that of the first one of a request, of one item."""
+        answer, state = row.answers, self.state
+        deployment = self._deployment_of[model]
+        key = pack_id(row.request_id)
+        if (
+            key is not None
+            and type(answer) is int
+            and row.time > state.settled_to
+            and row.request_id not in state.others[deployment]
+        ):
+            table = state.packed[deployment]
+            bucket = table.bucket(key)
+            if bucket.find(key) < 0 and len(bucket) < MOST_BYTES:
+                made = self._store.made(
+                    Made(model, row.rank, row.digest, answers[answer], row.weak, False)
+                )
+                if made is not None:
+                    born = state.log_time // HOUR
+                    table.add(bucket, ROW.pack(key, born, made, row.time, 0, 0))
+                    state.waiting += 1
+                    self._contributions.predicted(model, row.time, 1)
+                    return
+        self._take_prediction(row, model, answers)
+
+    def _take_prediction(
         self,
         row: PredictionRow,
         model: int,
@@ -249,9 +258,8 @@ class JoinFold:
             row.weak,
             recalled,
         )
-        state = self.state
-        requests = state.requests[self._deployment_of[model]]
-        request = requests.get(row.request_id)
+        state, deployment = self.state, self._deployment_of[model]
+        request = self._store.get(deployment, row.request_id)
         if (
             row.time <= state.settled_to
             and not (settling or recalled)
@@ -261,22 +269,54 @@ class JoinFold:
             self.telemetry.duplicates += 1  # it was counted, and not kept
             return
         if request is None:
-            requests[row.request_id] = Request(state.log_time // HOUR, [register], [])
+            request = Request(state.log_time // HOUR, [register], [])
+            self._store.put(deployment, row.request_id, request)
             state.waiting += 1
-            self._count_predicted(register, 1)
+            self._contributions.change((), self._standings.of(request))
             return
         if request.feedbacks and self.judged is not None:
-            self.judged[self._deployment_of[model], row.request_id] = self._offset
+            self.judged[deployment, row.request_id] = self._offset
         if request.predictions:
             register.recalled = any(held.recalled for held in request.predictions)
+        before = self._standings.of(request)
         for i, held in enumerate(request.predictions):
             if held.model == model and held.weak == register.weak:
-                if self._wins(register, held):
-                    self._replace(request, request.predictions, i, register)
-                return
-        self._insert(request, request.predictions, register)
+                if not self._wins(register, held):
+                    return
+                request.predictions[i] = register
+                break
+        else:
+            if not request.predictions:
+                state.unmatched -= 1
+            request.predictions.append(register)
+        self._store.put(deployment, row.request_id, request)
+        self._contributions.change(before, self._standings.of(request))
 
     def _feed(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
+        """Take a feedback; the short way is that of the first one of a packed request."""
+        deployment, truth = self._deployment_of[scope], row.truth
+        key = pack_id(row.request_id)
+        if key is not None and type(truth) is not list:
+            bucket = self.state.packed[deployment].bucket(key)
+            at = position(bucket, key)
+            if at >= 0:
+                made, made_at, held, _ = contents(bucket, at)
+                model = self.state.made[made].model
+                if not held and (truth is not None or scope == model):
+                    reading = None if truth is None else truths[truth]
+                    said = self._store.said(Said(scope, row.rank, row.digest, reading, row.reward))
+                    if said is not None:
+                        say(bucket, at, said, row.time)
+                        self.state.waiting -= 1
+                        outcome = self._outcome(made, said)
+                        self._contributions.judged(model, made_at, row.time, outcome, 1)
+                        self._contributions.joined(made_at, row.time)
+                        if self.judged is not None:
+                            self.judged[deployment, row.request_id] = self._offset
+                        return
+        self._take_feedback(row, scope, truths)
+
+    def _take_feedback(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
         packed = row.truth
         truth: int | list[int] | None
         if packed is None:
@@ -286,28 +326,32 @@ class JoinFold:
         else:
             truth = [truths[i] for i in packed]
         register = FeedbackRegister(scope, row.time, row.rank, row.digest, truth, row.reward)
-        requests = self.state.requests[self._deployment_of[scope]]
-        request = requests.get(row.request_id)
+        state, deployment = self.state, self._deployment_of[scope]
+        request = self._store.get(deployment, row.request_id)
         if request is None:
-            born = self.state.log_time // HOUR
-            requests[row.request_id] = Request(born, [], [register])
-            self.state.unmatched += 1
+            request = Request(state.log_time // HOUR, [], [register])
+            self._store.put(deployment, row.request_id, request)
+            state.unmatched += 1
             if self.unmatched is not None:
-                self.unmatched[self._deployment_of[scope], row.request_id] = None
+                self.unmatched[deployment, row.request_id] = None
             return
         if request.predictions and self.judged is not None:
-            self.judged[self._deployment_of[scope], row.request_id] = self._offset
-        if not request.feedbacks:
-            self._judge_first(request, register)
-            return
+            self.judged[deployment, row.request_id] = self._offset
+        before = self._standings.of(request)
         for i, held in enumerate(request.feedbacks):
             if (truth is None) == (held.truth is None) and (
                 truth is not None or held.scope == scope
             ):
-                if self._wins(register, held):
-                    self._replace(request, request.feedbacks, i, register)
-                return
-        self._insert(request, request.feedbacks, register)
+                if not self._wins(register, held):
+                    return
+                request.feedbacks[i] = register
+                break
+        else:
+            if not request.feedbacks:
+                state.waiting -= 1
+            request.feedbacks.append(register)
+        self._store.put(deployment, row.request_id, request)
+        self._contributions.change(before, self._standings.of(request))
 
     def _wins(
         self,
@@ -321,179 +365,20 @@ class JoinFold:
             self.telemetry.superseded += 1
         return (new.time, new.rank, new.digest) > (held.time, held.rank, held.digest)
 
-    def _replace(self, request: Request, registers: list[R], i: int, register: R) -> None:
-        before = self._standing(request)
-        registers[i] = register
-        self._change(request, before)
-
-    def _insert(self, request: Request, registers: list[R], register: R) -> None:
-        before = self._standing(request)
-        if not request.predictions:
-            self.state.unmatched -= 1
-        elif not request.feedbacks:
-            self.state.waiting -= 1
-        registers.append(register)
-        if not request.predictions:
-            self.state.unmatched += 1
-        elif not request.feedbacks:
-            self.state.waiting += 1
-        self._change(request, before)
-
-    def _judge_first(self, request: Request, feedback: FeedbackRegister) -> None:
-        """The usual way of a request: its predictions wait, and the first feedback comes."""
-        request.feedbacks.append(feedback)
-        self.state.waiting -= 1
-        predictions = request.predictions
-        if len(predictions) == 1 and (
-            feedback.truth is not None or feedback.scope == predictions[0].model
-        ):
-            outcome = self._outcome(predictions[0].answers, feedback)
-            self._count_outcome(predictions[0], feedback, outcome, 1)
-            self._note_joined(predictions[0], feedback)
-            return
-        for standing in self._standing(request):
-            self._count_judged(standing, 1)
-            if standing.feedback is not None:
-                self._note_joined(standing.prediction, standing.feedback)
-
-    def _standing(self, request: Request) -> list[Standing]:
-        predictions = request.predictions
-        if len(predictions) > 1:
-            predictions = self._holding(predictions)
-        feedbacks = request.feedbacks
-        if not feedbacks:
-            return [Standing(prediction, None, None) for prediction in predictions]
-        return [self._judge(prediction, predictions, feedbacks) for prediction in predictions]
-
-    def _holding(self, predictions: list[PredictionRegister]) -> list[PredictionRegister]:
-        """Those that hold: a weak one only while its predictor has no other (rule 14)."""
-        models = self.state.models
-        strong = {models[p.model].predictor for p in predictions if not p.weak}
-        return [p for p in predictions if not p.weak or models[p.model].predictor not in strong]
-
-    def _judge(
-        self,
-        prediction: PredictionRegister,
-        predictions: list[PredictionRegister],
-        feedbacks: list[FeedbackRegister],
-    ) -> Standing:
-        """The greatest version among the feedbacks that apply counts, alone and whole (rule 12)."""
-        best = None
-        for feedback in feedbacks:
-            if (
-                feedback.truth is not None
-                or feedback.scope == prediction.model
-                or self._names(feedback.scope, prediction.model)
-            ) and (best is None or self._is_above(feedback, best)):
-                best = feedback
-        if best is None:
-            return Standing(prediction, None, None)
-        if (
-            best.truth is None
-            and best.scope != prediction.model
-            and sum(self._names(best.scope, other.model) for other in predictions) > 1
-        ):
-            return Standing(prediction, best, UNCERTAIN)
-        return Standing(prediction, best, self._outcome(prediction.answers, best))
-
-    def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
-        """The scope decides between rewards of one version, since the order of arrival must not:
-        one that names a model is above one that names none."""
-        version = (feedback.time, feedback.rank, feedback.digest)
-        other = (best.time, best.rank, best.digest)
-        models = self.state.models
-        return version > other or (version == other and models[feedback.scope] > models[best.scope])
-
-    def _names(self, scope: int, model: int) -> bool:
-        """Whether a reward of this scope can be about the model: what it leaves out matches all."""
-        named, key = self.state.models[scope], self.state.models[model]
-        return named.predictor in ("", key.predictor) and named.model in ("", key.model)
-
-    def _outcome(self, answers: int | list[int], feedback: FeedbackRegister) -> Outcome:
-        truth = feedback.truth
-        key = (
-            answers if isinstance(answers, int) else tuple(answers),
-            tuple(truth) if isinstance(truth, list) else truth,
-            feedback.reward,
-        )
+    def _outcome(self, made: int, said: int) -> Outcome:
+        """What packed contents come to."""
+        key = (made, said)
         outcome = self._outcomes.get(key)
         if outcome is None:
             if len(self._outcomes) > _MEMORY:
                 self._outcomes.clear()
-            outcome = self._outcomes[key] = judge(
-                [self.state.answers[i] for i in positions(answers)],
-                None if truth is None else [self.state.truths[i] for i in positions(truth)],
-                feedback.reward,
-            )
+            _, _, _, truth, reward = self.state.said[said - 1]
+            outcome = self._standings.outcome(self.state.made[made].answer, truth, reward)
+            self._outcomes[key] = outcome
         return outcome
 
-    def _change(self, request: Request, before: list[Standing]) -> None:
-        after = self._standing(request)
-        for standing in before:
-            self._count(standing, -1)
-        for standing in after:
-            self._count(standing, 1)
-        telemetry = self.telemetry
-        old = {standing.prediction.model: standing for standing in before}
-        for standing in after:
-            if standing.feedback is None or standing.outcome is None:
-                continue
-            previous = old.get(standing.prediction.model)
-            if previous is None or previous.outcome is None:
-                self._note_joined(standing.prediction, standing.feedback)
-            elif previous.outcome is not standing.outcome:
-                telemetry.corrections += 1
-
-    def _note_joined(self, prediction: PredictionRegister, feedback: FeedbackRegister) -> None:
-        self.telemetry.joined += 1
-        self.telemetry.feedback_delay.observe(max(0, feedback.time - prediction.time) / SECOND)
-
-    def _count(self, standing: Standing, sign: int) -> None:
-        self._count_predicted(standing.prediction, sign)
-        self._count_judged(standing, sign)
-
-    def _count_judged(self, standing: Standing, sign: int) -> None:
-        prediction, feedback, outcome = standing
-        if feedback is not None and outcome is not None:
-            self._count_outcome(prediction, feedback, outcome, sign)
-
-    def _count_outcome(
-        self,
-        prediction: PredictionRegister,
-        feedback: FeedbackRegister,
-        outcome: Outcome,
-        sign: int,
-    ) -> None:
-        judged = self._judged
-        key = (prediction.model, 0, prediction.time // MINUTE, outcome)
-        judged[key] = judged.get(key, 0) + sign
-        key = (prediction.model, 1, feedback.time // MINUTE, outcome)
-        judged[key] = judged.get(key, 0) + sign
-        if outcome.kind == ROWS_DIFFER:
-            self.state.rows_differ += sign
-        elif outcome.kind == AMBIGUOUS:
-            self.state.ambiguous += sign
-        for reason in outcome.not_scorable:
-            self.state.not_scorable[reason] = self.state.not_scorable.get(reason, 0) + sign
-
-    def _count_predicted(self, prediction: PredictionRegister, sign: int) -> None:
-        if prediction.recalled:
-            return
-        key = (prediction.model, prediction.time // MINUTE)
-        items = 1 if isinstance(prediction.answers, int) else len(prediction.answers)
-        self._predicted[key] = self._predicted.get(key, 0) + sign * items
-
     def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
-        changes = Changes()
-        for (model, minute), items in self._predicted.items():
-            if items:
-                changes.add(model, 0, minute, Counts(predictions=items), 1)
-        for (model, basis, minute, outcome), times in self._judged.items():
-            if times:
-                changes.add(model, basis, minute, outcome.counts, times)
-        self._predicted.clear()
-        self._judged.clear()
-        batches = changes.batches(
+        batches = self._contributions.take().batches(
             self.state.models, self._target_of, self.epoch, SCHEMA_VERSION, self.source, offset
         )
         sent = self.state.sent
@@ -516,7 +401,7 @@ class JoinFold:
         if deployment is None:
             deployment = self._deployment_index[pair] = len(self.state.deployments)
             self.state.deployments.append(pair)
-            self.state.requests.append({})
+            self._store.add_deployment()
         self._deployment_of.append(deployment)
         self._target_of.append(partition_of("\0".join(model), self.partitions))
 

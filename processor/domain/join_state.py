@@ -1,12 +1,14 @@
 """What the join keeps: a register per prediction and feedback of each request, and their tables."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from processor.domain.counts import ModelKey
 from processor.domain.id_set import IdSet
 from processor.domain.labels import Answer, Reading
+from processor.domain.packed_table import PackedTable
 
 
 class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
@@ -41,6 +43,27 @@ class Request(msgspec.Struct, array_like=True, gc=False):
     feedbacks: list[FeedbackRegister]
 
 
+class Made(NamedTuple):
+    """A prediction of one item without its time, as packed rows share it."""
+
+    model: int
+    rank: int
+    digest: int
+    answer: int
+    weak: bool
+    recalled: bool
+
+
+class Said(NamedTuple):
+    """A feedback of one item without its time, as packed rows share it."""
+
+    scope: int
+    rank: int
+    digest: int
+    truth: int | None
+    reward: int | None
+
+
 class JoinState(msgspec.Struct, array_like=True):
     """The whole state of a partition: a function of the log before the next offset."""
 
@@ -49,9 +72,14 @@ class JoinState(msgspec.Struct, array_like=True):
     models: list[ModelKey] = []
     answers: list[Answer] = []
     truths: list[Reading] = []
-    requests: list[dict[str, Request]] = []
-    """By deployment; each in the order of birth."""
     deployments: list[tuple[str, str]] = []
+    packed: list[PackedTable] = []
+    """By deployment: requests with a UUID, one prediction of one item and at most one feedback."""
+    others: list[dict[str, Request]] = []
+    """By deployment: all other requests."""
+    made: list[Made] = []
+    said: list[Said] = []
+    """What packed rows say, by position; the first of ``said`` is number 1."""
     sent: dict[int, int] = {}
     """The last offset that sent a delta, by target partition."""
     rows_differ: int = 0

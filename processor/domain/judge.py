@@ -14,12 +14,13 @@ class Outcome:
     not among them), and why items could not be judged. Compared by identity: `Judge` keeps one of
     each."""
 
-    __slots__ = ("counts", "kind", "not_scorable")
+    __slots__ = ("counts", "is_gauged", "kind", "not_scorable")
 
     def __init__(self, kind: str, counts: Counts, not_scorable: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self.counts = counts
         self.not_scorable = not_scorable
+        self.is_gauged = kind != SCORED or bool(not_scorable)
 
 
 #: A reward that does not say which of several predictions it is about.

@@ -2,9 +2,10 @@
 
 import msgspec
 
-from processor.domain.join import JoinFold, RequestPlace
+from processor.domain.join import JoinFold
 from processor.domain.join_state import positions
 from processor.domain.judge import UNCERTAIN, judge_items
+from processor.domain.request_store import RequestPlace
 from processor.domain.times import format_time
 
 

@@ -8,11 +8,12 @@ from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.join import JoinFold, Standing
+from processor.domain.join import JoinFold
 from processor.domain.join_state import positions
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
+from processor.domain.standings import Standing
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
 

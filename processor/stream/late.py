@@ -17,8 +17,9 @@ from processor.archive.elasticsearch import (
 )
 from processor.domain.documents import DocumentReader
 from processor.domain.events import DeadLetter
-from processor.domain.join import JoinFold, RequestPlace
+from processor.domain.join import JoinFold
 from processor.domain.observations import AS_THEY_ARE, RECALLED, TOO_LATE, Prediction
+from processor.domain.request_store import RequestPlace
 from processor.domain.telemetry import Telemetry
 from processor.errors import ArchiveError, BrokerError
 from processor.stream.control import ControlLog
@@ -90,7 +91,7 @@ class LateTruth:
             if fold.unmatched is None:
                 continue
             if self._seen.get(number) is not fold:
-                waiting = [place for place, request in fold.places() if not request.predictions]
+                waiting = list(fold.unmatched_places())
             else:
                 waiting = list(fold.unmatched)
             fold.unmatched.clear()

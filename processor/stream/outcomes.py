@@ -6,8 +6,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from processor.archive.elasticsearch import ElasticsearchArchive
-from processor.domain.join import JoinFold, RequestPlace
+from processor.domain.join import JoinFold
 from processor.domain.outcomes import RequestOutcome, outcome_of
+from processor.domain.request_store import RequestPlace
 from processor.domain.telemetry import Telemetry
 from processor.errors import ArchiveError
 
@@ -122,15 +123,15 @@ class OutcomeWriter:
 
 
 async def _all_judged(fold: JoinFold) -> AsyncIterator[dict[RequestPlace, int]]:
-    """Every judged request in memory, some at a time."""
-    for deployment, requests in enumerate(list(fold.state.requests)):
-        ids = list(requests)
-        for start in range(0, len(ids), _ROUND):
-            some = {}
-            for request_id in ids[start : start + _ROUND]:
-                request = requests.get(request_id)
-                if request is not None and request.predictions and request.feedbacks:
-                    some[deployment, request_id] = -1
+    """Every judged request in memory, some at a time; what changes meanwhile is noted anyway."""
+    some: dict[RequestPlace, int] = {}
+    for seen, (place, request) in enumerate(fold.places(), 1):
+        if request.predictions and request.feedbacks:
+            some[place] = -1
+        if seen % _ROUND == 0:
             if some:
                 yield some
+                some = {}
             await asyncio.sleep(0)
+    if some:
+        yield some

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from processor.domain.join import RequestPlace
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.request_store import RequestPlace
 
 logger = logging.getLogger(__name__)
 

@@ -246,7 +246,7 @@ def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon
         clock += step  # of one broker and another: it can go back
         now = max(now, clock)
         fold.advance(clock)
-        held = {one for requests in fold.state.requests for one in requests}
+        held = {one for (_, one), _ in fold.places()}
         for one in set(born) - held:
             assert now - born.pop(one) > horizon
             left[kinds.pop(one) == {"feedback"}] += 1
@@ -257,7 +257,7 @@ def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon
             fold.apply(0, clock, pack(made))
             born.setdefault(request_id, now)
             kinds.setdefault(request_id, set()).add(kind)
-        assert {one for requests in fold.state.requests for one in requests} == set(born)
+        assert {one for (_, one), _ in fold.places()} == set(born)
         assert fold.state.log_time == now
         assert fold.state.waiting == sum(said == {"prediction"} for said in kinds.values())
         assert fold.state.unmatched == sum(said == {"feedback"} for said in kinds.values())

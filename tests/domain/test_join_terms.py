@@ -70,7 +70,7 @@ class Log:
 
     @property
     def held(self) -> set[str]:
-        return {one for requests in self.fold.state.requests for one in requests}
+        return {one for (_, one), _ in self.fold.places()}
 
 
 @st.composite

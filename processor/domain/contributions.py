@@ -1,0 +1,85 @@
+"""What changes in the counts while a batch is folded, and the gauges and counters beside them."""
+
+from collections.abc import Sequence
+
+from processor.domain.counts import Counts
+from processor.domain.deltas import Changes
+from processor.domain.join_state import JoinState
+from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
+from processor.domain.standings import Standing
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import MINUTE, SECOND
+
+
+class Contributions:
+    """Sums up signed contributions until they are taken; models are positions in the state's table."""
+
+    def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
+        self.telemetry = telemetry
+        self._state = state
+        self._predicted: dict[tuple[int, int], int] = {}
+        self._judged: dict[tuple[int, int, int, Outcome], int] = {}
+
+    def predicted(self, model: int, made_at: int, items: int) -> None:
+        """Count a prediction, made at a time in ns; below 0 items take it back."""
+        key = (model, made_at // MINUTE)
+        self._predicted[key] = self._predicted.get(key, 0) + items
+
+    def judged(self, model: int, made_at: int, said_at: int, outcome: Outcome, sign: int) -> None:
+        """Count a judgement of a prediction, or take it back."""
+        judged = self._judged
+        key = (model, 0, made_at // MINUTE, outcome)
+        judged[key] = judged.get(key, 0) + sign
+        key = (model, 1, said_at // MINUTE, outcome)
+        judged[key] = judged.get(key, 0) + sign
+        if outcome.is_gauged:
+            state = self._state
+            if outcome.kind == ROWS_DIFFER:
+                state.rows_differ += sign
+            elif outcome.kind == AMBIGUOUS:
+                state.ambiguous += sign
+            for reason in outcome.not_scorable:
+                state.not_scorable[reason] = state.not_scorable.get(reason, 0) + sign
+
+    def joined(self, made_at: int, said_at: int) -> None:
+        """A prediction got its first feedback."""
+        self.telemetry.joined += 1
+        self.telemetry.feedback_delay.observe(max(0, said_at - made_at) / SECOND)
+
+    def change(self, before: Sequence[Standing], after: Sequence[Standing]) -> None:
+        """Take back what a request contributed, count what it does now."""
+        for standing in before:
+            self._count(standing, -1)
+        for standing in after:
+            self._count(standing, 1)
+        old = {standing.prediction.model: standing for standing in before}
+        for prediction, feedback, outcome in after:
+            if feedback is None or outcome is None:
+                continue
+            previous = old.get(prediction.model)
+            if previous is None or previous.outcome is None:
+                self.joined(prediction.time, feedback.time)
+            elif previous.outcome is not outcome:
+                self.telemetry.corrections += 1
+
+    def take(self) -> Changes:
+        """All that was counted since the last time."""
+        changes = Changes()
+        for (model, minute), items in self._predicted.items():
+            if items:
+                changes.add(model, 0, minute, Counts(predictions=items), 1)
+        for (model, basis, minute, outcome), times in self._judged.items():
+            if times:
+                changes.add(model, basis, minute, outcome.counts, times)
+        self._predicted.clear()
+        self._judged.clear()
+        return changes
+
+    def _count(self, standing: Standing, sign: int) -> None:
+        prediction, feedback, outcome = standing
+        if not prediction.recalled:
+            answers = prediction.answers
+            items = 1 if isinstance(answers, int) else len(answers)
+            self.predicted(prediction.model, prediction.time, sign * items)
+        if feedback is not None and outcome is not None:
+            self.judged(prediction.model, prediction.time, feedback.time, outcome, sign)

@@ -1,0 +1,182 @@
+"""Requests of the usual kind in 44 bytes each: buckets of fixed rows, found by a search for the key.
+
+A bucket is a short bytearray, so a search through it is one call that runs in C; buckets split one
+at a time as the table grows (linear hashing), so no insert ever stops to move them all.
+"""
+
+from binascii import unhexlify
+from collections.abc import Iterator
+from struct import Struct as Layout
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+#: Rows of a bucket on average when the table splits the next one, and at most: only chosen ids can
+#: crowd a bucket, and those are kept elsewhere.
+_FULL, _MOST = 16, 512
+
+#: Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
+ROW = Layout("<16sIIqIq")
+#: Bytes of a bucket from which on nothing is added to it.
+MOST_BYTES = _MOST * ROW.size
+_WHOLE = Layout(f"{ROW.size}s")
+_BORN = Layout("<I").unpack_from
+_CONTENT = Layout("<IqIq").unpack_from
+_FEEDBACK = Layout("<Iq").pack_into
+_BORN_AT, _MADE_AT, _SAID_AT = 16, 20, 32
+
+
+class PackedRow(NamedTuple):
+    """A request with one prediction: numbers of contents in tables of others, ``said`` 0 = none."""
+
+    key: bytes
+    born: int
+    made: int
+    made_at: int
+    said: int
+    said_at: int
+
+
+class PackedTable(msgspec.Struct, array_like=True):
+    """Rows by key. The rows of a bucket are in the order of birth."""
+
+    count: int = 0
+    buckets: list[bytearray] = msgspec.field(default_factory=lambda: [bytearray()])
+    mask: int = 0
+    """Of the bits of a hash that every key has used; `split` buckets use one more."""
+    split: int = 0
+
+    def bucket(self, key: bytes) -> bytearray:
+        """The bucket where a key belongs."""
+        code = crc32(key)
+        number = code & self.mask
+        if number < self.split:
+            number = code & (self.mask << 1 | 1)
+        return self.buckets[number]
+
+    def add(self, bucket: bytearray, row: bytes) -> None:
+        """Add the packed row of a new key, born last, to its bucket."""
+        bucket += row
+        self.count += 1
+        if self.count > len(self.buckets) * _FULL:
+            self._split()
+
+    def get(self, key: bytes) -> PackedRow | None:
+        """The row of a key."""
+        bucket = self.bucket(key)
+        at = position(bucket, key)
+        return None if at < 0 else PackedRow._make(ROW.unpack_from(bucket, at))
+
+    def put(self, row: PackedRow) -> bool:
+        """Add or replace a row, whenever it was born; False if there is no room for it."""
+        bucket, packed = self.bucket(row.key), ROW.pack(*row)
+        at = position(bucket, row.key)
+        if at >= 0:
+            bucket[at : at + ROW.size] = packed
+            return True
+        if len(bucket) >= MOST_BYTES:
+            return False
+        at = len(bucket)
+        while at and _BORN(bucket, at - ROW.size + _BORN_AT)[0] > row.born:
+            at -= ROW.size
+        bucket[at:at] = packed
+        self.add(bucket, b"")
+        return True
+
+    def remove(self, key: bytes) -> None:
+        """Remove the row of a key that is here."""
+        bucket = self.bucket(key)
+        at = position(bucket, key)
+        del bucket[at : at + ROW.size]
+        self.count -= 1
+
+    def rows(self) -> Iterator[PackedRow]:
+        """All rows; of those that come, move or leave meanwhile some may be told twice or not."""
+        number = 0
+        while number < len(self.buckets):
+            yield from map(PackedRow._make, ROW.iter_unpack(bytes(self.buckets[number])))
+            number += 1
+
+    def oldest(self) -> int | None:
+        """The hour of the first birth."""
+        return min((_BORN(b, _BORN_AT)[0] for b in self.buckets if b), default=None)
+
+    def expire(self, before: int) -> tuple[int, int]:
+        """Drop what was born before an hour; how many rows, and how many of them had no feedback."""
+        dropped = waiting = 0
+        for bucket in self.buckets:
+            if not bucket or _BORN(bucket, _BORN_AT)[0] >= before:
+                continue
+            rows = 0
+            for _, born, _, _, said, _ in ROW.iter_unpack(bytes(bucket)):
+                if born >= before:
+                    break
+                rows += 1
+                waiting += not said
+            del bucket[: rows * ROW.size]
+            dropped += rows
+        self.count -= dropped
+        return dropped, waiting
+
+    def _split(self) -> None:
+        """Deal the rows of the next bucket out to it and to a new one."""
+        old, bit = self.buckets[self.split], self.mask + 1
+        stay: list[bytes] = []
+        go: list[bytes] = []
+        for (row,) in _WHOLE.iter_unpack(bytes(old)):
+            (go if crc32(row[:16]) & bit else stay).append(row)
+        self.buckets[self.split] = bytearray().join(stay)
+        self.buckets.append(bytearray().join(go))
+        self.split += 1
+        if self.split == bit:
+            self.mask, self.split = self.mask << 1 | 1, 0
+
+
+def position(bucket: bytearray, key: bytes) -> int:
+    """Where the row of a key starts, -1 if it is not in the bucket."""
+    at = bucket.find(key)
+    while at > 0 and at % ROW.size:  # found across other fields: can be, hardly ever is
+        at = bucket.find(key, at + 1)
+    return at
+
+
+def contents(bucket: bytearray, at: int) -> tuple[int, int, int, int]:
+    """Made, its time, said and its time, of the row at a position."""
+    return _CONTENT(bucket, at + _MADE_AT)
+
+
+def say(bucket: bytearray, at: int, said: int, said_at: int) -> None:
+    """Write the feedback of the row at a position."""
+    _FEEDBACK(bucket, at + _SAID_AT, said, said_at)
+
+
+def pack_id(request_id: str) -> bytes | None:
+    """A UUID as it is usually written as its 16 bytes, so that two never share a key; None for
+    every other text.
+
+    >>> pack_id("0a1b2c3d-0000-4000-8000-00000000000f").hex()
+    '0a1b2c3d00004000800000000000000f'
+    >>> pack_id("0A1B2C3D-0000-4000-8000-00000000000F"), pack_id("r1")
+    (None, None)
+    """
+    if len(request_id) != 36 or request_id[8:24:5] != "----":
+        return None
+    digits = request_id.replace("-", "")
+    if not digits.islower():  # one of decimal digits alone is left out too: there is hardly any
+        return None
+    try:
+        key = unhexlify(digits)
+    except ValueError:
+        return None
+    return key if len(key) == 16 else None
+
+
+def unpack_id(key: bytes) -> str:
+    """The text of a packed UUID.
+
+    >>> unpack_id(pack_id("0a1b2c3d-0000-4000-8000-00000000000f"))
+    '0a1b2c3d-0000-4000-8000-00000000000f'
+    """
+    digits = key.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,106 @@
+"""What the predictions of a request contribute: which of them hold, what is said of each, what it
+comes to (counting rules 11, 12 and 14)."""
+
+from typing import NamedTuple
+
+from processor.domain.join_state import (
+    FeedbackRegister,
+    JoinState,
+    PredictionRegister,
+    Request,
+    positions,
+)
+from processor.domain.judge import UNCERTAIN, Outcome, judge
+
+#: Outcomes remembered, so that most judgements are one look-up.
+_MEMORY = 50_000
+
+
+class Standing(NamedTuple):
+    """What one prediction contributes; feedback and outcome are None while it waits."""
+
+    prediction: PredictionRegister
+    feedback: FeedbackRegister | None
+    outcome: Outcome | None
+
+
+class Standings:
+    """Judges requests by the tables of a state."""
+
+    def __init__(self, state: JoinState) -> None:
+        self._state = state
+        self._outcomes: dict[object, Outcome] = {}
+
+    def of(self, request: Request) -> list[Standing]:
+        """What each prediction of a request contributes now."""
+        predictions = request.predictions
+        if len(predictions) > 1:
+            predictions = self._holding(predictions)
+        feedbacks = request.feedbacks
+        if not feedbacks:
+            return [Standing(prediction, None, None) for prediction in predictions]
+        return [self._judge(prediction, predictions, feedbacks) for prediction in predictions]
+
+    def _holding(self, predictions: list[PredictionRegister]) -> list[PredictionRegister]:
+        """Those that hold: a weak one only while its predictor has no other (rule 14)."""
+        models = self._state.models
+        strong = {models[p.model].predictor for p in predictions if not p.weak}
+        return [p for p in predictions if not p.weak or models[p.model].predictor not in strong]
+
+    def _judge(
+        self,
+        prediction: PredictionRegister,
+        predictions: list[PredictionRegister],
+        feedbacks: list[FeedbackRegister],
+    ) -> Standing:
+        """The greatest version among the feedbacks that apply counts, alone and whole (rule 12)."""
+        best = None
+        for feedback in feedbacks:
+            if (
+                feedback.truth is not None
+                or feedback.scope == prediction.model
+                or self._names(feedback.scope, prediction.model)
+            ) and (best is None or self._is_above(feedback, best)):
+                best = feedback
+        if best is None:
+            return Standing(prediction, None, None)
+        if (
+            best.truth is None
+            and best.scope != prediction.model
+            and sum(self._names(best.scope, other.model) for other in predictions) > 1
+        ):
+            return Standing(prediction, best, UNCERTAIN)
+        return Standing(prediction, best, self.outcome(prediction.answers, best.truth, best.reward))
+
+    def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
+        """The scope decides between rewards of one version, since the order of arrival must not:
+        one that names a model is above one that names none."""
+        version = (feedback.time, feedback.rank, feedback.digest)
+        other = (best.time, best.rank, best.digest)
+        models = self._state.models
+        return version > other or (version == other and models[feedback.scope] > models[best.scope])
+
+    def _names(self, scope: int, model: int) -> bool:
+        """Whether a reward of this scope can be about the model: what it leaves out matches all."""
+        named, key = self._state.models[scope], self._state.models[model]
+        return named.predictor in ("", key.predictor) and named.model in ("", key.model)
+
+    def outcome(
+        self, answers: int | list[int], truth: int | list[int] | None, reward: int | None
+    ) -> Outcome:
+        """What a truth and a reward make of answers, packed as in the registers."""
+        key = (
+            answers if isinstance(answers, int) else tuple(answers),
+            tuple(truth) if isinstance(truth, list) else truth,
+            reward,
+        )
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            if len(self._outcomes) > _MEMORY:
+                self._outcomes.clear()
+            outcome = self._outcomes[key] = judge(
+                [self._state.answers[i] for i in positions(answers)],
+                None if truth is None else [self._state.truths[i] for i in positions(truth)],
+                reward,
+            )
+        return outcome
