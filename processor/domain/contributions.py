@@ -20,9 +20,9 @@ class Contributions:
         self._predicted: dict[tuple[int, int], int] = {}
         self._judged: dict[tuple[int, int, int, Outcome], int] = {}
 
-    def predicted(self, model: int, made_at: int, items: int) -> None:
-        """Count a prediction, made at a time in ns; below 0 items take it back."""
-        key = (model, made_at // MINUTE)
+    def predicted(self, model: int, minute: int, items: int) -> None:
+        """Count a prediction, made in a minute since 1970; below 0 items take it back."""
+        key = (model, minute)
         self._predicted[key] = self._predicted.get(key, 0) + items
 
     def judged(self, model: int, made_at: int, said_at: int, outcome: Outcome, sign: int) -> None:
@@ -40,6 +40,20 @@ class Contributions:
                 state.ambiguous += sign
             for reason in outcome.not_scorable:
                 state.not_scorable[reason] = state.not_scorable.get(reason, 0) + sign
+
+    def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
+        """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
+        judged, observe = self._judged, self.telemetry.feedback_delay.observe
+        for model, made_at, said_at, outcome in found:
+            if outcome.is_gauged:
+                self.judged(model, made_at, said_at, outcome, 1)
+            else:
+                key = (model, 0, made_at // MINUTE, outcome)
+                judged[key] = judged.get(key, 0) + 1
+                key = (model, 1, said_at // MINUTE, outcome)
+                judged[key] = judged.get(key, 0) + 1
+            observe(max(0, said_at - made_at) / SECOND)
+        self.telemetry.joined += len(found)
 
     def joined(self, made_at: int, said_at: int) -> None:
         """A prediction got its first feedback."""
@@ -80,6 +94,6 @@ class Contributions:
         if not prediction.recalled:
             answers = prediction.answers
             items = 1 if isinstance(answers, int) else len(answers)
-            self.predicted(prediction.model, prediction.time, sign * items)
+            self.predicted(prediction.model, prediction.time // MINUTE, sign * items)
         if feedback is not None and outcome is not None:
             self.judged(prediction.model, prediction.time, feedback.time, outcome, sign)

@@ -13,12 +13,9 @@ from processor.domain.id_set import IdSet, identity
 from processor.domain.join_state import (
     FeedbackRegister,
     JoinState,
-    Made,
     PredictionRegister,
     Request,
-    Said,
 )
-from processor.domain.judge import Outcome
 from processor.domain.labels import Answer, Reading
 from processor.domain.observations import (
     AS_THEY_ARE,
@@ -31,14 +28,11 @@ from processor.domain.observations import (
     ObservationBatch,
     PredictionRow,
 )
-from processor.domain.packed_table import MOST_BYTES, ROW, contents, pack_id, position, say
 from processor.domain.request_store import RequestPlace, RequestStore
+from processor.domain.short_way import ShortWay, Tables
 from processor.domain.standings import Standing, Standings
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
-
-#: Outcomes of packed contents remembered.
-_MEMORY = 50_000
 
 
 class JoinFold:
@@ -77,7 +71,7 @@ class JoinFold:
             self._place(model)
         self._standings = Standings(state)
         self._contributions = Contributions(state, self.telemetry)
-        self._outcomes: dict[tuple[int, int], Outcome] = {}
+        self._short = ShortWay(state, self._store, self._contributions, self._deployment_of)
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> dict[int, DeltaBatch]:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
@@ -92,9 +86,10 @@ class JoinFold:
         ]
         truths = [self._truth(truth) for truth in batch.truths]
         if batch.terms == AS_THEY_ARE:
-            for prediction in batch.predictions:
+            tables = Tables(models, answers, truths)
+            for prediction in self._short.predict(batch.predictions, tables):
                 self._predict(prediction, models[prediction.model], answers)
-            for feedback in batch.feedbacks:
+            for feedback in self._short.feed(batch.feedbacks, tables, self.judged, offset):
                 self._feed(feedback, models[feedback.scope], truths)
         elif batch.terms == KNOWN_ONLY:
             self._apply_known(batch, models, answers, truths)
@@ -104,7 +99,7 @@ class JoinFold:
             for prediction in batch.predictions:
                 model = models[prediction.model]
                 if self._knows(model, prediction.request_id):
-                    self._take_prediction(prediction, model, answers, recalled=True)
+                    self._predict(prediction, model, answers, recalled=True)
         elif batch.terms == TOO_LATE:
             for prediction in batch.predictions:
                 self._give_up(models[prediction.model], prediction.request_id)
@@ -143,7 +138,7 @@ class JoinFold:
                 if request is None:
                     passing.append((self._deployment_of[model], request_id))
             state.settled_to = max(state.settled_to, prediction.time)
-            self._take_prediction(prediction, model, answers, settling=True)
+            self._predict(prediction, model, answers, settling=True)
         for feedback in batch.feedbacks:
             if self._knows(models[feedback.scope], feedback.request_id):
                 self._feed(feedback, models[feedback.scope], truths)
@@ -215,32 +210,7 @@ class JoinFold:
         self.telemetry.late += unmatched
         return dropped
 
-    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
-        """Take a prediction; the short way is that of the first one of a request, of one item."""
-        answer, state = row.answers, self.state
-        deployment = self._deployment_of[model]
-        key = pack_id(row.request_id)
-        if (
-            key is not None
-            and type(answer) is int
-            and row.time > state.settled_to
-            and row.request_id not in state.others[deployment]
-        ):
-            table = state.packed[deployment]
-            bucket = table.bucket(key)
-            if bucket.find(key) < 0 and len(bucket) < MOST_BYTES:
-                made = self._store.made(
-                    Made(model, row.rank, row.digest, answers[answer], row.weak, False)
-                )
-                if made is not None:
-                    born = state.log_time // HOUR
-                    table.add(bucket, ROW.pack(key, born, made, row.time, 0, 0))
-                    state.waiting += 1
-                    self._contributions.predicted(model, row.time, 1)
-                    return
-        self._take_prediction(row, model, answers)
-
-    def _take_prediction(
+    def _predict(
         self,
         row: PredictionRow,
         model: int,
@@ -293,30 +263,6 @@ class JoinFold:
         self._contributions.change(before, self._standings.of(request))
 
     def _feed(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
-        """Take a feedback; the short way is that of the first one of a packed request."""
-        deployment, truth = self._deployment_of[scope], row.truth
-        key = pack_id(row.request_id)
-        if key is not None and type(truth) is not list:
-            bucket = self.state.packed[deployment].bucket(key)
-            at = position(bucket, key)
-            if at >= 0:
-                made, made_at, held, _ = contents(bucket, at)
-                model = self.state.made[made].model
-                if not held and (truth is not None or scope == model):
-                    reading = None if truth is None else truths[truth]
-                    said = self._store.said(Said(scope, row.rank, row.digest, reading, row.reward))
-                    if said is not None:
-                        say(bucket, at, said, row.time)
-                        self.state.waiting -= 1
-                        outcome = self._outcome(made, said)
-                        self._contributions.judged(model, made_at, row.time, outcome, 1)
-                        self._contributions.joined(made_at, row.time)
-                        if self.judged is not None:
-                            self.judged[deployment, row.request_id] = self._offset
-                        return
-        self._take_feedback(row, scope, truths)
-
-    def _take_feedback(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
         packed = row.truth
         truth: int | list[int] | None
         if packed is None:
@@ -364,18 +310,6 @@ class JoinFold:
         else:
             self.telemetry.superseded += 1
         return (new.time, new.rank, new.digest) > (held.time, held.rank, held.digest)
-
-    def _outcome(self, made: int, said: int) -> Outcome:
-        """What packed contents come to."""
-        key = (made, said)
-        outcome = self._outcomes.get(key)
-        if outcome is None:
-            if len(self._outcomes) > _MEMORY:
-                self._outcomes.clear()
-            _, _, _, truth, reward = self.state.said[said - 1]
-            outcome = self._standings.outcome(self.state.made[made].answer, truth, reward)
-            self._outcomes[key] = outcome
-        return outcome
 
     def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
         batches = self._contributions.take().batches(

@@ -4,7 +4,6 @@ A bucket is a short bytearray, so a search through it is one call that runs in C
 at a time as the table grows (linear hashing), so no insert ever stops to move them all.
 """
 
-from binascii import unhexlify
 from collections.abc import Iterator
 from struct import Struct as Layout
 from typing import NamedTuple
@@ -21,10 +20,11 @@ ROW = Layout("<16sIIqIq")
 #: Bytes of a bucket from which on nothing is added to it.
 MOST_BYTES = _MOST * ROW.size
 _WHOLE = Layout(f"{ROW.size}s")
+_KEY = Layout(f"16s{ROW.size - 16}x")
 _BORN = Layout("<I").unpack_from
-_CONTENT = Layout("<IqIq").unpack_from
-_FEEDBACK = Layout("<Iq").pack_into
-_BORN_AT, _MADE_AT, _SAID_AT = 16, 20, 32
+CONTENT = Layout("<IqIq")
+FEEDBACK = Layout("<Iq")
+_BORN_AT, CONTENT_AT, FEEDBACK_AT = 16, 20, 32
 
 
 class PackedRow(NamedTuple):
@@ -46,31 +46,25 @@ class PackedTable(msgspec.Struct, array_like=True):
     mask: int = 0
     """Of the bits of a hash that every key has used; `split` buckets use one more."""
     split: int = 0
+    room: int = _FULL
+    """Rows from which on the table is to grow."""
 
-    def bucket(self, key: bytes) -> bytearray:
-        """The bucket where a key belongs."""
-        code = crc32(key)
+    def bucket(self, code: int) -> bytearray:
+        """The bucket where the keys with a hash belong."""
         number = code & self.mask
         if number < self.split:
             number = code & (self.mask << 1 | 1)
         return self.buckets[number]
 
-    def add(self, bucket: bytearray, row: bytes) -> None:
-        """Add the packed row of a new key, born last, to its bucket."""
-        bucket += row
-        self.count += 1
-        if self.count > len(self.buckets) * _FULL:
-            self._split()
-
     def get(self, key: bytes) -> PackedRow | None:
         """The row of a key."""
-        bucket = self.bucket(key)
+        bucket = self.bucket(crc32(key))
         at = position(bucket, key)
         return None if at < 0 else PackedRow._make(ROW.unpack_from(bucket, at))
 
     def put(self, row: PackedRow) -> bool:
         """Add or replace a row, whenever it was born; False if there is no room for it."""
-        bucket, packed = self.bucket(row.key), ROW.pack(*row)
+        bucket, packed = self.bucket(crc32(row.key)), ROW.pack(*row)
         at = position(bucket, row.key)
         if at >= 0:
             bucket[at : at + ROW.size] = packed
@@ -81,12 +75,14 @@ class PackedTable(msgspec.Struct, array_like=True):
         while at and _BORN(bucket, at - ROW.size + _BORN_AT)[0] > row.born:
             at -= ROW.size
         bucket[at:at] = packed
-        self.add(bucket, b"")
+        self.count += 1
+        if self.count > self.room:
+            self.grow()
         return True
 
     def remove(self, key: bytes) -> None:
         """Remove the row of a key that is here."""
-        bucket = self.bucket(key)
+        bucket = self.bucket(crc32(key))
         at = position(bucket, key)
         del bucket[at : at + ROW.size]
         self.count -= 1
@@ -119,15 +115,16 @@ class PackedTable(msgspec.Struct, array_like=True):
         self.count -= dropped
         return dropped, waiting
 
-    def _split(self) -> None:
+    def grow(self) -> None:
         """Deal the rows of the next bucket out to it and to a new one."""
         old, bit = self.buckets[self.split], self.mask + 1
         stay: list[bytes] = []
         go: list[bytes] = []
-        for (row,) in _WHOLE.iter_unpack(bytes(old)):
-            (go if crc32(row[:16]) & bit else stay).append(row)
+        for (key,), (row,) in zip(_KEY.iter_unpack(old), _WHOLE.iter_unpack(old), strict=True):
+            (go if crc32(key) & bit else stay).append(row)
         self.buckets[self.split] = bytearray().join(stay)
         self.buckets.append(bytearray().join(go))
+        self.room += _FULL
         self.split += 1
         if self.split == bit:
             self.mask, self.split = self.mask << 1 | 1, 0
@@ -139,44 +136,3 @@ def position(bucket: bytearray, key: bytes) -> int:
     while at > 0 and at % ROW.size:  # found across other fields: can be, hardly ever is
         at = bucket.find(key, at + 1)
     return at
-
-
-def contents(bucket: bytearray, at: int) -> tuple[int, int, int, int]:
-    """Made, its time, said and its time, of the row at a position."""
-    return _CONTENT(bucket, at + _MADE_AT)
-
-
-def say(bucket: bytearray, at: int, said: int, said_at: int) -> None:
-    """Write the feedback of the row at a position."""
-    _FEEDBACK(bucket, at + _SAID_AT, said, said_at)
-
-
-def pack_id(request_id: str) -> bytes | None:
-    """A UUID as it is usually written as its 16 bytes, so that two never share a key; None for
-    every other text.
-
-    >>> pack_id("0a1b2c3d-0000-4000-8000-00000000000f").hex()
-    '0a1b2c3d00004000800000000000000f'
-    >>> pack_id("0A1B2C3D-0000-4000-8000-00000000000F"), pack_id("r1")
-    (None, None)
-    """
-    if len(request_id) != 36 or request_id[8:24:5] != "----":
-        return None
-    digits = request_id.replace("-", "")
-    if not digits.islower():  # one of decimal digits alone is left out too: there is hardly any
-        return None
-    try:
-        key = unhexlify(digits)
-    except ValueError:
-        return None
-    return key if len(key) == 16 else None
-
-
-def unpack_id(key: bytes) -> str:
-    """The text of a packed UUID.
-
-    >>> unpack_id(pack_id("0a1b2c3d-0000-4000-8000-00000000000f"))
-    '0a1b2c3d-0000-4000-8000-00000000000f'
-    """
-    digits = key.hex()
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,153 @@
+"""The join's short way for the usual observations of a batch: most of the stream goes it.
+
+It does what the fold does with a request at a time, on packed rows and without objects: the first
+prediction of a request, of one item, and the first feedback of a packed request. All else is left to
+the fold; in which order the two take a batch's rows makes no difference.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from processor.domain.contributions import Contributions
+from processor.domain.join_state import JoinState, Made, Said
+from processor.domain.judge import Outcome
+from processor.domain.observations import FeedbackRow, PredictionRow
+from processor.domain.packed_ids import pack_ids
+from processor.domain.packed_table import (
+    CONTENT,
+    CONTENT_AT,
+    FEEDBACK,
+    FEEDBACK_AT,
+    MOST_BYTES,
+    ROW,
+)
+from processor.domain.request_store import RequestPlace, RequestStore
+from processor.domain.standings import Standings
+from processor.domain.times import HOUR, MINUTE
+
+#: Outcomes of packed contents remembered.
+_MEMORY = 50_000
+
+
+class Tables(NamedTuple):
+    """What the rows of a batch point at, as positions in the state's tables."""
+
+    models: Sequence[int]
+    answers: Sequence[int]
+    truths: Sequence[int]
+
+
+class ShortWay:
+    """Folds what is usual into a state; ``deployment_of`` is by model."""
+
+    def __init__(
+        self,
+        state: JoinState,
+        store: RequestStore,
+        contributions: Contributions,
+        deployment_of: Sequence[int],
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._contributions = contributions
+        self._deployment_of = deployment_of
+        self._standings = Standings(state)
+        self._outcomes: dict[tuple[int, int], Outcome] = {}
+
+    def predict(self, rows: Sequence[PredictionRow], tables: Tables) -> list[PredictionRow]:
+        """Take predictions; those that are left."""
+        left = []
+        store, state, deployment_of = self._store, self._state, self._deployment_of
+        models, answers, _ = tables
+        known, packed, others = store.made_numbers, state.packed, state.others
+        born, settled_to, pack = state.log_time // HOUR, state.settled_to, ROW.pack
+        counts: dict[tuple[int, int], int] = {}
+        ids = pack_ids([row.request_id for row in rows])
+        for row, (key, code) in zip(rows, ids, strict=True):
+            answer, made_at, model = row.answers, row.time, models[row.model]
+            deployment = deployment_of[model]
+            held = others[deployment]
+            if (
+                key is not None
+                and isinstance(answer, int)
+                and made_at > settled_to
+                and not (held and row.request_id in held)
+            ):
+                table = packed[deployment]
+                number = code & table.mask
+                if number < table.split:
+                    number = code & (table.mask << 1 | 1)
+                bucket = table.buckets[number]
+                if bucket.find(key) < 0 and len(bucket) < MOST_BYTES:
+                    content = model, row.rank, row.digest, answers[answer], row.weak, False
+                    made = known.get(content)
+                    if made is None:
+                        made = store.made(Made._make(content))
+                    if made is not None:
+                        bucket += pack(key, born, made, made_at, 0, 0)
+                        table.count += 1
+                        if table.count > table.room:
+                            table.grow()
+                        minute = model, made_at // MINUTE
+                        counts[minute] = counts.get(minute, 0) + 1
+                        continue
+            left.append(row)
+        for (model, at), items in counts.items():
+            self._contributions.predicted(model, at, items)
+            state.waiting += items
+        return left
+
+    def feed(
+        self,
+        rows: Sequence[FeedbackRow],
+        tables: Tables,
+        judged: dict[RequestPlace, int] | None,
+        offset: int,
+    ) -> list[FeedbackRow]:
+        """Take feedbacks, and note in ``judged`` whose they are; those that are left."""
+        left, taken = [], []
+        store, state, deployment_of = self._store, self._state, self._deployment_of
+        models, _, truths = tables
+        known, packed, made_contents = store.said_numbers, state.packed, state.made
+        read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
+        ids = pack_ids([row.request_id for row in rows])
+        for row, (key, code) in zip(rows, ids, strict=True):
+            truth, scope = row.truth, models[row.scope]
+            deployment = deployment_of[scope]
+            if key is not None and not isinstance(truth, list):
+                table = packed[deployment]
+                number = code & table.mask
+                if number < table.split:
+                    number = code & (table.mask << 1 | 1)
+                bucket = table.buckets[number]
+                at = bucket.find(key)
+                if at >= 0 and not at % ROW.size:
+                    made, made_at, held, _ = read(bucket, at + CONTENT_AT)
+                    model = made_contents[made].model
+                    if not held and (truth is not None or scope == model):
+                        reading = None if truth is None else truths[truth]
+                        content = scope, row.rank, row.digest, reading, row.reward
+                        said = known.get(content)
+                        if said is None:
+                            said = store.said(Said._make(content))
+                        if said is not None:
+                            said_at = row.time
+                            write(bucket, at + FEEDBACK_AT, said, said_at)
+                            outcome = outcomes.get((made, said)) or self._outcome(made, said)
+                            taken.append((model, made_at, said_at, outcome))
+                            if judged is not None:
+                                judged[deployment, row.request_id] = offset
+                            continue
+            left.append(row)
+        self._contributions.first_judged(taken)
+        state.waiting -= len(taken)
+        return left
+
+    def _outcome(self, made: int, said: int) -> Outcome:
+        """What packed contents come to, for the first time."""
+        if len(self._outcomes) > _MEMORY:
+            self._outcomes.clear()
+        _, _, _, truth, reward = self._state.said[said - 1]
+        outcome = self._standings.outcome(self._state.made[made].answer, truth, reward)
+        self._outcomes[made, said] = outcome
+        return outcome
