@@ -248,16 +248,25 @@ class JoinFold:
             self.judged[deployment, row.request_id] = self._offset
         if request.predictions:
             register.recalled = any(held.recalled for held in request.predictions)
+        predictor = state.models[model].predictor
+        rivals = [
+            held
+            for held in request.predictions
+            if held.weak != register.weak and state.models[held.model].predictor == predictor
+        ]
+        if rivals and register.weak:
+            return
         before = self._standings.of(request)
+        state.unmatched -= not request.predictions
+        # A weak one holds only while its predictor has no other (rule 14), and that one stays.
+        request.predictions = [held for held in request.predictions if held not in rivals]
         for i, held in enumerate(request.predictions):
-            if held.model == model and held.weak == register.weak:
+            if held.model == model:
                 if not self._wins(register, held):
                     return
                 request.predictions[i] = register
                 break
         else:
-            if not request.predictions:
-                state.unmatched -= 1
             request.predictions.append(register)
         self._store.put(deployment, row.request_id, request)
         self._contributions.change(before, self._standings.of(request))
@@ -293,8 +302,7 @@ class JoinFold:
                 request.feedbacks[i] = register
                 break
         else:
-            if not request.feedbacks:
-                state.waiting -= 1
+            state.waiting -= not request.feedbacks
             request.feedbacks.append(register)
         self._store.put(deployment, row.request_id, request)
         self._contributions.change(before, self._standings.of(request))

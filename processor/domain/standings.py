@@ -1,5 +1,5 @@
-"""What the predictions of a request contribute: which of them hold, what is said of each, what it
-comes to (counting rules 11, 12 and 14)."""
+"""What the predictions of a request contribute: what is said of each and what it comes
+to (counting rules 11 and 12)."""
 
 from typing import NamedTuple
 
@@ -33,19 +33,10 @@ class Standings:
 
     def of(self, request: Request) -> list[Standing]:
         """What each prediction of a request contributes now."""
-        predictions = request.predictions
-        if len(predictions) > 1:
-            predictions = self._holding(predictions)
-        feedbacks = request.feedbacks
+        predictions, feedbacks = request.predictions, request.feedbacks
         if not feedbacks:
             return [Standing(prediction, None, None) for prediction in predictions]
         return [self._judge(prediction, predictions, feedbacks) for prediction in predictions]
-
-    def _holding(self, predictions: list[PredictionRegister]) -> list[PredictionRegister]:
-        """Those that hold: a weak one only while its predictor has no other (rule 14)."""
-        models = self._state.models
-        strong = {models[p.model].predictor for p in predictions if not p.weak}
-        return [p for p in predictions if not p.weak or models[p.model].predictor not in strong]
 
     def _judge(
         self,

@@ -94,7 +94,7 @@ def test_documents_and_events_together_are_duplicates() -> None:
         result = fold.result()
         (model,) = result.models
         assert (model.predictions, model.judged, model.correct) == (100, 63, 46)
-        # A weak prediction has a register of its own, so only feedback meets its like.
+        # A weak prediction yields to an event without a comparison: only feedback meets its like.
         assert (result.events.duplicates, result.events.superseded) == (63, 0)
         assert result.events.read == 363
 

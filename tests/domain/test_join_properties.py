@@ -32,6 +32,7 @@ from tests.domain.joining import (
     expected,
     gauges,
     observations,
+    request_name,
     sums_of,
     sums_of_standings,
 )
@@ -220,7 +221,7 @@ def test_the_scope_decides_between_rewards_of_one_version(first: tuple[str, str]
 touches = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 20 * MINUTE, HOUR, 3 * HOUR + 1, -HOUR]),
-        st.sampled_from(["r0", "r1", "r2", "r3"]),
+        st.integers(0, 3).map(request_name),
         st.sampled_from(["prediction", "feedback", "tick", "restart"]),
     ),
     min_size=5,

@@ -30,7 +30,14 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.stream.records import decode_observation, encode
 from processor.stream.snapshots import Snapshot
-from tests.domain.joining import Observation, Sums, expected, observations, sums_of
+from tests.domain.joining import (
+    Observation,
+    Sums,
+    expected,
+    observations,
+    request_name,
+    sums_of,
+)
 from tests.domain.test_join_properties import MODEL, feedback, prediction, stored
 
 decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
@@ -79,7 +86,7 @@ def pairs(draw: st.DrawFn) -> list[tuple[Observation, ...]]:
     found: list[tuple[Observation, ...]] = []
     for number, one in enumerate(draw(observations)):
         if isinstance(one, Prediction):
-            made = one._replace(request_id=f"r{number}", weak=True, rank=DOCUMENT)
+            made = one._replace(request_id=request_name(number), weak=True, rank=DOCUMENT)
             judged = feedback(made.request_id, draw(st.sampled_from("xyz")))._replace(
                 scope=made.model, rank=DOCUMENT
             )
@@ -141,7 +148,7 @@ def test_what_was_settled_is_forgotten_after_the_horizon() -> None:
 def test_late_truth_counts_once(seen: list[Observation], data: st.DataObject) -> None:
     """Rule 18: the prediction was counted when it was in memory, so only the judgement is added."""
     made = [
-        one._replace(request_id=f"r{number}", weak=False, rank=EVENT)
+        one._replace(request_id=request_name(number), weak=False, rank=EVENT)
         for number, one in enumerate(seen)
         if isinstance(one, Prediction)
     ]

@@ -366,7 +366,8 @@ def event_lists(
     events: list[Event] = []
     for number in range(draw(st.integers(1, most_requests))):
         # Deployments share the ids of requests now and then: they are different requests.
-        request_id = f"r-{number // 2}" if len(models) > 1 else f"r-{number}"
+        shared = number // 2 if len(models) > 1 else number
+        request_id = f"r-{shared}" if shared % 2 else f"0a1b2c3d-0000-4000-8000-{shared:012x}"
         model = models[number % len(models)]
         events += draw(request_events(model, request_id, doubtful, nan))
     events = list(draw(st.permutations(events)))
