@@ -75,7 +75,7 @@ class History:
             await control.refresh()
         except BrokerError as error:
             raise KafkaConnectionError(str(error)) from None
-        kept_from = self._in_memory_from()
+        kept_from = self._in_memory_from(control.evicted)
         group = source_group(settings)
         old = control.made < kept_from
         gap = await find_gap(self._kafka, settings.topics, group, kept_from if old else None)
@@ -144,8 +144,8 @@ class History:
             outcomes=settings.outcomes,
         )
 
-    def _in_memory_from(self) -> int:
-        return in_memory_from(time.time_ns(), self._settings.horizon * SECOND)
+    def _in_memory_from(self, evicted: int) -> int:
+        return in_memory_from(time.time_ns(), self._settings.horizon * SECOND, evicted)
 
     async def _follow(self, control: ControlLog) -> None:
         while not control.done:

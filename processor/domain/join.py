@@ -172,6 +172,19 @@ class JoinFold:
         if state.settled.count and state.settled_at < last:
             state.settled, state.settled_to = IdSet(), -1
 
+    def forget(self, before: int) -> None:
+        """Drop requests that were born before a log hour, ahead of the horizon."""
+        self.telemetry.evicted_requests += self._forget(before)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the requests in memory take."""
+        return self._store.weight
+
+    def oldest(self) -> int | None:
+        """The log hour of the first birth of a request in memory; looks at all of it."""
+        return self._store.oldest()
+
     def standings(self) -> Iterator[Standing]:
         """What every prediction in memory contributes now."""
         for _, request in self._store.items():

@@ -48,6 +48,8 @@ class Telemetry:
     superseded: int = 0
     corrections: int = 0
     late: int = 0
+    evicted_requests: int = 0
+    """Requests that have left memory before the horizon, at the cap."""
     bootstrap_documents: int = 0
     catch_up_skipped: int = 0
     """Observations of documents whose requests were counted and have left memory."""

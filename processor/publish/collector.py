@@ -38,6 +38,7 @@ _COUNTERS = {
     "outcomes_written": "Documents that were told what became of their item.",
     "outcomes_missing": "Judged requests without a document to tell.",
     "late": "Feedbacks that came after their request had left memory.",
+    "evicted_requests": "Requests that left memory before the horizon: PROCESSOR_MAX_MEMORY.",
     "says_nothing": "Feedbacks with neither truth nor reward.",
     "future_times": "Events whose time is more than 5 minutes ahead of their record's.",
     "bootstrap_documents": "Documents read from the archive.",

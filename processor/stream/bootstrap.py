@@ -131,7 +131,7 @@ class Bootstrap:
         return late
 
     def _kept_from(self) -> int:
-        return in_memory_from(self._clock(), self._horizon)
+        return in_memory_from(self._clock(), self._horizon, self._control.evicted)
 
     async def _pass(self, known: frozenset[str]) -> int:
         """Read every shard from its cursor on, but for those in ``known``."""

@@ -18,9 +18,10 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
     archive that there was at the first start. ``outcomes``: every outcome counted since the time
     ``position`` (ns) is in the archive; -1: from here on none is. ``gap``: the source has lost what
     came after the time ``position`` (ns); ``filled``: what the archive has of it is on the log.
+    ``evicted``: requests from before the time ``position`` (ns) may have left memory early.
     """
 
-    kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled"]
+    kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled", "evicted"]
     version: int = SCHEMA_VERSION
     epoch: str = ""
     horizon: int = 0
@@ -56,6 +57,8 @@ class ControlLog:
         self.cursors: dict[str, int] = {}
         """The last position on the log, by source."""
         self.done = False
+        self.evicted = 0
+        """Requests from before this time (ns) may have left memory before the horizon."""
         self.made = 0
         """When the log was made, in ns."""
         self.gap_since: int | None = None
@@ -90,6 +93,8 @@ class ControlLog:
         elif record.kind == "gap":
             since = self.gap_since
             self.gap_since = record.position if since is None else min(since, record.position)
+        elif record.kind == "evicted":
+            self.evicted = max(self.evicted, record.position)
         elif record.kind == "filled":
             self.gap_since = None
         elif record.kind == "outcomes":

@@ -89,12 +89,14 @@ class JoinStage:
         """Take in a batch or a tick."""
         record = decode_observation(value)
         check(record, self.join.epoch, self._topic)
+        emitting = offset >= self._emit_from
+        # What was counted by whoever sent these deltas is not counted again.
+        self.join.telemetry = self._telemetry if emitting else Telemetry()
         if isinstance(record, Tick):
             self.join.advance(timestamp)
+            if record.forget_before:
+                self.join.forget(record.forget_before)
         else:
-            emitting = offset >= self._emit_from
-            # What was counted by whoever sent these deltas is not counted again.
-            self.join.telemetry = self._telemetry if emitting else Telemetry()
             deltas = self.join.apply(offset, timestamp, record)
             if emitting:
                 self._queue(offset, deltas)
@@ -118,10 +120,11 @@ class JoinStage:
         """All deltas of records below this offset are on the log."""
         return max(self.acks.below(self.next_offset), self._emit_from)
 
-    def tick(self) -> Tick:
+    def tick(self, forget_before: int = 0) -> Tick:
         """What the partition's owner tells whoever comes after."""
         self.batches = 0
-        return Tick(SCHEMA_VERSION, self.join.epoch, min(self.acked, self.next_offset))
+        acked = min(self.acked, self.next_offset)
+        return Tick(SCHEMA_VERSION, self.join.epoch, acked, forget_before)
 
     async def _maybe_snapshot(self) -> None:
         if self._snapshot is not None:

@@ -42,7 +42,8 @@ class LateTruth:
     """Looks for the predictions of this worker's waiting feedback.
 
     ``folds`` gives the open partitions of the join, ``in_memory_from`` the time (ns) from which on
-    every request is in memory if it was ever on the log; before ``after`` is done nothing is looked
+    every request is in memory if it was ever on the log, by the time before which some have left it
+    early; before ``after`` is done nothing is looked
     up, since what was not read yet looks like what was counted.
     """
 
@@ -54,7 +55,7 @@ class LateTruth:
         packer: Packer,
         folds: Callable[[], Mapping[int, JoinFold]],
         telemetry: Telemetry,
-        in_memory_from: Callable[[], int],
+        in_memory_from: Callable[[int], int],
     ) -> None:
         self.trouble = ""
         """Why the archive can't be asked at the moment."""
@@ -133,7 +134,10 @@ class LateTruth:
         """Put what the archive has on the log; the requests that it has an answer to."""
         found: set[RequestKey] = set()
         whole, recalled, late = [], [], []
-        in_memory_from, since = self._in_memory_from(), self._control.outcomes_since
+        in_memory_from, since = (
+            self._in_memory_from(self._control.evicted),
+            self._control.outcomes_since,
+        )
         async for documents in self._archive.lookup(wanted):
             for document in documents:
                 said = [

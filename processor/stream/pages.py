@@ -22,9 +22,10 @@ Pair = tuple[Prediction, Feedback | None]
 _MARGIN = 2 * HOUR
 
 
-def in_memory_from(now: int, horizon: int) -> int:
-    """From this time on every request is in memory, if it was ever on the log; all in ns."""
-    return now - horizon + min(_MARGIN, horizon // 2)
+def in_memory_from(now: int, horizon: int, evicted: int = 0) -> int:
+    """From this time on every request is in memory, if it was ever on the log; all in ns. Those from
+    before ``evicted`` may have left it early."""
+    return max(now - horizon, evicted) + min(_MARGIN, horizon // 2)
 
 
 class Deal:

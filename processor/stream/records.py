@@ -20,11 +20,13 @@ __all__ = [
 class Tick(msgspec.Struct, array_like=True, tag="t"):
     """Written by a partition's owner now and then, so that log time moves on when the input is
     silent. On the observations, ``acked`` says that all deltas of records below that offset are on
-    the log, whoever wrote it; on the deltas it is 0."""
+    the log, whoever wrote it; on the deltas it is 0. ``forget_before``: requests that were born before
+    this log hour leave here, 0 = none."""
 
     version: int
     epoch: str
     acked: int
+    forget_before: int = 0
 
 
 ObservationRecord = ObservationBatch | Tick

@@ -19,6 +19,7 @@ from processor.stream.control import ControlLog
 from processor.stream.fold import PartitionFold
 from processor.stream.join import JoinStage
 from processor.stream.log import LogReader
+from processor.stream.memory_cap import MemoryCap
 from processor.stream.packer import Packer
 from processor.stream.partitions import TICK, Partitions, fatal, forget
 from processor.stream.records import Tick, encode
@@ -190,12 +191,24 @@ class StreamWorker:
     # -- ticks
 
     async def _tick_for_ever(self) -> None:
+        most = self.settings.max_memory
+        cap = None if most is None else MemoryCap(most, self.control())
         while True:
             await asyncio.sleep(TICK)
             for partition, join in self._joins.due(lambda stage: stage.batches > 0):
                 await self._tick(self.topics.observations, partition, join.tick())
             for partition, _ in self._tallies.due(lambda stage: stage.dirty):
                 await self._tick(self.topics.deltas, partition, Tick(SCHEMA_VERSION, self.epoch, 0))
+
+            if cap is not None:
+                await self._evict(cap)
+
+    async def _evict(self, cap: MemoryCap) -> None:
+        joins = self._joins.open_by_number()
+        excess = await cap.excess(joins)
+        if excess is not None:
+            number, before = excess
+            await self._tick(self.topics.observations, number, joins[number].tick(before))
 
     async def _tick(self, topic: str, partition: int, tick: Tick) -> None:
         with fatal(self._fail):
