@@ -280,3 +280,52 @@ def test_event_time_moves_nothing() -> None:
     fold.apply(0, 10 * HOUR, pack(prediction("r")))
     fold.apply(1, 10 * HOUR + 1, pack(prediction("s", time=1_000_000 * HOUR)))
     assert len(list(fold.standings())) == 2
+
+
+def test_many_requests_over_hours() -> None:
+    """Enough to make tables grow and shrink; the first way of most of them is the short one."""
+    log = [(hour, number) for hour in range(6) for number in range(hour * 700, hour * 700 + 700)]
+    fold = JoinFold(EPOCH, 0, 1, 2 * HOUR, Telemetry())
+    sent: list[DeltaBatch] = []
+    seen: list[Observation] = []
+    folded = 0
+    for hour, number in log:
+        label = "xyz"[number % 3]
+        made = prediction(request_name(number), label, number)
+        several = made._replace(model=MODEL._replace(predictor="canary"))
+        rows: list[Observation] = [made, several] if number % 10 == 0 else [made]
+        if number % 4:
+            rows.append(feedback(request_name(number), "xy"[number % 2], number + 1))
+        if number % 9 == 0:
+            rows.append(feedback(request_name(number), "z", number + 2))
+        seen += rows
+        if number % 50 == 49:
+            batch = pack(*seen[max(0, folded - 5) :])  # with some repeats
+            folded = len(seen)
+            sent += fold.apply(number, (1000 + hour) * HOUR, batch).values()
+    sums, _ = expected(seen)
+    assert sums_of(sent) == sums
+    held = {request_id for (_, request_id), _ in fold.places()}
+    assert held == {request_name(number) for hour, number in log if hour >= 3}
+    left = [one for one in seen if one.request_id in held]
+    sums, counted = expected(left)
+    assert sums_of_standings([fold]) == sums
+    assert gauges([fold.state]) == counted
+    assert 0 < sum(map(len, fold.state.others)) < fold.state.packed[0].count
+
+
+def test_what_is_forgotten_is_as_if_it_had_expired() -> None:
+    telemetry = Telemetry()
+    fold = JoinFold(EPOCH, 0, 1, None, telemetry)
+    fold.apply(0, 10 * HOUR, pack(prediction(request_name(0)), prediction("r"), feedback("s")))
+    fold.apply(1, 11 * HOUR, pack(prediction(request_name(1)), feedback(request_name(1))))
+    assert fold.oldest() == 10
+    weight = fold.weight
+    fold.forget(11)
+    assert (telemetry.evicted_requests, telemetry.late) == (3, 1)
+    assert (fold.state.waiting, fold.state.unmatched) == (0, 0)
+    assert [request_id for (_, request_id), _ in fold.places()] == [request_name(1)]
+    assert fold.oldest() == 11
+    assert fold.weight < weight
+    fold.forget(11)
+    assert telemetry.evicted_requests == 3

@@ -1,0 +1,81 @@
+"""The cap on the join's memory: what is to leave, said on the log before it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from processor.domain.join import JoinFold
+from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import HOUR
+from processor.stream.control import ControlLog, ControlRecord
+from processor.stream.join import JoinStage
+from processor.stream.memory_cap import MemoryCap
+from processor.stream.pages import in_memory_from
+from processor.stream.records import Tick, encode
+from processor.stream.snapshots import SnapshotFile
+from tests.domain.joining import request_name
+from tests.domain.test_join_properties import pack, prediction
+
+
+class Control:
+    """What was written to the control topic."""
+
+    def __init__(self) -> None:
+        self.written: list[ControlRecord] = []
+
+    async def write(self, record: ControlRecord) -> None:
+        self.written.append(record)
+
+
+def _stage(telemetry: Telemetry) -> JoinStage:
+    fold = JoinFold("epoch", 0, 1, None, telemetry)
+    snapshots = SnapshotFile(Path("unused"), "app", "epoch", 0, 1, 0)
+    return JoinStage(fold, "t/0", cast(Any, None), snapshots, cast(Any, None), telemetry)
+
+
+def _fill(stage: JoinStage, hour: int, first: int) -> None:
+    made = [prediction(request_name(number)) for number in range(first, first + 30)]
+    stage.fold(stage.next_offset, hour * HOUR, encode(pack(*made)))
+
+
+async def test_the_oldest_hour_of_all_partitions_leaves(caplog: pytest.LogCaptureFixture) -> None:
+    telemetry = Telemetry()
+    stages = {0: _stage(telemetry), 3: _stage(telemetry)}
+    _fill(stages[0], 11, 0)
+    _fill(stages[3], 10, 30)
+    for stage in stages.values():
+        _fill(stage, 12, 60)
+    control = Control()
+    total = sum(stage.join.weight for stage in stages.values())
+    assert await MemoryCap(total, cast(ControlLog, control)).excess(stages) is None
+    assert not control.written
+    cap = MemoryCap(1, cast(ControlLog, control))
+    left = []
+    while (excess := await cap.excess(stages)) is not None:
+        left.append(excess)
+        assert await cap.excess(stages) == excess  # until the tick comes back
+        number, before = excess
+        stage = stages[number]
+        tick = stage.tick(before)
+        assert tick == Tick(SCHEMA_VERSION, "epoch", stage.acked, before)
+        stage.fold(stage.next_offset, 12 * HOUR, encode(tick))
+    assert left == [(3, 11), (0, 12)]
+    assert [record.position for record in control.written] == [11 * HOUR, 12 * HOUR]
+    assert telemetry.evicted_requests == 60
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 3
+    assert "partition 3" in lines[0]
+    assert "the running hour" in lines[2]
+    assert await cap.excess(stages) is None
+    assert len(caplog.records) == 3
+
+
+def test_what_has_left_early_may_have_been_counted() -> None:
+    """Else late truth and later starts would count it again."""
+    now, horizon = 1000 * HOUR, 168 * HOUR
+    assert in_memory_from(now, horizon) == in_memory_from(now, horizon, 800 * HOUR)
+    assert in_memory_from(now, horizon, 990 * HOUR) == 992 * HOUR
