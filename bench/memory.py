@@ -92,16 +92,22 @@ def measure(requests: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = SnapshotFile(Path(folder), "bench", "bench", 0, 8, _HORIZON)
         begin = time.thread_time()
-        content = file.encode(1, fold.state)
+        capture = file.capture(1, fold.state)
         stop = time.thread_time() - begin
-        file.write(content)
+        complete = False
+        while not complete:
+            begin = time.thread_time()
+            complete = capture.step(0.01)
+            stop = max(stop, time.thread_time() - begin)
+        file.write(capture.parts)
         begin = time.perf_counter()
         snapshot = file.read()
         assert snapshot is not None
         JoinFold("bench", 0, 8, _HORIZON, Telemetry()).restore(snapshot.state)
         restore = time.perf_counter() - begin
+    file_bytes = sum(map(len, capture.parts))
     return Result(
-        made, taken / made, spent / rows * 1e6, last_spent / last_rows * 1e6, stop, len(content),
+        made, taken / made, spent / rows * 1e6, last_spent / last_rows * 1e6, stop, file_bytes,
         restore,
     )  # fmt: skip
 

@@ -48,23 +48,36 @@ class PackedTable(msgspec.Struct, array_like=True):
     split: int = 0
     room: int = _FULL
     """Rows from which on the table is to grow."""
+    copies: dict[int, bytes] | None = None
+    """While a snapshot is made: buckets as they were, of those that have changed since it began."""
 
-    def bucket(self, code: int) -> bytearray:
-        """The bucket where the keys with a hash belong."""
+    def keep(self, number: int) -> None:
+        """Copy a bucket that is about to change, while ``copies`` are kept."""
+        assert self.copies is not None
+        if number not in self.copies:
+            self.copies[number] = bytes(self.buckets[number])
+
+    def _number(self, key: bytes) -> int:
+        code = crc32(key)
         number = code & self.mask
-        if number < self.split:
-            number = code & (self.mask << 1 | 1)
+        return code & (self.mask << 1 | 1) if number < self.split else number
+
+    def _changing(self, key: bytes) -> bytearray:
+        """The bucket where a key belongs, which is about to change."""
+        number = self._number(key)
+        if self.copies is not None:
+            self.keep(number)
         return self.buckets[number]
 
     def get(self, key: bytes) -> PackedRow | None:
         """The row of a key."""
-        bucket = self.bucket(crc32(key))
+        bucket = self.buckets[self._number(key)]
         at = position(bucket, key)
         return None if at < 0 else PackedRow._make(ROW.unpack_from(bucket, at))
 
     def put(self, row: PackedRow) -> bool:
         """Add or replace a row, whenever it was born; False if there is no room for it."""
-        bucket, packed = self.bucket(crc32(row.key)), ROW.pack(*row)
+        bucket, packed = self._changing(row.key), ROW.pack(*row)
         at = position(bucket, row.key)
         if at >= 0:
             bucket[at : at + ROW.size] = packed
@@ -82,7 +95,7 @@ class PackedTable(msgspec.Struct, array_like=True):
 
     def remove(self, key: bytes) -> None:
         """Remove the row of a key that is here."""
-        bucket = self.bucket(crc32(key))
+        bucket = self._changing(key)
         at = position(bucket, key)
         del bucket[at : at + ROW.size]
         self.count -= 1
@@ -101,9 +114,11 @@ class PackedTable(msgspec.Struct, array_like=True):
     def expire(self, before: int) -> tuple[int, int]:
         """Drop what was born before an hour; how many rows, and how many of them had no feedback."""
         dropped = waiting = 0
-        for bucket in self.buckets:
+        for number, bucket in enumerate(self.buckets):
             if not bucket or _BORN(bucket, _BORN_AT)[0] >= before:
                 continue
+            if self.copies is not None:
+                self.keep(number)
             rows = 0
             for _, born, _, _, said, _ in ROW.iter_unpack(bytes(bucket)):
                 if born >= before:
@@ -117,6 +132,8 @@ class PackedTable(msgspec.Struct, array_like=True):
 
     def grow(self) -> None:
         """Deal the rows of the next bucket out to it and to a new one."""
+        if self.copies is not None:
+            self.keep(self.split)
         old, bit = self.buckets[self.split], self.mask + 1
         stay: list[bytes] = []
         go: list[bytes] = []

@@ -84,6 +84,8 @@ class ShortWay:
                     if made is None:
                         made = store.made(Made._make(content))
                     if made is not None:
+                        if table.copies is not None:
+                            table.keep(number)
                         bucket += pack(key, born, made, made_at, 0, 0)
                         table.count += 1
                         if table.count > table.room:
@@ -132,6 +134,8 @@ class ShortWay:
                             said = store.said(Said._make(content))
                         if said is not None:
                             said_at = row.time
+                            if table.copies is not None:
+                                table.keep(number)
                             write(bucket, at + FEEDBACK_AT, said, said_at)
                             outcome = outcomes.get((made, said)) or self._outcome(made, said)
                             taken.append((model, made_at, said_at, outcome))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 
 from processor.domain.deltas import DeltaBatch
@@ -13,12 +14,14 @@ from processor.errors import LogMismatchError
 from processor.stream.log import LogReader
 from processor.stream.records import Tick, check, decode_observation, encode
 from processor.stream.sender import Acks, Sender
-from processor.stream.snapshots import SnapshotFile
+from processor.stream.snapshots import Capture, SnapshotFile
 
 logger = logging.getLogger(__name__)
 
-#: Least seconds between snapshots of a partition; more if encoding one takes long.
+#: Least seconds between snapshots of a partition; more if copying one takes long.
 _SNAPSHOT_EVERY = 30.0
+#: Seconds that it may stop the stream at a time.
+_SNAPSHOT_SLICE = 0.01
 #: A snapshot may stop the loop for this share of the time, on average.
 _SNAPSHOT_SHARE = 0.02
 #: How far before the log's end the newest tick is looked for at first.
@@ -49,7 +52,9 @@ class JoinStage:
         self._telemetry = telemetry
         self._outgoing: list[tuple[int, int, bytes]] = []
         self._emit_from = 0
-        self._snapshot: tuple[int, bytes] | None = None
+        self._capture: Capture | None = None
+        self._snapshot: Capture | None = None
+        self._snapshot_took = 0.0
         self._snapshot_due = time.monotonic() + _SNAPSHOT_EVERY
         self._snapshot_offset = 0
 
@@ -74,7 +79,7 @@ class JoinStage:
         for _, offset, _ in self._outgoing:
             self.acks.arrived(offset)  # never sent: they are expected anew when folded again
         self._outgoing.clear()
-        self._snapshot = None
+        self._snapshot = self._capture = None
         self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
         logger.info(
             "join %s: from offset %d (%s), sending from %d",
@@ -127,28 +132,38 @@ class JoinStage:
         return Tick(SCHEMA_VERSION, self.join.epoch, acked, forget_before)
 
     async def _maybe_snapshot(self) -> None:
-        if self._snapshot is not None:
+        if self._capture is not None:
+            self._copy(_SNAPSHOT_SLICE)
+        elif self._snapshot is not None:
             await self._write_acked()
         elif time.monotonic() >= self._snapshot_due and self.next_offset > self._snapshot_offset:
-            self.take_snapshot()
+            self._take_snapshot()
 
-    def take_snapshot(self) -> None:
-        """Encode the state as it is; it is written once its deltas are acknowledged."""
+    def _take_snapshot(self) -> None:
+        """Begin to copy the state as it is; it is written once its deltas are acknowledged."""
         started = time.monotonic()
-        self._snapshot = (
-            self.next_offset,
-            self._snapshots.encode(self.next_offset, self.join.state, self.join.judged or ()),
+        self._capture = self._snapshots.capture(
+            self.next_offset, self.join.state, self.join.judged or ()
         )
-        took = time.monotonic() - started
-        self._snapshot_due = started + max(_SNAPSHOT_EVERY, took / _SNAPSHOT_SHARE)
+        self._snapshot_took = time.monotonic() - started
+
+    def _copy(self, seconds: float) -> None:
+        assert self._capture is not None
+        started = time.monotonic()
+        complete = self._capture.step(seconds)
+        now = time.monotonic()
+        self._snapshot_took += now - started
+        if complete:
+            self._snapshot, self._capture = self._capture, None
+            self._snapshot_due = now + max(_SNAPSHOT_EVERY, self._snapshot_took / _SNAPSHOT_SHARE)
 
     async def _write_acked(self) -> None:
         """A snapshot never passes an unacknowledged delta: after a loss the next start sends it."""
         assert self._snapshot is not None
-        offset, content = self._snapshot
+        offset = self._snapshot.offset
         if self.acks.below(self.next_offset) < offset:
             return
-        self._snapshot = None
+        content, self._snapshot = self._snapshot.parts, None
         try:
             await asyncio.to_thread(self._snapshots.write, content)
             self._snapshot_offset = offset
@@ -159,7 +174,8 @@ class JoinStage:
     async def close(self) -> None:
         """Write a last snapshot, if all its deltas are acknowledged."""
         if self.next_offset > self._snapshot_offset:
-            self.take_snapshot()
+            self._take_snapshot()
+            self._copy(math.inf)
             await self._write_acked()
 
     async def _acked_below(self, begin: int, end: int) -> int:

@@ -1,16 +1,22 @@
-"""Snapshots of the join in local files: any of them is right, a newer one is only faster."""
+"""Snapshots of the join in local files: any of them is right, a newer one is only faster.
+
+A file is the length of the head, the head, and the packed tables bucket by bucket. They are copied
+a slice at a time while the fold goes on; what it changes meanwhile is copied before.
+"""
 
 import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.packed_table import PackedTable
 from processor.domain.request_store import RequestPlace
 
 logger = logging.getLogger(__name__)
@@ -28,6 +34,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     state: JoinState
     judged: list[RequestPlace] = []
     """Requests whose outcome the archive was not told yet; no part of the fold."""
+    sizes: list[bytes] = []
+    """Bytes of each bucket as 32-bit numbers, by packed table; the state's tables have none."""
 
 
 #: Seconds after which a file that was being written belongs to nobody.
@@ -50,8 +58,45 @@ def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
             logger.warning("old snapshot %s can't be removed: %s", path, error)
 
 
+#: Of the file; the head has the log's schema too.
+_VERSION = SCHEMA_VERSION * 100 + 2
+_LENGTH = 8
+#: Buckets that are copied at a time.
+_SLICE = 1024
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Capture:
+    """A snapshot in the making: the state as it was at ``offset``, copied in slices."""
+
+    def __init__(self, snapshot: Snapshot, tables: Sequence[PackedTable]) -> None:
+        head = _encode(snapshot)
+        self.offset = snapshot.offset
+        self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
+        """The file's content, once it is complete."""
+        self._tables = [(table, len(table.buckets)) for table in tables]
+        for table in tables:
+            table.copies = {}
+        self._slices = self._copy()
+
+    def step(self, seconds: float) -> bool:
+        """Copy for about so long; whether it is complete."""
+        end = time.monotonic() + seconds
+        return all(time.monotonic() < end for _ in self._slices)
+
+    def _copy(self) -> Iterator[None]:
+        for table, count in self._tables:
+            for start in range(0, count, _SLICE):
+                copies = table.copies
+                assert copies is not None
+                buckets = table.buckets[start : min(start + _SLICE, count)]
+                kept = map(copies.get, range(start, start + len(buckets)))
+                pairs = zip(buckets, kept, strict=True)
+                self.parts.append(b"".join([now if was is None else was for now, was in pairs]))
+                yield
+            table.copies = None
 
 
 class SnapshotFile:
@@ -72,28 +117,33 @@ class SnapshotFile:
         self._partitions = partitions
         self._horizon = horizon
 
-    def encode(self, offset: int, state: JoinState, judged: Iterable[RequestPlace] = ()) -> bytes:
-        """The file's content for a state."""
-        return _encode(
+    def capture(
+        self, offset: int, state: JoinState, judged: Iterable[RequestPlace] = ()
+    ) -> Capture:
+        """Begin a snapshot of a state; one that was begun before and is not complete is void."""
+        outlines = [msgspec.structs.replace(each, buckets=[], copies=None) for each in state.packed]
+        return Capture(
             Snapshot(
-                SCHEMA_VERSION,
+                _VERSION,
                 self._epoch,
                 self._partition,
                 self._partitions,
                 self._horizon,
                 offset,
-                state,
+                msgspec.structs.replace(state, packed=outlines),
                 list(judged),
-            )
+                [array("I", map(len, table.buckets)).tobytes() for table in state.packed],
+            ),
+            state.packed,
         )
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: Iterable[bytes]) -> None:
         """Replace the file, durably: after a crash there is the old one or the new one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_suffix(f".{os.getpid()}.new")
         try:
             with temporary.open("wb") as file:
-                file.write(content)
+                file.writelines(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(self._path)
@@ -103,18 +153,36 @@ class SnapshotFile:
     def read(self) -> Snapshot | None:
         """The snapshot, None if there is none that this log and these settings can use."""
         try:
-            snapshot = _decode(self._path.read_bytes())
+            content = memoryview(self._path.read_bytes())
+            head = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
+            snapshot = _decode(content[_LENGTH:head])
+            known = (
+                snapshot.version,
+                snapshot.epoch,
+                snapshot.partition,
+                snapshot.partitions,
+                snapshot.horizon,
+            )
+            wanted = (_VERSION, self._epoch, self._partition, self._partitions, self._horizon)
+            if known != wanted:
+                return None
+            _fill(snapshot, content[head:])
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, msgspec.DecodeError) as error:
             logger.warning("snapshot %s can't be used: %s; reading the log", self._path, error)
             return None
-        known = (
-            snapshot.version,
-            snapshot.epoch,
-            snapshot.partition,
-            snapshot.partitions,
-            snapshot.horizon,
-        )
-        wanted = (SCHEMA_VERSION, self._epoch, self._partition, self._partitions, self._horizon)
-        return snapshot if known == wanted else None
+        return snapshot
+
+
+def _fill(snapshot: Snapshot, content: memoryview) -> None:
+    """Give the tables of a snapshot's state their buckets."""
+    start = 0
+    for table, packed in zip(snapshot.state.packed, snapshot.sizes, strict=True):
+        sizes = array("I")
+        sizes.frombytes(packed)
+        for size in sizes:
+            table.buckets.append(bytearray(content[start : start + size]))
+            start += size
+    if start != len(content):
+        raise ValueError(f"{len(content)} bytes of tables, not {start}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections import Counter
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from processor.domain.observations import (
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR, MINUTE
 from processor.stream.records import decode_observation, encode
-from processor.stream.snapshots import Snapshot, SnapshotFile
+from processor.stream.snapshots import SnapshotFile
 from tests.domain.joining import (
     Observation,
     expected,
@@ -39,7 +40,6 @@ from tests.domain.joining import (
 
 CASES = settings(max_examples=150, deadline=None)
 EPOCH, TARGETS = "epoch", 3
-decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 def on_the_log(batch: ObservationBatch) -> ObservationBatch:
@@ -59,7 +59,19 @@ def pack(*seen: Observation) -> ObservationBatch:
 
 def stored(state: JoinState) -> bytes:
     """The state as a snapshot file holds it."""
-    return SnapshotFile(Path("unused"), "app", EPOCH, 0, TARGETS, 0).encode(0, state)
+    capture = SnapshotFile(Path("unused"), "app", EPOCH, 0, TARGETS, 0).capture(0, state)
+    assert capture.step(math.inf)
+    return b"".join(capture.parts)
+
+
+def restored(content: bytes) -> JoinState:
+    """The state that a snapshot file holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = SnapshotFile(Path(folder), "app", EPOCH, 0, TARGETS, 0)
+        file.write([content])
+        snapshot = file.read()
+    assert snapshot is not None
+    return snapshot.state
 
 
 class Cluster:
@@ -95,7 +107,7 @@ class Cluster:
         """Every worker stops and starts from its snapshot."""
         for source, fold in enumerate(self.folds):
             fresh = JoinFold(EPOCH, source, TARGETS, None, Telemetry())
-            fresh.restore(decode_snapshot(stored(fold.state)).state)
+            fresh.restore(restored(stored(fold.state)))
             self.folds[source] = fresh
 
 
@@ -137,7 +149,7 @@ def test_a_snapshot_changes_nothing(seen: list[Observation], cut: int) -> None:
     whole, before = (JoinFold(EPOCH, 0, TARGETS, None, Telemetry()) for _ in range(2))
     for offset, one in enumerate(seen):
         if offset == cut:
-            before.restore(decode_snapshot(stored(before.state)).state)
+            before.restore(restored(stored(before.state)))
         deltas = [fold.apply(offset, 0, pack(one)) for fold in (whole, before)]
         assert encode(deltas[0]) == encode(deltas[1])
     assert stored(whole.state) == stored(before.state)
@@ -242,7 +254,7 @@ def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon
     left: Counter[bool] = Counter()
     for step, request_id, kind in course:
         if kind == "restart":
-            fold.restore(decode_snapshot(stored(fold.state)).state)
+            fold.restore(restored(stored(fold.state)))
             continue
         clock += step  # of one broker and another: it can go back
         now = max(now, clock)
@@ -312,6 +324,34 @@ def test_many_requests_over_hours() -> None:
     assert sums_of_standings([fold]) == sums
     assert gauges([fold.state]) == counted
     assert 0 < sum(map(len, fold.state.others)) < fold.state.packed[0].count
+
+
+@pytest.mark.parametrize("slices", [1, 7, 40])
+def test_a_snapshot_is_that_of_its_beginning(slices: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes while it is copied, in every way there is, is copied as it was."""
+    monkeypatch.setattr("processor.stream.snapshots._SLICE", slices)
+    fold = JoinFold(EPOCH, 0, 1, 3 * HOUR, Telemetry())
+    for hour in range(3):
+        made = [prediction(request_name(n)) for n in range(hour * 800, hour * 800 + 800)]
+        fold.apply(hour, (1000 + hour) * HOUR, pack(*made))
+    before = stored(fold.state)
+    capture = SnapshotFile(Path("unused"), "app", EPOCH, 0, TARGETS, 0).capture(0, fold.state)
+    step = 0
+    while not capture.step(0.0):
+        step += 1
+        first = 800 * (step % 4)
+        canary = prediction(request_name(first + step))._replace(
+            model=MODEL._replace(predictor="canary")
+        )
+        changes: list[Observation] = [canary]
+        changes += [prediction(request_name(2400 + step * 40 + n)) for n in range(40)]
+        changes += [feedback(request_name(first + step * 7 + n), "y", step) for n in range(7)]
+        fold.apply(10 + step, (1002 + step // 3) * HOUR, pack(*changes))
+    assert step > 2
+    assert b"".join(capture.parts) == before
+    again = restored(before)
+    assert [table.count for table in again.packed] == [1600]
+    assert stored(again) == before
 
 
 def test_what_is_forgotten_is_as_if_it_had_expired() -> None:

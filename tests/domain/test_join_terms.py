@@ -29,7 +29,6 @@ from processor.domain.outcomes import outcome_of
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.stream.records import decode_observation, encode
-from processor.stream.snapshots import Snapshot
 from tests.domain.joining import (
     Observation,
     Sums,
@@ -38,9 +37,8 @@ from tests.domain.joining import (
     request_name,
     sums_of,
 )
-from tests.domain.test_join_properties import MODEL, feedback, prediction, stored
+from tests.domain.test_join_properties import MODEL, feedback, prediction, restored, stored
 
-decode_snapshot = msgspec.msgpack.Decoder(Snapshot).decode
 HORIZON = 5 * HOUR
 
 
@@ -65,7 +63,7 @@ class Log:
         self._deltas += self.fold.apply(self._offset, self.now, batch).values()
 
     def restart(self) -> None:
-        self.fold.restore(decode_snapshot(stored(self.fold.state)).state)
+        self.fold.restore(restored(stored(self.fold.state)))
 
     def expire(self) -> None:
         self.now += HORIZON + 2 * HOUR

@@ -1,5 +1,6 @@
 """Snapshot files: whole or not at all, and gone when nobody can use them."""
 
+import math
 import os
 from pathlib import Path
 
@@ -13,9 +14,15 @@ def _file(folder: Path, epoch: str = _EPOCH, app: str = "app", horizon: int = 7)
     return SnapshotFile(folder, app, epoch, 0, 8, horizon)
 
 
+def _write(file: SnapshotFile, offset: int, state: JoinState) -> None:
+    capture = file.capture(offset, state)
+    assert capture.step(math.inf)
+    file.write(capture.parts)
+
+
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     file = _file(tmp_path)
-    file.write(file.encode(42, JoinState(log_time=5)))
+    _write(file, 42, JoinState(log_time=5))
     read = file.read()
     assert read is not None
     assert (read.offset, read.state.log_time) == (42, 5)
@@ -25,7 +32,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_no_snapshot(tmp_path: Path) -> None:
     file = _file(tmp_path)
-    file.write(b"\x00broken")
+    file.write([b"\x00broken"])
     assert file.read() is None
 
 
@@ -33,7 +40,7 @@ def test_what_no_start_can_use_is_removed(tmp_path: Path) -> None:
     for name in ("app", "app-2", "other"):
         for epoch in (_EPOCH, _OLD):
             file = _file(tmp_path, epoch, name)
-            file.write(file.encode(1, JoinState()))
+            _write(file, 1, JoinState())
     abandoned = tmp_path / f"join-app-{_EPOCH}-0.77.new"
     abandoned.write_bytes(b"")
     os.utime(abandoned, (0, 0))
