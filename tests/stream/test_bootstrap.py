@@ -62,6 +62,7 @@ class _Archive:
 class _Control:
     outcomes_since: int | None = None
     gap_since: int | None = None
+    evicted = 0
 
     def __init__(self, done: bool, made: int, cursors: dict[str, int]) -> None:
         self.done, self.made, self.cursors = done, made, cursors
@@ -177,6 +178,12 @@ async def test_a_later_start_counts_what_is_in_memory_or_new() -> None:
     """A feedback of yesterday does not make its prediction new, which has left memory."""
     sent = await _run(_Control(True, _NOW - 30 * _DAY, {"uuid/0": 0}), _OLD, _STRADDLING, _RECENT)
     assert sent == {"r1": KNOWN_ONLY, "r2": KNOWN_ONLY, "r3": AS_THEY_ARE}
+
+
+async def test_what_may_have_left_memory_early_is_not_counted_again() -> None:
+    control = _Control(True, _NOW - 30 * _DAY, {"uuid/0": 0})
+    control.evicted = _NOW
+    assert await _run(control, _RECENT) == {"r3": KNOWN_ONLY}
 
 
 async def test_an_archive_added_to_an_old_log_does_not_count_it_again(
