@@ -28,6 +28,7 @@ from processor.domain.observations import (
     ObservationBatch,
     PredictionRow,
 )
+from processor.domain.registers import Registers
 from processor.domain.request_store import RequestPlace, RequestStore
 from processor.domain.short_way import ShortWay, Tables
 from processor.domain.standings import Standing, Standings
@@ -71,7 +72,10 @@ class JoinFold:
             self._place(model)
         self._standings = Standings(state)
         self._contributions = Contributions(state, self.telemetry)
-        self._short = ShortWay(state, self._store, self._contributions, self._deployment_of)
+        self._registers = Registers(state, self._standings, self._contributions)
+        self._short = ShortWay(
+            state, self._store, self._standings, self._contributions, self._deployment_of
+        )
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> dict[int, DeltaBatch]:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
@@ -98,8 +102,12 @@ class JoinFold:
         elif batch.terms == RECALLED:
             for prediction in batch.predictions:
                 model = models[prediction.model]
-                if self._knows(model, prediction.request_id):
-                    self._predict(prediction, model, answers, recalled=True)
+                place = self._deployment_of[model], prediction.request_id
+                request = self._store.get(*place)
+                if request is not None:
+                    register = _prediction(prediction, model, answers)
+                    register.recalled = True
+                    self._learn(place, request, register)
         elif batch.terms == TOO_LATE:
             for prediction in batch.predictions:
                 self._give_up(models[prediction.model], prediction.request_id)
@@ -126,30 +134,34 @@ class JoinFold:
     ) -> None:
         """Count requests whole; those that are in memory already stay there."""
         state = self.state
-        passing: list[RequestPlace] = []
+        passing: dict[RequestPlace, Request] = {}
         for prediction in batch.predictions:
-            model, request_id = models[prediction.model], prediction.request_id
-            request = self._store.get(self._deployment_of[model], request_id)
+            model = models[prediction.model]
+            place = self._deployment_of[model], prediction.request_id
+            request = passing.get(place) or self._store.get(*place)
             if request is None or not request.predictions:
-                if not state.settled.add(self._identity(model, request_id)):
+                if not state.settled.add(self._identity(model, prediction.request_id)):
                     self.telemetry.catch_up_skipped += 1
                     continue
                 state.settled_at = state.log_time // HOUR
-                if request is None:
-                    passing.append((self._deployment_of[model], request_id))
             state.settled_to = max(state.settled_to, prediction.time)
-            self._predict(prediction, model, answers, settling=True)
+            register = _prediction(prediction, model, answers)
+            if request is None:
+                passing[place] = self._registers.begin(register)
+            elif place in passing:
+                self._registers.predict(request, register)
+            else:
+                self._learn(place, request, register)
         for feedback in batch.feedbacks:
-            if self._knows(models[feedback.scope], feedback.request_id):
-                self._feed(feedback, models[feedback.scope], truths)
+            scope = models[feedback.scope]
+            passes = passing.get((self._deployment_of[scope], feedback.request_id))
+            if passes is not None:
+                self._registers.feed(passes, _feedback(feedback, scope, truths))
+            elif self._knows(scope, feedback.request_id):
+                self._feed(feedback, scope, truths)
             else:
                 self.telemetry.catch_up_skipped += 1
-        for deployment, request_id in passing:
-            if not self._store.pop(deployment, request_id).feedbacks:
-                state.waiting -= 1
-            if self.judged is not None:
-                # Whoever settled it tells the archive.
-                self.judged.pop((deployment, request_id), None)
+        state.waiting -= sum(not request.feedbacks for request in passing.values())
 
     def _give_up(self, model: int, request_id: str) -> None:
         """The feedback that waits for this request is late (rule 18)."""
@@ -223,114 +235,41 @@ class JoinFold:
         self.telemetry.late += unmatched
         return dropped
 
-    def _predict(
-        self,
-        row: PredictionRow,
-        model: int,
-        answers: list[int],
-        recalled: bool = False,
-        settling: bool = False,
-    ) -> None:
-        packed = row.answers
-        register = PredictionRegister(
-            model,
-            row.time,
-            row.rank,
-            row.digest,
-            answers[packed] if isinstance(packed, int) else [answers[i] for i in packed],
-            row.weak,
-            recalled,
-        )
-        state, deployment = self.state, self._deployment_of[model]
-        request = self._store.get(deployment, row.request_id)
+    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
+        place = self._deployment_of[model], row.request_id
+        request, state = self._store.get(*place), self.state
         if (
             row.time <= state.settled_to
-            and not (settling or recalled)
             and (request is None or not request.predictions)
             and self._identity(model, row.request_id) in state.settled
         ):
             self.telemetry.duplicates += 1  # it was counted, and not kept
             return
+        self._learn(place, request, _prediction(row, model, answers))
+
+    def _learn(
+        self, place: RequestPlace, request: Request | None, register: PredictionRegister
+    ) -> None:
         if request is None:
-            request = Request(state.log_time // HOUR, [register], [])
-            self._store.put(deployment, row.request_id, request)
-            state.waiting += 1
-            self._contributions.change((), self._standings.of(request))
+            self._store.put(*place, self._registers.begin(register))
             return
         if request.feedbacks and self.judged is not None:
-            self.judged[deployment, row.request_id] = self._offset
-        if request.predictions:
-            register.recalled = any(held.recalled for held in request.predictions)
-        predictor = state.models[model].predictor
-        rivals = [
-            held
-            for held in request.predictions
-            if held.weak != register.weak and state.models[held.model].predictor == predictor
-        ]
-        if rivals and register.weak:
-            return
-        before = self._standings.of(request)
-        state.unmatched -= not request.predictions
-        # A weak one holds only while its predictor has no other (rule 14), and that one stays.
-        request.predictions = [held for held in request.predictions if held not in rivals]
-        for i, held in enumerate(request.predictions):
-            if held.model == model:
-                if not self._wins(register, held):
-                    return
-                request.predictions[i] = register
-                break
-        else:
-            request.predictions.append(register)
-        self._store.put(deployment, row.request_id, request)
-        self._contributions.change(before, self._standings.of(request))
+            self.judged[place] = self._offset
+        if self._registers.predict(request, register):
+            self._store.put(*place, request)
 
     def _feed(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
-        packed = row.truth
-        truth: int | list[int] | None
-        if packed is None:
-            truth = None
-        elif isinstance(packed, int):
-            truth = truths[packed]
-        else:
-            truth = [truths[i] for i in packed]
-        register = FeedbackRegister(scope, row.time, row.rank, row.digest, truth, row.reward)
-        state, deployment = self.state, self._deployment_of[scope]
-        request = self._store.get(deployment, row.request_id)
+        place = self._deployment_of[scope], row.request_id
+        register, request = _feedback(row, scope, truths), self._store.get(*place)
         if request is None:
-            request = Request(state.log_time // HOUR, [], [register])
-            self._store.put(deployment, row.request_id, request)
-            state.unmatched += 1
+            self._store.put(*place, self._registers.wait(register))
             if self.unmatched is not None:
-                self.unmatched[deployment, row.request_id] = None
+                self.unmatched[place] = None
             return
         if request.predictions and self.judged is not None:
-            self.judged[deployment, row.request_id] = self._offset
-        before = self._standings.of(request)
-        for i, held in enumerate(request.feedbacks):
-            if (truth is None) == (held.truth is None) and (
-                truth is not None or held.scope == scope
-            ):
-                if not self._wins(register, held):
-                    return
-                request.feedbacks[i] = register
-                break
-        else:
-            state.waiting -= not request.feedbacks
-            request.feedbacks.append(register)
-        self._store.put(deployment, row.request_id, request)
-        self._contributions.change(before, self._standings.of(request))
-
-    def _wins(
-        self,
-        new: PredictionRegister | FeedbackRegister,
-        held: PredictionRegister | FeedbackRegister,
-    ) -> bool:
-        """Counting rule 12; either the new version or the held one is repeated or superseded."""
-        if new.digest == held.digest:
-            self.telemetry.duplicates += 1
-        else:
-            self.telemetry.superseded += 1
-        return (new.time, new.rank, new.digest) > (held.time, held.rank, held.digest)
+            self.judged[place] = self._offset
+        if self._registers.feed(request, register):
+            self._store.put(*place, request)
 
     def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
         batches = self._contributions.take().batches(
@@ -373,3 +312,17 @@ class JoinFold:
             position = self._truth_index[truth] = len(self.state.truths)
             self.state.truths.append(truth)
         return position
+
+
+def _prediction(row: PredictionRow, model: int, answers: list[int]) -> PredictionRegister:
+    packed = row.answers
+    known = answers[packed] if isinstance(packed, int) else [answers[i] for i in packed]
+    return PredictionRegister(model, row.time, row.rank, row.digest, known, row.weak)
+
+
+def _feedback(row: FeedbackRow, scope: int, truths: list[int]) -> FeedbackRegister:
+    packed = row.truth
+    truth: int | list[int] | None = None
+    if packed is not None:
+        truth = truths[packed] if isinstance(packed, int) else [truths[i] for i in packed]
+    return FeedbackRegister(scope, row.time, row.rank, row.digest, truth, row.reward)

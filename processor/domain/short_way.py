@@ -44,6 +44,7 @@ class ShortWay:
         self,
         state: JoinState,
         store: RequestStore,
+        standings: Standings,
         contributions: Contributions,
         deployment_of: Sequence[int],
     ) -> None:
@@ -51,7 +52,7 @@ class ShortWay:
         self._store = store
         self._contributions = contributions
         self._deployment_of = deployment_of
-        self._standings = Standings(state)
+        self._standings = standings
         self._outcomes: dict[tuple[int, int], Outcome] = {}
 
     def predict(self, rows: Sequence[PredictionRow], tables: Tables) -> list[PredictionRow]:
