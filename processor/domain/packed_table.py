@@ -5,6 +5,8 @@ at a time as the table grows (linear hashing), so no insert ever stops to move t
 """
 
 from collections.abc import Iterator
+from itertools import compress
+from operator import not_
 from struct import Struct as Layout
 from typing import NamedTuple
 from zlib import crc32
@@ -135,12 +137,10 @@ class PackedTable(msgspec.Struct, array_like=True):
         if self.copies is not None:
             self.keep(self.split)
         old, bit = self.buckets[self.split], self.mask + 1
-        stay: list[bytes] = []
-        go: list[bytes] = []
-        for (key,), (row,) in zip(_KEY.iter_unpack(old), _WHOLE.iter_unpack(old), strict=True):
-            (go if crc32(key) & bit else stay).append(row)
-        self.buckets[self.split] = bytearray().join(stay)
-        self.buckets.append(bytearray().join(go))
+        rows = [row for (row,) in _WHOLE.iter_unpack(old)]
+        goes = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
+        self.buckets[self.split] = bytearray().join(compress(rows, map(not_, goes)))
+        self.buckets.append(bytearray().join(compress(rows, goes)))
         self.room += _FULL
         self.split += 1
         if self.split == bit:

@@ -112,6 +112,7 @@ class ShortWay:
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, _, truths = tables
         known, packed, made_contents = store.said_numbers, state.packed, state.made
+        size = ROW.size
         read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
         ids = pack_ids([row.request_id for row in rows])
         for row, (key, code) in zip(rows, ids, strict=True):
@@ -124,7 +125,7 @@ class ShortWay:
                     number = code & (table.mask << 1 | 1)
                 bucket = table.buckets[number]
                 at = bucket.find(key)
-                if at >= 0 and not at % ROW.size:
+                if at >= 0 and not at % size:
                     made, made_at, held, _ = read(bucket, at + CONTENT_AT)
                     model = made_contents[made].model
                     if not held and (truth is not None or scope == model):
