@@ -40,10 +40,10 @@ class MemoryCap:
         if not found:
             if not self._full:
                 logger.warning(
-                    "the join's state takes %d MiB, PROCESSOR_MAX_MEMORY is %d MiB, and all of it "
+                    "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all of it "
                     "is of the running hour, which stays: raise it, or add workers",
-                    weight >> 20,
-                    self._most >> 20,
+                    weight / (1 << 20),
+                    self._most / (1 << 20),
                 )
             self._full = True
             return None
@@ -57,10 +57,10 @@ class MemoryCap:
                 logger.warning("control topic: %s", error)
                 return None
             logger.warning(
-                "the join's state takes %d MiB, PROCESSOR_MAX_MEMORY is %d MiB: requests of "
+                "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB: requests of "
                 "partition %d from before %s leave early",
-                weight >> 20,
-                self._most >> 20,
+                weight / (1 << 20),
+                self._most / (1 << 20),
                 number,
                 format_time(before * HOUR),
             )
