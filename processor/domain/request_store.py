@@ -25,7 +25,7 @@ RequestPlace = tuple[int, str]
 #: Contents that packed rows can share; what is new with every message must not pile up there.
 _MOST_CONTENTS = 1 << 18
 #: About what they take in memory, all in: a row, a bucket, any other request, a content.
-_ROW_BYTES, _BUCKET_BYTES, _OTHER_BYTES, _CONTENT_BYTES = 46, 96, 700, 400
+_ROW_BYTES, _BUCKET_BYTES, _OTHER_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
 
 
 class RequestStore:
