@@ -1,7 +1,8 @@
 """Snapshots of the join in local files: any of them is right, a newer one is only faster.
 
-A file is the length of the head, the head, and the packed tables bucket by bucket. They are copied
-a slice at a time while the fold goes on; what it changes meanwhile is copied before.
+A file is the length of the head, the head, the packed tables bucket by bucket, and the size of each
+bucket. They are copied a slice at a time while the fold goes on; what it changes meanwhile is copied
+before.
 """
 
 import logging
@@ -10,6 +11,7 @@ import re
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -34,8 +36,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     state: JoinState
     judged: list[RequestPlace] = []
     """Requests whose outcome the archive was not told yet; no part of the fold."""
-    sizes: list[bytes] = []
-    """Bytes of each bucket as 32-bit numbers, by packed table; the state's tables have none."""
+    buckets: list[int] = []
+    """How many there are, by packed table; the state's tables have none."""
 
 
 #: Seconds after which a file that was being written belongs to nobody.
@@ -87,6 +89,7 @@ class Capture:
         return all(time.monotonic() < end for _ in self._slices)
 
     def _copy(self) -> Iterator[None]:
+        sizes = array("I")
         for table, count in self._tables:
             for start in range(0, count, _SLICE):
                 copies = table.copies
@@ -94,9 +97,12 @@ class Capture:
                 buckets = table.buckets[start : min(start + _SLICE, count)]
                 kept = map(copies.get, range(start, start + len(buckets)))
                 pairs = zip(buckets, kept, strict=True)
-                self.parts.append(b"".join([now if was is None else was for now, was in pairs]))
+                pieces = [now if was is None else was for now, was in pairs]
+                self.parts.append(b"".join(pieces))
+                sizes.extend(map(len, pieces))
                 yield
             table.copies = None
+        self.parts.append(sizes.tobytes())
 
 
 class SnapshotFile:
@@ -132,7 +138,7 @@ class SnapshotFile:
                 offset,
                 msgspec.structs.replace(state, packed=outlines),
                 list(judged),
-                [array("I", map(len, table.buckets)).tobytes() for table in state.packed],
+                [len(table.buckets) for table in state.packed],
             ),
             state.packed,
         )
@@ -177,12 +183,13 @@ class SnapshotFile:
 
 def _fill(snapshot: Snapshot, content: memoryview) -> None:
     """Give the tables of a snapshot's state their buckets."""
-    start = 0
-    for table, packed in zip(snapshot.state.packed, snapshot.sizes, strict=True):
-        sizes = array("I")
-        sizes.frombytes(packed)
-        for size in sizes:
+    sizes = array("I")
+    end = len(content) - sum(snapshot.buckets) * sizes.itemsize
+    sizes.frombytes(content[max(0, end) :])
+    start, remaining = 0, iter(sizes)
+    for table, count in zip(snapshot.state.packed, snapshot.buckets, strict=True):
+        for size in islice(remaining, count):
             table.buckets.append(bytearray(content[start : start + size]))
             start += size
-    if start != len(content):
-        raise ValueError(f"{len(content)} bytes of tables, not {start}")
+    if start != end:
+        raise ValueError(f"{end} bytes of tables, not {start}")
