@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.letters import Origin
 from processor.errors import BrokerError
 from processor.stream.connection import FAULTS, explain
-from processor.stream.packer import Origin, Packer
+from processor.stream.packer import Packer
 
 _ORIGIN: Origin = ("http", 0, 0)
 #: Events that go together, so that what comes later does not wait for all that came before.
