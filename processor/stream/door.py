@@ -14,7 +14,7 @@ _ORIGIN: Origin = ("http", 0, 0)
 _GROUP = 2000
 #: Seconds without an acknowledgement after which new events are refused at once: behind those that
 #: wait they would only wait longer.
-_STUCK = 10.0
+_STUCK = 5.0
 
 _Verdicts = list[DeadLetter | None]
 

@@ -61,7 +61,7 @@ class Dispatcher:
 
     async def _deliver(self, session: aiohttp.ClientSession, event: Event) -> None:
         structured = self._rng.random() < _STRUCTURED
-        headers, body = (_structured if structured else _binary)(event)
+        headers, body = (_structured if structured else binary)(event)
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -77,7 +77,8 @@ class Dispatcher:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _binary(event: Event) -> tuple[dict[str, str], bytes]:
+def binary(event: Event) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a request, with what Knative adds."""
     headers = {
         name.replace("ce_", "ce-"): quote(value, safe=_SAFE) for name, value in event.headers
     }

@@ -14,6 +14,7 @@ from processor.ingress import limits
 from processor.ingress.door import Overloaded
 from processor.ingress.http import INGRESS, MAX_BATCH, make_ingress
 from processor.lifecycle import serve
+from processor.logs import set_up_logs
 from processor.settings import Secret, Settings
 from tests.ingress.steered import BATCH, BINARY, NOW, FakeDoor, Start, error, ingress_of
 
@@ -204,3 +205,18 @@ async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
             await asyncio.sleep(0.001)
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
     assert len(door.events) == 1
+
+
+async def test_what_is_no_http_is_refused_and_its_bytes_are_not_logged(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = await start()
+    set_up_logs("INFO", "text")
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hush\x01\r\n\r\n")
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.0 400 ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("a request that is no HTTP, refused with 400: from 127.0.0.1")
