@@ -39,9 +39,22 @@ class Refusal(Exception):
         return error(self.status, self.reason, str(self), self.headers)
 
 
-def verdicts(of: Sequence[DeadLetter | None], time: int, status: int = 400) -> web.Response:
+def wants_event(prefer: str) -> bool:
+    """Whether the Prefer header of a request says that the answer's body is taken for an event.
+    Knative's dispatchers send it, and take any other body for a failure: 502, and all over again.
+
+    >>> wants_event("respond-async, Reply"), wants_event("return=minimal")
+    (True, False)
+    """
+    return any(part.strip().lower() == "reply" for part in prefer.split(","))
+
+
+def verdicts(
+    of: Sequence[DeadLetter | None], time: int, status: int = 400, is_empty: bool = False
+) -> web.Response:
     """202 if any event was understood, or there was none; else ``status``. ``time`` is that of
-    acceptance. What was not understood is listed by its place in the batch."""
+    acceptance. What was not understood is listed by its place in the batch. ``is_empty``: a 202 has
+    no body, and the time alone in a header."""
     rejected = [
         {"index": index, "reason": verdict.reason, "detail": verdict.detail}
         for index, verdict in enumerate(of)
@@ -53,6 +66,8 @@ def verdicts(of: Sequence[DeadLetter | None], time: int, status: int = 400) -> w
     if rejected and len(rejected) == len(of):
         first = {key: rejected[0][key] for key in ("reason", "detail")}
         return _json(status, first | body, {})
+    if is_empty:
+        return web.Response(status=202, headers={"Processor-Time": format_time(time)})
     return _json(202, body, {})
 
 

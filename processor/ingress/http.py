@@ -10,7 +10,7 @@ from aiohttp import web
 
 from processor.domain.events import DeadLetter, RawEvent
 from processor.errors import ProcessorError
-from processor.ingress.answers import Refusal, error, verdicts
+from processor.ingress.answers import Refusal, error, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events
 from processor.ingress.door import Door, Overloaded
 from processor.ingress.feedback import feedback_event
@@ -97,7 +97,8 @@ class Ingress:
             return verdicts([verdict or problem.letter], time, problem.status)
         if len(events) > MAX_BATCH:
             raise Refusal(413, "too_many", f"{len(events)} events: send {MAX_BATCH} at most")
-        return verdicts(await self._accept(events) if events else [], time)
+        is_empty = wants_event(request.headers.get("Prefer", ""))
+        return verdicts(await self._accept(events) if events else [], time, is_empty=is_empty)
 
     async def feedback(self, request: web.Request) -> web.Response:
         """``POST /feedback``: a Seldon feedback body on the prediction named by ``seldon-puid``."""

@@ -16,6 +16,8 @@ _AGAIN = frozenset({404, 408, 409, 429, *range(500, 600)})
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _REORDERED = 500
 _REDELIVERED, _STRUCTURED = 0.1, 0.2
+#: What Knative adds to each request.
+_KNATIVE = {"kn-namespace": "seldon", "prefer": "reply"}
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
@@ -66,7 +68,9 @@ class Dispatcher:
         while True:
             try:
                 async with session.post(self._url, data=body, headers=headers) as answer:
-                    await answer.read()
+                    body_of_answer = await answer.read()
+                    # Knative takes such a body for an event that is none, and for a failure.
+                    assert answer.status != 202 or not body_of_answer
                     if answer.status not in _AGAIN:
                         self.answers[answer.status] += 1
                         return
@@ -83,7 +87,7 @@ def binary(event: Event) -> tuple[dict[str, str], bytes]:
         name.replace("ce_", "ce-"): quote(value, safe=_SAFE) for name, value in event.headers
     }
     headers["content-type"] = "application/json"
-    return headers | {"kn-namespace": "seldon", "prefer": "reply"}, event.value
+    return headers | _KNATIVE, event.value
 
 
 def _structured(event: Event) -> tuple[dict[str, str], bytes]:
@@ -96,4 +100,4 @@ def _structured(event: Event) -> tuple[dict[str, str], bytes]:
     text = json.dumps(attributes)[:-1].encode()
     # The data as they are: another writer's digits would be other digits.
     body = text + b', "data": ' + event.value + b"}"
-    return {"content-type": "application/cloudevents+json; charset=utf-8"}, body
+    return {"content-type": "application/cloudevents+json; charset=utf-8"} | _KNATIVE, body

@@ -42,6 +42,18 @@ async def test_binary_mode(start: Start, door: FakeDoor) -> None:
     assert (event.value, event.timestamp) == (b'{"reward": 1.50}', NOW)
 
 
+async def test_who_takes_a_body_for_an_event_gets_none(start: Start, door: FakeDoor) -> None:
+    """Knative: a 202 with a body that is no CloudEvent is a failed delivery."""
+    client = await start()
+    knative = BINARY | {"Prefer": "reply", "Kn-Namespace": "seldon"}
+    answer = await client.post("/", data="{}", headers=knative)
+    assert (answer.status, await answer.read()) == (202, b"")
+    assert "Content-Type" not in answer.headers
+    assert answer.headers["Processor-Time"] == TIME
+    await error(await client.post("/", data="bad", headers=knative), 400, "bad_json")
+    assert len(door.events) == 2
+
+
 async def test_any_content_type_and_no_body(start: Start, door: FakeDoor) -> None:
     client = await start()
     headers = BINARY | {"Content-Type": "application/protobuf"}
