@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -16,6 +17,7 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
 from processor.errors import ProcessorError, SettingsError
 from processor.models_file import read_models_file
+from processor.replay.progress import Progress
 from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.dead_letters import LetterTopic, Outcome, Retry, Trial
@@ -96,9 +98,11 @@ class ArchiveLetters:
 
     async def scan(self, start: int) -> AsyncIterator[Letter]:
         """All events of the archive that can't be understood, kept from ``start`` on."""
-        async for letter in self._read(0):
-            if letter.kept >= start:
-                yield letter
+        last = await self._reader.last()
+        with Progress(f"reading {self._reader.path}", last) as progress:
+            async for letter in self._read(0, progress):
+                if letter.kept >= start:
+                    yield letter
 
     async def find(self, name: str) -> Letter | None:
         """The event of that number, if it can't be understood."""
@@ -108,7 +112,7 @@ class ArchiveLetters:
             return letter if letter.id == name else None
         return None
 
-    async def _read(self, after: int) -> AsyncIterator[Letter]:
+    async def _read(self, after: int, progress: Progress | None = None) -> AsyncIterator[Letter]:
         while rows := await self._reader.scan(after, _BATCH_BYTES):
             for number, event in rows:
                 origin = ("archive", 0, number)
@@ -116,6 +120,8 @@ class ArchiveLetters:
                 if isinstance(verdict, DeadLetter):
                     yield Letter(str(number), event.timestamp, verdict, origin, None, event)
             after = rows[-1][0]
+            if progress:
+                progress.update(after, after)
 
 
 def open_letters(settings: Settings) -> AbstractAsyncContextManager[Letters]:
@@ -153,17 +159,19 @@ async def _in_archive(settings: Settings) -> AsyncIterator[Letters]:
 async def list_letters(settings: Settings, selection: Selection, limit: int) -> Listing:
     """The newest ``limit`` letters that are selected, in order of time."""
     # Partition by partition in order of time, so that the newest of all are among these.
-    newest: dict[str, deque[Entry]] = {}
+    newest: dict[str, deque[tuple[int, Entry]]] = {}
     reasons: Counter[str] = Counter()
     async with open_letters(settings) as letters:
         async for letter in letters.scan(selection.start):
             if selection(letter):
                 reasons[letter.letter.reason] += 1
                 partition = letter.id.rpartition("/")[0]
-                newest.setdefault(partition, deque(maxlen=limit)).append(_entry(letter))
+                newest.setdefault(partition, deque(maxlen=limit)).append(
+                    (letter.kept, _entry(letter))
+                )
         retried = letters.retried
-    entries = sorted((e for part in newest.values() for e in part), key=lambda e: (e.time, e.id))
-    entries = entries[-limit:]
+    everything = sorted((e for part in newest.values() for e in part), key=itemgetter(0))
+    entries = [entry for _, entry in everything[-limit:]]
     for entry in entries:
         if entry.id in retried:
             entry.retried = format_time(retried[entry.id])

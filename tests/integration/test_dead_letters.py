@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,6 +149,25 @@ async def test_letters_on_kafka(
     assert "5 dead letters: 4 bad_shape, 1 bad_json" in table
 
 
+async def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
+    """While it reads a broker that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = f"kafka://127.0.0.1:{silent.getsockname()[1]}"
+        env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
+        command = subprocess.Popen(
+            [sys.executable, "-m", "processor", "dead-letters", "list"],
+            env={**env, "PROCESSOR_BROKER": broker}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(silent.accept)
+            command.send_signal(signal.SIGINT)
+            out, err = await asyncio.to_thread(command.communicate, timeout=20)
+        finally:
+            command.kill()
+            command.wait()
+    assert (command.returncode, out, err.strip()) == (130, b"", b"")
+
+
 async def test_letters_of_the_embedded_mode(tmp_path: Path) -> None:
     ran = await _run("list", data=str(tmp_path))
     assert ran.returncode == 2
@@ -159,6 +180,9 @@ async def test_letters_of_the_embedded_mode(tmp_path: Path) -> None:
         assert (entry["id"], entry["reason"]) == ("2", "bad_json")
         assert (await _run("show", "2", "--raw", data=str(tmp_path))).stdout == _HOSTILE
         assert (await _run("show", "1", data=str(tmp_path))).returncode == 1
+        await archive.store([_BROKEN._replace(timestamp=_TIME + 1), _BROKEN])
+        listed = (await _json("list", data=str(tmp_path)))["dead_letters"]
+        assert [entry["id"] for entry in listed] == ["2", "5", "4"]
         retried = await _run("retry", data=str(tmp_path))
         assert retried.returncode == 1
         assert b"restart the service" in retried.stderr
