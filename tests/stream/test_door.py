@@ -24,7 +24,7 @@ class FakePacker:
         self.added.append(event.value)
         return DeadLetter("bad_json", "bad") if event.value == b"bad" else None
 
-    async def send(self, known_only: bool = False) -> "list[asyncio.Future[object]]":
+    async def send(self) -> "list[asyncio.Future[object]]":
         self.sent.append(self.added)
         self.added = []
         self.acks.append(asyncio.get_running_loop().create_future())
