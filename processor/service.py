@@ -19,7 +19,7 @@ from processor.errors import BrokerError, SettingsError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
 from processor.ingress.door import Door
-from processor.ingress.http import make_ingress
+from processor.ingress.http import INGRESS, make_ingress
 from processor.lifecycle import background, ending_within, serve
 from processor.models_file import read_models_file
 from processor.publish.site import make_site
@@ -99,6 +99,7 @@ class Service:
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
             )
