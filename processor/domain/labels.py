@@ -139,7 +139,8 @@ def interpret(
     if kind == UNSCORABLE:
         return Answer(None, str(value), kind, schema)
     if labels is not None:
-        schema = _mapped(schema, kind, width, labels)
+        two = kind == FRACTION or output == "probability"
+        schema = _mapped(schema, width, two, labels)
     if kind == SCORES:
         if schema.names is not None and len(schema.names) != width:
             schema = schema._replace(names=None)
@@ -155,15 +156,16 @@ def interpret(
     return Answer(label, None, kind, schema)
 
 
-def _mapped(schema: Schema, kind: int, width: int, labels: Mapping[str, str]) -> Schema:
-    """The names of a prediction under a label map. They go with it, so that a truth that is a
-    position or scores comes to the same labels."""
+def _mapped(schema: Schema, width: int, two: bool, labels: Mapping[str, str]) -> Schema:
+    """The names of a prediction of ``width`` scores, or of a probability, which has ``two`` labels,
+    under a label map. They go with it, so that a truth that is a position or scores comes to the
+    same labels."""
     names, classes = schema.names, schema.classes
-    if kind == SCORES:
+    if width > 1:
         if names is None or len(names) != width:
             known = classes is not None and len(classes) == width
             names = classes if known else tuple(map(str, range(width)))
-    elif classes is None:
+    elif two and classes is None:
         classes = ("0", "1")
     return schema._replace(
         names=names and tuple([labels.get(name, name) for name in names]),
