@@ -174,13 +174,13 @@ def _mapped(schema: Schema, width: int, two: bool, labels: Mapping[str, str]) ->
 
 
 def map_truth(truth: Reading, labels: Mapping[str, str]) -> Reading:
-    """A truth row that is a label, or a number that the label map names, under that map.
+    """A truth row that is a label, a number or a position that the label map names, under that map.
 
     >>> map_truth(Reading(INTEGER, 1), {"1": "spam"}), map_truth(Reading(INTEGER, 2), {"1": "spam"})
     ... # doctest: +NORMALIZE_WHITESPACE
     (Reading(kind=3, value='spam', width=0), Reading(kind=2, value=2, width=0))
     """
-    if truth.kind not in (TEXT, INTEGER):
+    if truth.kind not in (TEXT, INTEGER, SCORES):
         return truth
     label = labels.get(str(truth.value))
     if label is None:
