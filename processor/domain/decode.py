@@ -60,7 +60,7 @@ class Decoder:
         if type(said) is DeadLetter:
             if type(envelope) is Envelope and envelope.form is None:
                 # Nearly all bodies are JSON, so only one that is not is asked what it is.
-                said = self._understand(self._envelope.read(headers, value), timestamp)
+                said = self._understand(self._envelope.read(headers, value, True), timestamp)
             if type(said) is DeadLetter:
                 self.dead(said)
         return said

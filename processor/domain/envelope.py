@@ -35,7 +35,7 @@ MAX_ID_BYTES = 512
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
     """An event's attributes that count. ``time`` is RFC 3339 text, None where the event has none;
-    ``form`` is None after the quick look, which takes every body for JSON."""
+    ``form`` is None where the body is taken for plain JSON without a closer look."""
 
     kind: str
     key: ModelKey
@@ -99,17 +99,17 @@ class EnvelopeReader:
         return self.read(headers, value)
 
     def read(
-        self, headers: Sequence[tuple[str, bytes]], value: bytes | None
+        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, whole: bool = False
     ) -> Envelope | DeadLetter | list[bytes]:
         """The envelope of a Kafka record in any mode; the structured events of one in batched
-        mode."""
+        mode. ``whole``: with its form, whatever its content type says."""
         attributes = dict(headers)
         as_sent = "content-type" in attributes and ("ce_type" in attributes or "type" in attributes)
         if not as_sent:
             attributes = {name.lower(): content for name, content in headers}
         content_type = attributes.get("content-type")
         if content_type and content_type[: len(PREFIX)].lower() == PREFIX:
-            return self._enclosed(content_type.partition(b";")[0].strip().lower(), value)
+            return self._enclosed(content_type.partition(b";")[0].strip().lower(), value, whole)
         if "ce_type" in attributes:
             if (
                 as_sent
@@ -118,15 +118,15 @@ class EnvelopeReader:
             ):
                 names = [name for name, _ in headers]
                 self._layouts[len(names)] = tuple(map(names.index, _USUAL))
-            return self._of(attributes, value)
+            return self._of(attributes, value, whole)
         if attributes.get("type") in _KINDS_BY_HEADER:
-            return self._plain(attributes, value)
+            return self._plain(attributes, value, whole)
         return DeadLetter(
             "not_cloudevent", "neither a ce_type, nor structured, nor the executor's own log"
         )
 
     def _enclosed(
-        self, media_type: bytes, value: bytes | None
+        self, media_type: bytes, value: bytes | None, whole: bool
     ) -> Envelope | DeadLetter | list[bytes]:
         if media_type not in (STRUCTURED, BATCH):
             kind = media_type[:80].decode("utf-8", "replace")
@@ -137,9 +137,11 @@ class EnvelopeReader:
         if media_type == BATCH:
             return split_batch(data)
         event = read_structured(data)
-        return event if isinstance(event, DeadLetter) else self._of(*event)
+        return event if isinstance(event, DeadLetter) else self._of(*event, whole)
 
-    def _of(self, attributes: Attributes, value: bytes | None) -> Envelope | DeadLetter:
+    def _of(
+        self, attributes: Attributes, value: bytes | None, whole: bool
+    ) -> Envelope | DeadLetter:
         """Of a CloudEvent in binary mode."""
         get = attributes.get
         event_type = get("ce_type")
@@ -150,7 +152,7 @@ class EnvelopeReader:
             if event_type == WRAPPED:
                 wrapped = unwrapped(attributes)
                 if wrapped.get("type") in _KINDS_BY_HEADER:
-                    return self._plain(wrapped, value)
+                    return self._plain(wrapped, value, whole)
             return DeadLetter("unknown_type", f"type {event_type[:120]!r}")
         names = (
             get("ce_namespace"),
@@ -161,10 +163,12 @@ class EnvelopeReader:
         request_id = (
             get("ce_requestid") or get("requestid") or get("seldon-puid") or get("ce_id") or b""
         )
-        shape = form(attributes, event_type)
+        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
         return self._envelope(kind, names, request_id, get("ce_time"), value, shape)
 
-    def _plain(self, attributes: Attributes, value: bytes | None) -> Envelope | DeadLetter:
+    def _plain(
+        self, attributes: Attributes, value: bytes | None, whole: bool
+    ) -> Envelope | DeadLetter:
         """Of a record that the executor logged by itself: it is no CloudEvent, so it has no id."""
         get = attributes.get
         event_type = get("type") or b""
@@ -175,8 +179,10 @@ class EnvelopeReader:
             get("modelid"),
         )
         request_id = get("requestid") or get("seldon-puid") or b""
-        kind, shape = _KINDS_BY_HEADER[event_type], form(attributes, event_type)
-        return self._envelope(kind, names, request_id, get("ce_time"), value, shape)
+        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
+        return self._envelope(
+            _KINDS_BY_HEADER[event_type], names, request_id, get("ce_time"), value, shape
+        )
 
     def _envelope(
         self,
@@ -213,6 +219,13 @@ class EnvelopeReader:
             return Envelope(kind, key, request_id.decode(), time, value or b"", form)
         except UnicodeDecodeError:
             return DeadLetter("bad_header", "the request id is not UTF-8")
+
+
+def _is_plain(attributes: Attributes) -> bool:
+    """Whether the body is JSON for all that the headers say, as nearly all are."""
+    return attributes.get("content-type") == b"application/json" and (
+        "content-encoding" not in attributes
+    )
 
 
 def _unpacked(value: bytes | None) -> bytes | DeadLetter:

@@ -26,9 +26,10 @@ MAX_REWARD = 1_000_000
 
 
 class _Data(msgspec.Struct):
-    """``data`` of a Seldon message; unknown keys are skipped by the parser."""
+    """``data`` of a Seldon message; unknown keys are skipped by the parser, and a list of names is
+    one of text."""
 
-    names: Any = None
+    names: list[str] | str | int | float | bool | dict[str, Any] | None = None
     ndarray: Any = None
     tensor: Any = None
     tftensor: Any = None

@@ -13,8 +13,8 @@ from processor.domain.observations import BatchBuilder, Feedback, ObservationBat
 from processor.domain.rows import MAX_ROWS
 from processor.domain.telemetry import Telemetry
 from processor.stream.records import decode_observation, encode
+from tests.domain.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE
 from tests.domain.payload_kinds import DATA, PAYLOADS, PROTOBUF, Payload
-from tests.domain.test_event_matrix import ENVELOPES, FEEDBACK, NS, RESPONSE
 
 EVENTS, SEED = 200_000, 20261120
 #: CPU seconds for one event: a hundred times what the worst of them takes, and nothing like what a

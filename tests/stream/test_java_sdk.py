@@ -10,8 +10,9 @@ from processor.domain.events import Batch, DeadLetter
 from processor.domain.models import ModelRules
 from processor.domain.observations import Prediction
 from processor.domain.telemetry import Telemetry
+from tests.domain.envelope_kinds import RESPONSE, binary
 from tests.domain.payload_kinds import PAYLOADS
-from tests.domain.test_event_matrix import RESPONSE, binary, decode
+from tests.domain.test_event_matrix import decode
 from tests.servers import Broker
 from tests.servers.java_sdk import Sent, send_cloudevents
 
