@@ -13,7 +13,7 @@ import msgspec
 from processor.domain.decode import Decoder
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events import DeadLetter
-from processor.domain.events_file import LineError, parse_line
+from processor.domain.events_file import BadLine, LineError, parse_line
 from processor.domain.labels import SCORES, read_row
 from processor.domain.observations import (
     BatchBuilder,
@@ -32,13 +32,6 @@ _STREAMS, _CONTENTS = 2000, 2000
 #: A request id of so few characters is short enough whatever they are.
 _SHORT_ID = 128
 _FOR_EVER = 1 << 63
-
-
-class BadLine(NamedTuple):
-    """A line that is no event: its ``number`` in the file, and why."""
-
-    number: int
-    letter: DeadLetter
 
 
 class Lines(NamedTuple):

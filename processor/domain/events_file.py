@@ -3,11 +3,13 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from processor.domain import raw_json
-from processor.domain.events import RawEvent
+from processor.domain.events import DeadLetter, RawEvent
 from processor.errors import EventsFileError
 
 #: What HTTP allows as a header's name: every line can be sent to an ingress.
@@ -23,6 +25,13 @@ class LineError(EventsFileError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class BadLine(NamedTuple):
+    """A line that is no event: its ``number`` in the file, and why."""
+
+    number: int
+    letter: DeadLetter
 
 
 _parse_headers = msgspec.json.Decoder(dict[str, str]).decode
@@ -55,6 +64,16 @@ def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
         raise LineError("bad_json", f"line {number} is not UTF-8: {error.reason}") from None
     except ValueError as error:
         raise LineError("bad_json", f"line {number} is no event: {error}") from None
+
+
+def parse_lines(block: bytes, first: int, timestamp: int) -> Iterator[RawEvent | BadLine]:
+    """Each event of some whole lines, the ``first``-th of the file on; empty lines are skipped."""
+    for number, line in enumerate(block.removesuffix(b"\n").split(b"\n"), first):
+        if line and not line.isspace():
+            try:
+                yield parse_line(line, number, timestamp)
+            except LineError as error:
+                yield BadLine(number, DeadLetter(error.reason, str(error)))
 
 
 def format_line(event: RawEvent) -> bytes:

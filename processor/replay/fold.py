@@ -7,10 +7,11 @@ from typing import NamedTuple
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document, DocumentReader
-from processor.domain.event_lines import BadLine, LineReader
+from processor.domain.event_lines import LineReader
 from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
-from processor.domain.join_state import FeedbackRegister, PredictionRegister, positions
+from processor.domain.join_state import FeedbackRegister, PredictionRegister
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
@@ -34,6 +35,10 @@ class Selection(NamedTuple):
     namespace: str = ""
     deployment: str = ""
 
+    def names(self, key: ModelKey) -> bool:
+        """Whether the model is of the namespace and deployment that are asked for."""
+        return self.namespace in ("", key.namespace) and self.deployment in ("", key.deployment)
+
     def holds(self, time: int) -> bool:
         """Whether a time is between start and end."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
@@ -55,13 +60,10 @@ class _Join(JoinFold):
         pass
 
 
-class _Standings(NamedTuple):
-    """What stands at the end: counts of the models that are asked for, the rest of all."""
-
-    counts: dict[ModelKey, Counts]
-    rows_differ: int
-    ambiguous: int
-    not_scorable: Counter[str]
+#: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
+_Like = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+#: Names that a message lists at most.
+_NAMED = 10
 
 
 class ReplayFold:
@@ -112,54 +114,109 @@ class ReplayFold:
         if self._builder.rows >= _BATCH:
             self._fold()
 
+    def add_bad(self, letter: DeadLetter) -> None:
+        """Count what is no event at all."""
+        self.read += 1
+        self._decoder.dead(letter)
+
+    async def settle(self) -> None:
+        """Nothing waits: all that was added is in memory."""
+
     def result(self) -> Replay:
         """The numbers of all that was added."""
         self._fold()
-        selection, telemetry = self.selection, self.telemetry
-        standings = self._standings()
+        selection, telemetry, state = self.selection, self.telemetry, self._join.state
+        models: dict[ModelKey, Counts] = {}
+        kinds: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for like, times in self._alike(selection).items():
+            self._add_counts(models, like, times, selection)
+            _, answers, outcome, _ = like
+            for position in (answers,) if isinstance(answers, int) else answers:
+                reason = state.answers[position].reason
+                if reason is not None:
+                    reasons[reason] += times
+            if outcome is not None:
+                kinds[outcome.kind] += times
+                for reason in outcome.not_scorable:
+                    reasons[reason] += times
         return Replay(
             format_time(selection.start) if selection.start is not None else None,
             format_time(selection.end) if selection.end is not None else None,
             selection.by,
-            model_results(standings.counts, selection.by),
+            model_results(models, selection.by),
             Events(
                 read=self.read,
                 duplicates=telemetry.duplicates,
                 superseded=telemetry.superseded,
                 corrections=telemetry.corrections,
-                unmatched_feedback=self._join.state.unmatched,
+                unmatched_feedback=state.unmatched,
                 late=telemetry.late,
                 says_nothing=telemetry.says_nothing,
-                rows_differ=standings.rows_differ,
-                ambiguous=standings.ambiguous,
-                not_scorable=dict(sorted(standings.not_scorable.items())),
+                rows_differ=kinds[ROWS_DIFFER],
+                ambiguous=kinds[AMBIGUOUS],
+                not_scorable=dict(sorted(reasons.items())),
                 dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
         )
 
-    def names(self) -> set[tuple[str, str]]:
-        """The namespaces and deployments of all predictions."""
-        state = self._join.state
-        return {
-            (state.models[number].namespace, state.models[number].deployment)
-            for number in {standing.prediction.model for standing in self._join.standings()}
-        }
+    def counts(self, selection: Selection) -> dict[ModelKey, Counts]:
+        """The counts of each model that has any, by the basis, times and names of ``selection``."""
+        self._fold()
+        models: dict[ModelKey, Counts] = {}
+        for like, times in self._alike(selection).items():
+            self._add_counts(models, like, times, selection)
+        return models
+
+    def why_empty(self) -> str:
+        """Why the result has no models though there are predictions, for people; empty if there is
+        nothing to say."""
+        self._fold()
+        selection, models = self.selection, self._join.state.models
+        keys = {models[like[0]] for like in self._alike(selection)}
+        if not keys:
+            return "there are no predictions in what was read"
+        if not any(map(selection.names, keys)):
+            asked = [
+                f"--{option} {value}"
+                for option, value in (
+                    ("namespace", selection.namespace),
+                    ("deployment", selection.deployment),
+                )
+                if value
+            ]
+            there = sorted({f"{key.namespace}/{key.deployment}" for key in keys})
+            more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
+            return (
+                f"no model matches {' '.join(asked)}; there are: {', '.join(there[:_NAMED])}{more}"
+            )
+        return f"nothing falls between --from and --to by {selection.by} time{self._span()}"
+
+    def _span(self) -> str:
+        """From when to when there is something, in words; empty where nothing is."""
+        times = [
+            register.time
+            for prediction, feedback, _ in self._join.standings()
+            if (register := feedback if self.selection.by == "feedback" else prediction) is not None
+        ]
+        if not times:
+            return ""
+        return f"; there is something from {format_time(min(times))} to {format_time(max(times))}"
 
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
 
-    def _standings(self) -> _Standings:
-        """Of millions of predictions there are few that differ: what they contribute is added up
-        once for all that are alike."""
-        by_feedback, holds = self.selection.by == "feedback", self.selection.holds
-        everything = self.selection.start is None and self.selection.end is None
+    def _alike(self, selection: Selection) -> dict[_Like, int]:
+        """How many predictions there are of each kind: of millions there are few that differ."""
+        by_feedback, holds = selection.by == "feedback", selection.holds
+        always = selection.start is None and selection.end is None
         alike: dict[_Like, int] = {}
         for prediction, feedback, outcome in self._join.standings():
             answers = prediction.answers
             if by_feedback:
-                counted = feedback is not None and (everything or holds(feedback.time))
+                counted = feedback is not None and (always or holds(feedback.time))
             else:
-                counted = everything or holds(prediction.time)
+                counted = always or holds(prediction.time)
             like = (
                 prediction.model,
                 answers if isinstance(answers, int) else tuple(answers),
@@ -167,37 +224,20 @@ class ReplayFold:
                 counted,
             )
             alike[like] = alike.get(like, 0) + 1
-        total = _Standings({}, 0, 0, Counter())
-        for like, times in alike.items():
-            total = self._add(total, like, times)
-        return total
+        return alike
 
-    def _add(self, total: _Standings, like: "_Like", times: int) -> _Standings:
-        """The total with what so many predictions contribute that are alike."""
-        model, packed, outcome, counted = like
-        state, selection = self._join.state, self.selection
-        answers = [state.answers[position] for position in positions(packed)]
-        reasons = [answer.reason for answer in answers if answer.reason is not None]
-        reasons += () if outcome is None else outcome.not_scorable
-        for reason in reasons:
-            total.not_scorable[reason] += times
-        key = state.models[model]
-        if (
-            counted
-            and selection.namespace in ("", key.namespace)
-            and selection.deployment in ("", key.deployment)
-        ):
-            counts = Counts() if selection.by == "feedback" else Counts(predictions=len(answers))
-            if outcome is not None:
-                counts.add(outcome.counts)
-            if not counts.is_empty():
-                total.counts.setdefault(key, Counts()).add(counts, times)
-        kind = None if outcome is None else outcome.kind
-        return total._replace(
-            rows_differ=total.rows_differ + times * (kind == ROWS_DIFFER),
-            ambiguous=total.ambiguous + times * (kind == AMBIGUOUS),
-        )
-
-
-#: Model, answers, outcome, and whether the time is one that is asked for.
-_Like = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+    def _add_counts(
+        self, models: dict[ModelKey, Counts], like: _Like, times: int, selection: Selection
+    ) -> None:
+        """Add what so many predictions contribute to the counts that are asked for."""
+        model, answers, outcome, counted = like
+        key = self._join.state.models[model]
+        if not counted or not selection.names(key):
+            return
+        counts = Counts()
+        if selection.by == "request":
+            counts.predictions = 1 if isinstance(answers, int) else len(answers)
+        if outcome is not None:
+            counts.add(outcome.counts)
+        if not counts.is_empty():
+            models.setdefault(key, Counts()).add(counts, times)
