@@ -226,7 +226,9 @@ def _content(body: _Body) -> _Content | None:
     if truth is None:
         if data is None:
             return (None, None, body.reward)
-        return None if len(data.ndarray) != 1 else (data.names, _reading(data.ndarray[0]))
+        if body.reward is not None or len(data.ndarray) != 1:
+            return None
+        return (data.names, _reading(data.ndarray[0]))
     if data is not None:
         return None
     data = truth.data
