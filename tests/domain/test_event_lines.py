@@ -133,9 +133,9 @@ def one_by_one(lines: Sequence[bytes], as_of: int | None) -> ReplayFold:
     return fold
 
 
-def outcome(fold: ReplayFold) -> tuple[Replay, dict[str, int], dict[str, int], set[object]]:
+def outcome(fold: ReplayFold) -> tuple[Replay, dict[str, int], dict[str, int], set[tuple[object, ...]]]:
     telemetry = fold.telemetry
-    standings = {
+    standings: set[tuple[object, ...]] = {
         (
             s.prediction.time,
             s.prediction.digest,
@@ -150,7 +150,7 @@ def outcome(fold: ReplayFold) -> tuple[Replay, dict[str, int], dict[str, int], s
     return replay, dict(telemetry.events), dict(telemetry.not_scorable), standings
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(LINE, min_size=1, max_size=16), st.sampled_from([None, AS_OF]), st.booleans())
 def test_blocks_say_what_their_lines_say(
     lines: list[bytes], as_of: int | None, ended: bool
