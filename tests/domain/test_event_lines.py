@@ -133,7 +133,9 @@ def one_by_one(lines: Sequence[bytes], as_of: int | None) -> ReplayFold:
     return fold
 
 
-def outcome(fold: ReplayFold) -> tuple[Replay, dict[str, int], dict[str, int], set[tuple[object, ...]]]:
+def outcome(
+    fold: ReplayFold,
+) -> tuple[Replay, dict[str, int], dict[str, int], set[tuple[object, ...]]]:
     telemetry = fold.telemetry
     standings: set[tuple[object, ...]] = {
         (
