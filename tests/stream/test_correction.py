@@ -38,12 +38,9 @@ class Producer:
         return done
 
     def ids(self, known_only: bool) -> list[str]:
-        return sorted(
-            row.request_id
-            for batch in self.batches
-            if batch.known_only == known_only
-            for row in [*batch.predictions, *batch.feedbacks]
-        )
+        chosen = [batch for batch in self.batches if batch.known_only == known_only]
+        ids = [row.request_id for batch in chosen for row in batch.predictions]
+        return sorted(ids + [row.request_id for batch in chosen for row in batch.feedbacks])
 
 
 def sink_of(producer: Producer, made: int, selection: Selection) -> _LogSink:
