@@ -134,7 +134,7 @@ class _LogSink:
             self.read += 1
             self._take([decode(*event)], cutoff)
 
-    def add_documents(self, documents: Iterable[Document]) -> None:
+    def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""
         cutoff = self._cutoff()
         for document in documents:

@@ -6,7 +6,7 @@ goes to the `Decoder` itself.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,7 +14,6 @@ from processor.domain.decode import Decoder
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events import DeadLetter
 from processor.domain.events_file import BadLine, LineError, parse_line
-from processor.domain.labels import SCORES, read_row
 from processor.domain.observations import (
     BatchBuilder,
     Feedback,
@@ -24,14 +23,12 @@ from processor.domain.observations import (
     PredictionRow,
 )
 from processor.domain.times import TimeParser
+from processor.domain.usual import FAULTS, FOR_EVER, SHORT_ID, Data, Truth, reading
 
 #: A line without ``ce-time`` has no time at all.
 NO_TIME = -1
 #: Models and contents that are remembered; also what a batch's tables hold at most, about.
 _STREAMS, _CONTENTS = 2000, 2000
-#: A request id of so few characters is short enough whatever they are.
-_SHORT_ID = 128
-_FOR_EVER = 1 << 63
 
 
 class Lines(NamedTuple):
@@ -52,23 +49,13 @@ class _Headers(msgspec.Struct, gc=False):
     time: str = msgspec.field(name="ce-time")
 
 
-class _Data(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    ndarray: list[Any]
-    names: tuple[str, ...] | None = None
-
-
-class _Truth(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    data: _Data | None = None
-    meta: msgspec.Raw = msgspec.Raw(b"")
-
-
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """A response or a feedback with nothing in it but what is usual."""
 
-    data: _Data | None = None
+    data: Data | None = None
     meta: msgspec.Raw = msgspec.Raw(b"")
     reward: bool | int | float | None = None
-    truth: _Truth | None = None
+    truth: Truth | None = None
 
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -97,7 +84,7 @@ class LineReader:
     def __init__(self, decoder: Decoder, as_of: int | None = None) -> None:
         self._decoder = decoder
         self._time = TimeParser()
-        self._as_of = _FOR_EVER if as_of is None else as_of
+        self._as_of = FOR_EVER if as_of is None else as_of
         self._forget()
 
     def _forget(self) -> None:
@@ -153,7 +140,7 @@ class LineReader:
             row = None if content is None else stream.get(content)
             request_id = headers.request_id
             time = parse_time(headers.time.encode())
-            if row is None or time is None or not 0 < len(request_id) < _SHORT_ID:
+            if row is None or time is None or not 0 < len(request_id) < SHORT_ID:
                 others.append(at)
             elif type(row) is PredictionRow:
                 responses += 1
@@ -228,7 +215,7 @@ def _content(body: _Body) -> _Content | None:
             return (None, None, body.reward)
         if body.reward is not None or len(data.ndarray) != 1:
             return None
-        return (data.names, _reading(data.ndarray[0]))
+        return (data.names, reading(data.ndarray[0]))
     if data is not None:
         return None
     data = truth.data
@@ -236,23 +223,7 @@ def _content(body: _Body) -> _Content | None:
         return (None, None, body.reward)
     if len(data.ndarray) != 1:
         return None
-    return (data.names, _reading(data.ndarray[0]), body.reward)
-
-
-def _reading(row: object) -> tuple[object, ...]:
-    """As `read_row`, at speed for the usual row of probabilities: what is between 0 and 1 is a float.
-
-    >>> _reading([0.2, 0.5, 0.3]) == read_row([0.2, 0.5, 0.3])
-    True
-    """
-    if type(row) is list and len(row) > 1:
-        try:
-            top = max(row)
-            if 0 < min(row) < top < 1:
-                return (SCORES, row.index(top), len(row))
-        except TypeError:
-            pass
-    return read_row(row)
+    return (data.names, reading(data.ndarray[0]), body.reward)
 
 
 def _parse(block: bytes) -> Sequence[_Line | None]:
@@ -264,7 +235,7 @@ def _parse(block: bytes) -> Sequence[_Line | None]:
         lines = _decoder.decode_lines(block)
         if len(lines) == count:
             return lines
-    except _FAULTS:
+    except FAULTS:
         pass
     texts = block.split(b"\n")
     return [_parse_one(text) for text in texts[:count]]
@@ -275,8 +246,5 @@ def _parse_one(text: bytes) -> _Line | None:
         if not text.isascii():
             text.decode()
         return _decoder.decode(text)
-    except _FAULTS:
+    except FAULTS:
         return None
-
-
-_FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)

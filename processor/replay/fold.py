@@ -1,11 +1,12 @@
 """A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
+from processor.domain.document_batches import DocumentBatches
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.event_lines import LineReader
 from processor.domain.events import DeadLetter, RawEvent
@@ -75,7 +76,8 @@ class ReplayFold:
         self.read = 0
         self._decoder = Decoder(rules, self.telemetry)
         self._lines = LineReader(self._decoder, selection.as_of)
-        self._documents = DocumentReader(rules, self.telemetry)
+        documents = DocumentReader(rules, self.telemetry)
+        self._documents = DocumentBatches(documents, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
         self._join = _Join("", 0, 1, None, self.telemetry)
@@ -96,14 +98,10 @@ class ReplayFold:
             if observation is not None and not isinstance(observation, DeadLetter):
                 self.observe(observation)
 
-    def add_documents(self, documents: Iterable[Document]) -> None:
+    def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
-        read = self._documents.read
-        for document in documents:
-            self.read += 1
-            for observation in read(document):
-                if not isinstance(observation, DeadLetter):
-                    self.observe(observation)
+        self.read += len(documents)
+        self._join.apply(0, 0, self._documents.read(documents))
 
     def observe(self, observation: Prediction | Feedback) -> None:
         """Fold one observation, unless it is later than what is to be known."""

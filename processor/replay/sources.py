@@ -41,7 +41,7 @@ class Sink(Protocol):
     def add(self, events: Iterable[RawEvent]) -> None:
         """Take some events."""
 
-    def add_documents(self, documents: Iterable[Document]) -> None:
+    def add_documents(self, documents: Sequence[Document]) -> None:
         """Take some documents of an archive."""
 
     def add_bad(self, letter: DeadLetter) -> None:
