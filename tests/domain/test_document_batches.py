@@ -54,15 +54,14 @@ def document(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
             "payload": {"data": draw(data()), "meta": {"requestPath": path, "tags": {}}},
         },
     }
-    feedback = draw(pick(["none", "reward", "both", "both", "nothing"]))
+    feedback = draw(pick(["none", "none", "both", "both", "nothing"]))
     if feedback != "none":
         part: dict[str, Any] = {"ce-time": draw(pick(TIMES))}
-        if feedback in ("reward", "both"):
+        if feedback == "both":
             part["reward"] = draw(pick([0, 1, 2.5]))
-        if feedback in ("truth", "both"):
-            part["truth"] = {"data": draw(data())}
+            part["truth"] = draw(pick([{"data": {"ndarray": [ROWS[0]]}}, {"meta": {}}]))
         source["feedback"] = part
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.integers(0, 7)) == 7:
         parts = [source, source["response"], source["response"]["payload"], source.get("feedback")]
         part = draw(pick([each for each in parts if each is not None]))
         key = draw(pick([*part, "unknown"]))
@@ -70,7 +69,7 @@ def document(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
             part.pop(key, None)
         else:
             part[key] = draw(pick(ODD))
-    item = draw(pick(["", "", "", "-item-0", "-item-1"]))
+    item = draw(pick(["", "", "", "", "", "-item-0"]))
     return name + item, source
 
 
@@ -86,7 +85,7 @@ def made(documents: Documents, prefix: str) -> list[Document]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(document(), min_size=1, max_size=12), pick([None, AS_OF]))
+@given(st.lists(document(), min_size=6, max_size=12), pick([None, AS_OF]))
 def test_batches_say_what_their_documents_say(documents: Documents, as_of: int | None) -> None:
     fast = ReplayFold(RULES, Selection(as_of=as_of))
     slow = ReplayFold(RULES, Selection(as_of=as_of))
@@ -98,3 +97,28 @@ def test_batches_say_what_their_documents_say(documents: Documents, as_of: int |
             slow._documents = DocumentBatches(reader, slow.telemetry, as_of)
             slow.add_documents([one])
     assert outcome(fast) == outcome(slow)
+
+
+def test_documents_that_differ_in_one_thing_are_told_apart() -> None:
+    documents: Documents = []
+    for number, (reward, path) in enumerate([(0, "a"), (1, "a"), (2.5, "a"), (1, "b")]):
+        payload = {"data": {"ndarray": [ROWS[0]]}, "meta": {"requestPath": {path: "image"}}}
+        source = {
+            "RequestId": f"id{number}",
+            "Ce-Namespace": "ns",
+            "Ce-Inferenceservicename": "dep",
+            "Ce-Endpoint": "default",
+            "Ce-Modelid": "clf",
+            "response": {"ce-time": TIMES[0], "payload": payload},
+            "feedback": {
+                "ce-time": TIMES[1],
+                "reward": reward,
+                "truth": {"data": {"ndarray": [ROWS[0]]}},
+            },
+        }
+        documents.append((f"id{number}", source))
+    fold = ReplayFold(RULES, Selection())
+    for prefix in ("id", "jd"):
+        fold.add_documents(made(documents, prefix))
+    found = [(each.model, each.predictions, each.reward_sum) for each in fold.result().models]
+    assert found == [("a", 6, 7.0), ("b", 2, 2.0)]
