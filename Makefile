@@ -36,6 +36,7 @@ format: $(VENV)/.test  ## Format the code
 
 bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop; replays
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.replay
 
 clean:  ## Remove the environment and caches
