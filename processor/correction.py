@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.event_lines import NO_TIME
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine, parse_lines
 from processor.domain.models import ModelRules
 from processor.domain.observations import KNOWN_ONLY, Feedback, Prediction
@@ -131,8 +131,12 @@ class _LogSink:
         """See `Sink`."""
         decode, cutoff = self._decoder.decode, self._cutoff()
         for event in events:
+            said = decode(*event)
+            if isinstance(said, Batch):
+                self.add(said.events)
+                continue
             self.read += 1
-            self._take([decode(*event)], cutoff)
+            self._take([said], cutoff)
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""

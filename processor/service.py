@@ -21,7 +21,7 @@ from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
 from processor.lifecycle import background, ending_within, serve
-from processor.models_file import read_models_file
+from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka, explain
@@ -96,6 +96,8 @@ class Service:
             await worker.start()
             stack.push_async_callback(worker.stop)
             self.health.worker = worker
+            if settings.models is not None:
+                background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")

@@ -12,7 +12,7 @@ import msgspec
 
 from processor.domain.decode import Decoder
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
-from processor.domain.events import DeadLetter
+from processor.domain.events import Batch, DeadLetter
 from processor.domain.events_file import BadLine, LineError, parse_line
 from processor.domain.observations import (
     BatchBuilder,
@@ -32,7 +32,7 @@ _STREAMS, _CONTENTS = 2000, 2000
 
 
 class Lines(NamedTuple):
-    """What a block of lines says; ``read`` counts the lines that are not empty."""
+    """What a block of lines says; ``read`` counts the events, and the lines that are none."""
 
     batch: ObservationBatch
     bad: list[BadLine]
@@ -47,6 +47,7 @@ class _Headers(msgspec.Struct, gc=False):
     model: str = msgspec.field(name="ce-modelid")
     request_id: str = msgspec.field(name="ce-requestid")
     time: str = msgspec.field(name="ce-time")
+    content_type: str = msgspec.field(name="content-type", default="")
 
 
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -71,7 +72,7 @@ _Content = tuple[object, ...]
 #: Rows to make others like, of one model and type; None is a stream of requests, which are counted as
 #: read and nothing else.
 _Stream = dict[_Content, PredictionRow | FeedbackRow]
-_StreamKey = tuple[str, str, str, str, str]
+_StreamKey = tuple[str, str, str, str, str, str]
 _NEW: _Stream = {}
 
 
@@ -85,6 +86,7 @@ class LineReader:
         self._decoder = decoder
         self._time = TimeParser()
         self._as_of = FOR_EVER if as_of is None else as_of
+        self._more = 0
         self._forget()
 
     def _forget(self) -> None:
@@ -97,7 +99,7 @@ class LineReader:
         lines = _parse(block)
         bad: list[BadLine] = []
         texts: list[bytes] = []
-        empty = 0
+        empty = self._more = 0
         for at in self._take_usual(lines):
             texts = texts or block.split(b"\n")
             text = texts[at]
@@ -110,7 +112,7 @@ class LineReader:
         batch = self._builder.build("", keep_tables=True)
         if self._contents > _CONTENTS or len(self._streams) > _STREAMS:
             self._forget()
-        return Lines(batch, bad, len(lines) - empty)
+        return Lines(batch, bad, len(lines) - empty + self._more)
 
     def _take_usual(self, lines: "Sequence[_Line | None]") -> list[int]:
         """Take the lines that read like earlier ones; the places of all others."""
@@ -130,6 +132,7 @@ class LineReader:
                     headers.deployment,
                     headers.predictor,
                     headers.model,
+                    headers.content_type,
                 ),
                 _NEW,
             )
@@ -173,6 +176,9 @@ class LineReader:
         except LineError as error:
             return self._decoder.dead(DeadLetter(error.reason, str(error)))
         said = self._decoder.decode(*event)
+        if isinstance(said, Batch):
+            self._take_batch(said)
+            return None
         if isinstance(said, Prediction | Feedback):
             builder = self._builder
             rows: Sequence[PredictionRow | FeedbackRow]
@@ -186,6 +192,14 @@ class LineReader:
         elif line is not None and telemetry.events[REQUEST] > requests:
             self._streams[_stream_key(line.headers)] = None
         return None
+
+    def _take_batch(self, batch: Batch) -> None:
+        """Take the events of one that holds several; each counts as read."""
+        self._more += len(batch.events) - 1
+        for event in batch.events:
+            said = self._decoder.decode(*event)
+            if isinstance(said, Prediction | Feedback) and said.time <= self._as_of:
+                self._builder.add(said)
 
     def _remember(self, line: _Line, row: PredictionRow | FeedbackRow) -> None:
         content = _content(line.data)
@@ -204,6 +218,7 @@ def _stream_key(headers: _Headers) -> _StreamKey:
         headers.deployment,
         headers.predictor,
         headers.model,
+        headers.content_type,
     )
 
 

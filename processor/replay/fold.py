@@ -9,7 +9,7 @@ from processor.domain.decode import Decoder
 from processor.domain.document_batches import DocumentBatches
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.event_lines import LineReader
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
 from processor.domain.join_state import FeedbackRegister, PredictionRegister
@@ -93,8 +93,11 @@ class ReplayFold:
         """Fold some events."""
         decode = self._decoder.decode
         for headers, value, timestamp in events:
-            self.read += 1
             observation = decode(headers, value, timestamp)
+            if isinstance(observation, Batch):
+                self.add(observation.events)
+                continue
+            self.read += 1
             if observation is not None and not isinstance(observation, DeadLetter):
                 self.observe(observation)
 
