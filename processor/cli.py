@@ -9,19 +9,26 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import uvloop
+from click.core import ParameterSource
 
 from processor.domain.times import parse_time
+from processor.domain.windows import parse_duration
 from processor.errors import ProcessorError, SettingsError
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import Selection
-from processor.replay.output import FORMATS, render, write_output
 from processor.replay.send import Sent, send_http, send_kafka
-from processor.replay.sources import replay_sources
+from processor.report.command import (
+    FORMATS,
+    Wanted,
+    prepare_folder,
+    report_sources,
+    report_stored,
+)
 from processor.settings import Settings
 from processor.stream.connection import client_options
 
@@ -36,6 +43,18 @@ class Time(click.ParamType):
         if time_ns is None:
             self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
         return time_ns
+
+
+class Duration(click.ParamType):
+    """A time span such as 60s, 5m or 1h, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,59 +111,176 @@ def demo(once: bool) -> None:
     _run(lambda stop: run_demo(settings, once, time.time_ns(), stop, click.echo))
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _replay_options(style: str) -> Callable[[F], F]:
+    """The options that replay and report share; ``style`` is the default form."""
+    options = (
+        click.option("--from", "start", type=Time(), help="First time that counts (inclusive)."),
+        click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive)."),
+        click.option("--as-of", type=Time(), help="The last time that is known of."),
+        click.option(
+            "--by",
+            type=click.Choice(["request", "feedback"]),
+            default="request",
+            show_default=True,
+            help="Whose time counts: that of the prediction or of the feedback.",
+        ),
+        click.option(
+            "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
+        ),
+        click.option(
+            "--index",
+            default="",
+            help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
+        ),
+        click.option("--namespace", default="", help="Only this namespace."),
+        click.option("--deployment", default="", help="Only this deployment."),
+        click.option(
+            "--format", "style", type=click.Choice(FORMATS), default=style, show_default=True
+        ),
+        click.option(
+            "--output",
+            default="",
+            help="File to write; default stdout. For openmetrics also a folder, then with a file "
+            "for every two hours: one that is there, or with / at its end.",
+        ),
+        click.option(
+            "--step",
+            type=Duration(),
+            default="60s",
+            show_default=True,
+            help="Time between two samples of openmetrics.",
+        ),
+        click.option(
+            "--recent", is_flag=True, help="Allow openmetrics samples of the last 3 hours."
+        ),
+        click.option(
+            "--store",
+            is_flag=True,
+            help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
+        ),
+    )
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 @cli.command(
     epilog="\b\nExamples:\n"
     "  processor replay events.ndjson\n"
     "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
-    "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'"
+    "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
+    "  processor replay events.ndjson --format openmetrics --output backfill/"
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--from", "start", type=Time(), help="First time that counts (inclusive).")
-@click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive).")
-@click.option("--as-of", type=Time(), help="The last time that is known of.")
-@click.option(
-    "--by",
-    type=click.Choice(["request", "feedback"]),
-    default="request",
-    show_default=True,
-    help="Whose time counts: that of the prediction or of the feedback.",
-)
-@click.option("--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS).")
-@click.option(
-    "--index", default="", help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX)."
-)
-@click.option("--namespace", default="", help="Only this namespace.")
-@click.option("--deployment", default="", help="Only this deployment.")
-@click.option("--format", "style", type=click.Choice(FORMATS), default="json", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="File to write; default stdout.")
-def replay(
-    sources: tuple[str, ...],
-    start: int | None,
-    end: int | None,
-    as_of: int | None,
-    by: str,
-    models: Path | None,
-    index: str,
-    namespace: str,
-    deployment: str,
-    style: str,
-    output: Path | None,
-) -> None:
+@_replay_options("json")
+@click.pass_context
+def replay(context: click.Context, /, sources: tuple[str, ...], **options: Any) -> None:
     """Fold a stored period without Kafka: the same numbers as the live run.
 
     SOURCE is an events file (*.ndjson, or - for standard input), sqlite:PATH, or Elasticsearch:
     http(s)://host:port, or elasticsearch: for that of PROCESSOR_ARCHIVE.
     """
+    _report(context, sources, **options)
+
+
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  processor report events.ndjson\n"
+    "  processor report events.ndjson --format html --output report.html\n"
+    "  processor report events.ndjson --compare predictor\n"
+    "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
+    "      --compare /2026-11-21T00:00:00Z                  the day against all before it\n"
+    "  processor report elasticsearch: --store\n"
+    "  processor report --stored --deployment sklearn"
+)
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+@_replay_options("text")
+@click.option(
+    "--compare",
+    default="",
+    metavar="predictor|FROM/TO",
+    help="Beside each other: the predictors of a deployment, or this period and another one.",
+)
+@click.option("--stored", is_flag=True, help="Show stored results; no SOURCE is read.")
+@click.pass_context
+def report(
+    context: click.Context,
+    /,
+    sources: tuple[str, ...],
+    compare: str,
+    stored: bool,
+    **options: Any,
+) -> None:
+    """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
+
+    SOURCE is the same as for 'processor replay'.
+    """
+    if not stored:
+        if not sources:
+            raise click.UsageError("name a SOURCE, or --stored for results that were stored")
+        _report(context, sources, compare=compare, **options)
+        return
+    for name in ("compare", "store", "as_of", "models", "index", "step", "recent"):
+        if sources or _is_given(context, name):
+            given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{given} has no place beside --stored: leave it out")
+    settings = _settings()
+    selection = _selection(options)
+    by = options["by"] if _is_given(context, "by") else ""
+    output = Path(options["output"]) if options["output"] else None
+    asyncio.run(report_stored(settings, selection, by, options["style"], output))
+
+
+def _report(
+    context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
+) -> None:
+    selection = _selection(options)
+    style, output = options["style"], options["output"]
+    for name in ("step", "recent"):
+        if style != "openmetrics" and _is_given(context, name):
+            raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
+    settings = _settings()
+    rules = read_models_file(options["models"] or settings.models)
+    wanted = Wanted(
+        style,
+        Path(output) if output else None,
+        options["step"],
+        options["recent"],
+        (options["by"],) if _is_given(context, "by") else (),
+        compare,
+        options["store"],
+    )
+    if style == "openmetrics" and output.endswith("/"):
+        prepare_folder(Path(output))
+    asyncio.run(report_sources(sources, rules, selection, settings, options["index"], wanted))
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    start, end = options["start"], options["end"]
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
+    return Selection(
+        options["by"], start, end, options["as_of"], options["namespace"], options["deployment"]
+    )
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _settings() -> Settings:
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format)
-    rules = read_models_file(models or settings.models)
-    selection = Selection(by, start, end, as_of, namespace, deployment)
-    result = asyncio.run(replay_sources(sources, rules, selection, settings, index))
-    write_output(render(result, style), output)
+    return settings
 
 
 @cli.command(

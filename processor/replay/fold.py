@@ -1,7 +1,7 @@
 """A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
@@ -10,6 +10,7 @@ from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.join import JoinFold, Standing
 from processor.domain.join_state import positions
+from processor.domain.judge import SCORED, judge
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
@@ -85,7 +86,7 @@ class ReplayFold:
             format_time(selection.start) if selection.start is not None else None,
             format_time(selection.end) if selection.end is not None else None,
             selection.by,
-            model_results(self._counts(), selection.by),
+            model_results(self.counts(selection), selection.by),
             Events(
                 read=self.read,
                 duplicates=telemetry.duplicates,
@@ -117,23 +118,49 @@ class ReplayFold:
                 reasons.update(standing.outcome.not_scorable)
         return reasons
 
-    def _counts(self) -> dict[ModelKey, Counts]:
-        selection = self.selection
-        models: dict[ModelKey, Counts] = {}
-        for standing in self._join.standings():
-            key = self._join.state.models[standing.prediction.model]
-            if selection.namespace not in ("", key.namespace) or selection.deployment not in (
-                "",
-                key.deployment,
+    def requests(self) -> Iterator[list[tuple[ModelKey, Standing]]]:
+        """What each request of the chosen namespace and deployment contributes, of any time."""
+        self._fold()
+        selection, models = self.selection, self._join.state.models
+        for standings in self._join.requests():
+            request = [(models[standing.prediction.model], standing) for standing in standings]
+            if request and (
+                selection.namespace in ("", request[0][0].namespace)
+                and selection.deployment in ("", request[0][0].deployment)
             ):
-                continue
-            counts = _contribution(standing, selection)
-            if counts is not None and not counts.is_empty():
-                models.setdefault(key, Counts()).add(counts)
+                yield request
+
+    def counts(self, selection: Selection) -> dict[ModelKey, Counts]:
+        """The counts of each model that has any, by the basis and times of ``selection``."""
+        models: dict[ModelKey, Counts] = {}
+        for request in self.requests():
+            for key, standing in request:
+                counts = contribution(standing, selection)
+                if counts is not None and not counts.is_empty():
+                    models.setdefault(key, Counts()).add(counts)
         return models
 
+    def right(self, standing: Standing) -> list[bool | None]:
+        """Whether each item of a prediction was right, None where it was not judged."""
+        prediction, feedback, outcome = standing
+        answers = [self._join.state.answers[i] for i in positions(prediction.answers)]
+        if feedback is None or outcome is None or outcome.kind != SCORED:
+            return [None] * len(answers)
+        truth = feedback.truth
+        rows = (
+            [None] * len(answers)
+            if truth is None
+            else [[self._join.state.truths[i]] for i in positions(truth)]
+        )
+        items = [
+            judge([answer], row, feedback.reward).counts
+            for answer, row in zip(answers, rows, strict=True)
+        ]
+        return [bool(item.correct) if item.judged else None for item in items]
 
-def _contribution(standing: Standing, selection: Selection) -> Counts | None:
+
+def contribution(standing: Standing, selection: Selection) -> Counts | None:
+    """What a prediction adds to the counts of a selection; None where its time is outside."""
     prediction, feedback, outcome = standing
     if selection.by == "feedback":
         if feedback is None or outcome is None or not selection.holds(feedback.time):

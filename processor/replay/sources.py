@@ -30,6 +30,17 @@ async def replay_sources(
     settings: Settings,
     index: str = "",
 ) -> Replay:
+    """The numbers of all sources together, see `fold_sources`."""
+    return (await fold_sources(sources, rules, selection, settings, index)).result()
+
+
+async def fold_sources(
+    sources: Sequence[str],
+    rules: ModelRules,
+    selection: Selection,
+    settings: Settings,
+    index: str = "",
+) -> ReplayFold:
     """Fold all sources, one after another; the result does not depend on their order. ``index`` is
     the pattern of an Elasticsearch source (default: the setting)."""
     fold = ReplayFold(rules, selection)
@@ -48,7 +59,7 @@ async def replay_sources(
             )
         else:
             _read_file(source, fold)
-    return fold.result()
+    return fold
 
 
 def _elasticsearch_url(source: str, settings: Settings) -> str:
