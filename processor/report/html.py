@@ -114,8 +114,8 @@ def _panels(model: ModelResult, course: Course) -> Iterator[Markup]:
             class_="keys"),
     )  # fmt: skip
     if model.confusion:
-        yield tag("section", *_matrix(model), class_="wide")
-        yield tag("section", *_scores(model), class_="wide")
+        tables = tag("section", *_matrix(model)), tag("section", *_scores(model))
+        yield tag("div", *tables, class_="tables wide")
     elif not model.judged:
         yield tag("p", "No feedback counts here: a score needs a feedback with the request id of a "
                   "prediction.", class_="quiet wide")  # fmt: skip
@@ -172,7 +172,7 @@ def _matrix(model: ModelResult) -> Iterator[Markup]:
 def _cell(n: int, total: int, hit: bool) -> Markup:
     share = n / total if total else 0.0
     classes = ["hit" if hit else "miss"]
-    classes += ["zero"] if not n else ["strong"] if share > 0.55 else []
+    classes += ["zero"] if not n else ["strong"] if share > 0.65 else []
     return tag("td", tag("b", f"{n:,}"), tag("small", percent(share, 0)),
                class_=" ".join(classes), style=f"--share:{8 + 92 * share if n else 0:.0f}%")  # fmt: skip
 
@@ -266,7 +266,7 @@ def _comparison(comparison: Comparison) -> Markup:
     difference = Markup()
     if comparison.difference is not None:
         points = f"{100 * comparison.difference:+.1f}"
-        difference = tag("li", f"accuracy of the second less the first: {points} percent points")
+        difference = tag("li", f"accuracy of the second less the first: {points} percentage points")
     return tag(
         "section",
         tag("header", tag("h2", "Comparison"),

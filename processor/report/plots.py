@@ -115,7 +115,7 @@ def delay_plot(course: Course) -> Markup:
                 x=x - width / 2, y=y, width=width, height=_HEIGHT - _BOTTOM - y)
         )  # fmt: skip
         # Every other name where they would run into each other.
-        if slot >= 48 or (i - first) % (2 if slot >= 26 else 3) == 0:
+        if slot >= 58 or (i - first) % (2 if slot >= 29 else 3) == 0:
             bars.append(tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle"))
     grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
     return _plot("Feedback delay", grid, *bars)
@@ -165,14 +165,13 @@ class _TimeScale:
 
     def axis(self) -> Markup:
         """The times along the bottom, no more than fit."""
-        stride = -(-self._slots // 5)
+        stride = -(-self._slots // 4)
         return join(
             *(
                 tag("text", _moment(self._start + i * self._length, self._length), class_="tick",
-                    x=_LEFT + self._slot * (i + 0.5), y=_HEIGHT - 10,
-                    text_anchor="start" if i == 0 and self._slots > 1 else "middle")
+                    x=_LEFT + self._slot * (i + 0.5), y=_HEIGHT - 10, text_anchor="middle",)
                 for i in range(0, self._slots, stride)
-                if i == 0 or _LEFT + self._slot * (i + 0.5) < _WIDTH - 40
+                if not i or _LEFT + self._slot * (i + 0.5) < _WIDTH - 44
             )
         )  # fmt: skip
 

@@ -15,6 +15,8 @@ from processor.report.matrix import matrix
 #: Columns that a line of a matrix may take.
 _WIDTH = 100
 _LABEL = 24
+#: Columns of a matrix at most.
+_COLUMNS = 12
 #: Classes with scores of their own; the smaller ones are left to JSON and CSV.
 _CLASSES = 40
 
@@ -60,21 +62,22 @@ def render_model(model: ModelResult) -> str:
 
 
 def _matrix(model: ModelResult) -> list[str]:
-    most = 12
-    while True:
+    """As many of the largest classes as fit, with shorter names over the columns before fewer."""
+    for most, length in [(_COLUMNS, each) for each in (_LABEL, 14, 8)] + [
+        (most, 8) for most in range(_COLUMNS - 1, 0, -1)
+    ]:
         shown = matrix(model, most)
-        names = [printable(label, _LABEL) for label in shown.labels]
-        rows = [
-            ["actual \\ predicted", *names],
-            *(
-                [name, *map("{:,}".format, row)]
-                for name, row in zip(names, shown.counts, strict=True)
-            ),
-        ]
-        lines = table(rows)
-        if most == 1 or max(map(len, lines)) <= _WIDTH:
+        lines = table(
+            [
+                ["actual \\ predicted", *(printable(label, length) for label in shown.labels)],
+                *(
+                    [printable(label, _LABEL), *(f"{n:,}" for n in row)]
+                    for label, row in zip(shown.labels, shown.counts, strict=True)
+                ),
+            ]
+        )
+        if max(map(len, lines)) <= _WIDTH:
             break
-        most -= 1
     if shown.hidden:
         lines.append(f"  other: {shown.hidden:,} smaller classes")
     return lines
