@@ -154,7 +154,7 @@ def _figure(title: str, value: str, *notes: str) -> Markup:
 
 def _matrix(model: ModelResult) -> Iterator[Markup]:
     shown = matrix(model, _CLASSES)
-    yield tag("h3", "Confusion matrix: items, and share of the row; rows actual, columns predicted")
+    yield tag("h3", "Confusion matrix: items, share of the row")
     head = tag("tr", tag("th", "actual ↓ predicted →", scope="col"),
                *(tag("th", _label(label), scope="col") for label in shown.labels))  # fmt: skip
     rows = []
@@ -227,7 +227,7 @@ def _overview(models: tuple[ModelResult, ...]) -> Markup:
         for i, model in enumerate(models, 1)
     ]  # fmt: skip
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
-    body = tag("table", head, tag("tbody", *rows))
+    body = tag("table", head, tag("tbody", *rows), class_="overview")
     return tag("section", tag("div", body, class_="scroll"), class_="card")
 
 

@@ -115,7 +115,7 @@ def delay_plot(course: Course) -> Markup:
                 x=x - width / 2, y=y, width=width, height=_HEIGHT - _BOTTOM - y)
         )  # fmt: skip
         # Every other name where they would run into each other.
-        if slot >= 58 or (i - first) % (2 if slot >= 29 else 3) == 0:
+        if slot >= 64 or (i - first) % (2 if slot >= 32 else 3) == 0:
             bars.append(tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle"))
     grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
     return _plot("Feedback delay", grid, *bars)

@@ -56,11 +56,12 @@ async def test_hostile_labels_are_text(
         ]
 
 
-async def test_plots_of_the_experiment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_plots_of_the_experiment(tmp_path: Path, width: int) -> None:
     path = tmp_path / "report.html"
     done("report", DATA / "events.ndjson", "--format", "html", "--output", path)
     async with chromium(tmp_path) as page:
-        await page.open(path, 1280)
+        await page.open(path, width)
         plots = "[...document.querySelectorAll('svg')].map(e => e.getAttribute('aria-label'))"
         assert await page.evaluate(plots) == [
             "Judged items", "Predicted items", "Feedback delay", "Accuracy over time",
