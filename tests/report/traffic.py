@@ -19,8 +19,10 @@ HOSTILE = (
 )
 
 
-def event(kind: str, request: str, seconds: float, data: Any, **names: str) -> dict[str, Any]:
-    """One event, ``seconds`` after `START`; a response, or a feedback."""
+def event(
+    kind: str, request: str, seconds: float, data: Any, start: int = START, **names: str
+) -> dict[str, Any]:
+    """One event, ``seconds`` after ``start`` (ns); a response, or a feedback."""
     kind = {"response": "inference.response"}.get(kind, kind)
     given = {"namespace": "shop", "deployment": "pets", "predictor": "default", "model": "clf"}
     given |= names
@@ -29,7 +31,7 @@ def event(kind: str, request: str, seconds: float, data: Any, **names: str) -> d
             "ce-id": f"{kind}-{request}-{given['predictor']}-{seconds}",
             "ce-type": f"io.seldon.serving.{kind}",
             "ce-requestid": request,
-            "ce-time": format_time(START + int(seconds * SECOND)),
+            "ce-time": format_time(start + int(seconds * SECOND)),
             "ce-inferenceservicename": given["deployment"],
             "ce-namespace": given["namespace"],
             "ce-endpoint": given["predictor"],
@@ -52,6 +54,7 @@ def traffic(
     answered: float = 0.7,
     shadow: float = 0.0,
     seed: int = 1,
+    start: int = START,
 ) -> Iterator[dict[str, Any]]:
     """``n`` requests over so many hours, a share of them with feedback, and a share answered by a
     shadow that is right less often."""
@@ -63,7 +66,7 @@ def traffic(
         def answer(share: float, truth: str = truth) -> dict[str, Any]:
             return label(truth if dice.random() < share else dice.choice(labels))
 
-        yield event("response", f"r{i}", time, answer(right))
+        yield event("response", f"r{i}", time, answer(right), start)
         if dice.random() < shadow:
             yield event(
                 "response",
@@ -75,7 +78,7 @@ def traffic(
             )
         if dice.random() < answered:
             delay = dice.expovariate(1 / 7200)
-            yield event("feedback", f"r{i}", time + delay, {"truth": label(truth)})
+            yield event("feedback", f"r{i}", time + delay, {"truth": label(truth)}, start)
 
 
 def write(path: Path, events: Iterable[dict[str, Any]]) -> Path:
