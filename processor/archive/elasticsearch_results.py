@@ -97,7 +97,7 @@ class ResultStore:
                     await self._http.call(
                         "writing results",
                         lambda client, body=documents: client.bulk(  # type: ignore[misc]
-                            index=INDEX, operations=body, refresh="wait_for"
+                            index=INDEX, operations=body, refresh=True
                         ),
                     )
                 ).body

@@ -22,7 +22,7 @@ from tests.servers.process import ServerProcess, free_port
 
 HOUR = 3600
 BASE = START // SECOND
-SIZES = {"5m": (60, 5), "1h": (60, 60), "7d": (HOUR, 168), "60d": (86400, 60)}
+SIZES = {"5m": (60, 5), "1h": (60, 60), "7d": (HOUR, 168), "40d": (86400, 40)}
 
 
 class Item(NamedTuple):
@@ -98,7 +98,7 @@ def samples_of(texts: Iterable[str]) -> dict[tuple[str, str, str, str, float], f
                     labels = sample.labels
                     key = (
                         sample.name, labels["predictor"], labels["window"], labels["by"],
-                        float(sample.timestamp or 0),  # type: ignore[arg-type]
+                        float(sample.timestamp or 0),
                     )  # fmt: skip
                     assert key not in found
                     found[key] = sample.value
@@ -106,16 +106,16 @@ def samples_of(texts: Iterable[str]) -> dict[tuple[str, str, str, str, float], f
 
 
 @pytest.mark.parametrize(
-    ("step", "windows"), [("30s", "5m,all"), ("7m", "5m,1h,all"), ("6h", "1h,7d,60d,all")]
+    ("step", "windows"), [("30s", "5m,all"), ("7m", "5m,1h,all"), ("12h", "1h,7d,40d,all")]
 )
 def test_every_sample_is_what_the_events_add_up_to(tmp_path: Path, step: str, windows: str) -> None:
-    hours = {"30s": 1.0, "7m": 20.0, "6h": 1800.0}[step]
-    seconds = {"30s": 30, "7m": 420, "6h": 6 * HOUR}[step]
+    hours = {"30s": 0.7, "7m": 16.0, "12h": 1300.0}[step]
+    seconds = {"30s": 30, "7m": 420, "12h": 12 * HOUR}[step]
     events = [
-        *traffic(120, hours, ("a", "b"), shadow=0.5),
+        *traffic(120, hours, ("a", "b"), shadow=0.5, delay=hours * 500),
         # On the minute, and on the step: it belongs to the sample of its time.
-        event("response", "on-time", 12600, label("a")),
-        event("feedback", "on-time", 12600, {"truth": label("b")}),
+        event("response", "on-time", 840, label("a")),
+        event("feedback", "on-time", 1260, {"truth": label("b")}),
     ]
     path = write(tmp_path / "events.ndjson", events)
     text = done("replay", path, "--format", "openmetrics", "--step", step, windows=windows)

@@ -55,9 +55,10 @@ def traffic(
     shadow: float = 0.0,
     seed: int = 1,
     start: int = START,
+    delay: float = 7200,
 ) -> Iterator[dict[str, Any]]:
-    """``n`` requests over so many hours, a share of them with feedback, and a share answered by a
-    shadow that is right less often."""
+    """``n`` requests over so many hours, a share of them with feedback after ``delay`` seconds or
+    so, and a share answered by a shadow that is right less often."""
     dice = random.Random(seed)
     for i in range(n):
         time = dice.random() * hours * 3600
@@ -77,8 +78,8 @@ def traffic(
                 model="new",
             )
         if dice.random() < answered:
-            delay = dice.expovariate(1 / 7200)
-            yield event("feedback", f"r{i}", time + delay, {"truth": label(truth)}, start)
+            later = time + dice.expovariate(1 / delay)
+            yield event("feedback", f"r{i}", later, {"truth": label(truth)}, start)
 
 
 def write(path: Path, events: Iterable[dict[str, Any]]) -> Path:
