@@ -18,6 +18,7 @@ from processor.replay.sources import fold_sources
 from processor.report.compare import (
     PREDICTOR,
     Comparison,
+    Comparisons,
     compare_periods,
     compare_predictors,
     parse_period,
@@ -56,6 +57,7 @@ class _Compared(Replay, frozen=True, rename={"from_": "from"}):
     """A replay's JSON with comparisons behind it."""
 
     comparisons: tuple[Comparison, ...]
+    not_compared: tuple[str, ...]
 
 
 async def report_sources(
@@ -76,12 +78,12 @@ async def report_sources(
             replay = fold.result() if store else None
         else:
             replay = fold.result()
-            comparisons: tuple[Comparison, ...] = ()
+            compared: Comparisons | None = None
             if other is not None:
-                comparisons = compare_periods(fold, other)
+                compared = compare_periods(fold, other)
             elif wanted.compare:
-                comparisons = compare_predictors(fold, replay.models)
-            write_output(_render(fold, replay, comparisons, wanted), wanted.output)
+                compared = compare_predictors(fold, replay.models)
+            write_output(_render(fold, replay, compared, wanted), wanted.output)
         if store is not None and replay is not None:
             as_of = format_time(selection.as_of) if selection.as_of is not None else None
             await store.write(to_store(replay, as_of, format_time(time.time_ns())))
@@ -125,22 +127,22 @@ def _other_period(selection: Selection, wanted: Wanted) -> Selection | None:
 
 
 def _render(
-    fold: ReplayFold, replay: Replay, comparisons: tuple[Comparison, ...], wanted: Wanted
+    fold: ReplayFold, replay: Replay, compared: Comparisons | None, wanted: Wanted
 ) -> Iterator[str]:
     if wanted.style == "json":
         content = msgspec.json.encode(replay)
-        if wanted.compare:
+        if compared is not None:
             fields = {name: getattr(replay, name) for name in Replay.__struct_fields__}
-            content = msgspec.json.encode(_Compared(**fields, comparisons=comparisons))
+            content = msgspec.json.encode(_Compared(**fields, **msgspec.structs.asdict(compared)))
         return iter([msgspec.json.format(content, indent=1).decode() + "\n"])
     if wanted.style == "csv":
         return render_csv(replay)
     if wanted.style == "text":
-        return render_text(Report(replay, {}, comparisons))
+        return render_text(Report(replay, {}, compared))
     courses = Courses(fold.selection)
     for request in fold.requests():
         courses.add(request)
-    return render_html(Report(replay, courses.result(), comparisons))
+    return render_html(Report(replay, courses.result(), compared))
 
 
 def _write_openmetrics(fold: ReplayFold, settings: Settings, wanted: Wanted) -> None:

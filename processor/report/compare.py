@@ -1,12 +1,12 @@
 """Two predictors, or two periods, side by side, and whether they differ by more than chance."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from processor.domain.counts import ModelKey
-from processor.domain.results import ModelResult, model_results
+from processor.domain.counts import Counts, ModelKey
+from processor.domain.results import ModelResult, model_result
 from processor.domain.significance import Significance, mcnemar, two_proportion_z
 from processor.domain.times import format_time, parse_time
 from processor.replay.fold import ReplayFold, Selection, contribution
@@ -42,6 +42,13 @@ class Comparison(msgspec.Struct, frozen=True):
     tests: tuple[SignificanceTest, ...]
 
 
+class Comparisons(msgspec.Struct, frozen=True):
+    """All that was compared, and the names of models that found nothing to be compared with."""
+
+    comparisons: tuple[Comparison, ...]
+    not_compared: tuple[str, ...] = ()
+
+
 def parse_period(text: str, by: str) -> Selection:
     """``FROM/TO``, RFC 3339; either may be left out. ValueError says what is wrong.
 
@@ -65,31 +72,40 @@ def parse_period(text: str, by: str) -> Selection:
     return Selection(by, start, end)
 
 
-def compare_periods(fold: ReplayFold, other: Selection) -> tuple[Comparison, ...]:
+def compare_periods(fold: ReplayFold, other: Selection) -> Comparisons:
     """Each model in the ``other`` period (first) and in the fold's own (second)."""
     own = fold.selection
-    titles = [period_title(each.start, each.end) for each in (other, own)]
-    before = {model_key(each): each for each in model_results(fold.counts(other), other.by)}
-    after = {model_key(each): each for each in model_results(fold.counts(own), own.by)}
-    return tuple(
-        _comparison(Side(titles[0], before[key]), Side(titles[1], after[key]), None)
-        for key in sorted(before.keys() & after.keys())
+    before, after = fold.counts(other), fold.counts(own)
+
+    def side(period: Selection, counts: dict[ModelKey, Counts], key: ModelKey) -> Side:
+        result = model_result(key, counts.get(key, Counts()), period.by)
+        return Side(period_title(period.start, period.end), result)
+
+    return Comparisons(
+        tuple(
+            _comparison(side(other, before, key), side(own, after, key), None)
+            for key in sorted(before.keys() | after.keys())
+        )
     )
 
 
-def compare_predictors(fold: ReplayFold, results: Sequence[ModelResult]) -> tuple[Comparison, ...]:
+def compare_predictors(fold: ReplayFold, results: Sequence[ModelResult]) -> Comparisons:
     """The model of each predictor beside that of its deployment's first one: ``default``, or else
     the first by name. Models belong together by name, or where each predictor has just one."""
-    pairs = list(_partners(results))
+    pairs = [(_partner(each, results), each) for each in results]
+    found = [(first, second) for first, second in pairs if first is not None and first != second]
     discordant = _discordant(
-        fold, {(model_key(first), model_key(second)) for first, second in pairs}
+        fold, {(model_key(first), model_key(second)) for first, second in found}
     )
-    return tuple(
-        _comparison(
-            Side(_title(first), first), Side(_title(second), second),
-            discordant.get((model_key(first), model_key(second))),
-        )
-        for first, second in pairs
+    return Comparisons(
+        tuple(
+            _comparison(
+                Side(_title(first), first), Side(_title(second), second),
+                discordant.get((model_key(first), model_key(second))),
+            )
+            for first, second in found
+        ),
+        tuple("/".join(model_key(each)) for first, each in pairs if first is None),
     )  # fmt: skip
 
 
@@ -111,21 +127,22 @@ def _title(model: ModelResult) -> str:
     return f"{model.predictor or '(no name)'} / {model.model or '(no name)'}"
 
 
-def _partners(results: Sequence[ModelResult]) -> Iterator[tuple[ModelResult, ModelResult]]:
-    deployments: dict[tuple[str, str], dict[str, list[ModelResult]]] = {}
-    for result in results:
-        predictors = deployments.setdefault((result.namespace, result.deployment), {})
-        predictors.setdefault(result.predictor, []).append(result)
-    for predictors in deployments.values():
-        base = "default" if "default" in predictors else min(predictors)
-        for name, models in predictors.items():
-            if name == base:
-                continue
-            for model in models:
-                same = [each for each in predictors[base] if each.model == model.model]
-                if not same and len(models) == len(predictors[base]) == 1:
-                    same = predictors[base]
-                yield from ((first, model) for first in same)
+def _partner(model: ModelResult, results: Sequence[ModelResult]) -> ModelResult | None:
+    """What a model is compared with: itself if it is of the first predictor; None if there is
+    nothing."""
+    others = [
+        each
+        for each in results
+        if (each.namespace, each.deployment) == (model.namespace, model.deployment)
+    ]
+    predictors = {each.predictor for each in others}
+    first = "default" if "default" in predictors else min(predictors)
+    if model.predictor == first:
+        return model if len(predictors) > 1 else None
+    firsts = [each for each in others if each.predictor == first]
+    same = [each for each in firsts if each.model == model.model]
+    alone = len(firsts) == 1 == sum(each.predictor == model.predictor for each in others)
+    return same[0] if same else firsts[0] if alone else None
 
 
 def _discordant(

@@ -13,7 +13,7 @@ from processor.domain.telemetry import DELAY_BOUNDS
 from processor.domain.times import SECOND
 from processor.domain.windows import DAY, HOUR, MINUTE
 from processor.replay.fold import Selection, contribution
-from processor.report.compare import Comparison, model_key
+from processor.report.compare import Comparisons, model_key
 
 #: Lengths of a point in time, in seconds; the shortest that needs no more than `_POINTS` is taken.
 _LENGTHS = (
@@ -56,11 +56,11 @@ class Course(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A replay's numbers, each model's course, and what was compared."""
+    """A replay's numbers, each model's course, and what was compared where that was asked for."""
 
     replay: Replay
     courses: dict[ModelKey, Course]
-    comparisons: tuple[Comparison, ...] = ()
+    compared: Comparisons | None = None
 
     def course(self, model: ModelResult) -> Course:
         """The course of a model, empty where there is none."""

@@ -7,7 +7,7 @@ import msgspec
 
 from processor.domain.results import Events, MeanResult, ModelResult
 from processor.domain.times import parse_time
-from processor.report.compare import Comparison, period_title
+from processor.report.compare import Comparison, Comparisons, period_title
 from processor.report.data import Course, Report
 from processor.report.markup import Markup, join, tag
 from processor.report.matrix import matrix, natural
@@ -20,7 +20,7 @@ from processor.report.plots import (
     percent,
     pie,
 )
-from processor.report.text import printable, significance
+from processor.report.text import not_compared, printable, significance
 
 #: Classes of a matrix, and from how many on its cells are small.
 _CLASSES, _DENSE = 40, 13
@@ -41,7 +41,7 @@ def render_html(report: Report) -> Iterator[str]:
                 "Model quality", period[0].upper() + period[1:], f"by time of {replay.by}, UTC"
             ),
             *([_overview(replay.models)] if len(replay.models) > 1 else []),
-            *(_comparison(comparison) for comparison in report.comparisons),
+            *(_comparisons(report.compared) if report.compared is not None else ()),
         ],
         (
             model_card(model, report.course(model), f"m{i}")
@@ -229,6 +229,13 @@ def _overview(models: tuple[ModelResult, ...]) -> Markup:
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
     body = tag("table", head, tag("tbody", *rows), class_="overview")
     return tag("section", tag("div", body, class_="scroll"), class_="card")
+
+
+def _comparisons(compared: Comparisons) -> Iterator[Markup]:
+    for comparison in compared.comparisons:
+        yield _comparison(comparison)
+    for line in not_compared(compared):
+        yield tag("section", tag("p", line, class_="quiet"), class_="card")
 
 
 def _comparison(comparison: Comparison) -> Markup:

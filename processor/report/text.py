@@ -8,7 +8,7 @@ import msgspec
 
 from processor.domain.results import ClassResult, Events, MeanResult, ModelResult
 from processor.domain.times import parse_time
-from processor.report.compare import Comparison, SignificanceTest, period_title
+from processor.report.compare import Comparison, Comparisons, SignificanceTest, period_title
 from processor.report.data import Report
 from processor.report.matrix import matrix
 
@@ -29,8 +29,11 @@ def render_text(report: Report) -> Iterator[str]:
         yield render_model(model)
     if not replay.models:
         yield "no predictions\n\n"
-    for comparison in report.comparisons:
-        yield _comparison(comparison)
+    if report.compared is not None:
+        for comparison in report.compared.comparisons:
+            yield _comparison(comparison)
+        for line in not_compared(report.compared):
+            yield f"{line}\n\n"
     yield _events(replay.events) + "\n"
 
 
@@ -145,6 +148,15 @@ def significance(test: SignificanceTest) -> str:
             f"only in the second {test.only_second:,}"
         )
     return ", ".join(parts)
+
+
+def not_compared(compared: Comparisons) -> Iterator[str]:
+    """What has to be said where not everything found its other side."""
+    if compared.not_compared:
+        names = ", ".join(printable(name, 200) for name in compared.not_compared)
+        yield f"not compared, having no counterpart: {names}"
+    elif not compared.comparisons:
+        yield "nothing to compare"
 
 
 def _events(events: Events) -> str:

@@ -200,4 +200,25 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
         assert said in ran.stderr
         assert "Traceback" not in ran.stderr
     assert "name a SOURCE" in processor("report").stderr
+
+
+def test_models_without_a_counterpart_are_named(tmp_path: Path) -> None:
+    events = [event("response", "r", 1, label("a"))]
+    path = write(tmp_path / "events.ndjson", events)
     assert compared(path, "--compare", "predictor") == []
+    assert "no counterpart: shop/pets/default/clf" in done("report", path, "--compare", "predictor")
+    # Two nodes, and none of the other predictor's name.
+    events += [
+        event("response", "r", 1, label("a"), predictor="canary", model=name)
+        for name in ("one", "two")
+    ]
+    path = write(tmp_path / "events.ndjson", events)
+    text = done("report", path, "--compare", "predictor")
+    assert "no counterpart: shop/pets/canary/one, shop/pets/canary/two" in text
+    # A period without a model has its side, empty.
+    (found,) = compared(path, "--deployment", "pets", "--compare", "2027-01-01T00:00:00Z/")[-1:]
+    assert found["first"]["result"]["predictions"] == 0
+    assert found["tests"] == []
+    assert "nothing to compare" in done(
+        "report", path, "--deployment", "x", "--compare", "2027-01-01T00:00:00Z/"
+    )
