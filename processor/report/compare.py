@@ -34,7 +34,8 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """``difference`` is the second side's accuracy less the first's, None where either has none."""
+    """``difference`` is the second side's accuracy less the first's, None where either has none; a
+    z has its sign."""
 
     first: Side
     second: Side
@@ -176,7 +177,7 @@ def _discordant(
 def _comparison(first: Side, second: Side, pairs: tuple[int, int, int] | None) -> Comparison:
     one, other = first.result, second.result
     tests = []
-    z = two_proportion_z(one.correct, one.judged, other.correct, other.judged)
+    z = two_proportion_z(other.correct, other.judged, one.correct, one.judged)
     if z is not None:
         tests.append(_test(z))
     if pairs is not None:

@@ -97,7 +97,10 @@ def _panels(model: ModelResult, course: Course) -> Iterator[Markup]:
         if model.predictions is not None else Markup(),
     )  # fmt: skip
     if pies:
-        yield tag("section", tag("h3", "Right and wrong; with and without feedback"),
+        title = "Right and wrong"
+        if model.predictions is not None:
+            title += "; with and without feedback"
+        yield tag("section", tag("h3", title),
                   tag("div", pies, class_="pies"))  # fmt: skip
     yield from _section("Feedback delay: feedbacks by the time they took", delay_plot(course))
     length = duration(course.length)

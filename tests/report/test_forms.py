@@ -151,7 +151,7 @@ def test_predictors_side_by_side(tmp_path: Path) -> None:
     z, paired = found["tests"]
     assert z["name"] == "two-proportion z-test (pooled)"
     statistic, p_value = proportions_ztest(
-        [first["correct"], second["correct"]], [first["judged"], second["judged"]]
+        [second["correct"], first["correct"]], [second["judged"], first["judged"]]
     )
     assert (z["statistic"], z["p_value"]) == pytest.approx((statistic, p_value))
     assert paired["name"].startswith("McNemar's test (chi squared")
