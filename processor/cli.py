@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import uvloop
@@ -22,6 +22,7 @@ from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import Selection
 from processor.replay.send import Sent, send_http, send_kafka
+from processor.replay.sources import Access
 from processor.report.command import (
     FORMATS,
     Wanted,
@@ -31,6 +32,9 @@ from processor.report.command import (
 )
 from processor.settings import Settings
 from processor.stream.connection import client_options
+
+if TYPE_CHECKING:
+    from processor.correction import Put
 
 
 class Time(click.ParamType):
@@ -157,6 +161,11 @@ def _replay_options(style: str) -> Callable[[F], F]:
             "--recent", is_flag=True, help="Allow openmetrics samples of the last 3 hours."
         ),
         click.option(
+            "--strict",
+            is_flag=True,
+            help="Stop at a line that is no event, or a file that is cut off.",
+        ),
+        click.option(
             "--store",
             is_flag=True,
             help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
@@ -178,18 +187,34 @@ def _replay_options(style: str) -> Callable[[F], F]:
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
     "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
-    "  processor replay events.ndjson --format openmetrics --output backfill/"
+    "  processor replay kafka:seldon-logs feedback.ndjson.gz    several sources add up\n"
+    "  processor replay events.ndjson --format openmetrics --output backfill/\n"
+    "  processor replay missed.ndjson --into kafka              a correction of a live app's past"
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @_replay_options("json")
+@click.option(
+    "--into",
+    type=click.Choice(["kafka"]),
+    help="Put the events on the log of the app PROCESSOR_APP_ID instead: what it has counts once.",
+)
 @click.pass_context
-def replay(context: click.Context, /, sources: tuple[str, ...], **options: Any) -> None:
+def replay(
+    context: click.Context, /, sources: tuple[str, ...], into: str | None, **options: Any
+) -> None:
     """Fold a stored period without Kafka: the same numbers as the live run.
 
-    SOURCE is an events file (*.ndjson, or - for standard input), sqlite:PATH, or Elasticsearch:
-    http(s)://host:port, or elasticsearch: for that of PROCESSOR_ARCHIVE.
+    SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
+    input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
+    KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
+    elasticsearch: for that of PROCESSOR_ARCHIVE.
+
+    A line that is no event is named, counted as a dead letter, and reading goes on.
     """
-    _report(context, sources, **options)
+    if into:
+        _put_on_log(context, sources, options)
+    else:
+        _report(context, sources, **options)
 
 
 @cli.command(
@@ -229,7 +254,7 @@ def report(
             raise click.UsageError("name a SOURCE, or --stored for results that were stored")
         _report(context, sources, compare=compare, **options)
         return
-    for name in ("compare", "store", "as_of", "models", "index", "step", "recent"):
+    for name in ("compare", "store", "as_of", "models", "index", "step", "recent", "strict"):
         if sources or _is_given(context, name):
             given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{given} has no place beside --stored: leave it out")
@@ -261,7 +286,31 @@ def _report(
     )
     if style == "openmetrics" and output.endswith("/"):
         prepare_folder(Path(output))
-    asyncio.run(report_sources(sources, rules, selection, settings, options["index"], wanted))
+    access = _access(settings, options)
+    _prepare_long_work()
+    empty = asyncio.run(report_sources(sources, rules, selection, access, wanted))
+    if empty:
+        click.echo(f"processor: {empty}", err=True)
+
+
+def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
+    for name in ("start", "end", "by", "style", "output", "step", "recent", "store"):
+        if _is_given(context, name):
+            raise click.UsageError(
+                "--into kafka shows no numbers: leave --from, --to, --by, --format, --output, "
+                "--step, --recent and --store out"
+            )
+    from processor.correction import put_on_log
+
+    settings = _settings()
+    rules = read_models_file(options["models"] or settings.models)
+    access = _access(settings, options)
+    _prepare_long_work()
+    _say_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
+
+
+def _access(settings: Settings, options: dict[str, Any]) -> Access:
+    return Access(settings, options["index"], options["strict"], _kafka_options(settings))
 
 
 def _selection(options: dict[str, Any]) -> Selection:
@@ -281,6 +330,43 @@ def _settings() -> Settings:
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format)
     return settings
+
+
+def _say_put(put: "Put", settings: Settings) -> None:
+    click.echo(f"{put.read:,} read, {put.put:,} observations put on the log of {settings.app_id}")
+    if put.old:
+        click.echo(
+            f"{put.old:,} of them are older than PROCESSOR_HORIZON: they count only where their "
+            "request is still in memory, since what has left memory was counted before"
+        )
+    if put.not_understood:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(put.not_understood.items()))
+        click.echo(f"not understood, and not put there: {reasons}")
+
+
+def _kafka_options(settings: Settings) -> dict[str, Any]:
+    """aiokafka's options for the broker of the settings, but for its address."""
+    if not settings.broker:
+        return {}
+    options = client_options(settings, settings.broker)
+    options.pop("bootstrap_servers")
+    return options
+
+
+def _prepare_long_work() -> None:
+    _collect_rarely()
+
+    # The loop's own way with Ctrl-C waits for the next await, which a read from a pipe never comes to.
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+
+
+def _collect_rarely() -> None:
+    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
+    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
+    gc.set_threshold(500_000, 20, 100)
 
 
 @cli.command(
@@ -303,8 +389,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         if target.startswith("kafka:"):
             if not settings.broker:
                 raise SettingsError("PROCESSOR_BROKER is empty: set it to kafka://host:port")
-            options = client_options(settings, settings.broker)
-            options.pop("bootstrap_servers")
+            options = _kafka_options(settings)
             topic = target.removeprefix("kafka:")
             return await send_kafka(file, settings.broker, topic, rate, loop, options, stop=stop)
         if not target.startswith(("http://", "https://")):
@@ -359,9 +444,7 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
             loop.add_signal_handler(number, on_signal)
         return await work(stop)
 
-    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
-    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
-    gc.set_threshold(500_000, 20, 100)
+    _collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
 

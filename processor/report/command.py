@@ -14,7 +14,7 @@ from processor.domain.times import format_time
 from processor.domain.windows import MINUTE
 from processor.errors import ProcessorError, SettingsError
 from processor.replay.fold import ReplayFold, Selection
-from processor.replay.sources import fold_sources
+from processor.replay.sources import Access, fold_sources
 from processor.report.compare import (
     PREDICTOR,
     Comparison,
@@ -64,32 +64,32 @@ async def report_sources(
     sources: Sequence[str],
     rules: ModelRules,
     selection: Selection,
-    settings: Settings,
-    index: str,
+    access: Access,
     wanted: Wanted,
-) -> None:
-    """Fold the sources, and write (and store) what is wanted."""
+) -> str:
+    """Fold the sources, and write (and store) what is wanted; why there are no models, or empty."""
+    settings = access.settings
     other = _other_period(selection, wanted)
     store = ResultStore(settings) if wanted.store else None
     try:
-        fold = await fold_sources(sources, rules, selection, settings, index)
+        fold = await fold_sources(sources, rules, selection, access)
+        replay = fold.result()
         if wanted.style == "openmetrics":
             _write_openmetrics(fold, settings, wanted)
-            replay = fold.result() if store else None
         else:
-            replay = fold.result()
             compared: Comparisons | None = None
             if other is not None:
                 compared = compare_periods(fold, other)
             elif wanted.compare:
                 compared = compare_predictors(fold, replay.models)
             write_output(_render(fold, replay, compared, wanted), wanted.output)
-        if store is not None and replay is not None:
+        if store is not None:
             as_of = format_time(selection.as_of) if selection.as_of is not None else None
             await store.write(to_store(replay, as_of, format_time(time.time_ns())))
     finally:
         if store is not None:
             await store.close()
+    return "" if replay.models else fold.why_empty()
 
 
 async def report_stored(

@@ -76,6 +76,7 @@ def parse_period(text: str, by: str) -> Selection:
 def compare_periods(fold: ReplayFold, other: Selection) -> Comparisons:
     """Each model in the ``other`` period (first) and in the fold's own (second)."""
     own = fold.selection
+    other = other._replace(namespace=own.namespace, deployment=own.deployment)
     before, after = fold.counts(other), fold.counts(own)
 
     def side(period: Selection, counts: dict[ModelKey, Counts], key: ModelKey) -> Side:
