@@ -14,10 +14,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from processor.domain.models import ModelRules
 from processor.domain.times import SECOND, format_time, parse_time
+from processor.publish.exposition import Exposition
+from processor.publish.families import Row
+from processor.replay.fold import ReplayFold, Selection
 from tests.publish.reading import parse_openmetrics
 from tests.report.running import done, processor
-from tests.report.traffic import START, event, label, traffic, write
+from tests.report.traffic import HOSTILE, START, event, label, traffic, write
 from tests.servers.process import ServerProcess, free_port
 
 HOUR = 3600
@@ -176,6 +180,34 @@ def test_bases_cells_and_classes_are_the_settings(tmp_path: Path) -> None:
     assert 'by="feedback"' in text
     assert 'by="feedback"' not in done(*command, metrics_by="request")
     assert 'by="request"' not in done(*command, "--by", "feedback")
+
+
+def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
+    """Every series of /metrics, by name and labels, for the same counts; and no other."""
+    path = write(tmp_path / "events.ndjson", traffic(120, 2, HOSTILE, shadow=0.5, delay=600))
+    fold = ReplayFold(ModelRules(), Selection())
+    for chunk in path.read_bytes().splitlines(keepends=True):
+        fold.add_lines(chunk, 1)
+    exposition = Exposition(4)
+    for by in ("request", "feedback"):
+        for key, counts in fold.counts(Selection(by)).items():
+            exposition.add(Row(key, "all", by, counts, True))
+    live = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in parse_openmetrics(exposition.text() + "# EOF\n")
+        for sample in family.samples
+        if family.name != "processor_capped_labels"
+    }
+    text = done(
+        "replay", path, "--format", "openmetrics", "--step", "1h", windows="all", max_classes="4"
+    )
+    samples = [sample for family in parse_openmetrics(text) for sample in family.samples]
+    last = max(float(sample.timestamp or 0) for sample in samples)
+    assert live == {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for sample in samples
+        if float(sample.timestamp or 0) == last
+    }
 
 
 def test_a_folder_gets_files_of_two_hours(tmp_path: Path) -> None:
