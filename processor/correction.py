@@ -16,7 +16,7 @@ from processor.domain.event_lines import NO_TIME
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.events_file import BadLine, parse_lines
 from processor.domain.models import ModelRules
-from processor.domain.observations import Feedback, Prediction
+from processor.domain.observations import KNOWN_ONLY, Feedback, Prediction
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND
 from processor.errors import SettingsError
@@ -26,12 +26,11 @@ from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.control import ControlLog
 from processor.stream.log import LogReader
 from processor.stream.packer import Packer
+from processor.stream.pages import in_memory_from
 from processor.stream.topics import Topics, existing
 
 #: Observations that go to the log together, and how many such batches may be on their way.
 _BATCH, _IN_FLIGHT = 10_000, 4
-#: Expiry goes by the hour, and what is sent now may be folded a little later.
-_MARGIN = 2 * 3600 * SECOND
 
 
 @dataclass(slots=True)
@@ -79,7 +78,9 @@ async def put_on_log(
                 )
                 for _ in range(2)
             ]
-            sink = _LogSink(decoder, rules, selection, packers, control.made, settings.horizon)
+            # A bootstrap counts old requests and does not keep them.
+            keeps_all_since = 0 if control.cursors else control.made
+            sink = _LogSink(decoder, rules, selection, packers, keeps_all_since, settings.horizon)
             await read_sources(sources, sink, access)
             await sink.finish()
         finally:
@@ -98,16 +99,18 @@ class _LogSink:
         rules: ModelRules,
         selection: Selection,
         packers: Sequence[Packer],
-        made: int,
+        keeps_all_since: int,
         horizon: int,
     ) -> None:
+        """``keeps_all_since`` is when the log was made (ns), 0 where it has counted requests that it
+        did not keep; ``horizon`` in seconds."""
         self.read = 0
         self._put = self._old = self._waiting = 0
         self._decoder = decoder
         self._documents = DocumentReader(rules, decoder.telemetry)
         self._selection = selection
         self._fresh, self._known_only = packers
-        self._made = made
+        self._keeps_all_since = keeps_all_since
         self._horizon = horizon * SECOND
         self._flying: deque[list[asyncio.Future[object]]] = deque()
 
@@ -162,15 +165,13 @@ class _LogSink:
 
     async def _send(self) -> None:
         self._waiting = 0
-        self._flying.append(
-            [*await self._fresh.send(), *await self._known_only.send(known_only=True)]
-        )
+        self._flying.append([*await self._fresh.send(), *await self._known_only.send(KNOWN_ONLY)])
 
     def _cutoff(self) -> int:
-        """The time from which on a request is in memory, if it was ever on the log; while nothing
-        has left memory yet, it is so for all."""
-        cutoff = time.time_ns() - self._horizon + _MARGIN
-        return cutoff if self._made < cutoff else 0
+        """The time from which on a request is in memory, if it was ever on the log; while nothing has
+        left memory yet, it is so for all."""
+        cutoff = in_memory_from(time.time_ns(), self._horizon)
+        return cutoff if self._keeps_all_since < cutoff else 0
 
     def _take(self, said: Sequence[Prediction | Feedback | DeadLetter | None], cutoff: int) -> None:
         """Take what one event or document says: what is older than memory was counted before it left,

@@ -31,14 +31,17 @@ from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
+from processor.stream.late import LateTruth
+from processor.stream.outcomes import OutcomeWriter
+from processor.stream.pages import in_memory_from
+from processor.stream.source import oldest_record
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
-#: How long (ns) before a request leaves memory a document counts as one that has left it: pages
-#: are on their way for a while.
-_MARGIN = 2 * 3600 * SECOND
+#: Seconds that a question about single requests waits for an archive that is away.
+_PATIENCE = 5.0
 #: Seconds between looks at how far the bootstrap is.
 _FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
@@ -47,6 +50,7 @@ _ENDING = 9.0
 
 _INSTEAD = {
     "PROCESSOR_MAX_MEMORY": ": bound the memory by PROCESSOR_HORIZON",
+    "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
 }
 
@@ -116,7 +120,8 @@ class Service:
         """A setting that does nothing must not look as if it did."""
         settings = self.settings
         idle = {
-            "PROCESSOR_OUTCOMES": settings.outcomes,
+            "PROCESSOR_OUTCOMES": settings.outcomes
+            and not settings.archive.startswith(("http://", "https://")),
             "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
             "PROCESSOR_MAX_MEMORY": settings.max_memory,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
@@ -173,32 +178,59 @@ class Service:
         )
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
-        self._open_elasticsearch(stack, worker)
+        self._open_elasticsearch(stack, kafka, worker)
         return LogDoor(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
 
-    def _open_elasticsearch(self, stack: AsyncExitStack, worker: StreamWorker) -> None:
+    def _open_elasticsearch(
+        self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker
+    ) -> None:
         """Start from the archive if there is one; whoever leads reads it, all know when it is done."""
         settings = self.settings
-        if not settings.archive.startswith("http") or settings.bootstrap == "never":
-            self.health.bootstrap_complete = True
+        read = self.health.bootstrap_complete
+        if not settings.archive.startswith(("http://", "https://")):
+            read.set()
             return
         archive = ElasticsearchArchive(settings.archive, settings.index, settings)
         stack.push_async_callback(archive.close)
-        since = None if settings.bootstrap in ("auto", "full") else parse_time(settings.bootstrap)
-        bootstrap = Bootstrap(
-            archive,
-            DocumentReader(self._rules, self.telemetry),
+        horizon = settings.horizon * SECOND
+        if settings.bootstrap == "never":
+            read.set()
+        else:
+            starts = settings.bootstrap not in ("auto", "full")
+            bootstrap = Bootstrap(
+                archive,
+                DocumentReader(self._rules, self.telemetry),
+                worker.control(),
+                lambda: worker.packer(Decoder(self._rules, self.telemetry)),
+                self.telemetry,
+                horizon,
+                time.time_ns,
+                lambda: oldest_record(kafka, settings.topics),
+                since=parse_time(settings.bootstrap) if starts else None,
+                full=settings.bootstrap == "full",
+                outcomes=settings.outcomes,
+            )
+            self.health.bootstrap = bootstrap
+            leading = Leading(lambda: self._guard(bootstrap.run()))
+            worker.on_lead = leading.set
+            stack.push_async_callback(leading.end)
+            background(stack, self._guard(self._follow_bootstrap(worker.control())))
+        # What asks about single requests must not wait for long: its next round comes soon.
+        asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
+        stack.push_async_callback(asked.close)
+        self.health.late_truth = late = LateTruth(
+            asked,
+            DocumentReader(self._rules, Telemetry()),
             worker.control(),
-            lambda: worker.packer(Decoder(self._rules, self.telemetry)),
+            worker.packer(Decoder(self._rules, self.telemetry)),
+            worker.joins,
             self.telemetry,
-            lambda: time.time_ns() - settings.horizon * SECOND + _MARGIN,
-            since,
+            lambda: in_memory_from(time.time_ns(), horizon),
         )
-        self.health.bootstrap = bootstrap
-        leading = Leading(lambda: self._guard(bootstrap.run()))
-        worker.on_lead = leading.set
-        stack.push_async_callback(leading.end)
-        background(stack, self._guard(self._follow_bootstrap(worker.control())))
+        background(stack, self._guard(late.run(read)))
+        if settings.outcomes:
+            self.health.outcomes = writer = OutcomeWriter(asked, worker.joins, self.telemetry)
+            background(stack, self._guard(writer.run()))
 
     async def _follow_bootstrap(self, control: ControlLog) -> None:
         while not control.done:
@@ -207,7 +239,7 @@ class Service:
                 await control.refresh()
             except (*FAULTS, BrokerError) as error:
                 logger.info("control topic: %s", error)
-        self.health.bootstrap_complete = True
+        self.health.bootstrap_complete.set()
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
@@ -250,7 +282,7 @@ class Service:
 
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
-        self.health.bootstrap_complete = True
+        self.health.bootstrap_complete.set()
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:

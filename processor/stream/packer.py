@@ -10,7 +10,7 @@ from aiokafka.structs import ConsumerRecord
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
 from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.observations import BatchBuilder, Feedback, Prediction
+from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
 from processor.stream.records import encode
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,13 @@ class Packer:
         """Keep what can't be understood; it is counted already."""
         self._letters.append((event, letter, origin, key))
 
+    def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
+        """Take both so that they stay in one record."""
+        builder = self._builders[partition_of(prediction.request_id, self._partitions)]
+        builder.add(prediction)
+        if feedback is not None:
+            self.add_observation(feedback)
+
     def add_observation(self, observation: Prediction | Feedback) -> None:
         """Take one that is decoded already."""
         partition = partition_of(observation.request_id, self._partitions)
@@ -102,14 +109,13 @@ class Packer:
             self._full.append((partition, builder))
             self._builders[partition] = BatchBuilder()
 
-    async def send(self, known_only: bool = False) -> "list[asyncio.Future[object]]":
-        """Send all that was added; the futures of the acknowledgements. ``known_only``: see
+    async def send(self, terms: int = AS_THEY_ARE) -> "list[asyncio.Future[object]]":
+        """Send all that was added; the futures of the acknowledgements. ``terms``: see
         `ObservationBatch`."""
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
         packed = [
-            (partition, encode(builder.build(self._epoch, known_only)))
-            for partition, builder in full
+            (partition, encode(builder.build(self._epoch, terms))) for partition, builder in full
         ]
         letters, self._letters = self._letters, []
         futures = [

@@ -113,7 +113,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             await _check_configs(admin, wanted)
     finally:
         await admin.close()
-    return await _epoch(kafka, topics.control, settings.horizon, deadline)
+    return await _epoch(kafka, topics.control, settings, deadline)
 
 
 async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
@@ -137,7 +137,7 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
     first = await _first_epoch(kafka, topics.control, deadline)
     if first is None:
         raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
-    _check_horizon(first, settings.horizon)
+    _check_horizon(first, settings)
     return first.epoch
 
 
@@ -202,11 +202,16 @@ async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadli
         )
 
 
-async def _epoch(kafka: Kafka, control: str, horizon: int, deadline: float) -> str:
+async def _epoch(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:
     """The first epoch on the control topic; written here if there is none."""
     epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
-        record = ControlRecord("epoch", epoch=secrets.token_hex(8), horizon=horizon)
+        record = ControlRecord(
+            "epoch",
+            epoch=secrets.token_hex(8),
+            horizon=settings.horizon,
+            outcomes=settings.outcomes,
+        )
         producer = kafka.producer()
         try:
             await producer.start()
@@ -217,16 +222,16 @@ async def _epoch(kafka: Kafka, control: str, horizon: int, deadline: float) -> s
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep what is written to it")
-    _check_horizon(epoch, horizon)
+    _check_horizon(epoch, settings)
     return epoch.epoch
 
 
-def _check_horizon(epoch: ControlRecord, horizon: int) -> None:
-    if epoch.horizon != horizon:
+def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
+    if epoch.horizon != settings.horizon:
         # Another horizon folds the same log to other counts.
         raise LogMismatchError(
-            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not {horizon} s: set "
-            "it back, or use a new PROCESSOR_APP_ID"
+            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
+            f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
 
 

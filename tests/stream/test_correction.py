@@ -11,7 +11,7 @@ from processor.correction import _LogSink
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document
 from processor.domain.models import ModelRules
-from processor.domain.observations import ObservationBatch
+from processor.domain.observations import KNOWN_ONLY, ObservationBatch
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND, format_time
 from processor.replay.fold import Selection
@@ -38,12 +38,9 @@ class Producer:
         return done
 
     def ids(self, known_only: bool) -> list[str]:
-        return sorted(
-            row.request_id
-            for batch in self.batches
-            if batch.known_only == known_only
-            for row in [*batch.predictions, *batch.feedbacks]
-        )
+        chosen = [batch for batch in self.batches if (batch.terms == KNOWN_ONLY) == known_only]
+        ids = [row.request_id for batch in chosen for row in batch.predictions]
+        return sorted(ids + [row.request_id for batch in chosen for row in batch.feedbacks])
 
 
 def sink_of(producer: Producer, made: int, selection: Selection) -> _LogSink:
