@@ -10,40 +10,28 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
-from processor.domain.documents import DocumentReader
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import SECOND, parse_time
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed
 from processor.errors import BrokerError, SettingsError
 from processor.health import ServiceHealth
+from processor.history import History, source_group
 from processor.ingress.door import Door
-from processor.ingress.http import make_ingress
-from processor.lifecycle import Leading, background, ending_within, serve
+from processor.ingress.http import INGRESS, make_ingress
+from processor.lifecycle import background, ending_within, serve
 from processor.models_file import read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
-from processor.stream.bootstrap import Bootstrap
 from processor.stream.connection import FAULTS, Kafka, explain
-from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
-from processor.stream.late import LateTruth
-from processor.stream.outcomes import OutcomeWriter
-from processor.stream.pages import in_memory_from
-from processor.stream.source import oldest_record
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a question about single requests waits for an archive that is away.
-_PATIENCE = 5.0
-#: Seconds between looks at how far the bootstrap is.
-_FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
 _ENDING = 9.0
 
@@ -111,6 +99,7 @@ class Service:
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
             )
@@ -169,77 +158,19 @@ class Service:
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
             return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
+        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
         ingest = SourceIngest(
             kafka,
             settings.topics,
-            f"{settings.app_id}-source",
+            source_group(settings),
             worker.packer(decoder),
             self.fail,
+            history.look_for_gap,
         )
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
-        self._open_elasticsearch(stack, kafka, worker)
+        history.open(stack, self._guard)
         return LogDoor(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
-
-    def _open_elasticsearch(
-        self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker
-    ) -> None:
-        """Start from the archive if there is one; whoever leads reads it, all know when it is done."""
-        settings = self.settings
-        read = self.health.bootstrap_complete
-        if not settings.archive.startswith(("http://", "https://")):
-            read.set()
-            return
-        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
-        stack.push_async_callback(archive.close)
-        horizon = settings.horizon * SECOND
-        if settings.bootstrap == "never":
-            read.set()
-        else:
-            starts = settings.bootstrap not in ("auto", "full")
-            bootstrap = Bootstrap(
-                archive,
-                DocumentReader(self._rules, self.telemetry),
-                worker.control(),
-                lambda: worker.packer(Decoder(self._rules, self.telemetry)),
-                self.telemetry,
-                horizon,
-                time.time_ns,
-                lambda: oldest_record(kafka, settings.topics),
-                since=parse_time(settings.bootstrap) if starts else None,
-                full=settings.bootstrap == "full",
-                outcomes=settings.outcomes,
-            )
-            self.health.bootstrap = bootstrap
-            leading = Leading(lambda: self._guard(bootstrap.run()))
-            worker.on_lead = leading.set
-            stack.push_async_callback(leading.end)
-            background(stack, self._guard(self._follow_bootstrap(worker.control())))
-        # What asks about single requests must not wait for long: its next round comes soon.
-        asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
-        stack.push_async_callback(asked.close)
-        self.health.late_truth = late = LateTruth(
-            asked,
-            DocumentReader(self._rules, Telemetry()),
-            worker.control(),
-            worker.packer(Decoder(self._rules, self.telemetry)),
-            worker.joins,
-            self.telemetry,
-            lambda: in_memory_from(time.time_ns(), horizon),
-        )
-        background(stack, self._guard(late.run(read)))
-        if settings.outcomes:
-            self.health.outcomes = writer = OutcomeWriter(asked, worker.joins, self.telemetry)
-            background(stack, self._guard(writer.run()))
-
-    async def _follow_bootstrap(self, control: ControlLog) -> None:
-        while not control.done:
-            await asyncio.sleep(_FOLLOW)
-            try:
-                await control.refresh()
-            except (*FAULTS, BrokerError) as error:
-                logger.info("control topic: %s", error)
-        self.health.bootstrap_complete.set()
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings

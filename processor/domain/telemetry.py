@@ -51,6 +51,8 @@ class Telemetry:
     bootstrap_documents: int = 0
     catch_up_skipped: int = 0
     """Observations of documents whose requests were counted and have left memory."""
+    source_lost: int = 0
+    """Records that a retention removed from the source before they were read."""
     lookups: int = 0
     """Requests of feedback without a prediction that the archive was asked for."""
     recalled: int = 0

@@ -32,6 +32,7 @@ _COUNTERS = {
     "superseded": "Observations that lost to a greater version, or were replaced by one.",
     "corrections": "Counted outcomes that changed.",
     "catch_up_skipped": "Observations of documents that were counted and have left memory.",
+    "source_lost": "Records that a retention removed from the source before they were read.",
     "lookups": "Requests of feedback without a prediction that the archive was asked for.",
     "recalled": "Predictions that the archive had for feedback without one.",
     "outcomes_written": "Documents that were told what became of their item.",

@@ -38,7 +38,8 @@ _TRIES = 5
 
 class Bootstrap:
     """``horizon`` (ns) is how long a request is kept; ``clock`` gives the time (ns), ``oldest_record``
-    that of the source's first record, None where it has none; ``since`` (ns) leaves older documents
+    that of the source's first record, None where it has none; once ``source_known`` is set, the control
+    topic says whether the source has lost records. ``since`` (ns) leaves older documents
     out altogether. ``full`` reads everything once more at each start; ``outcomes``: those of requests
     that are not kept are written here."""
 
@@ -52,6 +53,7 @@ class Bootstrap:
         horizon: int,
         clock: Callable[[], int],
         oldest_record: Callable[[], Awaitable[int | None]],
+        source_known: asyncio.Event,
         since: int | None = None,
         full: bool = False,
         outcomes: bool = False,
@@ -67,6 +69,7 @@ class Bootstrap:
         self._horizon = horizon
         self._clock = clock
         self._oldest_record = oldest_record
+        self._source_known = source_known
         self._since = since
         self._full = full
         self._outcomes = outcomes
@@ -79,6 +82,8 @@ class Bootstrap:
             self.trouble = ""  # from here on it is the next leader's
 
     async def _run(self) -> None:
+        # Whether the source has lost what was not read is known then, and on the control topic.
+        await self._source_known.wait()
         known: frozenset[str] = frozenset()
         while True:
             for _ in range(_PASSES):
@@ -98,7 +103,8 @@ class Bootstrap:
             try:
                 await self._control.refresh()
                 await self._note_outcomes()
-                read = await self._pass(known)
+                # After a gap every shard is looked at again.
+                read = await self._pass(known if self._control.gap_since is None else frozenset())
                 self.trouble = ""
                 return read
             except (ArchiveError, BrokerError) as error:
@@ -144,7 +150,8 @@ class Bootstrap:
         )
         # Only a first start counts what is old: later, old documents have been counted.
         whole = not control.done and not self._is_late()
-        deal = await self._deal() if whole and total else Deal(in_memory_from=self._kept_from)
+        gap = control.gap_since
+        deal = await self._deal(whole, gap) if total else Deal()
         name = "catch-up" if control.done else "bootstrap"
         if total:
             logger.info("%s: %d shards, about %d documents", name, len(ahead), total)
@@ -163,10 +170,14 @@ class Bootstrap:
             raise errors.exceptions[0] from None
         self._full = False
         self.progress.end()
+        if gap is not None:
+            await control.write(ControlRecord("filled"))
         return total
 
-    async def _deal(self) -> Deal:
-        """At a first start: which documents are of requests that need not be kept."""
+    async def _deal(self, whole: bool, gap: int | None) -> Deal:
+        """Which documents are of requests that need not be kept, and which were counted already."""
+        if not whole and gap is None:
+            return Deal(counted_before=self._kept_from)
         # What the source holds may speak of a request once more, so that one is kept.
         oldest = await self._oldest_record()
         before = self._clock() - self._horizon
@@ -175,7 +186,12 @@ class Bootstrap:
         crowded = await self._archive.crowded()
         if crowded is None:
             logger.info("bootstrap: every request is kept: predictors can't be told apart")
-        return Deal(settle_before=before if crowded is not None else None, crowded=crowded)
+        return Deal(
+            settle_before=before if crowded is not None else None,
+            crowded=crowded,
+            # What came after the gap began was never on the log.
+            counted_before=None if whole else lambda: min(self._kept_from(), gap or 0),
+        )
 
     async def _shard(self, source: str, shard: Shard, after: int, deal: Deal) -> None:
         packers = {terms: self._packer() for terms in (AS_THEY_ARE, KNOWN_ONLY, SETTLED)}

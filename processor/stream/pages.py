@@ -32,27 +32,28 @@ class Deal:
 
     ``settle_before``: a request whose newest time is older is counted whole and not kept, None = all
     are kept; not where a deployment is ``crowded``: a truth in one document judges the predictions of
-    several predictors, in documents of their own. ``in_memory_from``: given at later starts, where
-    older documents were counted already.
+    several predictors, in documents of their own. ``counted_before``: given at later starts; what is
+    older was on the log, and counts only where it is in memory.
     """
 
     def __init__(
         self,
         settle_before: int | None = None,
         crowded: frozenset[tuple[str, str]] | None = None,
-        in_memory_from: Callable[[], int] | None = None,
+        counted_before: Callable[[], int] | None = None,
     ) -> None:
         self._settle_before = settle_before
         self._crowded = crowded or frozenset()
-        self._in_memory_from = in_memory_from
+        self._counted_before = counted_before
 
     def terms(self, times: Sequence[int]) -> int:
         """Those of a document that is no `pair`, by the times of what it says."""
+        return KNOWN_ONLY if self._is_counted(min(times, default=0)) else AS_THEY_ARE
+
+    def _is_counted(self, oldest: int) -> bool:
         # By the oldest: with a feedback of yesterday and a prediction that has left memory, both
         # were counted.
-        if self._in_memory_from is None or min(times, default=0) >= self._in_memory_from():
-            return AS_THEY_ARE
-        return KNOWN_ONLY
+        return self._counted_before is not None and oldest < self._counted_before()
 
     def pair(self, document: Document, said: Sequence[Said]) -> Pair | None:
         """What is counted and not kept: all that there is of a request, in one document."""
@@ -63,6 +64,7 @@ class Deal:
         if (
             not isinstance(prediction, Prediction)
             or prediction.time >= before
+            or self._is_counted(prediction.time)
             # A batch has several documents, its feedback another one.
             or document.id != prediction.request_id
             or (prediction.model.namespace, prediction.model.deployment) in self._crowded

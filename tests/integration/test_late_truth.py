@@ -31,7 +31,7 @@ async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
         yield client
 
 
-async def _index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:
+async def make_index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:
     index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
     await client.indices.create(index=index, mappings=MAPPING)
     operations: list[dict[str, Any]] = []
@@ -97,7 +97,7 @@ def _settings(
     }
 
 
-async def _counted(get: Get, worker: Worker, **wanted: int) -> None:
+async def counted(get: Get, worker: Worker, **wanted: int) -> None:
     async def reached() -> bool:
         found = await models(get, worker)
         return bool(found) and all(found[0][name] == value for name, value in wanted.items())
@@ -105,7 +105,7 @@ async def _counted(get: Get, worker: Worker, **wanted: int) -> None:
     await until(reached, 60, f"{wanted}")
 
 
-async def _metric(get: Get, worker: Worker, name: str, value: float) -> None:
+async def metric(get: Get, worker: Worker, name: str, value: float) -> None:
     async def reached() -> bool:
         _, metrics = await get(worker, "/metrics")
         return f"{name} {value}\n" in metrics
@@ -113,7 +113,7 @@ async def _metric(get: Get, worker: Worker, name: str, value: float) -> None:
     await until(reached, 60, f"{name} {value}")
 
 
-async def _bootstrapped(get: Get, worker: Worker) -> None:
+async def bootstrapped(get: Get, worker: Worker) -> None:
     async def complete() -> bool:
         return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
 
@@ -136,21 +136,21 @@ async def test_thirty_days_late_and_twice_counts_once_with_outcomes(
     now = time.time_ns()
     documents = _document("r1", now - 30 * _DAY) + _document("r2", now - 30 * _DAY, items=2)
     # One that was counted before: its document shows it.
-    (counted,) = _document("r3", now - 30 * _DAY)
-    counted["_source"]["outcome"] = {"predicted": "cat", "actual": "cat", "correct": True}
-    index = await _index(client, [*documents, counted])
+    (other,) = _document("r3", now - 30 * _DAY)
+    other["_source"]["outcome"] = {"predicted": "cat", "actual": "cat", "correct": True}
+    index = await make_index(client, [*documents, other])
     source = topic(partitions=8)
     settings = _settings(kafka, source, app_id, elastic, index, outcomes="on")
     worker = start(**settings)
-    await _bootstrapped(get, worker)
-    await _counted(get, worker, predictions=4, judged=0)
+    await bootstrapped(get, worker)
+    await counted(get, worker, predictions=4, judged=0)
     for at in (now, now, now + 1):
         await _send(kafka, source, "r1", _TRUTH, at)
     await _send(kafka, source, "r3", _TRUTH, now)
     rows = {"truth": {"data": {"names": ["cat", "dog"], "ndarray": [[1, 0], [0, 1]]}}}
     await _send(kafka, source, "r2", rows, now)
-    await _counted(get, worker, predictions=4, judged=3, correct=1)
-    await _metric(get, worker, "processor_late_total", 1.0)
+    await counted(get, worker, predictions=4, judged=3, correct=1)
+    await metric(get, worker, "processor_late_total", 1.0)
 
     async def outcomes() -> dict[str, Any]:
         await client.indices.refresh(index=index)
@@ -183,15 +183,15 @@ async def test_thirty_days_late_is_late_without_outcomes(
     client: AsyncElasticsearch,
 ) -> None:
     now = time.time_ns()
-    index = await _index(client, _document("r1", now - 30 * _DAY))
+    index = await make_index(client, _document("r1", now - 30 * _DAY))
     source = topic(partitions=8)
     worker = start(**_settings(kafka, source, app_id, elastic, index))
-    await _bootstrapped(get, worker)
+    await bootstrapped(get, worker)
     await _send(kafka, source, "r1", _TRUTH, now)
-    await _metric(get, worker, "processor_late_total", 1.0)
+    await metric(get, worker, "processor_late_total", 1.0)
     await _send(kafka, source, "r1", _TRUTH, now)
-    await _metric(get, worker, "processor_late_total", 2.0)
-    await _counted(get, worker, predictions=1, judged=0)
+    await metric(get, worker, "processor_late_total", 2.0)
+    await counted(get, worker, predictions=1, judged=0)
     assert await worker.terminate() == 0
 
 
@@ -206,16 +206,16 @@ async def test_a_prediction_that_the_stream_has_lost_is_found(
 ) -> None:
     """Its document is written after the bootstrap, and there is no event of it."""
     now = time.time_ns()
-    index = await _index(client, _document("r0", now))
+    index = await make_index(client, _document("r0", now))
     source = topic(partitions=8)
     worker = start(**_settings(kafka, source, app_id, elastic, index))
-    await _bootstrapped(get, worker)
+    await bootstrapped(get, worker)
     await _send(kafka, source, "r1", _TRUTH, now)
-    await _metric(get, worker, "processor_unmatched_feedbacks", 1.0)
+    await metric(get, worker, "processor_unmatched_feedbacks", 1.0)
     (document,) = _document("r1", now)
     await client.index(index=index, id="r1", document=document["_source"], refresh=True)
-    await _counted(get, worker, predictions=2, judged=1, correct=0)
-    await _metric(get, worker, "processor_unmatched_feedbacks", 0.0)
+    await counted(get, worker, predictions=2, judged=1, correct=0)
+    await metric(get, worker, "processor_unmatched_feedbacks", 0.0)
     assert await worker.terminate() == 0
 
 
@@ -231,13 +231,13 @@ async def test_kibana_charts_accuracy_from_the_documents(
     """The notebook's aggregation, and one over the outcomes; what is written here does not make a
     later start read the documents again and again."""
     documents = stored()
-    index = await _index(client, documents)
+    index = await make_index(client, documents)
     source = topic(partitions=8)
     settings = _settings(kafka, source, app_id, elastic, index, outcomes="on", horizon="3650d")
     worker = start(**settings)
-    await _bootstrapped(get, worker)
+    await bootstrapped(get, worker)
     await produce(kafka.bootstrap, source)
-    await _counted(get, worker, judged=63)
+    await counted(get, worker, judged=63)
     aggregations: dict[str, Any] = {
         "reward_sum": {"sum": {"field": "feedback.reward"}},
         "reward_count": {"filter": {"exists": {"field": "feedback.reward"}}},
@@ -267,15 +267,15 @@ async def test_kibana_charts_accuracy_from_the_documents(
     ]
     assert found["reward_count"]["doc_count"] == len(rewards)
     assert found["reward_sum"]["value"] == sum(rewards)
-    await _metric(get, worker, "processor_outcomes_waiting", 0.0)
+    await metric(get, worker, "processor_outcomes_waiting", 0.0)
     assert await worker.terminate() == 0
     # Those that were written to come up once more, and no more after that.
     for documents_read in (63.0, 0.0):
         worker = start(**settings)
-        await _bootstrapped(get, worker)
-        await _metric(get, worker, "processor_bootstrap_remaining_documents", 0.0)
-        await _metric(get, worker, "processor_bootstrap_documents_total", documents_read)
-        await _counted(get, worker, judged=63)
+        await bootstrapped(get, worker)
+        await metric(get, worker, "processor_bootstrap_remaining_documents", 0.0)
+        await metric(get, worker, "processor_bootstrap_documents_total", documents_read)
+        await counted(get, worker, judged=63)
         (model,) = await models(get, worker)
         assert_equal(model, expected())
         assert await worker.terminate() == 0

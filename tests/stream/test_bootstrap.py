@@ -61,6 +61,7 @@ class _Archive:
 
 class _Control:
     outcomes_since: int | None = None
+    gap_since: int | None = None
 
     def __init__(self, done: bool, made: int, cursors: dict[str, int]) -> None:
         self.done, self.made, self.cursors = done, made, cursors
@@ -70,6 +71,8 @@ class _Control:
 
     async def write(self, record: ControlRecord) -> None:
         self.done = self.done or record.kind == "done"
+        if record.kind == "filled":
+            self.gap_since = None
         if record.kind == "cursor":
             self.cursors[record.source] = record.position
 
@@ -109,6 +112,8 @@ async def _run(
     async def oldest_record() -> int | None:
         return oldest
 
+    source_known = asyncio.Event()
+    source_known.set()
     bootstrap = Bootstrap(
         cast(ElasticsearchArchive, archive),
         DocumentReader(ModelRules(), Telemetry()),
@@ -118,10 +123,11 @@ async def _run(
         _HORIZON,
         lambda: _NOW,
         oldest_record,
+        source_known,
     )
     task = asyncio.create_task(bootstrap.run())
     async with asyncio.timeout(10):
-        while not (control.done and sent):
+        while not (control.done and sent and control.gap_since is None):
             await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -179,3 +185,13 @@ async def test_an_archive_added_to_an_old_log_does_not_count_it_again(
     sent = await _run(_Control(False, _NOW - 30 * _DAY, {}), _OLD, _STRADDLING, _RECENT)
     assert sent == {"r1": KNOWN_ONLY, "r2": KNOWN_ONLY, "r3": AS_THEY_ARE}
     assert "new PROCESSOR_APP_ID" in caplog.text
+
+
+async def test_what_the_source_lost_is_counted_at_a_later_start() -> None:
+    """Ten days without a worker, a week of retention: what came in the first days was on no log."""
+    control = _Control(True, _NOW - 30 * _DAY, {"uuid/0": 0})
+    control.gap_since = _NOW - 10 * _DAY
+    lost = _document(6, _NOW - 9 * _DAY, _NOW - 8 * _DAY)
+    sent = await _run(control, _OLD, _STRADDLING, lost, _RECENT, oldest=_NOW - _DAY)
+    assert sent == {"r1": KNOWN_ONLY, "r2": AS_THEY_ARE, "r6": SETTLED, "r3": AS_THEY_ARE}
+    assert control.gap_since is None
