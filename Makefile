@@ -36,8 +36,8 @@ format: $(VENV)/.test  ## Format the code
 
 bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop; replays
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
-	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.ingress
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
