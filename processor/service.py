@@ -18,7 +18,7 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import SECOND, parse_time
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed
-from processor.errors import BrokerError, SettingsError
+from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.ingress.door import Door
 from processor.ingress.http import make_ingress
@@ -31,8 +31,10 @@ from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
+from processor.stream.progress import Place, Progress, measure
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
+from processor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class Service:
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._feed: ArchiveFeed | None = None
+        self._ingest: SourceIngest | None = None
         self._kafka: Kafka | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -105,6 +108,8 @@ class Service:
             stack.push_async_callback(worker.stop)
             self.health.worker = worker
             door = self._open_source(stack, kafka, worker)
+            self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
+            background(stack, self._guard(watchdog.run()))
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
             logger.info(
@@ -171,6 +176,7 @@ class Service:
             worker.packer(decoder),
             self.fail,
         )
+        self._ingest = ingest
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
         self._open_elasticsearch(stack, worker)
@@ -222,6 +228,24 @@ class Service:
         stack.push_async_callback(archive.close)
         return archive
 
+    async def _progress(self) -> list[Progress]:
+        """Where everything stands that has work to do."""
+        worker, kafka, archive, feed = self.health.worker, self._kafka, self._archive, self._feed
+        if worker is None or kafka is None:
+            return []
+        places = worker.places
+        if self._ingest is not None:
+            source = self._ingest.places
+
+            def places() -> dict[TopicPartition, Place]:
+                return worker.places() | source()
+
+        found = [worker.joining(), *await measure(kafka, places)]
+        if archive is not None and feed is not None:
+            behind = await archive.last() - feed.position
+            found.append(Progress("reading the archive", behind, feed.position))
+        return found
+
     async def _prepare(self, kafka: Kafka) -> str:
         """Wait for the broker as long as it takes: one line a try, and /ready says why."""
         delay = 0.5
@@ -244,6 +268,10 @@ class Service:
         try:
             await work
         except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # A library's own, let out by mistake: the work would end, and nobody would know.
+                self.fail(StalledError("work in the background was cancelled: start again"))
             raise
         except BaseException as error:
             self.fail(error)

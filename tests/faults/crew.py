@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from bench.load import Load
 from bench.measure import differences
 from tests.faults.feed import Feed
 from tests.faults.log import check_deltas
+from tests.faults.outcomes import Outcome
 from tests.faults.size import Size
 from tests.servers import KafkaServer
 from tests.servers.process import free_port
@@ -85,7 +87,14 @@ class Crew:
     """Starts workers, feeds the load, and compares with the truth."""
 
     def __init__(
-        self, bootstrap: str, topic: str, app_id: str, load: Load, folder: Path, size: Size
+        self,
+        bootstrap: str,
+        topic: str,
+        app_id: str,
+        load: Load,
+        folder: Path,
+        size: Size,
+        outcome: Outcome,
     ) -> None:
         self.bootstrap = bootstrap
         self.topic = topic
@@ -95,6 +104,10 @@ class Crew:
         self.size = size
         self.server: KafkaServer | None = None
         """The broker, where the test may stop it."""
+        self.settings: dict[str, str] = {}
+        """What workers are started with, beside what every crew has."""
+        self.outcome = outcome
+        self._exact_after: list[float] = []
         self._load = load
         self._expected = load.expected()
         self._feeds: list[Feed] = []
@@ -105,15 +118,17 @@ class Crew:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
+        self.outcome.events = sum(feed.sent for feed in self._feeds)
+        self.outcome.seconds = self.outcome.seconds or self._exact_after
         for feed in self._feeds:
             await feed.cancel()
         for worker in self._ever:
             if worker.alive:
                 worker.kill()
         await self._session.close()
-        if kind is not None:
-            for worker in self._ever:
-                print(f"--- {worker.log.name}\n{worker.text[-6000:]}")
+        # Shown where the test fails.
+        for worker in self._ever:
+            print(f"--- {worker.log.name}\n{worker.text[-6000:]}")
 
     def data(self, name: str) -> Path:
         """The data folder of that name."""
@@ -130,6 +145,7 @@ class Crew:
             "PROCESSOR_INGRESS_PORT": "0",
             "PROCESSOR_DATA": str(self.data(data)),
             "PROCESSOR_ARCHIVE": "none",
+            **self.settings,
         }
         worker = Worker(self.folder / f"worker-{len(self._ever)}.log", env, fault)
         self.workers.append(worker)
@@ -166,22 +182,26 @@ class Crew:
         """The workers show the truth, each model once, and go on showing it."""
         assert all(feed.done for feed in self._feeds), "the load is still coming in"
         limit = self.size.seconds if seconds is None else seconds
+        started = time.monotonic()
         found: list[str] = []
 
         async def exact() -> bool:
             nonlocal found
             self.check_alive()
             found = await self.differences()
+            self.outcome.difference = len(found)
             return not found
 
         try:
             await until(exact, limit, "exact")
+            self._exact_after.append(time.monotonic() - started)
         except TimeoutError:
             raise AssertionError("not exact: " + "; ".join(found[:8])) from None
         # A repeat that counts twice would come after the last delta that was missing.
         end = time.monotonic() + 1
         while time.monotonic() < end:
             found = await self.differences()
+            self.outcome.difference = len(found)
             assert not found, "exact no more: " + "; ".join(found[:8])
             await asyncio.sleep(_POLL)
         assert await self.held_deltas() == 0
@@ -207,12 +227,14 @@ class Crew:
 
     async def held_deltas(self) -> float:
         """The sum of processor_held_deltas."""
-        total = 0.0
-        for worker in self.workers:
-            for line in (await self._text(worker, "/metrics") or "").splitlines():
-                if line.startswith("processor_held_deltas "):
-                    total += float(line.split()[1])
-        return total
+        return sum([await self.metric(worker, "processor_held_deltas") for worker in self.workers])
+
+    async def metric(self, worker: Worker, name: str) -> float:
+        """The value of a metric without labels; 0 while nobody answers."""
+        for line in (await self._text(worker, "/metrics") or "").splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        return 0.0
 
     async def recovery(self, since: float, seconds: float = 60) -> float:
         """Seconds from ``since`` until all models are shown again and their numbers have grown."""
@@ -230,9 +252,37 @@ class Crew:
             return now > max(whole, before) or not await self.differences()
 
         await until(moving, seconds, "numbers move again")
+        return self.recovered(since)
+
+    def recovered(self, since: float) -> float:
+        """Note that it is well again; the seconds since the fault."""
         took = time.monotonic() - since
+        self.outcome.seconds.append(took)
+        self.outcome.in_flight += sum(feed.sent_since(since) for feed in self._feeds)
         print(f"recovered in {took:.1f} s")
         return took
+
+    @asynccontextmanager
+    async def restarting(self) -> AsyncIterator[None]:
+        """Whoever ends is started again, as an orchestrator does; it must have said why it ended."""
+
+        async def watch() -> None:
+            while True:
+                for number, worker in enumerate(self.workers):
+                    if not worker.alive:
+                        assert "processor: " in worker.text.splitlines()[-1], worker.text[-2000:]
+                        self.workers.remove(worker)
+                        self.start(f"again-{number}")
+                await asyncio.sleep(0.2)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+            if watching.done():
+                watching.result()
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     async def until_grown(self, predictions: int, seconds: float = 60) -> None:
         """The numbers have reached so many predictions."""

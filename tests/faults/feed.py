@@ -1,6 +1,7 @@
 """The load comes in while workers run, at a bounded rate."""
 
 import asyncio
+import time
 from itertools import islice
 
 from aiokafka import AIOKafkaProducer
@@ -17,6 +18,7 @@ class Feed:
 
     def __init__(self, bootstrap: str, topic: str, load: Load, rate: float) -> None:
         self.sent = 0
+        self._log: list[tuple[float, int]] = []
         self._bootstrap = bootstrap
         self._topic = topic
         self._load = load
@@ -26,6 +28,10 @@ class Feed:
     @property
     def done(self) -> bool:
         return self._task.done()
+
+    def sent_since(self, moment: float) -> int:
+        """Events sent after a moment of the monotonic clock."""
+        return self.sent - max((sent for when, sent in self._log if when <= moment), default=0)
 
     async def finish(self) -> None:
         """Wait for the last event's acknowledgement."""
@@ -65,5 +71,6 @@ class Feed:
                     if batch.record_count():
                         await producer.send_batch(batch, self._topic, partition=partition)
                 self.sent += len(step)
+                self._log.append((time.monotonic(), self.sent))
                 await asyncio.sleep(max(0.0, begin + self.sent / self._rate - clock()))
             await producer.flush()

@@ -215,7 +215,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
         *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
-        "build_info",
+        *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
     )
     histograms = ("feedback_delay_seconds", "end_to_end_seconds")
     assert names(own(telemetry, health)) == {

@@ -38,12 +38,13 @@ class KafkaServer:
 
     def __init__(
         self, settings: Mapping[str, str] | None = None, *, node_id: int = 1,
-        start_seconds: float = 90, heap: str = "512m",
+        start_seconds: float = 90, heap: str = "512m", cluster_id: str = "",
     ) -> None:  # fmt: skip
         self.node_id = node_id
+        self._cluster_id = cluster_id or new_uuid()
         self.port = free_port()
         self.controller_port = free_port()
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._start_seconds = start_seconds
         self._heap = heap
         self._folder: Path | None = None
@@ -128,8 +129,8 @@ class KafkaServer:
         data = folder / "data"
         data.mkdir()
         (data / "meta.properties").write_text(
-            f"version=1\ncluster.id={_kafka_uuid()}\nnode.id={self.node_id}\n"
-            f"directory.id={_kafka_uuid()}\n"
+            f"version=1\ncluster.id={self._cluster_id}\nnode.id={self.node_id}\n"
+            f"directory.id={new_uuid()}\n"
         )
         (folder / "log4j.properties").write_text(_LOG4J)
         lines = [f"{key}={value}\n" for key, value in self._properties(data).items()]
@@ -168,11 +169,11 @@ class KafkaServer:
             # Not less: on a busy machine a live broker would lose its session.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "500",
-            **self._settings,
+            **self.settings,
         }
 
 
-def _kafka_uuid() -> str:
+def new_uuid() -> str:
     """A random id as Kafka writes one; it refuses a leading dash."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -1,0 +1,56 @@
+"""Documents of the request logger, of one deployment, and their truth."""
+
+import uuid
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+DOCUMENTS = 30_000
+SHARDS = 2
+#: Predictions, judged and correct of the deployment ``vision/pets``.
+TRUTH = (DOCUMENTS, DOCUMENTS // 2, DOCUMENTS * 4 // 10)
+_NAMES = ["cat", "dog", "owl"]
+
+
+def document(number: int) -> dict[str, Any]:
+    """Every second one is judged, every fifth of these as wrong; spread over 50 hours."""
+    time = f"2026-11-{18 + number % 50 // 24:02d}T{number % 50 % 24:02d}:{number % 60:02d}:00Z"
+    scores = [0.2, 0.3, 0.3]
+    scores[number % 3] = 0.5
+    payload = {
+        "data": {"names": _NAMES, "ndarray": [scores]},
+        "meta": {"requestPath": {"classifier": "image"}},
+    }
+    found: dict[str, Any] = {
+        "RequestId": f"request-{number}",
+        "Ce-Namespace": "vision",
+        "Ce-Inferenceservicename": "pets",
+        "Ce-Endpoint": "default",
+        "Ce-Modelid": "classifier",
+        "response": {"ce-time": time, "payload": payload},
+    }
+    if number % 2 == 0:
+        feedback: dict[str, Any] = {"reward": 1.0, "ce-time": time}
+        if number % 10 == 0:
+            wrong = [[int(i == (number + 1) % 3) for i in range(3)]]
+            feedback |= {"reward": 0.0, "truth": {"data": {"names": _NAMES, "ndarray": wrong}}}
+        found["feedback"] = feedback
+    return found
+
+
+async def load_documents(url: str) -> str:
+    """Put all of them in a fresh index; its name."""
+    index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
+    async with AsyncElasticsearch(url, request_timeout=120) as client:
+        await client.indices.create(
+            index=index,
+            settings={"number_of_shards": SHARDS, "number_of_replicas": 0},
+            mappings={"dynamic": False, "properties": {"RequestId": {"type": "keyword"}}},
+        )
+        for start in range(0, DOCUMENTS, 5000):
+            operations: list[dict[str, Any]] = []
+            for number in range(start, start + 5000):
+                operations += [{"index": {"_id": f"request-{number}"}}, document(number)]
+            answer = await client.bulk(index=index, operations=operations)
+            assert not answer["errors"]
+    return index
