@@ -51,5 +51,7 @@ class Telemetry:
     bootstrap_documents: int = 0
     catch_up_skipped: int = 0
     """Observations of documents whose requests were counted and have left memory."""
+    snapshot_failures: int = 0
+    """Snapshots of the join that could not be written."""
     feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
     end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

@@ -35,6 +35,7 @@ _COUNTERS = {
     "late": "Feedbacks that came after their request had left memory.",
     "says_nothing": "Feedbacks with neither truth nor reward.",
     "future_times": "Events whose time is more than 5 minutes ahead of their record's.",
+    "snapshot_failures": "Snapshots of the join that could not be written: starts get slower.",
     "bootstrap_documents": "Documents read from the archive.",
 }
 _GAUGES = {

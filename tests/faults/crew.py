@@ -44,6 +44,8 @@ class Worker:
     def __init__(self, log: Path, env: Mapping[str, str], fault: str) -> None:
         self.log = log
         self.port = free_port()
+        self.data = ""
+        """The name of its data folder, in a crew."""
         module = "tests.faults.worker" if fault else "processor"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -108,6 +110,7 @@ class Crew:
         """What workers are started with, beside what every crew has."""
         self.outcome = outcome
         self._exact_after: list[float] = []
+        self._restarting = False
         self._load = load
         self._expected = load.expected()
         self._feeds: list[Feed] = []
@@ -118,7 +121,7 @@ class Crew:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
-        self.outcome.events = sum(feed.sent for feed in self._feeds)
+        self.outcome.events = self.outcome.events or sum(feed.sent for feed in self._feeds)
         self.outcome.seconds = self.outcome.seconds or self._exact_after
         for feed in self._feeds:
             await feed.cancel()
@@ -148,6 +151,7 @@ class Crew:
             **self.settings,
         }
         worker = Worker(self.folder / f"worker-{len(self._ever)}.log", env, fault)
+        worker.data = data
         self.workers.append(worker)
         self._ever.append(worker)
         return worker
@@ -160,7 +164,10 @@ class Crew:
     async def terminate(self, worker: Worker) -> None:
         """SIGTERM, and forget it: an orderly end is exit code 0."""
         self.workers.remove(worker)
-        assert await worker.terminate() == 0, worker.text[-2000:]
+        code = await worker.terminate()
+        # It may not have begun, when the signal ends Python itself.
+        unborn = code == -signal.SIGTERM and not worker.text
+        assert code == 0 or unborn, worker.text[-2000:]
 
     def feed(self, seconds: float) -> Feed:
         """The whole load comes in over so many seconds, times the size's stretch."""
@@ -179,6 +186,13 @@ class Crew:
         await until(ready, seconds, "ready")
 
     async def until_exact(self, seconds: float | None = None) -> None:
+        """The workers show the truth, each model once, and go on showing it; and the log's deltas
+        agree with each other."""
+        await self.until_counted(seconds)
+        assert await self.held_deltas() == 0
+        await check_deltas(self.bootstrap, f"{self.app_id}-deltas")
+
+    async def until_counted(self, seconds: float | None = None) -> None:
         """The workers show the truth, each model once, and go on showing it."""
         assert all(feed.done for feed in self._feeds), "the load is still coming in"
         limit = self.size.seconds if seconds is None else seconds
@@ -187,11 +201,14 @@ class Crew:
 
         async def exact() -> bool:
             nonlocal found
-            self.check_alive()
+            if not self._restarting:
+                self.check_alive()
             found = await self.differences()
             self.outcome.difference = len(found)
             return not found
 
+        # Who comes still would take models from who shows them now.
+        await self.until_ready(limit)
         try:
             await until(exact, limit, "exact")
             self._exact_after.append(time.monotonic() - started)
@@ -204,8 +221,6 @@ class Crew:
             self.outcome.difference = len(found)
             assert not found, "exact no more: " + "; ".join(found[:8])
             await asyncio.sleep(_POLL)
-        assert await self.held_deltas() == 0
-        await check_deltas(self.bootstrap, f"{self.app_id}-deltas")
 
     async def differences(self) -> list[str]:
         """What differs from the truth in the union of all workers."""
@@ -236,22 +251,20 @@ class Crew:
                 return float(line.split()[1])
         return 0.0
 
-    async def recovery(self, since: float, seconds: float = 60) -> float:
-        """Seconds from ``since`` until all models are shown again and their numbers have grown."""
-        before = await self.predictions()
-        whole = 0
+    async def recovery(self, since: float, seconds: float = 90) -> float:
+        """Seconds from ``since`` until all models are shown again, with every prediction that was sent
+        until just after it."""
 
-        async def moving() -> bool:
-            nonlocal whole
+        async def whole() -> bool:
+            sent = [feed.predictions_at(since) for feed in self._feeds]
+            if None in sent:
+                return False
             models = await self.models()
             shown = {model["deployment"] for model in models}
-            if shown != self._expected.models.keys():
-                return False
-            now = sum(model["predictions"] for model in models)
-            whole = whole or now
-            return now > max(whole, before) or not await self.differences()
+            counted = sum(model["predictions"] for model in models)
+            return self._expected.models.keys() <= shown and counted >= sum(filter(None, sent))
 
-        await until(moving, seconds, "numbers move again")
+        await until(whole, seconds, "all is counted that was sent before")
         return self.recovered(since)
 
     def recovered(self, since: float) -> float:
@@ -276,11 +289,13 @@ class Crew:
                 await asyncio.sleep(0.2)
 
         watching = asyncio.create_task(watch())
+        self._restarting = True
         try:
             yield
             if watching.done():
                 watching.result()
         finally:
+            self._restarting = False
             watching.cancel()
             await asyncio.wait([watching])
 

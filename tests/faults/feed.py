@@ -6,7 +6,7 @@ from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 
-from bench.load import Load
+from bench.load import Event, Load
 
 _PARTITIONS = 8
 #: Events between two looks at the clock.
@@ -18,7 +18,8 @@ class Feed:
 
     def __init__(self, bootstrap: str, topic: str, load: Load, rate: float) -> None:
         self.sent = 0
-        self._log: list[tuple[float, int]] = []
+        self._log: list[tuple[float, int, int]] = []
+        self._requests: set[bytes] = set()
         self._bootstrap = bootstrap
         self._topic = topic
         self._load = load
@@ -31,7 +32,15 @@ class Feed:
 
     def sent_since(self, moment: float) -> int:
         """Events sent after a moment of the monotonic clock."""
-        return self.sent - max((sent for when, sent in self._log if when <= moment), default=0)
+        return self.sent - max((sent for when, sent, _ in self._log if when <= moment), default=0)
+
+    def predictions_at(self, moment: float) -> int | None:
+        """Predictions among the events that were sent by the first step after a moment; None before
+        there was one."""
+        for when, _, predictions in self._log:
+            if when > moment:
+                return predictions
+        return len(self._requests) if self.done else None
 
     async def finish(self) -> None:
         """Wait for the last event's acknowledgement."""
@@ -71,6 +80,13 @@ class Feed:
                     if batch.record_count():
                         await producer.send_batch(batch, self._topic, partition=partition)
                 self.sent += len(step)
-                self._log.append((time.monotonic(), self.sent))
+                self._requests.update(filter(None, map(_predicted, step)))
+                self._log.append((time.monotonic(), self.sent, len(self._requests)))
                 await asyncio.sleep(max(0.0, begin + self.sent / self._rate - clock()))
             await producer.flush()
+
+
+def _predicted(event: Event) -> bytes | None:
+    """The request that a response answers."""
+    headers = dict(event.headers)
+    return headers["ce_requestid"] if headers["ce_type"].endswith(b"response") else None

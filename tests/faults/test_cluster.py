@@ -30,7 +30,7 @@ async def test_one_of_three_brokers_killed_under_load(
         crew.start("data-0")
         crew.start("data-1")
         await crew.until_ready(60)
-        feed = crew.feed(seconds=12)
+        feed = crew.feed(seconds=8)
         await crew.until_grown(500)
         async with crew.restarting():
             for broker in cluster.brokers[: size.times]:
@@ -38,7 +38,8 @@ async def test_one_of_three_brokers_killed_under_load(
                 fault = time.monotonic()
                 await crew.recovery(fault)
                 broker.start()
-                await _until_in_sync(crew)
+                if broker is not cluster.brokers[size.times - 1]:
+                    await _until_in_sync(crew)
             await feed.finish()
             await crew.until_exact()
     crew.check_logs()

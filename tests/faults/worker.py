@@ -105,7 +105,7 @@ def blocked_fold(number: int) -> None:
         await emit(stage)
 
     plant(TallyStage, "emit", faulty)
-    short_watchdog(5)
+    short_watchdog(3)
 
 
 def short_watchdog(seconds: int) -> None:

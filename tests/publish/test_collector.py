@@ -209,7 +209,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     counters = (
         *("events", "joined", "duplicates", "superseded", "corrections", "late", "says_nothing"),
         *("not_scorable", "future_times", "dead_letters", "bootstrap_documents"),
-        "catch_up_skipped",
+        *("catch_up_skipped", "snapshot_failures"),
     )
     gauges = (
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
