@@ -27,7 +27,7 @@ from processor.models_file import read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.stream.bootstrap import Bootstrap
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
@@ -253,7 +253,7 @@ class Service:
             try:
                 return await prepare(kafka, self.settings)
             except (*FAULTS, BrokerError) as error:
-                trouble = error if isinstance(error, BrokerError) else explain(error, kafka.servers)
+                trouble = error if isinstance(error, BrokerError) else await kafka.explain(error)
                 self.health.trouble = str(trouble)
                 logger.warning("%s; next try in %.1f s", trouble, delay)
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))

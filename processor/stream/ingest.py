@@ -9,7 +9,7 @@ from collections.abc import Callable
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.packer import Packer
 from processor.stream.progress import Place
 
@@ -64,7 +64,7 @@ class SourceIngest:
                     delay = 0.5
                 logger.warning(
                     "%s; reading the source again in %.1f s",
-                    explain(error, self._kafka.servers),
+                    await self._kafka.explain(error),
                     delay,
                 )
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))

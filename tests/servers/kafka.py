@@ -4,6 +4,7 @@ import base64
 import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -120,6 +121,18 @@ class KafkaServer:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self.close()
+
+    def run_tool(self, name: str, *args: str) -> None:
+        """Run one of Kafka's command line tools, by its class; ServerError with its output if it
+        fails."""
+        java = find_program("java", "openjdk-17-jre-headless")
+        library = fetch_jars(f"kafka-{VERSION}", _ARTIFACTS)
+        done = subprocess.run(
+            [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{library}/*", name, *args],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServerError(f"{name} failed:\n{done.stdout}{done.stderr}")
 
     def _answers(self) -> bool:
         return self.node_id in broker_ids(self.port)
