@@ -4,6 +4,7 @@ import logging
 import sys
 
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
 
 _NOISY = ("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio")
 
@@ -40,6 +41,12 @@ class _OncePerWhile(logging.Filter):
         return True
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Not what aiohttp writes, with a traceback, of requests that are no HTTP: the sender has its 400,
+    and nobody may fill the log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
     """Log to stderr. ``style`` is text or json, ``libraries`` the level of other packages' lines."""
     handler = logging.StreamHandler(sys.stderr)
@@ -48,6 +55,7 @@ def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
         if style == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    handler.addFilter(_is_ours)
     handler.addFilter(_OncePerWhile())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:

@@ -20,7 +20,8 @@ from processor.domain.counts import ModelKey
 from processor.domain.events import REASONS
 from processor.domain.telemetry import Histogram, Telemetry
 from processor.publish.board import Board, Gauges, Health
-from processor.publish.exposition import CAPPED_HELP
+from processor.publish.cap import CappedBoard
+from processor.publish.exposition import CAPPED_HELP, HIDDEN_HELP
 from processor.publish.families import FAMILIES, LABELS, board_rows, row_samples
 from processor.settings import Settings
 
@@ -57,7 +58,7 @@ class ModelCollector(Collector):
     """The model families of a board, for any registry. `exposition.Exposition` is its fast twin."""
 
     def __init__(self, board: Board, settings: Settings, clock: Callable[[], float]) -> None:
-        self._board = board
+        self._board = CappedBoard(board, settings.max_models)
         self._settings = settings
         self._clock = clock
 
@@ -79,6 +80,7 @@ class ModelCollector(Collector):
                 families[name].add_metric((*row.labels, *labels), value)
         yield from (family for family in families.values() if family.samples)
         yield GaugeMetricFamily("processor_capped_labels", CAPPED_HELP, value=sum(hidden.values()))
+        yield GaugeMetricFamily("processor_hidden_models", HIDDEN_HELP, value=self._board.hidden)
 
 
 class OwnCollector(Collector):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,23 @@ class Worker:
         await until(lambda: not self.alive, seconds, f"end of worker {self.log.name}")
         assert self._process.returncode is not None
         return self._process.returncode
+
+    async def ingress(self) -> str:
+        """The address where it takes events."""
+        found: list[str] = []
+
+        def said() -> bool:
+            found[:] = re.findall(r"events in: (http://\S+)", self.text)
+            return bool(found)
+
+        await until(said, 30, "the address of the ingress")
+        return found[0]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds now, by Linux's /proc."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     async def terminate(self) -> int:
         """SIGTERM; a worker ends within about 10 s of it, whatever the broker does."""
@@ -243,6 +261,11 @@ class Crew:
     async def held_deltas(self) -> float:
         """The sum of processor_held_deltas."""
         return sum([await self.metric(worker, "processor_held_deltas") for worker in self.workers])
+
+    async def total(self, worker: Worker, name: str) -> float:
+        """The sum of a metric over its labels; 0 while nobody answers."""
+        lines = (await self._text(worker, "/metrics") or "").splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
 
     async def metric(self, worker: Worker, name: str) -> float:
         """The value of a metric without labels; 0 while nobody answers."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -13,7 +12,7 @@ import aiohttp
 import pytest
 
 from bench.load import Load
-from tests.faults.crew import Crew, Worker, until
+from tests.faults.crew import Crew
 from tests.faults.outcomes import Outcome
 from tests.faults.size import FULL, Size
 
@@ -102,7 +101,7 @@ async def test_a_full_disk_under_the_archive(
         worker = crew.start()
         await crew.until_ready()
         async with aiohttp.ClientSession() as session:
-            sender = Sender(load, session, await _ingress(worker))
+            sender = Sender(load, session, await worker.ingress())
             total = len(sender.waiting)
             part = total // (size.times + 2)
             await sender.send(part)
@@ -127,17 +126,6 @@ async def test_a_full_disk_under_the_archive(
         crew.start()
         await crew.until_counted()
     crew.check_logs()
-
-
-async def _ingress(worker: Worker) -> str:
-    found: list[str] = []
-
-    def said() -> bool:
-        found[:] = re.findall(r"events in: (http://\S+)", worker.text)
-        return bool(found)
-
-    await until(said, 30, "the address of the ingress")
-    return found[0]
 
 
 @pytest.mark.usefixtures("full")

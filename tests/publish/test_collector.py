@@ -64,7 +64,10 @@ def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
 
 
 def test_every_family_of_the_table_has_samples(board: FakeBoard) -> None:
-    expected = {family.name for family in FAMILIES} | {"processor_capped_labels"}
+    expected = {family.name for family in FAMILIES} | {
+        "processor_capped_labels",
+        "processor_hidden_models",
+    }
     assert names(collected(board)) == expected
     assert len(expected) == len(FAMILIES) + 1
 
