@@ -5,8 +5,10 @@ import sys
 
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _NOISY = ("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio")
+_CLIENT_FAULTS = (HttpProcessingError, RequestPayloadError)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -42,9 +44,9 @@ class _OncePerWhile(logging.Filter):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Not what aiohttp writes, with a traceback, of requests that are no HTTP: the sender has its 400,
+    """Not what aiohttp writes, with a traceback, of requests that can't be read: the sender has its 400,
     and nobody may fill the log."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], _CLIENT_FAULTS))
 
 
 def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:

@@ -1,6 +1,7 @@
 """Hostile records and requests: no crash, no growth, and every one accounted for."""
 
 import asyncio
+import json
 from collections import Counter
 from urllib.parse import urlsplit
 
@@ -55,12 +56,14 @@ async def test_hostile_requests(crew: Crew, size: Size) -> None:
     host, port = place.hostname or "", place.port or 0
     todo = requests(number, seed=2)
     answers: Counter[int] = Counter()
-    early = 0
+    early = taken = 0
 
     async def send() -> None:
-        nonlocal early
+        nonlocal early, taken
         for request in todo:
-            answers[await _status(host, port, request)] += 1
+            status, events = await _answer(host, port, request)
+            answers[status] += 1
+            taken += events
             if answers.total() == number // 5:
                 early = worker.memory
 
@@ -74,6 +77,7 @@ async def test_hostile_requests(crew: Crew, size: Size) -> None:
     letters = await crew.total(worker, "processor_dead_letters_total")
     kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
     # What was refused at the door was never read; a batch holds several events or none.
+    assert read == taken
     assert 0 < len(kept) == letters < read
     _assert_no_growth(worker, early)
     await _assert_well(crew, worker)
@@ -99,17 +103,20 @@ async def _assert_well(crew: Crew, worker: Worker) -> None:
     assert await crew.metric(worker, "processor_stalled_seconds") == 0
 
 
-async def _status(host: str, port: int, request: bytes) -> int:
-    """The answer's status, 0 for a connection that is closed without one."""
+async def _answer(host: str, port: int, request: bytes) -> tuple[int, int]:
+    """The answer's status, 0 for a connection that is closed without one; and how many events it says
+    were taken in, understood or kept as dead letters."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        writer.write(request)
-        writer.write_eof()
-        await writer.drain()
         async with asyncio.timeout(30):
-            line = await reader.readline()
-        return int(line.split()[1]) if line.startswith(b"HTTP/1.") else 0
-    except ConnectionError:
-        return 0
+            writer.write(request)
+            await writer.drain()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            length = int(head.partition("content-length:")[2].split()[0])
+            body = await reader.readexactly(length)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return 0, 0
     finally:
         writer.close()
+    said = json.loads(body) if "application/json" in head else {}
+    return int(head.split()[1]), said.get("accepted", 0) + said.get("rejected", 0)
