@@ -33,7 +33,7 @@ def table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    difference = "unknown" if outcome.difference is None else str(outcome.difference)
+    difference = "not compared" if outcome.difference is None else str(outcome.difference)
     return (
         outcome.fault,
         str(max(1, len(outcome.seconds))),
