@@ -22,7 +22,7 @@ from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.ingress.door import Door
 from processor.ingress.http import make_ingress
-from processor.lifecycle import Leading, background, ending_within, serve
+from processor.lifecycle import Leading, background, collect_young_cycles, ending_within, serve
 from processor.models_file import read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
@@ -91,6 +91,7 @@ class Service:
             ) from None
         self._warn_of_idle_settings()
         async with AsyncExitStack() as stack:
+            background(stack, collect_young_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker

@@ -121,10 +121,11 @@ async def test_a_full_disk_under_the_archive(
             assert not sender.waiting
         outcome.events, outcome.in_flight = total, sender.refused
         await crew.until_counted()
-        # The archive holds what was accepted, once: a fresh start says the same.
-        await crew.terminate(worker)
-        crew.start()
-        await crew.until_counted()
+        if size is FULL:
+            # The archive holds what was accepted, once: a fresh start says the same.
+            await crew.terminate(worker)
+            crew.start()
+            await crew.until_counted()
     crew.check_logs()
 
 

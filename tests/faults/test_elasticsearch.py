@@ -11,7 +11,6 @@ import pytest
 
 from tests.faults.crew import Crew, until
 from tests.faults.documents import DOCUMENTS, TRUTH, load_documents
-from tests.faults.size import FULL, Size
 from tests.servers.elasticsearch import VERSIONS, ElasticsearchServer, shared_server
 from tests.servers.proxy import Proxy
 
@@ -71,12 +70,11 @@ async def stopped() -> AsyncIterator[Archive]:
         yield Stopped(server, await load_documents(server.url))
 
 
+@pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("kind", [proxied, stopped], ids=["unreachable", "stopped"])
 async def test_elasticsearch_away_at_the_start_and_in_mid_bootstrap(
-    kind: Callable[[], AbstractAsyncContextManager[Archive]], crew: Crew, size: Size
+    kind: Callable[[], AbstractAsyncContextManager[Archive]], crew: Crew
 ) -> None:
-    if kind is stopped and size is not FULL:
-        pytest.skip("at full size only: make chaos")
     async with kind() as archive:
         await archive.leave()
         crew.settings |= {

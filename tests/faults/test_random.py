@@ -7,8 +7,9 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.faults.crew import Crew
-from tests.faults.size import FULL, Size
 
 #: Seconds: the longer ones outlast the session, so that the frozen worker comes back as a zombie.
 _FROZEN = (1.0, 14.0)
@@ -70,24 +71,24 @@ async def broker_restarted(crew: Crew, rng: random.Random) -> float:
 KINDS: tuple[Strike, ...] = (killed, ended, frozen, added, removed, broker_restarted)
 
 
-async def test_several_kinds_at_random_moments(own_crew: Crew, size: Size) -> None:
+@pytest.mark.usefixtures("full")
+async def test_several_kinds_at_random_moments(own_crew: Crew) -> None:
     """FAULT_SEED repeats a run as far as the machine lets it."""
     crew = own_crew
     seed = int(os.environ.get("FAULT_SEED") or random.randrange(10**6))
     print(f"FAULT_SEED={seed}")
     crew.outcome.fault += f" (FAULT_SEED={seed})"
     rng = random.Random(seed)
-    kinds = KINDS if size is FULL else (killed, ended, added, removed)
     crew.start("data-0")
     crew.start("data-1")
     await crew.until_ready()
-    feed = crew.feed(seconds=60 if size is FULL else 6)
+    feed = crew.feed(seconds=60)
     await crew.until_grown(500)
     # A worker may end over a broker that is restarted.
     async with crew.restarting():
         while not feed.done:
             await asyncio.sleep(rng.uniform(0.1, 2.0))
-            strike = rng.choice(kinds)
+            strike = rng.choice(KINDS)
             print(f"{strike.__name__} at {feed.sent} events")
             await crew.recovery(await strike(crew, rng))
         await feed.finish()

@@ -69,7 +69,7 @@ def test_every_family_of_the_table_has_samples(board: FakeBoard) -> None:
         "processor_hidden_models",
     }
     assert names(collected(board)) == expected
-    assert len(expected) == len(FAMILIES) + 1
+    assert len(expected) == len(FAMILIES) + 2
 
 
 def test_counts_of_zero_are_there_and_undefined_ratios_are_not(board: FakeBoard) -> None:
