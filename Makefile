@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help run demo test chaos lint format bench clean
+.PHONY: help run demo test chaos lint format bench dashboard clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -36,6 +36,10 @@ format: $(VENV)/.test  ## Format the code
 
 bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+
+dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the operator's copy of the rules
+	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json
+	$(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -163,6 +163,7 @@ class Service:
             self._feed = feed = ArchiveFeed(self._archive, worker.packer(decoder), self.telemetry)
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
+            background(stack, self._guard(self._note_feed_lag(self._archive, feed)))
             return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
         ingest = SourceIngest(
             kafka,
@@ -251,6 +252,11 @@ class Service:
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
         self.health.bootstrap_complete = True
+
+    async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchiveFeed) -> None:
+        while True:
+            self.health.lag = max(0, await archive.last() - feed.position)
+            await asyncio.sleep(0.5)
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:
