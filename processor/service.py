@@ -130,6 +130,11 @@ class Service:
         worker = self.health.worker
         return worker.windows(now) if worker else {}
 
+    def buckets(self, tier: int, by: str) -> Any:
+        """See `processor.publish.board.Board`."""
+        worker = self.health.worker
+        return worker.buckets(tier, by) if worker else {}
+
     async def is_settled(self) -> bool:
         """Whether everything that came in by now is in the counts."""
         worker, kafka = self.health.worker, self._kafka

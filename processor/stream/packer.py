@@ -11,6 +11,7 @@ from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
+from processor.domain.telemetry import KeptLetter
 from processor.stream.records import encode
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 _ROWS = 2000
 #: And bytes of its tables: a record must stay below the topic's largest.
 _TABLE_BYTES = 4 << 20
+#: Characters of a dead letter's detail that a page gets to show.
+_SHOWN = 200
 
 
 #: Topic, partition and offset where an event was read; goes with it to the dead letters.
@@ -91,6 +94,8 @@ class Packer:
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
     ) -> None:
         """Keep what can't be understood; it is counted already."""
+        shown = KeptLetter(event.timestamp, letter.reason, letter.detail[:_SHOWN], *origin)
+        self.decoder.telemetry.recent_letters.append(shown)
         self._letters.append((event, letter, origin, key))
 
     def add_observation(self, observation: Prediction | Feedback) -> None:
