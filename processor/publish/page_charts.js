@@ -65,7 +65,7 @@ export class TimeChart {
     this.frame.addEventListener("pointerleave", () => this.#leave());
     this.frame.addEventListener("blur", () => this.#leave());
     this.frame.addEventListener("keydown", (event) => this.#key(event));
-    new ResizeObserver(() => this.history && this.#draw()).observe(this.frame);
+    new ResizeObserver(() => this.history && this.#redraw()).observe(this.frame);
   }
 
   show(history, overall, byRequest) {
@@ -81,6 +81,12 @@ export class TimeChart {
     this.#draw();
     const again = this.points.findIndex((p) => this.time(p.index).getTime() === held);
     if (again >= 0) this.#point(again);
+  }
+
+  #redraw() {
+    const { at } = this;
+    this.#draw();
+    if (at !== null) this.#point(at);
   }
 
   time(index) {
