@@ -51,17 +51,27 @@ async def experiment(model: str, session: aiohttp.ClientSession) -> None:
             answer.raise_for_status()
 
 
-async def judged(page: str, session: aiohttp.ClientSession) -> dict[str, Any]:
-    """What the processor says of the model, once it has all the feedback."""
+Counts = tuple[int, int, int]
+
+
+async def counts(page: str, session: aiohttp.ClientSession) -> Counts:
+    """What the processor says of the model so far: predictions, judged, correct."""
+    async with session.get(f"{page}api/models?window=all&by=request") as answer:
+        for model in (await answer.json())["models"]:
+            if model["deployment"] == "sklearn" and model["model"] == "irisclassifier-default":
+                return model["predictions"], model["judged"], model["correct"]
+    return 0, 0, 0
+
+
+async def added(before: Counts, page: str, session: aiohttp.ClientSession) -> Counts:
+    """What has come to the counts, once all the feedback has."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
-        async with session.get(f"{page}api/models?window=all&by=request") as answer:
-            for model in (await answer.json())["models"]:
-                found: dict[str, Any] = model
-                if model["deployment"] == "sklearn" and model["judged"] >= FEEDBACKS:
-                    return found
+        predictions, judged, correct = await counts(page, session)
+        if predictions - before[0] >= REQUESTS and judged - before[1] >= FEEDBACKS:
+            return predictions - before[0], judged - before[1], correct - before[2]
         await asyncio.sleep(0.2)
-    raise TimeoutError(f"{page} does not show {FEEDBACKS} judged after {_PATIENCE:.0f} s")
+    raise TimeoutError(f"{page} does not show {FEEDBACKS} more judged after {_PATIENCE:.0f} s")
 
 
 async def main(events: str, page: str) -> None:
@@ -79,16 +89,13 @@ async def main(events: str, page: str) -> None:
         print(f"model    {model}")
         print(f"page     {page}")
         async with aiohttp.ClientSession() as session:
+            before = await counts(page, session)
             await experiment(model, session)
             await server.logged()
             if server.dropped:
                 sys.exit(f"{server.dropped} events were not taken by {events}: is it running?")
-            found = await judged(page, session)
-        print(
-            f"{found['correct']} right of {found['judged']} judged of {found['predictions']} "
-            f"predicted: accuracy {found['accuracy']:.4f}, "
-            f"95 % from {found['accuracy_low']:.4f} to {found['accuracy_high']:.4f}"
-        )
+            predictions, judged, correct = await added(before, page, session)
+        print(f"{correct} right of {judged} judged of {predictions} predicted")
     finally:
         await runner.cleanup()
 
@@ -98,4 +105,7 @@ if __name__ == "__main__":
     parser.add_argument("--events", default="http://127.0.0.1:8080/", help="CloudEvents sink")
     parser.add_argument("--page", default="http://127.0.0.1:9102/", help="the processor's page")
     args = parser.parse_args()
-    asyncio.run(main(args.events, args.page))
+    try:
+        asyncio.run(main(args.events, args.page))
+    except (aiohttp.ClientError, TimeoutError) as error:
+        sys.exit(f"{error}: is the processor running?")
