@@ -51,7 +51,11 @@ def test_what_is_not_run_is_still_there() -> None:
 
 async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
     worker = start()
-    await until(lambda: "events in at" in worker.text, 60, "the service answers")
+
+    async def ready() -> bool:
+        return (await get(worker, "/ready"))[0] == 200
+
+    await until(ready, 60, "the service is ready")
     ingress = re.search(r"events in at http://\S+?:(\d+)", worker.text)
     assert ingress
     scripts = Path(sys.executable).parent
