@@ -109,7 +109,7 @@ export class TimeChart {
       svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(share), y2: y(share), class: "grid" }),
         draw("text", { x: MARGIN.left - 6, y: y(share) + 4, class: "end" }, `${Math.round(100 * share)}\u202f%`));
     }
-    const wide = Math.max(2, inner / steps - 1);
+    const wide = Math.min(48, Math.max(2, inner / steps - 1));
     for (const point of this.points.filter((p) => p.judged)) {
       svg.append(draw("rect", {
         x: this.x(point.index) - wide / 2, width: wide, rx: 2, class: "band",

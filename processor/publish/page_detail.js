@@ -115,8 +115,8 @@ function windows(found) {
 
 function cell(actual, predicted, count, total) {
   const share = total ? count / total : 0;
-  const element = make("td", actual === predicted ? "right" : "wrong", make("b", "", number(count)),
-    make("small", "", percent(share, 0)));
+  const element = make("td", actual === predicted ? "right" : "wrong", make("b", "", count ? number(count) : "·"),
+    make("small", "", count ? percent(share, 0) : ""));
   element.style.setProperty("--share", `${count ? 8 + 92 * share : 0}%`);
   element.classList.toggle("strong", actual === predicted && share > 0.78);
   element.classList.toggle("none", count === 0);
