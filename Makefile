@@ -36,6 +36,7 @@ format: $(VENV)/.test  ## Format the code
 
 bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+	$(BIN)/python -m bench.ingress
 
 dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the operator's copy of the rules
 	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json

@@ -170,7 +170,7 @@ def tail(log: Path, lines: int = 15) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
-def _get(url: str) -> bytes | None:
+def get(url: str) -> bytes | None:
     """The body; None while nobody answers with 200."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
@@ -181,7 +181,7 @@ def _get(url: str) -> bytes | None:
 
 
 def _events_total(url: str) -> float | None:
-    body = _get(f"{url}/metrics")
+    body = get(f"{url}/metrics")
     if body is None:
         return None
     return sum(
@@ -192,7 +192,7 @@ def _events_total(url: str) -> float | None:
 
 
 def _models(url: str) -> list[dict[str, Any]]:
-    body = _get(f"{url}/api/models?window=all&by=request")
+    body = get(f"{url}/api/models?window=all&by=request")
     if body is None:
         return []
     models: list[dict[str, Any]] = json.loads(body)["models"]

@@ -14,28 +14,17 @@ from typing import Any
 import click
 import uvloop
 
-from processor.domain.times import parse_time
+from processor.dead_letters_cli import dead_letters
 from processor.errors import ProcessorError, SettingsError
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
+from processor.options import Time
 from processor.replay.fold import Selection
 from processor.replay.output import FORMATS, render, write_output
 from processor.replay.send import Sent, send_http, send_kafka
 from processor.replay.sources import replay_sources
 from processor.settings import Settings
 from processor.stream.connection import client_options
-
-
-class Time(click.ParamType):
-    """An RFC 3339 time, in nanoseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        time_ns = value if isinstance(value, int) else parse_time(value)
-        if time_ns is None:
-            self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
-        return time_ns
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -205,6 +194,9 @@ def check() -> None:
 
     if not asyncio.run(findings()):
         raise click.exceptions.Exit(1)
+
+
+cli.add_command(dead_letters)
 
 
 def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:

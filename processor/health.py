@@ -1,11 +1,14 @@
 """What the service says of itself: alive, ready, and what it holds."""
 
+import asyncio
 import time
 from collections import Counter
 
 from processor.domain.telemetry import Telemetry
 from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Readiness
 from processor.stream.bootstrap import Bootstrap
+from processor.stream.late import LateTruth
+from processor.stream.outcomes import OutcomeWriter
 from processor.stream.worker import StreamWorker
 
 #: Seconds that opening partitions may take without reading a record before the worker is stuck.
@@ -21,9 +24,11 @@ class ServiceHealth:
         """Why there is no worker yet."""
         self.failure = ""
         """Why the process is about to end."""
-        self.bootstrap_complete = False
+        self.bootstrap_complete = asyncio.Event()
         self.bootstrap: Bootstrap | None = None
         """Where it is read from Elasticsearch."""
+        self.late_truth: LateTruth | None = None
+        self.outcomes: OutcomeWriter | None = None
         self.lag: int | None = None
         self.source_trouble = ""
         """What keeps it from reading the source."""
@@ -47,18 +52,38 @@ class ServiceHealth:
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            archive = self.bootstrap.trouble if self.bootstrap else ""
-            reason = "; ".join(filter(None, (self.source_trouble, archive))) or "ok"
+            parts = (self.bootstrap, self.late_truth, self.outcomes)
+            archive = [part.trouble for part in parts if part is not None]
+            # They often have the same trouble.
+            reason = "; ".join(filter(None, dict.fromkeys((self.source_trouble, *archive)))) or "ok"
         else:
             reason = self.failure or (self.trouble if worker is None else "joining the group")
         observations, deltas = worker.assigned if worker else ((), ())
         return Readiness(
             ready,
             reason,
-            BootstrapState(self.bootstrap_complete, self._telemetry.bootstrap_documents),
+            self._bootstrap_state(),
             OwnedPartitions(observations, deltas),
             self.lag,
         )
+
+    def _bootstrap_state(self) -> BootstrapState:
+        complete, read = self.bootstrap_complete.is_set(), self._telemetry.bootstrap_documents
+        if self.bootstrap is None:
+            return BootstrapState(complete, read)
+        progress = self.bootstrap.progress
+        left = progress.seconds_left
+        return BootstrapState(
+            complete,
+            read,
+            progress.total,
+            round(progress.rate, 1),
+            None if left is None else round(left, 1),
+        )
+
+    def _bootstrap_remaining(self) -> int:
+        progress = self.bootstrap.progress if self.bootstrap else None
+        return progress.left if progress else 0
 
     def gauges(self) -> Gauges:
         """Sums over the partitions that are up to date."""
@@ -76,6 +101,8 @@ class ServiceHealth:
             ambiguous=sum(state.ambiguous for state in states),
             not_scorable_items=+not_scorable,
             unmatched_feedbacks=sum(state.unmatched for state in states),
+            outcomes_waiting=self.outcomes.waiting if self.outcomes else 0,
+            bootstrap_remaining_documents=self._bootstrap_remaining(),
             waiting_requests=sum(state.waiting for state in states),
             held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
             recovery_remaining_records=worker.remaining,

@@ -49,7 +49,9 @@ async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: st
             f"port {port} can't be opened: {error.strerror or error}: set "
             f"PROCESSOR_{name}_PORT to another one, or to 0 for a free one"
         ) from None
-    return f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    # A free port is another one for IPv4 and IPv6, in either order; an IPv4 address has two parts.
+    addresses = sorted(runner.addresses, key=len)
+    return f"http://127.0.0.1:{addresses[0][1]}/"
 
 
 def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

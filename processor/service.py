@@ -10,25 +10,21 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
-from processor.domain.documents import DocumentReader
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import SECOND, parse_time
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed
 from processor.errors import BrokerError, SettingsError
 from processor.health import ServiceHealth
+from processor.history import History, source_group
 from processor.ingress.door import Door
-from processor.ingress.http import make_ingress
-from processor.lifecycle import Leading, background, ending_within, serve
-from processor.models_file import read_models_file
+from processor.ingress.http import INGRESS, make_ingress
+from processor.lifecycle import background, ending_within, serve
+from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
-from processor.stream.bootstrap import Bootstrap
 from processor.stream.connection import FAULTS, Kafka, explain
-from processor.stream.control import ControlLog
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
 from processor.stream.topics import prepare
@@ -36,17 +32,13 @@ from processor.stream.worker import StreamWorker
 
 logger = logging.getLogger(__name__)
 
-#: How long (ns) before a request leaves memory a document counts as one that has left it: pages
-#: are on their way for a while.
-_MARGIN = 2 * 3600 * SECOND
-#: Seconds between looks at how far the bootstrap is.
-_FOLLOW = 1.0
 #: Seconds that an orderly end may take; without a broker it does not come to one.
 _ENDING = 9.0
 
 
 _INSTEAD = {
     "PROCESSOR_MAX_MEMORY": ": bound the memory by PROCESSOR_HORIZON",
+    "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
 }
 
@@ -104,9 +96,12 @@ class Service:
             await worker.start()
             stack.push_async_callback(worker.stop)
             self.health.worker = worker
+            if settings.models is not None:
+                background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
             )
@@ -116,7 +111,8 @@ class Service:
         """A setting that does nothing must not look as if it did."""
         settings = self.settings
         idle = {
-            "PROCESSOR_OUTCOMES": settings.outcomes,
+            "PROCESSOR_OUTCOMES": settings.outcomes
+            and not settings.archive.startswith(("http://", "https://")),
             "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
             "PROCESSOR_MAX_MEMORY": settings.max_memory,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
@@ -170,50 +166,19 @@ class Service:
             background(stack, self._note_bootstrap(feed))
             background(stack, self._guard(self._note_feed_lag(self._archive, feed)))
             return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
+        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
         ingest = SourceIngest(
             kafka,
             settings.topics,
-            f"{settings.app_id}-source",
+            source_group(settings),
             worker.packer(decoder),
             self.fail,
+            history.look_for_gap,
         )
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
-        self._open_elasticsearch(stack, worker)
+        history.open(stack, self._guard)
         return LogDoor(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
-
-    def _open_elasticsearch(self, stack: AsyncExitStack, worker: StreamWorker) -> None:
-        """Start from the archive if there is one; whoever leads reads it, all know when it is done."""
-        settings = self.settings
-        if not settings.archive.startswith("http") or settings.bootstrap == "never":
-            self.health.bootstrap_complete = True
-            return
-        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
-        stack.push_async_callback(archive.close)
-        since = None if settings.bootstrap in ("auto", "full") else parse_time(settings.bootstrap)
-        bootstrap = Bootstrap(
-            archive,
-            DocumentReader(self._rules, self.telemetry),
-            worker.control(),
-            lambda: worker.packer(Decoder(self._rules, self.telemetry)),
-            self.telemetry,
-            lambda: time.time_ns() - settings.horizon * SECOND + _MARGIN,
-            since,
-        )
-        self.health.bootstrap = bootstrap
-        leading = Leading(lambda: self._guard(bootstrap.run()))
-        worker.on_lead = leading.set
-        stack.push_async_callback(leading.end)
-        background(stack, self._guard(self._follow_bootstrap(worker.control())))
-
-    async def _follow_bootstrap(self, control: ControlLog) -> None:
-        while not control.done:
-            await asyncio.sleep(_FOLLOW)
-            try:
-                await control.refresh()
-            except (*FAULTS, BrokerError) as error:
-                logger.info("control topic: %s", error)
-        self.health.bootstrap_complete = True
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
@@ -256,7 +221,7 @@ class Service:
 
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
-        self.health.bootstrap_complete = True
+        self.health.bootstrap_complete.set()
 
     async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchiveFeed) -> None:
         while True:

@@ -205,7 +205,8 @@ class Settings:
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
     es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
     ingress_token: Secret = _setting("", Secret, "bearer token that callers need", secret=True)
-    ingress_max_body: int = _setting("10485760", _number(1, 1 << 30), "bytes of a request's body")
+    # Below the largest record of the log, or what came in could not be kept.
+    ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "bytes of a request's body")
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
     outcomes: bool = _setting("off", _flag, "write outcomes back to the archive")
     request_logger: bool = _setting("off", _flag, "write events to Elasticsearch")

@@ -1,4 +1,4 @@
-"""The archive of a Seldon cluster: documents of its request logger in Elasticsearch, read only."""
+"""The archive of a Seldon cluster: documents of its request logger in Elasticsearch."""
 
 import asyncio
 import re
@@ -17,12 +17,16 @@ from processor.archive.elasticsearch_http import (
 )
 from processor.archive.elasticsearch_lookup import (
     LOOKUP,
+    PREDICTORS,
     RequestKey,
     by_id,
+    crowded,
     has_answer,
+    has_outcome,
     one_of_each,
     request_of,
 )
+from processor.archive.elasticsearch_outcomes import OutcomeStore, Stored
 from processor.archive.elasticsearch_page import PageReader, parse_search
 from processor.archive.elasticsearch_shards import (
     STATS_FIELDS,
@@ -32,10 +36,20 @@ from processor.archive.elasticsearch_shards import (
     parse_stats,
 )
 from processor.domain.documents import Document
+from processor.domain.outcomes import RequestOutcome
 from processor.errors import ArchiveError
 from processor.settings import Settings
 
-__all__ = ["PAGE", "ElasticsearchArchive", "Page", "RequestKey", "Shard"]
+__all__ = [
+    "PAGE",
+    "ElasticsearchArchive",
+    "Page",
+    "RequestKey",
+    "Shard",
+    "Stored",
+    "has_outcome",
+    "request_of",
+]
 
 #: Documents of a page at most; Elasticsearch itself allows 10,000.
 PAGE = 2000
@@ -64,6 +78,7 @@ class ElasticsearchArchive:
         """Connects at the first call. `SettingsError` for an address or options that can't be."""
         self.pattern = pattern
         self._http = ElasticsearchHttp(url, pattern, settings, patience)
+        self._outcomes = OutcomeStore(self._http, pattern)
         self.address = self._http.address
 
     async def close(self) -> None:
@@ -148,6 +163,26 @@ class ElasticsearchArchive:
             held = [document for document in found if request_of(document) in wanted]
             if held:
                 yield held
+
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
+        """Write outcomes onto the documents of their requests; see `OutcomeStore.store`."""
+        return await self._outcomes.store(outcomes)
+
+    async def crowded(self) -> frozenset[tuple[str, str]] | None:
+        """The deployments, by namespace and name, with documents of more than one predictor; None
+        where the mapping does not allow to ask."""
+
+        async def search(client: AsyncElasticsearch) -> dict[str, Any]:
+            quiet = client.options(ignore_status=400)
+            answer = await quiet.search(
+                index=self.pattern,
+                allow_partial_search_results=False,
+                ignore_unavailable=True,
+                body=PREDICTORS,
+            )
+            return reply(answer.body)
+
+        return crowded(await self._http.call("counting predictors", search))
 
     async def _find(
         self, ids: list[str], make: Callable[[list[str]], dict[str, Any]]

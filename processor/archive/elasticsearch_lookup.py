@@ -26,7 +26,7 @@ def by_id(ids: list[str]) -> dict[str, Any]:
         "query": {"ids": {"values": ids}},
         "size": len(ids) * _PREDICTORS,
         "seq_no_primary_term": True,
-        "_source": list(SOURCE_FIELDS),
+        "_source": [*SOURCE_FIELDS, "outcome"],
     }
 
 
@@ -37,7 +37,7 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
             "top_hits": {
                 "size": 1,
                 "seq_no_primary_term": True,
-                "_source": {"includes": list(SOURCE_FIELDS)},
+                "_source": {"includes": [*SOURCE_FIELDS, "outcome"]},
             }
         }
     }
@@ -58,11 +58,55 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
     }
 
 
+#: A search for the predictors of every deployment, two of each at most.
+PREDICTORS: dict[str, Any] = {
+    "size": 0,
+    "track_total_hits": False,
+    "aggs": {
+        "namespaces": {
+            "terms": {"field": "Ce-Namespace", "size": 1000, "missing": ""},
+            "aggs": {
+                "deployments": {
+                    "terms": {"field": "Ce-Inferenceservicename", "size": 10_000, "missing": ""},
+                    "aggs": {
+                        "predictors": {"terms": {"field": "Ce-Endpoint", "size": 2, "missing": ""}}
+                    },
+                }
+            },
+        }
+    },
+}
+
+
+def crowded(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None:
+    """The deployments with more than one predictor, from an answer to `PREDICTORS`; None if it is
+    none, or shows not all of them. A field that is not indexed looks like one that no document has."""
+    try:
+        namespaces = answer["aggregations"]["namespaces"]
+        if namespaces["sum_other_doc_count"]:
+            return None
+        found = set()
+        for namespace in namespaces["buckets"]:
+            deployments = namespace["deployments"]
+            if deployments["sum_other_doc_count"] or not namespace["key"]:
+                return None
+            for deployment in deployments["buckets"]:
+                if not deployment["key"]:
+                    return None
+                predictors = [bucket["key"] for bucket in deployment["predictors"]["buckets"]]
+                if len(predictors) != 1 or not predictors[0]:
+                    found.add((namespace["key"], deployment["key"]))
+    except (KeyError, TypeError):
+        return None
+    return frozenset(found)
+
+
 class _Source(msgspec.Struct):
     request_id: Any = msgspec.field(name="RequestId", default=None)
     namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
     deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
     response: Any = None
+    outcome: Any = None
 
 
 _decode_source = msgspec.json.Decoder(_Source).decode
@@ -85,3 +129,8 @@ def request_of(document: Document) -> RequestKey:
 def has_answer(document: Document) -> bool:
     """Whether a document holds a response."""
     return _read(document).response is not None
+
+
+def has_outcome(document: Document) -> bool:
+    """Whether a document shows that its request was judged."""
+    return _read(document).outcome is not None

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.deltas import Changes, DeltaBatch, partition_of
+from processor.domain.id_set import IdSet, identity
 from processor.domain.join_state import (
     FeedbackRegister,
     JoinState,
@@ -19,20 +20,28 @@ from processor.domain.join_state import (
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, UNCERTAIN, Outcome, judge
 from processor.domain.labels import Answer, Reading
 from processor.domain.observations import (
+    AS_THEY_ARE,
+    KNOWN_ONLY,
+    RECALLED,
     SCHEMA_VERSION,
+    SETTLED,
+    TOO_LATE,
     FeedbackRow,
     ObservationBatch,
     PredictionRow,
 )
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import MINUTE, SECOND
+from processor.domain.times import HOUR, MINUTE, SECOND
 
-HOUR = 3600 * SECOND
 #: Outcomes remembered, so that most judgements are one look-up.
 _MEMORY = 50_000
 
 
 R = TypeVar("R", PredictionRegister, FeedbackRegister)
+
+
+#: A deployment's position in the state's table, and a request's id.
+RequestPlace = tuple[int, str]
 
 
 class Standing(NamedTuple):
@@ -58,6 +67,11 @@ class JoinFold:
         self.partitions = partitions
         self.horizon = horizon
         self.telemetry = telemetry
+        self.unmatched: dict[RequestPlace, None] | None = None
+        """Requests whose feedback found no prediction: for whoever asks the archive."""
+        self.judged: dict[RequestPlace, int] | None = None
+        """Requests that may be judged otherwise since an offset: for whoever tells the archive."""
+        self._offset = -1
         self.restore(JoinState())
 
     def restore(self, state: JoinState) -> None:
@@ -80,25 +94,84 @@ class JoinFold:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
+        self._offset = offset
         models = [self._model(ModelKey(*model)) for model in batch.models]
         answers = [
             self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
             for row in batch.answers
         ]
         truths = [self._truth(truth) for truth in batch.truths]
+        if batch.terms == AS_THEY_ARE:
+            for prediction in batch.predictions:
+                self._predict(prediction, models[prediction.model], answers)
+            for feedback in batch.feedbacks:
+                self._feed(feedback, models[feedback.scope], truths)
+        elif batch.terms == KNOWN_ONLY:
+            self._apply_known(batch, models, answers, truths)
+        elif batch.terms == SETTLED:
+            self._settle(batch, models, answers, truths)
+        elif batch.terms == RECALLED:
+            for prediction in batch.predictions:
+                if self._knows(models[prediction.model], prediction.request_id):
+                    self._predict(prediction, models[prediction.model], answers, recalled=True)
+        elif batch.terms == TOO_LATE:
+            for prediction in batch.predictions:
+                self._give_up(models[prediction.model], prediction.request_id)
+        else:
+            raise ValueError(f"a batch with terms {batch.terms}")
+        return self._deltas(offset)
+
+    def _apply_known(
+        self, batch: ObservationBatch, models: list[int], answers: list[int], truths: list[int]
+    ) -> None:
         for prediction in batch.predictions:
-            model = models[prediction.model]
-            if not batch.known_only or self._knows(model, prediction.request_id):
-                self._predict(prediction, model, answers)
+            if self._knows(models[prediction.model], prediction.request_id):
+                self._predict(prediction, models[prediction.model], answers)
             else:
                 self.telemetry.catch_up_skipped += 1
         for feedback in batch.feedbacks:
-            scope = models[feedback.scope]
-            if not batch.known_only or self._knows(scope, feedback.request_id):
-                self._feed(feedback, scope, truths)
+            if self._knows(models[feedback.scope], feedback.request_id):
+                self._feed(feedback, models[feedback.scope], truths)
             else:
                 self.telemetry.catch_up_skipped += 1
-        return self._deltas(offset)
+
+    def _settle(
+        self, batch: ObservationBatch, models: list[int], answers: list[int], truths: list[int]
+    ) -> None:
+        """Count requests whole; those that are in memory already stay there."""
+        state = self.state
+        passing: list[RequestPlace] = []
+        for prediction in batch.predictions:
+            model, request_id = models[prediction.model], prediction.request_id
+            requests = state.requests[self._deployment_of[model]]
+            request = requests.get(request_id)
+            if request is None or not request.predictions:
+                if not state.settled.add(self._identity(model, request_id)):
+                    self.telemetry.catch_up_skipped += 1
+                    continue
+                state.settled_at = state.log_time // HOUR
+                if request is None:
+                    passing.append((self._deployment_of[model], request_id))
+            state.settled_to = max(state.settled_to, prediction.time)
+            self._predict(prediction, model, answers, settling=True)
+        for feedback in batch.feedbacks:
+            if self._knows(models[feedback.scope], feedback.request_id):
+                self._feed(feedback, models[feedback.scope], truths)
+            else:
+                self.telemetry.catch_up_skipped += 1
+        for deployment, request_id in passing:
+            if not state.requests[deployment].pop(request_id).feedbacks:
+                state.waiting -= 1
+            if self.judged is not None:
+                # Whoever settled it tells the archive.
+                self.judged.pop((deployment, request_id), None)
+
+    def _give_up(self, model: int, request_id: str) -> None:
+        """The feedback that waits for this request is late (rule 18)."""
+        requests = self.state.requests[self._deployment_of[model]]
+        request = requests.get(request_id)
+        if request is not None and not request.predictions:
+            self._forget(requests.pop(request_id))
 
     def advance(self, timestamp: int) -> None:
         """Move log time on; requests older than the horizon leave when an hour is over."""
@@ -117,6 +190,8 @@ class JoinFold:
                 expired.append(request_id)
             for request_id in expired:
                 self._forget(requests.pop(request_id))
+        if state.settled.count and state.settled_at < last:
+            state.settled, state.settled_to = IdSet(), -1
 
     def standings(self) -> Iterator[Standing]:
         """What every prediction in memory contributes now."""
@@ -124,8 +199,30 @@ class JoinFold:
             for request in requests.values():
                 yield from self._standing(request)
 
+    def standings_of(self, place: RequestPlace) -> list[Standing]:
+        """What the predictions of one request contribute now; none if it is not in memory."""
+        deployment, request_id = place
+        request = self.state.requests[deployment].get(request_id)
+        return [] if request is None else self._standing(request)
+
+    def is_unmatched(self, place: RequestPlace) -> bool:
+        """Whether the feedback of a request in memory waits for its prediction."""
+        deployment, request_id = place
+        request = self.state.requests[deployment].get(request_id)
+        return request is not None and not request.predictions
+
+    def places(self) -> Iterator[tuple[RequestPlace, Request]]:
+        """Every request in memory."""
+        for deployment, requests in enumerate(self.state.requests):
+            for request_id, request in requests.items():
+                yield (deployment, request_id), request
+
     def _knows(self, model: int, request_id: str) -> bool:
         return request_id in self.state.requests[self._deployment_of[model]]
+
+    def _identity(self, model: int, request_id: str) -> int:
+        namespace, deployment, _, _ = self.state.models[model]
+        return identity(namespace, deployment, request_id)
 
     def _forget(self, request: Request) -> None:
         if not request.predictions:
@@ -134,7 +231,14 @@ class JoinFold:
         elif not request.feedbacks:
             self.state.waiting -= 1
 
-    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
+    def _predict(
+        self,
+        row: PredictionRow,
+        model: int,
+        answers: list[int],
+        recalled: bool = False,
+        settling: bool = False,
+    ) -> None:
         packed = row.answers
         register = PredictionRegister(
             model,
@@ -143,15 +247,28 @@ class JoinFold:
             row.digest,
             answers[packed] if isinstance(packed, int) else [answers[i] for i in packed],
             row.weak,
+            recalled,
         )
-        requests = self.state.requests[self._deployment_of[model]]
+        state = self.state
+        requests = state.requests[self._deployment_of[model]]
         request = requests.get(row.request_id)
+        if (
+            row.time <= state.settled_to
+            and not (settling or recalled)
+            and (request is None or not request.predictions)
+            and self._identity(model, row.request_id) in state.settled
+        ):
+            self.telemetry.duplicates += 1  # it was counted, and not kept
+            return
         if request is None:
-            born = self.state.log_time // HOUR
-            requests[row.request_id] = Request(born, [register], [])
-            self.state.waiting += 1
+            requests[row.request_id] = Request(state.log_time // HOUR, [register], [])
+            state.waiting += 1
             self._count_predicted(register, 1)
             return
+        if request.feedbacks and self.judged is not None:
+            self.judged[self._deployment_of[model], row.request_id] = self._offset
+        if request.predictions:
+            register.recalled = any(held.recalled for held in request.predictions)
         for i, held in enumerate(request.predictions):
             if held.model == model and held.weak == register.weak:
                 if self._wins(register, held):
@@ -175,7 +292,11 @@ class JoinFold:
             born = self.state.log_time // HOUR
             requests[row.request_id] = Request(born, [], [register])
             self.state.unmatched += 1
+            if self.unmatched is not None:
+                self.unmatched[self._deployment_of[scope], row.request_id] = None
             return
+        if request.predictions and self.judged is not None:
+            self.judged[self._deployment_of[scope], row.request_id] = self._offset
         if not request.feedbacks:
             self._judge_first(request, register)
             return
@@ -356,6 +477,8 @@ class JoinFold:
             self.state.not_scorable[reason] = self.state.not_scorable.get(reason, 0) + sign
 
     def _count_predicted(self, prediction: PredictionRegister, sign: int) -> None:
+        if prediction.recalled:
+            return
         key = (prediction.model, prediction.time // MINUTE)
         items = 1 if isinstance(prediction.answers, int) else len(prediction.answers)
         self._predicted[key] = self._predicted.get(key, 0) + sign * items

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from processor.domain.counts import ModelKey
+from processor.domain.id_set import IdSet
 from processor.domain.labels import Answer, Reading
 
 
@@ -17,6 +18,8 @@ class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
     digest: int
     answers: int | list[int]
     weak: bool
+    recalled: bool = False
+    """Whether it was counted among the predictions before it had left memory."""
 
 
 class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
@@ -58,6 +61,12 @@ class JoinState(msgspec.Struct, array_like=True):
     """Requests with a prediction and no feedback."""
     unmatched: int = 0
     """Requests with feedback and no prediction."""
+    settled: IdSet = msgspec.field(default_factory=IdSet)
+    """Requests that were counted whole and not kept, until the horizon after the last of them."""
+    settled_at: int = 0
+    """The log hour of the last of them."""
+    settled_to: int = -1
+    """The time of the latest prediction among them."""
 
 
 def positions(packed: int | list[int]) -> Iterable[int]:

@@ -1,6 +1,7 @@
 """Holding a prediction against a feedback (counting rules 6 to 10)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from processor.domain.counts import MICRO, Cell, Counts
 from processor.domain.labels import FRACTION, SCORES, Answer, Reading, resolve_truth
@@ -25,6 +26,21 @@ class Outcome:
 UNCERTAIN = Outcome(AMBIGUOUS, Counts())
 
 
+class Item(NamedTuple):
+    """One item under a feedback; ``actual`` is None where it is only known to be wrong."""
+
+    predicted: str
+    actual: str | None
+    correct: bool
+
+
+class _Verdict(NamedTuple):
+    kind: str
+    items: list[Item | None]
+    not_scorable: tuple[str, ...] = ()
+    disagreements: int = 0
+
+
 def judge(
     answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
 ) -> Outcome:
@@ -32,64 +48,77 @@ def judge(
 
     The reward adds to the sum of rewards whatever becomes of the items (counting rule 21).
     """
-    counts = Counts()
+    verdict = _judge(answers, truth, reward)
+    counts = Counts(disagreements=verdict.disagreements)
     if reward is not None:
         counts.rewards, counts.reward_sum = 1, reward
+    for item in verdict.items:
+        if item is None:
+            continue
+        counts.judged += 1
+        counts.correct += item.correct
+        if item.actual is None:
+            counts.unknown_actual += 1
+        else:
+            cell = Cell(item.actual, item.predicted)
+            counts.cells[cell] = counts.cells.get(cell, 0) + 1
+    return Outcome(verdict.kind, counts, verdict.not_scorable)
+
+
+def judge_items(
+    answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
+) -> list[Item | None]:
+    """What becomes of each item, None where it is not judged; none at all where the outcome's kind
+    is not `SCORED`."""
+    return _judge(answers, truth, reward).items
+
+
+def _judge(
+    answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
+) -> _Verdict:
     partial = len(answers) > 1 and reward is not None and 0 < reward < MICRO
     if truth is None:
         if reward is None:
             raise ValueError("a feedback without truth and reward judges nothing")
         if partial:
-            return Outcome(AMBIGUOUS, counts)
-        _judge_by_reward(answers, reward, counts)
-        return Outcome(SCORED, counts)
+            return _Verdict(AMBIGUOUS, [])
+        return _Verdict(SCORED, [_by_reward(answer, reward > 0) for answer in answers])
     if len(truth) != len(answers):
-        return Outcome(ROWS_DIFFER, counts)
-    judged = Counts()
-    not_scorable = _judge_by_truth(answers, truth, judged)
-    if reward is not None and judged.judged:
-        wrong = judged.correct == 0 if reward > 0 else judged.correct == judged.judged
-        counts.disagreements = int(wrong)
-    if reward is not None and answers[0].schema.by_reward:
+        return _Verdict(ROWS_DIFFER, [])
+    items, not_scorable = _by_truth(answers, truth)
+    if reward is None:
+        return _Verdict(SCORED, items, not_scorable)
+    right = [item.correct for item in items if item is not None]
+    disagreements = int(bool(right) and (not any(right) if reward > 0 else all(right)))
+    if answers[0].schema.by_reward:
         if partial:
-            return Outcome(AMBIGUOUS, counts)
-        judged.correct = judged.judged if reward > 0 else 0
-    counts.add(judged)
-    return Outcome(SCORED, counts, not_scorable)
+            return _Verdict(AMBIGUOUS, [], (), disagreements)
+        items = [item and item._replace(correct=reward > 0) for item in items]
+    return _Verdict(SCORED, items, not_scorable, disagreements)
 
 
-def _judge_by_truth(
-    answers: Sequence[Answer], truth: Sequence[Reading], counts: Counts
-) -> tuple[str, ...]:
-    """Count the items; the reasons of those whose truth has no label."""
+def _by_truth(
+    answers: Sequence[Answer], truth: Sequence[Reading]
+) -> tuple[list[Item | None], tuple[str, ...]]:
+    """The items, and the reasons of those whose truth has no label."""
+    items: list[Item | None] = []
     not_scorable = []
     for answer, row in zip(answers, truth, strict=True):
-        if answer.label is None:
-            continue
-        actual, reason = resolve_truth(row, answer)
-        if actual is None:
-            not_scorable.append(str(reason))
-            continue
-        counts.judged += 1
-        counts.correct += actual == answer.label
-        _count(counts, Cell(actual, answer.label))
-    return tuple(not_scorable)
-
-
-def _judge_by_reward(answers: Sequence[Answer], reward: int, counts: Counts) -> None:
-    for answer in answers:
-        if answer.label is None:
-            continue
-        counts.judged += 1
-        if reward > 0:
-            counts.correct += 1
-            _count(counts, Cell(answer.label, answer.label))
-        else:
-            other = _other(answer)
-            if other is None:
-                counts.unknown_actual += 1
+        item = None
+        if answer.label is not None:
+            actual, reason = resolve_truth(row, answer)
+            if actual is None:
+                not_scorable.append(str(reason))
             else:
-                _count(counts, Cell(other, answer.label))
+                item = Item(answer.label, actual, actual == answer.label)
+        items.append(item)
+    return items, tuple(not_scorable)
+
+
+def _by_reward(answer: Answer, right: bool) -> Item | None:
+    if answer.label is None:
+        return None
+    return Item(answer.label, answer.label if right else _other(answer), right)
 
 
 def _other(answer: Answer) -> str | None:
@@ -106,7 +135,3 @@ def _other(answer: Answer) -> str | None:
     if labels is None or len(labels) != 2 or labels[0] == labels[1] or answer.label not in labels:
         return None
     return labels[answer.label == labels[0]]
-
-
-def _count(counts: Counts, cell: Cell) -> None:
-    counts.cells[cell] = counts.cells.get(cell, 0) + 1

@@ -85,12 +85,23 @@ class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     truths: list[Reading]
     predictions: list[PredictionRow]
     feedbacks: list[FeedbackRow]
-    known_only: bool = False
-    """Only about requests that are still in memory: what is older was counted before it left."""
+    terms: int = 0
+    """One of the terms below."""
 
+
+#: How the rows of a batch are taken.
+AS_THEY_ARE = 0
+#: Only about requests that are still in memory: what is older was counted before it left.
+KNOWN_ONLY = 1
+#: Predictions with their feedback, all that there is of each request: counted once, and not kept.
+SETTLED = 2
+#: Predictions that were counted and have left memory: for the feedback that waits for them.
+RECALLED = 3
+#: Predictions that were counted and have left memory; the feedback that waits for them is late.
+TOO_LATE = 4
 
 #: Version of the packed form, of both batches; a reader refuses every other.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class BatchBuilder:
@@ -167,7 +178,7 @@ class BatchBuilder:
             if truth is not None and len(truths) > known:
                 self.table_bytes += sum(len(str(row.value)) for row in truth)
 
-    def build(self, epoch: str, known_only: bool = False) -> ObservationBatch:
+    def build(self, epoch: str, terms: int = AS_THEY_ARE) -> ObservationBatch:
         """The batch of all that was added; the builder is empty after it."""
         schemas = self._schemas
         answers = [
@@ -183,7 +194,7 @@ class BatchBuilder:
             list(self._truths),
             self._predictions,
             self._feedbacks,
-            known_only,
+            terms,
         )
         self._reset()
         return batch

@@ -65,5 +65,15 @@ class Telemetry:
     bootstrap_documents: int = 0
     catch_up_skipped: int = 0
     """Observations of documents whose requests were counted and have left memory."""
+    source_lost: int = 0
+    """Records that a retention removed from the source before they were read."""
+    lookups: int = 0
+    """Requests of feedback without a prediction that the archive was asked for."""
+    recalled: int = 0
+    """Predictions that it had and that are on the log now."""
+    outcomes_written: int = 0
+    """Documents that were told what became of their item."""
+    outcomes_missing: int = 0
+    """Judged requests without a document to tell."""
     feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
     end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

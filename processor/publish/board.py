@@ -25,10 +25,14 @@ class Board(Protocol):
 
 
 class BootstrapState(msgspec.Struct, frozen=True):
-    """How far reading the archive is; ``documents`` read so far."""
+    """How far reading the archive is: ``documents`` were read by this worker since its start. While it
+    reads: about how many there are in ``total``, documents a second, and the time that is left."""
 
     complete: bool
     documents: int
+    total: int | None = None
+    rate: float = 0.0
+    seconds_left: float | None = None
 
 
 class OwnedPartitions(msgspec.Struct, frozen=True):
@@ -63,6 +67,10 @@ class Gauges:
     """Requests with feedback and no prediction."""
     waiting_requests: int = 0
     """Requests with a prediction and no feedback."""
+    outcomes_waiting: int = 0
+    """Judged requests whose documents are to be told."""
+    bootstrap_remaining_documents: int = 0
+    """Documents that this worker has still to read from the archive, about."""
     held_deltas: int = 0
     """Deltas kept back since one before them is missing."""
     recovery_remaining_records: int = 0

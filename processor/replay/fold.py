@@ -7,7 +7,7 @@ from typing import NamedTuple
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document, DocumentReader
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.join import JoinFold, Standing
 from processor.domain.join_state import positions
 from processor.domain.models import ModelRules
@@ -54,8 +54,11 @@ class ReplayFold:
         """Fold some events."""
         decode = self._decoder.decode
         for headers, value, timestamp in events:
-            self.read += 1
             observation = decode(headers, value, timestamp)
+            if isinstance(observation, Batch):
+                self.add(observation.events)
+                continue
+            self.read += 1
             if observation is not None and not isinstance(observation, DeadLetter):
                 self.observe(observation)
 

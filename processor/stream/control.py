@@ -15,15 +15,19 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
 
     ``epoch``: the first one names the log, and says which horizon (seconds) its fold has.
     ``cursor``: documents of ``source`` up to ``position`` are on the log. ``done``: so is all of the
-    archive that there was at the first start.
+    archive that there was at the first start. ``outcomes``: every outcome counted since the time
+    ``position`` (ns) is in the archive; -1: from here on none is. ``gap``: the source has lost what
+    came after the time ``position`` (ns); ``filled``: what the archive has of it is on the log.
     """
 
-    kind: Literal["epoch", "cursor", "done"]
+    kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled"]
     version: int = SCHEMA_VERSION
     epoch: str = ""
     horizon: int = 0
     source: str = ""
     position: int = -1
+    outcomes: bool = False
+    """Of an epoch: whether outcomes are written from its start."""
 
 
 encode_control = msgspec.json.Encoder().encode
@@ -54,14 +58,21 @@ class ControlLog:
         self.done = False
         self.made = 0
         """When the log was made, in ns."""
+        self.gap_since: int | None = None
+        """The source lost what came after this time (ns), and the archive was not asked for it yet."""
+        self.outcomes_since: int | None = None
+        """From when on (ns) every counted outcome is in the archive; None while they are not."""
 
     async def refresh(self) -> None:
         """Take in what was written since the last time."""
         begin, end = await self._reader.bounds()
         async for messages in self._reader.read(max(begin, self._next), end):
             for message in messages:
-                self.made = self.made or message.timestamp * 1_000_000
-                self._take(decode_control(message.value))
+                record = decode_control(message.value)
+                if not self.made:
+                    self.made = message.timestamp * 1_000_000
+                    self.outcomes_since = 0 if record.outcomes else None
+                self._take(record)
         self._next = end
 
     async def write(self, record: ControlRecord) -> None:
@@ -76,3 +87,10 @@ class ControlLog:
             self.cursors[record.source] = max(before, record.position)
         elif record.kind == "done":
             self.done = True
+        elif record.kind == "gap":
+            since = self.gap_since
+            self.gap_since = record.position if since is None else min(since, record.position)
+        elif record.kind == "filled":
+            self.gap_since = None
+        elif record.kind == "outcomes":
+            self.outcomes_since = record.position if record.position >= 0 else None

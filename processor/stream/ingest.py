@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -20,16 +21,22 @@ _BATCH, _IN_FLIGHT = 10_000, 4
 #: at every hop, so a slow trickle must not become as many records as events.
 _PACE = 0.1
 _COMMIT_EVERY = 1.0
+#: Seconds that the last commit may take: an orderly end does not wait for a broker that is away.
+_LAST_COMMIT = 2.0
 #: Seconds of reading after which a fault is a new one, not the last one still.
 _WELL = 60.0
 #: Seconds after which missing topics are looked for again.
 _LOOK_AGAIN = 30.0
+
+#: The next offset, and the time of the record before it as text (ms).
+_Position = tuple[int, str]
 
 
 class SourceIngest:
     """Reads the source topics with a consumer group of its own, from the earliest record there is.
 
     What is read twice (a commit that failed, a rebalance) is harmless: the fold takes repeats.
+    ``look_for_gap`` is awaited before each start of reading.
     """
 
     def __init__(
@@ -39,12 +46,14 @@ class SourceIngest:
         group: str,
         packer: Packer,
         fail: Callable[[BaseException], None],
+        look_for_gap: Callable[[], Awaitable[None]],
     ) -> None:
         self._kafka = kafka
         self._topics = topics
         self._group = group
         self._packer = packer
         self._fail = fail
+        self._look_for_gap = look_for_gap
         self._positions: dict[TopicPartition, int] = {}
         self.lag: int | None = None
         """Records behind the source's end, when it was last known."""
@@ -96,6 +105,7 @@ class SourceIngest:
 
     async def _consume(self) -> None:
         topics = await self._existing()
+        await self._look_for_gap()
         consumer = self._kafka.consumer(
             *topics,
             group_id=self._group,
@@ -116,43 +126,54 @@ class SourceIngest:
         """Read until cancelled; with ``look_again`` until a topic appears that was missing."""
         clock = asyncio.get_running_loop().time
         end = clock() + _LOOK_AGAIN
-        flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, int]]] = deque()
-        done: dict[TopicPartition, int] = {}
+        flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, _Position]]] = (
+            deque()
+        )
+        done: dict[TopicPartition, _Position] = {}
         commit_due = clock() + _COMMIT_EVERY
         packer = self._packer
-        while True:
-            if look_again and clock() > end:
-                if await self._more_topics():
-                    return
-                end = clock() + _LOOK_AGAIN
-            started = clock()
-            found = await consumer.getmany(timeout_ms=200)
-            if found:
-                position = {}
-                for partition, messages in found.items():
-                    topic, number = partition.topic, partition.partition
-                    packer.add_records(topic, number, messages)
-                    position[partition] = messages[-1].offset + 1
-                    self._positions[partition] = position[partition]
-                    # The loop has other work; a batch must not hold it for long.
-                    await asyncio.sleep(0)
-                futures = await packer.send()
-                for future in futures:
-                    future.add_done_callback(_look_at)
-                flying.append((futures, position))
-            while flying and (
-                not found or len(flying) > _IN_FLIGHT or all(f.done() for f in flying[0][0])
-            ):
-                futures, position = flying.popleft()
-                await self._acknowledged(futures)
-                done.update(position)
-            if done and clock() >= commit_due:
-                await self._commit(consumer, done)
-                done.clear()
-                commit_due = clock() + _COMMIT_EVERY
-            self._note_lag(consumer)
-            if (self.lag or 0) < _BATCH // 10:
-                await asyncio.sleep(max(0.0, started + _PACE - clock()))
+        try:
+            while True:
+                if look_again and clock() > end:
+                    if await self._more_topics():
+                        return
+                    end = clock() + _LOOK_AGAIN
+                started = clock()
+                found = await consumer.getmany(timeout_ms=200)
+                if found:
+                    position = {}
+                    for partition, messages in found.items():
+                        topic, number = partition.topic, partition.partition
+                        packer.add_records(topic, number, messages)
+                        last = messages[-1]
+                        # With the last record's time: it tells what is lost if retention overtakes us.
+                        position[partition] = last.offset + 1, str(last.timestamp)
+                        self._positions[partition] = last.offset + 1
+                        # The loop has other work; a batch must not hold it for long.
+                        await asyncio.sleep(0)
+                    futures = await packer.send()
+                    for future in futures:
+                        future.add_done_callback(_look_at)
+                    flying.append((futures, position))
+                while flying and (
+                    not found or len(flying) > _IN_FLIGHT or all(f.done() for f in flying[0][0])
+                ):
+                    futures, position = flying.popleft()
+                    await self._acknowledged(futures)
+                    done.update(position)
+                if done and clock() >= commit_due:
+                    await self._commit(consumer, done)
+                    done.clear()
+                    commit_due = clock() + _COMMIT_EVERY
+                self._note_lag(consumer)
+                if (self.lag or 0) < _BATCH // 10:
+                    await asyncio.sleep(max(0.0, started + _PACE - clock()))
+        finally:
+            # Else the next start reads a second's records again, or can't tell that they are lost.
+            if done:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LAST_COMMIT):
+                        await self._commit(consumer, done)
 
     async def _acknowledged(self, futures: "list[asyncio.Future[object]]") -> None:
         try:
@@ -163,7 +184,9 @@ class SourceIngest:
             self._fail(error)
             raise
 
-    async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
+    async def _commit(
+        self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, _Position]
+    ) -> None:
         held = consumer.assignment()
         mine = {partition: offset for partition, offset in offsets.items() if partition in held}
         if not mine:

@@ -65,6 +65,8 @@ class JoinStage:
         usable = snapshot is not None and begin <= snapshot.offset
         if snapshot is not None and usable:
             self.join.restore(snapshot.state)
+            if self.join.judged is not None:
+                self.join.judged.update(dict.fromkeys(snapshot.judged, -1))
             self.next_offset = snapshot.offset
         else:
             self.join.restore(JoinState())
@@ -132,7 +134,7 @@ class JoinStage:
         started = time.monotonic()
         self._snapshot = (
             self.next_offset,
-            self._snapshots.encode(self.next_offset, self.join.state),
+            self._snapshots.encode(self.next_offset, self.join.state, self.join.judged or ()),
         )
         took = time.monotonic() - started
         self._snapshot_due = started + max(_SNAPSHOT_EVERY, took / _SNAPSHOT_SHARE)

@@ -86,7 +86,12 @@ class Partitions(Generic[S]):
 
     def open_stages(self) -> list[S]:
         """The stages that are up to date."""
-        return [held.stage for held in self._held.values() if held.fold.opened.is_set()]
+        return list(self.open_by_number().values())
+
+    def open_by_number(self) -> dict[int, S]:
+        """The same, by partition."""
+        held = self._held.items()
+        return {number: one.stage for number, one in held if one.fold.opened.is_set()}
 
     def stages(self) -> dict[int, S]:
         """All stages, open or not."""

@@ -4,10 +4,12 @@ import logging
 import os
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
+from processor.domain.join import RequestPlace
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 
@@ -24,6 +26,8 @@ class Snapshot(msgspec.Struct, array_like=True):
     horizon: int
     offset: int
     state: JoinState
+    judged: list[RequestPlace] = []
+    """Requests whose outcome the archive was not told yet; no part of the fold."""
 
 
 #: Seconds after which a file that was being written belongs to nobody.
@@ -68,7 +72,7 @@ class SnapshotFile:
         self._partitions = partitions
         self._horizon = horizon
 
-    def encode(self, offset: int, state: JoinState) -> bytes:
+    def encode(self, offset: int, state: JoinState, judged: Iterable[RequestPlace] = ()) -> bytes:
         """The file's content for a state."""
         return _encode(
             Snapshot(
@@ -79,6 +83,7 @@ class SnapshotFile:
                 self._horizon,
                 offset,
                 state,
+                list(judged),
             )
         )
 

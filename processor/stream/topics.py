@@ -113,7 +113,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             await _check_configs(admin, wanted)
     finally:
         await admin.close()
-    return await _epoch(kafka, topics.control, settings.horizon, deadline)
+    return await _epoch(kafka, topics.control, settings, deadline)
 
 
 async def _create(admin: Any, topic: NewTopic) -> None:
@@ -177,11 +177,16 @@ async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadli
         )
 
 
-async def _epoch(kafka: Kafka, control: str, horizon: int, deadline: float) -> str:
+async def _epoch(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:
     """The first epoch on the control topic; written here if there is none."""
     epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
-        record = ControlRecord("epoch", epoch=secrets.token_hex(8), horizon=horizon)
+        record = ControlRecord(
+            "epoch",
+            epoch=secrets.token_hex(8),
+            horizon=settings.horizon,
+            outcomes=settings.outcomes,
+        )
         producer = kafka.producer()
         try:
             await producer.start()
@@ -192,11 +197,11 @@ async def _epoch(kafka: Kafka, control: str, horizon: int, deadline: float) -> s
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep what is written to it")
-    if epoch.horizon != horizon:
+    if epoch.horizon != settings.horizon:
         # Another horizon folds the same log to other counts.
         raise LogMismatchError(
-            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not {horizon} s: set "
-            "it back, or use a new PROCESSOR_APP_ID"
+            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
+            f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
     return epoch.epoch
 

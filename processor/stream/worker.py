@@ -142,8 +142,12 @@ class StreamWorker:
         settings, topic = self.settings, self.topics.observations
         reader = LogReader(self.kafka, topic, partition)
         horizon = settings.horizon * SECOND
+        fold = JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry)
+        if settings.archive.startswith(("http://", "https://")):
+            fold.unmatched = {}
+            fold.judged = {} if settings.outcomes else None
         stage = JoinStage(
-            JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry),
+            fold,
             f"{topic}/{partition}",
             reader,
             SnapshotFile(
@@ -229,6 +233,10 @@ class StreamWorker:
     def join_states(self) -> list[JoinState]:
         """The states of the join's partitions that are open."""
         return [stage.join.state for stage in self._joins.open_stages()]
+
+    def joins(self) -> dict[int, JoinFold]:
+        """The folds of the join's partitions that are open."""
+        return {number: stage.join for number, stage in self._joins.open_by_number().items()}
 
     def join_offsets(self) -> dict[int, int]:
         """The offset that each partition of the join has reached, with its deltas on the log."""

@@ -22,6 +22,8 @@ ELSEWHERE = {
     ". .venv/bin/activate": "the tests run inside an environment",
     "pip install": "the tests run inside an environment",
     "python -m examples.iris": "tests/integration/test_example.py",
+    "processor dead-letters show": "names a letter of its example: see the tests of dead letters",
+    "processor dead-letters retry": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
 }
 
@@ -61,6 +63,7 @@ async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
     scripts = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
     env |= {"PROCESSOR_INGRESS_PORT": ingress[1], "PROCESSOR_METRICS_PORT": str(worker.port)}
+    env["PROCESSOR_DATA"] = str(tmp_path / "data")
     for command in here():
         line = command.replace(":9102", f":{worker.port}").replace(":8080", f":{ingress[1]}")
         line = line.replace("curl ", "curl --fail ")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from processor.domain.counts import ModelKey
 from processor.domain.deltas import DeltaBatch, partition_of
-from processor.domain.join import HOUR, JoinFold
+from processor.domain.join import JoinFold
 from processor.domain.join_state import JoinState
 from processor.domain.labels import TEXT, Answer, Reading, Schema, digest
 from processor.domain.observations import (
@@ -24,7 +24,7 @@ from processor.domain.observations import (
     Prediction,
 )
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import MINUTE
+from processor.domain.times import HOUR, MINUTE
 from processor.stream.records import decode_observation, encode
 from processor.stream.snapshots import Snapshot, SnapshotFile
 from tests.domain.joining import (

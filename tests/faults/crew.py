@@ -119,7 +119,7 @@ class Crew:
         """The data folder of that name."""
         return self.folder / name
 
-    def start(self, data: str = "data", fault: str = "") -> Worker:
+    def start(self, data: str = "data", fault: str = "", ingress_port: int = 0) -> Worker:
         """Start one more worker."""
         # Settings of the caller's shell must not change what is tested.
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
@@ -127,7 +127,7 @@ class Crew:
             "PROCESSOR_BROKER": f"kafka://{self.bootstrap}",
             "PROCESSOR_TOPICS": self.topic,
             "PROCESSOR_APP_ID": self.app_id,
-            "PROCESSOR_INGRESS_PORT": "0",
+            "PROCESSOR_INGRESS_PORT": str(ingress_port),
             "PROCESSOR_DATA": str(self.data(data)),
             "PROCESSOR_ARCHIVE": "none",
         }

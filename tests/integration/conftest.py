@@ -46,7 +46,7 @@ class Start:
             for worker in self._workers:
                 if worker.alive:
                     worker.kill()
-                print(f"--- {worker.log.name}\n{worker.text[-3000:]}")
+                print(f"--- {worker.log.name}\n{worker.text[-9000:]}")
 
 
 @pytest.fixture

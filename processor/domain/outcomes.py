@@ -1,0 +1,61 @@
+"""What became of a request, as its documents in the archive are told."""
+
+import msgspec
+
+from processor.domain.join import JoinFold, RequestPlace
+from processor.domain.join_state import positions
+from processor.domain.judge import UNCERTAIN, judge_items
+from processor.domain.times import format_time
+
+
+class ItemOutcome(msgspec.Struct, frozen=True):
+    """A judged item as its document shows it; times are RFC 3339, ``actual`` None is unknown."""
+
+    predicted: str
+    actual: str | None
+    correct: bool
+    request_time: str
+    feedback_time: str
+
+
+class PredictionOutcome(msgspec.Struct, frozen=True):
+    """One prediction's; an item that is not judged has None."""
+
+    predictor: str
+    node: str
+    items: tuple[ItemOutcome | None, ...]
+
+
+class RequestOutcome(msgspec.Struct, frozen=True):
+    """Those of all predictions of a request."""
+
+    namespace: str
+    deployment: str
+    request_id: str
+    predictions: tuple[PredictionOutcome, ...]
+
+
+def outcome_of(fold: JoinFold, place: RequestPlace) -> RequestOutcome | None:
+    """What a request in memory counts as by now; None if it has left, or has no prediction."""
+    standings = fold.standings_of(place)
+    if not standings:
+        return None
+    state = fold.state
+    found = []
+    for prediction, feedback, outcome in standings:
+        answers = [state.answers[i] for i in positions(prediction.answers)]
+        items: list[ItemOutcome | None] = [None] * len(answers)
+        if feedback is not None and outcome is not UNCERTAIN:
+            truth = feedback.truth
+            judged = judge_items(
+                answers,
+                None if truth is None else [state.truths[i] for i in positions(truth)],
+                feedback.reward,
+            )
+            times = format_time(prediction.time), format_time(feedback.time)
+            for number, item in enumerate(judged):
+                items[number] = item and ItemOutcome(*item, *times)
+        model = state.models[prediction.model]
+        found.append(PredictionOutcome(model.predictor, model.model, tuple(items)))
+    namespace, deployment = state.deployments[place[0]]
+    return RequestOutcome(namespace, deployment, place[1], tuple(found))

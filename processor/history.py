@@ -1,0 +1,157 @@
+"""What the service has to do with Elasticsearch: the start from it, late truth, outcomes, gaps."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiokafka.errors import KafkaConnectionError
+
+from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.domain.decode import Decoder
+from processor.domain.documents import DocumentReader
+from processor.domain.models import ModelRules
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import SECOND, parse_time
+from processor.errors import BrokerError
+from processor.health import ServiceHealth
+from processor.lifecycle import Leading, background
+from processor.settings import Settings
+from processor.stream.bootstrap import Bootstrap
+from processor.stream.connection import FAULTS, Kafka
+from processor.stream.control import ControlLog, ControlRecord
+from processor.stream.late import LateTruth
+from processor.stream.outcomes import OutcomeWriter
+from processor.stream.pages import in_memory_from
+from processor.stream.source import find_gap, oldest_record
+from processor.stream.worker import StreamWorker
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a question about single requests waits for an archive that is away.
+_PATIENCE = 5.0
+#: Seconds between looks at how far the bootstrap is.
+_FOLLOW = 1.0
+
+#: Wraps work so that an error of it ends the process.
+Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+
+
+def source_group(settings: Settings) -> str:
+    """The consumer group that reads the source."""
+    return f"{settings.app_id}-source"
+
+
+class History:
+    """Of one worker; nothing but the source's gaps without ``PROCESSOR_ARCHIVE=http(s)://...``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: ModelRules,
+        kafka: Kafka,
+        worker: StreamWorker,
+        health: ServiceHealth,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._kafka = kafka
+        self._worker = worker
+        self._health = health
+        self._telemetry = telemetry
+        self._source_known = asyncio.Event()
+
+    @property
+    def _there(self) -> bool:
+        return self._settings.archive.startswith(("http://", "https://"))
+
+    async def look_for_gap(self) -> None:
+        """What the source has lost goes on the control topic, before anyone reads on."""
+        settings, control = self._settings, self._worker.control()
+        try:
+            await control.refresh()
+        except BrokerError as error:
+            raise KafkaConnectionError(str(error)) from None
+        kept_from = self._in_memory_from()
+        group = source_group(settings)
+        old = control.made < kept_from
+        gap = await find_gap(self._kafka, settings.topics, group, kept_from if old else None)
+        if gap.records:
+            self._telemetry.source_lost += gap.records
+            logger.error(
+                "the source has lost %d records before they were read (retention); %s",
+                gap.records,
+                "reading them from the archive"
+                if self._there
+                else "there is no archive to read them from",
+            )
+            since = control.made if gap.since is None else gap.since
+            await control.write(ControlRecord("gap", position=since))
+        self._source_known.set()
+
+    def open(self, stack: AsyncExitStack, guard: Guard) -> None:
+        """Start from the archive if there is one; whoever leads reads it, all know when it is done.
+        Then late truth and outcomes, which are every worker's."""
+        settings, health = self._settings, self._health
+        if not self._there:
+            health.bootstrap_complete.set()
+            return
+        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
+        stack.push_async_callback(archive.close)
+        if settings.bootstrap == "never":
+            health.bootstrap_complete.set()
+        else:
+            bootstrap = health.bootstrap = self._bootstrap(archive)
+            leading = Leading(lambda: guard(bootstrap.run()))
+            self._worker.on_lead = leading.set
+            stack.push_async_callback(leading.end)
+            background(stack, guard(self._follow(self._worker.control())))
+        # What asks about single requests must not wait for long: its next round comes soon.
+        asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
+        stack.push_async_callback(asked.close)
+        late = health.late_truth = LateTruth(
+            asked,
+            DocumentReader(self._rules, Telemetry()),
+            self._worker.control(),
+            self._worker.packer(Decoder(self._rules, self._telemetry)),
+            self._worker.joins,
+            self._telemetry,
+            self._in_memory_from,
+        )
+        background(stack, guard(late.run(health.bootstrap_complete)))
+        if settings.outcomes:
+            writer = health.outcomes = OutcomeWriter(asked, self._worker.joins, self._telemetry)
+            background(stack, guard(writer.run()))
+
+    def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:
+        settings = self._settings
+        starts = settings.bootstrap not in ("auto", "full")
+        return Bootstrap(
+            archive,
+            DocumentReader(self._rules, self._telemetry),
+            self._worker.control(),
+            lambda: self._worker.packer(Decoder(self._rules, self._telemetry)),
+            self._telemetry,
+            settings.horizon * SECOND,
+            time.time_ns,
+            lambda: oldest_record(self._kafka, settings.topics),
+            self._source_known,
+            since=parse_time(settings.bootstrap) if starts else None,
+            full=settings.bootstrap == "full",
+            outcomes=settings.outcomes,
+        )
+
+    def _in_memory_from(self) -> int:
+        return in_memory_from(time.time_ns(), self._settings.horizon * SECOND)
+
+    async def _follow(self, control: ControlLog) -> None:
+        while not control.done:
+            await asyncio.sleep(_FOLLOW)
+            try:
+                await control.refresh()
+            except (*FAULTS, BrokerError) as error:
+                logger.info("control topic: %s", error)
+        self._health.bootstrap_complete.set()

@@ -1,0 +1,136 @@
+"""Telling the archive what became of each request, beside the stream and never in its way."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.domain.join import JoinFold, RequestPlace
+from processor.domain.outcomes import RequestOutcome, outcome_of
+from processor.domain.telemetry import Telemetry
+from processor.errors import ArchiveError
+
+logger = logging.getLogger(__name__)
+
+#: Requests of one round, and how many may wait in a partition.
+_ROUND, MOST_WAITING = 500, 200_000
+#: Seconds between tries of a request without a document: the logger may be slower than the stream.
+_TRIES = (5.0, 25.0, 270.0, 1500.0)
+_PAUSE, _BACKOFF_MOST = 1.0, 60.0
+
+
+class OutcomeWriter:
+    """Writes the outcomes of this worker's partitions; ``folds`` gives those that are open.
+
+    A request stays in its fold's ``judged`` until its documents show its outcome, and goes into the
+    snapshot with it, so neither a crash nor an archive that is away loses one.
+    """
+
+    def __init__(
+        self,
+        archive: ElasticsearchArchive,
+        folds: Callable[[], Mapping[int, JoinFold]],
+        telemetry: Telemetry,
+    ) -> None:
+        self.trouble = ""
+        """Why they can't be written at the moment."""
+        self._archive = archive
+        self._folds = folds
+        self._telemetry = telemetry
+        self._tries: dict[tuple[int, RequestPlace], tuple[int, float]] = {}
+        self._behind: set[int] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests whose outcome is to be written."""
+        return sum(len(fold.judged or ()) for fold in self._folds().values())
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        delay = _PAUSE
+        while True:
+            await asyncio.sleep(delay)
+            trouble = ""
+            try:
+                for number, fold in self._folds().items():
+                    trouble = await self._drain(number, fold) or trouble
+                delay = _PAUSE
+            except ArchiveError as error:
+                trouble, delay = str(error), min(delay * 2, _BACKOFF_MOST)
+            if trouble and trouble != self.trouble:
+                logger.warning("outcomes: %s; trying again", trouble)
+            self.trouble = trouble
+
+    async def _drain(self, number: int, fold: JoinFold) -> str:
+        """Write what waits in one partition; why some could not be written."""
+        judged = fold.judged
+        if judged is None:
+            return ""
+        if len(judged) > MOST_WAITING:
+            # They are all in memory: once the archive answers, all that it holds is offered.
+            judged.clear()
+            self._behind.add(number)
+        trouble = ""
+        while places := self._due(number, judged):
+            trouble = await self._write(number, fold, judged, places) or trouble
+        if number in self._behind:
+            async for places in _all_judged(fold):
+                await self._write(number, fold, judged, places)
+            self._behind.discard(number)
+        return trouble
+
+    def _due(self, number: int, judged: dict[RequestPlace, int]) -> dict[RequestPlace, int]:
+        now = time.monotonic()
+        found = {}
+        for place, offset in judged.items():
+            if self._tries.get((number, place), (0, 0.0))[1] <= now:
+                found[place] = offset
+                if len(found) == _ROUND:
+                    break
+        return found
+
+    async def _write(
+        self,
+        number: int,
+        fold: JoinFold,
+        judged: dict[RequestPlace, int],
+        places: dict[RequestPlace, int],
+    ) -> str:
+        outcomes: dict[tuple[str, str, str], tuple[RequestPlace, RequestOutcome]] = {}
+        for place in places:
+            outcome = outcome_of(fold, place)
+            if outcome is not None:
+                key = (outcome.namespace, outcome.deployment, outcome.request_id)
+                outcomes[key] = place, outcome
+        stored = await self._archive.store([outcome for _, outcome in outcomes.values()])
+        self._telemetry.outcomes_written += stored.written
+        held = {place for place, _ in outcomes.values()}
+        unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.again)}
+        now = time.monotonic()
+        for place, offset in places.items():
+            attempt, _ = self._tries.pop((number, place), (0, 0.0))
+            if place in unwritten and attempt < len(_TRIES):
+                judged.setdefault(place, offset)
+                self._tries[number, place] = attempt + 1, now + _TRIES[attempt]
+                continue
+            # Without a document, or gone from memory while the archive was away for the horizon.
+            self._telemetry.outcomes_missing += place in unwritten or place not in held
+            if judged.get(place) == offset:  # else it has changed meanwhile
+                del judged[place]
+        return stored.trouble
+
+
+async def _all_judged(fold: JoinFold) -> AsyncIterator[dict[RequestPlace, int]]:
+    """Every judged request in memory, some at a time."""
+    for deployment, requests in enumerate(list(fold.state.requests)):
+        ids = list(requests)
+        for start in range(0, len(ids), _ROUND):
+            some = {}
+            for request_id in ids[start : start + _ROUND]:
+                request = requests.get(request_id)
+                if request is not None and request.predictions and request.feedbacks:
+                    some[deployment, request_id] = -1
+            if some:
+                yield some
+            await asyncio.sleep(0)
