@@ -150,7 +150,9 @@ function notices(page) {
   if (!work.ready.ready) found.push(["bad", `Not ready: ${work.ready.reason}.`]);
   else if (work.ready.reason !== "ok" && work.ready.reason) found.push(["warning", `${work.ready.reason}.`]);
   if (!work.ready.bootstrap.complete) {
-    found.push(["warning", `Reading the archive: ${counted(work.ready.bootstrap.documents, "document", "documents")} so far. ` +
+    const { documents, total, seconds_left: left } = work.ready.bootstrap;
+    found.push(["warning", `Reading the archive: ${counted(documents, "document", "documents")} so far` +
+      `${total ? ` of about ${number(total)}` : ""}${left ? `, ${Math.ceil(left / 60)}\u202fmin left` : ""}. ` +
       "Until it is done, history is missing here."]);
   }
   if (work.recovery_remaining) found.push(["warning", `Catching up with the log: ${counted(work.recovery_remaining, "record", "records")} to read.`]);

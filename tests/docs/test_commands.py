@@ -22,7 +22,7 @@ ELSEWHERE = {
     ". .venv/bin/activate": "the tests run inside an environment",
     "pip install": "the tests run inside an environment",
     "python -m examples.iris": "tests/integration/test_example.py",
-    "processor dead-letters show": "names a letter of its example: see the tests of dead letters",
+    "processor dead-letters show": "its example names a letter: tests/integration/test_dead_letters.py",
     "processor dead-letters retry": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
 }
