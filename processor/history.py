@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka.errors import KafkaConnectionError
 
 from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.archive.elasticsearch_log import RequestLog
 from processor.domain.decode import Decoder
 from processor.domain.documents import DocumentReader
 from processor.domain.models import ModelRules
@@ -25,6 +26,7 @@ from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
 from processor.stream.pages import in_memory_from
+from processor.stream.request_logger import RequestLogger
 from processor.stream.source import find_gap, oldest_record
 from processor.stream.worker import StreamWorker
 
@@ -122,6 +124,14 @@ class History:
             self._in_memory_from,
         )
         background(stack, guard(late.run(health.bootstrap_complete)))
+        if settings.request_logger:
+            log = RequestLog(settings.archive, settings, _PATIENCE)
+            stack.push_async_callback(log.close)
+            group = f"{settings.app_id}-request-logger"
+            role = health.request_logger = RequestLogger(
+                self._kafka, settings.topics, group, log, self._telemetry
+            )
+            background(stack, guard(role.run()))
         if settings.outcomes:
             writer = health.outcomes = OutcomeWriter(asked, self._worker.joins, self._telemetry)
             background(stack, guard(writer.run()))

@@ -38,6 +38,7 @@ _ENDING = 9.0
 
 _INSTEAD = {
     "PROCESSOR_MAX_MEMORY": ": bound the memory by PROCESSOR_HORIZON",
+    "PROCESSOR_REQUEST_LOGGER": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
 }
@@ -113,7 +114,8 @@ class Service:
         idle = {
             "PROCESSOR_OUTCOMES": settings.outcomes
             and not settings.archive.startswith(("http://", "https://")),
-            "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
+            "PROCESSOR_REQUEST_LOGGER": settings.request_logger
+            and not settings.archive.startswith(("http://", "https://")),
             "PROCESSOR_MAX_MEMORY": settings.max_memory,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
             and settings.archive.startswith("sqlite:"),

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from processor.domain.events import DeadLetter
-
 #: By name in lower case: ``ce_...`` of a CloudEvent, bare in the executor's own records.
 Attributes = Mapping[str, bytes | None]
 
@@ -19,6 +17,7 @@ class Form(NamedTuple):
     content_type: str
     protocol: str
     json_length: bytes | None
+    encoding: str
 
 
 def unwrapped(attributes: Attributes) -> dict[str, bytes | None]:
@@ -43,18 +42,20 @@ def component(name: bytes | None) -> bytes | None:
     return None if name == b"predictor" else name
 
 
-def form(attributes: Attributes, event_type: bytes) -> Form | DeadLetter:
+def form(attributes: Attributes, event_type: bytes) -> Form:
+    """How the body is to be read, for all that the event says."""
     get = attributes.get
-    encoding = (get("content-encoding") or b"").strip().lower()
-    if encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
-        name = encoding[:40].decode("utf-8", "replace")
-        return DeadLetter("bad_header", f"content-encoding {name} can't be read: use gzip or none")
-    content_type = get("content-type") or get("ce_datacontenttype") or b""
     protocol = get("ce_protocol") or get("protocol") or b""
     if not protocol and event_type.startswith(b"org.kubeflow."):
         protocol = b"v2"
     return Form(
-        content_type.partition(b";")[0].strip().lower().decode("latin-1"),
+        _token(get("content-type") or get("ce_datacontenttype")),
         protocol.decode("latin-1"),
         get("inference-header-content-length") or get("ce_inferenceheadercontentlength"),
+        _token(get("content-encoding")),
     )
+
+
+def _token(header: bytes | None) -> str:
+    """A header without its parameters, in lower case."""
+    return (header or b"").partition(b";")[0].strip().lower().decode("latin-1")

@@ -17,8 +17,21 @@ _PROTOBUF = frozenset(
 )
 
 
+#: Gzip is unpacked by its first bytes before a body comes here.
+_ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
+
+
 def read_response(body: bytes, form: Form, output: str | None) -> Rows | DeadLetter:
-    """Rows of a response; ``output`` names the one of several outputs that counts."""
+    """Rows of a response; ``output`` names the one of several outputs that counts.
+
+    A body that is JSON is read as such whatever the headers say: nearly all are, and the quick look
+    has no eye for these.
+    """
+    rows = payloads.read_response(body, output) if _may_be_json(body, form) else None
+    if rows is not None and (isinstance(rows, Rows) or rows.reason != "bad_json"):
+        return rows
+    if form.encoding not in _ENCODINGS:
+        return _packed(form)
     if form.content_type in _PROTOBUF:
         return protobuf_bodies.read_response(body, form.protocol, output)
     if form.json_length is not None:
@@ -26,17 +39,30 @@ def read_response(body: bytes, form: Form, output: str | None) -> Rows | DeadLet
         if isinstance(parts, DeadLetter):
             return parts
         return payloads.read_response(parts[0], output, parts[1])
-    rows = payloads.read_response(body, output)
-    if isinstance(rows, DeadLetter) and rows.reason == "bad_json":
-        return _with_binary(body, output) or rows
-    return rows
+    return _with_binary(body, output) or rows or payloads.read_response(body)
 
 
 def read_feedback(body: bytes, form: Form, output: str | None) -> Judgement | DeadLetter:
     """What a feedback says."""
+    said = payloads.read_feedback(body, output) if _may_be_json(body, form) else None
+    if said is not None and (isinstance(said, Judgement) or said.reason != "bad_json"):
+        return said
+    if form.encoding not in _ENCODINGS:
+        return _packed(form)
     if form.content_type in _PROTOBUF:
         return protobuf_bodies.read_feedback(body)
-    return payloads.read_feedback(body, output)
+    return said or payloads.read_feedback(body)
+
+
+def _may_be_json(body: bytes, form: Form) -> bool:
+    """Saves a protobuf message the attempt: every JSON message is an object."""
+    return form.content_type not in _PROTOBUF or body.lstrip()[:1] == b"{"
+
+
+def _packed(form: Form) -> DeadLetter:
+    return DeadLetter(
+        "bad_header", f"content-encoding {form.encoding[:40]} can't be read: use gzip or none"
+    )
 
 
 def _split(body: bytes, length: bytes) -> tuple[bytes, bytes] | DeadLetter:

@@ -57,7 +57,10 @@ _USUAL = (
     "ce_modelid",
     "ce_requestid",
     "ce_time",
+    "content-type",
 )
+
+_JSON = b"application/json"
 
 Names = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -83,6 +86,7 @@ class EnvelopeReader:
             model_name, model = headers[places[4]]
             id_name, request_id = headers[places[5]]
             time_name, time = headers[places[6]]
+            content_type_name, content_type = headers[places[7]]
             if (
                 type_name == "ce_type"
                 and namespace_name == "ce_namespace"
@@ -91,6 +95,8 @@ class EnvelopeReader:
                 and model_name == "ce_modelid"
                 and id_name == "ce_requestid"
                 and time_name == "ce_time"
+                and content_type_name == "content-type"
+                and content_type == _JSON
             ):
                 kind = _KINDS_BY_HEADER.get(event_type)
                 if kind is not None and request_id:
@@ -106,7 +112,7 @@ class EnvelopeReader:
         attributes = dict(headers)
         as_sent = "content-type" in attributes and ("ce_type" in attributes or "type" in attributes)
         if not as_sent:
-            attributes = {name.lower(): content for name, content in headers}
+            attributes = {name.lower(): content for name, content in headers} | attributes
         content_type = attributes.get("content-type")
         if content_type and content_type[: len(PREFIX)].lower() == PREFIX:
             return self._enclosed(content_type.partition(b";")[0].strip().lower(), value, whole)
@@ -191,7 +197,7 @@ class EnvelopeReader:
         request_id: bytes,
         time: bytes | None,
         value: bytes | None,
-        form: Form | DeadLetter | None = None,
+        form: Form | None = None,
     ) -> Envelope | DeadLetter:
         if kind == REQUEST:
             # Counted as read and nothing else (rule 2), so nothing in it can be wrong.
@@ -209,8 +215,6 @@ class EnvelopeReader:
         if len(request_id) > MAX_ID_BYTES:
             return DeadLetter("bad_header", f"request id of {len(request_id)} bytes")
         if form is not None:
-            if isinstance(form, DeadLetter):
-                return form
             data = _unpacked(value)
             if isinstance(data, DeadLetter):
                 return data
@@ -223,9 +227,7 @@ class EnvelopeReader:
 
 def _is_plain(attributes: Attributes) -> bool:
     """Whether the body is JSON for all that the headers say, as nearly all are."""
-    return attributes.get("content-type") == b"application/json" and (
-        "content-encoding" not in attributes
-    )
+    return attributes.get("content-type") == _JSON and "content-encoding" not in attributes
 
 
 def _unpacked(value: bytes | None) -> bytes | DeadLetter:

@@ -30,6 +30,15 @@ def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, An
     return options
 
 
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """The same for the broker of the settings but for its address; empty without one."""
+    if not settings.broker:
+        return {}
+    options = client_options(settings, settings.broker)
+    options.pop("bootstrap_servers")
+    return options
+
+
 def ssl_context(settings: Settings) -> ssl.SSLContext:
     """The context for an encrypted connection; a file that can't be read is a `SettingsError`."""
     try:

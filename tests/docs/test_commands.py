@@ -28,10 +28,16 @@ ELSEWHERE = {
 }
 
 
+#: Pages whose examples name files that only a reader has: tests/replay and tests/report run the like.
+ON_FILES_OF_THE_READER = ("replay.md", "reports.md")
+
+
 def commands() -> list[str]:
     """Every command of a block of shell, without comments, continued lines as one."""
     found = []
     for page in PAGES:
+        if page.name in ON_FILES_OF_THE_READER:
+            continue
         content = page.read_text(encoding="utf-8")
         for block in re.findall(r"^```sh\n(.*?)^```", content, re.MULTILINE | re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():

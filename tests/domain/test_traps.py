@@ -252,7 +252,6 @@ def plain(change: dict[str, str | None]) -> RawEvent:
         ({"inferenceservicename": None}, "bad_header"),
         ({"type": "order.created"}, "not_cloudevent"),
         ({"type": None}, "not_cloudevent"),
-        ({"content-encoding": "br"}, "bad_header"),
     ],
 )
 def test_records_of_the_executor_that_cannot_be_read(
@@ -361,6 +360,19 @@ def test_packed_bodies_that_cannot_be_read(body: bytes, reason: str) -> None:
         letter = said_by(raw)
         assert isinstance(letter, DeadLetter)
         assert letter.reason == reason
+
+
+@pytest.mark.parametrize("kind", [RESPONSE, FEEDBACK])
+def test_other_ways_of_packing_are_named(kind: str) -> None:
+    letter = said_by(event(kind, b"\x0b\x02\x80{}\x03", **{"content-encoding": "br"}))
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, "content-encoding br" in letter.detail) == ("bad_header", True)
+
+
+@pytest.mark.parametrize("headers", [{"content-type": PROTOBUF}, {"content-encoding": "br"}])
+def test_json_is_read_whatever_the_headers_say(headers: dict[str, str]) -> None:
+    assert isinstance(said_by(event(RESPONSE, IRIS, **headers)), Prediction)
+    assert isinstance(said_by(event(FEEDBACK, {"reward": 1}, **headers)), Feedback)
 
 
 @pytest.mark.parametrize(
