@@ -134,6 +134,11 @@ class Service:
         worker = self.health.worker
         return worker.windows(now) if worker else {}
 
+    def buckets(self, tier: int, by: str) -> Any:
+        """See `processor.publish.board.Board`."""
+        worker = self.health.worker
+        return worker.buckets(tier, by) if worker else {}
+
     async def is_settled(self) -> bool:
         """Whether everything that came in by now is in the counts."""
         worker, kafka = self.health.worker, self._kafka
@@ -167,6 +172,7 @@ class Service:
             self._feed = feed = ArchiveFeed(self._archive, worker.packer(decoder), self.telemetry)
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
+            background(stack, self._guard(self._note_feed_lag(self._archive, feed)))
             return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
         history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
         ingest = SourceIngest(
@@ -247,6 +253,11 @@ class Service:
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
         self.health.bootstrap_complete.set()
+
+    async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchiveFeed) -> None:
+        while True:
+            self.health.lag = max(0, await archive.last() - feed.position)
+            await asyncio.sleep(0.5)
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:
