@@ -18,6 +18,7 @@ ELSEWHERE = {
     "docker ": "no container engine: tests/deploy/test_image.py and test_manifests.py",
     "make ": "sets up an environment of its own; its recipes are what the other tests run",
     "processor run": "the service that the other commands talk to",
+    "FAULT_SEED=": "tests/faults, at full size",
     "PROCESSOR_BROKER=": "tests/integration run workers on a real Kafka",
     ". .venv/bin/activate": "the tests run inside an environment",
     "pip install": "the tests run inside an environment",
