@@ -34,7 +34,7 @@ format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop
+bench: $(VENV)/.test $(VENV)/.servers  ## Measure against other systems at the same job (BENCH_ARGS)
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
 
 clean:  ## Remove the environment and caches
