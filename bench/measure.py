@@ -158,9 +158,14 @@ def usage(pid: int) -> Usage:
             # After the name, which may hold spaces: utime and stime are fields 14 and 15.
             parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             cpu += (int(parts[11]) + int(parts[12])) / ticks
-            status = Path(f"/proc/{process}/status").read_text()
-            peak += int(status.partition("VmHWM:")[2].split()[0]) * 1024
+            peak += _peak_bytes(Path(f"/proc/{process}/status").read_text())
     return Usage(cpu, peak)
+
+
+def _peak_bytes(status: str) -> int:
+    """0 of a process that has ended and was not waited for yet: it has no memory any more."""
+    line = status.partition("VmHWM:")[2]
+    return int(line.split()[0]) * 1024 if line else 0
 
 
 def own_usage() -> Usage:

@@ -1,5 +1,6 @@
 """The clock counts only the truth, and says what was wrong when it never comes."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.load import Expected, ModelCounts
-from bench.measure import BenchError, Job, Run, child, clocked, differences
+from bench.measure import BenchError, Job, Run, Usage, child, clocked, differences, usage
 from tests.servers.process import free_port
 
 # Answers as the processor does: no event at first, then events, then counts that grow.
@@ -80,6 +81,14 @@ def test_an_ended_system_shows_its_log(tmp_path: Path) -> None:
         pytest.raises(BenchError, match="no broker"),
     ):
         clocked("fake", _job(_expected(1), tmp_path), process, url, log, 5)
+
+
+def test_usage_of_a_process_that_has_ended(tmp_path: Path) -> None:
+    with child(["true"], tmp_path / "log") as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert usage(process.pid).peak_bytes == 0
+    assert usage(process.pid) == Usage(0, 0)
 
 
 @pytest.mark.parametrize(
