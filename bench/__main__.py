@@ -12,15 +12,12 @@ from pathlib import Path
 
 from tests.servers import ServerError, kafka_server
 
+from . import rounds
 from .filled import fill, say
 from .machine import description
 from .measure import BenchError
-from .peers.environment import PeerMissing
 from .report import Results, table, write_json
 from .systems import SYSTEMS, TITLES, System
-
-#: Without these there is nothing to compare: their failure ends the benchmark.
-_NEEDED = ("bare", "processor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,10 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = description()
     systems = [system for system in SYSTEMS if system.name in options.systems]
     results = Results({system.name: system.title for system in systems})
-    _prepare(systems, results)
+    rounds.prepare(systems, results)
     try:
         with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            failed = _measure(options, systems, results, broker.bootstrap, Path(folder))
+            well = _measure(options, systems, results, broker.bootstrap, Path(folder))
     except (BenchError, ServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -39,26 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         write_json(options.json, results, machine)
         say(f"written to {options.json}")
-    return 1 if failed else 0
-
-
-def _prepare(systems: Sequence[System], results: Results) -> None:
-    """What can't be had here is left out, and the table says why."""
-    for system in systems:
-        try:
-            if system.prepare is not None:
-                system.prepare()
-        except PeerMissing as error:
-            results.left_out[system.name] = f"not installed: {error}"
-            say(f"{system.name} left out: not installed: {error}")
+    return 0 if well else 1
 
 
 def _measure(
     options: argparse.Namespace, systems: Sequence[System], results: Results, bootstrap: str,
     folder: Path,
 ) -> bool:  # fmt: skip
-    """Fill `results`, round by round; whether a peer failed."""
-    failed = False
+    """Fill `results`, round by round; whether all went well."""
+    well = True
     filled = fill(bootstrap, options.events, options.models)
     for number in range(1, options.repeats + 1):
         results.rounds.append({})
@@ -69,22 +55,9 @@ def _measure(
             if system.once:
                 # Its rate does not depend on their number.
                 load = fill(bootstrap, min(options.events, options.naive_events), options.models)
-            try:
-                run = system.run(load.job(folder / f"{number}-{system.name}"))
-            except BenchError as error:
-                if system.name in _NEEDED:
-                    raise
-                failed = True
-                results.left_out[system.name] = f"failed in round {number}: {_first_line(error)}"
-                say(f"{system.name} left out: {error}")
-            else:
-                results.rounds[-1][system.name] = run
-                say(f"round {number}: {run.system} {run.rate:,.0f} events/s")
-    return failed
-
-
-def _first_line(error: BenchError) -> str:
-    return str(error).partition("\n")[0].replace("|", "/")
+            job = load.job(folder / f"{number}-{system.name}")
+            well = rounds.run(system, job, results) and well
+    return well
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers import ServerError
-from tests.servers.maven import Artifact, cache_folder, fetch_jars, find_program
+from tests.servers.maven import Artifact, cache_folder, fetch_jars
+
+_SECONDS = 300
 
 
 class PeerMissing(Exception):
@@ -33,8 +35,10 @@ def java_classes(name: str, sources: Path, artifacts: Sequence[Artifact]) -> str
     files = sorted(sources.glob("*.java"))
     text = b"\0".join(file.read_bytes() for file in files)
     classes = cache_folder() / name / f"classes-{hashlib.sha256(text).hexdigest()[:8]}"
+    javac = shutil.which("javac")
+    if javac is None:
+        raise PeerMissing("javac is not on PATH: install a JDK (Debian: default-jdk-headless)")
     try:
-        javac = find_program("javac", "default-jdk-headless")
         library = fetch_jars(name, artifacts)
     except ServerError as error:
         raise PeerMissing(_one_line(str(error))) from None
@@ -48,9 +52,12 @@ def java_classes(name: str, sources: Path, artifacts: Sequence[Artifact]) -> str
 
 
 def _run(command: Sequence[str]) -> None:
-    done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600
-    )
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PeerMissing(_one_line(str(error))) from None
     if done.returncode != 0:
         raise PeerMissing(f"{Path(command[0]).name} failed: {_one_line(done.stderr)}")
 

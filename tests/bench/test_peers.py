@@ -9,7 +9,7 @@ import pytest
 
 from bench.load import Event, Load
 from bench.measure import differences, get, models
-from bench.peers import environment
+from bench.peers import environment, kafka_streams
 from bench.peers.environment import PeerMissing, python_with
 from bench.peers.job import Row, Shown, changes, joined, observation
 from tests.servers.process import free_port
@@ -81,6 +81,15 @@ def test_a_package_that_cannot_be_installed_gives_its_reason(
     # No registry is asked: a path that is not there.
     with pytest.raises(PeerMissing, match=r"python failed: ERROR: .*no-such-package"):
         python_with("broken", [str(tmp_path / "no-such-package.whl")])
+
+
+def test_without_a_compiler_java_peers_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(PeerMissing, match="install a JDK"):
+        kafka_streams.prepare()
 
 
 def test_an_environment_is_made_once_and_whole(

@@ -23,6 +23,8 @@ public final class Peer {
         String topic = arguments[2];
         int partitions = Integer.parseInt(arguments[3]);
         Shown shown = new Shown();
+        // First, since nothing else keeps the process alive when the port is taken.
+        shown.serve(Integer.parseInt(arguments[4]));
         Properties settings = settings(arguments[0], arguments[1], arguments[5], arguments[6]);
         KafkaStreams streams =
                 new KafkaStreams(topology(topic, partitions, shown).build(settings), settings);
@@ -36,7 +38,6 @@ public final class Peer {
                 ended.countDown();
             }
         });
-        shown.serve(Integer.parseInt(arguments[4]));
         streams.start();
         ended.await();
         System.exit(1);
