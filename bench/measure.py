@@ -106,9 +106,11 @@ def clocked(
 
     def started() -> bool:
         nonlocal begin, used
+        # From before the question: a busy system may answer late.
+        asked, used_then = time.monotonic(), usage(process.pid)
         count = events_total(url)
         if count == 0:
-            begin, used = time.monotonic(), usage(process.pid)
+            begin, used = asked, used_then
         return bool(count)
 
     wanted: list[str] = []
