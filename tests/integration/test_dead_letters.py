@@ -159,9 +159,10 @@ async def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
             env={**env, "PROCESSOR_BROKER": broker}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
-            await asyncio.to_thread(silent.accept)
-            command.send_signal(signal.SIGINT)
-            out, err = await asyncio.to_thread(command.communicate, timeout=20)
+            connection, _ = await asyncio.to_thread(silent.accept)
+            with connection:
+                command.send_signal(signal.SIGINT)
+                out, err = await asyncio.to_thread(command.communicate, timeout=20)
         finally:
             command.kill()
             command.wait()
