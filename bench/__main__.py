@@ -17,7 +17,7 @@ from tests.servers import ServerError, kafka_server
 from tests.servers.process import free_port
 from tests.servers.topics import create_topics
 
-from . import bare, naive_faust, ours
+from . import bare, decode, naive_faust, ours
 from .load import SPAN_NS, Expected, Load, produce
 from .measure import BenchError, Run
 from .report import table, write_json
@@ -48,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     print(table(rounds))
+    costs = decode.costs()
+    print("\n" + decode.table(costs))
     if options.json:
-        write_json(options.json, rounds)
+        write_json(options.json, rounds, costs)
         say(f"written to {options.json}")
     return 0
 

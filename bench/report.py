@@ -41,7 +41,8 @@ def table(rounds: Sequence[dict[str, Run]]) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, rounds: Sequence[dict[str, Run]]) -> None:
+def write_json(path: Path, rounds: Sequence[dict[str, Run]], decoding: dict[str, float]) -> None:
+    """All runs, and µs of decoding by kind of event."""
     path.write_text(
         json.dumps(
             {
@@ -51,6 +52,7 @@ def write_json(path: Path, rounds: Sequence[dict[str, Run]]) -> None:
                     "python": platform.python_version(),
                 },
                 "runs": [asdict(run) for one in rounds for run in one.values()],
+                "decoding_us": decoding,
             },
             indent=2,
         )

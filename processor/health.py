@@ -9,6 +9,7 @@ from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Rea
 from processor.stream.bootstrap import Bootstrap
 from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
+from processor.stream.request_logger import RequestLogger
 from processor.stream.worker import StreamWorker
 
 #: Seconds that opening partitions may take without reading a record before the worker is stuck.
@@ -29,6 +30,7 @@ class ServiceHealth:
         """Where it is read from Elasticsearch."""
         self.late_truth: LateTruth | None = None
         self.outcomes: OutcomeWriter | None = None
+        self.request_logger: RequestLogger | None = None
         self.lag: int | None = None
         self.source_trouble = ""
         """What keeps it from reading the source."""
@@ -52,7 +54,7 @@ class ServiceHealth:
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            parts = (self.bootstrap, self.late_truth, self.outcomes)
+            parts = (self.bootstrap, self.late_truth, self.outcomes, self.request_logger)
             archive = [part.trouble for part in parts if part is not None]
             # They often have the same trouble.
             reason = "; ".join(filter(None, dict.fromkeys((self.source_trouble, *archive)))) or "ok"

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaConnectionError
 
 from processor.archive.base import Archive
 from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.archive.elasticsearch_log import RequestLog
 from processor.domain.decode import Decoder
 from processor.domain.documents import DocumentReader
 from processor.domain.models import ModelRules
@@ -27,6 +28,7 @@ from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
 from processor.stream.pages import in_memory_from
+from processor.stream.request_logger import RequestLogger
 from processor.stream.source import find_gap, oldest_record
 from processor.stream.worker import StreamWorker
 
@@ -115,6 +117,14 @@ class History:
         asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
         stack.push_async_callback(asked.close)
         self.ask(asked, stack, guard, self._in_memory_from)
+        if settings.request_logger:
+            log = RequestLog(settings.archive, settings, _PATIENCE)
+            stack.push_async_callback(log.close)
+            group = f"{settings.app_id}-request-logger"
+            role = health.request_logger = RequestLogger(
+                self._kafka, settings.topics, group, log, self._telemetry
+            )
+            background(stack, guard(role.run()))
 
     def ask(
         self,

@@ -21,7 +21,7 @@ from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
 from processor.lifecycle import background, ending_within, serve
-from processor.models_file import read_models_file
+from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka, explain
@@ -38,7 +38,8 @@ _ENDING = 9.0
 
 _INSTEAD = {
     "PROCESSOR_MAX_MEMORY": ": bound the memory by PROCESSOR_HORIZON",
-    "PROCESSOR_OUTCOMES": " with PROCESSOR_BROKER without PROCESSOR_ARCHIVE=http(s)://...",
+    "PROCESSOR_REQUEST_LOGGER": " without PROCESSOR_ARCHIVE=http(s)://...",
+    "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
 }
 
@@ -96,6 +97,8 @@ class Service:
             await worker.start()
             stack.push_async_callback(worker.stop)
             self.health.worker = worker
+            if settings.models is not None:
+                background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             door = self._open_source(stack, kafka, worker)
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
@@ -110,7 +113,8 @@ class Service:
         settings = self.settings
         idle = {
             "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
-            "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
+            "PROCESSOR_REQUEST_LOGGER": settings.request_logger
+            and not settings.archive.startswith(("http://", "https://")),
             "PROCESSOR_MAX_MEMORY": settings.max_memory,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
             and settings.archive.startswith("sqlite:"),

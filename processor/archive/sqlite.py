@@ -32,7 +32,7 @@ from processor.archive.sqlite_requests import (
 )
 from processor.archive.sqlite_writer import SqliteWriter
 from processor.domain.decode import Decoder
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, RawEvent
 from processor.domain.models import ModelRules
 from processor.domain.observations import Feedback, Prediction
 from processor.domain.outcomes import RequestOutcome
@@ -215,11 +215,13 @@ class SqliteArchive(SqliteReader):
 
 
 def _said(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
-    said = []
+    said: list[Prediction | Feedback] = []
     for event in events:
         # A defect of ours is told of when the event comes to the log.
         with suppress(Exception):
             one = decoder.decode(*event)
-            if one is not None and not isinstance(one, DeadLetter):
+            if isinstance(one, Batch):
+                said += _said(decoder, one.events)
+            elif isinstance(one, Prediction | Feedback):
                 said.append(one)
     return said

@@ -11,7 +11,7 @@ import msgspec
 
 from processor.domain.decode import Decoder
 from processor.domain.envelope import REQUEST
-from processor.domain.events import DeadLetter
+from processor.domain.events import Batch, DeadLetter
 from processor.domain.models import ModelRules
 from processor.domain.observations import DOCUMENT, Feedback, Prediction
 from processor.domain.raw_json import members
@@ -145,7 +145,7 @@ class DocumentReader:
             parsed = self._time(time.document)
             stamp = _NO_TIME if parsed is None else parsed
         said = self._decoder.decode(headers, body, stamp)
-        if said is None:
+        if said is None or isinstance(said, Batch):  # no part of a document is a batch
             return []
         if isinstance(said, Prediction):
             model, request, when, _, content, answers, _ = said

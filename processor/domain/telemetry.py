@@ -53,6 +53,10 @@ class Telemetry:
     """Observations of documents whose requests were counted and have left memory."""
     source_lost: int = 0
     """Records that a retention removed from the source before they were read."""
+    logged_documents: int = 0
+    """Documents that the request logger's role wrote."""
+    logged_refused: int = 0
+    """Documents that Elasticsearch refused for what they hold."""
     lookups: int = 0
     """Requests of feedback without a prediction that the archive was asked for."""
     recalled: int = 0

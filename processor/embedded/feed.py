@@ -11,8 +11,8 @@ from typing import Protocol
 
 from processor.archive.sqlite import SqliteArchive
 from processor.archive.sqlite_requests import Note, number_of
-from processor.domain.decode import Decoder
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.decode import Decoder, Said
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.models import ModelRules
 from processor.domain.observations import Feedback, Prediction
 from processor.domain.telemetry import Telemetry
@@ -68,8 +68,8 @@ class NotingDecoder(Decoder):
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Prediction | Feedback | DeadLetter | None:
-        """See `Decoder.decode`."""
+    ) -> Said | Batch:
+        """See `Decoder.decode`; the events of a batch are decoded after it."""
         said = super().decode(headers, value, timestamp)
         if isinstance(said, Prediction | Feedback):
             model = said.model if isinstance(said, Prediction) else said.scope

@@ -20,11 +20,12 @@ _BATCH = "application/cloudevents-batch"
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Headers = tuple[tuple[str, bytes], ...]
 
-#: Headers of Seldon's executor on its own Kafka topic, which an events file can hold too. All other
-#: headers stay at the door: the archive must not keep credentials and cookies.
+#: Headers of Seldon's executor on its own Kafka topic, which an events file can hold too, and of the
+#: Open Inference Protocol's binary form. All other headers stay at the door: the archive must not
+#: keep credentials and cookies.
 _PLAIN = frozenset(
     {"content-type", "type", "requestid", "modelid", "inferenceservicename", "namespace",
-     "endpoint", "protocol"}
+     "endpoint", "protocol", "inference-header-content-length"}
 )  # fmt: skip
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 

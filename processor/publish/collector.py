@@ -33,6 +33,8 @@ _COUNTERS = {
     "corrections": "Counted outcomes that changed.",
     "catch_up_skipped": "Observations of documents that were counted and have left memory.",
     "source_lost": "Records that a retention removed from the source before they were read.",
+    "logged_documents": "Documents that the request logger's role wrote.",
+    "logged_refused": "Documents that Elasticsearch refused for what they hold.",
     "lookups": "Requests of feedback without a prediction that the archive was asked for.",
     "recalled": "Predictions that the archive had for feedback without one.",
     "outcomes_written": "Documents that were told what became of their item.",

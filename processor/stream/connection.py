@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError
 
 from processor.errors import BrokerError, SettingsError
 from processor.settings import Settings
+from processor.stream.header_names import accept_any_header_name
 
 #: Bytes of the largest record of an internal topic.
 MAX_RECORD = 16 << 20
@@ -67,6 +68,7 @@ class Kafka:
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """A consumer; the caller says which group and where to start."""
+        accept_any_header_name()
         return AIOKafkaConsumer(
             *topics,
             **self._options,

@@ -9,7 +9,7 @@ from aiokafka.structs import ConsumerRecord
 
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.letters import Origin, letter_headers
 from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
 from processor.stream.connection import MAX_RECORD
@@ -49,7 +49,8 @@ class Packer:
         self._full: list[tuple[int, BatchBuilder]] = []
 
     def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
-        """Take one event; the dead letter if it can't be understood (it is kept as one).
+        """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
+        each event is taken by itself, and the first dead letter is told.
 
         ``key`` is that of its record, which only dead letters keep.
         """
@@ -66,6 +67,9 @@ class Packer:
         if isinstance(observation, DeadLetter):
             self.add_letter(event, observation, origin, key)
             return observation
+        if isinstance(observation, Batch):
+            verdicts = [self.add(one, origin, key) for one in observation.events]
+            return next((verdict for verdict in verdicts if verdict is not None), None)
         self.add_observation(observation)
         return None
 
@@ -85,6 +89,9 @@ class Packer:
             if isinstance(observation, DeadLetter):
                 event = RawEvent(record.headers, record.value, timestamp)
                 self.add_letter(event, observation, origin, record.key)
+            elif isinstance(observation, Batch):
+                for one in observation.events:
+                    self.add(one, origin, record.key)
             elif observation is not None:
                 self.add_observation(observation)
 

@@ -116,6 +116,31 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
     return await _epoch(kafka, topics.control, settings, deadline)
 
 
+async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+    """The epoch of a log that must be there already; makes nothing. `LogMismatchError` where it is
+    another than the settings say, `BrokerError` where there is none."""
+    topics = Topics.of(settings.app_id)
+    wanted = specs(settings, topics)
+    admin = kafka.admin()
+    try:
+        await admin.start()
+        known = set(await admin.list_topics())
+        missing = [spec.name for spec in wanted if spec.name not in known]
+        if missing:
+            raise BrokerError(
+                f"there is no log of the app {settings.app_id} on this broker (no topic "
+                f"{missing[0]}): set PROCESSOR_APP_ID to that of an app that has run"
+            )
+        await _wait_visible(admin, wanted, deadline)
+    finally:
+        await admin.close()
+    first = await _first_epoch(kafka, topics.control, deadline)
+    if first is None:
+        raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
+    _check_horizon(first, settings)
+    return first.epoch
+
+
 async def _create(admin: Any, topic: NewTopic) -> None:
     try:
         response = await admin.create_topics([topic])
@@ -197,13 +222,17 @@ async def _epoch(kafka: Kafka, control: str, settings: Settings, deadline: float
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep what is written to it")
+    _check_horizon(epoch, settings)
+    return epoch.epoch
+
+
+def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
     if epoch.horizon != settings.horizon:
         # Another horizon folds the same log to other counts.
         raise LogMismatchError(
             f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
             f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
-    return epoch.epoch
 
 
 async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:

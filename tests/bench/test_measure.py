@@ -1,5 +1,6 @@
 """The clock counts only the truth, and says what was wrong when it never comes."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -111,5 +112,7 @@ def test_report(tmp_path: Path) -> None:
     assert bare.endswith("| 75,000 (50,000-100,000) | 1.000 | 75.0 | 10.0 | 50 |")
     assert processor.endswith("| 45,000 (40,000-50,000) | 0.650 | 45.0 | 10.0 | 50 |")
     assert naive.endswith("| 1,000 (1,000-1,000) | 0.010 | 1.0 | 10.0 | 50 |")
-    write_json(tmp_path / "results.json", rounds)
-    assert '"system": "naive"' in (tmp_path / "results.json").read_text()
+    write_json(tmp_path / "results.json", rounds, {"ndarray": 6.5})
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["runs"][2]["system"] == "naive"
+    assert written["decoding_us"] == {"ndarray": 6.5}

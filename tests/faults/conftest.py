@@ -15,15 +15,8 @@ from tests.servers import Broker
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--full", action="store_true", help="fault tests at full size (make chaos): tens of minutes"
-    )
-
-
 @pytest.fixture(scope="session")
 def size(request: pytest.FixtureRequest) -> Size:
-    # Not registered where pytest starts above this folder: it is the small size then.
     return FULL if request.config.getoption("--full", default=False) else SMALL
 
 
