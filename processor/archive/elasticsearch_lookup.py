@@ -25,7 +25,8 @@ def by_id(ids: list[str]) -> dict[str, Any]:
 
 
 def one_of_each(ids: list[str]) -> dict[str, Any]:
-    """A search for one document with an answer by request, deployment and predictor."""
+    """A search for one document with an answer by request, deployment and predictor: of a batch one
+    that shows an outcome, if any of its documents does."""
     inner: dict[str, Any] = {
         "one": {
             "top_hits": {
@@ -44,7 +45,9 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
                 "filter": [
                     {"terms": {"RequestId": ids}},
                     {"exists": {"field": "response.ce-time"}},
-                ]
+                ],
+                # It makes the score, and the best is what `top_hits` gives.
+                "should": [{"exists": {"field": "outcome.correct"}}],
             }
         },
         "size": 0,

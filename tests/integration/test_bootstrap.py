@@ -12,12 +12,7 @@ from elasticsearch import AsyncElasticsearch
 from tests.faults.crew import Worker, until
 from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models, produce
 from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
+from tests.servers.elasticsearch import Elastic
 
 
 @pytest.fixture

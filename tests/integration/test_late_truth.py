@@ -14,15 +14,10 @@ from processor.domain.times import SECOND, format_time
 from tests.faults.crew import Worker, until
 from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
 from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
+from tests.servers.elasticsearch import Elastic
 from tests.servers.indices import MAPPING, stored
 
 _DAY = 86_400 * SECOND
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
 
 
 @pytest.fixture

@@ -14,16 +14,11 @@ from tests.faults.crew import until
 from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models, produce
 from tests.integration.test_late_truth import bootstrapped, counted, metric
 from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
+from tests.servers.elasticsearch import Elastic
 from tests.servers.indices import stored
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
 
 
 @pytest.fixture
