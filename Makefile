@@ -21,14 +21,15 @@ demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEM
 test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
-chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = replay at full size
+chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = replay at full size; a table
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
 
-lint: $(VENV)/.test  ## Check style, types and the direction of imports
+lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
@@ -36,8 +37,8 @@ format: $(VENV)/.test  ## Format the code
 
 bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop; replays
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
-	$(BIN)/python -m bench.ingress
 	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.ingress
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

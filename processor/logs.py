@@ -5,8 +5,10 @@ import sys
 
 import msgspec
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _NOISY = ("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio")
+_CLIENT_FAULTS = (HttpProcessingError, RequestPayloadError)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -28,7 +30,7 @@ class _Malformed(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, _CLIENT_FAULTS):
             record.msg = "a request that is no HTTP, refused with 400: from %s"
             record.exc_info = None
         return True

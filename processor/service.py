@@ -15,20 +15,22 @@ from processor.domain.decode import Decoder
 from processor.domain.telemetry import Telemetry
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed, NotingDecoder
-from processor.errors import BrokerError, SettingsError
+from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
-from processor.lifecycle import background, ending_within, serve
+from processor.lifecycle import background, collect_young_cycles, ending_within, serve
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
+from processor.stream.progress import Place, Progress, measure
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
+from processor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Service:
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._feed: ArchiveFeed | None = None
+        self._ingest: SourceIngest | None = None
         self._kafka: Kafka | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -81,6 +84,7 @@ class Service:
             ) from None
         self._warn_of_idle_settings()
         async with AsyncExitStack() as stack:
+            background(stack, collect_young_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
@@ -100,6 +104,8 @@ class Service:
             if settings.models is not None:
                 background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             door = self._open_source(stack, kafka, worker)
+            self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
+            background(stack, self._guard(watchdog.run()))
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
             stack.push_async_callback(ingress[INGRESS].drain)
@@ -174,6 +180,7 @@ class Service:
             self.fail,
             history.look_for_gap,
         )
+        self._ingest = ingest
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
         history.open(stack, self._guard)
@@ -192,6 +199,24 @@ class Service:
         stack.push_async_callback(archive.close)
         return archive
 
+    async def _progress(self) -> list[Progress]:
+        """Where everything stands that has work to do."""
+        worker, kafka, archive, feed = self.health.worker, self._kafka, self._archive, self._feed
+        if worker is None or kafka is None:
+            return []
+        places = worker.places
+        if self._ingest is not None:
+            source = self._ingest.places
+
+            def places() -> dict[TopicPartition, Place]:
+                return worker.places() | source()
+
+        found = [worker.joining(), *await measure(kafka, places)]
+        if archive is not None and feed is not None:
+            behind = await archive.last() - feed.position
+            found.append(Progress("reading the archive", behind, feed.position))
+        return found
+
     async def _prepare(self, kafka: Kafka) -> str:
         """Wait for the broker as long as it takes: one line a try, and /ready says why."""
         delay = 0.5
@@ -199,7 +224,7 @@ class Service:
             try:
                 return await prepare(kafka, self.settings)
             except (*FAULTS, BrokerError) as error:
-                trouble = error if isinstance(error, BrokerError) else explain(error, kafka.servers)
+                trouble = error if isinstance(error, BrokerError) else await kafka.explain(error)
                 self.health.trouble = str(trouble)
                 logger.warning("%s; next try in %.1f s", trouble, delay)
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
@@ -214,6 +239,10 @@ class Service:
         try:
             await work
         except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # A library's own, let out by mistake: the work would end, and nobody would know.
+                self.fail(StalledError("work in the background was cancelled: start again"))
             raise
         except BaseException as error:
             self.fail(error)

@@ -187,6 +187,7 @@ class Settings:
     )
     max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
+    max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
     kafka_security_protocol: str = _setting(
         "PLAINTEXT",
         _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),

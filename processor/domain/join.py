@@ -195,9 +195,14 @@ class JoinFold:
 
     def standings(self) -> Iterator[Standing]:
         """What every prediction in memory contributes now."""
+        for standings in self.requests():
+            yield from standings
+
+    def requests(self) -> Iterator[list[Standing]]:
+        """The same request by request; empty where feedback waits for its prediction."""
         for requests in self.state.requests:
             for request in requests.values():
-                yield from self._standing(request)
+                yield self._standing(request)
 
     def standings_of(self, place: RequestPlace) -> list[Standing]:
         """What the predictions of one request contribute now; none if it is not in memory."""

@@ -65,5 +65,7 @@ class Telemetry:
     """Documents that were told what became of their item."""
     outcomes_missing: int = 0
     """Judged requests without a document to tell."""
+    snapshot_failures: int = 0
+    """Snapshots of the join that could not be written."""
     feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
     end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

@@ -17,6 +17,7 @@ from processor.domain.counts import BASES
 from processor.domain.telemetry import Telemetry
 from processor.publish.api import LiveModels, encode_json, live_events
 from processor.publish.board import Board, Health
+from processor.publish.cap import CappedBoard
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import board_rows
@@ -64,14 +65,15 @@ class _Site:
     async def metrics(self, request: web.Request) -> web.Response:
         settings = self.settings
         exposition = Exposition(settings.max_classes)
-        board = self.board.windows(self.clock())
+        capped = CappedBoard(self.board, settings.max_models)
+        board = capped.windows(self.clock())
         async for row in paced(board_rows(board, settings.metrics_by, settings.cell_windows)):
             exposition.add(row)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self.registry)
 
         def body() -> bytes:
-            return exposition.text().encode() + own
+            return exposition.text(capped.hidden).encode() + own
 
         return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
 
@@ -79,7 +81,8 @@ class _Site:
         windows = self.settings.windows
         window = _chosen(request, "window", {window.name: window for window in windows})
         by = _chosen(request, "by", {by: by for by in BASES})
-        live, now = LiveModels(self.board, self.settings.max_classes), self.clock()
+        board = CappedBoard(self.board, self.settings.max_models)
+        live, now = LiveModels(board, self.settings.max_classes), self.clock()
         result: msgspec.Struct
         if window and by:
             events = live_events(self.telemetry, self.health.gauges())

@@ -1,7 +1,7 @@
 """A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
@@ -11,9 +11,9 @@ from processor.domain.documents import Document, DocumentReader
 from processor.domain.event_lines import LineReader
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
-from processor.domain.join import JoinFold
-from processor.domain.join_state import FeedbackRegister, PredictionRegister
-from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
+from processor.domain.join import JoinFold, Standing
+from processor.domain.join_state import FeedbackRegister, PredictionRegister, positions
+from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, SCORED, Outcome, judge
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
@@ -169,6 +169,33 @@ class ReplayFold:
             self._add_counts(models, like, times, selection)
         return models
 
+    def requests(self) -> Iterator[list[tuple[ModelKey, Standing]]]:
+        """What each request of the chosen namespace and deployment contributes, of any time."""
+        self._fold()
+        models = self._join.state.models
+        for standings in self._join.requests():
+            request = [(models[standing.prediction.model], standing) for standing in standings]
+            if request and self.selection.names(request[0][0]):
+                yield request
+
+    def right(self, standing: Standing) -> list[bool | None]:
+        """Whether each item of a prediction was right, None where it was not judged."""
+        prediction, feedback, outcome = standing
+        answers = [self._join.state.answers[i] for i in positions(prediction.answers)]
+        if feedback is None or outcome is None or outcome.kind != SCORED:
+            return [None] * len(answers)
+        truth = feedback.truth
+        rows = (
+            [None] * len(answers)
+            if truth is None
+            else [[self._join.state.truths[i]] for i in positions(truth)]
+        )
+        items = [
+            judge([answer], row, feedback.reward).counts
+            for answer, row in zip(answers, rows, strict=True)
+        ]
+        return [bool(item.correct) if item.judged else None for item in items]
+
     def why_empty(self) -> str:
         """Why the result has no models though there are predictions, for people; empty if there is
         nothing to say."""
@@ -242,3 +269,19 @@ class ReplayFold:
             counts.add(outcome.counts)
         if not counts.is_empty():
             models.setdefault(key, Counts()).add(counts, times)
+
+
+def contribution(standing: Standing, selection: Selection) -> Counts | None:
+    """What a prediction adds to the counts of a selection; None where its time is outside."""
+    prediction, feedback, outcome = standing
+    if selection.by == "feedback":
+        if feedback is None or outcome is None or not selection.holds(feedback.time):
+            return None
+        return outcome.counts
+    if not selection.holds(prediction.time):
+        return None
+    answers = prediction.answers
+    counts = Counts(predictions=1 if isinstance(answers, int) else len(answers))
+    if outcome is not None:
+        counts.add(outcome.counts)
+    return counts

@@ -192,6 +192,18 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
                     f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
                     "or use a new PROCESSOR_APP_ID"
                 )
+        for name in ("retention.ms", "max.message.bytes"):
+            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
+            if expected is not None and actual is not None and _less(int(actual), int(expected)):
+                raise LogMismatchError(
+                    f"topic {spec.name} has {name}={actual}, {expected} are needed: records would be "
+                    "lost; change it"
+                )
+
+
+def _less(actual: int, expected: int) -> bool:
+    """-1 is no limit."""
+    return actual != -1 and (expected == -1 or actual < expected)
 
 
 async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadline: float) -> None:

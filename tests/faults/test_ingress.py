@@ -18,6 +18,7 @@ from processor.domain.events import RawEvent
 from processor.domain.events_file import format_line
 from tests.faults.crew import Crew, until
 from tests.faults.dispatcher import Dispatcher, binary
+from tests.faults.outcomes import Outcome
 from tests.faults.size import Size
 from tests.servers import Broker, KafkaServer
 from tests.servers.process import free_port
@@ -25,7 +26,12 @@ from tests.servers.topics import create_topics
 
 
 async def test_a_dispatcher_loses_and_repeats_nothing(
-    kafka: Broker, topic: Callable[..., str], app_id: str, tmp_path: Path, size: Size
+    kafka: Broker,
+    topic: Callable[..., str],
+    app_id: str,
+    tmp_path: Path,
+    size: Size,
+    outcome: Outcome,
 ) -> None:
     """SIGTERM and kill -9 of the only worker while events are POSTed at it; in the end the numbers are
     those of a replay of the events."""
@@ -34,7 +40,7 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
     port = free_port()
     dispatcher = Dispatcher(f"http://127.0.0.1:{port}/")
 
-    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size) as crew:
+    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome) as crew:
         worker = crew.start(ingress_port=port)
         await crew.until_ready()
         begin = time.monotonic()
@@ -78,7 +84,7 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
 
 
 async def test_a_broker_that_hangs_is_answered_with_503_in_time(
-    app_id: str, tmp_path: Path, size: Size
+    app_id: str, tmp_path: Path, size: Size, outcome: Outcome
 ) -> None:
     """Nobody waits for long, the same event sent again counts once, and an end is answered too."""
     load = Load(1)
@@ -88,7 +94,7 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
     with KafkaServer() as server, thawed_at_end(server.pid):
         await create_topics(server.bootstrap, ["source"], 8)
         async with (
-            Crew(server.bootstrap, "source", app_id, load, tmp_path, size) as crew,
+            Crew(server.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session,
         ):
 

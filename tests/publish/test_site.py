@@ -218,7 +218,13 @@ async def test_ready(client: Client, health: FakeHealth) -> None:
     assert await body(client, "/ready") == {
         "ready": True,
         "reason": "",
-        "bootstrap": {"complete": True, "documents": 1200},
+        "bootstrap": {
+            "complete": True,
+            "documents": 1200,
+            "total": None,
+            "rate": 0.0,
+            "seconds_left": None,
+        },
         "partitions": {"observations": [0, 3], "deltas": [1]},
         "lag": 7,
     }
