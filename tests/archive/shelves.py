@@ -3,17 +3,20 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import Awaitable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+from aiokafka import AIOKafkaProducer
 
 from processor.archive.base import Archive
 from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteArchive
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import RawEvent
 from processor.domain.events_file import parse_line
 from processor.domain.models import ModelRules
 from processor.domain.telemetry import Telemetry
 from processor.embedded.feed import ArchiveFeed, NotingDecoder
+from processor.stream.packer import Packer
 from tests.servers.indices import DATA, Indices, stored
 
 TIME, LATER = "2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"
@@ -28,6 +31,7 @@ class Fact(NamedTuple):
     rows: int = 0
     predictor: str = "default"
     namespace: str = "ns"
+    time: str = TIME
 
     @property
     def is_response(self) -> bool:
@@ -42,7 +46,8 @@ def answer(
 
 
 def truth(request_id: str, *labels: Any) -> Fact:
-    return Fact(request_id, {"truth": {"data": {"ndarray": list(labels)}}})
+    body = {"truth": {"data": {"ndarray": list(labels)}}}
+    return Fact(request_id, body, time=LATER)
 
 
 class Shelf(Protocol):
@@ -63,27 +68,25 @@ class Shelf(Protocol):
         """The outcomes of the default predictor's items."""
 
 
-class _NoLog:
-    """Stands for the log: all that it takes is acknowledged at once."""
+class _Nowhere:
+    """A producer: all that it takes is acknowledged at once."""
 
-    def __init__(self, decoder: NotingDecoder) -> None:
-        self._decoder = decoder
+    async def send(self, *args: object, **options: object) -> asyncio.Future[object]:
+        sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
 
-    def add(self, event: RawEvent, origin: tuple[str, int, int]) -> DeadLetter | None:
-        self._decoder.decode(*event)
-        return None
 
-    async def _send(self) -> list[asyncio.Future[object]]:
-        return []
-
-    def send(self) -> Awaitable[list[asyncio.Future[object]]]:
-        return self._send()
+def new_feed(archive: SqliteArchive) -> ArchiveFeed:
+    """A feed to a log that nobody reads."""
+    decoder = NotingDecoder(ModelRules(), Telemetry())
+    packer = Packer(decoder, cast(AIOKafkaProducer, _Nowhere()), "log", "letters", 1, "epoch")
+    return ArchiveFeed(archive, packer, decoder, Telemetry())
 
 
 async def feed(archive: SqliteArchive) -> None:
     """All that an archive holds goes by the log once, as at a start."""
-    decoder = NotingDecoder(ModelRules(), Telemetry())
-    feed = ArchiveFeed(archive, _NoLog(decoder), decoder, Telemetry())
+    feed = new_feed(archive)
     running = asyncio.create_task(feed.run())
     await feed.complete.wait()
     running.cancel()
@@ -94,12 +97,12 @@ def event_of(fact: Fact) -> RawEvent:
     kind = "inference.response" if fact.is_response else "feedback"
     headers = {
         "ce_specversion": "1.0", "ce_id": "1", "ce_source": "http://clf:8000/",
-        "ce_type": f"io.seldon.serving.{kind}", "ce_time": TIME if fact.is_response else LATER,
+        "ce_type": f"io.seldon.serving.{kind}", "ce_time": fact.time,
         "ce_requestid": fact.request_id, "ce_namespace": fact.namespace,
         "ce_inferenceservicename": "dep", "ce_endpoint": fact.predictor, "ce_modelid": "clf",
         "content-type": "application/json",
     }  # fmt: skip
-    binary = [(name, value.encode()) for name, value in headers.items()]
+    binary = tuple((name, value.encode()) for name, value in headers.items())
     return RawEvent(binary, json.dumps(fact.body).encode(), 0)
 
 
@@ -153,7 +156,7 @@ class ElasticsearchShelf:
             names = [fact.request_id]
             if fact.rows > 1:
                 names = [f"{fact.request_id}-item-{number}" for number in range(fact.rows)]
-            part: dict[str, Any] = {"ce-time": TIME if fact.is_response else LATER}
+            part: dict[str, Any] = {"ce-time": fact.time}
             part |= {"payload": fact.body} if fact.is_response else fact.body
             document = {
                 "RequestId": fact.request_id, "Ce-Namespace": fact.namespace,

@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from processor.archive import sqlite_file
+from processor.archive.base import RequestKey
 from processor.archive.sqlite import SqliteArchive, SqliteReader
+from processor.archive.sqlite_file import to_row
 from processor.domain.events import RawEvent
+from processor.domain.models import ModelRules
 from processor.errors import ArchiveError
+from tests.archive.shelves import answer, event_of, feed
 
 
 def event(number: int, value: bytes | None = b"{}") -> RawEvent:
@@ -225,6 +230,70 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
         await SqliteArchive.open(path)
     with pytest.raises(ArchiveError, match=r"newer processor \(schema 3"):
         await SqliteReader.open_read_only(path)
+
+
+_VERSION_1 = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, headers BLOB NOT NULL, value BLOB
+);
+PRAGMA application_id = 0x464D5041;
+PRAGMA user_version = 1;
+PRAGMA journal_mode = WAL;
+"""
+
+
+async def test_a_file_of_version_1_is_read_as_it_is_and_upgraded_by_its_writer(path: Path) -> None:
+    path.parent.mkdir()
+    events = [event_of(answer(f"r{n}", "a")) for n in range(3)]
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_VERSION_1)
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered(events))
+    connection.close()
+    before = path.read_bytes()
+
+    reader = await SqliteReader.open_read_only(path)
+    assert [held for _, held in await everything(reader)] == events
+    assert await reader.count() == 3
+    await reader.close()
+    assert path.read_bytes() == before
+
+    for _ in range(2):
+        archive = await SqliteArchive.open(path)
+        await feed(archive)
+        wanted = [RequestKey("ns", "dep", f"r{n}") for n in range(4)]
+        found = [one async for batch in archive.lookup(wanted, ModelRules()) for one in batch]
+        assert [one.request.request_id for one in found] == ["r0", "r1", "r2"]
+        await archive.close()
+
+
+def numbered(events: list[RawEvent]) -> list[tuple[int, int, bytes, bytes | None]]:
+    return [(seq, *to_row(one)) for seq, one in enumerate(events, 1)]
+
+
+async def test_a_processor_before_version_2_refuses_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await SqliteArchive.open(path)).close()
+    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 1)
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2, this one knows 1\)"):
+        await SqliteReader.open_read_only(path)
+
+
+async def test_notes_that_cannot_be_written_are_kept(path: Path) -> None:
+    archive = await SqliteArchive.open(path, busy_timeout=0.05)
+    await archive.append([event_of(answer("r", "a"))])
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    await feed(archive)
+    wanted = [RequestKey("ns", "dep", "r")]
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="another program holds its lock"):
+            await anext(archive.lookup(wanted, ModelRules()))
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    (held,) = await anext(archive.lookup(wanted, ModelRules()))
+    assert held.request == wanted[0]
+    await archive.close()
 
 
 async def test_damage_is_named(path: Path) -> None:
