@@ -1,7 +1,7 @@
 """What the archive's file knows by request: which events speak of it, and what became of it."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from processor.archive.base import RequestKey, Stored
 from processor.domain.id_set import identity
@@ -15,10 +15,9 @@ _Item = tuple[str, str, int]
 _Shown = tuple[str, str | None, int, str, str]
 
 
-def number_of(key: Sequence[str]) -> int:
+def number_of(namespace: str, deployment: str, request_id: str) -> int:
     """A request as SQLite's integers can hold it. Two requests can share one: whoever reads its events
     looks whose they are."""
-    namespace, deployment, request_id = key
     return identity(namespace, deployment, request_id) - (1 << 63)
 
 
@@ -32,7 +31,7 @@ def events_about(connection: sqlite3.Connection, keys: Iterable[RequestKey]) -> 
     """The sequence numbers of the events that speak of some requests, in order."""
     found: set[int] = set()
     for key in keys:
-        rows = connection.execute("SELECT seq FROM requests WHERE request = ?", (number_of(key),))
+        rows = connection.execute("SELECT seq FROM requests WHERE request = ?", (number_of(*key),))
         found.update(seq for (seq,) in rows)
     return sorted(found)
 
@@ -52,7 +51,7 @@ def write_outcomes(connection: sqlite3.Connection, outcomes: Iterable[RequestOut
     for outcome in outcomes:
         key = RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
         known = connection.execute(
-            "SELECT 1 FROM requests WHERE request = ? LIMIT 1", (number_of(key),)
+            "SELECT 1 FROM requests WHERE request = ? LIMIT 1", (number_of(*key),)
         )
         if known.fetchone() is None:
             stored.missing.append(key)

@@ -71,9 +71,10 @@ class NotingDecoder(Decoder):
     ) -> Said | Batch:
         """See `Decoder.decode`; the events of a batch are decoded after it."""
         said = super().decode(headers, value, timestamp)
-        if isinstance(said, Prediction | Feedback):
-            model = said.model if isinstance(said, Prediction) else said.scope
-            self.requests.append(number_of((model.namespace, model.deployment, said.request_id)))
+        if type(said) is Prediction:
+            self.requests.append(number_of(*said.model[:2], said.request_id))
+        elif type(said) is Feedback:
+            self.requests.append(number_of(*said.scope[:2], said.request_id))
         return said
 
 
@@ -107,11 +108,13 @@ class ArchiveFeed:
         while True:
             self._wake.clear()
             rows = await self._archive.events(self.position, _BATCH_BYTES)
-            notes = []
+            notes: list[Note] = []
+            requests = self._decoder.requests
             for number, event in rows:
-                self._decoder.requests.clear()
                 self._log.add(event, ("archive", 0, number))
-                notes += [(request, number) for request in self._decoder.requests]
+                for request in requests:
+                    notes.append((request, number))
+                requests.clear()
             if rows:
                 await asyncio.gather(*await self._log.send())
                 self.position = rows[-1][0]
