@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help run demo test chaos lint format bench clean
+.PHONY: help run demo test chaos lint format bench dashboard lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -39,6 +39,16 @@ bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and 
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress
+
+dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the operator's copy of the rules
+	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json
+	$(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
+
+lock:  ## Pin what the image installs to today's versions
+	$(PYTHON) -m venv --clear .cache/lock
+	.cache/lock/bin/pip install --quiet --editable .
+	{ head -1 deploy/constraints.txt; .cache/lock/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
+	mv .cache/constraints.txt deploy/constraints.txt
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -133,6 +133,11 @@ class Service:
         worker = self.health.worker
         return worker.windows(now) if worker else {}
 
+    def buckets(self, tier: int, by: str) -> Any:
+        """See `processor.publish.board.Board`."""
+        worker = self.health.worker
+        return worker.buckets(tier, by) if worker else {}
+
     async def is_settled(self) -> bool:
         """Whether everything that came in by now is in the counts."""
         worker, kafka = self.health.worker, self._kafka
@@ -168,6 +173,7 @@ class Service:
             self._feed = feed = ArchiveFeed(archive, worker.packer(noting), noting, self.telemetry)
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
+            background(stack, self._guard(self._note_feed_lag(archive, feed)))
             # All that is found there was on the log.
             history.ask(archive, stack, self._guard, lambda: None)
             return ArchiveDoor(archive, Decoder(self._rules, Telemetry()), feed)
@@ -250,6 +256,11 @@ class Service:
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
         self.health.bootstrap_complete.set()
+
+    async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchiveFeed) -> None:
+        while True:
+            self.health.lag = max(0, await archive.last() - feed.position)
+            await asyncio.sleep(0.5)
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.demo import Demo, running_demo
 from tests.servers import Broker, ServerError, kafka_server
 from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
 from tests.servers.indices import Indices
@@ -35,6 +36,13 @@ def kafka() -> Iterator[Broker]:
     """One real broker for the whole session; see `tests.servers.kafka_server`."""
     with kafka_server() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """A running demo whose numbers have settled; tests only look at it."""
+    with running_demo() as demo:
+        yield demo
 
 
 @pytest.fixture

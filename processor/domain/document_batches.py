@@ -5,9 +5,6 @@ but for its request and times, is taken like that one; every other goes to `Docu
 """
 
 from collections.abc import Iterable
-from typing import Any
-
-import msgspec
 
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.envelope import FEEDBACK, RESPONSE
@@ -21,50 +18,17 @@ from processor.domain.observations import (
 )
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import TimeParser
-from processor.domain.usual import FAULTS, FOR_EVER, SHORT_ID, Data, Truth, reading
+from processor.domain.usual import FOR_EVER
+from processor.domain.usual_documents import (
+    Key,
+    UsualDocument,
+    feedback_key,
+    prediction_key,
+    read_usual,
+)
 
 #: Contents that are remembered; also what a batch's tables hold at most, about.
 _CONTENTS = 4000
-
-
-class _Meta(msgspec.Struct, gc=False):
-    path: dict[str, msgspec.Raw] | None = msgspec.field(name="requestPath", default=None)
-
-
-class _Payload(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    data: Data
-    meta: _Meta | None = None
-
-
-class _Response(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    time: str = msgspec.field(name="ce-time")
-    payload: _Payload
-
-
-class _Feedback(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    time: str = msgspec.field(name="ce-time")
-    reward: bool | int | float | None = None
-    truth: Truth | None = None
-
-
-class _Source(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """Of the fields that are asked for (`SOURCE_FIELDS`)."""
-
-    request_id: str = msgspec.field(name="RequestId")
-    namespace: str = msgspec.field(name="Ce-Namespace")
-    deployment: str = msgspec.field(name="Ce-Inferenceservicename")
-    predictor: str = msgspec.field(name="Ce-Endpoint")
-    model: str = msgspec.field(name="Ce-Modelid")
-    response: _Response
-    timestamp: Any = msgspec.field(name="@timestamp", default=None)
-    request: msgspec.Raw = msgspec.Raw(b"")
-    feedback: _Feedback | None = None
-
-
-_decode = msgspec.json.Decoder(_Source).decode
-
-#: Names of the model, those of the only node in the path among them; then what is said of it.
-_Key = tuple[object, ...]
 
 
 class DocumentBatches:
@@ -84,13 +48,13 @@ class DocumentBatches:
 
     def _forget(self) -> None:
         self._builder = BatchBuilder()
-        self._predictions: dict[_Key, PredictionRow] = {}
-        self._feedbacks: dict[_Key, FeedbackRow] = {}
+        self._predictions: dict[Key, PredictionRow] = {}
+        self._feedbacks: dict[Key, FeedbackRow] = {}
 
     def read(self, documents: Iterable[Document]) -> ObservationBatch:
         """What some documents say."""
         for document in documents:
-            source = _usual(document)
+            source = read_usual(document.id, document.source)
             if source is None or not self._take_usual(source):
                 self._take(document, source)
         batch = self._builder.build("", keep_tables=True)
@@ -98,15 +62,15 @@ class DocumentBatches:
             self._forget()
         return batch
 
-    def _take_usual(self, source: _Source) -> bool:
+    def _take_usual(self, source: UsualDocument) -> bool:
         """Take a document that says what an earlier one said; whether it is one."""
-        row = self._predictions.get(_prediction_key(source))
+        row = self._predictions.get(prediction_key(source))
         time = self._time(source.response.time.encode())
         if row is None or time is None:
             return False
         feedback, as_of, builder = source.feedback, self._as_of, self._builder
         if feedback is not None:
-            key = _feedback_key(source, feedback)
+            key = feedback_key(source, feedback)
             judged = None if key is None else self._feedbacks.get(key)
             when = self._time(feedback.time.encode())
             if judged is None or when is None:
@@ -128,7 +92,7 @@ class DocumentBatches:
             )
         return True
 
-    def _take(self, document: Document, source: _Source | None) -> None:
+    def _take(self, document: Document, source: UsualDocument | None) -> None:
         """Take any document."""
         builder, not_scorable = self._builder, self._telemetry.not_scorable
         before = not_scorable.total()
@@ -139,52 +103,13 @@ class DocumentBatches:
             builder.add(one)
             if isinstance(one, Prediction):
                 if source is not None and usual:
-                    self._predictions[_prediction_key(source)] = builder.predictions[-1]
+                    self._predictions[prediction_key(source)] = builder.predictions[-1]
                 if one.time > self._as_of:
                     builder.predictions.pop()
             else:
                 if source is not None and usual and source.feedback is not None:
-                    key = _feedback_key(source, source.feedback)
+                    key = feedback_key(source, source.feedback)
                     if key is not None:
                         self._feedbacks[key] = builder.feedbacks[-1]
                 if one.time > self._as_of:
                     builder.feedbacks.pop()
-
-
-def _usual(document: Document) -> _Source | None:
-    """The document as a usual one: of a single row, and so not an item of a batch."""
-    text = document.source
-    try:
-        if not text.isascii():
-            text.decode()  # the parser does not look into what it skips
-        source = _decode(text)
-    except FAULTS:
-        return None
-    usual = (
-        source.request_id == document.id
-        and 0 < len(document.id) < SHORT_ID
-        and len(source.response.payload.data.ndarray) == 1
-    )
-    return source if usual else None
-
-
-def _model_key(source: _Source) -> _Key:
-    meta = source.response.payload.meta
-    path = None if meta is None else meta.path
-    node = next(iter(path)) if path is not None and len(path) == 1 else None
-    return (source.namespace, source.deployment, source.predictor, source.model, node)
-
-
-def _prediction_key(source: _Source) -> _Key:
-    data = source.response.payload.data
-    return (*_model_key(source), data.names, reading(data.ndarray[0]))
-
-
-def _feedback_key(source: _Source, feedback: _Feedback) -> _Key | None:
-    """None where it is of several rows."""
-    data = None if feedback.truth is None else feedback.truth.data
-    if data is None:
-        return (*_model_key(source), None, None, feedback.reward)
-    if len(data.ndarray) != 1:
-        return None
-    return (*_model_key(source), data.names, reading(data.ndarray[0]), feedback.reward)

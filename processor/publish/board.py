@@ -19,6 +19,10 @@ class Board(Protocol):
         """
         ...
 
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """Counts by model and number of the bucket, of ``TIERS[tier]`` on one basis; live too."""
+        ...
+
 
 class BootstrapState(msgspec.Struct, frozen=True):
     """How far reading the archive is: ``documents`` were read by this worker since its start. While it

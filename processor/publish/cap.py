@@ -26,6 +26,7 @@ class CappedBoard:
         """Models that the last answer left out."""
         self._board = board
         self._limit = limit
+        self._shown: frozenset[ModelKey] | None = None
 
     def windows(self, now: float) -> Windows:
         """See `Board`."""
@@ -36,13 +37,20 @@ class CappedBoard:
                 sizes[key] = max(sizes.get(key, 0), counts.predictions + counts.judged)
         self.hidden = max(0, len(sizes) - self._limit)
         if not self.hidden:
+            self._shown = None
             return board
         order = sorted(sizes, key=lambda key: (-sizes[key], key))
         shown = order[: self._limit]
+        self._shown = frozenset(shown)
         return {
             name: {key: models[key] for key in shown if key in models}
             for name, models in board.items()
         }
+
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """See `Board`; of the models of the last answer."""
+        models, shown = self._board.buckets(tier, by), self._shown
+        return models if shown is None else {key: models[key] for key in shown if key in models}
 
 
 def shown_labels(sizes: Mapping[str, int], limit: int) -> frozenset[str]:

@@ -12,6 +12,7 @@ from processor.domain.deltas import partition_of
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.letters import Origin, letter_headers
 from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.telemetry import KeptLetter
 from processor.stream.connection import MAX_RECORD
 from processor.stream.records import encode
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 _ROWS = 2000
 #: And bytes of its tables: a record must stay below the topic's largest.
 _TABLE_BYTES = 4 << 20
+#: Characters of a dead letter's detail that a page gets to show.
+_SHOWN = 200
 
 #: The largest body of a dead letter; its headers have to fit beside it.
 _LETTER_BYTES = MAX_RECORD - (1 << 20)
@@ -99,6 +102,8 @@ class Packer:
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
     ) -> None:
         """Keep what can't be understood; it is counted already."""
+        shown = KeptLetter(event.timestamp, letter.reason, letter.detail[:_SHOWN], *origin)
+        self.decoder.telemetry.recent_letters.append(shown)
         if len(event.value or b"") > _LETTER_BYTES:
             # Where it was read it may be: a record here that the broker refuses for ever stops all.
             at = "{}/{}@{}".format(*origin)

@@ -223,6 +223,14 @@ class StreamWorker:
                 board[window, basis][key] = counts
         return board
 
+    def buckets(self, tier: int, basis: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """The buckets of a tier and basis of the same models: what a window is made of."""
+        return {
+            key: buckets
+            for stage in self._tallies.open_stages()
+            for key, buckets in stage.tally.buckets(tier, basis)
+        }
+
     def open_tallies(self) -> list[TallyStage]:
         """The tallies whose counts are up to date."""
         return self._tallies.open_stages()

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.domain.document_batches import DocumentBatches
-from processor.domain.documents import Document
+from processor.domain.documents import Document, DocumentReader
+from processor.domain.telemetry import Telemetry
 from processor.replay.fold import ReplayFold, Selection
 from tests.domain.test_event_lines import AS_OF, RULES, outcome
 
@@ -94,9 +95,22 @@ def test_batches_say_what_their_documents_say(documents: Documents, as_of: int |
         fast.add_documents(made(documents, prefix))
         for one in made(documents, prefix):
             reader = slow._documents._reader
+            reader.forget()
             slow._documents = DocumentBatches(reader, slow.telemetry, as_of)
             slow.add_documents([one])
     assert outcome(fast) == outcome(slow)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(document(), min_size=6, max_size=12))
+def test_what_was_read_before_changes_nothing(documents: Documents) -> None:
+    telemetries = Telemetry(), Telemetry()
+    remembering, forgetting = (DocumentReader(RULES, telemetry) for telemetry in telemetries)
+    for prefix in ("id", "jd"):
+        for one in made(documents, prefix):
+            forgetting.forget()
+            assert remembering.read(one) == forgetting.read(one)
+    assert telemetries[0] == telemetries[1]
 
 
 def test_documents_that_differ_in_one_thing_are_told_apart() -> None:

@@ -10,7 +10,7 @@ from processor.domain.decode import Decoder
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.models import ModelRules
 from processor.domain.observations import ObservationBatch
-from processor.domain.telemetry import Telemetry
+from processor.domain.telemetry import KeptLetter, Telemetry
 from processor.stream.connection import MAX_RECORD
 from processor.stream.packer import Packer
 from processor.stream.records import decode_observation
@@ -92,3 +92,15 @@ async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() 
     assert headers["dead-letter-reason"] == b"not_cloudevent"
     assert headers["dead-letter-detail"].endswith(b"too large to be kept: see topic/3@7")
     assert headers["a"] == b"b"
+
+
+def test_the_newest_dead_letters_can_be_shown() -> None:
+    taken = packer(None)
+    telemetry = taken.decoder.telemetry
+    for offset in range(100):
+        taken.add(RawEvent([], b"?", 7), ("source", 3, offset))
+    assert telemetry.dead_letters["not_cloudevent"] == 100
+    shown = list(telemetry.recent_letters)
+    assert [letter.offset for letter in shown] == list(range(80, 100))
+    detail = "neither a ce_type, nor structured, nor the executor's own log"
+    assert shown[0] == KeptLetter(7, "not_cloudevent", detail, "source", 3, 80)
