@@ -35,7 +35,7 @@ format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop; replays
+bench: $(VENV)/.test $(VENV)/.servers  ## Measure against other systems at the same job (BENCH_ARGS)
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress

@@ -2,29 +2,32 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from elasticsearch import AsyncElasticsearch
 
 from tests.faults.crew import until
-from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models, produce
-from tests.integration.test_late_truth import bootstrapped, counted, metric
+from tests.integration.conftest import (
+    DATA,
+    Get,
+    Start,
+    assert_equal,
+    bootstrapped,
+    counted,
+    expected,
+    metric,
+    models,
+    produce,
+)
 from tests.servers import Broker
 from tests.servers.elasticsearch import Elastic
 from tests.servers.indices import stored
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"
-
-
-@pytest.fixture
-async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
-    async with AsyncElasticsearch(elastic.url) as client:
-        yield client
 
 
 def _renamed(path: Path, deployment: str, folder: Path) -> Path:
