@@ -113,7 +113,7 @@ class ArchiveLetters:
         return None
 
     async def _read(self, after: int, progress: Progress | None = None) -> AsyncIterator[Letter]:
-        while rows := await self._reader.scan(after, _BATCH_BYTES):
+        while rows := await self._reader.events(after, _BATCH_BYTES):
             for number, event in rows:
                 origin = ("archive", 0, number)
                 verdict = self._trial.read(event, origin)

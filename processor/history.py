@@ -1,4 +1,5 @@
-"""What the service has to do with Elasticsearch: the start from it, late truth, outcomes, gaps."""
+"""What the service asks of an archive: late truth and outcomes of both kinds; of Elasticsearch the
+start from it, and what the source has lost."""
 
 import asyncio
 import logging
@@ -9,6 +10,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
+from processor.archive.base import Archive
 from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.elasticsearch_log import RequestLog
 from processor.domain.decode import Decoder
@@ -47,7 +49,7 @@ def source_group(settings: Settings) -> str:
 
 
 class History:
-    """Of one worker; nothing but the source's gaps without ``PROCESSOR_ARCHIVE=http(s)://...``."""
+    """Of one worker."""
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class History:
         self._source_known.set()
 
     def open(self, stack: AsyncExitStack, guard: Guard) -> None:
-        """Start from the archive if there is one; whoever leads reads it, all know when it is done.
+        """Start from Elasticsearch if it is there; whoever leads reads it, all know when it is done.
         Then late truth and outcomes, which are every worker's."""
         settings, health = self._settings, self._health
         if not self._there:
@@ -114,16 +116,7 @@ class History:
         # What asks about single requests must not wait for long: its next round comes soon.
         asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
         stack.push_async_callback(asked.close)
-        late = health.late_truth = LateTruth(
-            asked,
-            DocumentReader(self._rules, Telemetry()),
-            self._worker.control(),
-            self._worker.packer(Decoder(self._rules, self._telemetry)),
-            self._worker.joins,
-            self._telemetry,
-            self._in_memory_from,
-        )
-        background(stack, guard(late.run(health.bootstrap_complete)))
+        self.ask(asked, stack, guard, self._in_memory_from)
         if settings.request_logger:
             log = RequestLog(settings.archive, settings, _PATIENCE)
             stack.push_async_callback(log.close)
@@ -132,8 +125,29 @@ class History:
                 self._kafka, settings.topics, group, log, self._telemetry
             )
             background(stack, guard(role.run()))
-        if settings.outcomes:
-            writer = health.outcomes = OutcomeWriter(asked, self._worker.joins, self._telemetry)
+
+    def ask(
+        self,
+        archive: Archive,
+        stack: AsyncExitStack,
+        guard: Guard,
+        in_memory_from: Callable[[], int | None],
+    ) -> None:
+        """Late truth and outcomes, by what the archive holds of single requests; ``in_memory_from``:
+        see `LateTruth`."""
+        health, worker = self._health, self._worker
+        late = health.late_truth = LateTruth(
+            archive,
+            self._rules,
+            worker.control(),
+            worker.packer(Decoder(self._rules, self._telemetry)),
+            worker.joins,
+            self._telemetry,
+            in_memory_from,
+        )
+        background(stack, guard(late.run(health.bootstrap_complete)))
+        if self._settings.outcomes:
+            writer = health.outcomes = OutcomeWriter(archive, worker.joins, self._telemetry)
             background(stack, guard(writer.run()))
 
     def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:

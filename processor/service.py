@@ -14,7 +14,7 @@ from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
 from processor.domain.telemetry import Telemetry
 from processor.embedded.broker import EmbeddedBroker
-from processor.embedded.feed import ArchiveDoor, ArchiveFeed
+from processor.embedded.feed import ArchiveDoor, ArchiveFeed, NotingDecoder
 from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
@@ -118,8 +118,7 @@ class Service:
         """A setting that does nothing must not look as if it did."""
         settings = self.settings
         idle = {
-            "PROCESSOR_OUTCOMES": settings.outcomes
-            and not settings.archive.startswith(("http://", "https://")),
+            "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
             "PROCESSOR_REQUEST_LOGGER": settings.request_logger
             and not settings.archive.startswith(("http://", "https://")),
             "PROCESSOR_MAX_MEMORY": settings.max_memory,
@@ -167,14 +166,18 @@ class Service:
 
     def _open_source(self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker) -> Door:
         settings = self.settings
-        decoder = Decoder(self._rules, self.telemetry)
-        if self._archive is not None:
-            self._feed = feed = ArchiveFeed(self._archive, worker.packer(decoder), self.telemetry)
+        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
+        archive = self._archive
+        if archive is not None:
+            noting = NotingDecoder(self._rules, self.telemetry)
+            self._feed = feed = ArchiveFeed(archive, worker.packer(noting), noting, self.telemetry)
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
-            background(stack, self._guard(self._note_feed_lag(self._archive, feed)))
-            return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
-        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
+            background(stack, self._guard(self._note_feed_lag(archive, feed)))
+            # All that is found there was on the log.
+            history.ask(archive, stack, self._guard, lambda: None)
+            return ArchiveDoor(archive, Decoder(self._rules, Telemetry()), feed)
+        decoder = Decoder(self._rules, self.telemetry)
         ingest = SourceIngest(
             kafka,
             settings.topics,

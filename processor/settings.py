@@ -222,6 +222,11 @@ class Settings:
         return not self.broker
 
     @property
+    def has_archive(self) -> bool:
+        """Whether there is an archive to ask about requests: the embedded mode always has one."""
+        return self.embedded or self.archive.startswith(("http://", "https://"))
+
+    @property
     def kafka_ssl(self) -> bool:
         """Whether the connection to Kafka is encrypted."""
         return self.kafka_security_protocol.endswith("SSL")

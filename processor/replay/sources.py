@@ -188,7 +188,7 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
         last, position = await reader.last(), 0
         with Progress(f"reading {path}", last) as progress:
             while position < last:
-                rows = await reader.scan(position, _BATCH_BYTES)
+                rows = await reader.events(position, _BATCH_BYTES)
                 if not rows:
                     break
                 sink.add([event for _, event in rows])

@@ -148,7 +148,7 @@ class StreamWorker:
         reader = LogReader(self.kafka, topic, partition)
         horizon = settings.horizon * SECOND
         fold = JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry)
-        if settings.archive.startswith(("http://", "https://")):
+        if settings.has_archive:
             fold.unmatched = {}
             fold.judged = {} if settings.outcomes else None
         stage = JoinStage(

@@ -16,7 +16,7 @@ from elasticsearch import AsyncElasticsearch
 
 from processor.domain.events_file import parse_line
 from tests.faults.crew import Worker, until
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
+from tests.servers.elasticsearch import Elastic
 from tests.servers.indices import MAPPING
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
@@ -122,11 +122,6 @@ async def produce(bootstrap: str, topic: str, path: Path = DATA / "events.ndjson
         await asyncio.gather(*pending)
     finally:
         await producer.stop()
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
 
 
 @pytest.fixture

@@ -175,13 +175,13 @@ async def test_letters_of_the_embedded_mode(tmp_path: Path) -> None:
     assert b"PROCESSOR_BROKER" in ran.stderr
     archive = await SqliteArchive.open(tmp_path / "events.sqlite")
     try:
-        await archive.store([_PREDICTION, _BROKEN, _FEEDBACK])
+        await archive.append([_PREDICTION, _BROKEN, _FEEDBACK])
         # Read while the service has it open.
         (entry,) = (await _json("list", data=str(tmp_path)))["dead_letters"]
         assert (entry["id"], entry["reason"]) == ("2", "bad_json")
         assert (await _run("show", "2", "--raw", data=str(tmp_path))).stdout == _HOSTILE
         assert (await _run("show", "1", data=str(tmp_path))).returncode == 1
-        await archive.store([_BROKEN._replace(timestamp=_TIME + 1), _BROKEN])
+        await archive.append([_BROKEN._replace(timestamp=_TIME + 1), _BROKEN])
         listed = (await _json("list", data=str(tmp_path)))["dead_letters"]
         assert [entry["id"] for entry in listed] == ["2", "5", "4"]
         retried = await _run("retry", data=str(tmp_path))
