@@ -24,10 +24,18 @@ class _JsonFormatter(logging.Formatter):
         return msgspec.json.encode(entry).decode()
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Not what aiohttp writes, with a traceback, of requests that can't be read: the sender has its 400,
-    nobody may fill the log, and a header that is wrong may hold a secret."""
-    return not (record.exc_info and isinstance(record.exc_info[1], _CLIENT_FAULTS))
+class _Malformed(logging.Filter):
+    """Requests that are no HTTP get a line without their bytes, which may be a secret: aiohttp would
+    write the line of a header that is wrong, and a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _CLIENT_FAULTS):
+            remote = record.args[0] if isinstance(record.args, tuple) and record.args else None
+            record.msg = "a request that is no HTTP, refused with 400: from %s"
+            record.args = (remote if isinstance(remote, str) else "unknown",)
+            record.exc_info = None
+        return True
 
 
 class _OncePerWhile(logging.Filter):
@@ -57,7 +65,7 @@ def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
         if style == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
-    handler.addFilter(_is_ours)
+    handler.addFilter(_Malformed())
     handler.addFilter(_OncePerWhile())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:
