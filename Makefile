@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
 
-.PHONY: help run demo test chaos lint format bench clean
+.PHONY: help run demo test chaos lint format bench dashboard lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -21,21 +21,34 @@ demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEM
 test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
 	$(BIN)/python -m pytest $(TEST_ARGS)
 
-chaos: $(VENV)/.test $(VENV)/.servers  ## Run the fault tests at full size
-	$(BIN)/python -m pytest tests/faults --full $(TEST_ARGS)
+chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = replay at full size; a table
+	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
 
-lint: $(VENV)/.test  ## Check style, types and the direction of imports
+lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/audit.py
 
 format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test $(VENV)/.servers  ## Measure against a naive Faust app and a bare loop
+bench: $(VENV)/.test $(VENV)/.servers  ## Measure against other systems at the same job (BENCH_ARGS)
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+	$(BIN)/python -m bench.replay
+	$(BIN)/python -m bench.ingress
+
+dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the operator's copy of the rules
+	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json
+	$(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
+
+lock:  ## Pin what the image installs to today's versions
+	$(PYTHON) -m venv --clear .cache/lock
+	.cache/lock/bin/pip install --quiet --editable .
+	{ head -1 deploy/constraints.txt; .cache/lock/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
+	mv .cache/constraints.txt deploy/constraints.txt
 
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,1 +1,1 @@
-"""The benchmark: the processor, a naive Faust app and a bare read loop on one load."""
+"""The benchmark: the processor and its peers on one load."""

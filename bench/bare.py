@@ -12,7 +12,7 @@ from dataclasses import asdict
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from .measure import BenchError, Run, own_usage
+from .measure import BenchError, Job, Run, own_usage
 
 FETCH_BYTES = 4 * 1024 * 1024
 POLL_RECORDS = 5_000
@@ -47,10 +47,10 @@ async def read(bootstrap: str, topic: str, events: int) -> Run:
     return Run("bare", events, seconds, cpu_seconds, total.peak_bytes)
 
 
-def run(bootstrap: str, topic: str, events: int) -> Run:
+def run(job: Job) -> Run:
     """The loop in a process of its own, as the other systems are."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.bare", bootstrap, topic, str(events)],
+        [sys.executable, "-m", "bench.bare", job.bootstrap, job.topic, str(job.events)],
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     if done.returncode != 0:

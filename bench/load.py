@@ -171,6 +171,14 @@ class Load:
             yield judgement.position, Event(headers, _feedback(judgement.actual, request.predicted))
 
 
+def right_answer(model: int, time_ns: int, rng: random.Random) -> tuple[Event, Event]:
+    """The prediction of a new request, and the feedback that it was right."""
+    request = _Request(0, _uuid(rng), model, time_ns, predicted=0, judgements=())
+    kinds = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
+    answer, judgement = (_headers(kind, request, time_ns, rng) for kind in kinds)
+    return Event(answer, _response(0, rng)), Event(judgement, _feedback(0, 0))
+
+
 def deployment(model: int) -> str:
     return f"model-{model}"
 

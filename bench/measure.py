@@ -37,6 +37,18 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Job:
+    """What a system is given: a filled topic, its truth, and an empty folder of its own."""
+
+    bootstrap: str
+    topic: str
+    partitions: int
+    events: int
+    expected: Expected
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Run:
     system: str
     events: int
@@ -76,9 +88,8 @@ def child(
 
 
 def clocked(
-    system: str, events: int, expected: Expected, process: "subprocess.Popen[bytes]",
-    url: str, log: Path, seconds: float,
-) -> Run:  # fmt: skip
+    system: str, job: Job, process: "subprocess.Popen[bytes]", url: str, log: Path, seconds: float
+) -> Run:
     """Measure a running system that shows its events at /metrics and its counts at /api/models."""
 
     def wait(poll: Callable[[], bool], pause: float, limit: float, what: Callable[[], str]) -> None:
@@ -95,36 +106,38 @@ def clocked(
 
     def started() -> bool:
         nonlocal begin, used
-        count = _events_total(url)
+        # From before the question: a busy system may answer late.
+        asked, used_then = time.monotonic(), usage(process.pid)
+        count = events_total(url)
         if count == 0:
-            begin, used = time.monotonic(), usage(process.pid)
+            begin, used = asked, used_then
         return bool(count)
 
     wanted: list[str] = []
 
     def right() -> bool:
         nonlocal wanted
-        wanted = differences(expected, _models(url))
+        wanted = differences(job.expected, models(url))
         return not wanted
 
     wait(started, _START_POLL_SECONDS, _START_SECONDS, lambda: "no event read")
     wait(right, _RESULT_POLL_SECONDS, seconds, lambda: "wrong: " + "; ".join(wanted[:5]))
     elapsed = time.monotonic() - begin
     total = usage(process.pid)
-    return Run(system, events, elapsed, total.cpu_seconds - used.cpu_seconds, total.peak_bytes)
+    return Run(system, job.events, elapsed, total.cpu_seconds - used.cpu_seconds, total.peak_bytes)
 
 
-def differences(expected: Expected, models: list[dict[str, Any]]) -> list[str]:
+def differences(expected: Expected, found: list[dict[str, Any]]) -> list[str]:
     """What differs from the truth, model by model and cell by cell; empty when all is right."""
-    shown = {model["deployment"]: model for model in models if model.get("namespace") == NAMESPACE}
-    found = [f"unknown model {name}" for name in shown.keys() - expected.models.keys()]
+    shown = {model["deployment"]: model for model in found if model.get("namespace") == NAMESPACE}
+    wrong = [f"unknown model {name}" for name in shown.keys() - expected.models.keys()]
     for name, counts in expected.models.items():
         if name not in shown:
-            found.append(f"no model {name}")
+            wrong.append(f"no model {name}")
             continue
         if (difference := _difference(counts, shown[name])) is not None:
-            found.append(f"{name} {difference}")
-    return found
+            wrong.append(f"{name} {difference}")
+    return wrong
 
 
 def _difference(counts: ModelCounts, model: dict[str, Any]) -> str | None:
@@ -147,9 +160,14 @@ def usage(pid: int) -> Usage:
             # After the name, which may hold spaces: utime and stime are fields 14 and 15.
             parts = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             cpu += (int(parts[11]) + int(parts[12])) / ticks
-            status = Path(f"/proc/{process}/status").read_text()
-            peak += int(status.partition("VmHWM:")[2].split()[0]) * 1024
+            peak += _peak_bytes(Path(f"/proc/{process}/status").read_text())
     return Usage(cpu, peak)
+
+
+def _peak_bytes(status: str) -> int:
+    """0 of a process that has ended and was not waited for yet: it has no memory any more."""
+    line = status.partition("VmHWM:")[2]
+    return int(line.split()[0]) * 1024 if line else 0
 
 
 def own_usage() -> Usage:
@@ -180,7 +198,7 @@ def get(url: str) -> bytes | None:
         return None
 
 
-def _events_total(url: str) -> float | None:
+def events_total(url: str) -> float | None:
     body = get(f"{url}/metrics")
     if body is None:
         return None
@@ -191,9 +209,9 @@ def _events_total(url: str) -> float | None:
     )
 
 
-def _models(url: str) -> list[dict[str, Any]]:
+def models(url: str) -> list[dict[str, Any]]:
     body = get(f"{url}/api/models?window=all&by=request")
     if body is None:
         return []
-    models: list[dict[str, Any]] = json.loads(body)["models"]
-    return models
+    found: list[dict[str, Any]] = json.loads(body)["models"]
+    return found

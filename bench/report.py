@@ -1,68 +1,157 @@
-"""The table of a benchmark's runs, and the same as JSON."""
+"""A benchmark's results: medians and spread per system, as a table and as JSON."""
 
 import json
-import os
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from .measure import Run
 
-_TITLES = {
-    "bare": "bare aiokafka + msgspec, decode only",
-    "processor": "processor",
-    "naive": "naive Faust, a table write per event",
+#: Whose rate the others' are held against, and the column that says so.
+_BASES = {
+    "bare": "of bare",
+    "kafka-streams": "to Kafka Streams",
+    "kafka-streams-eos": "to its exactly-once",
+    "naive": "to naive",
 }
 
 
-def table(rounds: Sequence[dict[str, Run]]) -> str:
-    """Markdown: a row for each system; a share of the bare loop is of the same round's."""
-    naive = _values(rounds, "naive", lambda run: run.rate)
-    lines = [
-        "| system | events/s, median (min-max) | of bare | to naive | CPU µs/event | peak MB |",
-        "|---|---|---|---|---|---|",
-    ]
-    for system, title in _TITLES.items():
-        rates = _values(rounds, system, lambda run: run.rate)
-        if not rates:
-            continue
-        shares = [
-            one[system].rate / one["bare"].rate for one in rounds if {system, "bare"} <= one.keys()
-        ]
-        lines.append(
-            f"| {title} | {median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f}) "
-            f"| {_number(shares, '.3f')} "
-            f"| {_number([median(rates) / rate for rate in naive], '.1f')} "
-            f"| {_number(_values(rounds, system, lambda run: run.cpu_us), '.1f')} "
-            f"| {_number(_values(rounds, system, lambda run: run.peak_bytes / 1e6), '.0f')} |"
-        )
-    return "\n".join(lines)
+@dataclass
+class Results:
+    """`titles`: the systems asked for, by name; `left_out`: the reason of each without a run."""
+
+    titles: Mapping[str, str]
+    rounds: list[dict[str, Run]] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
-def write_json(path: Path, rounds: Sequence[dict[str, Run]]) -> None:
-    path.write_text(
-        json.dumps(
-            {
-                "machine": {
-                    "cores": len(os.sched_getaffinity(0)),
-                    "platform": platform.platform(),
-                    "python": platform.python_version(),
-                },
-                "runs": [asdict(run) for one in rounds for run in one.values()],
-            },
-            indent=2,
-        )
-        + "\n"
+@dataclass(frozen=True)
+class Spread:
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread | None":
+        """None of no values."""
+        return cls(median(values), min(values), max(values)) if values else None
+
+    def shown(self, form: str) -> str:
+        return f"{self.median:{form}} ({self.min:{form}}-{self.max:{form}})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system: rate in events/s, its ratio to each base that ran, cost and memory.
+
+    All are None where it was left out, for the reason given.
+    """
+
+    system: str
+    title: str
+    events: int
+    runs: int
+    rate: Spread | None
+    ratios: dict[str, Spread | None]
+    cpu_seconds: Spread | None
+    cpu_us: Spread | None
+    peak_mb: Spread | None
+    left_out: str | None
+
+
+def rows(results: Results) -> list[Row]:
+    """A row for each system asked for, in the order of the titles."""
+    return [_row(results, name, title) for name, title in results.titles.items()]
+
+
+def _row(results: Results, system: str, title: str) -> Row:
+    runs = [one[system] for one in results.rounds if system in one]
+
+    def spread(value: Callable[[Run], float]) -> Spread | None:
+        return Spread.of([value(run) for run in runs])
+
+    return Row(
+        system=system,
+        title=title,
+        events=max((run.events for run in runs), default=0),
+        runs=len(runs),
+        rate=spread(lambda run: run.rate),
+        ratios={base: Spread.of(_ratios(results.rounds, system, base)) for base in _BASES},
+        cpu_seconds=spread(lambda run: run.cpu_seconds),
+        cpu_us=spread(lambda run: run.cpu_us),
+        peak_mb=spread(lambda run: run.peak_bytes / 1e6),
+        left_out=results.left_out.get(system),
     )
 
 
-def _values(
-    rounds: Sequence[dict[str, Run]], system: str, value: Callable[[Run], float]
-) -> list[float]:
-    return [value(one[system]) for one in rounds if system in one]
+def _ratios(rounds: Sequence[Mapping[str, Run]], system: str, base: str) -> list[float]:
+    """Within each round; to the base's median where one of the two ran in fewer rounds."""
+    rates = [one[base].rate for one in rounds if base in one]
+    if not rates:
+        return []
+    usual = median(rates)
+    return [
+        one[system].rate / (one[base].rate if base in one else usual)
+        for one in rounds
+        if system in one
+    ]
 
 
-def _number(values: Sequence[float], form: str) -> str:
-    return format(median(values), form) if values else "-"
+def table(results: Results) -> str:
+    """Markdown: median, and (min-max); ratios are medians."""
+    found = rows(results)
+    most = max((row.events for row in found), default=0)
+    lines = [
+        "| system | events/s | " + " | ".join(_BASES.values())
+        + " | CPU s | CPU µs/event | peak MB |",
+        "|---" * (5 + len(_BASES)) + "|",
+    ]  # fmt: skip
+    lines += [_line(row, most) for row in found]
+    return "\n".join(lines)
+
+
+def _line(row: Row, most: int) -> str:
+    if row.rate is None:
+        cells = [f"left out: {row.left_out}", *["-"] * (3 + len(_BASES))]
+    else:
+        cells = [
+            _shown(row.rate, ",.0f"),
+            *(_ratio(ratio) for ratio in row.ratios.values()),
+            _shown(row.cpu_seconds, ",.1f"),
+            _shown(row.cpu_us, ",.1f"),
+            _shown(row.peak_mb, ",.0f"),
+        ]
+    title = row.title
+    if row.rate and row.events < most:
+        title += f" ({row.events:,} events)"
+    if row.rate and row.left_out:
+        title += f" (then left out: {row.left_out})"
+    return f"| {title} | " + " | ".join(cells) + " |"
+
+
+def _shown(spread: Spread | None, form: str) -> str:
+    return spread.shown(form) if spread else "-"
+
+
+def _ratio(spread: Spread | None) -> str:
+    return f"{spread.median:.3g}" if spread else "-"
+
+
+def write_json(
+    path: Path, results: Results, machine: Mapping[str, Any], decoding: Mapping[str, float]
+) -> None:
+    """The machine, a row per system, every run with its round, and what it costs to decode an event of
+    each kind, in microseconds."""
+    whole = {
+        "machine": machine,
+        "systems": [asdict(row) for row in rows(results)],
+        "runs": [
+            {"round": number, **asdict(run)}
+            for number, one in enumerate(results.rounds, start=1)
+            for run in one.values()
+        ],
+        "decoding_us": decoding,
+    }
+    path.write_text(json.dumps(whole, indent=2) + "\n")

@@ -9,7 +9,7 @@ from processor.embedded.broker import EmbeddedBroker
 from processor.errors import ProcessorError
 from processor.models_file import read_models_file
 from processor.settings import Settings
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.topics import Topics, specs
 
 
@@ -38,7 +38,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         async for finding in _check_kafka(kafka, settings):
             yield finding
     except FAULTS as error:
-        yield Finding("broker", False, str(explain(error, kafka.servers)))
+        yield Finding("broker", False, str(await kafka.explain(error)))
     if settings.archive.startswith("http"):
         archive = ElasticsearchArchive(settings.archive, settings.index, settings)
         try:

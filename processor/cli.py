@@ -1,41 +1,25 @@
 """The command line."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import click
 import uvloop
 
-from processor.domain.times import parse_time
+from processor.dead_letters_cli import dead_letters
 from processor.errors import ProcessorError, SettingsError
 from processor.logs import set_up_logs
-from processor.models_file import read_models_file
-from processor.replay.fold import Selection
-from processor.replay.output import FORMATS, render, write_output
+from processor.options import collect_rarely
 from processor.replay.send import Sent, send_http, send_kafka
-from processor.replay.sources import replay_sources
+from processor.replay_cli import replay, report
 from processor.settings import Settings
-from processor.stream.connection import client_options
-
-
-class Time(click.ParamType):
-    """An RFC 3339 time, in nanoseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        time_ns = value if isinstance(value, int) else parse_time(value)
-        if time_ns is None:
-            self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
-        return time_ns
+from processor.stream.connection import kafka_options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -94,61 +78,6 @@ def demo(once: bool) -> None:
 
 @cli.command(
     epilog="\b\nExamples:\n"
-    "  processor replay events.ndjson\n"
-    "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
-    "  zcat events.ndjson.gz | processor replay - --format text\n"
-    "  processor replay sqlite:data/events.sqlite --output result.json\n"
-    "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'"
-)
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--from", "start", type=Time(), help="First time that counts (inclusive).")
-@click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive).")
-@click.option("--as-of", type=Time(), help="The last time that is known of.")
-@click.option(
-    "--by",
-    type=click.Choice(["request", "feedback"]),
-    default="request",
-    show_default=True,
-    help="Whose time counts: that of the prediction or of the feedback.",
-)
-@click.option("--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS).")
-@click.option(
-    "--index", default="", help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX)."
-)
-@click.option("--namespace", default="", help="Only this namespace.")
-@click.option("--deployment", default="", help="Only this deployment.")
-@click.option("--format", "style", type=click.Choice(FORMATS), default="json", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), help="File to write; default stdout.")
-def replay(
-    sources: tuple[str, ...],
-    start: int | None,
-    end: int | None,
-    as_of: int | None,
-    by: str,
-    models: Path | None,
-    index: str,
-    namespace: str,
-    deployment: str,
-    style: str,
-    output: Path | None,
-) -> None:
-    """Fold a stored period without Kafka: the same numbers as the live run.
-
-    SOURCE is an events file (*.ndjson, or - for standard input), sqlite:PATH, or Elasticsearch:
-    http(s)://host:port, or elasticsearch: for that of PROCESSOR_ARCHIVE.
-    """
-    if start is not None and end is not None and start >= end:
-        raise click.UsageError("--from must be before --to")
-    settings = Settings.from_env()
-    set_up_logs("WARNING", settings.log_format)
-    rules = read_models_file(models or settings.models)
-    selection = Selection(by, start, end, as_of, namespace, deployment)
-    result = asyncio.run(replay_sources(sources, rules, selection, settings, index))
-    write_output(render(result, style), output)
-
-
-@cli.command(
-    epilog="\b\nExamples:\n"
     "  processor send events.ndjson\n"
     "  processor send events.ndjson --to http://host:8080/ --rate 100\n"
     "  processor send events.ndjson --to kafka:my-topic --loop"
@@ -167,8 +96,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         if target.startswith("kafka:"):
             if not settings.broker:
                 raise SettingsError("PROCESSOR_BROKER is empty: set it to kafka://host:port")
-            options = client_options(settings, settings.broker)
-            options.pop("bootstrap_servers")
+            options = kafka_options(settings)
             topic = target.removeprefix("kafka:")
             return await send_kafka(file, settings.broker, topic, rate, loop, options, stop=stop)
         if not target.startswith(("http://", "https://")):
@@ -207,6 +135,11 @@ def check() -> None:
         raise click.exceptions.Exit(1)
 
 
+cli.add_command(replay)
+cli.add_command(report)
+cli.add_command(dead_letters)
+
+
 def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
     """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once."""
 
@@ -223,9 +156,7 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
             loop.add_signal_handler(number, on_signal)
         return await work(stop)
 
-    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
-    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
-    gc.set_threshold(500_000, 20, 100)
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
 

@@ -29,6 +29,10 @@ class LogMismatchError(ProcessorError):
     count, other schema): use a new ``PROCESSOR_APP_ID``, or restore the topics."""
 
 
+class StalledError(ProcessorError):
+    """The stream makes no progress though it could: a new process takes it up."""
+
+
 class ArchiveError(ProcessorError):
     """The archive of events can't be read or written: check its address, rights and disk space."""
 

@@ -9,10 +9,9 @@ from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Rea
 from processor.stream.bootstrap import Bootstrap
 from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
+from processor.stream.request_logger import RequestLogger
 from processor.stream.worker import StreamWorker
-
-#: Seconds that opening partitions may take without reading a record before the worker is stuck.
-_STUCK = 300.0
+from processor.watchdog import Watchdog
 
 
 class ServiceHealth:
@@ -29,30 +28,24 @@ class ServiceHealth:
         """Where it is read from Elasticsearch."""
         self.late_truth: LateTruth | None = None
         self.outcomes: OutcomeWriter | None = None
+        self.request_logger: RequestLogger | None = None
         self.lag: int | None = None
         self.source_trouble = ""
         """What keeps it from reading the source."""
+        self.watchdog: Watchdog | None = None
         self._telemetry = telemetry
-        self._remaining = 0
-        self._moved = time.monotonic()
 
     def alive(self) -> tuple[bool, str]:
-        """Not alive once it has failed, or when reading the log has come to a halt."""
-        if self.failure:
-            return False, self.failure
-        remaining = self.worker.remaining if self.worker else 0
-        if remaining != self._remaining or not remaining:
-            self._remaining, self._moved = remaining, time.monotonic()
-        if time.monotonic() - self._moved > _STUCK:
-            return False, f"{remaining} records to read, and none read for {_STUCK:.0f} s"
-        return True, "ok"
+        """Not alive once it has failed, or when it has come to a halt."""
+        trouble = self.failure or (self.watchdog.trouble if self.watchdog else "")
+        return not trouble, trouble or "ok"
 
     def ready(self) -> Readiness:
         """Ready once the table was recovered: from then on it takes part, whatever it holds."""
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            parts = (self.bootstrap, self.late_truth, self.outcomes)
+            parts = (self.bootstrap, self.late_truth, self.outcomes, self.request_logger)
             archive = [part.trouble for part in parts if part is not None]
             # They often have the same trouble.
             reason = "; ".join(filter(None, dict.fromkeys((self.source_trouble, *archive)))) or "ok"
@@ -106,6 +99,9 @@ class ServiceHealth:
             waiting_requests=sum(state.waiting for state in states),
             held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
             recovery_remaining_records=worker.remaining,
+            recovery_seconds=worker.recovery_seconds,
+            failing_partitions=worker.failing,
+            stalled_seconds=self.watchdog.stalled if self.watchdog else 0.0,
             watermark_timestamp_seconds=min(times) / 1e9 if times else None,
             checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
         )

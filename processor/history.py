@@ -1,4 +1,5 @@
-"""What the service has to do with Elasticsearch: the start from it, late truth, outcomes, gaps."""
+"""What the service asks of an archive: late truth and outcomes of both kinds; of Elasticsearch the
+start from it, and what the source has lost."""
 
 import asyncio
 import logging
@@ -9,7 +10,9 @@ from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
+from processor.archive.base import Archive
 from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.archive.elasticsearch_log import RequestLog
 from processor.domain.decode import Decoder
 from processor.domain.documents import DocumentReader
 from processor.domain.models import ModelRules
@@ -25,6 +28,7 @@ from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
 from processor.stream.pages import in_memory_from
+from processor.stream.request_logger import RequestLogger
 from processor.stream.source import find_gap, oldest_record
 from processor.stream.worker import StreamWorker
 
@@ -45,7 +49,7 @@ def source_group(settings: Settings) -> str:
 
 
 class History:
-    """Of one worker; nothing but the source's gaps without ``PROCESSOR_ARCHIVE=http(s)://...``."""
+    """Of one worker."""
 
     def __init__(
         self,
@@ -93,7 +97,7 @@ class History:
         self._source_known.set()
 
     def open(self, stack: AsyncExitStack, guard: Guard) -> None:
-        """Start from the archive if there is one; whoever leads reads it, all know when it is done.
+        """Start from Elasticsearch if it is there; whoever leads reads it, all know when it is done.
         Then late truth and outcomes, which are every worker's."""
         settings, health = self._settings, self._health
         if not self._there:
@@ -112,18 +116,38 @@ class History:
         # What asks about single requests must not wait for long: its next round comes soon.
         asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
         stack.push_async_callback(asked.close)
+        self.ask(asked, stack, guard, self._in_memory_from)
+        if settings.request_logger:
+            log = RequestLog(settings.archive, settings, _PATIENCE)
+            stack.push_async_callback(log.close)
+            group = f"{settings.app_id}-request-logger"
+            role = health.request_logger = RequestLogger(
+                self._kafka, settings.topics, group, log, self._telemetry
+            )
+            background(stack, guard(role.run()))
+
+    def ask(
+        self,
+        archive: Archive,
+        stack: AsyncExitStack,
+        guard: Guard,
+        in_memory_from: Callable[[int], int | None],
+    ) -> None:
+        """Late truth and outcomes, by what the archive holds of single requests; ``in_memory_from``:
+        see `LateTruth`."""
+        health, worker = self._health, self._worker
         late = health.late_truth = LateTruth(
-            asked,
-            DocumentReader(self._rules, Telemetry()),
-            self._worker.control(),
-            self._worker.packer(Decoder(self._rules, self._telemetry)),
-            self._worker.joins,
+            archive,
+            self._rules,
+            worker.control(),
+            worker.packer(Decoder(self._rules, self._telemetry)),
+            worker.joins,
             self._telemetry,
-            self._in_memory_from,
+            in_memory_from,
         )
         background(stack, guard(late.run(health.bootstrap_complete)))
-        if settings.outcomes:
-            writer = health.outcomes = OutcomeWriter(asked, self._worker.joins, self._telemetry)
+        if self._settings.outcomes:
+            writer = health.outcomes = OutcomeWriter(archive, worker.joins, self._telemetry)
             background(stack, guard(writer.run()))
 
     def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:

@@ -4,8 +4,11 @@ import logging
 import sys
 
 import msgspec
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 _NOISY = ("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio")
+_CLIENT_FAULTS = (HttpProcessingError, RequestPayloadError)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -19,6 +22,20 @@ class _JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return msgspec.json.encode(entry).decode()
+
+
+class _Malformed(logging.Filter):
+    """Requests that are no HTTP get a line without their bytes, which may be a secret: aiohttp would
+    write the line of a header that is wrong, and a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _CLIENT_FAULTS):
+            remote = record.args[0] if isinstance(record.args, tuple) and record.args else None
+            record.msg = "a request that is no HTTP, refused with 400: from %s"
+            record.args = (remote if isinstance(remote, str) else "unknown",)
+            record.exc_info = None
+        return True
 
 
 class _OncePerWhile(logging.Filter):
@@ -48,6 +65,7 @@ def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
         if style == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
+    handler.addFilter(_Malformed())
     handler.addFilter(_OncePerWhile())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:

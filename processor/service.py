@@ -14,21 +14,23 @@ from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
 from processor.domain.telemetry import Telemetry
 from processor.embedded.broker import EmbeddedBroker
-from processor.embedded.feed import ArchiveDoor, ArchiveFeed
-from processor.errors import BrokerError, SettingsError
+from processor.embedded.feed import ArchiveDoor, ArchiveFeed, NotingDecoder
+from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
 from processor.ingress.door import Door
-from processor.ingress.http import make_ingress
-from processor.lifecycle import background, ending_within, serve
-from processor.models_file import read_models_file
+from processor.ingress.http import INGRESS, make_ingress
+from processor.lifecycle import background, collect_young_cycles, ending_within, serve
+from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
+from processor.stream.progress import Place, Progress, measure
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
+from processor.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ _ENDING = 9.0
 
 
 _INSTEAD = {
+    "PROCESSOR_REQUEST_LOGGER": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
 }
@@ -55,6 +58,7 @@ class Service:
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._feed: ArchiveFeed | None = None
+        self._ingest: SourceIngest | None = None
         self._kafka: Kafka | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -79,6 +83,7 @@ class Service:
             ) from None
         self._warn_of_idle_settings()
         async with AsyncExitStack() as stack:
+            background(stack, collect_young_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
@@ -95,9 +100,14 @@ class Service:
             await worker.start()
             stack.push_async_callback(worker.stop)
             self.health.worker = worker
+            if settings.models is not None:
+                background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             door = self._open_source(stack, kafka, worker)
+            self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
+            background(stack, self._guard(watchdog.run()))
             ingress = make_ingress(door, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
             )
@@ -107,9 +117,9 @@ class Service:
         """A setting that does nothing must not look as if it did."""
         settings = self.settings
         idle = {
-            "PROCESSOR_OUTCOMES": settings.outcomes
+            "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
+            "PROCESSOR_REQUEST_LOGGER": settings.request_logger
             and not settings.archive.startswith(("http://", "https://")),
-            "PROCESSOR_REQUEST_LOGGER": settings.request_logger,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
             and settings.archive.startswith("sqlite:"),
         }
@@ -120,6 +130,11 @@ class Service:
         """See `processor.publish.board.Board`."""
         worker = self.health.worker
         return worker.windows(now) if worker else {}
+
+    def buckets(self, tier: int, by: str) -> Any:
+        """See `processor.publish.board.Board`."""
+        worker = self.health.worker
+        return worker.buckets(tier, by) if worker else {}
 
     async def is_settled(self) -> bool:
         """Whether everything that came in by now is in the counts."""
@@ -149,13 +164,18 @@ class Service:
 
     def _open_source(self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker) -> Door:
         settings = self.settings
-        decoder = Decoder(self._rules, self.telemetry)
-        if self._archive is not None:
-            self._feed = feed = ArchiveFeed(self._archive, worker.packer(decoder), self.telemetry)
+        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
+        archive = self._archive
+        if archive is not None:
+            noting = NotingDecoder(self._rules, self.telemetry)
+            self._feed = feed = ArchiveFeed(archive, worker.packer(noting), noting, self.telemetry)
             background(stack, self._guard(feed.run()))
             background(stack, self._note_bootstrap(feed))
-            return ArchiveDoor(self._archive, Decoder(self._rules, Telemetry()), feed)
-        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
+            background(stack, self._guard(self._note_feed_lag(archive, feed)))
+            # All that is found there was on the log.
+            history.ask(archive, stack, self._guard, lambda _: None)
+            return ArchiveDoor(archive, Decoder(self._rules, Telemetry()), feed)
+        decoder = Decoder(self._rules, self.telemetry)
         ingest = SourceIngest(
             kafka,
             settings.topics,
@@ -164,6 +184,7 @@ class Service:
             self.fail,
             history.look_for_gap,
         )
+        self._ingest = ingest
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
         history.open(stack, self._guard)
@@ -182,6 +203,24 @@ class Service:
         stack.push_async_callback(archive.close)
         return archive
 
+    async def _progress(self) -> list[Progress]:
+        """Where everything stands that has work to do."""
+        worker, kafka, archive, feed = self.health.worker, self._kafka, self._archive, self._feed
+        if worker is None or kafka is None:
+            return []
+        places = worker.places
+        if self._ingest is not None:
+            source = self._ingest.places
+
+            def places() -> dict[TopicPartition, Place]:
+                return worker.places() | source()
+
+        found = [worker.joining(), *await measure(kafka, places)]
+        if archive is not None and feed is not None:
+            behind = await archive.last() - feed.position
+            found.append(Progress("reading the archive", behind, feed.position))
+        return found
+
     async def _prepare(self, kafka: Kafka) -> str:
         """Wait for the broker as long as it takes: one line a try, and /ready says why."""
         delay = 0.5
@@ -189,7 +228,7 @@ class Service:
             try:
                 return await prepare(kafka, self.settings)
             except (*FAULTS, BrokerError) as error:
-                trouble = error if isinstance(error, BrokerError) else explain(error, kafka.servers)
+                trouble = error if isinstance(error, BrokerError) else await kafka.explain(error)
                 self.health.trouble = str(trouble)
                 logger.warning("%s; next try in %.1f s", trouble, delay)
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
@@ -204,6 +243,10 @@ class Service:
         try:
             await work
         except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and not task.cancelling():
+                # A library's own, let out by mistake: the work would end, and nobody would know.
+                self.fail(StalledError("work in the background was cancelled: start again"))
             raise
         except BaseException as error:
             self.fail(error)
@@ -211,6 +254,11 @@ class Service:
     async def _note_bootstrap(self, feed: ArchiveFeed) -> None:
         await feed.complete.wait()
         self.health.bootstrap_complete.set()
+
+    async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchiveFeed) -> None:
+        while True:
+            self.health.lag = max(0, await archive.last() - feed.position)
+            await asyncio.sleep(0.5)
 
     async def _note_lag(self, ingest: SourceIngest) -> None:
         while True:

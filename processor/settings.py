@@ -187,6 +187,7 @@ class Settings:
     )
     max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
+    max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
     kafka_security_protocol: str = _setting(
         "PLAINTEXT",
         _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
@@ -205,7 +206,8 @@ class Settings:
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
     es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
     ingress_token: Secret = _setting("", Secret, "bearer token that callers need", secret=True)
-    ingress_max_body: int = _setting("10485760", _number(1, 1 << 30), "bytes of a request's body")
+    # Below the largest record of the log, or what came in could not be kept.
+    ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "bytes of a request's body")
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
     outcomes: bool = _setting("off", _flag, "write outcomes back to the archive")
     request_logger: bool = _setting("off", _flag, "write events to Elasticsearch")
@@ -218,6 +220,11 @@ class Settings:
     def embedded(self) -> bool:
         """Whether the broker is the embedded one."""
         return not self.broker
+
+    @property
+    def has_archive(self) -> bool:
+        """Whether there is an archive to ask about requests: the embedded mode always has one."""
+        return self.embedded or self.archive.startswith(("http://", "https://"))
 
     @property
     def kafka_ssl(self) -> bool:

@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Broker, kafka_server
+from tests.demo import Demo, running_demo
+from tests.servers import Broker, ServerError, kafka_server
+from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
+from tests.servers.indices import Indices
 from tests.servers.topics import create_topics
 
 # `bench` is no part of the installed package, and a bare `pytest` doesn't look beside `tests`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="tests of loads at full size (make chaos): long"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -27,6 +36,13 @@ def kafka() -> Iterator[Broker]:
     """One real broker for the whole session; see `tests.servers.kafka_server`."""
     with kafka_server() as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def demo() -> Iterator[Demo]:
+    """A running demo whose numbers have settled; tests only look at it."""
+    with running_demo() as demo:
+        yield demo
 
 
 @pytest.fixture
@@ -47,3 +63,27 @@ def topic(kafka: Broker) -> Callable[..., str]:
         return name
 
     return make
+
+
+def elastic_of(version: str) -> Elastic:
+    """A server of this version, one for the whole session."""
+    try:
+        return shared_server(version)
+    except ServerError as error:
+        if "names no server" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def elastic(request: pytest.FixtureRequest) -> Elastic:
+    """A server of each version."""
+    return elastic_of(request.param)
+
+
+@pytest.fixture
+def indices(elastic: Elastic) -> Iterator[Indices]:
+    """Fresh indices on each server."""
+    made = Indices(elastic.url)
+    yield made
+    made.close()

@@ -1,14 +1,17 @@
 #!/bin/sh
-# Installs what the tests run for real and pip can't bring: Java and Maven (for Kafka and
-# Elasticsearch), promtool, openssl (for certificates), setpriv (Elasticsearch refuses to be root).
+# Installs what the tests run for real and pip can't bring: Java and Maven (for Kafka, Elasticsearch
+# and the CloudEvents SDK), Prometheus, Chromium, openssl (for certificates), setpriv (Elasticsearch
+# refuses to be root).
 set -eu
 
 missing=
-command -v java >/dev/null || missing="$missing default-jre-headless"
+command -v javac >/dev/null || missing="$missing default-jdk-headless"
 command -v mvn >/dev/null || missing="$missing maven"
 command -v promtool >/dev/null || missing="$missing prometheus"
 command -v openssl >/dev/null || missing="$missing openssl"
 command -v setpriv >/dev/null || missing="$missing util-linux"
+# For the pages: Debian calls it chromium, others chromium-browser.
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then

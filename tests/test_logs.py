@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from aiohttp.http_exceptions import BadHttpMessage
 
 from processor.logs import set_up_logs
 
@@ -18,3 +19,14 @@ def test_a_library_says_the_same_once_in_a_while(capsys: pytest.CaptureFixture[s
         "no connection to 0"
     ]
     assert sum(line["logger"] == "processor.stream" for line in lines) == 5
+
+
+def test_what_is_no_http_is_a_line_without_its_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Our own faults are told, with a traceback; the sender's are its own."""
+    set_up_logs("INFO", "text")
+    for error in (BadHttpMessage("nonsense"), KeyError("ours")):
+        logging.getLogger("aiohttp.server").error("failed: %s", error, exc_info=error)
+    written = capsys.readouterr().err
+    assert "nonsense" not in written
+    assert "no HTTP" in written
+    assert "KeyError" in written

@@ -3,11 +3,13 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from elasticsearch import AsyncElasticsearch
 from msgspec.structs import replace
 
+from processor.archive.base import Held, RequestKey, Stored
 from processor.archive.elasticsearch_http import (
     ElasticsearchHttp,
     NotReadyError,
@@ -18,15 +20,14 @@ from processor.archive.elasticsearch_http import (
 from processor.archive.elasticsearch_lookup import (
     LOOKUP,
     PREDICTORS,
-    RequestKey,
     by_id,
     crowded,
     has_answer,
-    has_outcome,
+    held_of,
     one_of_each,
     request_of,
 )
-from processor.archive.elasticsearch_outcomes import OutcomeStore, Stored
+from processor.archive.elasticsearch_outcomes import OutcomeStore
 from processor.archive.elasticsearch_page import PageReader, parse_search
 from processor.archive.elasticsearch_shards import (
     STATS_FIELDS,
@@ -35,21 +36,16 @@ from processor.archive.elasticsearch_shards import (
     parse_sizes,
     parse_stats,
 )
-from processor.domain.documents import Document
+from processor.domain.documents import Document, DocumentReader
+from processor.domain.events import DeadLetter
+from processor.domain.models import ModelRules
+from processor.domain.observations import Feedback, Prediction
 from processor.domain.outcomes import RequestOutcome
+from processor.domain.telemetry import Telemetry
 from processor.errors import ArchiveError
 from processor.settings import Settings
 
-__all__ = [
-    "PAGE",
-    "ElasticsearchArchive",
-    "Page",
-    "RequestKey",
-    "Shard",
-    "Stored",
-    "has_outcome",
-    "request_of",
-]
+__all__ = ["PAGE", "ElasticsearchArchive", "Page", "Shard"]
 
 #: Documents of a page at most; Elasticsearch itself allows 10,000.
 PAGE = 2000
@@ -149,9 +145,22 @@ class ElasticsearchArchive:
             if not ahead.cancelled():
                 ahead.exception()  # what was read ahead is of no interest any more
 
-    async def lookup(self, requests: Sequence[RequestKey]) -> AsyncIterator[list[Document]]:
+    async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
+        """What all documents say, a page at a time; the copies of a batch are skipped."""
+        reader = DocumentReader(rules, Telemetry())
+        for shard in await self.shards():
+            async with aclosing(self.pages(shard)) as pages:
+                async for page in pages:
+                    said = [one for document in page.documents for one in reader.read(document)]
+                    yield [one for one in said if not isinstance(one, DeadLetter)]
+
+    async def lookup(
+        self, requests: Sequence[RequestKey], rules: ModelRules
+    ) -> AsyncIterator[list[Held]]:
         """What the archive holds of the requests, in batches: of each predictor's answer one
         document, and those with feedback. Of a batch any item's document stands for all."""
+        # One that has read a batch would skip it at the next question.
+        reader = DocumentReader(rules, Telemetry())
         for start in range(0, len(requests), LOOKUP):
             wanted = set(requests[start : start + LOOKUP])
             ids = sorted({key.request_id for key in wanted})
@@ -160,7 +169,7 @@ class ElasticsearchArchive:
             answered = {request_of(document) for document in found if has_answer(document)}
             rest = sorted({key.request_id for key in wanted - answered})
             found += await self._find(rest, one_of_each)
-            held = [document for document in found if request_of(document) in wanted]
+            held = [held_of(one, reader) for one in found if request_of(one) in wanted]
             if held:
                 yield held
 

@@ -54,11 +54,20 @@ class _Bytes(JsonSerializer):
 
 class ElasticsearchHttp:
     """A connection. ``patience`` is how many seconds it tries again, None = for ever, what will go
-    over by itself: connection loss, timeouts, 429, 503. ``subject`` is the index pattern for errors.
+    over by itself: connection loss, timeouts, 429, 503. ``subject`` is the index pattern for errors,
+    ``privileges`` what the user needs on it.
     """
 
-    def __init__(self, url: str, subject: str, settings: Settings, patience: float | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        subject: str,
+        settings: Settings,
+        patience: float | None,
+        privileges: str = _PRIVILEGES,
+    ) -> None:
         self._subject = subject
+        self._privileges = privileges
         self._patience = patience
         self.address, options = _options(url, settings)
         raw = _Bytes()
@@ -137,7 +146,7 @@ class ElasticsearchHttp:
         if status == 403:
             return ArchiveError(
                 f"{server} does not allow {task} (403): the user needs the privileges "
-                f"{_PRIVILEGES} on {self._subject!r}"
+                f"{self._privileges} on {self._subject!r}"
             )
         if status == 404:
             return no_index(self.address, self._subject)

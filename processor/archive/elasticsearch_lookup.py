@@ -1,23 +1,17 @@
 """Finding the documents of requests."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from processor.domain.documents import SOURCE_FIELDS, Document
+from processor.archive.base import Held, RequestKey
+from processor.domain.documents import SOURCE_FIELDS, Document, DocumentReader
+from processor.domain.events import DeadLetter
 
 #: Requests of one search.
 LOOKUP = 200
 #: Predictors that can answer one request: its documents at most, but for a batch's.
 _PREDICTORS = 20
-
-
-class RequestKey(NamedTuple):
-    """Which request to look up."""
-
-    namespace: str
-    deployment: str
-    request_id: str
 
 
 def by_id(ids: list[str]) -> dict[str, Any]:
@@ -31,7 +25,8 @@ def by_id(ids: list[str]) -> dict[str, Any]:
 
 
 def one_of_each(ids: list[str]) -> dict[str, Any]:
-    """A search for one document with an answer by request, deployment and predictor."""
+    """A search for one document with an answer by request, deployment and predictor: of a batch one
+    that shows an outcome, if any of its documents does."""
     inner: dict[str, Any] = {
         "one": {
             "top_hits": {
@@ -50,7 +45,9 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
                 "filter": [
                     {"terms": {"RequestId": ids}},
                     {"exists": {"field": "response.ce-time"}},
-                ]
+                ],
+                # It makes the score, and the best is what `top_hits` gives.
+                "should": [{"exists": {"field": "outcome.correct"}}],
             }
         },
         "size": 0,
@@ -131,6 +128,7 @@ def has_answer(document: Document) -> bool:
     return _read(document).response is not None
 
 
-def has_outcome(document: Document) -> bool:
-    """Whether a document shows that its request was judged."""
-    return _read(document).outcome is not None
+def held_of(document: Document, reader: DocumentReader) -> Held:
+    """What a document says of its request."""
+    said = [one for one in reader.read(document) if not isinstance(one, DeadLetter)]
+    return Held(request_of(document), said, _read(document).outcome is not None)

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from elasticsearch import AsyncElasticsearch
 
+from processor.archive.base import RequestKey, Stored
 from processor.archive.elasticsearch_http import ElasticsearchHttp, NotReadyError, reason_of, reply
-from processor.archive.elasticsearch_lookup import RequestKey
 from processor.domain.outcomes import ItemOutcome, PredictionOutcome, RequestOutcome
 
 #: Documents that one search can give.
@@ -53,17 +53,6 @@ class _Answer(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Answer).decode
-
-
-class Stored(msgspec.Struct):
-    """What became of outcomes: documents written; requests without a document (yet), and those whose
-    documents changed meanwhile or could not be written, to be tried again."""
-
-    written: int = 0
-    missing: list[RequestKey] = []
-    again: list[RequestKey] = []
-    trouble: str = ""
-    """Why some could not be written, for people."""
 
 
 class OutcomeStore:

@@ -1,16 +1,19 @@
-"""The archive of the embedded mode: every accepted raw event in one SQLite file."""
+"""The archive of the embedded mode: every accepted raw event in one SQLite file, and by request what
+speaks of it and what became of it."""
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 import msgspec
 
+from processor.archive.base import Held, RequestKey, Stored
 from processor.archive.sqlite_file import (
     connect_to_read,
     connect_to_write,
@@ -18,12 +21,30 @@ from processor.archive.sqlite_file import (
     lock_file,
     query_number,
     select,
+    select_some,
+)
+from processor.archive.sqlite_requests import (
+    Note,
+    events_about,
+    judged_of,
+    note,
+    write_outcomes,
 )
 from processor.archive.sqlite_writer import SqliteWriter
-from processor.domain.events import RawEvent
+from processor.domain.decode import Decoder
+from processor.domain.events import Batch, RawEvent
+from processor.domain.models import ModelRules
+from processor.domain.observations import Feedback, Prediction
+from processor.domain.outcomes import RequestOutcome
+from processor.domain.telemetry import Telemetry
 from processor.errors import ArchiveError
 
 T = TypeVar("T")
+
+#: Requests of one query, events of one answer, bytes of a scan's batch.
+_LOOKUP, _ANSWER, _SCAN_BYTES = 500, 500, 8 << 20
+#: Notes that are written together: each write of few costs as much as one of many.
+_NOTES = 20_000
 
 
 class SqliteReader:
@@ -41,10 +62,17 @@ class SqliteReader:
         """`ArchiveError` if there is no file, or it is no archive, or a newer processor's."""
         return SqliteReader(path, await asyncio.to_thread(connect_to_read, path))
 
-    async def scan(self, after: int, limit_bytes: int) -> list[tuple[int, RawEvent]]:
+    async def events(self, after: int, limit_bytes: int) -> list[tuple[int, RawEvent]]:
         """The events behind sequence number ``after``, in order, with their numbers: 10,000 at
         most and about ``limit_bytes`` of them, but one at least; empty at the end."""
         return await self._read(lambda reader: select(reader, after, limit_bytes))
+
+    async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
+        """What all events say, in batches."""
+        decoder, last = Decoder(rules, Telemetry()), 0
+        while rows := await self.events(last, _SCAN_BYTES):
+            yield _said(decoder, [event for _, event in rows])
+            last = rows[-1][0]
 
     async def count(self) -> int:
         """The number of events held."""
@@ -92,6 +120,8 @@ class SqliteArchive(SqliteReader):
         super().__init__(path, reader)
         self._writer = writer
         self._lock = lock
+        self._notes: list[Note] = []
+        self._noting = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, busy_timeout: float = 5.0) -> Self:
@@ -118,12 +148,62 @@ class SqliteArchive(SqliteReader):
             undo.pop_all()
             return cls(path, reader, writer, lock)
 
-    async def store(self, events: Sequence[RawEvent]) -> int:
+    async def append(self, events: Sequence[RawEvent]) -> int:
         """Return when all are durable, with the last one's sequence number.
 
         Callers at the same time share a commit; if it fails, exactly they get `ArchiveError`.
         """
         return await self._writer.put(events)
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        """Which events speak of which requests: from then on `lookup` finds them. Kept in memory until
+        there are many, so whoever reads all events at each start notes them again."""
+        self._notes += notes
+        if len(self._notes) >= _NOTES:
+            await self._write_notes()
+
+    async def lookup(
+        self, requests: Sequence[RequestKey], rules: ModelRules
+    ) -> AsyncIterator[list[Held]]:
+        """What the noted events say of the requests, in batches."""
+        await self._write_notes()
+        decoder = Decoder(rules, Telemetry())
+        for start in range(0, len(requests), _LOOKUP):
+            keys = requests[start : start + _LOOKUP]
+            numbers = await self._read(partial(events_about, keys=keys))
+            judged = await self._read(partial(judged_of, keys=keys))
+            wanted = set(keys)
+            for first in range(0, len(numbers), _ANSWER):
+                some = numbers[first : first + _ANSWER]
+                events = await self._read(partial(select_some, numbers=some))
+                held = []
+                for one in _said(decoder, events):
+                    model = one.model if isinstance(one, Prediction) else one.scope
+                    key = RequestKey(model.namespace, model.deployment, one.request_id)
+                    if key in wanted:
+                        of = (*key, model.predictor, model.model)
+                        held.append(Held(key, [one], isinstance(one, Prediction) and of in judged))
+                if held:
+                    yield held
+
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
+        """Keep the outcomes of requests that were noted."""
+        await self._write_notes()
+        return await self._run(partial(write_outcomes, outcomes=outcomes))
+
+    async def _write_notes(self) -> None:
+        async with self._noting:
+            notes, self._notes = self._notes, []
+            if not notes:
+                return
+            try:
+                await self._run(partial(note, notes=notes))
+            except BaseException:
+                self._notes += notes
+                raise
+
+    async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.wrap_future(self._writer.run(job))
 
     def _close(self) -> None:
         try:
@@ -132,3 +212,16 @@ class SqliteArchive(SqliteReader):
             self._writer.close()
         finally:
             os.close(self._lock)
+
+
+def _said(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
+    said: list[Prediction | Feedback] = []
+    for event in events:
+        # A defect of ours is told of when the event comes to the log.
+        with suppress(Exception):
+            one = decoder.decode(*event)
+            if isinstance(one, Batch):
+                said += _said(decoder, one.events)
+            elif isinstance(one, Prediction | Feedback):
+                said.append(one)
+    return said

@@ -3,7 +3,8 @@
 import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from processor.errors import ArchiveError
 
 #: "FMPA" in the file's header: tells an archive from any other SQLite file.
 APPLICATION_ID = 0x464D5041
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE events (
@@ -23,10 +24,35 @@ CREATE TABLE events (
     value BLOB                   -- NULL for a tombstone
 );
 PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
+PRAGMA user_version = 1;
 COMMIT;
 """
-#: Events in one answer of `scan`, whatever their size.
+#: From version 1 to 2: empty, so it takes no time; each start notes the requests of all events.
+_SCHEMA_2 = """
+BEGIN IMMEDIATE;
+CREATE TABLE requests (
+    request INTEGER NOT NULL,    -- a digest of namespace, deployment and request id
+    seq INTEGER NOT NULL,        -- of an event that speaks of it
+    PRIMARY KEY (request, seq)
+) WITHOUT ROWID;
+CREATE TABLE outcomes (
+    request_id TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    predictor TEXT NOT NULL,
+    node TEXT NOT NULL,
+    item INTEGER NOT NULL,
+    predicted TEXT NOT NULL,
+    actual TEXT,                 -- NULL where it is unknown
+    correct INTEGER NOT NULL,
+    request_time TEXT NOT NULL,
+    feedback_time TEXT NOT NULL,
+    PRIMARY KEY (request_id, namespace, deployment, predictor, node, item)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+#: Events in one answer of `events`, whatever their size.
 _SCAN_EVENTS = 10_000
 #: SQLite's own limit for a row is 1e9 bytes; one above it would fail everybody in the commit.
 _MAX_ROW = 900_000_000
@@ -98,7 +124,8 @@ def connect_to_write(path: Path, busy_timeout: float) -> sqlite3.Connection:
         if _is_empty(connection):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
-        _check_format(connection, path)
+        if _check_format(connection, path) == 1:
+            connection.executescript(_SCHEMA_2)
         # A crash between the two steps above, or a foreign tool, may have left another mode.
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
@@ -173,7 +200,8 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
     )
 
 
-def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+def _check_format(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of its schema."""
     if query_number(connection, "PRAGMA application_id") != APPLICATION_ID:
         raise ArchiveError(f"{path} is no archive of the processor: name another file")
     version = query_number(connection, "PRAGMA user_version")
@@ -182,6 +210,7 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
             f"the archive {path} was written by a newer processor (schema {version}, this one "
             f"knows {SCHEMA_VERSION}): use that processor, or another file"
         )
+    return version
 
 
 def to_row(event: RawEvent) -> Row:
@@ -194,22 +223,28 @@ def to_row(event: RawEvent) -> Row:
     return event.timestamp, headers, event.value
 
 
-def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
-    """Add the rows, numbered from ``first``, in one durable transaction: all or none."""
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is written inside is durable after it: all or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        numbered = ((seq, *row) for seq, row in enumerate(rows, first))
-        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered)
+        yield
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:  # any error, also of the COMMIT itself
             connection.execute("ROLLBACK")
 
 
+def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
+    """Add the rows, numbered from ``first``."""
+    numbered = ((seq, *row) for seq, row in enumerate(rows, first))
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered)
+
+
 def select(
     connection: sqlite3.Connection, after: int, limit_bytes: int
 ) -> list[tuple[int, RawEvent]]:
-    """Events behind a sequence number, with theirs; see `SqliteReader.scan`."""
+    """Events behind a sequence number, with theirs; see `SqliteReader.events`."""
     events = []
     cursor = connection.execute(
         "SELECT seq, accepted, headers, value FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -224,3 +259,15 @@ def select(
     finally:
         cursor.close()  # an open one would hold up the writer's checkpoints
     return events
+
+
+def select_some(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[RawEvent]:
+    """The events with these sequence numbers."""
+    found = []
+    for number in numbers:
+        row = connection.execute(
+            "SELECT accepted, headers, value FROM events WHERE seq = ?", (number,)
+        ).fetchone()
+        if row is not None:
+            found.append(RawEvent(_unpack(row[1]), row[2], row[0]))
+    return found

@@ -5,11 +5,12 @@ import contextlib
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from processor.archive.sqlite_file import Row, explain, insert, query_number, to_row
+from processor.archive.sqlite_file import Row, explain, insert, query_number, to_row, transaction
 from processor.domain.events import RawEvent
 from processor.errors import ArchiveError
 
@@ -23,6 +24,7 @@ class _Waiting(NamedTuple):
 
 
 _Outcome = tuple[_Waiting, int | ArchiveError]
+T = TypeVar("T")
 
 
 class SqliteWriter:
@@ -34,6 +36,7 @@ class SqliteWriter:
         self._inode = path.stat().st_ino
         self._last = query_number(connection, "SELECT COALESCE(MAX(seq), 0) FROM events")
         self._queue: deque[_Waiting] = deque()
+        self._jobs: deque[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="archive-writer", daemon=True)
@@ -49,6 +52,16 @@ class SqliteWriter:
             self._changed.notify()
         return waiting.result
 
+    def run(self, job: Callable[[sqlite3.Connection], T]) -> "Future[T]":
+        """The result of a job, which has a transaction of its own, when it is durable."""
+        result: Future[T] = Future()
+        with self._changed:
+            if self._closing:
+                raise ArchiveError(f"the archive {self._path} is closed")
+            self._jobs.append((job, result))
+            self._changed.notify()
+        return result
+
     def close(self) -> None:
         """Commit what waits, end the thread, let go of the file."""
         with self._changed:
@@ -58,13 +71,38 @@ class SqliteWriter:
         self._connection.close()
 
     def _run(self) -> None:
-        while group := self._take():
-            _settle(self._write(group))
+        while self._has_work():
+            # By turns: neither holds up the other for long.
+            if group := self._take():
+                _settle(self._write(group))
+            if self._jobs:
+                self._do(*self._jobs.popleft())
+
+    def _has_work(self) -> bool:
+        """Waits for work; False when it is closing and nothing waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._jobs or self._closing)
+            return bool(self._queue or self._jobs)
+
+    def _do(self, job: Callable[[sqlite3.Connection], Any], result: "Future[Any]") -> None:
+        if not result.set_running_or_notify_cancel():
+            return
+        try:
+            self._check_file()
+            with transaction(self._connection):
+                done = job(self._connection)
+        except Exception as error:
+            result.set_exception(explain(error, self._path, "written"))
+        else:
+            result.set_result(done)
+
+    def _check_file(self) -> None:
+        """A file that was moved or removed still takes commits, and loses them."""
+        if self._path.stat().st_ino != self._inode:
+            raise ArchiveError(f"the archive {self._path} was replaced: start again")
 
     def _take(self) -> list[_Waiting]:
-        """Empty when it is closing and nothing waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closing)
             group: list[_Waiting] = []
             size = 0
             while self._queue and size < _COMMIT_EVENTS:
@@ -86,10 +124,9 @@ class SqliteWriter:
         if not rows:
             return outcomes
         try:
-            # A file that was moved or removed still takes commits, and loses them.
-            if self._path.stat().st_ino != self._inode:
-                raise ArchiveError(f"the archive {self._path} was replaced: start again")
-            insert(self._connection, self._last + 1, rows)
+            self._check_file()
+            with transaction(self._connection):
+                insert(self._connection, self._last + 1, rows)
         except Exception as error:  # the thread lives on, and every caller hears of it
             failure = explain(error, self._path, "written")
             return [(w, o if isinstance(o, ArchiveError) else failure) for w, o in outcomes]

@@ -85,9 +85,13 @@ class Contributions:
         for (model, basis, minute, outcome), times in self._judged.items():
             if times:
                 changes.add(model, basis, minute, outcome.counts, times)
+        self.drop()
+        return changes
+
+    def drop(self) -> None:
+        """Forget what was counted since the last time."""
         self._predicted.clear()
         self._judged.clear()
-        return changes
 
     def _count(self, standing: Standing, sign: int) -> None:
         prediction, feedback, outcome = standing

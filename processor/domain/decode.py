@@ -2,21 +2,25 @@
 
 from collections.abc import Sequence
 
+from processor.domain import bodies
 from processor.domain.counts import ModelKey
 from processor.domain.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
-from processor.domain.events import DeadLetter
+from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.labels import (
     UNSCORABLE,
     Answer,
     Reading,
     digest,
     interpret,
+    map_truth,
     name_truth,
     read_row,
 )
 from processor.domain.models import ModelRules, Rule
 from processor.domain.observations import EVENT, Feedback, Prediction
-from processor.domain.payloads import Rows, read_feedback, read_response
+from processor.domain.payloads import read_feedback, read_response
+from processor.domain.rows import Rows
+from processor.domain.structured import STRUCTURED
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import MINUTE, TimeParser
 
@@ -27,12 +31,19 @@ FUTURE = 5 * MINUTE
 _CACHE, _NAMES = 10_000, 16
 
 
+_STRUCTURED = (("content-type", STRUCTURED),)
+
+#: What one event says.
+Said = Prediction | Feedback | DeadLetter | None
+
+
 class Decoder:
     """Understands events one by one and counts what it sees in ``telemetry``."""
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
         self._rule_of = rules
+        rules.followers.add(self)
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
         self._models: dict[ModelKey, _Model] = {}
@@ -40,39 +51,62 @@ class Decoder:
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Prediction | Feedback | DeadLetter | None:
+    ) -> Said | Batch:
         """What an event says; None where there is nothing to keep (a request, an excluded model,
-        a feedback that says nothing). ``timestamp``: see `RawEvent`."""
-        telemetry = self.telemetry
+        a feedback that says nothing); a `Batch` where there are several. ``timestamp``: see
+        `RawEvent`."""
         envelope = self._envelope(headers, value)
-        if isinstance(envelope, DeadLetter):
-            return self.dead(envelope)
+        said = self._understand(envelope, timestamp)
+        if type(said) is DeadLetter:
+            if type(envelope) is Envelope and envelope.form is None:
+                # Nearly all bodies are JSON, so only one that is not is asked what it is.
+                said = self._understand(self._envelope.read(headers, value, True), timestamp)
+            if type(said) is DeadLetter:
+                self.dead(said)
+        return said
+
+    def _understand(
+        self, envelope: Envelope | DeadLetter | list[bytes], timestamp: int
+    ) -> Said | Batch:
+        """What an envelope holds; counted, unless it is a dead letter."""
+        if not isinstance(envelope, Envelope):
+            if isinstance(envelope, DeadLetter):
+                return envelope
+            return Batch([RawEvent(_STRUCTURED, event, timestamp) for event in envelope])
         kind = envelope.kind
         if kind == REQUEST:
-            telemetry.events[REQUEST] += 1
+            self.telemetry.events[REQUEST] += 1
             return None
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
-            return self.dead(
-                DeadLetter("bad_time", f"ce_time {(envelope.time or b'')[:60]!r} is not RFC 3339")
+            return DeadLetter(
+                "bad_time", f"ce_time {(envelope.time or b'')[:60]!r} is not RFC 3339"
             )
         if time < 0:
-            return self.dead(DeadLetter("bad_time", "no ce_time, and a file has no other time"))
+            return DeadLetter("bad_time", "no ce_time, and a file has no other time")
+        key, form = envelope.key, envelope.form
+        model = self._models.get(key) or self._remember(key)
+        said: Said = None
+        if kind == FEEDBACK:
+            said = self._feedback(envelope, model.rule, time)
+            if type(said) is DeadLetter:
+                return said
+        elif not model.rule.exclude:
+            output = model.rule.output_name
+            rows = (
+                read_response(envelope.data, output)
+                if form is None
+                else bodies.read_response(envelope.data, form, output)
+            )
+            if isinstance(rows, DeadLetter):
+                return rows
+            answers, content = self._answers(model, rows)
+            said = Prediction(key, envelope.request_id, time, EVENT, content, answers)
+        telemetry = self.telemetry
         telemetry.events[kind] += 1
         if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
-        if kind == FEEDBACK:
-            return self._feedback(envelope, time)
-        key = envelope.key
-        model = self._models.get(key) or self._remember(key)
-        if model.rule.exclude:
-            return None
-        rows = read_response(envelope.data)
-        if isinstance(rows, DeadLetter):
-            telemetry.events[kind] -= 1
-            return self.dead(rows)
-        answers, content = self._answers(model, rows)
-        return Prediction(key, envelope.request_id, time, EVENT, content, answers)
+        return said
 
     def _answers(self, model: "_Model", rows: Rows) -> tuple[tuple[Answer, ...], int]:
         """The predicted items of a message, and the digest of them all."""
@@ -90,12 +124,15 @@ class Decoder:
                 self.telemetry.not_scorable[answer.reason] += 1
         return answers, digest([content for _, content in every])
 
-    def _feedback(self, envelope: Envelope, time: int) -> Feedback | DeadLetter | None:
-        scope, request_id = envelope.key, envelope.request_id
-        judgement = read_feedback(envelope.data)
+    def _feedback(self, envelope: Envelope, rule: Rule, time: int) -> Feedback | DeadLetter | None:
+        scope, request_id, form = envelope.key, envelope.request_id, envelope.form
+        judgement = (
+            read_feedback(envelope.data, rule.output_name)
+            if form is None
+            else bodies.read_feedback(envelope.data, form, rule.output_name)
+        )
         if isinstance(judgement, DeadLetter):
-            self.telemetry.events[FEEDBACK] -= 1
-            return self.dead(judgement)
+            return judgement
         rows, reward = judgement.truth, judgement.reward
         if rows is None and reward is None:
             self.telemetry.says_nothing += 1
@@ -105,6 +142,8 @@ class Decoder:
                 scope, request_id, time, EVENT, self._digest(None, reward), None, reward
             )
         truth = tuple([name_truth(read_row(row), rows.names) for row in rows.rows])
+        if rule.labels is not None:
+            truth = tuple([map_truth(reading, rule.labels) for reading in truth])
         for reading in truth:
             if reading.kind == UNSCORABLE:
                 self.telemetry.not_scorable[str(reading.value)] += 1
@@ -126,6 +165,10 @@ class Decoder:
             self._models.clear()
         model = self._models[key] = _Model(self._rule_of(key))
         return model
+
+    def forget(self) -> None:
+        """Ask the rules again of every model: they have changed."""
+        self._models.clear()
 
     def dead(self, letter: DeadLetter) -> DeadLetter:
         """Count a dead letter."""
@@ -155,10 +198,10 @@ class _Model:
 class _Labels:
     """Answers that a model has given, each with its digest: most rows read like an earlier one."""
 
-    __slots__ = ("_answers", "_output", "_schema")
+    __slots__ = ("_answers", "_rule", "_schema")
 
     def __init__(self, rule: Rule, names: tuple[str, ...] | None) -> None:
-        self._output = rule.output
+        self._rule = rule
         self._schema = rule.schema(names)
         self._answers: dict[Reading, tuple[tuple[Answer], int]] = {}
 
@@ -167,7 +210,7 @@ class _Labels:
         if found is None:
             if len(self._answers) > _CACHE:
                 self._answers.clear()
-            answer = interpret(reading, self._schema, self._output)
+            answer = interpret(reading, self._schema, self._rule.output, self._rule.labels)
             # The models file's part of the schema is no content of the event.
             content = digest(answer.label, answer.reason, answer.mode, answer.schema.names)
             found = self._answers[reading] = (answer,), content

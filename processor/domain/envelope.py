@@ -1,13 +1,20 @@
 """CloudEvents as Kafka carries them: which event, of which request and model (counting rule 2)."""
 
-import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from processor.domain.attributes import WRAPPED, Attributes, Form, component, form, unwrapped
 from processor.domain.counts import ModelKey
 from processor.domain.events import DeadLetter
+from processor.domain.gzipped import MAGIC, inflate
+from processor.domain.structured import (
+    BATCH,
+    PREFIX,
+    STRUCTURED,
+    read_structured,
+    split_batch,
+)
 
 RESPONSE, REQUEST, FEEDBACK = "response", "request", "feedback"
 
@@ -27,13 +34,15 @@ MAX_ID_BYTES = 512
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """An event's attributes that count. ``time`` is RFC 3339 text, None where the event has none."""
+    """An event's attributes that count. ``time`` is RFC 3339 text, None where the event has none;
+    ``form`` is None where the body is taken for plain JSON without a closer look."""
 
     kind: str
     key: ModelKey
     request_id: str
     time: bytes | None
     data: bytes
+    form: Form | None = None
 
 
 _REQUEST = Envelope(REQUEST, ModelKey("", "", "", ""), "", None, b"")
@@ -48,7 +57,10 @@ _USUAL = (
     "ce_modelid",
     "ce_requestid",
     "ce_time",
+    "content-type",
 )
+
+_JSON = b"application/json"
 
 Names = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
@@ -59,15 +71,14 @@ class EnvelopeReader:
 
     def __init__(self) -> None:
         self._keys: dict[Names, ModelKey] = {}
-        self._size = -1
-        self._places = (0,) * len(_USUAL)
+        self._layouts: dict[int, tuple[int, ...]] = {}
 
     def __call__(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None
-    ) -> Envelope | DeadLetter:
-        """The envelope of a Kafka record in binary or structured mode."""
-        if len(headers) == self._size:
-            places = self._places
+    ) -> Envelope | DeadLetter | list[bytes]:
+        """The envelope of a Kafka record after a quick look; what that can't do, `read` does."""
+        places = self._layouts.get(len(headers))
+        if places is not None:
             type_name, event_type = headers[places[0]]
             namespace_name, namespace = headers[places[1]]
             deployment_name, deployment = headers[places[2]]
@@ -75,6 +86,7 @@ class EnvelopeReader:
             model_name, model = headers[places[4]]
             id_name, request_id = headers[places[5]]
             time_name, time = headers[places[6]]
+            content_type_name, content_type = headers[places[7]]
             if (
                 type_name == "ce_type"
                 and namespace_name == "ce_namespace"
@@ -83,49 +95,100 @@ class EnvelopeReader:
                 and model_name == "ce_modelid"
                 and id_name == "ce_requestid"
                 and time_name == "ce_time"
+                and content_type_name == "content-type"
+                and content_type == _JSON
             ):
                 kind = _KINDS_BY_HEADER.get(event_type)
                 if kind is not None and request_id:
                     names = (namespace, deployment, predictor, model)
                     return self._envelope(kind, names, request_id, time, value)
-        return self._read(headers, value)
+        return self.read(headers, value)
 
-    def _read(
-        self, headers: Sequence[tuple[str, bytes]], value: bytes | None
-    ) -> Envelope | DeadLetter:
+    def read(
+        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, whole: bool = False
+    ) -> Envelope | DeadLetter | list[bytes]:
+        """The envelope of a Kafka record in any mode; the structured events of one in batched
+        mode. ``whole``: with its form, whatever its content type says."""
         attributes = dict(headers)
-        if "ce_type" not in attributes:
-            attributes = {name.lower(): content for name, content in headers}
-            content_type = attributes.get("content-type") or b""
-            if content_type.lower().startswith(b"application/cloudevents+json"):
-                return self._structured(value)
-            if "ce_type" not in attributes:
-                return DeadLetter("not_cloudevent", "no ce_type header, and not structured mode")
-        elif all(map(attributes.__contains__, _USUAL)) and len(attributes) == len(headers):
-            names = [name for name, _ in headers]
-            self._size, self._places = len(names), tuple(map(names.index, _USUAL))
-        return self._of(attributes, value)
+        as_sent = "content-type" in attributes and ("ce_type" in attributes or "type" in attributes)
+        if not as_sent:
+            attributes = {name.lower(): content for name, content in headers} | attributes
+        content_type = attributes.get("content-type")
+        if content_type and content_type[: len(PREFIX)].lower() == PREFIX:
+            return self._enclosed(content_type.partition(b";")[0].strip().lower(), value, whole)
+        if "ce_type" in attributes:
+            if (
+                as_sent
+                and len(attributes) == len(headers)
+                and all(map(attributes.__contains__, _USUAL))
+            ):
+                names = [name for name, _ in headers]
+                self._layouts[len(names)] = tuple(map(names.index, _USUAL))
+            return self._of(attributes, value, whole)
+        if attributes.get("type") in _KINDS_BY_HEADER:
+            return self._plain(attributes, value, whole)
+        return DeadLetter(
+            "not_cloudevent", "neither a ce_type, nor structured, nor the executor's own log"
+        )
+
+    def _enclosed(
+        self, media_type: bytes, value: bytes | None, whole: bool
+    ) -> Envelope | DeadLetter | list[bytes]:
+        if media_type not in (STRUCTURED, BATCH):
+            kind = media_type[:80].decode("utf-8", "replace")
+            return DeadLetter("not_cloudevent", f"{kind} is no JSON format of CloudEvents")
+        data = _unpacked(value)
+        if isinstance(data, DeadLetter):
+            return data
+        if media_type == BATCH:
+            return split_batch(data)
+        event = read_structured(data)
+        return event if isinstance(event, DeadLetter) else self._of(*event, whole)
 
     def _of(
-        self, attributes: Mapping[str, bytes | None], value: bytes | None
+        self, attributes: Attributes, value: bytes | None, whole: bool
     ) -> Envelope | DeadLetter:
+        """Of a CloudEvent in binary mode."""
         get = attributes.get
         event_type = get("ce_type")
         if not event_type:
             return DeadLetter("not_cloudevent", "an event without a type")
         kind = _KINDS_BY_HEADER.get(event_type)
         if kind is None:
+            if event_type == WRAPPED:
+                wrapped = unwrapped(attributes)
+                if wrapped.get("type") in _KINDS_BY_HEADER:
+                    return self._plain(wrapped, value, whole)
             return DeadLetter("unknown_type", f"type {event_type[:120]!r}")
         names = (
             get("ce_namespace"),
             get("ce_inferenceservicename"),
             get("ce_endpoint"),
-            get("ce_modelid"),
+            get("ce_modelid") or component(get("ce_component")),
         )
         request_id = (
             get("ce_requestid") or get("requestid") or get("seldon-puid") or get("ce_id") or b""
         )
-        return self._envelope(kind, names, request_id, get("ce_time"), value)
+        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
+        return self._envelope(kind, names, request_id, get("ce_time"), value, shape)
+
+    def _plain(
+        self, attributes: Attributes, value: bytes | None, whole: bool
+    ) -> Envelope | DeadLetter:
+        """Of a record that the executor logged by itself: it is no CloudEvent, so it has no id."""
+        get = attributes.get
+        event_type = get("type") or b""
+        names = (
+            get("namespace"),
+            get("inferenceservicename"),
+            get("endpoint"),
+            get("modelid"),
+        )
+        request_id = get("requestid") or get("seldon-puid") or b""
+        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
+        return self._envelope(
+            _KINDS_BY_HEADER[event_type], names, request_id, get("ce_time"), value, shape
+        )
 
     def _envelope(
         self,
@@ -134,6 +197,7 @@ class EnvelopeReader:
         request_id: bytes,
         time: bytes | None,
         value: bytes | None,
+        form: Form | None = None,
     ) -> Envelope | DeadLetter:
         if kind == REQUEST:
             # Counted as read and nothing else (rule 2), so nothing in it can be wrong.
@@ -150,49 +214,27 @@ class EnvelopeReader:
             return DeadLetter("no_id", "none of ce_requestid, requestid, seldon-puid, ce_id")
         if len(request_id) > MAX_ID_BYTES:
             return DeadLetter("bad_header", f"request id of {len(request_id)} bytes")
+        if form is not None:
+            data = _unpacked(value)
+            if isinstance(data, DeadLetter):
+                return data
+            value = data
         try:
-            return Envelope(kind, key, request_id.decode(), time, value or b"")
+            return Envelope(kind, key, request_id.decode(), time, value or b"", form)
         except UnicodeDecodeError:
             return DeadLetter("bad_header", "the request id is not UTF-8")
 
-    def _structured(self, value: bytes | None) -> Envelope | DeadLetter:
-        try:
-            event = msgspec.json.decode(value or b"", type=dict[str, msgspec.Raw])
-            attributes = {
-                f"ce_{name}": _attribute(raw)
-                for name, raw in event.items()
-                if name not in ("data", "data_base64")
-            }
-            data = bytes(event.get("data") or b"")
-            encoded = event.get("data_base64")
-            if encoded is not None:
-                data = base64.b64decode(msgspec.json.decode(encoded, type=str), validate=True)
-        except msgspec.DecodeError:
-            return self._lenient(value or b"")
-        except (ValueError, RecursionError) as error:
-            return DeadLetter("bad_json", f"structured event: {error}")
-        return self._of(attributes, data)
 
-    def _lenient(self, value: bytes) -> Envelope | DeadLetter:
-        """NaN in the data is no JSON, but the event round it can be read."""
-        try:
-            event = json.loads(value)
-        except (ValueError, RecursionError) as error:
-            return DeadLetter("bad_json", f"structured event: {str(error)[:200]}")
-        if not isinstance(event, dict):
-            return DeadLetter("not_cloudevent", "a structured event is a JSON object")
-        attributes = {
-            f"ce_{name}": str(content).encode("utf-8", "replace")
-            for name, content in event.items()
-            if name not in ("data", "data_base64") and content is not None
-        }
-        data = json.dumps(event["data"]).encode() if "data" in event else b""
-        return self._of(attributes, data)
+def _is_plain(attributes: Attributes) -> bool:
+    """Whether the body is JSON for all that the headers say, as nearly all are."""
+    return attributes.get("content-type") == _JSON and "content-encoding" not in attributes
 
 
-def _attribute(raw: msgspec.Raw) -> bytes | None:
-    value = msgspec.json.decode(raw)
-    return None if value is None else str(value).encode("utf-8", "replace")
+def _unpacked(value: bytes | None) -> bytes | DeadLetter:
+    # By its first bytes: Knative's receivers pass a packed body on without its content-encoding.
+    if not value or value[:2] != MAGIC:
+        return value or b""
+    return inflate(value)
 
 
 def _model_key(names: Names) -> ModelKey | DeadLetter:

@@ -18,6 +18,12 @@ class RawEvent(NamedTuple):
     timestamp: int
 
 
+class Batch(NamedTuple):
+    """The events that one record held in batched mode: each is to be decoded by itself."""
+
+    events: list[RawEvent]
+
+
 class DeadLetter(NamedTuple):
     """An event that can't be understood: ``reason`` is one of `REASONS`, ``detail`` is for people."""
 

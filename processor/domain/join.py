@@ -199,8 +199,13 @@ class JoinFold:
 
     def standings(self) -> Iterator[Standing]:
         """What every prediction in memory contributes now."""
+        for standings in self.requests():
+            yield from standings
+
+    def requests(self) -> Iterator[list[Standing]]:
+        """The same request by request; empty where feedback waits for its prediction."""
         for _, request in self._store.items():
-            yield from self._standings.of(request)
+            yield self._standings.of(request)
 
     def standings_of(self, place: RequestPlace) -> list[Standing]:
         """What the predictions of one request contribute now; none if it is not in memory."""

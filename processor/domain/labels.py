@@ -1,7 +1,7 @@
 """Rows of a payload to class labels (counting rules 4, 5 and 6)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
@@ -119,10 +119,18 @@ class Answer(NamedTuple):
     schema: Schema
 
 
-def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer:
-    """The predicted item of a row; ``output`` is the models file's, None = the row's own.
+def interpret(
+    reading: Reading,
+    schema: Schema,
+    output: Output | None,
+    labels: Mapping[str, str] | None = None,
+) -> Answer:
+    """The predicted item of a row; ``output`` is the models file's, None = the row's own, and
+    ``labels`` its label map.
 
     >>> interpret(read_row([0.93]), Schema(classes=("ham", "spam")), None).label
+    'spam'
+    >>> interpret(read_row([1]), Schema(), None, {"1": "spam"}).label
     'spam'
     """
     kind, value, width = reading
@@ -130,6 +138,9 @@ def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer
         return Answer(None, "shape", kind, schema)
     if kind == UNSCORABLE:
         return Answer(None, str(value), kind, schema)
+    if labels is not None:
+        two = kind == FRACTION or output == "probability"
+        schema = _mapped(schema, width, two, labels)
     if kind == SCORES:
         if schema.names is not None and len(schema.names) != width:
             schema = schema._replace(names=None)
@@ -139,7 +150,42 @@ def interpret(reading: Reading, schema: Schema, output: Output | None) -> Answer
         schema = schema._replace(names=None)
     if kind == FRACTION or output == "probability":
         return Answer(*_checked(probable(float(value), schema)), FRACTION, schema)
-    return Answer(str(value), None, kind, schema)
+    label = str(value)
+    if labels is not None:
+        return Answer(*_checked(labels.get(label, label)), kind, schema)
+    return Answer(label, None, kind, schema)
+
+
+def _mapped(schema: Schema, width: int, two: bool, labels: Mapping[str, str]) -> Schema:
+    """The names of a prediction of ``width`` scores, or of a probability, which has ``two`` labels,
+    under a label map. They go with it, so that a truth that is a position or scores comes to the
+    same labels."""
+    names, classes = schema.names, schema.classes
+    if width > 1:
+        if names is None or len(names) != width:
+            known = classes is not None and len(classes) == width
+            names = classes if known else tuple(map(str, range(width)))
+    elif two and classes is None:
+        classes = ("0", "1")
+    return schema._replace(
+        names=names and tuple([labels.get(name, name) for name in names]),
+        classes=classes and tuple([labels.get(name, name) for name in classes]),
+    )
+
+
+def map_truth(truth: Reading, labels: Mapping[str, str]) -> Reading:
+    """A truth row that is a label, a number or a position that the label map names, under that map.
+
+    >>> map_truth(Reading(INTEGER, 1), {"1": "spam"}), map_truth(Reading(INTEGER, 2), {"1": "spam"})
+    ... # doctest: +NORMALIZE_WHITESPACE
+    (Reading(kind=3, value='spam', width=0), Reading(kind=2, value=2, width=0))
+    """
+    if truth.kind not in (TEXT, INTEGER, SCORES):
+        return truth
+    label = labels.get(str(truth.value))
+    if label is None:
+        return truth
+    return Reading(TEXT, label) if _fits(label) else _TOO_LONG
 
 
 def _suits(reading: Reading, output: Output) -> bool:

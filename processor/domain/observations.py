@@ -109,29 +109,33 @@ class BatchBuilder:
 
     __slots__ = (
         "_answers",
-        "_feedbacks",
         "_models",
-        "_predictions",
         "_schemas",
         "_truths",
+        "feedbacks",
+        "predictions",
         "rows",
         "table_bytes",
     )
 
     def __init__(self) -> None:
-        self._reset()
+        self._reset_tables()
+        self._reset_rows()
 
-    def _reset(self) -> None:
-        self.table_bytes = 0
-        """About how many bytes the tables take: labels and names can differ from row to row."""
+    def _reset_rows(self) -> None:
         self.rows = 0
         """How many rows of answers and truths are packed: a measure of the record's size."""
+        self.predictions: list[PredictionRow] = []
+        """The rows so far, for a caller that has others of the same answers to put behind them."""
+        self.feedbacks: list[FeedbackRow] = []
+
+    def _reset_tables(self) -> None:
+        self.table_bytes = 0
+        """About how many bytes the tables take: labels and names can differ from row to row."""
         self._models: dict[ModelKey, int] = {}
         self._schemas: dict[Schema, int] = {}
         self._answers: dict[Answer, int] = {}
         self._truths: dict[Reading, int] = {}
-        self._predictions: list[PredictionRow] = []
-        self._feedbacks: list[FeedbackRow] = []
 
     def add(self, observation: Prediction | Feedback) -> None:
         """Add one observation."""
@@ -139,7 +143,7 @@ class BatchBuilder:
             model, request_id, time, rank, digest, answers, weak = observation
             table = self._answers
             known = len(table)
-            self._predictions.append(
+            self.predictions.append(
                 PredictionRow(
                     request_id,
                     self._models.setdefault(model, len(self._models)),
@@ -163,7 +167,7 @@ class BatchBuilder:
             if truth is not None:
                 positions = [truths.setdefault(row, len(truths)) for row in truth]
                 packed = positions[0] if len(positions) == 1 else positions
-            self._feedbacks.append(
+            self.feedbacks.append(
                 FeedbackRow(
                     request_id,
                     self._models.setdefault(scope, len(self._models)),
@@ -178,8 +182,11 @@ class BatchBuilder:
             if truth is not None and len(truths) > known:
                 self.table_bytes += sum(len(str(row.value)) for row in truth)
 
-    def build(self, epoch: str, terms: int = AS_THEY_ARE) -> ObservationBatch:
-        """The batch of all that was added; the builder is empty after it."""
+    def build(
+        self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
+    ) -> ObservationBatch:
+        """The batch of all that was added; the builder is empty after it, but for its tables where
+        the next batch is to have the same."""
         schemas = self._schemas
         answers = [
             AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
@@ -192,11 +199,13 @@ class BatchBuilder:
             list(schemas),
             answers,
             list(self._truths),
-            self._predictions,
-            self._feedbacks,
+            self.predictions,
+            self.feedbacks,
             terms,
         )
-        self._reset()
+        self._reset_rows()
+        if not keep_tables:
+            self._reset_tables()
         return batch
 
 

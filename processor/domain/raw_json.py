@@ -55,6 +55,17 @@ def members(text: bytes) -> dict[str, bytes]:
         raise ValueError("JSON is nested too deep") from None
 
 
+def first(text: bytes) -> tuple[bytes, bytes]:
+    """A JSON value and the bytes after it, which need not be text; ValueError if there is none.
+
+    >>> first(b'{"a": 1}\\xff')
+    (b'{"a": 1}', b'\\xff')
+    """
+    # Byte for byte: what JSON is made of is ASCII, and all else stands inside its strings.
+    _, end = _value(text.decode("latin-1"), 0)
+    return text[:end], text[end:]
+
+
 def _split(data: bytes, brackets: str) -> list[tuple[str, bytes]]:
     """The (name, value) pairs of an object, or of an array with empty names."""
     text = data.decode()

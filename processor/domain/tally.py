@@ -213,6 +213,12 @@ class Tally:
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
                     yield key, rolling.window.name, basis, counts
 
+    def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
+        """The buckets of a tier on the basis "request" or "feedback", by number, of every model."""
+        self._settle()
+        for key, tally in self.models.items():
+            yield key, tally.tiers[tier][BASES.index(basis)]
+
     def flush(self) -> Flush:
         """What has changed since the last flush."""
         self._settle()

@@ -1,8 +1,9 @@
 """What the processor says of its own work: plain numbers, read by whoever publishes them."""
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -31,6 +32,17 @@ DELAY_BOUNDS = (
 END_TO_END_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
+class KeptLetter(NamedTuple):
+    """A dead letter as a page shows it: ``time`` is its record's, in nanoseconds since 1970."""
+
+    time: int
+    reason: str
+    detail: str
+    topic: str
+    partition: int
+    offset: int
+
+
 @dataclass(slots=True)
 class Telemetry:
     """Counters only go up; what can go down is computed by its owner when it is asked for."""
@@ -38,6 +50,8 @@ class Telemetry:
     events: Counter[str] = field(default_factory=Counter)
     """Events read, by kind: request, response, feedback, unreadable."""
     dead_letters: Counter[str] = field(default_factory=Counter)
+    recent_letters: deque[KeptLetter] = field(default_factory=lambda: deque(maxlen=20))
+    """The newest dead letters that this process has read."""
     not_scorable: Counter[str] = field(default_factory=Counter)
     """Items without a label, by reason, found by decoding."""
     says_nothing: int = 0
@@ -55,6 +69,10 @@ class Telemetry:
     """Observations of documents whose requests were counted and have left memory."""
     source_lost: int = 0
     """Records that a retention removed from the source before they were read."""
+    logged_documents: int = 0
+    """Documents that the request logger's role wrote."""
+    logged_refused: int = 0
+    """Documents that Elasticsearch refused for what they hold."""
     lookups: int = 0
     """Requests of feedback without a prediction that the archive was asked for."""
     recalled: int = 0
@@ -63,5 +81,7 @@ class Telemetry:
     """Documents that were told what became of their item."""
     outcomes_missing: int = 0
     """Judged requests without a document to tell."""
+    snapshot_failures: int = 0
+    """Snapshots of the join that could not be written."""
     feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
     end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))

@@ -1,11 +1,18 @@
-"""CloudEvents over HTTP to raw events (HTTP protocol binding 1.0.2)."""
+"""CloudEvents over HTTP to raw events (HTTP protocol binding 1.0.2).
+
+Not by the CloudEvents SDK (cloudevents 2.2, tried): it turns ``time`` into a datetime, so the
+nanoseconds that order versions (counting rule 12) end at microseconds, and the live numbers would
+differ from a replay's; it parses the body, so what is kept would not be the bytes that came, and
+takes 22 us an event where this takes 6; it knows no batched mode, and takes a structured event that
+has a ``ce-`` header too for a binary one. What it writes is read here: the tests send with it.
+"""
 
 import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from processor.domain import raw_json
-from processor.domain.events import RawEvent
+from processor.domain.events import DeadLetter, RawEvent
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
@@ -13,11 +20,12 @@ _BATCH = "application/cloudevents-batch"
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Headers = tuple[tuple[str, bytes], ...]
 
-#: Headers of Seldon's executor on its own Kafka topic, which an events file can hold too. All other
-#: headers stay at the door: the archive must not keep credentials and cookies.
+#: Headers of Seldon's executor on its own Kafka topic, which an events file can hold too, and of the
+#: Open Inference Protocol's binary form. All other headers stay at the door: the archive must not
+#: keep credentials and cookies.
 _PLAIN = frozenset(
     {"content-type", "type", "requestid", "modelid", "inferenceservicename", "namespace",
-     "endpoint", "protocol"}
+     "endpoint", "protocol", "inference-header-content-length"}
 )  # fmt: skip
 _QUOTED_PAIR = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -58,34 +66,35 @@ def decode_value(value: bytes) -> bytes:
     return unquote_to_bytes(value) if b"%" in value else value
 
 
-class BrokenBatch(ValueError):
-    """The body says that it is a batch, and is no JSON array; `event` holds it whole."""
+class Unreadable(ValueError):
+    """The body as a whole can't be read as what the request says it is: ``event`` holds it,
+    ``letter`` says why, ``status`` is that of the answer."""
 
-    def __init__(self, event: RawEvent, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, event: RawEvent, letter: DeadLetter, status: int) -> None:
+        super().__init__(letter.detail)
         self.event = event
+        self.letter = letter
+        self.status = status
 
 
 def to_events(headers: RawHeaders, content_type: str, body: bytes, time: int) -> list[RawEvent]:
     """The events of a request, in any of the three content modes; ``time`` is its acceptance.
 
-    What an event says is not looked at; only a batch is split, which can raise `BrokenBatch`.
+    What an event says is not looked at: only a batch is split. `Unreadable` if it is none, or in a
+    format other than JSON.
     """
     kind = media_type(content_type)
     value = body or None  # no data in binary mode is Kafka's null
-    if kind.startswith(_BATCH):
-        return _split(content_type, body, time)
-    if kind.startswith(_STRUCTURED):
-        return [RawEvent((("content-type", content_type.encode()),), value, time)]
-    return [RawEvent(kept_headers(headers), value, time)]
-
-
-def _split(content_type: str, body: bytes, time: int) -> list[RawEvent]:
+    if not kind.startswith(_STRUCTURED):
+        return [RawEvent(kept_headers(headers), value, time)]
+    whole = RawEvent((("content-type", content_type.encode()),), value, time)
+    if kind not in (f"{_STRUCTURED}+json", f"{_BATCH}+json"):
+        detail = f"{kind[:120]} is not supported: use {_STRUCTURED}+json or {_BATCH}+json"
+        raise Unreadable(whole, DeadLetter("not_cloudevent", detail), 415)
+    if not kind.startswith(_BATCH):
+        return [whole]
+    single = (("content-type", f"{_STRUCTURED}+json".encode()),)
     try:
-        if not media_type(content_type).endswith("+json"):
-            raise ValueError(f"a batch as {content_type} is not supported: use {_BATCH}+json")
-        headers = (("content-type", f"{_STRUCTURED}+json".encode()),)
-        return [RawEvent(headers, element, time) for element in raw_json.elements(body)]
+        return [RawEvent(single, element, time) for element in raw_json.elements(body)]
     except ValueError as error:
-        whole = RawEvent((("content-type", content_type.encode()),), body or None, time)
-        raise BrokenBatch(whole, str(error)) from None
+        raise Unreadable(whole, DeadLetter("bad_json", f"a batch: {error}"), 400) from None

@@ -47,7 +47,7 @@ class LiveModels:
         """Every one of these windows on every one of these bases."""
         models = await self._results(windows, bases, now)
         return AllWindows(
-            _instant(now),
+            instant(now),
             {
                 window.name: {by: WindowModels(tuple(models[window.name, by])) for by in bases}
                 for window in windows
@@ -78,10 +78,10 @@ def window_span(window: Window, now: float) -> tuple[str | None, str]:
     ('2026-11-20T08:59:00Z', '2026-11-20T09:03:59.5Z')
     """
     if not window.seconds:
-        return None, _instant(now)
+        return None, instant(now)
     size = TIERS[window.tier].size
     start = (int(now) // size + 1) * size - window.seconds
-    return format_time(max(0, start) * SECOND), _instant(now)
+    return format_time(max(0, start) * SECOND), instant(now)
 
 
 def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
@@ -116,6 +116,7 @@ def encode_json(value: object) -> bytes:
         return json.dumps(msgspec.to_builtins(value)).encode("ascii")
 
 
-def _instant(now: float) -> str:
+def instant(now: float) -> str:
+    """RFC 3339 of seconds since 1970."""
     # Milliseconds: a float of seconds holds no more than that in full.
     return format_time(int(now * 1000) * 1_000_000)

@@ -19,6 +19,10 @@ class Board(Protocol):
         """
         ...
 
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """Counts by model and number of the bucket, of ``TIERS[tier]`` on one basis; live too."""
+        ...
+
 
 class BootstrapState(msgspec.Struct, frozen=True):
     """How far reading the archive is: ``documents`` were read by this worker since its start. While it
@@ -71,6 +75,12 @@ class Gauges:
     """Deltas kept back since one before them is missing."""
     recovery_remaining_records: int = 0
     """Records to read before the counts are those of the log."""
+    recovery_seconds: float = 0.0
+    """How long the slowest partition took to come up to date, or takes by now."""
+    failing_partitions: int = 0
+    """Partitions with a record that fails to fold, again and again."""
+    stalled_seconds: float = 0.0
+    """Time without a step forward, though there is work and the broker answers."""
     watermark_timestamp_seconds: float | None = None
     """Log time that the counts include, in seconds since 1970."""
     checkpoint_age_seconds: float | None = None

@@ -4,12 +4,53 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from processor.domain.counts import Cell
+from processor.domain.counts import Cell, Counts, ModelKey
 from processor.domain.results import CellCount, ModelResult
 from processor.domain.scores import ClassScores
+from processor.publish.board import Board
+
+Windows = Mapping[tuple[str, str], Mapping[ModelKey, Counts]]
 
 #: What the labels beyond the cap are summed as.
 OTHER = "other"
+
+
+class CappedBoard:
+    """At most ``limit`` models of a board: anybody who may send events can name a million of them.
+
+    Those with the most items in any window are shown, ties by name; the counts of the others go on.
+    """
+
+    def __init__(self, board: Board, limit: int) -> None:
+        self.hidden = 0
+        """Models that the last answer left out."""
+        self._board = board
+        self._limit = limit
+        self._shown: frozenset[ModelKey] | None = None
+
+    def windows(self, now: float) -> Windows:
+        """See `Board`."""
+        board = self._board.windows(now)
+        sizes: dict[ModelKey, int] = {}
+        for models in board.values():
+            for key, counts in models.items():
+                sizes[key] = max(sizes.get(key, 0), counts.predictions + counts.judged)
+        self.hidden = max(0, len(sizes) - self._limit)
+        if not self.hidden:
+            self._shown = None
+            return board
+        order = sorted(sizes, key=lambda key: (-sizes[key], key))
+        shown = order[: self._limit]
+        self._shown = frozenset(shown)
+        return {
+            name: {key: models[key] for key in shown if key in models}
+            for name, models in board.items()
+        }
+
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """See `Board`; of the models of the last answer."""
+        models, shown = self._board.buckets(tier, by), self._shown
+        return models if shown is None else {key: models[key] for key in shown if key in models}
 
 
 def shown_labels(sizes: Mapping[str, int], limit: int) -> frozenset[str]:

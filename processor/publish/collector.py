@@ -20,7 +20,8 @@ from processor.domain.counts import ModelKey
 from processor.domain.events import REASONS
 from processor.domain.telemetry import Histogram, Telemetry
 from processor.publish.board import Board, Gauges, Health
-from processor.publish.exposition import CAPPED_HELP
+from processor.publish.cap import CappedBoard
+from processor.publish.exposition import CAPPED_HELP, HIDDEN_HELP
 from processor.publish.families import FAMILIES, LABELS, board_rows, row_samples
 from processor.settings import Settings
 
@@ -33,6 +34,8 @@ _COUNTERS = {
     "corrections": "Counted outcomes that changed.",
     "catch_up_skipped": "Observations of documents that were counted and have left memory.",
     "source_lost": "Records that a retention removed from the source before they were read.",
+    "logged_documents": "Documents that the request logger's role wrote.",
+    "logged_refused": "Documents that Elasticsearch refused for what they hold.",
     "lookups": "Requests of feedback without a prediction that the archive was asked for.",
     "recalled": "Predictions that the archive had for feedback without one.",
     "outcomes_written": "Documents that were told what became of their item.",
@@ -41,6 +44,7 @@ _COUNTERS = {
     "evicted_requests": "Requests that left memory before the horizon: PROCESSOR_MAX_MEMORY.",
     "says_nothing": "Feedbacks with neither truth nor reward.",
     "future_times": "Events whose time is more than 5 minutes ahead of their record's.",
+    "snapshot_failures": "Snapshots of the join that could not be written: starts get slower.",
     "bootstrap_documents": "Documents read from the archive.",
 }
 _GAUGES = {
@@ -52,6 +56,9 @@ _GAUGES = {
     "bootstrap_remaining_documents": "Documents to read from the archive, about.",
     "held_deltas": "Deltas kept back since one before them is missing.",
     "recovery_remaining_records": "Records to read before the counts are those of the log.",
+    "recovery_seconds": "How long the slowest partition took to come up to date, or takes by now.",
+    "failing_partitions": "Partitions with a record that fails to fold, again and again.",
+    "stalled_seconds": "Time without progress though there is work and the broker answers.",
     "watermark_timestamp_seconds": "Log time that the counts include, since 1970.",
     "checkpoint_age_seconds": "Time since the oldest of the newest checkpoints was written.",
 }
@@ -61,7 +68,7 @@ class ModelCollector(Collector):
     """The model families of a board, for any registry. `exposition.Exposition` is its fast twin."""
 
     def __init__(self, board: Board, settings: Settings, clock: Callable[[], float]) -> None:
-        self._board = board
+        self._board = CappedBoard(board, settings.max_models)
         self._settings = settings
         self._clock = clock
 
@@ -83,6 +90,7 @@ class ModelCollector(Collector):
                 families[name].add_metric((*row.labels, *labels), value)
         yield from (family for family in families.values() if family.samples)
         yield GaugeMetricFamily("processor_capped_labels", CAPPED_HELP, value=sum(hidden.values()))
+        yield GaugeMetricFamily("processor_hidden_models", HIDDEN_HELP, value=self._board.hidden)
 
 
 class OwnCollector(Collector):

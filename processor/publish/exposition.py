@@ -10,6 +10,7 @@ from processor.domain.counts import ModelKey
 from processor.publish.families import FAMILIES, LABELS, Row, row_samples
 
 CAPPED_HELP = "Labels beyond the cap, over models, each in the window that leaves out the most."
+HIDDEN_HELP = "Models beyond PROCESSOR_MAX_MODELS: counted, and not shown."
 
 _PREFIX = {family.name: tuple(f',{label}="' for label in family.labels) for family in FAMILIES}
 
@@ -56,7 +57,7 @@ class Exposition:
         if hidden:
             self._hidden[row.key] = max(hidden, self._hidden.get(row.key, 0))
 
-    def text(self) -> str:
+    def text(self, hidden_models: int = 0) -> str:
         """All families that have samples; without OpenMetrics' end mark."""
         parts = []
         for family in FAMILIES:
@@ -64,8 +65,11 @@ class Exposition:
             if lines:
                 parts.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n")
                 parts += lines
-        name, capped = "processor_capped_labels", sum(self._hidden.values())
-        parts.append(f"# HELP {name} {CAPPED_HELP}\n# TYPE {name} gauge\n{name} {capped}\n")
+        for name, text, value in (
+            ("processor_capped_labels", CAPPED_HELP, sum(self._hidden.values())),
+            ("processor_hidden_models", HIDDEN_HELP, hidden_models),
+        ):
+            parts.append(f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n")
         return "".join(parts)
 
     def _escape(self, value: str) -> str:

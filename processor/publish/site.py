@@ -13,15 +13,19 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from processor.domain.counts import BASES
+from processor.domain.counts import BASES, ModelKey
 from processor.domain.telemetry import Telemetry
+from processor.domain.windows import Window
 from processor.publish.api import LiveModels, encode_json, live_events
 from processor.publish.board import Board, Health
+from processor.publish.cap import CappedBoard
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import board_rows
+from processor.publish.history import history
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.pace import paced
+from processor.publish.page_data import page_data
 from processor.settings import Settings
 
 T = TypeVar("T")
@@ -38,6 +42,9 @@ _GZIP_FROM = 1000
 _ASSETS = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "page_charts.js": "text/javascript; charset=utf-8",
+    "page_detail.js": "text/javascript; charset=utf-8",
+    "page_dom.js": "text/javascript; charset=utf-8",
 }
 
 #: The page shows labels that come from anybody's events: whatever slips through must not run.
@@ -64,14 +71,15 @@ class _Site:
     async def metrics(self, request: web.Request) -> web.Response:
         settings = self.settings
         exposition = Exposition(settings.max_classes)
-        board = self.board.windows(self.clock())
+        capped = CappedBoard(self.board, settings.max_models)
+        board = capped.windows(self.clock())
         async for row in paced(board_rows(board, settings.metrics_by, settings.cell_windows)):
             exposition.add(row)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self.registry)
 
         def body() -> bytes:
-            return exposition.text().encode() + own
+            return exposition.text(capped.hidden).encode() + own
 
         return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
 
@@ -79,7 +87,8 @@ class _Site:
         windows = self.settings.windows
         window = _chosen(request, "window", {window.name: window for window in windows})
         by = _chosen(request, "by", {by: by for by in BASES})
-        live, now = LiveModels(self.board, self.settings.max_classes), self.clock()
+        board = CappedBoard(self.board, self.settings.max_models)
+        live, now = LiveModels(board, self.settings.max_classes), self.clock()
         result: msgspec.Struct
         if window and by:
             events = live_events(self.telemetry, self.health.gauges())
@@ -87,6 +96,24 @@ class _Site:
         else:
             result = await live.all([window] if window else windows, [by] if by else BASES, now)
         return await _answer(request, lambda: encode_json(result), JSON)
+
+    async def history(self, request: web.Request) -> web.Response:
+        window, by = self._view(request)
+        result = await history(self.board, window, by, self.clock())
+        return await _answer(request, lambda: encode_json(result), JSON)
+
+    async def page(self, request: web.Request) -> web.Response:
+        window, by = self._view(request)
+        names = [request.query.get(name) for name in ModelKey._fields]
+        key = ModelKey(*(name or "" for name in names)) if None not in names else None
+        result = await page_data(self, window, by, key, self.clock())
+        return await _answer(request, lambda: encode_json(result), JSON)
+
+    def _view(self, request: web.Request) -> tuple[Window, str]:
+        """The window and basis that the query names, or those that a page begins with."""
+        windows = {window.name: window for window in self.settings.windows}
+        window = _chosen(request, "window", windows) or self.settings.windows[-1]
+        return window, _chosen(request, "by", {by: by for by in BASES}) or BASES[0]
 
     async def alive(self, request: web.Request) -> web.Response:
         alive, reason = self.health.alive()
@@ -121,6 +148,8 @@ def make_site(
             web.get("/", _page(settings)),
             web.get("/metrics", site.metrics),
             web.get("/api/models", site.models),
+            web.get("/api/history", site.history),
+            web.get("/api/page", site.page),
             web.get("/health", site.alive),
             web.get("/ready", site.ready),
             *(web.get(f"/{name}", _file(_read(name), kind)) for name, kind in _ASSETS.items()),

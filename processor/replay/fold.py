@@ -1,15 +1,20 @@
 """A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
+from processor.domain.deltas import DeltaBatch
+from processor.domain.document_batches import DocumentBatches
 from processor.domain.documents import Document, DocumentReader
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.event_lines import LineReader
+from processor.domain.events import Batch, DeadLetter, RawEvent
+from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
 from processor.domain.join_state import positions
+from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, SCORED, Outcome, judge
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
@@ -33,9 +38,27 @@ class Selection(NamedTuple):
     namespace: str = ""
     deployment: str = ""
 
+    def names(self, key: ModelKey) -> bool:
+        """Whether the model is of the namespace and deployment that are asked for."""
+        return self.namespace in ("", key.namespace) and self.deployment in ("", key.deployment)
+
     def holds(self, time: int) -> bool:
         """Whether a time is between start and end."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+class _Join(JoinFold):
+    """The join without its deltas: what stands at the end is all that a replay asks for."""
+
+    def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
+        self._contributions.drop()
+        return {}
+
+
+#: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
+_Like = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+#: Names that a message lists at most.
+_NAMED = 10
 
 
 class ReplayFold:
@@ -46,28 +69,36 @@ class ReplayFold:
         self.telemetry = Telemetry()
         self.read = 0
         self._decoder = Decoder(rules, self.telemetry)
-        self._documents = DocumentReader(rules, self.telemetry)
+        self._lines = LineReader(self._decoder, selection.as_of)
+        documents = DocumentReader(rules, self.telemetry)
+        self._documents = DocumentBatches(documents, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
-        self._join = JoinFold("", 0, 1, None, self.telemetry)
+        self._join = _Join("", 0, 1, None, self.telemetry)
+
+    def add_lines(self, block: bytes, first: int) -> list[BadLine]:
+        """Fold whole lines of an events file, the ``first``-th on; those that are no events."""
+        lines = self._lines.read(block, first)
+        self.read += lines.read
+        self._join.apply(0, 0, lines.batch)
+        return lines.bad
 
     def add(self, events: Iterable[RawEvent]) -> None:
         """Fold some events."""
         decode = self._decoder.decode
         for headers, value, timestamp in events:
-            self.read += 1
             observation = decode(headers, value, timestamp)
+            if isinstance(observation, Batch):
+                self.add(observation.events)
+                continue
+            self.read += 1
             if observation is not None and not isinstance(observation, DeadLetter):
                 self.observe(observation)
 
-    def add_documents(self, documents: Iterable[Document]) -> None:
+    def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
-        read = self._documents.read
-        for document in documents:
-            self.read += 1
-            for observation in read(document):
-                if not isinstance(observation, DeadLetter):
-                    self.observe(observation)
+        self.read += len(documents)
+        self._join.apply(0, 0, self._documents.read(documents))
 
     def observe(self, observation: Prediction | Feedback) -> None:
         """Fold one observation, unless it is later than what is to be known."""
@@ -78,15 +109,37 @@ class ReplayFold:
         if self._builder.rows >= _BATCH:
             self._fold()
 
+    def add_bad(self, letter: DeadLetter) -> None:
+        """Count what is no event at all."""
+        self.read += 1
+        self._decoder.dead(letter)
+
+    async def settle(self) -> None:
+        """Nothing waits: all that was added is in memory."""
+
     def result(self) -> Replay:
         """The numbers of all that was added."""
         self._fold()
         selection, telemetry, state = self.selection, self.telemetry, self._join.state
+        models: dict[ModelKey, Counts] = {}
+        kinds: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for like, times in self._alike(selection).items():
+            self._add_counts(models, like, times, selection)
+            _, answers, outcome, _ = like
+            for position in (answers,) if isinstance(answers, int) else answers:
+                reason = state.answers[position].reason
+                if reason is not None:
+                    reasons[reason] += times
+            if outcome is not None:
+                kinds[outcome.kind] += times
+                for reason in outcome.not_scorable:
+                    reasons[reason] += times
         return Replay(
             format_time(selection.start) if selection.start is not None else None,
             format_time(selection.end) if selection.end is not None else None,
             selection.by,
-            model_results(self._counts(), selection.by),
+            model_results(models, selection.by),
             Events(
                 read=self.read,
                 duplicates=telemetry.duplicates,
@@ -95,46 +148,125 @@ class ReplayFold:
                 unmatched_feedback=state.unmatched,
                 late=telemetry.late,
                 says_nothing=telemetry.says_nothing,
-                rows_differ=state.rows_differ,
-                ambiguous=state.ambiguous,
-                not_scorable=dict(sorted(self._not_scorable().items())),
+                rows_differ=kinds[ROWS_DIFFER],
+                ambiguous=kinds[AMBIGUOUS],
+                not_scorable=dict(sorted(reasons.items())),
                 dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
         )
 
+    def counts(self, selection: Selection) -> dict[ModelKey, Counts]:
+        """The counts of each model that has any, by the basis, times and names of ``selection``."""
+        self._fold()
+        models: dict[ModelKey, Counts] = {}
+        for like, times in self._alike(selection).items():
+            self._add_counts(models, like, times, selection)
+        return models
+
+    def requests(self) -> Iterator[list[tuple[ModelKey, Standing]]]:
+        """What each request of the chosen namespace and deployment contributes, of any time."""
+        self._fold()
+        models = self._join.state.models
+        for standings in self._join.requests():
+            request = [(models[standing.prediction.model], standing) for standing in standings]
+            if request and self.selection.names(request[0][0]):
+                yield request
+
+    def right(self, standing: Standing) -> list[bool | None]:
+        """Whether each item of a prediction was right, None where it was not judged."""
+        prediction, feedback, outcome = standing
+        answers = [self._join.state.answers[i] for i in positions(prediction.answers)]
+        if feedback is None or outcome is None or outcome.kind != SCORED:
+            return [None] * len(answers)
+        truth = feedback.truth
+        rows = (
+            [None] * len(answers)
+            if truth is None
+            else [[self._join.state.truths[i]] for i in positions(truth)]
+        )
+        items = [
+            judge([answer], row, feedback.reward).counts
+            for answer, row in zip(answers, rows, strict=True)
+        ]
+        return [bool(item.correct) if item.judged else None for item in items]
+
+    def why_empty(self) -> str:
+        """Why the result has no models though there are predictions, for people; empty if there is
+        nothing to say."""
+        self._fold()
+        selection, models = self.selection, self._join.state.models
+        keys = {models[like[0]] for like in self._alike(selection)}
+        if not keys:
+            return "there are no predictions in what was read"
+        if not any(map(selection.names, keys)):
+            asked = [
+                f"--{option} {value}"
+                for option, value in (
+                    ("namespace", selection.namespace),
+                    ("deployment", selection.deployment),
+                )
+                if value
+            ]
+            there = sorted({f"{key.namespace}/{key.deployment}" for key in keys})
+            more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
+            return (
+                f"no model matches {' '.join(asked)}; there are: {', '.join(there[:_NAMED])}{more}"
+            )
+        return f"nothing falls between --from and --to by {selection.by} time{self._span()}"
+
+    def _span(self) -> str:
+        """From when to when there is something, in words; empty where nothing is."""
+        times = [
+            register.time
+            for prediction, feedback, _ in self._join.standings()
+            if (register := feedback if self.selection.by == "feedback" else prediction) is not None
+        ]
+        if not times:
+            return ""
+        return f"; there is something from {format_time(min(times))} to {format_time(max(times))}"
+
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
 
-    def _not_scorable(self) -> Counter[str]:
-        """Items of the last state that can't be judged, by reason, each once."""
-        reasons: Counter[str] = Counter()
-        answers = self._join.state.answers
-        for standing in self._join.standings():
-            for position in positions(standing.prediction.answers):
-                reason = answers[position].reason
-                if reason is not None:
-                    reasons[reason] += 1
-            if standing.outcome is not None:
-                reasons.update(standing.outcome.not_scorable)
-        return reasons
+    def _alike(self, selection: Selection) -> dict[_Like, int]:
+        """How many predictions there are of each kind: of millions there are few that differ."""
+        by_feedback, holds = selection.by == "feedback", selection.holds
+        always = selection.start is None and selection.end is None
+        alike: dict[_Like, int] = {}
+        for prediction, feedback, outcome in self._join.standings():
+            answers = prediction.answers
+            if by_feedback:
+                counted = feedback is not None and (always or holds(feedback.time))
+            else:
+                counted = always or holds(prediction.time)
+            like = (
+                prediction.model,
+                answers if isinstance(answers, int) else tuple(answers),
+                outcome,
+                counted,
+            )
+            alike[like] = alike.get(like, 0) + 1
+        return alike
 
-    def _counts(self) -> dict[ModelKey, Counts]:
-        selection = self.selection
-        models: dict[ModelKey, Counts] = {}
-        for standing in self._join.standings():
-            key = self._join.state.models[standing.prediction.model]
-            if selection.namespace not in ("", key.namespace) or selection.deployment not in (
-                "",
-                key.deployment,
-            ):
-                continue
-            counts = _contribution(standing, selection)
-            if counts is not None and not counts.is_empty():
-                models.setdefault(key, Counts()).add(counts)
-        return models
+    def _add_counts(
+        self, models: dict[ModelKey, Counts], like: _Like, times: int, selection: Selection
+    ) -> None:
+        """Add what so many predictions contribute to the counts that are asked for."""
+        model, answers, outcome, counted = like
+        key = self._join.state.models[model]
+        if not counted or not selection.names(key):
+            return
+        counts = Counts()
+        if selection.by == "request":
+            counts.predictions = 1 if isinstance(answers, int) else len(answers)
+        if outcome is not None:
+            counts.add(outcome.counts)
+        if not counts.is_empty():
+            models.setdefault(key, Counts()).add(counts, times)
 
 
-def _contribution(standing: Standing, selection: Selection) -> Counts | None:
+def contribution(standing: Standing, selection: Selection) -> Counts | None:
+    """What a prediction adds to the counts of a selection; None where its time is outside."""
     prediction, feedback, outcome = standing
     if selection.by == "feedback":
         if feedback is None or outcome is None or not selection.holds(feedback.time):

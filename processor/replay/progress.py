@@ -15,7 +15,8 @@ _PAUSE = 5.0
 
 
 class Progress:
-    """A context manager around the work. ``total`` is the bytes to read, None if unknown."""
+    """A context manager around the work. ``total`` is how much there is to read (bytes, records), None
+    if unknown: no bar can be shown then, and lines say how far it is."""
 
     def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
         self._label = label
@@ -28,7 +29,7 @@ class Progress:
                 length=total,
                 label=label,
                 file=self._stream,
-                item_show_func=lambda _: f"{self._events:,} events",
+                item_show_func=lambda _: f"{self._events:,} events, {self._rate():,.0f}/s",
                 update_min_steps=max(1, total // 500),
             )
             if total and self._stream.isatty()
@@ -52,7 +53,8 @@ class Progress:
             self._print()
 
     def update(self, position: int, events: int) -> None:
-        """``position`` is the bytes read and ``events`` the events handled since the start."""
+        """``position`` is how much of the total is read, and ``events`` the events handled since the
+        start."""
         step, self._position = position - self._position, position
         self._events = events
         if self._bar:
@@ -68,6 +70,13 @@ class Progress:
 
     def _print(self) -> None:
         self._printed = time.monotonic()
-        rate = self._events / max(self._printed - self._start, 1e-3)
-        share = f", {100 * self._position // self._total} %" if self._total else ""
-        self.say(f"{self._events:,} events{share}, {rate:,.0f}/s")
+        share = ""
+        if self._total:
+            share = f", {100 * self._position // self._total} %"
+            left = max(0, self._total - self._position)
+            seconds = (self._printed - self._start) * left / max(self._position, 1)
+            share += f", {seconds:,.0f} s left" if left else ""
+        self.say(f"{self._events:,} events{share}, {self._rate():,.0f}/s")
+
+    def _rate(self) -> float:
+        return self._events / max(time.monotonic() - self._start, 1e-3)

@@ -134,7 +134,7 @@ class _HttpSender:
                     if answer.status == 202:
                         await answer.read()
                         return ""
-                    if answer.status in (400, 413):
+                    if answer.status in (400, 413, 415):
                         return await _reason(answer)
                     trouble = f"it answers {answer.status} {answer.reason}"
                     if answer.status not in _AGAIN:

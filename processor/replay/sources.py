@@ -1,26 +1,66 @@
-"""Where a replay reads: events files, the SQLite archive, Elasticsearch."""
+"""Where a replay reads: events files, the SQLite archive, Elasticsearch, Kafka, KServe's files."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from processor.archive.elasticsearch import ElasticsearchArchive, Shard
 from processor.archive.sqlite import SqliteReader
+from processor.domain.documents import Document
+from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events_file import BadLine
 from processor.domain.models import ModelRules
 from processor.domain.results import Replay
-from processor.errors import SettingsError
-from processor.replay.files import file_size, read_events
+from processor.errors import EventsFileError, SettingsError
+from processor.replay.files import CutOffError, file_size, read_blocks
 from processor.replay.fold import ReplayFold, Selection
+from processor.replay.kafka_source import KafkaSource
+from processor.replay.kserve_source import read_folder
 from processor.replay.progress import Progress
 from processor.settings import Settings
 
 _BATCH_BYTES = 8 << 20
-#: A line of a file without ``ce-time`` has no time at all.
-_NO_TIME = -1
 #: Shards read at once: enough to keep a cluster busy, few enough to hold their pages in memory.
 _SHARDS = 4
+#: Bad lines of a file that are named one by one.
+_NAMED = 10
 _HTTP = ("http://", "https://")
+
+
+class Sink(Protocol):
+    """What takes the events that are read. ``read`` counts them, with those that can't be understood."""
+
+    read: int
+
+    def add_lines(self, block: bytes, first: int) -> list[BadLine]:
+        """Take whole lines of an events file, the ``first``-th on; those that are no events."""
+
+    def add(self, events: Iterable[RawEvent]) -> None:
+        """Take some events."""
+
+    def add_documents(self, documents: Sequence[Document]) -> None:
+        """Take some documents of an archive."""
+
+    def add_bad(self, letter: DeadLetter) -> None:
+        """Count what is no event at all."""
+
+    async def settle(self) -> None:
+        """Wait for whatever holds up more; called after each piece."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """How sources are read. ``index`` is the pattern of an Elasticsearch source (default: the
+    setting); ``strict`` stops at the first line that is no event, and where a file is cut off;
+    ``kafka`` are aiokafka's options for the connection to the broker of the settings."""
+
+    settings: Settings
+    index: str = ""
+    strict: bool = False
+    kafka: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def replay_sources(
@@ -30,25 +70,36 @@ async def replay_sources(
     settings: Settings,
     index: str = "",
 ) -> Replay:
-    """Fold all sources, one after another; the result does not depend on their order. ``index`` is
-    the pattern of an Elasticsearch source (default: the setting)."""
+    """The numbers of all sources together."""
+    return (await fold_sources(sources, rules, selection, Access(settings, index))).result()
+
+
+async def fold_sources(
+    sources: Sequence[str], rules: ModelRules, selection: Selection, access: Access
+) -> ReplayFold:
+    """Fold all sources, one after another; the result does not depend on their order."""
     fold = ReplayFold(rules, selection)
+    await read_sources(sources, fold, access)
+    return fold
+
+
+async def read_sources(sources: Sequence[str], sink: Sink, access: Access) -> None:
+    """Give everything that the sources hold to ``sink``."""
     for source in sources:
         if source.startswith("sqlite:"):
-            await _read_sqlite(Path(source.removeprefix("sqlite:")), fold)
+            await _read_sqlite(Path(source.removeprefix("sqlite:")), sink)
         elif source.startswith((*_HTTP, "elasticsearch:")):
+            settings = access.settings
             url = _elasticsearch_url(source, settings)
-            await _read_elasticsearch(
-                ElasticsearchArchive(url, index or settings.index, settings), fold
-            )
+            pattern = access.index or settings.index
+            await _read_elasticsearch(ElasticsearchArchive(url, pattern, settings), sink)
         elif source.startswith("kafka:"):
-            raise SettingsError(
-                f"source {source!r} can't be replayed: use an events file, sqlite:PATH, "
-                "elasticsearch: or http(s)://host:port"
-            )
+            topic = source.removeprefix("kafka:")
+            await _read_kafka(KafkaSource(topic, access.settings.broker, access.kafka), sink)
+        elif source.startswith("kserve:"):
+            await _read_kserve(Path(source.removeprefix("kserve:")), sink, access.strict)
         else:
-            _read_file(source, fold)
-    return fold.result()
+            await _read_file(source, sink, access.strict)
 
 
 def _elasticsearch_url(source: str, settings: Settings) -> str:
@@ -67,37 +118,104 @@ def _elasticsearch_url(source: str, settings: Settings) -> str:
     return settings.archive
 
 
-def _read_file(path: str, fold: ReplayFold) -> None:
-    consumed = fold.read
+class _Troubles:
+    """What of a source is no event: named, the first few at least, and counted."""
+
+    def __init__(self, progress: Progress, name: str, strict: bool) -> None:
+        self._progress = progress
+        self._name = name
+        self._strict = strict
+        self._count = 0
+
+    def tell(self, detail: str, reason: str) -> None:
+        """`EventsFileError` with ``strict``."""
+        if self._strict:
+            raise EventsFileError(f"{self._name}: {detail}")
+        self._count += 1
+        if self._count <= _NAMED:
+            self._progress.say(f"{detail}; counted as dead letter {reason}")
+
+    def cut_off(self, error: CutOffError) -> None:
+        """`CutOffError` with ``strict``."""
+        if self._strict:
+            raise error
+        self._progress.say(f"WARNING: {error}; the numbers are of what stands before that")
+
+    def end(self) -> None:
+        """Say how many there were, if not all were named."""
+        if self._count > _NAMED:
+            self._progress.say(f"{self._count:,} in all were no events")
+
+
+async def _read_file(path: str, sink: Sink, strict: bool) -> None:
+    before = sink.read
     with Progress(f"reading {path}", file_size(path)) as progress:
-        for chunk in read_events(path, _NO_TIME):
-            fold.add(chunk.events)
-            progress.update(chunk.consumed, fold.read - consumed)
+        troubles = _Troubles(progress, path, strict)
+        try:
+            for block, first, consumed in read_blocks(path):
+                for _, letter in sink.add_lines(block, first):
+                    troubles.tell(letter.detail, letter.reason)
+                await sink.settle()
+                progress.update(consumed, sink.read - before)
+        except CutOffError as error:
+            troubles.cut_off(error)
+        troubles.end()
 
 
-async def _read_sqlite(path: Path, fold: ReplayFold) -> None:
+async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
+    before = sink.read
+    with Progress(f"reading {folder}", None) as progress:
+        troubles = _Troubles(progress, str(folder), strict)
+        others = 0
+        for file in read_folder(folder):
+            if isinstance(file, DeadLetter):
+                sink.add_bad(file)
+                troubles.tell(file.detail, file.reason)
+            elif file is None:
+                others += 1
+            else:
+                sink.add(file)
+                await sink.settle()
+            progress.update(0, sink.read - before)
+        troubles.end()
+        if others:
+            progress.say(f"WARNING: {others:,} files were not read: only *.json are")
+
+
+async def _read_sqlite(path: Path, sink: Sink) -> None:
     reader = await SqliteReader.open_read_only(path)
     try:
         last, position = await reader.last(), 0
         with Progress(f"reading {path}", last) as progress:
             while position < last:
-                rows = await reader.scan(position, _BATCH_BYTES)
+                rows = await reader.events(position, _BATCH_BYTES)
                 if not rows:
                     break
-                await asyncio.to_thread(fold.add, [event for _, event in rows])
+                sink.add([event for _, event in rows])
+                await sink.settle()
                 position = rows[-1][0]
                 progress.update(position, position)
     finally:
         await reader.close()
 
 
-async def _read_elasticsearch(archive: ElasticsearchArchive, fold: ReplayFold) -> None:
+async def _read_kafka(source: KafkaSource, sink: Sink) -> None:
+    before = sink.read
+    async with source:
+        with Progress(f"reading kafka:{source.topic}", source.total) as progress:
+            async for events, position in source.events():
+                sink.add(events)
+                await sink.settle()
+                progress.update(position, sink.read - before)
+
+
+async def _read_elasticsearch(archive: ElasticsearchArchive, sink: Sink) -> None:
     try:
         await archive.check()
         shards = await archive.shards()
         left = [shard for shard in shards if shard.checkpoint >= 0]
         total = sum(shard.documents for shard in left)
-        before = fold.read
+        before = sink.read
         with Progress(f"reading {archive.pattern} of {archive.address}", total) as progress:
 
             async def read_shards() -> None:
@@ -107,8 +225,9 @@ async def _read_elasticsearch(archive: ElasticsearchArchive, fold: ReplayFold) -
             async def read(shard: Shard) -> None:
                 async with aclosing(archive.pages(shard)) as pages:
                     async for page in pages:
-                        fold.add_documents(page.documents)
-                        done = fold.read - before
+                        sink.add_documents(page.documents)
+                        await sink.settle()
+                        done = sink.read - before
                         progress.update(done, done)
 
             try:

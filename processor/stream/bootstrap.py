@@ -17,10 +17,10 @@ from processor.domain.observations import AS_THEY_ARE, KNOWN_ONLY, SETTLED
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.errors import ArchiveError, BrokerError
+from processor.stream.bootstrap_progress import Progress
 from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.packer import Packer
 from processor.stream.pages import Deal, Pair, in_memory_from, outcomes_of_pairs
-from processor.stream.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -1,17 +1,28 @@
 """How to reach Kafka: one place for addresses, credentials and limits of every client."""
 
+import contextlib
 import ssl
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 from processor.errors import BrokerError, SettingsError
 from processor.settings import Settings
+from processor.stream.header_names import accept_any_header_name
 
 #: Bytes of the largest record of an internal topic.
 MAX_RECORD = 16 << 20
+#: Milliseconds for a connection that is tried only to hear why it fails.
+_TRY_MS = 10_000
 
 
 def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, Any]:
@@ -29,12 +40,31 @@ def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, An
     return options
 
 
+def kafka_options(settings: Settings) -> dict[str, Any]:
+    """The same for the broker of the settings but for its address; empty without one."""
+    if not settings.broker:
+        return {}
+    options = client_options(settings, settings.broker)
+    options.pop("bootstrap_servers")
+    return options
+
+
+class _HangsUp(ssl.SSLObject):
+    """Says goodbye and does not wait for the answer. A broker that still sends a record gives none,
+    and every client that is closed would wait 30 s for it (measured)."""
+
+    def unwrap(self) -> Any:
+        with contextlib.suppress(ssl.SSLError):
+            return super().unwrap()
+
+
 def ssl_context(settings: Settings) -> ssl.SSLContext:
     """The context for an encrypted connection; a file that can't be read is a `SettingsError`."""
     try:
         context = ssl.create_default_context(
             cafile=str(settings.kafka_ca) if settings.kafka_ca else None
         )
+        context.sslobject_class = _HangsUp
         if settings.kafka_cert and settings.kafka_key:
             context.load_cert_chain(str(settings.kafka_cert), str(settings.kafka_key))
     except (OSError, ssl.SSLError) as error:
@@ -67,6 +97,7 @@ class Kafka:
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """A consumer; the caller says which group and where to start."""
+        accept_any_header_name()
         return AIOKafkaConsumer(
             *topics,
             **self._options,
@@ -81,11 +112,60 @@ class Kafka:
         """A client for topics."""
         return AIOKafkaAdminClient(**self._options)
 
+    async def explain(self, error: BaseException) -> BrokerError:
+        """One line for a fault, with the setting to correct. A client that could not connect has kept
+        the reason to itself, so one more connection is tried for it."""
+        if not isinstance(error, KafkaConnectionError):
+            return explain(error, self.servers)
+        for server in self.servers:
+            host, _, port = server.rpartition(":")
+            options = {**self._options, "request_timeout_ms": _TRY_MS}
+            del options["bootstrap_servers"]
+            try:
+                connection = await create_conn(host.strip("[]"), int(port), **options)
+            except FAULTS as reason:
+                error = reason
+                if (remedy := _remedy(reason, self.settings)) is not None:
+                    return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
+            else:
+                connection.close()
+        return explain(error, self.servers)
+
 
 def explain(error: BaseException, servers: tuple[str, ...]) -> BrokerError:
     """One line for a fault of the broker."""
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return BrokerError(f"Kafka at {', '.join(servers)} failed: {what}: check PROCESSOR_BROKER")
+
+
+def _remedy(error: BaseException, settings: Settings) -> str | None:
+    """What is wrong with the login or the encryption; None if it is something else."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({error.verify_message}): set PROCESSOR_KAFKA_CA to its "
+            "authority's PEM file, and use a host name that the certificate has"
+        )
+    if isinstance(error, ssl.SSLError):
+        return (
+            f"no encryption agreed on ({error.reason or 'handshake failed'}): check "
+            "PROCESSOR_KAFKA_SECURITY_PROTOCOL, and PROCESSOR_KAFKA_CERT and _KEY if it wants them"
+        )
+    if isinstance(error, KafkaConnectionError) and str(error).endswith("closed"):
+        return (
+            "it answers and hangs up: check PROCESSOR_KAFKA_SECURITY_PROTOCOL, and "
+            "PROCESSOR_KAFKA_CERT and _KEY if it wants a certificate"
+        )
+    if isinstance(error, UnsupportedSaslMechanismError):
+        return (
+            f"it has no {settings.kafka_sasl_mechanism}: set PROCESSOR_KAFKA_SASL_MECHANISM to one "
+            "that it has"
+        )
+    if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
+        return (
+            f"the login of user {settings.kafka_sasl_user!r} failed: check "
+            "PROCESSOR_KAFKA_SASL_USER and PROCESSOR_KAFKA_SASL_PASSWORD"
+        )
+    return None
 
 
 #: What a client raises when the broker is away or refuses.

@@ -7,6 +7,7 @@ effect never happened (a signal during an await, an exception, a hole of one rec
 import asyncio
 import logging
 import random
+import time
 from typing import Protocol
 
 from processor.errors import BrokerError, LogMismatchError
@@ -54,6 +55,20 @@ class PartitionFold:
         # All the concurrency control there is: opening and delivering exclude each other.
         self._lock = asyncio.Lock()
         self._loaded = False
+        self.failures = 0
+        """How often in a row a record failed to fold; 0 once it is up to date."""
+        self._fell_behind = time.monotonic()
+        self._caught_up: float | None = None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Changes with every record that is read or folded."""
+        return self.next_offset, self._reader.records
+
+    @property
+    def recovery_seconds(self) -> float:
+        """How long it took to come up to date the last time, or takes by now."""
+        return (self._caught_up or time.monotonic()) - self._fell_behind
 
     async def open(self) -> None:
         """Load the newest checkpoint, if memory holds no state, and read the log to its end, however
@@ -77,6 +92,7 @@ class PartitionFold:
                     )
                 except Exception:
                     self._loaded = False
+                    self.failures += 1
                     logger.exception("%s: opening failed; next try in %.1f s", self.name, delay)
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
                 delay = min(delay * 2, _BACKOFF_MOST)
@@ -94,7 +110,7 @@ class PartitionFold:
             if offset < self.next_offset:
                 return False
             if offset - self.next_offset > _NEAR:
-                self.opened.clear()
+                self._fall_behind()
                 return False
             try:
                 if offset > self.next_offset:
@@ -111,12 +127,13 @@ class PartitionFold:
                     type(error).__name__,
                     error,
                 )
-                self.opened.clear()
+                self._fall_behind()
                 return False
             except Exception:
                 logger.exception("%s: record %d failed; starting over", self.name, offset)
-                self.opened.clear()
+                self._fall_behind()
                 self._loaded = False
+                self.failures += 1
                 return False
             await self.stage.emit()
             return True
@@ -135,7 +152,13 @@ class PartitionFold:
             if end - self.next_offset <= _NEAR:
                 break
             self.end_at_opening = end
+        self._caught_up = time.monotonic()
+        self.failures = 0
         self.opened.set()
+
+    def _fall_behind(self) -> None:
+        self._fell_behind, self._caught_up = time.monotonic(), None
+        self.opened.clear()
 
     async def _read(self, start: int, end: int) -> None:
         async for messages in self._reader.read(start, end):

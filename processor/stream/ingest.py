@@ -10,8 +10,9 @@ from contextlib import suppress
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
 from processor.stream.packer import Packer
+from processor.stream.progress import Place
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class SourceIngest:
                     delay = 0.5
                 logger.warning(
                     "%s; reading the source again in %.1f s",
-                    explain(error, self._kafka.servers),
+                    await self._kafka.explain(error),
                     delay,
                 )
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
@@ -120,6 +121,7 @@ class SourceIngest:
             await consumer.start()
             await self._pump(consumer, look_again=len(topics) < len(self._topics))
         finally:
+            self._positions = {}
             await consumer.stop()
 
     async def _pump(self, consumer: AIOKafkaConsumer, look_again: bool) -> None:
@@ -148,7 +150,6 @@ class SourceIngest:
                         last = messages[-1]
                         # With the last record's time: it tells what is lost if retention overtakes us.
                         position[partition] = last.offset + 1, str(last.timestamp)
-                        self._positions[partition] = last.offset + 1
                         # The loop has other work; a batch must not hold it for long.
                         await asyncio.sleep(0)
                     futures = await packer.send()
@@ -165,7 +166,7 @@ class SourceIngest:
                     await self._commit(consumer, done)
                     done.clear()
                     commit_due = clock() + _COMMIT_EVERY
-                self._note_lag(consumer)
+                await self._note_lag(consumer)
                 if (self.lag or 0) < _BATCH // 10:
                     await asyncio.sleep(max(0.0, started + _PACE - clock()))
         finally:
@@ -199,11 +200,24 @@ class SourceIngest:
         except KafkaError as error:
             logger.warning("commit of the source failed: %s", error)
 
-    def _note_lag(self, consumer: AIOKafkaConsumer) -> None:
-        self.lag = sum(
-            max(0, (consumer.highwater(partition) or 0) - self._positions.get(partition, 0))
+    async def _note_lag(self, consumer: AIOKafkaConsumer) -> None:
+        """Only of partitions that were asked for records: before, neither end nor place is known."""
+        ends = {
+            partition: end
             for partition in consumer.assignment()
-        )
+            if (end := consumer.highwater(partition)) is not None
+        }
+        try:
+            self._positions = {partition: await consumer.position(partition) for partition in ends}
+        except IllegalStateError:
+            return  # taken away meanwhile
+        self.lag = sum(max(0, end - self._positions[partition]) for partition, end in ends.items())
+
+    def places(self) -> dict[TopicPartition, Place]:
+        """Where it stands in each partition that it reads."""
+        return {
+            partition: Place(offset, True, offset) for partition, offset in self._positions.items()
+        }
 
 
 def _look_at(future: "asyncio.Future[object]") -> None:

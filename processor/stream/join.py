@@ -169,6 +169,7 @@ class JoinStage:
             self._snapshot_offset = offset
         except OSError as error:
             # Only the next start gets slower.
+            self._telemetry.snapshot_failures += 1
             logger.warning("snapshot of %s not written: %s", self._topic, error)
 
     async def close(self) -> None:

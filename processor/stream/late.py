@@ -9,15 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from processor.archive.elasticsearch import (
-    ElasticsearchArchive,
-    RequestKey,
-    has_outcome,
-    request_of,
-)
-from processor.domain.documents import DocumentReader
-from processor.domain.events import DeadLetter
+from processor.archive.base import Archive, RequestKey
 from processor.domain.join import JoinFold
+from processor.domain.models import ModelRules
 from processor.domain.observations import AS_THEY_ARE, RECALLED, TOO_LATE, Prediction
 from processor.domain.request_store import RequestPlace
 from processor.domain.telemetry import Telemetry
@@ -43,24 +37,23 @@ class LateTruth:
 
     ``folds`` gives the open partitions of the join, ``in_memory_from`` the time (ns) from which on
     every request is in memory if it was ever on the log, by the time before which some have left it
-    early; before ``after`` is done nothing is looked
-    up, since what was not read yet looks like what was counted.
+    early; None: all that the archive holds was on the log.
     """
 
     def __init__(
         self,
-        archive: ElasticsearchArchive,
-        reader: DocumentReader,
+        archive: Archive,
+        rules: ModelRules,
         control: ControlLog,
         packer: Packer,
         folds: Callable[[], Mapping[int, JoinFold]],
         telemetry: Telemetry,
-        in_memory_from: Callable[[int], int],
+        in_memory_from: Callable[[int], int | None],
     ) -> None:
         self.trouble = ""
         """Why the archive can't be asked at the moment."""
         self._archive = archive
-        self._reader = reader
+        self._rules = rules
         self._control = control
         self._packer = packer
         self._folds = folds
@@ -70,7 +63,8 @@ class LateTruth:
         self._due: list[_Entry] = []
 
     async def run(self, read: asyncio.Event) -> None:
-        """Until cancelled, from when the archive was ``read`` once."""
+        """Until cancelled, from when the archive was ``read`` once: before, what was not read yet
+        looks like what was counted."""
         await read.wait()
         delay = _PAUSE
         while True:
@@ -134,22 +128,17 @@ class LateTruth:
         """Put what the archive has on the log; the requests that it has an answer to."""
         found: set[RequestKey] = set()
         whole, recalled, late = [], [], []
-        in_memory_from, since = (
-            self._in_memory_from(self._control.evicted),
-            self._control.outcomes_since,
-        )
-        async for documents in self._archive.lookup(wanted):
-            for document in documents:
-                said = [
-                    one for one in self._reader.read(document) if not isinstance(one, DeadLetter)
-                ]
+        in_memory_from = self._in_memory_from(self._control.evicted)
+        since = self._control.outcomes_since
+        async for batch in self._archive.lookup(wanted, self._rules):
+            for request, said, judged in batch:
                 made = [one for one in said if isinstance(one, Prediction)]
                 if not made:
                     continue
-                found.add(request_of(document))
-                if made[0].time >= in_memory_from:
+                found.add(request)
+                if in_memory_from is not None and made[0].time >= in_memory_from:
                     whole += said  # it was never on the log
-                elif since is not None and made[0].time >= since and not has_outcome(document):
+                elif since is not None and made[0].time >= since and not judged:
                     recalled += made
                 else:
                     late += made

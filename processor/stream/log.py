@@ -19,6 +19,8 @@ class LogReader:
     def __init__(self, kafka: Kafka, topic: str, partition: int) -> None:
         self._kafka = kafka
         self._partition = TopicPartition(topic, partition)
+        self.records = 0
+        """How many were read, ever."""
 
     async def bounds(self) -> tuple[int, int]:
         """The first offset there is, and the one after the last."""
@@ -46,6 +48,7 @@ class LogReader:
                 messages = found.get(self._partition, ())
                 if messages:
                     start = messages[-1].offset + 1
+                    self.records += len(messages)
                     limit = time.monotonic() + _PATIENCE
                     if start > end:
                         messages = [m for m in messages if m.offset < end]

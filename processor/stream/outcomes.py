@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.archive.base import Archive
 from processor.domain.join import JoinFold
 from processor.domain.outcomes import RequestOutcome, outcome_of
 from processor.domain.request_store import RequestPlace
@@ -30,7 +30,7 @@ class OutcomeWriter:
 
     def __init__(
         self,
-        archive: ElasticsearchArchive,
+        archive: Archive,
         folds: Callable[[], Mapping[int, JoinFold]],
         telemetry: Telemetry,
     ) -> None:

@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import Batch, DeadLetter, RawEvent
+from processor.domain.letters import Origin, letter_headers
 from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.telemetry import KeptLetter
+from processor.stream.connection import MAX_RECORD
 from processor.stream.records import encode
 
 logger = logging.getLogger(__name__)
@@ -19,10 +22,11 @@ logger = logging.getLogger(__name__)
 _ROWS = 2000
 #: And bytes of its tables: a record must stay below the topic's largest.
 _TABLE_BYTES = 4 << 20
+#: Characters of a dead letter's detail that a page gets to show.
+_SHOWN = 200
 
-
-#: Topic, partition and offset where an event was read; goes with it to the dead letters.
-Origin = tuple[str, int, int]
+#: The largest body of a dead letter; its headers have to fit beside it.
+_LETTER_BYTES = MAX_RECORD - (1 << 20)
 
 
 class Packer:
@@ -48,7 +52,8 @@ class Packer:
         self._full: list[tuple[int, BatchBuilder]] = []
 
     def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
-        """Take one event; the dead letter if it can't be understood (it is kept as one).
+        """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
+        each event is taken by itself, and the first dead letter is told.
 
         ``key`` is that of its record, which only dead letters keep.
         """
@@ -65,6 +70,9 @@ class Packer:
         if isinstance(observation, DeadLetter):
             self.add_letter(event, observation, origin, key)
             return observation
+        if isinstance(observation, Batch):
+            verdicts = [self.add(one, origin, key) for one in observation.events]
+            return next((verdict for verdict in verdicts if verdict is not None), None)
         self.add_observation(observation)
         return None
 
@@ -84,6 +92,9 @@ class Packer:
             if isinstance(observation, DeadLetter):
                 event = RawEvent(record.headers, record.value, timestamp)
                 self.add_letter(event, observation, origin, record.key)
+            elif isinstance(observation, Batch):
+                for one in observation.events:
+                    self.add(one, origin, record.key)
             elif observation is not None:
                 self.add_observation(observation)
 
@@ -91,6 +102,13 @@ class Packer:
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
     ) -> None:
         """Keep what can't be understood; it is counted already."""
+        shown = KeptLetter(event.timestamp, letter.reason, letter.detail[:_SHOWN], *origin)
+        self.decoder.telemetry.recent_letters.append(shown)
+        if len(event.value or b"") > _LETTER_BYTES:
+            # Where it was read it may be: a record here that the broker refuses for ever stops all.
+            at = "{}/{}@{}".format(*origin)
+            detail = f"{letter.detail}; its body is too large to be kept: see {at}"
+            event, letter = event._replace(value=None), letter._replace(detail=detail)
         self._letters.append((event, letter, origin, key))
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
@@ -129,21 +147,7 @@ class Packer:
                     event.value,
                     # The client refuses a record with neither key nor value.
                     key=b"" if key is None and event.value is None else key,
-                    headers=_letter_headers(event, letter, origin),
+                    headers=letter_headers(event, letter, origin),
                 )
             )
         return futures
-
-
-def _letter_headers(
-    event: RawEvent, letter: DeadLetter, origin: Origin
-) -> Iterable[tuple[str, bytes]]:
-    topic, partition, offset = origin
-    return [
-        *event.headers,
-        ("dead-letter-reason", letter.reason.encode()),
-        ("dead-letter-detail", letter.detail.encode("utf-8", "replace")),
-        ("dead-letter-topic", topic.encode()),
-        ("dead-letter-partition", str(partition).encode()),
-        ("dead-letter-offset", str(offset).encode()),
-    ]

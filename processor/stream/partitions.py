@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from processor.stream.fold import PartitionFold
+from processor.stream.progress import Place
 
 S = TypeVar("S")
 Fail = Callable[[BaseException], None]
@@ -109,6 +110,23 @@ class Partitions(Generic[S]):
             for held in self._held.values()
             if not held.fold.opened.is_set()
         )
+
+    def places(self) -> dict[int, Place]:
+        """Where each partition stands."""
+        return {
+            number: Place(held.fold.next_offset, held.fold.opened.is_set(), held.fold.steps)
+            for number, held in self._held.items()
+        }
+
+    @property
+    def failing(self) -> int:
+        """Partitions with a record that fails to fold, again and again."""
+        return sum(held.fold.failures > 0 for held in self._held.values())
+
+    @property
+    def recovery_seconds(self) -> float:
+        """The longest that a partition took to come up to date, or takes by now."""
+        return max((held.fold.recovery_seconds for held in self._held.values()), default=0.0)
 
     def _open(self, held: _Held[S]) -> None:
         if not held.fold.opened.is_set() and (held.opening is None or held.opening.done()):

@@ -1,62 +1,51 @@
-"""How far reading the archive is: for the log, for people who ask."""
+"""How far each partition is, by the broker's own word."""
 
-import logging
-import time
+from collections.abc import Callable, Hashable, Mapping
+from typing import NamedTuple
 
-logger = logging.getLogger(__name__)
+from aiokafka import TopicPartition
 
-#: Seconds between lines of progress.
-_SAY_EVERY = 10.0
+from processor.stream.connection import Kafka
 
 
-class Progress:
-    """Of one pass after the other."""
+class Place(NamedTuple):
+    """Where whoever reads a partition stands. ``mark`` changes with each step forward, also with
+    those that do not move ``next_offset`` (reading a checkpoint)."""
 
-    def __init__(self) -> None:
-        self.read = 0
-        """Documents, of all passes."""
-        self.total: int | None = None
-        """Of this pass, about; None before the first and between passes."""
-        self._name = ""
-        self._before = 0
-        self._start = self._said = time.monotonic()
+    next_offset: int
+    up_to_date: bool
+    mark: Hashable
 
-    def begin(self, name: str, total: int) -> None:
-        """A pass begins."""
-        self._name, self.total, self._before = name, total, self.read
-        self._start = self._said = time.monotonic()
 
-    def end(self) -> None:
-        """It is over."""
-        self.total = None
+class Progress(NamedTuple):
+    """``behind``: what waits for this part, 0 if nothing does."""
 
-    @property
-    def rate(self) -> float:
-        """Documents a second in this pass."""
-        took = time.monotonic() - self._start
-        return (self.read - self._before) / took if self.total is not None and took > 0 else 0.0
+    name: str
+    behind: int
+    mark: Hashable
 
-    @property
-    def left(self) -> int:
-        """Documents that this pass has still to read, about."""
-        return 0 if self.total is None else max(0, self.total - (self.read - self._before))
 
-    @property
-    def seconds_left(self) -> float | None:
-        """None while it can't be told."""
-        return self.left / self.rate if self.rate else None
-
-    def add(self, documents: int) -> None:
-        """Some more were read; a line of progress now and then."""
-        self.read += documents
-        now = time.monotonic()
-        if now - self._said >= _SAY_EVERY:
-            self._said = now
-            logger.info(
-                "%s: %d of about %d documents, %.0f/s, %.0f s left",
-                self._name,
-                self.read - self._before,
-                self.total or 0,
-                self.rate,
-                self.seconds_left or 0.0,
-            )
+async def measure(
+    kafka: Kafka, places: Callable[[], Mapping[TopicPartition, Place]]
+) -> list[Progress]:
+    """Each partition's place held against its log's end. What the broker raises while it is away is
+    for the caller: then nobody can make progress."""
+    consumer = kafka.consumer()
+    try:
+        await consumer.start()
+        # A real question to the broker in any case: aiokafka's client does not survive a stop that
+        # follows its start at once, and a worker without partitions wants to know too.
+        known = await consumer.topics()
+        ends = await consumer.end_offsets([tp for tp in places() if tp.topic in known])
+    finally:
+        await consumer.stop()
+    now = places()
+    return [
+        Progress(
+            f"{partition.topic}/{partition.partition}",
+            max(end - now[partition].next_offset, 0 if now[partition].up_to_date else 1),
+            now[partition].mark,
+        )
+        for partition, end in ends.items()
+        if partition in now
+    ]

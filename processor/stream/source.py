@@ -67,9 +67,10 @@ async def find_gap(
                 records += begins[partition] - offset
                 times.append(int(metadata) * 1_000_000 if metadata.isdigit() else None)
         known = [last for last in times if last is not None]
-        unread = [one for one in partitions if (committed.get(one) or (-1, ""))[0] < 0]
-        if unread and in_memory_from is not None:
-            await _skip_to(consumer, unread, in_memory_from)
+        # All of them: a topic that is new to the group has no position either, and was never read.
+        dropped = all((committed.get(one) or (-1, ""))[0] < 0 for one in partitions)
+        if dropped and partitions and in_memory_from is not None:
+            await _skip_to(consumer, partitions, in_memory_from)
         return Gap(records, min(known) if len(known) == len(times) and known else None)
     finally:
         await consumer.stop()

@@ -116,6 +116,31 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
     return await _epoch(kafka, topics.control, settings, deadline)
 
 
+async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+    """The epoch of a log that must be there already; makes nothing. `LogMismatchError` where it is
+    another than the settings say, `BrokerError` where there is none."""
+    topics = Topics.of(settings.app_id)
+    wanted = specs(settings, topics)
+    admin = kafka.admin()
+    try:
+        await admin.start()
+        known = set(await admin.list_topics())
+        missing = [spec.name for spec in wanted if spec.name not in known]
+        if missing:
+            raise BrokerError(
+                f"there is no log of the app {settings.app_id} on this broker (no topic "
+                f"{missing[0]}): set PROCESSOR_APP_ID to that of an app that has run"
+            )
+        await _wait_visible(admin, wanted, deadline)
+    finally:
+        await admin.close()
+    first = await _first_epoch(kafka, topics.control, deadline)
+    if first is None:
+        raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
+    _check_horizon(first, settings)
+    return first.epoch
+
+
 async def _create(admin: Any, topic: NewTopic) -> None:
     try:
         response = await admin.create_topics([topic])
@@ -167,6 +192,18 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
                     f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
                     "or use a new PROCESSOR_APP_ID"
                 )
+        for name in ("retention.ms", "max.message.bytes"):
+            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
+            if expected is not None and actual is not None and _less(int(actual), int(expected)):
+                raise LogMismatchError(
+                    f"topic {spec.name} has {name}={actual}, {expected} are needed: records would be "
+                    "lost; change it"
+                )
+
+
+def _less(actual: int, expected: int) -> bool:
+    """-1 is no limit."""
+    return actual != -1 and (expected == -1 or actual < expected)
 
 
 async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadline: float) -> None:
@@ -197,13 +234,17 @@ async def _epoch(kafka: Kafka, control: str, settings: Settings, deadline: float
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep what is written to it")
+    _check_horizon(epoch, settings)
+    return epoch.epoch
+
+
+def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
     if epoch.horizon != settings.horizon:
         # Another horizon folds the same log to other counts.
         raise LogMismatchError(
             f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
             f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
-    return epoch.epoch
 
 
 async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:

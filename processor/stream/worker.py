@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aiokafka import TopicPartition
+
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.join import JoinFold
@@ -22,6 +24,7 @@ from processor.stream.log import LogReader
 from processor.stream.memory_cap import MemoryCap
 from processor.stream.packer import Packer
 from processor.stream.partitions import TICK, Partitions, fatal, forget
+from processor.stream.progress import Place, Progress
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Sender
 from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
@@ -56,6 +59,7 @@ class StreamWorker:
         self.on_lead: Callable[[bool], None] = lambda leads: None
         """Called at each assignment: whether this worker is the one that leads."""
         self._fail = fail
+        self._assigned = 0
         self._joins = Partitions(self._new_join, fail)
         self._tallies = Partitions(self._new_tally, fail)
         # Linger is short: a record holds hundreds of events already.
@@ -125,6 +129,7 @@ class StreamWorker:
     async def _on_assigned(self, sender: Any, assigned: Any = (), **kwargs: Any) -> None:
         """Drop what was lost; what comes is opened beside the stream. Nothing is dropped before: an
         eager rebalance takes everything for a moment, and gauges must not blink each time."""
+        self._assigned += 1
         joins = {tp.partition for tp in assigned if tp.topic == self.topics.observations}
         tallies = {tp.partition for tp in assigned if tp.topic == self.topics.deltas}
         logger.info("partitions: observations %s, deltas %s", sorted(joins), sorted(tallies))
@@ -144,7 +149,7 @@ class StreamWorker:
         reader = LogReader(self.kafka, topic, partition)
         horizon = settings.horizon * SECOND
         fold = JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry)
-        if settings.archive.startswith(("http://", "https://")):
+        if settings.has_archive:
             fold.unmatched = {}
             fold.judged = {} if settings.outcomes else None
         stage = JoinStage(
@@ -231,6 +236,14 @@ class StreamWorker:
                 board[window, basis][key] = counts
         return board
 
+    def buckets(self, tier: int, basis: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """The buckets of a tier and basis of the same models: what a window is made of."""
+        return {
+            key: buckets
+            for stage in self._tallies.open_stages()
+            for key, buckets in stage.tally.buckets(tier, basis)
+        }
+
     def open_tallies(self) -> list[TallyStage]:
         """The tallies whose counts are up to date."""
         return self._tallies.open_stages()
@@ -259,7 +272,41 @@ class StreamWorker:
         """Partitions of the observations and of the deltas that this worker holds."""
         return self._joins.numbers, self._tallies.numbers
 
+    def places(self) -> dict[TopicPartition, Place]:
+        """Where each partition of both logs stands. While the table is recovered all streams wait,
+        so a step of that is one of everybody."""
+        table = self._table_remaining
+        return {
+            TopicPartition(topic, number): place._replace(mark=(place.mark, table, self._assigned))
+            for topic, places in (
+                (self.topics.observations, self._joins.places()),
+                (self.topics.deltas, self._tallies.places()),
+            )
+            for number, place in places.items()
+        }
+
+    def joining(self) -> Progress:
+        """How far it is with joining its group and recovering the table for the first time."""
+        behind = 0 if self.recovered.is_set() else 1
+        mark = (self._table_remaining, self._assigned)
+        return Progress(f"joining the group {self.settings.app_id}", behind, mark)
+
     @property
     def remaining(self) -> int:
-        """Records that opening folds still have to read."""
-        return self._joins.remaining + self._tallies.remaining
+        """Records that the table and the opening folds still have to read."""
+        return self._table_remaining + self._joins.remaining + self._tallies.remaining
+
+    @property
+    def recovery_seconds(self) -> float:
+        """The longest that a partition took to come up to date, or takes by now."""
+        return max(self._joins.recovery_seconds, self._tallies.recovery_seconds)
+
+    @property
+    def failing(self) -> int:
+        """Partitions with a record that fails to fold, again and again."""
+        return self._joins.failing + self._tallies.failing
+
+    @property
+    def _table_remaining(self) -> int:
+        recovery = self._app.tables.recovery
+        return max(0, recovery.active_remaining_total()) if recovery.in_recovery else 0

@@ -1,37 +1,33 @@
-"""Real Elasticsearch servers for tests."""
+"""Archives of both kinds, and Elasticsearch servers of special kinds."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.servers import ServerError
-from tests.servers.elasticsearch import (
-    VERSIONS,
-    Elastic,
-    ElasticsearchServer,
-    secure_server,
-    shared_server,
-)
+from processor.archive.elasticsearch import ElasticsearchArchive
+from processor.archive.sqlite import SqliteArchive
+from processor.settings import Settings
+from tests.archive.shelves import ElasticsearchShelf, Shelf, SqliteShelf
+from tests.conftest import elastic_of
+from tests.servers.elasticsearch import VERSIONS, ElasticsearchServer, secure_server
 from tests.servers.indices import Indices
 
 
-@pytest.fixture(scope="session", params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    """A server of each version for the whole session."""
-    try:
-        return shared_server(request.param)
-    except ServerError as error:
-        if "names no server" in str(error):
-            pytest.skip(str(error))
-        raise
-
-
-@pytest.fixture
-def indices(elastic: Elastic) -> Iterator[Indices]:
-    """Fresh indices on each server."""
-    made = Indices(elastic.url)
-    yield made
-    made.close()
+@pytest.fixture(params=[*VERSIONS, "sqlite"])
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
+    """An empty archive of each kind, with a way to fill it."""
+    if request.param == "sqlite":
+        path = tmp_path / "events.sqlite"
+        archive = await SqliteArchive.open(path)
+        yield SqliteShelf(archive)
+        await archive.close()
+        return
+    indices = Indices(elastic_of(request.param).url)
+    held = ElasticsearchArchive(indices.url, indices.pattern, Settings.from_env({}), 30)
+    yield ElasticsearchShelf(held, indices)
+    await held.close()
+    indices.close()
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,10 @@ import pytest
 from aiohttp import web
 
 import processor.archive.elasticsearch_page as page_module
-from processor.archive.base import Archive
-from processor.archive.elasticsearch import ElasticsearchArchive, RequestKey, Shard
+from processor.archive.base import Archive, RequestKey
+from processor.archive.elasticsearch import ElasticsearchArchive, Shard
 from processor.domain.documents import Document
+from processor.domain.models import ModelRules
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 from tests.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
@@ -163,56 +164,31 @@ def logged(request_id: str, predictor: str = "default", **parts: Any) -> dict[st
     }  # fmt: skip
 
 
-async def test_lookup_finds_all_that_is_held_of_a_request(indices: Indices) -> None:
-    answer = {"ce-time": "2026-11-20T10:00:00Z", "payload": {"data": {"ndarray": [[1], [2]]}}}
-    main, canary = indices.make("main", shards=2), indices.make("canary")
-    other = indices.make("other")
+async def test_lookup_finds_what_odd_documents_leave(indices: Indices) -> None:
+    time = "2026-11-20T10:00:00Z"
+    answer = {"ce-time": time, "payload": {"data": {"ndarray": [[1], [2]]}}}
+    index = indices.make("main", shards=2)
     indices.add(
-        main,
+        index,
         [
-            {"_id": "single", "_source": logged("single", response=answer)},
             # Of this batch only one document survived, and its feedback stands apart.
             {"_id": "batch-item-3", "_source": logged("batch", response=answer)},
-            {"_id": "batch", "_source": logged("batch", feedback={"reward": 1})},
-            *({"_id": f"b2-item-{n}", "_source": logged("b2", response=answer)} for n in range(9)),
+            {"_id": "batch", "_source": logged("batch", feedback={"ce-time": time, "reward": 1})},
             {"_id": "asked", "_source": logged("asked", request={"dataType": "tabular"})},
         ],
     )
-    indices.add(
-        canary,
-        [
-            {"_id": "single", "_source": logged("single", "canary", response=answer)},
-            *(
-                {"_id": f"b2-item-{n}", "_source": logged("b2", "canary", response=answer)}
-                for n in range(9)
-            ),
-        ],
-    )
-    foreign = {**logged("b2", response=answer), "Ce-Namespace": "elsewhere"}
-    indices.add(other, [{"_id": "b2-item-0", "_source": foreign}])
     # An index of another kind must not spoil the search.
     indices.make("odd", mappings={})
-    half = '{"payload": {"strData": "\\ud800"}, "ce-time": "2026-11-20T10:00:00Z"}'
+    half = f'{{"payload": {{"strData": "\\ud800"}}, "ce-time": "{time}"}}'
     text = json.dumps(logged("half", response=0)).replace(": 0", f": {half}")
-    indices.client.index(index=main, id="half-item-0", document=text)  # type: ignore[arg-type]
+    indices.client.index(index=index, id="half-item-0", document=text)  # type: ignore[arg-type]
     async with archive(indices.url, indices.pattern) as source:
         await source.shards()  # which refreshes; the logger itself does at each write
-        wanted = [
-            RequestKey("ns", "dep", name) for name in ("single", "batch", "b2", "half", "none")
-        ]
-        found = [document async for batch in source.lookup(wanted) for document in batch]
-        names = sorted((document.index.rsplit("-")[-1], document.id) for document in found)
-        items = [name for name in names if name[1].startswith("b2-item-")]
-        assert [index for index, _ in items] == ["canary", "main"]
-        assert [name for name in names if name not in items] == [
-            ("canary", "single"),
-            ("main", "batch"),
-            ("main", "batch-item-3"),
-            ("main", "single"),
-        ]
-        assert all(b"payload" in d.source or b"feedback" in d.source for d in found)
-        assert [b async for b in source.lookup([])] == []
-        assert [b async for b in source.lookup([RequestKey("ns", "dep", "none")])] == []
+        wanted = [RequestKey("ns", "dep", name) for name in ("batch", "half", "asked")]
+        found = [held async for batch in source.lookup(wanted, ModelRules()) for held in batch]
+    said = [type(one).__name__ for held in found for one in held.said]
+    assert sorted(said) == ["Feedback", "Prediction"]
+    assert {held.request.request_id for held in found if held.said} == {"batch"}
 
 
 async def test_check_says_what_is_there(indices: Indices) -> None:

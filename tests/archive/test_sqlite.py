@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from processor.archive import sqlite_file
+from processor.archive.base import RequestKey
 from processor.archive.sqlite import SqliteArchive, SqliteReader
+from processor.archive.sqlite_file import to_row
 from processor.domain.events import RawEvent
+from processor.domain.models import ModelRules
 from processor.errors import ArchiveError
+from tests.archive.shelves import answer, event_of, feed
 
 
 def event(number: int, value: bytes | None = b"{}") -> RawEvent:
@@ -22,7 +27,7 @@ def event(number: int, value: bytes | None = b"{}") -> RawEvent:
 
 async def everything(archive: SqliteReader) -> list[tuple[int, RawEvent]]:
     held: list[tuple[int, RawEvent]] = []
-    while batch := await archive.scan(held[-1][0] if held else 0, 100):
+    while batch := await archive.events(held[-1][0] if held else 0, 100):
         held += batch
     return held
 
@@ -36,9 +41,9 @@ async def test_what_is_stored_comes_back_in_order(path: Path) -> None:
     events = [event(1), event(2, None), event(3, b""), event(4, b"\x00\xff")]
     archive = await SqliteArchive.open(path)
     assert (await archive.count(), await archive.last()) == (0, 0)
-    assert await archive.store(events[:2]) == 2
-    assert await archive.store(events[2:]) == 4
-    assert await archive.store([]) == 4
+    assert await archive.append(events[:2]) == 2
+    assert await archive.append(events[2:]) == 4
+    assert await archive.append([]) == 4
     await archive.close()
     await archive.close()
 
@@ -47,18 +52,18 @@ async def test_what_is_stored_comes_back_in_order(path: Path) -> None:
     assert [seq for seq, _ in held] == [1, 2, 3, 4]
     assert [held_event for _, held_event in held] == events
     assert (await archive.count(), await archive.last()) == (4, 4)
-    assert await archive.store([event(5)]) == 5
+    assert await archive.append([event(5)]) == 5
     await archive.close()
     assert not path.with_name(path.name + "-wal").exists()
 
 
 async def test_scan_is_bounded_by_bytes_but_gives_one_event_at_least(path: Path) -> None:
     archive = await SqliteArchive.open(path)
-    await archive.store([event(n, b"x" * 1000) for n in range(10)])
-    assert [seq for seq, _ in await archive.scan(0, 1)] == [1]
-    assert [seq for seq, _ in await archive.scan(3, 2500)] == [4, 5, 6]
-    assert len(await archive.scan(0, 1 << 20)) == 10
-    assert await archive.scan(10, 1 << 20) == []
+    await archive.append([event(n, b"x" * 1000) for n in range(10)])
+    assert [seq for seq, _ in await archive.events(0, 1)] == [1]
+    assert [seq for seq, _ in await archive.events(3, 2500)] == [4, 5, 6]
+    assert len(await archive.events(0, 1 << 20)) == 10
+    assert await archive.events(10, 1 << 20) == []
     await archive.close()
 
 
@@ -66,7 +71,7 @@ async def test_callers_at_once_share_commits_and_each_gets_its_number(path: Path
     archive = await SqliteArchive.open(path)
     counter = sqlite3.connect(path)
     before = counter.execute("PRAGMA data_version").fetchone()
-    numbers = await asyncio.gather(*(archive.store([event(n), event(n)]) for n in range(200)))
+    numbers = await asyncio.gather(*(archive.append([event(n), event(n)]) for n in range(200)))
     assert sorted(numbers) == list(range(2, 401, 2))
     assert counter.execute("PRAGMA data_version").fetchone() != before
     counter.close()
@@ -77,10 +82,10 @@ async def test_callers_at_once_share_commits_and_each_gets_its_number(path: Path
 
 async def test_a_caller_that_goes_away_harms_nobody(path: Path) -> None:
     archive = await SqliteArchive.open(path)
-    gone = asyncio.create_task(archive.store([event(1)]))
+    gone = asyncio.create_task(archive.append([event(1)]))
     await asyncio.sleep(0)
     gone.cancel()
-    await archive.store([event(2)])
+    await archive.append([event(2)])
     assert [held.headers[0][1] for _, held in await everything(archive)] == [b"1", b"2"]
     await archive.close()
 
@@ -88,9 +93,9 @@ async def test_a_caller_that_goes_away_harms_nobody(path: Path) -> None:
 async def test_an_event_that_cannot_be_held_fails_its_caller_alone(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     outcomes = await asyncio.gather(
-        archive.store([event(1)]),
-        archive.store([event(2), event(3)._replace(timestamp=1 << 63)]),
-        archive.store([event(4)]),
+        archive.append([event(1)]),
+        archive.append([event(2), event(3)._replace(timestamp=1 << 63)]),
+        archive.append([event(4)]),
         return_exceptions=True,
     )
     assert outcomes[0] == 1
@@ -101,11 +106,11 @@ async def test_an_event_that_cannot_be_held_fails_its_caller_alone(path: Path) -
 
 async def test_a_failed_commit_fails_its_callers_and_no_later_ones(path: Path) -> None:
     archive = await SqliteArchive.open(path, busy_timeout=0.05)
-    await archive.store([event(1)])
+    await archive.append([event(1)])
     foreign = sqlite3.connect(path, isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
     outcomes = await asyncio.gather(
-        *(archive.store([event(n)]) for n in range(5)), return_exceptions=True
+        *(archive.append([event(n)]) for n in range(5)), return_exceptions=True
     )
     for outcome in outcomes:
         assert isinstance(outcome, ArchiveError)
@@ -113,7 +118,7 @@ async def test_a_failed_commit_fails_its_callers_and_no_later_ones(path: Path) -
         assert "another program holds its lock" in str(outcome)
     foreign.execute("ROLLBACK")
     foreign.close()
-    assert await archive.store([event(9)]) == 2
+    assert await archive.append([event(9)]) == 2
     assert await archive.count() == 2
     await archive.close()
 
@@ -124,10 +129,10 @@ async def test_a_full_disk_is_named_and_work_goes_on_when_there_is_room(path: Pa
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(ArchiveError, match="the disk is full: free space"):
-        await archive.store([event(1, b"x" * 100_000)])
+        await archive.append([event(1, b"x" * 100_000)])
     assert await archive.count() == 0
     connection.execute("PRAGMA max_page_count = 1000000")
-    assert await archive.store([event(1, b"x" * 100_000)]) == 1
+    assert await archive.append([event(1, b"x" * 100_000)]) == 1
     await archive.close()
 
 
@@ -135,10 +140,10 @@ async def test_a_file_that_is_taken_away_takes_no_more_events(path: Path) -> Non
     archive = await SqliteArchive.open(path)
     path.rename(path.with_name("moved"))
     with pytest.raises(ArchiveError, match=r"can't be written"):
-        await archive.store([event(1)])
+        await archive.append([event(1)])
     path.write_bytes(b"")
     with pytest.raises(ArchiveError, match="was replaced"):
-        await archive.store([event(1)])
+        await archive.append([event(1)])
     await archive.close()
 
 
@@ -151,7 +156,7 @@ async def test_what_store_returned_for_survives_a_kill(path: Path) -> None:
         "async def main():\n"
         "    archive = await SqliteArchive.open(Path(sys.argv[1]))\n"
         "    while True:\n"
-        "        print(await archive.store([RawEvent((), b'{}', 0)] * 10), flush=True)\n"
+        "        print(await archive.append([RawEvent((), b'{}', 0)] * 10), flush=True)\n"
         "asyncio.run(main())\n"
     )
     with subprocess.Popen(
@@ -186,7 +191,7 @@ async def test_one_writer_in_a_process_too_by_whatever_name(path: Path) -> None:
     archive = await SqliteArchive.open(link)
     await archive.close()
     with pytest.raises(ArchiveError, match="is closed"):
-        await archive.store([event(1)])
+        await archive.append([event(1)])
     with pytest.raises(ArchiveError, match="is closed"):
         await archive.count()
 
@@ -219,17 +224,81 @@ async def test_reading_needs_an_archive(path: Path, tmp_path: Path) -> None:
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     await (await SqliteArchive.open(path)).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2"):
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 3"):
         await SqliteArchive.open(path)
-    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2"):
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 3"):
         await SqliteReader.open_read_only(path)
+
+
+_VERSION_1 = """
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, accepted INTEGER NOT NULL, headers BLOB NOT NULL, value BLOB
+);
+PRAGMA application_id = 0x464D5041;
+PRAGMA user_version = 1;
+PRAGMA journal_mode = WAL;
+"""
+
+
+async def test_a_file_of_version_1_is_read_as_it_is_and_upgraded_by_its_writer(path: Path) -> None:
+    path.parent.mkdir()
+    events = [event_of(answer(f"r{n}", "a")) for n in range(3)]
+    with sqlite3.connect(path) as connection:
+        connection.executescript(_VERSION_1)
+        connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered(events))
+    connection.close()
+    before = path.read_bytes()
+
+    reader = await SqliteReader.open_read_only(path)
+    assert [held for _, held in await everything(reader)] == events
+    assert await reader.count() == 3
+    await reader.close()
+    assert path.read_bytes() == before
+
+    for _ in range(2):
+        archive = await SqliteArchive.open(path)
+        await feed(archive)
+        wanted = [RequestKey("ns", "dep", f"r{n}") for n in range(4)]
+        found = [one async for batch in archive.lookup(wanted, ModelRules()) for one in batch]
+        assert [one.request.request_id for one in found] == ["r0", "r1", "r2"]
+        await archive.close()
+
+
+def numbered(events: list[RawEvent]) -> list[tuple[int, int, bytes, bytes | None]]:
+    return [(seq, *to_row(one)) for seq, one in enumerate(events, 1)]
+
+
+async def test_a_processor_before_version_2_refuses_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await SqliteArchive.open(path)).close()
+    monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 1)
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2, this one knows 1\)"):
+        await SqliteReader.open_read_only(path)
+
+
+async def test_notes_that_cannot_be_written_are_kept(path: Path) -> None:
+    archive = await SqliteArchive.open(path, busy_timeout=0.05)
+    await archive.append([event_of(answer("r", "a"))])
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN IMMEDIATE")
+    await feed(archive)
+    wanted = [RequestKey("ns", "dep", "r")]
+    for _ in range(2):
+        with pytest.raises(ArchiveError, match="another program holds its lock"):
+            await anext(archive.lookup(wanted, ModelRules()))
+    foreign.execute("ROLLBACK")
+    foreign.close()
+    (held,) = await anext(archive.lookup(wanted, ModelRules()))
+    assert held.request == wanted[0]
+    await archive.close()
 
 
 async def test_damage_is_named(path: Path) -> None:
     archive = await SqliteArchive.open(path)
-    await archive.store([event(n, b"x" * 3000) for n in range(100)])
+    await archive.append([event(n, b"x" * 3000) for n in range(100)])
     await archive.close()
     sound = path.read_bytes()
     page = 4096

@@ -1,12 +1,13 @@
 """The load is what its name says, and its truth is what the events say."""
 
 import json
+import random
 from collections import Counter
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bench.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce
+from bench.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce, right_answer
 from tests.servers import Broker
 from tests.servers.topics import create_topics
 
@@ -107,6 +108,15 @@ def test_request_events_on_demand() -> None:
     assert _joined([event for event in load.events() if _kind(event) != "request"]) == (
         load.expected()
     )
+
+
+def test_right_answer_is_a_request_and_its_judgement() -> None:
+    rng = random.Random(1)
+    pairs = [right_answer(model, SPAN_NS, rng) for model in (7, 7)]
+
+    joined = _joined([event for pair in pairs for event in pair])
+
+    assert joined == Expected({"model-7": ModelCounts(2, Counter({("t:0", "t:0"): 2}))})
 
 
 async def test_produced_load_is_on_the_topic_without_keys(kafka: Broker, app_id: str) -> None:

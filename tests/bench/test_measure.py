@@ -1,5 +1,6 @@
 """The clock counts only the truth, and says what was wrong when it never comes."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,7 @@ from typing import Any
 import pytest
 
 from bench.load import Expected, ModelCounts
-from bench.measure import BenchError, Run, child, clocked, differences
-from bench.report import table, write_json
+from bench.measure import BenchError, Job, Run, Usage, child, clocked, differences, usage
 from tests.servers.process import free_port
 
 # Answers as the processor does: no event at first, then events, then counts that grow.
@@ -49,11 +49,15 @@ def _shown(**changes: Any) -> list[dict[str, Any]]:
     return [model | changes]
 
 
+def _job(expected: Expected, folder: Path) -> Job:
+    return Job("none", "none", 8, events=1000, expected=expected, folder=folder)
+
+
 def _clock(final: int, wanted: int, tmp_path: Path, seconds: float = 20) -> Run:
     port, log = free_port(), tmp_path / "log"
     with child([sys.executable, "-c", FAKE, str(port), str(final)], log) as process:
         url = f"http://127.0.0.1:{port}"
-        return clocked("fake", 1000, _expected(wanted), process, url, log, seconds)
+        return clocked("fake", _job(_expected(wanted), tmp_path), process, url, log, seconds)
 
 
 def test_time_counts_once_the_truth_is_reached(tmp_path: Path) -> None:
@@ -71,12 +75,20 @@ def test_wrong_counts_give_no_time(tmp_path: Path) -> None:
 
 
 def test_an_ended_system_shows_its_log(tmp_path: Path) -> None:
-    log = tmp_path / "log"
+    log, url = tmp_path / "log", f"http://127.0.0.1:{free_port()}"
     with (
         child([sys.executable, "-c", "raise SystemExit('no broker')"], log) as process,
         pytest.raises(BenchError, match="no broker"),
     ):
-        clocked("fake", 1, _expected(1), process, f"http://127.0.0.1:{free_port()}", log, 5)
+        clocked("fake", _job(_expected(1), tmp_path), process, url, log, 5)
+
+
+def test_usage_of_a_process_that_has_ended(tmp_path: Path) -> None:
+    with child(["true"], tmp_path / "log") as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+        assert usage(process.pid).peak_bytes == 0
+    assert usage(process.pid) == Usage(0, 0)
 
 
 @pytest.mark.parametrize(
@@ -95,21 +107,3 @@ def test_differences(shown: list[dict[str, Any]], difference: str | None) -> Non
 
     assert len(found) == (difference is not None)
     assert (difference or "") in "".join(found)
-
-
-def test_report(tmp_path: Path) -> None:
-    def run(system: str, seconds: float) -> Run:
-        return Run(system, 1000, seconds, cpu_seconds=0.01, peak_bytes=50_000_000)
-
-    rounds = [
-        {"bare": run("bare", 0.01), "processor": run("processor", 0.02), "naive": run("naive", 1)},
-        {"bare": run("bare", 0.02), "processor": run("processor", 0.025)},
-    ]
-
-    _, _, bare, processor, naive = table(rounds).splitlines()
-
-    assert bare.endswith("| 75,000 (50,000-100,000) | 1.000 | 75.0 | 10.0 | 50 |")
-    assert processor.endswith("| 45,000 (40,000-50,000) | 0.650 | 45.0 | 10.0 | 50 |")
-    assert naive.endswith("| 1,000 (1,000-1,000) | 0.010 | 1.0 | 10.0 | 50 |")
-    write_json(tmp_path / "results.json", rounds)
-    assert '"system": "naive"' in (tmp_path / "results.json").read_text()

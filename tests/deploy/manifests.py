@@ -1,7 +1,7 @@
 """The files of `deploy/`, and the schemas that they are held against."""
 
-from collections.abc import Iterator
 from configparser import ConfigParser
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-PROCESSOR = DEPLOY / "kubernetes" / "processor"
-KNATIVE = DEPLOY / "kubernetes" / "knative"
+KUBERNETES_FOLDER = DEPLOY / "kubernetes"
+PROCESSOR = KUBERNETES_FOLDER / "processor"
+KNATIVE = KUBERNETES_FOLDER / "knative"
+OVERLAYS = KUBERNETES_FOLDER / "overlays"
 CRDS = ROOT / "tests" / "data" / "crds"
 
 #: The Kubernetes release whose schemas built-in kinds are held against.
@@ -23,7 +25,10 @@ Manifest = dict[str, Any]
 
 def read(path: Path) -> list[Manifest]:
     """The documents of a file, without empty ones."""
-    return [each for each in yaml.safe_load_all(path.read_text(encoding="utf-8")) if each]
+    text = path.read_text(encoding="utf-8")
+    return [
+        each for each in yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if each
+    ]
 
 
 def read_one(path: Path) -> Manifest:
@@ -33,12 +38,69 @@ def read_one(path: Path) -> Manifest:
 
 
 def resources(folder: Path) -> list[Manifest]:
-    """The manifests that a kustomization names, in its order, in its namespace."""
+    """What a kustomization builds, by the rules of kustomize that `deploy/` uses: resources (files and
+    other kustomizations), strategic merge patches, namespace, labels, images."""
     kustomization = read_one(folder / "kustomization.yaml")
-    manifests = [each for name in kustomization["resources"] for each in read(folder / name)]
+    known = {"apiVersion", "kind", "resources", "patches", "namespace", "labels", "images"}
+    assert kustomization.keys() <= known, kustomization.keys() - known
+    manifests: list[Manifest] = []
+    for name in kustomization["resources"]:
+        path = folder / name
+        manifests += resources(path.resolve()) if path.is_dir() else read(path)
+    for patch in kustomization.get("patches", ()):
+        manifests = _patched(manifests, read_one(folder / patch["path"]))
     for manifest in manifests:
-        manifest["metadata"].setdefault("namespace", kustomization["namespace"])
+        if manifest["kind"] != "Namespace":
+            manifest["metadata"]["namespace"] = kustomization["namespace"]
+        for labels in kustomization.get("labels", ()):
+            _label(manifest, labels["pairs"])
+        for image in kustomization.get("images", ()):
+            _tag(manifest, image)
     return manifests
+
+
+def _name(manifest: Manifest) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
+
+
+def _patched(manifests: list[Manifest], patch: Manifest) -> list[Manifest]:
+    def same(manifest: Manifest) -> bool:
+        return _name(manifest) == _name(patch)
+
+    (target,) = filter(same, manifests)
+    if patch.get("$patch") == "delete":
+        return [each for each in manifests if each is not target]
+    _merge(target, patch)
+    return manifests
+
+
+def _merge(target: Manifest, patch: Manifest) -> None:
+    for key, value in patch.items():
+        # How lists merge depends on their kind: keep them out of patches.
+        assert not isinstance(value, list), key
+        if value is None:
+            target.pop(key, None)
+        elif isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def _label(manifest: Manifest, pairs: dict[str, str]) -> None:
+    places = [manifest["metadata"]]
+    spec = manifest.get("spec", {})
+    if "template" in spec:
+        places.append(spec["template"]["metadata"])
+    places += [each["metadata"] for each in spec.get("volumeClaimTemplates", ())]
+    for metadata in places:
+        metadata.setdefault("labels", {}).update(pairs)
+
+
+def _tag(manifest: Manifest, image: dict[str, str]) -> None:
+    pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
+    for container in pod.get("containers", ()):
+        if container["image"] == image["name"]:
+            container["image"] = f"{image['name']}:{image['newTag']}"
 
 
 def find(folder: Path, kind: str, name: str = "") -> Manifest:
@@ -67,6 +129,7 @@ def validate(manifest: Manifest) -> None:
         jsonschema.Draft202012Validator(schema).validate(manifest)
 
 
+@cache
 def _crd_schema(api_version: str, kind: str) -> Any:
     group, _, version = api_version.rpartition("/")
     for crd in _crds():
@@ -84,9 +147,9 @@ def _crd_schema(api_version: str, kind: str) -> Any:
     return None
 
 
-def _crds() -> Iterator[Manifest]:
-    for path in sorted(CRDS.glob("*.yaml")):
-        yield from read(path)
+@cache
+def _crds() -> tuple[Manifest, ...]:
+    return tuple(each for path in sorted(CRDS.glob("*.yaml")) for each in read(path))
 
 
 def _closed(schema: Any) -> Any:

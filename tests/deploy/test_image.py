@@ -12,6 +12,8 @@ from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from processor.settings import Settings
 from tests.deploy.manifests import DEPLOY, PROCESSOR, ROOT, find, setup_cfg
@@ -101,3 +103,17 @@ def test_the_wheel_takes_every_file_of_the_package() -> None:
         name = path.relative_to(package).as_posix()
         if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
             assert any(fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_every_requirement_is_pinned_to_a_version_that_it_allows() -> None:
+    lines = (DEPLOY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    versions = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins}
+    assert all(str(pin.specifier).startswith("==") for pin in pins)
+    wanted = setup_cfg()["options"]["install_requires"].splitlines()
+    for line in filter(None, wanted):
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"{name}: run 'make lock'"
+        assert requirement.specifier.contains(versions[name]), f"{line}: run 'make lock'"
+    assert "--constraint constraints.txt" in DOCKERFILE

@@ -1,6 +1,9 @@
 """Compose and Kubernetes manifests: valid, and in step with the settings and the contract."""
 
 import re
+import shutil
+import subprocess
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from processor.settings import Settings
 from tests.deploy.manifests import (
     DEPLOY,
     KNATIVE,
+    KUBERNETES_FOLDER,
+    OVERLAYS,
     PROCESSOR,
     find,
     read,
@@ -25,12 +30,13 @@ METRICS_PORT, INGRESS_PORT = 9102, 8080
 TOPIC = "knative-messaging-kafka.seldon-logs.default-kne-trigger"
 LABELS = {"app.kubernetes.io/name": "feedback-metrics-processor"}
 
-FOLDERS = (PROCESSOR, KNATIVE)
-ALL = [each for folder in FOLDERS for each in resources(folder)]
+FOLDERS = sorted(path.parent for path in KUBERNETES_FOLDER.rglob("kustomization.yaml"))
+ALL = [(folder.name, each) for folder in FOLDERS for each in resources(folder)]
 
 
-def name_of(manifest: dict[str, Any]) -> str:
-    return f"{manifest['kind']}-{manifest['metadata']['name']}"
+def name_of(built: Any) -> str:
+    folder, manifest = built
+    return f"{folder}-{manifest['kind']}-{manifest['metadata']['name']}"
 
 
 def statefulset() -> Any:
@@ -59,13 +65,137 @@ def test_every_yaml_file_parses() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))
 def test_a_kustomization_names_every_file_beside_it(folder: Path) -> None:
-    named = read_one(folder / "kustomization.yaml")["resources"]
+    kustomization = read_one(folder / "kustomization.yaml")
+    named = [name for name in kustomization["resources"] if not name.startswith("..")]
+    named += [patch["path"] for patch in kustomization.get("patches", ())]
     assert sorted([*named, "kustomization.yaml"]) == sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("manifest", ALL, ids=name_of)
-def test_a_manifest_is_valid(manifest: dict[str, Any]) -> None:
-    validate(manifest)
+@pytest.mark.parametrize("built", ALL, ids=name_of)
+def test_a_manifest_is_valid(built: tuple[str, dict[str, Any]]) -> None:
+    validate(built[1])
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.name))
+def test_kustomize_builds_the_same(folder: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not on PATH; the tests apply kustomize's rules themselves")
+    build = subprocess.run([kubectl, "kustomize", folder], capture_output=True, timeout=60)
+    assert build.returncode == 0, build.stderr
+
+    def order(manifest: dict[str, Any]) -> tuple[str, str]:
+        return manifest["kind"], manifest["metadata"]["name"]
+
+    theirs = [each for each in yaml.safe_load_all(build.stdout) if each]
+    assert sorted(theirs, key=order) == sorted(resources(folder), key=order)
+
+
+@pytest.mark.parametrize("folder", [PROCESSOR, *OVERLAYS.iterdir()], ids=lambda path: path.name)
+def test_every_way_gives_valid_settings(folder: Path) -> None:
+    config = find(folder, "ConfigMap", "feedback-metrics-processor")
+    settings = Settings.from_env(config["data"])
+    workers = find(folder, "StatefulSet")["spec"]
+    if folder.name == "http":
+        # The embedded broker is one worker's own.
+        assert settings.embedded
+        assert workers["replicas"] == 1
+    elif folder.name == "scaled":
+        scaler = find(folder, "HorizontalPodAutoscaler")["spec"]
+        assert "replicas" not in workers
+        assert scaler["maxReplicas"] <= settings.partitions
+        target = scaler["scaleTargetRef"]
+        assert target["name"] == find(folder, "StatefulSet")["metadata"]["name"]
+        (metric,) = scaler["metrics"]
+        assert metric["pods"]["metric"]["name"] == "processor_consumer_lag_records"
+    else:
+        assert workers["replicas"] == 2
+        assert settings.archive.startswith("http://")
+    mounted = {each["name"]: each["mountPath"] for each in container()["volumeMounts"]}
+    assert mounted["data"] == "/data"
+
+
+def test_the_kafka_broker_writes_the_topic_that_the_workers_read() -> None:
+    folder = OVERLAYS / "kafka-broker"
+    broker = find(folder, "Broker")
+    notes = broker["metadata"]["annotations"]
+    assert notes["eventing.knative.dev/broker.class"] == "Kafka"
+    settings = Settings.from_env(find(folder, "ConfigMap", "feedback-metrics-processor")["data"])
+    assert settings.topics == (notes["kafka.eventing.knative.dev/external.topic"],)
+    config = find(folder, "ConfigMap", broker["spec"]["config"]["name"])
+    assert config["metadata"]["namespace"] == broker["spec"]["config"]["namespace"]
+    assert config["data"]["bootstrap.servers"] == settings.broker[0]
+    # The channel's configuration is gone, and the Trigger stays.
+    assert not [each for each in resources(folder) if each["metadata"]["name"] == "kafka-channel"]
+    assert find(folder, "Trigger")
+
+
+def test_the_subscription_is_to_the_brokers_channel_and_ends_at_the_ingress() -> None:
+    folder = OVERLAYS / "http"
+    subscription = find(folder, "Subscription")
+    channel = subscription["spec"]["channel"]
+    namespace = subscription["metadata"]["namespace"]
+    assert f"knative-messaging-kafka.{namespace}.{channel['name']}" == TOPIC
+    assert subscription["spec"]["delivery"]["retry"] > 0
+    subscriber = subscription["spec"]["subscriber"]
+    service = find(folder, "Service", subscriber["ref"]["name"])["spec"]
+    assert service["selector"] == LABELS
+    # Knative asks at port 80, whatever else a Service has.
+    assert [(each["port"], each["targetPort"]) for each in service["ports"]] == [(80, "ingress")]
+    assert subscriber["uri"] == "/"
+
+
+def test_seldon_sends_to_the_broker_and_istio_to_seldon() -> None:
+    values = read_one(KUBERNETES_FOLDER / "seldon-core" / "values.yaml")
+    broker = find(KNATIVE, "Broker")["metadata"]
+    assert values["executor"]["requestLogger"]["defaultEndpoint"] == (
+        "http://broker-ingress.knative-eventing.svc.cluster.local"
+        f"/{broker['namespace']}/{broker['name']}"
+    )
+    gateway = find(KUBERNETES_FOLDER / "istio", "Gateway")["metadata"]
+    assert values["istio"]["gateway"] == f"{gateway['namespace']}/{gateway['name']}"
+    (predictor,) = find(KUBERNETES_FOLDER / "model", "SeldonDeployment")["spec"]["predictors"]
+    assert predictor["graph"]["logger"]["mode"] == "all"
+
+
+def test_elasticsearch_is_new_enough_and_where_its_users_look() -> None:
+    values = read_one(KUBERNETES_FOLDER / "elasticsearch" / "values.yaml")
+    image = compose()["elasticsearch"]["image"]
+    assert f"{values['image']}:{values['imageTag']}" == image
+    assert values["imageTag"].startswith("8.19.")
+    # The chart's name for its Service is <clusterName>-<nodeGroup>: elasticsearch-master.
+    (logger,) = find(KNATIVE, "Deployment")["spec"]["template"]["spec"]["containers"]
+    host = {each["name"]: each["value"] for each in logger["env"]}["ELASTICSEARCH_HOST"]
+    archive = find(PROCESSOR, "ConfigMap")["data"]["PROCESSOR_ARCHIVE"]
+    assert archive == f"{values['protocol']}://{host}:9200"
+
+
+def test_the_default_channel_is_kafkas_and_valid() -> None:
+    config = find(KUBERNETES_FOLDER / "knative-eventing", "ConfigMap")
+    assert config["metadata"] == {"name": "default-ch-webhook", "namespace": "knative-eventing"}
+    default = yaml.safe_load(config["data"]["default-ch-config"])["clusterDefault"]
+    assert default["kind"] == "KafkaChannel"
+    validate({**default, "metadata": {"name": "x", "namespace": "x"}})
+
+
+def test_every_variable_with_our_prefix_is_a_setting() -> None:
+    known = {f"PROCESSOR_{each.name.upper()}" for each in fields(Settings)}
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in DEPLOY.rglob("*")
+        if path.suffix in (".yaml", ".yml", ".md", "") and path.is_file()
+    )
+    used = set(re.findall(r"\bPROCESSOR_[A-Z0-9_]+\b", text))
+    assert {"PROCESSOR_BROKER", "PROCESSOR_ES_USER"} <= used
+    assert used <= known
+
+
+def test_an_update_waits_until_a_worker_has_opened_its_partitions() -> None:
+    spec = statefulset()
+    assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+    assert spec["minReadySeconds"] >= 15
+    # SIGTERM ends a worker within 10 s.
+    assert pod()["terminationGracePeriodSeconds"] >= 30
 
 
 @pytest.mark.parametrize("kind", ["Broker", "Trigger"])
@@ -226,4 +356,5 @@ def test_images_have_a_version_and_ours_is_the_projects() -> None:
     assert f"feedback-metrics-processor:{version}" in images
     assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images), images
     (ours,) = read_one(PROCESSOR / "kustomization.yaml")["images"]
-    assert ours == {"name": container()["image"], "newTag": version}
+    assert ours == {"name": "feedback-metrics-processor", "newTag": version}
+    assert container()["image"] == f"feedback-metrics-processor:{version}"

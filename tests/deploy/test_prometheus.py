@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from processor.publish.board import Gauges
 from processor.publish.collector import OwnCollector
 from processor.publish.families import FAMILIES
 from processor.settings import Settings
-from tests.deploy.manifests import DEPLOY, PROCESSOR, find, read_one
+from tests.deploy.manifests import DEPLOY, PROCESSOR, ROOT, find, read_one
 from tests.publish.fakes import FakeHealth
 
 FOLDER = DEPLOY / "prometheus"
@@ -60,7 +61,7 @@ def test_rules_name_windows_and_bases_that_are_published() -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: str(alert["alert"]))
 def test_an_alert_says_what_is_wrong_and_is_tried(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("warning", "critical")
-    assert alert["annotations"].keys() == {"summary", "description"}
+    assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
     assert "{{" not in alert["annotations"]["summary"]
     tried = [
         case["alertname"]
@@ -69,11 +70,28 @@ def test_an_alert_says_what_is_wrong_and_is_tried(alert: dict[str, Any]) -> None
         if case["exp_alerts"]
     ]
     assert alert["alert"] in tried
-    assert f"`{alert['alert']}`" in (DEPLOY / "README.md").read_text(encoding="utf-8")
+    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^#+ (\w+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert alert["alert"] in headings
+    assert anchor == alert["alert"].lower()
+
+
+def test_the_runbooks_are_those_of_the_alerts() -> None:
+    text = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == [each["alert"] for each in ALERTS]
 
 
 def test_kubernetes_has_the_same_rules() -> None:
     assert find(PROCESSOR, "PrometheusRule")["spec"] == read_one(FOLDER / "rules.yml")
+    build = subprocess.run([sys.executable, FOLDER / "operator_rules.py"], capture_output=True)
+    assert build.stdout == (PROCESSOR / "prometheusrule.yaml").read_bytes(), "run 'make dashboard'"
+
+
+def test_models_are_put_together_over_workers() -> None:
+    for rule in RULES:
+        for family in re.findall(r"(?<![:\w])model_\w+(?![:\w])", rule["expr"]):
+            merged = f"max without (instance, pod) (last_over_time({family}[2m]))"
+            assert merged in rule["expr"], rule
 
 
 def test_the_scraped_address_is_the_processors() -> None:

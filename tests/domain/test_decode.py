@@ -10,7 +10,7 @@ import pytest
 
 from processor.domain.counts import ModelKey
 from processor.domain.decode import FUTURE, Decoder
-from processor.domain.events import REASONS, DeadLetter
+from processor.domain.events import REASONS, Batch, DeadLetter
 from processor.domain.models import ModelRules, parse_rules
 from processor.domain.observations import Feedback, Prediction
 from processor.domain.telemetry import Telemetry
@@ -30,7 +30,7 @@ USUAL = {
     "content-type": "application/json",
 }
 ROW = {"data": {"names": ["a", "b"], "ndarray": [[0.1, 0.9]]}}
-Seen = Prediction | Feedback | DeadLetter | None
+Seen = Prediction | Feedback | DeadLetter | Batch | None
 
 
 def headers(change: dict[str, Any], **more: Any) -> list[tuple[str, bytes]]:

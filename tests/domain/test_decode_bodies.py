@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.domain.decode import Decoder
-from processor.domain.events import REASONS, DeadLetter
+from processor.domain.events import REASONS, Batch, DeadLetter
 from processor.domain.judge import judge
 from processor.domain.labels import INTEGER, SCORES, TEXT, UNSCORABLE, Reading
 from processor.domain.models import ModelRules, parse_rules
 from processor.domain.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
-from processor.domain.payloads import MAX_ROWS
+from processor.domain.rows import MAX_ROWS
 from processor.domain.telemetry import Telemetry
 from processor.stream.records import decode_observation, encode
 from tests.domain.test_decode import FEEDBACK, RESPONSE, headers, label, reason, see
@@ -271,6 +271,7 @@ def test_nothing_can_break_it(
             assert seen.reason in REASONS
             seen.detail.encode("utf-8", "replace")
         elif seen is not None:
+            assert not isinstance(seen, Batch)
             builder.add(seen)
             if isinstance(seen, Prediction):
                 answers.append(seen.answers)

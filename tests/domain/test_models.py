@@ -69,7 +69,7 @@ def entry(**values: Any) -> dict[str, Any]:
         ([], "object"),
         ({"model": []}, "model"),
         ({"models": [{}]}, "match"),
-        (entry(match="pets"), r"models\[1\].match 'pets'"),
+        (entry(match="pets"), r"models\[1\].match is 'pets'"),
         (entry(match="a/b/c/d/e"), r"models\[1\].match"),
         (entry(match="a//c"), r"models\[1\].match"),
         (entry(output="number"), "number"),
@@ -79,12 +79,25 @@ def entry(**values: Any) -> dict[str, Any]:
         (entry(threshold="high"), "threshold"),
         (entry(judge_by="both"), "both"),
         (entry(exclude="no"), "exclude"),
-        (entry(classes=["a"]), r"models\[1\].classes needs two"),
+        (entry(classes=["a"]), r"models\[1\].classes is .* two names or more"),
         (entry(classes=["a", "b", "a"]), "each once"),
         (entry(classes=[1, 2]), "classes"),
         (entry(output="probability", classes=["a", "b", "c"]), "two classes, not 3"),
+        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: it takes a map"),
+        (entry(labels={0: "a"}), "quote numbers"),
+        (entry(labels={"0": 1}), "quote numbers"),
+        (entry(output_name=""), "output_name is ''"),
+        (entry(output_name=5), "output_name is 5"),
+        ({"models": ["a/b"]}, r"models\[0\] is 'a/b'"),
+        ({"models": 5}, "models is 5"),
     ],
 )
 def test_a_wrong_file_is_told_where(content: object, message: str) -> None:
     with pytest.raises(SettingsError, match=f"^models file m.yaml: .*{message}"):
         parse_rules(content, "m.yaml")
+
+
+def test_feedback_that_names_no_node_is_about_any() -> None:
+    rules = parse_rules({"models": [{"match": "vision/pets/default/*", "threshold": 0.7}]}, "file")
+    assert rules(ModelKey("vision", "pets", "", "")).threshold == 0.7
+    assert rules(ModelKey("vision", "cars", "", "")).threshold == 0.5

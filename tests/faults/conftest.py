@@ -8,22 +8,23 @@ import pytest
 
 from bench.load import Load
 from tests.faults.crew import Crew
+from tests.faults.outcomes import OUTCOMES, Outcome, table
 from tests.faults.size import FULL, SMALL, Size
-from tests.servers import Broker
+from tests.servers import Broker, KafkaServer
+from tests.servers.topics import create_topics
 
 # A client of the tests writes thousands of lines about a broker that a test has stopped.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--full", action="store_true", help="fault tests at full size (make chaos): tens of minutes"
-    )
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--full", default=False):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
 def size(request: pytest.FixtureRequest) -> Size:
-    # Not registered where pytest starts above this folder: it is the small size then.
     return FULL if request.config.getoption("--full", default=False) else SMALL
 
 
@@ -33,10 +34,51 @@ def load(size: Size) -> Load:
 
 
 @pytest.fixture
+def full(size: Size) -> None:
+    """For what takes too long in every run of the tests."""
+    if size is not FULL:
+        pytest.skip("at full size only: make chaos")
+
+
+@pytest.fixture
+def outcome(request: pytest.FixtureRequest) -> Outcome:
+    """What this test's fault does; a row of the table."""
+    outcome = Outcome(request.node.name.removeprefix("test_").replace("_", " "))
+    OUTCOMES.append(outcome)
+    return outcome
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if OUTCOMES and terminalreporter.config.getoption("--full", default=False):
+        terminalreporter.section("faults")
+        for line in table(OUTCOMES):
+            terminalreporter.line(line)
+
+
+@pytest.fixture
 async def crew(
-    kafka: Broker, topic: Callable[..., str], app_id: str, load: Load, tmp_path: Path, size: Size
+    kafka: Broker,
+    topic: Callable[..., str],
+    app_id: str,
+    load: Load,
+    tmp_path: Path,
+    size: Size,
+    outcome: Outcome,
 ) -> AsyncIterator[Crew]:
     """Workers of one app on one source topic; all ended after the test, and their logs checked."""
-    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size) as crew:
+    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome) as crew:
         yield crew
     crew.check_logs()
+
+
+@pytest.fixture
+async def own_crew(
+    app_id: str, load: Load, size: Size, tmp_path: Path, outcome: Outcome
+) -> AsyncIterator[Crew]:
+    """A crew on a broker that may be stopped."""
+    with KafkaServer() as server:
+        await create_topics(server.bootstrap, ["source"], 8)
+        async with Crew(server.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew:
+            crew.server = server
+            yield crew
+        crew.check_logs()

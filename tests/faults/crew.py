@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +21,7 @@ from bench.load import Load
 from bench.measure import differences
 from tests.faults.feed import Feed
 from tests.faults.log import check_deltas
+from tests.faults.outcomes import Outcome
 from tests.faults.size import Size
 from tests.servers import KafkaServer
 from tests.servers.process import free_port
@@ -42,6 +45,8 @@ class Worker:
     def __init__(self, log: Path, env: Mapping[str, str], fault: str) -> None:
         self.log = log
         self.port = free_port()
+        self.data = ""
+        """The name of its data folder, in a crew."""
         module = "tests.faults.worker" if fault else "processor"
         with log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -75,6 +80,23 @@ class Worker:
         assert self._process.returncode is not None
         return self._process.returncode
 
+    async def ingress(self) -> str:
+        """The address where it takes events."""
+        found: list[str] = []
+
+        def said() -> bool:
+            found[:] = re.findall(r"events in: (http://\S+)", self.text)
+            return bool(found)
+
+        await until(said, 30, "the address of the ingress")
+        return found[0]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that it holds now, by Linux's /proc."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
     async def terminate(self) -> int:
         """SIGTERM; a worker ends within about 10 s of it, whatever the broker does."""
         self.signal(signal.SIGTERM)
@@ -85,7 +107,14 @@ class Crew:
     """Starts workers, feeds the load, and compares with the truth."""
 
     def __init__(
-        self, bootstrap: str, topic: str, app_id: str, load: Load, folder: Path, size: Size
+        self,
+        bootstrap: str,
+        topic: str,
+        app_id: str,
+        load: Load,
+        folder: Path,
+        size: Size,
+        outcome: Outcome,
     ) -> None:
         self.bootstrap = bootstrap
         self.topic = topic
@@ -95,6 +124,11 @@ class Crew:
         self.size = size
         self.server: KafkaServer | None = None
         """The broker, where the test may stop it."""
+        self.settings: dict[str, str] = {}
+        """What workers are started with, beside what every crew has."""
+        self.outcome = outcome
+        self._exact_after: list[float] = []
+        self._restarting = False
         self._load = load
         self._expected = load.expected()
         self._feeds: list[Feed] = []
@@ -105,21 +139,23 @@ class Crew:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: TracebackType | None) -> None:
+        self.outcome.events = self.outcome.events or sum(feed.sent for feed in self._feeds)
+        self.outcome.seconds = self.outcome.seconds or self._exact_after
         for feed in self._feeds:
             await feed.cancel()
         for worker in self._ever:
             if worker.alive:
                 worker.kill()
         await self._session.close()
-        if kind is not None:
-            for worker in self._ever:
-                print(f"--- {worker.log.name}\n{worker.text[-6000:]}")
+        # Shown where the test fails.
+        for worker in self._ever:
+            print(f"--- {worker.log.name}\n{worker.text[-6000:]}")
 
     def data(self, name: str) -> Path:
         """The data folder of that name."""
         return self.folder / name
 
-    def start(self, data: str = "data", fault: str = "") -> Worker:
+    def start(self, data: str = "data", fault: str = "", ingress_port: int = 0) -> Worker:
         """Start one more worker."""
         # Settings of the caller's shell must not change what is tested.
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
@@ -127,11 +163,13 @@ class Crew:
             "PROCESSOR_BROKER": f"kafka://{self.bootstrap}",
             "PROCESSOR_TOPICS": self.topic,
             "PROCESSOR_APP_ID": self.app_id,
-            "PROCESSOR_INGRESS_PORT": "0",
+            "PROCESSOR_INGRESS_PORT": str(ingress_port),
             "PROCESSOR_DATA": str(self.data(data)),
             "PROCESSOR_ARCHIVE": "none",
+            **self.settings,
         }
         worker = Worker(self.folder / f"worker-{len(self._ever)}.log", env, fault)
+        worker.data = data
         self.workers.append(worker)
         self._ever.append(worker)
         return worker
@@ -144,7 +182,10 @@ class Crew:
     async def terminate(self, worker: Worker) -> None:
         """SIGTERM, and forget it: an orderly end is exit code 0."""
         self.workers.remove(worker)
-        assert await worker.terminate() == 0, worker.text[-2000:]
+        code = await worker.terminate()
+        # It may not have begun, when the signal ends Python itself.
+        unborn = code == -signal.SIGTERM and not worker.text
+        assert code == 0 or unborn, worker.text[-2000:]
 
     def feed(self, seconds: float) -> Feed:
         """The whole load comes in over so many seconds, times the size's stretch."""
@@ -163,29 +204,41 @@ class Crew:
         await until(ready, seconds, "ready")
 
     async def until_exact(self, seconds: float | None = None) -> None:
+        """The workers show the truth, each model once, and go on showing it; and the log's deltas
+        agree with each other."""
+        await self.until_counted(seconds)
+        assert await self.held_deltas() == 0
+        await check_deltas(self.bootstrap, f"{self.app_id}-deltas")
+
+    async def until_counted(self, seconds: float | None = None) -> None:
         """The workers show the truth, each model once, and go on showing it."""
         assert all(feed.done for feed in self._feeds), "the load is still coming in"
         limit = self.size.seconds if seconds is None else seconds
+        started = time.monotonic()
         found: list[str] = []
 
         async def exact() -> bool:
             nonlocal found
-            self.check_alive()
+            if not self._restarting:
+                self.check_alive()
             found = await self.differences()
+            self.outcome.difference = len(found)
             return not found
 
+        # Who comes still would take models from who shows them now.
+        await self.until_ready(limit)
         try:
             await until(exact, limit, "exact")
+            self._exact_after.append(time.monotonic() - started)
         except TimeoutError:
             raise AssertionError("not exact: " + "; ".join(found[:8])) from None
         # A repeat that counts twice would come after the last delta that was missing.
         end = time.monotonic() + 1
         while time.monotonic() < end:
             found = await self.differences()
+            self.outcome.difference = len(found)
             assert not found, "exact no more: " + "; ".join(found[:8])
             await asyncio.sleep(_POLL)
-        assert await self.held_deltas() == 0
-        await check_deltas(self.bootstrap, f"{self.app_id}-deltas")
 
     async def differences(self) -> list[str]:
         """What differs from the truth in the union of all workers."""
@@ -207,32 +260,67 @@ class Crew:
 
     async def held_deltas(self) -> float:
         """The sum of processor_held_deltas."""
-        total = 0.0
-        for worker in self.workers:
-            for line in (await self._text(worker, "/metrics") or "").splitlines():
-                if line.startswith("processor_held_deltas "):
-                    total += float(line.split()[1])
-        return total
+        return sum([await self.metric(worker, "processor_held_deltas") for worker in self.workers])
 
-    async def recovery(self, since: float, seconds: float = 60) -> float:
-        """Seconds from ``since`` until all models are shown again and their numbers have grown."""
-        before = await self.predictions()
-        whole = 0
+    async def total(self, worker: Worker, name: str) -> float:
+        """The sum of a metric over its labels; 0 while nobody answers."""
+        lines = (await self._text(worker, "/metrics") or "").splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name}{{"))
 
-        async def moving() -> bool:
-            nonlocal whole
+    async def metric(self, worker: Worker, name: str) -> float:
+        """The value of a metric without labels; 0 while nobody answers."""
+        for line in (await self._text(worker, "/metrics") or "").splitlines():
+            if line.startswith(f"{name} "):
+                return float(line.split()[1])
+        return 0.0
+
+    async def recovery(self, since: float, seconds: float = 90) -> float:
+        """Seconds from ``since`` until all models are shown again, with every prediction that was sent
+        until just after it."""
+
+        async def whole() -> bool:
+            sent = [feed.predictions_at(since) for feed in self._feeds]
+            if None in sent:
+                return False
             models = await self.models()
             shown = {model["deployment"] for model in models}
-            if shown != self._expected.models.keys():
-                return False
-            now = sum(model["predictions"] for model in models)
-            whole = whole or now
-            return now > max(whole, before) or not await self.differences()
+            counted = sum(model["predictions"] for model in models)
+            return self._expected.models.keys() <= shown and counted >= sum(filter(None, sent))
 
-        await until(moving, seconds, "numbers move again")
+        await until(whole, seconds, "all is counted that was sent before")
+        return self.recovered(since)
+
+    def recovered(self, since: float) -> float:
+        """Note that it is well again; the seconds since the fault."""
         took = time.monotonic() - since
+        self.outcome.seconds.append(took)
+        self.outcome.in_flight += sum(feed.sent_since(since) for feed in self._feeds)
         print(f"recovered in {took:.1f} s")
         return took
+
+    @asynccontextmanager
+    async def restarting(self) -> AsyncIterator[None]:
+        """Whoever ends is started again, as an orchestrator does; it must have said why it ended."""
+
+        async def watch() -> None:
+            while True:
+                for number, worker in enumerate(self.workers):
+                    if not worker.alive:
+                        assert "processor: " in worker.text.splitlines()[-1], worker.text[-2000:]
+                        self.workers.remove(worker)
+                        self.start(f"again-{number}")
+                await asyncio.sleep(0.2)
+
+        watching = asyncio.create_task(watch())
+        self._restarting = True
+        try:
+            yield
+            if watching.done():
+                watching.result()
+        finally:
+            self._restarting = False
+            watching.cancel()
+            await asyncio.wait([watching])
 
     async def until_grown(self, predictions: int, seconds: float = 60) -> None:
         """The numbers have reached so many predictions."""

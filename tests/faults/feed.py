@@ -1,11 +1,12 @@
 """The load comes in while workers run, at a bounded rate."""
 
 import asyncio
+import time
 from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 
-from bench.load import Load
+from bench.load import Event, Load
 
 _PARTITIONS = 8
 #: Events between two looks at the clock.
@@ -17,6 +18,8 @@ class Feed:
 
     def __init__(self, bootstrap: str, topic: str, load: Load, rate: float) -> None:
         self.sent = 0
+        self._log: list[tuple[float, int, int]] = []
+        self._requests: set[bytes] = set()
         self._bootstrap = bootstrap
         self._topic = topic
         self._load = load
@@ -26,6 +29,18 @@ class Feed:
     @property
     def done(self) -> bool:
         return self._task.done()
+
+    def sent_since(self, moment: float) -> int:
+        """Events sent after a moment of the monotonic clock."""
+        return self.sent - max((sent for when, sent, _ in self._log if when <= moment), default=0)
+
+    def predictions_at(self, moment: float) -> int | None:
+        """Predictions among the events that were sent by the first step after a moment; None before
+        there was one."""
+        for when, _, predictions in self._log:
+            if when > moment:
+                return predictions
+        return len(self._requests) if self.done else None
 
     async def finish(self) -> None:
         """Wait for the last event's acknowledgement."""
@@ -65,5 +80,13 @@ class Feed:
                     if batch.record_count():
                         await producer.send_batch(batch, self._topic, partition=partition)
                 self.sent += len(step)
+                self._requests.update(filter(None, map(_predicted, step)))
+                self._log.append((time.monotonic(), self.sent, len(self._requests)))
                 await asyncio.sleep(max(0.0, begin + self.sent / self._rate - clock()))
             await producer.flush()
+
+
+def _predicted(event: Event) -> bytes | None:
+    """The request that a response answers."""
+    headers = dict(event.headers)
+    return headers["ce_requestid"] if headers["ce_type"].endswith(b"response") else None

@@ -3,20 +3,13 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from aiokafka.structs import ConsumerRecord
 
-from bench.load import Load
 from processor.domain.observations import SCHEMA_VERSION
 from processor.stream.records import Tick, encode
 from tests.faults.crew import Crew, until
 from tests.faults.log import move_offsets_to_end, read_topic, write, write_again
-from tests.faults.size import Size
-from tests.servers import KafkaServer
-from tests.servers.topics import create_topics
 
 
 async def test_stale_table_values_over_newer_ones_change_nothing(crew: Crew) -> None:
@@ -76,17 +69,6 @@ async def test_a_record_of_another_log_ends_the_worker_with_one_line(crew: Crew)
     assert "Traceback" not in worker.text
 
 
-@pytest.fixture
-async def own_crew(app_id: str, load: Load, size: Size, tmp_path: Path) -> AsyncIterator[Crew]:
-    """A crew on a broker that may be stopped."""
-    with KafkaServer() as server:
-        await create_topics(server.bootstrap, ["source"], 8)
-        async with Crew(server.bootstrap, "source", app_id, load, tmp_path, size) as crew:
-            crew.server = server
-            yield crew
-        crew.check_logs()
-
-
 async def test_a_broker_that_is_away_for_a_while_costs_time_alone(own_crew: Crew) -> None:
     """A worker may end over it, with a line that says so; then it is started again."""
     crew, server = own_crew, own_crew.server
@@ -102,21 +84,10 @@ async def test_a_broker_that_is_away_for_a_while_costs_time_alone(own_crew: Crew
     await asyncio.to_thread(server.start)
     print(f"broker away for {time.monotonic() - away:.1f} s")
     fault = time.monotonic()
-
-    async def orchestrate() -> None:
-        while True:
-            for number, worker in enumerate(crew.workers):
-                if not worker.alive:
-                    assert "processor: " in worker.text.splitlines()[-1]
-                    crew.workers.remove(worker)
-                    crew.start(f"again-{number}")
-            await asyncio.sleep(0.2)
-
-    orchestrator = asyncio.create_task(orchestrate())
-    await crew.recovery(fault)
-    await feed.finish()
-    await crew.until_exact()
-    orchestrator.cancel()
+    async with crew.restarting():
+        await crew.recovery(fault)
+        await feed.finish()
+        await crew.until_exact()
 
 
 async def test_a_worker_ends_in_time_while_the_broker_is_away(own_crew: Crew) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
+from processor import watchdog
 from processor.cli import main
 from processor.domain import tally as tally_module
 from processor.domain.deltas import DeltaBatch, unpack
@@ -93,6 +94,31 @@ def lost_delta(number: int) -> None:
     plant(Sender, "send", faulty)
 
 
+def blocked_fold(number: int) -> None:
+    """The ``number``-th delta's fold waits for ever; the watchdog waits for seconds, not minutes."""
+    emit, calls = TallyStage.emit, Countdown(number)
+
+    async def faulty(stage: TallyStage) -> None:
+        if calls.now():
+            print("planted: the fold waits for ever", flush=True)
+            await asyncio.Event().wait()
+        await emit(stage)
+
+    plant(TallyStage, "emit", faulty)
+    short_watchdog(3)
+
+
+def short_watchdog(seconds: int) -> None:
+    """The watchdog's limit in seconds."""
+    for name, value in (
+        ("EVERY", 0.5),
+        ("PATIENCE", 2.0),
+        ("LIMIT", seconds),
+        ("END", seconds + 3),
+    ):
+        plant(watchdog, name, value)
+
+
 def plant(target: object, name: str, value: object) -> None:
     """Put a faulty part in the place of the product's."""
     setattr(target, name, value)
@@ -168,7 +194,10 @@ def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -
 
 FAULTS = {
     fault.__name__: fault
-    for fault in (join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta)
+    for fault in (
+        *(join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta),
+        *(blocked_fold, short_watchdog),
+    )
 }
 
 if __name__ == "__main__":

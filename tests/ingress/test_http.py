@@ -1,8 +1,18 @@
 """The HTTP door over real connections: what reaches the door, and what is answered."""
 
-import pytest
+from collections.abc import Callable
+from datetime import UTC, datetime
 
+import pytest
+from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
+from cloudevents.core.v1.event import CloudEvent
+
+from processor.domain.counts import ModelKey
+from processor.domain.decode import Decoder
 from processor.domain.events import RawEvent
+from processor.domain.observations import Feedback
+from processor.domain.telemetry import Telemetry
+from processor.models_file import read_models_file
 from tests.ingress.steered import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeDoor, Start, error
 
 
@@ -30,6 +40,18 @@ async def test_binary_mode(start: Start, door: FakeDoor) -> None:
         "content-type": b"application/json",
     }
     assert (event.value, event.timestamp) == (b'{"reward": 1.50}', NOW)
+
+
+async def test_who_takes_a_body_for_an_event_gets_none(start: Start, door: FakeDoor) -> None:
+    """Knative: a 202 with a body that is no CloudEvent is a failed delivery."""
+    client = await start()
+    knative = BINARY | {"Prefer": "reply", "Kn-Namespace": "seldon"}
+    answer = await client.post("/", data="{}", headers=knative)
+    assert (answer.status, await answer.read()) == (202, b"")
+    assert "Content-Type" not in answer.headers
+    assert answer.headers["Processor-Time"] == TIME
+    await error(await client.post("/", data="bad", headers=knative), 400, "bad_json")
+    assert len(door.events) == 2
 
 
 async def test_any_content_type_and_no_body(start: Start, door: FakeDoor) -> None:
@@ -92,6 +114,47 @@ async def test_what_is_not_understood_is_kept_and_400(start: Start, door: FakeDo
     assert len(door.events) == 5
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["application/cloudevents", "application/cloudevents+xml", "application/cloudevents-batch"],
+)
+async def test_formats_that_are_not_supported_are_kept_and_415(
+    start: Start, door: FakeDoor, kind: str
+) -> None:
+    client = await start()
+    answer = await client.post("/", data="<x/>", headers={"Content-Type": f"{kind}; v=1"})
+    assert "application/cloudevents+json" in await error(answer, 415, "not_cloudevent")
+    assert (await answer.json())["rejected"] == 1
+    assert door.events == [RawEvent((("content-type", f"{kind}; v=1".encode()),), b"<x/>", NOW)]
+
+
+@pytest.mark.parametrize("write", [to_binary_event, to_structured_event])
+async def test_what_the_sdk_sends_is_understood(
+    start: Start, door: FakeDoor, write: Callable[[CloudEvent], HTTPMessage]
+) -> None:
+    client = await start()
+    attributes = {
+        "id": "1",
+        "source": "http://:8000/",
+        "type": "io.seldon.serving.feedback",
+        "specversion": "1.0",
+        "time": datetime(2026, 11, 20, 9, 3, 59, 330716, UTC),
+        "datacontenttype": "application/json",
+        "requestid": "r1",
+        "inferenceservicename": "café",
+        "namespace": "seldon",
+    }
+    message = write(CloudEvent(attributes, {"reward": 1.5}))
+    answer = await client.post("/", data=message.body, headers=message.headers)
+    assert answer.status == 202, await answer.text()
+    (event,) = door.events
+    found = Decoder(read_models_file(None), Telemetry()).decode(*event)
+    assert isinstance(found, Feedback)
+    assert found.request_id == "r1"
+    assert found.scope == ModelKey("seldon", "café", "", "")
+    assert (found.time, found.reward) == (1795165439330716000, 1_500_000)
+
+
 async def test_other_methods_and_paths(start: Start) -> None:
     client = await start()
     for method in ("GET", "PUT", "DELETE", "OPTIONS", "PATCH"):
@@ -112,7 +175,18 @@ async def test_feedback(start: Start, door: FakeDoor) -> None:
     }
     query = "deployment=sklearn&namespace=seldon&predictor=default&model=caf%C3%A9"
     ids = set()
-    for path, headers in (("/feedback", names), (f"/feedback?{query}", {})):
+    plain = {
+        "deployment": "sklearn",
+        "namespace": "seldon",
+        "predictor": "default",
+        "model": "caf%C3%A9",
+    }
+    for path, headers in (
+        ("/feedback", names),
+        ("/feedback", plain),
+        (f"/feedback?{query}", {}),
+        (f"/feedback?{query}", names | plain),
+    ):
         answer = await client.post(
             path, data=b'{"reward": 1}', headers={"Seldon-Puid": "p1"} | headers
         )
@@ -134,7 +208,7 @@ async def test_feedback(start: Start, door: FakeDoor) -> None:
             "ce_modelid": "café".encode(),
         }
         assert (event.value, event.timestamp) == (b'{"reward": 1}', NOW)
-    assert len(ids) == 2
+    assert len(ids) == 4
 
 
 async def test_feedback_on_whatever_answered(start: Start, door: FakeDoor) -> None:
@@ -154,7 +228,7 @@ async def test_feedback_on_whatever_answered(start: Start, door: FakeDoor) -> No
         ("?namespace=n", {"seldon-puid": "p"}, "the deployment is missing"),
         ("?deployment=&namespace=n", {"seldon-puid": "p"}, "the deployment is missing"),
         ("?deployment=d", {"seldon-puid": "p"}, "the namespace is missing"),
-        ("?deployment=d&namespace=n&nodel=m", {"seldon-puid": "p"}, "nodel is unknown"),
+        ("?deployment=d&namespace=n&nodel=m", {"seldon-puid": "p"}, "'nodel' is unknown"),
         (
             "?deployment=d&namespace=n",
             {"seldon-puid": "p", "ce-namespace": "other"},

@@ -4,15 +4,19 @@ import asyncio
 import gzip
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
-from aiohttp import ClientResponse
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from processor.errors import ArchiveError
+from processor.ingress import limits
 from processor.ingress.door import Overloaded
-from processor.ingress.http import MAX_BATCH
-from processor.settings import Secret
-from tests.ingress.steered import BATCH, BINARY, FakeDoor, Start, error, ingress_of
+from processor.ingress.http import INGRESS, MAX_BATCH, make_ingress
+from processor.lifecycle import serve
+from processor.logs import set_up_logs
+from processor.settings import Secret, Settings
+from tests.ingress.steered import BATCH, BINARY, NOW, FakeDoor, Start, error, ingress_of
 
 
 async def test_bodies_over_the_limit(start: Start, door: FakeDoor) -> None:
@@ -111,35 +115,79 @@ async def test_the_right_token(start: Start, door: FakeDoor) -> None:
     assert "authorization" not in dict(door.events[0].headers)
 
 
-async def test_drain_lets_requests_in_flight_end(start: Start, door: FakeDoor) -> None:
-    client = await start()
-    ingress = ingress_of(client)
-    door.open.clear()
-    first = asyncio.create_task(client.post("/", data="1", headers=BINARY))
-    await door.waiting.acquire()
-    assert not await ingress.drain(0.01)
-    drained = asyncio.create_task(ingress.drain())
-    answer = await client.post("/", data="2", headers=BINARY)
-    await error(answer, 503, "shutting_down")
-    assert answer.headers["Retry-After"]
-    assert not drained.done()
-    door.open.set()
-    assert (await first).status == 202
-    assert await drained
+async def test_while_it_drains_the_port_answers(door: FakeDoor) -> None:
+    """What is in flight ends, new connections are told to come again, and nothing is lost."""
+    app = make_ingress(door, Settings(), lambda: NOW)
+    async with AsyncExitStack() as stack, ClientSession(timeout=ClientTimeout(8)) as session:
+        url = await serve(stack, app, 0, "INGRESS")
+        stack.push_async_callback(app[INGRESS].drain)
+        door.open.clear()
+        first = asyncio.create_task(session.post(url, data="1", headers=BINARY))
+        await door.waiting.acquire()
+        closing = asyncio.create_task(stack.aclose())
+        while not app[INGRESS].is_draining:
+            await asyncio.sleep(0)
+        async with ClientSession(timeout=ClientTimeout(8)) as other:
+            answer = await other.post(url, data="2", headers=BINARY)
+            await error(answer, 503, "shutting_down")
+            assert answer.headers["Connection"] == "close"
+        door.open.set()
+        assert (await asyncio.wait_for(first, 10)).status == 202
+        await asyncio.wait_for(closing, 10)
+        with pytest.raises(ClientError):
+            await session.post(url, data="3", headers=BINARY)
     assert [event.value for event in door.events] == [b"1"]
 
 
-async def test_shutdown_waits_for_what_is_in_flight(start: Start, door: FakeDoor) -> None:
+async def test_the_end_does_not_wait_for_a_slow_broker(start: Start, door: FakeDoor) -> None:
     client = await start()
     door.open.clear()
     first = asyncio.create_task(client.post("/", data="1", headers=BINARY))
     await door.waiting.acquire()
-    closing = asyncio.create_task(client.server.close())
-    while not ingress_of(client)._draining:
-        await asyncio.sleep(0)
+    assert not await ingress_of(client).drain(0.01)
+    answer = await asyncio.wait_for(first, 10)
+    await error(answer, 503, "shutting_down")
+    assert answer.headers["Retry-After"]
+
+
+async def test_a_slow_broker(start: Start, door: FakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STORE_DEADLINE", 0.05)
+    client = await start(ingress_max_in_flight=1)
+    door.open.clear()
+    answer = await client.post("/", data="1", headers=BINARY)
+    assert "not stored within" in await error(answer, 503, "unavailable")
+    assert answer.headers["Retry-After"] == "5"
     door.open.set()
-    assert (await asyncio.wait_for(first, 10)).status == 202
-    await asyncio.wait_for(closing, 10)
+    assert (await client.post("/", data="1", headers=BINARY)).status == 202
+
+
+async def test_a_slow_client(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BODY_DEADLINE", 0.05)
+    client = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nxxx")
+    async with asyncio.timeout(20):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"connection: close" in head.lower()
+    writer.close()
+    assert ingress_of(client).in_flight == 0
+
+
+async def test_bodies_that_are_too_much_together(
+    start: Start, door: FakeDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_BYTES", 1500)
+    client = await start(ingress_max_body=1000)
+    door.open.clear()
+    first = asyncio.create_task(client.post("/", data=b"x" * 1000, headers=BINARY))
+    await door.waiting.acquire()
+    answer = await client.post("/", data=b"x" * 501, headers=BINARY)
+    await error(answer, 429, "overloaded")
+    assert answer.headers["Retry-After"] == "1"
+    door.open.set()
+    assert (await first).status == 202
+    assert (await client.post("/", data=b"x" * 501, headers=BINARY)).status == 202
 
 
 async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
@@ -157,3 +205,18 @@ async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
             await asyncio.sleep(0.001)
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
     assert len(door.events) == 1
+
+
+async def test_what_is_no_http_is_refused_and_its_bytes_are_not_logged(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = await start()
+    set_up_logs("INFO", "text")
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer hush\x01\r\n\r\n")
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n")
+    writer.close()
+    assert head.startswith(b"HTTP/1.0 400 ")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("a request that is no HTTP, refused with 400: from 127.0.0.1")

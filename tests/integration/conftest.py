@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
+from elasticsearch import AsyncElasticsearch
 
 from processor.domain.events_file import parse_line
-from tests.faults.crew import Worker
+from tests.faults.crew import Worker, until
+from tests.servers.elasticsearch import Elastic
+from tests.servers.indices import MAPPING
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 
@@ -118,3 +122,43 @@ async def produce(bootstrap: str, topic: str, path: Path = DATA / "events.ndjson
         await asyncio.gather(*pending)
     finally:
         await producer.stop()
+
+
+@pytest.fixture
+async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
+    async with AsyncElasticsearch(elastic.url) as client:
+        yield client
+
+
+async def make_index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:
+    index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
+    await client.indices.create(index=index, mappings=MAPPING)
+    operations: list[dict[str, Any]] = []
+    for document in documents:
+        operations += [{"index": {"_id": document["_id"]}}, document["_source"]]
+    answer = await client.bulk(index=index, operations=operations, refresh=True)
+    assert not answer["errors"]
+    return index
+
+
+async def counted(get: Get, worker: Worker, **wanted: int) -> None:
+    async def reached() -> bool:
+        found = await models(get, worker)
+        return bool(found) and all(found[0][name] == value for name, value in wanted.items())
+
+    await until(reached, 60, f"{wanted}")
+
+
+async def metric(get: Get, worker: Worker, name: str, value: float) -> None:
+    async def reached() -> bool:
+        _, metrics = await get(worker, "/metrics")
+        return f"{name} {value}\n" in metrics
+
+    await until(reached, 60, f"{name} {value}")
+
+
+async def bootstrapped(get: Get, worker: Worker) -> None:
+    async def complete() -> bool:
+        return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
+
+    await until(complete, 60, "bootstrap complete")

@@ -1,43 +1,26 @@
 """Starting from a real Elasticsearch: no gap, nothing twice, whatever the order."""
 
 import json
-import uuid
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import pytest
 from elasticsearch import AsyncElasticsearch
 
-from tests.faults.crew import Worker, until
-from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models, produce
+from tests.faults.crew import until
+from tests.integration.conftest import (
+    DATA,
+    Get,
+    Start,
+    assert_equal,
+    bootstrapped,
+    counted,
+    expected,
+    make_index,
+    models,
+    produce,
+)
 from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
-
-
-@pytest.fixture
-async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
-    async with AsyncElasticsearch(elastic.url) as client:
-        yield client
-
-
-async def _load(client: AsyncElasticsearch, path: Path) -> str:
-    """Index the documents of a file under a fresh index; its name."""
-    index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
-    mapping = json.loads((DATA / "mapping.json").read_text())["declared_by_logger"]
-    await client.indices.create(index=index, mappings=mapping)
-    operations: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines():
-        document = json.loads(line)
-        operations += [{"index": {"_id": document["_id"]}}, document["_source"]]
-    answer = await client.bulk(index=index, operations=operations, refresh=True)
-    assert not answer["errors"]
-    return index
+from tests.servers.elasticsearch import Elastic
+from tests.servers.indices import stored
 
 
 def _settings(
@@ -54,21 +37,6 @@ def _settings(
     }
 
 
-async def _judged(get: Get, worker: Worker, count: int) -> None:
-    async def reached() -> bool:
-        judged = [int(model["judged"]) for model in await models(get, worker)]
-        return sum(judged) == count
-
-    await until(reached, 60, f"{count} judged")
-
-
-async def _bootstrapped(get: Get, worker: Worker) -> None:
-    async def complete() -> bool:
-        return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
-
-    await until(complete, 60, "bootstrap complete")
-
-
 async def test_documents_first_then_all_events(
     kafka: Broker,
     topic: Callable[..., str],
@@ -78,16 +46,16 @@ async def test_documents_first_then_all_events(
     elastic: Elastic,
     client: AsyncElasticsearch,
 ) -> None:
-    index = await _load(client, DATA / "elasticsearch.ndjson")
+    index = await make_index(client, stored())
     source = topic(partitions=8)
     worker = start(**_settings(kafka, source, app_id, elastic, index))
-    await _bootstrapped(get, worker)
-    await _judged(get, worker, 59)
+    await bootstrapped(get, worker)
+    await counted(get, worker, judged=59)
     (found,) = await models(get, worker)
     (alone,) = json.loads((DATA / "contract-es.json").read_text())["models"]
     assert_equal(found, alone)
     await produce(kafka.bootstrap, source)
-    await _judged(get, worker, 63)
+    await counted(get, worker, judged=63)
     (found,) = await models(get, worker)
     assert_equal(found, expected())
     _, metrics = await get(worker, "/metrics")
@@ -104,13 +72,13 @@ async def test_events_first_and_a_later_start_reads_only_changes(
     elastic: Elastic,
     client: AsyncElasticsearch,
 ) -> None:
-    index = await _load(client, DATA / "notebook-types" / "elasticsearch.ndjson")
+    index = await make_index(client, stored(DATA / "notebook-types" / "elasticsearch.ndjson"))
     source = topic(partitions=8)
     await produce(kafka.bootstrap, source, DATA / "notebook-types" / "events.ndjson")
     settings = _settings(kafka, source, app_id, elastic, index)
     worker = start(**settings)
-    await _bootstrapped(get, worker)
-    await _judged(get, worker, 63)
+    await bootstrapped(get, worker)
+    await counted(get, worker, judged=63)
     assert await worker.terminate() == 0
     # A feedback that the stream never saw: the logger merged it into a document without one.
     hits = (await client.search(index=index, size=200))["hits"]["hits"]
@@ -118,7 +86,7 @@ async def test_events_first_and_a_later_start_reads_only_changes(
     feedback = {"reward": True, "ce-time": "2026-11-21T12:00:00.5Z"}
     await client.update(index=index, id=without["_id"], doc={"feedback": feedback}, refresh=True)
     again = start(**settings)
-    await _judged(get, again, 64)
+    await counted(get, again, judged=64)
     (found,) = await models(get, again)
     assert (found["predictions"], found["correct"]) == (100, 47)
 
@@ -136,7 +104,7 @@ async def test_an_archive_that_cannot_be_read_does_not_hold_up_the_stream(
     source = topic(partitions=8)
     await produce(kafka.bootstrap, source)
     worker = start(**_settings(kafka, source, app_id, elastic, "no-such-index-*"))
-    await _judged(get, worker, 63)
+    await counted(get, worker, judged=63)
 
     async def says_why() -> bool:
         status, body = await get(worker, "/ready")

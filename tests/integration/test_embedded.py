@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from tests.faults.crew import Worker, until
@@ -25,8 +27,17 @@ async def _judged(get: Get, worker: Worker, count: int) -> None:
     await until(reached, 60, f"{count} judged")
 
 
-async def test_events_survive_a_kill_and_a_restart(start: Start, get: Get) -> None:
-    worker = start()
+def _outcomes(path: Path) -> list[tuple[int, int]]:
+    """How many items were right, and wrong."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT correct, COUNT(*) FROM outcomes GROUP BY correct ORDER BY correct"
+        return connection.execute(query).fetchall()
+
+
+async def test_events_and_outcomes_survive_a_kill_and_a_restart(
+    start: Start, get: Get, tmp_path: Path
+) -> None:
+    worker = start(outcomes="on")
     await until(lambda: "events in: " in worker.text, 30, "started")
     sent = subprocess.run(
         [sys.executable, "-m", "processor", "send", DATA / "events.ndjson", "--to", _ingress(worker)],
@@ -35,14 +46,29 @@ async def test_events_survive_a_kill_and_a_restart(start: Start, get: Get) -> No
     assert sent.returncode == 0, sent.stderr
     assert "263 of 263 accepted" in sent.stdout
     await _judged(get, worker, 63)
+
+    async def told(worker: Worker, written: int) -> bool:
+        _, metrics = await get(worker, "/metrics")
+        return (
+            f"processor_outcomes_written_total {written}.0\n" in metrics
+            and "processor_outcomes_waiting 0.0\n" in metrics
+        )
+
+    await until(lambda: told(worker, 63), 60, "the outcomes")
+    assert "has no effect" not in worker.text
+    outcomes = _outcomes(tmp_path / "data" / "events.sqlite")
+    assert outcomes == [(0, 17), (1, 46)]
     worker.kill()
-    again = start()
+    again = start(outcomes="on")
     await _judged(get, again, 63)
     (found,) = await models(get, again)
     assert_equal(found, expected())
     _, metrics = await get(again, "/metrics")
     assert "processor_bootstrap_documents_total 263.0" in metrics
     assert "processor_bootstrap_complete 1.0" in metrics
+    # They are told once more, and are shown already.
+    await until(lambda: told(again, 0), 60, "no outcome to tell")
+    assert _outcomes(tmp_path / "data" / "events.sqlite") == outcomes
     assert await again.terminate() == 0
 
 

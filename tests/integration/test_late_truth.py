@@ -3,43 +3,31 @@
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from aiokafka import AIOKafkaProducer
 from elasticsearch import AsyncElasticsearch
 
 from processor.domain.times import SECOND, format_time
-from tests.faults.crew import Worker, until
-from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
+from tests.faults.crew import until
+from tests.integration.conftest import (
+    Get,
+    Start,
+    assert_equal,
+    bootstrapped,
+    counted,
+    expected,
+    make_index,
+    metric,
+    models,
+    produce,
+)
 from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
-from tests.servers.indices import MAPPING, stored
+from tests.servers.elasticsearch import Elastic
+from tests.servers.indices import stored
 
 _DAY = 86_400 * SECOND
-
-
-@pytest.fixture(params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    return shared_server(request.param)
-
-
-@pytest.fixture
-async def client(elastic: Elastic) -> AsyncIterator[AsyncElasticsearch]:
-    async with AsyncElasticsearch(elastic.url) as client:
-        yield client
-
-
-async def make_index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:
-    index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
-    await client.indices.create(index=index, mappings=MAPPING)
-    operations: list[dict[str, Any]] = []
-    for document in documents:
-        operations += [{"index": {"_id": document["_id"]}}, document["_source"]]
-    answer = await client.bulk(index=index, operations=operations, refresh=True)
-    assert not answer["errors"]
-    return index
 
 
 def _document(request_id: str, at: int, items: int = 1) -> list[dict[str, Any]]:
@@ -95,29 +83,6 @@ def _settings(
         "index": index,
         **more,
     }
-
-
-async def counted(get: Get, worker: Worker, **wanted: int) -> None:
-    async def reached() -> bool:
-        found = await models(get, worker)
-        return bool(found) and all(found[0][name] == value for name, value in wanted.items())
-
-    await until(reached, 60, f"{wanted}")
-
-
-async def metric(get: Get, worker: Worker, name: str, value: float) -> None:
-    async def reached() -> bool:
-        _, metrics = await get(worker, "/metrics")
-        return f"{name} {value}\n" in metrics
-
-    await until(reached, 60, f"{name} {value}")
-
-
-async def bootstrapped(get: Get, worker: Worker) -> None:
-    async def complete() -> bool:
-        return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
-
-    await until(complete, 60, "bootstrap complete")
 
 
 _TRUTH = {"truth": {"data": {"names": ["cat", "dog"], "ndarray": [[0, 1]]}}}

@@ -9,8 +9,18 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from elasticsearch import AsyncElasticsearch
 
 from tests.faults.crew import until
-from tests.integration.conftest import DATA, Get, Start, assert_equal, models, produce
-from tests.integration.test_late_truth import bootstrapped, counted, make_index, metric
+from tests.integration.conftest import (
+    DATA,
+    Get,
+    Start,
+    assert_equal,
+    bootstrapped,
+    counted,
+    make_index,
+    metric,
+    models,
+    produce,
+)
 from tests.servers import Broker
 from tests.servers.elasticsearch import VERSIONS, shared_server
 from tests.servers.indices import stored

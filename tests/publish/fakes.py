@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from processor.domain.counts import BASES, MICRO, Cell, Counts, ModelKey
+from processor.domain.windows import TIERS
 from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Readiness
 
 #: 2026-11-20T09:03:59.5Z
@@ -45,6 +46,11 @@ class FakeBoard:
     def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
         self.asked_at = now
         return {(window, by): self.models for window in self.names for by in BASES}
+
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        # Everything happened at this moment.
+        size = TIERS[tier].size
+        return {key: {int(NOW) // size: counts} for key, counts in self.models.items()}
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """The cap on labels, in the metrics and in the JSON."""
 
-from processor.domain.counts import Cell, Counts
+from processor.domain.counts import Cell, Counts, ModelKey
 from processor.domain.results import model_result
 from processor.domain.scores import scores
-from processor.publish.cap import cap_result, shown_labels
+from processor.publish.cap import CappedBoard, cap_result, shown_labels
+from processor.publish.collector import ModelCollector
 from processor.settings import Settings
 from tests.publish.fakes import EXPERIMENT, FakeBoard, many_classes
 from tests.publish.reading import collected, model
@@ -57,3 +58,20 @@ def test_cap_of_the_json_is_that_of_the_metrics() -> None:
     ]
     assert capped.macro == result.macro
     assert cap_result(result, 100) is result
+
+
+def test_more_models_than_may_be_shown_are_hidden_and_counted(board: FakeBoard) -> None:
+    """The largest are shown, in every window; the series stay bounded whatever comes in."""
+    keys = [ModelKey("n", f"d{number:03}", "p", "m") for number in range(100)]
+    board.models = {key: Counts(predictions=number % 50) for number, key in enumerate(keys)}
+    capped = CappedBoard(board, 3)
+    for models in capped.windows(0.0).values():
+        assert list(models) == [keys[49], keys[99], keys[48]]
+    assert capped.hidden == 97
+    settings = Settings.from_env({"PROCESSOR_MAX_MODELS": "3"})
+    found = {
+        sample.labels.get("deployment")
+        for family in ModelCollector(board, settings, lambda: 0.0).collect()
+        for sample in family.samples
+    }
+    assert found == {None, "d049", "d099", "d048"}

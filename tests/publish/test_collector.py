@@ -64,9 +64,12 @@ def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
 
 
 def test_every_family_of_the_table_has_samples(board: FakeBoard) -> None:
-    expected = {family.name for family in FAMILIES} | {"processor_capped_labels"}
+    expected = {family.name for family in FAMILIES} | {
+        "processor_capped_labels",
+        "processor_hidden_models",
+    }
     assert names(collected(board)) == expected
-    assert len(expected) == len(FAMILIES) + 1
+    assert len(expected) == len(FAMILIES) + 2
 
 
 def test_counts_of_zero_are_there_and_undefined_ratios_are_not(board: FakeBoard) -> None:
@@ -209,13 +212,22 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     counters = (
         *("events", "joined", "duplicates", "superseded", "corrections", "late", "says_nothing"),
         *("not_scorable", "future_times", "dead_letters", "bootstrap_documents"),
-        "catch_up_skipped",
+        *(
+            "evicted_requests",
+            "catch_up_skipped",
+            "snapshot_failures",
+            "source_lost",
+            "lookups",
+            "recalled",
+        ),
+        *("outcomes_written", "outcomes_missing", "logged_documents", "logged_refused"),
     )
     gauges = (
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
         *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
-        "build_info",
+        *("outcomes_waiting", "bootstrap_remaining_documents"),
+        *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
     )
     histograms = ("feedback_delay_seconds", "end_to_end_seconds")
     assert names(own(telemetry, health)) == {

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
@@ -18,36 +18,15 @@ from processor.errors import SettingsError
 from processor.replay.fold import Selection
 from processor.replay.sources import replay_sources
 from processor.settings import Settings
-from tests.servers import ServerError
 from tests.servers.elasticsearch import (
     PASSWORD,
     USER,
-    VERSIONS,
-    Elastic,
     ElasticsearchServer,
     secure_server,
-    shared_server,
 )
 from tests.servers.indices import DATA, Indices, stored
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def elastic(request: pytest.FixtureRequest) -> Elastic:
-    try:
-        return shared_server(request.param)
-    except ServerError as error:
-        if "names no server" in str(error):
-            pytest.skip(str(error))
-        raise
-
-
-@pytest.fixture
-def indices(elastic: Elastic) -> Iterator[Indices]:
-    made = Indices(elastic.url)
-    yield made
-    made.close()
 
 
 def processor(*arguments: str, **settings: str) -> tuple[int, dict[str, Any], str]:

@@ -4,6 +4,7 @@ import base64
 import shutil
 import socket
 import struct
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -38,12 +39,13 @@ class KafkaServer:
 
     def __init__(
         self, settings: Mapping[str, str] | None = None, *, node_id: int = 1,
-        start_seconds: float = 90, heap: str = "512m",
+        start_seconds: float = 90, heap: str = "512m", cluster_id: str = "",
     ) -> None:  # fmt: skip
         self.node_id = node_id
+        self._cluster_id = cluster_id or new_uuid()
         self.port = free_port()
         self.controller_port = free_port()
-        self._settings = dict(settings or {})
+        self.settings = dict(settings or {})
         self._start_seconds = start_seconds
         self._heap = heap
         self._folder: Path | None = None
@@ -120,6 +122,18 @@ class KafkaServer:
     ) -> None:  # fmt: skip
         self.close()
 
+    def run_tool(self, name: str, *args: str) -> None:
+        """Run one of Kafka's command line tools, by its class; ServerError with its output if it
+        fails."""
+        java = find_program("java", "openjdk-17-jre-headless")
+        library = fetch_jars(f"kafka-{VERSION}", _ARTIFACTS)
+        done = subprocess.run(
+            [java, "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", f"{library}/*", name, *args],
+            capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise ServerError(f"{name} failed:\n{done.stdout}{done.stderr}")
+
     def _answers(self) -> bool:
         return self.node_id in broker_ids(self.port)
 
@@ -128,8 +142,8 @@ class KafkaServer:
         data = folder / "data"
         data.mkdir()
         (data / "meta.properties").write_text(
-            f"version=1\ncluster.id={_kafka_uuid()}\nnode.id={self.node_id}\n"
-            f"directory.id={_kafka_uuid()}\n"
+            f"version=1\ncluster.id={self._cluster_id}\nnode.id={self.node_id}\n"
+            f"directory.id={new_uuid()}\n"
         )
         (folder / "log4j.properties").write_text(_LOG4J)
         lines = [f"{key}={value}\n" for key, value in self._properties(data).items()]
@@ -168,11 +182,11 @@ class KafkaServer:
             # Not less: on a busy machine a live broker would lose its session.
             "broker.session.timeout.ms": "4000",
             "broker.heartbeat.interval.ms": "500",
-            **self._settings,
+            **self.settings,
         }
 
 
-def _kafka_uuid() -> str:
+def new_uuid() -> str:
     """A random id as Kafka writes one; it refuses a leading dash."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")

@@ -9,12 +9,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 _SECONDS = 30
 
 
-async def create_topics(bootstrap: str, names: Sequence[str], partitions: int) -> None:
+async def create_topics(
+    bootstrap: str, names: Sequence[str], partitions: int, replication: int = 1
+) -> None:
     """Create, and return when the broker shows a leader for every partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, partitions, 1) for name in names])
+        await admin.create_topics([NewTopic(name, partitions, replication) for name in names])
         deadline = time.monotonic() + _SECONDS
         while True:
             described = await admin.describe_topics(list(names))

@@ -98,3 +98,16 @@ async def test_positions_that_the_broker_dropped_are_set_to_what_is_in_memory(
     assert await _positions(kafka, group) == {}
     assert await find_gap(_kafka(kafka), (name,), group, _TIMES[7] * 1_000_000) == Gap(0, None)
     assert await _positions(kafka, group) == {0: 4, 1: 3}
+
+
+async def test_a_topic_that_is_new_to_the_group_is_read_from_its_start(
+    kafka: Broker, topic: Callable[..., str], app_id: str
+) -> None:
+    known, new = topic(partitions=2), topic(partitions=2)
+    group = f"{app_id}-source"
+    for name in (known, new):
+        await _produce(kafka, name, _TIMES)
+    await _commit(kafka, known, group, 5, str(_TIMES[9]))
+    gap = await find_gap(_kafka(kafka), (known, new), group, _TIMES[7] * 1_000_000)
+    assert gap == Gap(0, None)
+    assert await _positions(kafka, group) == {0: 5, 1: 5}

@@ -1,13 +1,15 @@
 """Topics that don't fit what the log was made with are refused, on a real broker."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from processor.errors import LogMismatchError
 from processor.settings import Settings
 from processor.stream.connection import Kafka
-from processor.stream.topics import Topics, prepare
+from processor.stream.topics import Topics, prepare, specs
 from tests.servers import Broker
 
 
@@ -52,7 +54,36 @@ async def test_a_topic_that_was_deleted_is_not_made_anew(
     await admin.start()
     try:
         await admin.delete_topics([name])
+        while name in await admin.list_topics():
+            await asyncio.sleep(0.05)
     finally:
         await admin.close()
     with pytest.raises(LogMismatchError, match=name):
+        await prepare(clients, settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cleanup.policy", "compact"),
+        ("message.timestamp.type", "CreateTime"),
+        ("retention.ms", "3600000"),
+        ("max.message.bytes", "100000"),
+    ],
+)
+async def test_a_topic_that_was_changed_is_refused(
+    kafka: Broker, app_id: str, name: str, value: str
+) -> None:
+    settings = _settings(kafka, app_id)
+    clients = Kafka(settings, settings.broker)
+    await prepare(clients, settings)
+    (spec, *_) = specs(settings, Topics.of(app_id))
+    changed = ConfigResource(ConfigResourceType.TOPIC, spec.name, {**spec.config, name: value})
+    admin = clients.admin()
+    await admin.start()
+    try:
+        await admin.alter_configs([changed])
+    finally:
+        await admin.close()
+    with pytest.raises(LogMismatchError, match=f"{spec.name} has {name}={value}"):
         await prepare(clients, settings)

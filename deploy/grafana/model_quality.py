@@ -1,0 +1,432 @@
+"""The Grafana dashboard as code; prints its JSON, which `make dashboard` writes beside this file.
+
+Model gauges are put together by `max without (instance, pod)`: a model that moves from one worker to
+another is one line. Nothing here depends on the recording rules.
+"""
+
+from itertools import count
+from typing import Any
+
+from grafana_foundation_sdk.builders.common import ReduceDataOptions
+from grafana_foundation_sdk.builders.dashboard import (
+    Dashboard,
+    DatasourceVariable,
+    FieldColor,
+    QueryVariable,
+    Row,
+    ThresholdsConfig,
+)
+from grafana_foundation_sdk.builders.prometheus import Dataquery
+from grafana_foundation_sdk.builders.stat import Panel as Stat
+from grafana_foundation_sdk.builders.table import Panel as Table
+from grafana_foundation_sdk.builders.timeseries import Panel as Timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+    FieldColorModeId,
+    Threshold,
+    ThresholdsMode,
+    VariableOption,
+    VariableRefresh,
+    VariableSort,
+)
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
+NAMES = ("deployment_namespace", "deployment", "predictor", "model")
+VIEW = 'window="$window", by="$by"'
+#: The chosen model in the chosen window, on the chosen basis.
+ONE = ", ".join(f'{name}="${name}"' for name in NAMES) + f", {VIEW}"
+#: Where the choice is not the feedback's: predictions have no feedback time.
+ONE_BY_REQUEST = ONE.replace('by="$by"', 'by="request"')
+LEGEND = "/".join(f"{{{{{name}}}}}" for name in NAMES)
+SCORES = ("precision", "recall", "specificity", "f1")
+TALL, LOW = 9, 4
+WIDE, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
+
+
+def merged(family: str, chosen: str) -> str:
+    """A family of models, whichever worker publishes it."""
+    return f"max without (instance, pod) ({family}{{{chosen}}})"
+
+
+def line(expr: str, legend: str) -> Dataquery:
+    """A query over the time that is shown."""
+    return Dataquery().expr(expr).legend_format(legend)
+
+
+def rows(expr: str, ref: str) -> Dataquery:
+    """A query of this moment, for a table."""
+    return Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE).ref_id(ref)
+
+
+def graph(title: str, text: str, unit: str, *queries: Dataquery, span: int = HALF) -> Timeseries:
+    """Lines over time; a gap of a scrape or two is bridged, a longer one is shown."""
+    panel = Timeseries().title(title).description(text).unit(unit).span(span).height(TALL)
+    panel.datasource(SOURCE).min(0).fill_opacity(0).line_width(2).span_nulls(120_000)
+    for query in queries:
+        panel.with_target(query)
+    return panel
+
+
+def figure(title: str, text: str, unit: str, expr: str, span: int = SIXTH) -> Stat:
+    """One number of this moment."""
+    return (
+        Stat()
+        .title(title)
+        .description(text)
+        .unit(unit)
+        .span(span)
+        .height(LOW)
+        .datasource(SOURCE)
+        .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
+        .no_value("-")
+        .with_target(Dataquery().expr(expr).instant())
+    )
+
+
+def transform(kind: str, **options: Any) -> DataTransformerConfig:
+    """A step from query results to a table."""
+    return DataTransformerConfig(id_val=kind, options=options)
+
+
+def thresholds(*steps: tuple[float | None, str]) -> ThresholdsConfig:
+    """Colours from these values up."""
+    return (
+        ThresholdsConfig()
+        .mode(ThresholdsMode.ABSOLUTE)
+        .steps([Threshold(value=value, color=color) for value, color in steps])
+    )
+
+
+def variable(name: str, label: str, query: str, first: str = "") -> QueryVariable:
+    """A choice among the values of a label; ``first`` is chosen to begin with."""
+    result = QueryVariable(name).label(label).query(query).datasource(SOURCE)
+    result.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
+    return result.current(VariableOption(text=first, value=first)) if first else result
+
+
+def choices() -> list[QueryVariable]:
+    """Window, basis, and the model by its four names, each among those of the names before it."""
+    result = [
+        variable("window", "Window", "label_values(model_judged, window)", "all"),
+        variable("by", "By time of", "label_values(model_judged, by)", "request"),
+    ]
+    for number, name in enumerate(NAMES):
+        before = ", ".join(f'{each}="${each}"' for each in NAMES[:number])
+        chosen = f"model_judged{{{before}}}" if before else "model_judged"
+        label = name.removeprefix("deployment_").capitalize()
+        result.append(variable(name, label, f"label_values({chosen}, {name})"))
+    return result
+
+
+def overview() -> list[Any]:
+    """All models."""
+    columns = {
+        "Accuracy": "model_accuracy_ratio",
+        "at least": "model_accuracy_low_ratio",
+        "at most": "model_accuracy_high_ratio",
+        "Judged": "model_judged",
+        "Correct": "model_correct",
+        "Coverage": "model_feedback_coverage_ratio",
+        "MCC": "model_mcc",
+    }
+    table = Table().title("Models").span(WIDE).height(TALL).datasource(SOURCE)
+    table.description(
+        "Accuracy with its 95 % interval, items judged and coverage, in the chosen window. Coverage "
+        "is by time of request only."
+    )
+    for ref, family in zip("ABCDEFG", columns.values(), strict=True):
+        table.with_target(rows(merged(family, VIEW), ref))
+    table.with_transformation(transform("merge"))
+    table.with_transformation(
+        transform(
+            "organize",
+            excludeByName=dict.fromkeys(
+                ("Time", "window", "by", "job", "namespace", "container", "endpoint"), True
+            ),
+            renameByName={
+                f"Value #{ref}": name for ref, name in zip("ABCDEFG", columns, strict=True)
+            },
+            indexByName={name: place for place, name in enumerate(NAMES)},
+        )
+    )
+    for name in ("Accuracy", "at least", "at most", "Coverage"):
+        table.override_by_name(name, [DynamicConfigValue("unit", "percentunit")])
+    accuracy = graph(
+        "Accuracy of all models",
+        "Right among the items judged, in the chosen window.",
+        "percentunit",
+        line(merged("model_accuracy_ratio", VIEW), LEGEND),
+    )
+    coverage = graph(
+        "Feedback coverage of all models",
+        "Judged among the items predicted in the chosen window; late feedback still raises it.",
+        "percentunit",
+        line(
+            merged("model_feedback_coverage_ratio", 'window="$window", by="request"'),
+            LEGEND,
+        ),
+    )
+    return [table, accuracy.max(1), coverage.max(1)]
+
+
+def figures() -> list[Stat]:
+    """One model in six numbers."""
+    return [
+        figure(
+            "Accuracy",
+            "Right among the items judged.",
+            "percentunit",
+            merged("model_accuracy_ratio", ONE),
+        ),
+        figure(
+            "Judged",
+            "Items with an outcome, right or wrong.",
+            "short",
+            merged("model_judged", ONE),
+        ),
+        figure(
+            "Predicted",
+            "By time of request.",
+            "short",
+            merged("model_predictions", ONE_BY_REQUEST),
+        ),
+        figure(
+            "Coverage",
+            "Judged among predicted, by time of request.",
+            "percentunit",
+            merged("model_feedback_coverage_ratio", ONE_BY_REQUEST),
+        ),
+        figure(
+            "MCC",
+            "Matthews' correlation: 0 is no better than chance.",
+            "short",
+            merged("model_mcc", ONE),
+        ).decimals(3),
+        figure(
+            "Reward against truth",
+            "Feedbacks whose reward and truth contradict each other.",
+            "short",
+            merged("model_reward_disagreements", ONE),
+        ),
+    ]
+
+
+def one_model() -> list[Any]:
+    """One model in depth."""
+    interval = graph(
+        "Accuracy, with its 95 % Wilson interval",
+        "Narrow where much was judged. Two windows whose bands do not touch do differ.",
+        "percentunit",
+        line(merged("model_accuracy_high_ratio", ONE), "at most"),
+        line(merged("model_accuracy_ratio", ONE), "accuracy"),
+        line(merged("model_accuracy_low_ratio", ONE), "at least"),
+    )
+    interval.max(1)
+    faint = [
+        DynamicConfigValue("custom.lineWidth", 0),
+        DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "blue"}),
+    ]
+    interval.override_by_name("at least", faint)
+    interval.override_by_name(
+        "at most",
+        [
+            *faint,
+            DynamicConfigValue("custom.fillBelowTo", "at least"),
+            DynamicConfigValue("custom.fillOpacity", 20),
+        ],
+    )
+
+    cells = "model_confusion_cells"
+    chosen = ", ".join(f'{name}="${name}"' for name in NAMES) + ', window="all", by="$by"'
+    matrix = Table().title("Confusion matrix, of all time").span(HALF).height(TALL)
+    matrix.datasource(SOURCE).color_scheme(FieldColor().mode(FieldColorModeId.CONTINUOUS_BLUES))
+    matrix.description(
+        "Items by actual (rows) and predicted (columns). Other windows need PROCESSOR_CELL_WINDOWS."
+    )
+    matrix.with_target(
+        rows(f"sum by (actual, predicted) ({merged(cells, chosen)})", "A").legend_format("")
+    )
+    matrix.with_transformation(
+        transform(
+            "groupingToMatrix", columnField="predicted", rowField="actual", valueField="Value"
+        )
+    )
+    matrix.override_by_field_type(
+        "number", [DynamicConfigValue("custom.cellOptions", {"type": "color-background"})]
+    )
+
+    classes = Table().title("Classes").span(HALF).height(TALL).datasource(SOURCE)
+    classes.description("Each class against the rest, in the chosen window.").unit("percentunit")
+    for ref, score in zip("ABCD", SCORES, strict=True):
+        classes.with_target(rows(f"max by (class) (model_{score}_ratio{{{ONE}}})", ref))
+    classes.with_transformation(transform("merge"))
+    classes.with_transformation(
+        transform(
+            "organize",
+            excludeByName={"Time": True},
+            renameByName={
+                f"Value #{ref}": score for ref, score in zip("ABCD", SCORES, strict=True)
+            },
+        )
+    )
+
+    means = graph(
+        "Macro means over the classes",
+        "Each class counts alike, however rare.",
+        "percentunit",
+        *(line(merged(f"model_{score}_macro_ratio", ONE), score) for score in SCORES),
+    )
+    counts = graph(
+        "Items",
+        "Predicted (by time of request), judged and correct in the chosen window.",
+        "short",
+        line(merged("model_predictions", ONE_BY_REQUEST), "predicted"),
+        line(merged("model_judged", ONE), "judged"),
+        line(merged("model_correct", ONE), "correct"),
+    )
+    return [*figures(), interval, matrix, classes, means.max(1), counts]
+
+
+def quantiles(family: str) -> list[Dataquery]:
+    """Median and 95 % of a histogram over all workers."""
+    rate = f"sum by (le) (rate({family}_bucket[$__rate_interval]))"
+    return [
+        line(f"histogram_quantile({share}, {rate})", f"{share:.0%}".replace("%", " %"))
+        for share in (0.5, 0.95)
+    ]
+
+
+def health() -> list[Any]:
+    """The processor itself."""
+    return [
+        figure("Workers", "That answer.", "short", "count(processor_build_info)"),
+        figure(
+            "Bootstrap",
+            "1 once the archive has been read.",
+            "short",
+            "max(processor_bootstrap_complete)",
+        ).thresholds(thresholds((None, "orange"), (1, "green"))),
+        figure(
+            "Source lag",
+            "Records of the source topics not yet read.",
+            "short",
+            "sum(processor_consumer_lag_records)",
+        ),
+        figure(
+            "Behind the log",
+            "Age of what the counts include; the log's ticks keep it near a second.",
+            "s",
+            "time() - min(processor_watermark_timestamp_seconds)",
+        ).thresholds(thresholds((None, "green"), (60, "orange"), (300, "red"))),
+        figure(
+            "Held deltas",
+            "Wait for one that is missing.",
+            "short",
+            "sum(processor_held_deltas)",
+        ).thresholds(thresholds((None, "green"), (1, "red"))),
+        figure(
+            "Dead letters, 24 h",
+            "Events that could not be understood.",
+            "short",
+            "sum(increase(processor_dead_letters_total[24h]))",
+        ).thresholds(thresholds((None, "green"), (1, "orange"))),
+        graph(
+            "Events read",
+            "By kind, over all workers.",
+            "cps",
+            line(
+                "sum by (event_type) (rate(processor_events_total[$__rate_interval]))",
+                "{{event_type}}",
+            ),
+        ),
+        graph(
+            "Feedback delay, all models",
+            "From a prediction to its feedback.",
+            "s",
+            *quantiles("processor_feedback_delay_seconds"),
+        ),
+        graph(
+            "From the log to the counts",
+            "How live the numbers are.",
+            "s",
+            *quantiles("processor_end_to_end_seconds"),
+        ),
+        graph(
+            "Lag and recovery",
+            "Source records to read; log records to read before the counts are the log's.",
+            "short",
+            line("sum(processor_consumer_lag_records)", "source"),
+            line("sum(processor_recovery_remaining_records)", "recovery"),
+        ),
+        graph(
+            "Requests in memory",
+            "Predictions without feedback; feedback without prediction.",
+            "short",
+            line("sum(processor_waiting_requests)", "no feedback yet"),
+            line("sum(processor_unmatched_feedbacks)", "no prediction yet"),
+        ),
+        graph(
+            "What does not count",
+            "Events and items that are left out, and why.",
+            "cps",
+            line(
+                "sum by (reason) (rate(processor_dead_letters_total[$__rate_interval])) > 0",
+                "dead letter: {{reason}}",
+            ),
+            line("sum(rate(processor_late_total[$__rate_interval]))", "late"),
+            line("sum(rate(processor_duplicates_total[$__rate_interval]))", "duplicate"),
+            line("sum(rate(processor_corrections_total[$__rate_interval]))", "correction"),
+        ),
+        graph(
+            "Memory",
+            "Of each worker.",
+            "bytes",
+            line(
+                "process_resident_memory_bytes and on (instance) processor_build_info",
+                "{{instance}}",
+            ),
+        ),
+        graph(
+            "Checkpoint age",
+            "What a restart would read again at the most.",
+            "s",
+            line("processor_checkpoint_age_seconds", "{{instance}}"),
+        ),
+    ]
+
+
+def dashboard() -> Dashboard:
+    """All of it."""
+    result = (
+        Dashboard("Model quality")
+        .uid("model-quality")
+        .description("How good the deployed models really are, as ground truth comes in.")
+        .tags(["machine learning", "feedback"])
+        .readonly()
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .refresh("30s")
+        .time("now-24h", "now")
+        .with_variable(DatasourceVariable("datasource").label("Source").type("prometheus"))
+    )
+    for choice in choices():
+        result.with_variable(choice)
+    sections = {
+        "All models": overview(),
+        "$deployment_namespace/$deployment/$predictor/$model": one_model(),
+        "The processor": health(),
+    }
+    ids = count(1)
+    for title, panels in sections.items():
+        result.with_row(Row(title).id(next(ids)))
+        for panel in panels:
+            result.with_panel(panel.id(next(ids)))
+    return result
+
+
+if __name__ == "__main__":
+    print(JSONEncoder(sort_keys=True, indent=2).encode(dashboard().build()))

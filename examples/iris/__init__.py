@@ -1,0 +1,1 @@
+"""The feedback experiment of Seldon Core's notebook, for today."""

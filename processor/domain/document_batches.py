@@ -1,0 +1,115 @@
+"""Documents of the request logger to batches of observations, at speed.
+
+As with lines of an events file (`event_lines`): a usual document that says what an earlier one said,
+but for its request and times, is taken like that one; every other goes to `DocumentReader`.
+"""
+
+from collections.abc import Iterable
+
+from processor.domain.documents import Document, DocumentReader
+from processor.domain.envelope import FEEDBACK, RESPONSE
+from processor.domain.events import DeadLetter
+from processor.domain.observations import (
+    BatchBuilder,
+    FeedbackRow,
+    ObservationBatch,
+    Prediction,
+    PredictionRow,
+)
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import TimeParser
+from processor.domain.usual import FOR_EVER
+from processor.domain.usual_documents import (
+    Key,
+    UsualDocument,
+    feedback_key,
+    prediction_key,
+    read_usual,
+)
+
+#: Contents that are remembered; also what a batch's tables hold at most, about.
+_CONTENTS = 4000
+
+
+class DocumentBatches:
+    """Reads documents; counts what it sees in ``telemetry``, which is the reader's too.
+
+    What is later than ``as_of`` (ns) is read and left out of the batches.
+    """
+
+    def __init__(
+        self, reader: DocumentReader, telemetry: Telemetry, as_of: int | None = None
+    ) -> None:
+        self._reader = reader
+        self._telemetry = telemetry
+        self._time = TimeParser()
+        self._as_of = FOR_EVER if as_of is None else as_of
+        self._forget()
+
+    def _forget(self) -> None:
+        self._builder = BatchBuilder()
+        self._predictions: dict[Key, PredictionRow] = {}
+        self._feedbacks: dict[Key, FeedbackRow] = {}
+
+    def read(self, documents: Iterable[Document]) -> ObservationBatch:
+        """What some documents say."""
+        for document in documents:
+            source = read_usual(document.id, document.source)
+            if source is None or not self._take_usual(source):
+                self._take(document, source)
+        batch = self._builder.build("", keep_tables=True)
+        if len(self._predictions) + len(self._feedbacks) > _CONTENTS:
+            self._forget()
+        return batch
+
+    def _take_usual(self, source: UsualDocument) -> bool:
+        """Take a document that says what an earlier one said; whether it is one."""
+        row = self._predictions.get(prediction_key(source))
+        time = self._time(source.response.time.encode())
+        if row is None or time is None:
+            return False
+        feedback, as_of, builder = source.feedback, self._as_of, self._builder
+        if feedback is not None:
+            key = feedback_key(source, feedback)
+            judged = None if key is None else self._feedbacks.get(key)
+            when = self._time(feedback.time.encode())
+            if judged is None or when is None:
+                return False
+            self._telemetry.events[FEEDBACK] += 1
+            if when <= as_of:
+                builder.feedbacks.append(
+                    FeedbackRow(
+                        source.request_id, judged.scope, when, judged.rank, judged.digest,
+                        judged.truth, judged.reward,
+                    )
+                )  # fmt: skip
+        self._telemetry.events[RESPONSE] += 1
+        if time <= as_of:
+            builder.predictions.append(
+                PredictionRow(
+                    source.request_id, row.model, time, row.rank, row.digest, row.answers, row.weak
+                )
+            )
+        return True
+
+    def _take(self, document: Document, source: UsualDocument | None) -> None:
+        """Take any document."""
+        builder, not_scorable = self._builder, self._telemetry.not_scorable
+        before = not_scorable.total()
+        said = [one for one in self._reader.read(document) if not isinstance(one, DeadLetter)]
+        # Items without a label are counted one by one.
+        usual = source is not None and not_scorable.total() == before
+        for one in said:
+            builder.add(one)
+            if isinstance(one, Prediction):
+                if source is not None and usual:
+                    self._predictions[prediction_key(source)] = builder.predictions[-1]
+                if one.time > self._as_of:
+                    builder.predictions.pop()
+            else:
+                if source is not None and usual and source.feedback is not None:
+                    key = feedback_key(source, source.feedback)
+                    if key is not None:
+                        self._feedbacks[key] = builder.feedbacks[-1]
+                if one.time > self._as_of:
+                    builder.feedbacks.pop()

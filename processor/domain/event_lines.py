@@ -1,0 +1,265 @@
+"""Blocks of lines of an events file to batches of observations, at speed.
+
+A usual line (one row, as Seldon's executor sends it) says what an earlier line of the same model with
+the same row said, but for its request and time; what that is, `Decoder` has decided. Every other line
+goes to the `Decoder` itself.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.decode import Decoder
+from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.events import Batch, DeadLetter
+from processor.domain.events_file import BadLine, LineError, parse_line
+from processor.domain.observations import (
+    BatchBuilder,
+    Feedback,
+    FeedbackRow,
+    ObservationBatch,
+    Prediction,
+    PredictionRow,
+)
+from processor.domain.times import TimeParser
+from processor.domain.usual import FAULTS, FOR_EVER, SHORT_ID, Data, Truth, reading
+
+#: A line without ``ce-time`` has no time at all.
+NO_TIME = -1
+#: Models and contents that are remembered; also what a batch's tables hold at most, about.
+_STREAMS, _CONTENTS = 2000, 2000
+
+
+class Lines(NamedTuple):
+    """What a block of lines says; ``read`` counts the events, and the lines that are none."""
+
+    batch: ObservationBatch
+    bad: list[BadLine]
+    read: int
+
+
+class _Headers(msgspec.Struct, gc=False):
+    type: str = msgspec.field(name="ce-type")
+    namespace: str = msgspec.field(name="ce-namespace")
+    deployment: str = msgspec.field(name="ce-inferenceservicename")
+    predictor: str = msgspec.field(name="ce-endpoint")
+    model: str = msgspec.field(name="ce-modelid")
+    request_id: str = msgspec.field(name="ce-requestid")
+    time: str = msgspec.field(name="ce-time")
+    content_type: str = msgspec.field(name="content-type", default="")
+
+
+class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A response or a feedback with nothing in it but what is usual."""
+
+    data: Data | None = None
+    meta: msgspec.Raw = msgspec.Raw(b"")
+    reward: bool | int | float | None = None
+    truth: Truth | None = None
+
+
+class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    headers: _Headers
+    data: _Body
+
+
+_decoder = msgspec.json.Decoder(_Line)
+
+#: What the meaning of a usual line depends on beside its model: names and reading of a response's one
+#: row; of a feedback these (None without truth data) and the reward.
+_Content = tuple[object, ...]
+#: Rows to make others like, of one model and type; None is a stream of requests, which are counted as
+#: read and nothing else.
+_Stream = dict[_Content, PredictionRow | FeedbackRow]
+_StreamKey = tuple[str, str, str, str, str, str]
+_NEW: _Stream = {}
+
+
+class LineReader:
+    """Reads blocks of lines; counts what it sees in the decoder's telemetry.
+
+    What is later than ``as_of`` (ns) is read and left out of the batches.
+    """
+
+    def __init__(self, decoder: Decoder, as_of: int | None = None) -> None:
+        self._decoder = decoder
+        self._time = TimeParser()
+        self._as_of = FOR_EVER if as_of is None else as_of
+        self._more = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._builder = BatchBuilder()
+        self._streams: dict[_StreamKey, _Stream | None] = {}
+        self._contents = 0
+
+    def read(self, block: bytes, first: int) -> Lines:
+        """``block`` is whole lines, ``first`` the number of its first line in the file."""
+        lines = _parse(block)
+        bad: list[BadLine] = []
+        texts: list[bytes] = []
+        empty = self._more = 0
+        for at in self._take_usual(lines):
+            texts = texts or block.split(b"\n")
+            text = texts[at]
+            if not text or text.isspace():
+                empty += 1
+                continue
+            letter = self._take(text, first + at, lines[at])
+            if letter is not None:
+                bad.append(BadLine(first + at, letter))
+        batch = self._builder.build("", keep_tables=True)
+        if self._contents > _CONTENTS or len(self._streams) > _STREAMS:
+            self._forget()
+        return Lines(batch, bad, len(lines) - empty + self._more)
+
+    def _take_usual(self, lines: "Sequence[_Line | None]") -> list[int]:
+        """Take the lines that read like earlier ones; the places of all others."""
+        parse_time, streams, as_of = self._time, self._streams, self._as_of
+        predictions, feedbacks = self._builder.predictions, self._builder.feedbacks
+        others: list[int] = []
+        requests = responses = judgements = 0
+        for at, line in enumerate(lines):
+            if line is None:
+                others.append(at)
+                continue
+            headers = line.headers
+            stream = streams.get(
+                (
+                    headers.type,
+                    headers.namespace,
+                    headers.deployment,
+                    headers.predictor,
+                    headers.model,
+                    headers.content_type,
+                ),
+                _NEW,
+            )
+            if stream is None:
+                requests += 1
+                continue
+            content = _content(line.data)
+            row = None if content is None else stream.get(content)
+            request_id = headers.request_id
+            time = parse_time(headers.time.encode())
+            if row is None or time is None or not 0 < len(request_id) < SHORT_ID:
+                others.append(at)
+            elif type(row) is PredictionRow:
+                responses += 1
+                if time <= as_of:
+                    predictions.append(
+                        PredictionRow(
+                            request_id, row.model, time, row.rank, row.digest, row.answers, row.weak
+                        )
+                    )
+            elif type(row) is FeedbackRow:
+                judgements += 1
+                if time <= as_of:
+                    feedbacks.append(
+                        FeedbackRow(
+                            request_id, row.scope, time, row.rank, row.digest, row.truth, row.reward
+                        )
+                    )
+        events = self._decoder.telemetry.events
+        for kind, count in (REQUEST, requests), (RESPONSE, responses), (FEEDBACK, judgements):
+            if count:
+                events[kind] += count
+        return others
+
+    def _take(self, text: bytes, number: int, line: _Line | None) -> DeadLetter | None:
+        """Take any line; the dead letter if it is no event at all."""
+        telemetry = self._decoder.telemetry
+        requests, scorable = telemetry.events[REQUEST], telemetry.not_scorable.total()
+        try:
+            event = parse_line(text, number, NO_TIME)
+        except LineError as error:
+            return self._decoder.dead(DeadLetter(error.reason, str(error)))
+        said = self._decoder.decode(*event)
+        if isinstance(said, Batch):
+            self._take_batch(said)
+            return None
+        if isinstance(said, Prediction | Feedback):
+            builder = self._builder
+            rows: Sequence[PredictionRow | FeedbackRow]
+            rows = builder.predictions if isinstance(said, Prediction) else builder.feedbacks
+            builder.add(said)
+            # Items without a label are counted one by one.
+            if line is not None and telemetry.not_scorable.total() == scorable:
+                self._remember(line, rows[-1])
+            if said.time > self._as_of:
+                rows.pop()
+        elif line is not None and telemetry.events[REQUEST] > requests:
+            self._streams[_stream_key(line.headers)] = None
+        return None
+
+    def _take_batch(self, batch: Batch) -> None:
+        """Take the events of one that holds several; each counts as read."""
+        self._more += len(batch.events) - 1
+        for event in batch.events:
+            said = self._decoder.decode(*event)
+            if isinstance(said, Prediction | Feedback) and said.time <= self._as_of:
+                self._builder.add(said)
+
+    def _remember(self, line: _Line, row: PredictionRow | FeedbackRow) -> None:
+        content = _content(line.data)
+        if content is None:
+            return
+        stream = self._streams.setdefault(_stream_key(line.headers), {})
+        if stream is not None:
+            stream[content] = row
+            self._contents += 1
+
+
+def _stream_key(headers: _Headers) -> _StreamKey:
+    return (
+        headers.type,
+        headers.namespace,
+        headers.deployment,
+        headers.predictor,
+        headers.model,
+        headers.content_type,
+    )
+
+
+def _content(body: _Body) -> _Content | None:
+    """None for one that is not usual after all."""
+    data, truth = body.data, body.truth
+    if truth is None:
+        if data is None:
+            return (None, None, body.reward)
+        if body.reward is not None or len(data.ndarray) != 1:
+            return None
+        return (data.names, reading(data.ndarray[0]))
+    if data is not None:
+        return None
+    data = truth.data
+    if data is None:
+        return (None, None, body.reward)
+    if len(data.ndarray) != 1:
+        return None
+    return (data.names, reading(data.ndarray[0]), body.reward)
+
+
+def _parse(block: bytes) -> Sequence[_Line | None]:
+    """The usual lines parsed, None in the place of others."""
+    count = block.count(b"\n") + (not block.endswith(b"\n"))
+    try:
+        if not block.isascii():
+            block.decode()  # the parser does not look into what it skips
+        lines = _decoder.decode_lines(block)
+        if len(lines) == count:
+            return lines
+    except FAULTS:
+        pass
+    texts = block.split(b"\n")
+    return [_parse_one(text) for text in texts[:count]]
+
+
+def _parse_one(text: bytes) -> _Line | None:
+    try:
+        if not text.isascii():
+            text.decode()
+        return _decoder.decode(text)
+    except FAULTS:
+        return None

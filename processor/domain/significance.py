@@ -1,0 +1,61 @@
+"""Whether two accuracies differ by more than chance: textbook tests, named as in the textbooks."""
+
+from math import comb, erfc, sqrt
+from typing import NamedTuple
+
+#: With fewer discordant pairs the normal approximation is too rough, and the exact test is used.
+_EXACT_BELOW = 25
+
+
+class Significance(NamedTuple):
+    """``p_value`` is two-sided: how often chance alone brings at least such a difference.
+    ``statistic`` is z, chi squared, or None for an exact test."""
+
+    test: str
+    statistic: float | None
+    p_value: float
+
+
+def two_proportion_z(
+    right: int, judged: int, other_right: int, other_judged: int
+) -> Significance | None:
+    """Two-proportion z-test with pooled variance, of independent samples; ``right`` of ``judged``
+    each. None where a sample is empty, or all or none are right in both.
+
+    Source: Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions" (2003), section
+    3.1, without continuity correction.
+
+    >>> two_proportion_z(46, 63, 50, 60).p_value
+    0.16702473873156867
+    """
+    if not judged or not other_judged:
+        return None
+    pooled = (right + other_right) / (judged + other_judged)
+    variance = pooled * (1 - pooled) * (1 / judged + 1 / other_judged)
+    if not variance:
+        return None
+    z = (right / judged - other_right / other_judged) / sqrt(variance)
+    return Significance("two-proportion z-test (pooled)", z, erfc(abs(z) / sqrt(2)))
+
+
+def mcnemar(only_first: int, only_second: int) -> Significance | None:
+    """McNemar's test of paired samples: how many items only the first, and only the second, had
+    right. None without such discordant pairs.
+
+    Exact (binomial) below 25 of them, else chi squared with Edwards' continuity correction.
+    Source: McNemar, "Note on the sampling error of the difference between correlated proportions",
+    Psychometrika 12 (1947); Edwards, Psychometrika 13 (1948).
+
+    >>> mcnemar(1, 5)
+    Significance(test="McNemar's test (exact binomial)", statistic=None, p_value=0.21875)
+    >>> mcnemar(0, 0)
+    """
+    n = only_first + only_second
+    if not n:
+        return None
+    if n < _EXACT_BELOW:
+        tail = sum(comb(n, i) for i in range(min(only_first, only_second) + 1))
+        return Significance("McNemar's test (exact binomial)", None, min(1.0, 2 * tail / 2**n))
+    chi_squared = (abs(only_first - only_second) - 1) ** 2 / n
+    name = "McNemar's test (chi squared, continuity corrected)"
+    return Significance(name, chi_squared, erfc(sqrt(chi_squared / 2)))

@@ -1,0 +1,222 @@
+"""Plots as inline SVG whose text is text; colours and fonts are the style sheet's."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import cos, pi, sin
+
+from processor.domain.telemetry import DELAY_BOUNDS
+from processor.domain.windows import DAY, HOUR, MINUTE
+from processor.report.data import Course, Point
+from processor.report.markup import Markup, join, tag
+
+#: Units of a plot's picture; a unit is about a pixel.
+_WIDTH, _HEIGHT = 460, 210
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 28
+#: What stands where there is no number.
+DASH = "\u2013"
+_UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share, or a dash for what is undefined.
+
+    >>> percent(0.63), percent(None)
+    ('63.0\u202f%', '\u2013')
+    """
+    return DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+def duration(seconds: float) -> str:
+    """In its largest whole unit.
+
+    >>> duration(300), duration(86400), duration(10800)
+    ('5\u202fmin', '1\u202fd', '3\u202fh')
+    """
+    size, unit = next(each for each in _UNITS if seconds >= each[0] and seconds % each[0] == 0)
+    return f"{seconds / size:g}\u202f{unit}"
+
+
+def accuracy_plot(course: Course) -> Markup:
+    """Accuracy of each point in time, in its 95 % Wilson interval."""
+    points = [point for point in course.points if point.judged]
+    if not points:
+        return Markup()
+    scale = _TimeScale(points, course.length)
+    marks, line = [], []
+    for point in points:
+        low, high = point.interval
+        accuracy = point.accuracy
+        if low is None or high is None or accuracy is None:
+            continue
+        x, top, bottom = scale.middle(point), _share(high), _share(low)
+        hint = tag(
+            "title",
+            f"{_moment(point.start, course.length)}: {percent(accuracy)} "
+            f"({percent(low)} to {percent(high)}), {point.correct:,} of {point.judged:,}",
+        )
+        line.append(f"{x:.1f},{_share(accuracy):.1f}")
+        marks.append(
+            tag("rect", hint, class_="band", x=x - scale.width / 2, y=top, width=scale.width,
+                height=max(1.0, bottom - top), rx=2)
+        )  # fmt: skip
+        marks.append(tag("circle", hint, class_="dot", cx=x, cy=_share(accuracy), r=3))
+    return _plot(
+        "Accuracy over time",
+        _grid([(each / 4, f"{25 * each}\u202f%") for each in range(5)]),
+        scale.axis(),
+        *marks[::2],
+        tag("polyline", class_="line", points=" ".join(line)),
+        *marks[1::2],
+    )
+
+
+def coverage_plot(course: Course, by_request: bool) -> Markup:
+    """Predicted items of each point in time, and how many of them are judged."""
+    points = course.points
+    most = max((point.predictions if by_request else point.judged for point in points), default=0)
+    if not most:
+        return Markup()
+    scale = _TimeScale(points, course.length)
+    top = _round_up(most)
+    bars = []
+    for point in points:
+        hint = f"{_moment(point.start, course.length)}: {point.judged:,} judged"
+        if by_request:
+            hint += f" of {point.predictions:,} predicted, {percent(point.coverage)}"
+        values = [("all", point.predictions)] if by_request else []
+        for kind, value in [*values, ("part", point.judged)]:
+            y = _share(value / top)
+            bars.append(
+                tag("rect", tag("title", hint), class_=kind, x=scale.middle(point) - scale.width / 2,
+                    y=y, width=scale.width, height=_HEIGHT - _BOTTOM - y)
+            )  # fmt: skip
+    grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
+    return _plot("Items over time", grid, scale.axis(), *bars)
+
+
+def delay_plot(course: Course) -> Markup:
+    """Feedbacks by the time that they took."""
+    used = [i for i, n in enumerate(course.delays) if n]
+    if not used:
+        return Markup()
+    first, last = used[0], used[-1]
+    total, most = sum(course.delays), max(course.delays)
+    top = _round_up(most)
+    slot = (_WIDTH - _LEFT - _RIGHT) / (last - first + 1)
+    width = min(slot * 0.82, 60)
+    bars = []
+    for i in range(first, last + 1):
+        n = course.delays[i]
+        over = i == len(DELAY_BOUNDS)
+        name = f"> {duration(DELAY_BOUNDS[-1])}" if over else f"≤ {duration(DELAY_BOUNDS[i])}"
+        x, y = _LEFT + slot * (i - first + 0.5), _share(n / top)
+        bars.append(
+            tag("rect", tag("title", f"{name}: {n:,}, {percent(n / total)}"), class_="part",
+                x=x - width / 2, y=y, width=width, height=_HEIGHT - _BOTTOM - y)
+        )  # fmt: skip
+        # Every other name where they would run into each other.
+        if slot >= 64 or (i - first) % (2 if slot >= 32 else 3) == 0:
+            bars.append(tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle"))
+    grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
+    return _plot("Feedback delay", grid, *bars)
+
+
+def pie(title: str, parts: Sequence[tuple[str, str, int]]) -> Markup:
+    """Shares of a whole; ``parts`` are style class, name and items."""
+    total = sum(n for *_, n in parts)
+    if not total:
+        return Markup()
+    slices, angle = [], 0.0
+    for style, name, n in parts:
+        share = n / total
+        hint = tag("title", f"{name}: {n:,}, {percent(share)}")
+        if share == 1:
+            slices.append(tag("circle", hint, class_=style, cx=50, cy=50, r=46))
+        elif n:
+            start, angle = angle, angle + 2 * pi * share
+            path = f"M50 50L{_at(start)}A46 46 0 {int(share > 0.5)} 1 {_at(angle)}Z"
+            slices.append(tag("path", hint, class_=style, d=path))
+    legend = [
+        tag("li", tag("i", class_=f"key {style}"), f"{name} ", tag("b", percent(n / total)),
+            tag("small", f" {n:,}"))
+        for style, name, n in parts
+    ]  # fmt: skip
+    picture = tag("svg", *slices, viewBox="0 0 100 100", role="img", aria_label=title)
+    return tag("div", picture, tag("ul", *legend), class_="pie")
+
+
+def _at(angle: float) -> str:
+    return f"{50 + 46 * sin(angle):.3f} {50 - 46 * cos(angle):.3f}"
+
+
+class _TimeScale:
+    """Places points on the time axis; ``width`` is that of a point's mark."""
+
+    def __init__(self, points: Sequence[Point], length: int) -> None:
+        self._start = points[0].start
+        self._length = length
+        self._slots = (points[-1].start - self._start) // length + 1
+        self._slot = (_WIDTH - _LEFT - _RIGHT) / self._slots
+        self.width = min(max(self._slot * 0.72, 1.5), 40)
+
+    def middle(self, point: Point) -> float:
+        """The x of a point."""
+        return _LEFT + self._slot * ((point.start - self._start) / self._length + 0.5)
+
+    def axis(self) -> Markup:
+        """The times along the bottom, no more than fit."""
+        stride = -(-self._slots // 4)
+        return join(
+            *(
+                tag("text", _moment(self._start + i * self._length, self._length), class_="tick",
+                    x=_LEFT + self._slot * (i + 0.5), y=_HEIGHT - 10, text_anchor="middle",)
+                for i in range(0, self._slots, stride)
+                if not i or _LEFT + self._slot * (i + 0.5) < _WIDTH - 44
+            )
+        )  # fmt: skip
+
+
+def _moment(seconds: int, length: int) -> str:
+    time = datetime.fromtimestamp(seconds, UTC)
+    if length >= 28 * DAY:
+        return time.strftime("%b %Y")
+    return time.strftime("%-d %b" if length >= DAY else "%-d %b %H:%M")
+
+
+def _share(value: float) -> float:
+    """The y of a share of the plot's height."""
+    return _HEIGHT - _BOTTOM - value * (_HEIGHT - _BOTTOM - _TOP)
+
+
+def _grid(ticks: Sequence[tuple[float, str]]) -> Markup:
+    return join(
+        *(
+            join(
+                tag(
+                    "line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=_share(y), y2=_share(y)
+                ),
+                tag("text", name, class_="tick", x=_LEFT - 6, y=_share(y) + 4, text_anchor="end"),
+            )
+            for y, name in ticks
+        )
+    )
+
+
+def _plot(title: str, *parts: Markup) -> Markup:
+    return tag(
+        "svg", *parts, class_="plot", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img",
+        aria_label=title,
+    )  # fmt: skip
+
+
+def _round_up(most: int) -> int:
+    """An even number that a scale can end with.
+
+    >>> [_round_up(n) for n in (1, 7, 63, 140, 4096)]
+    [2, 8, 80, 200, 5000]
+    """
+    power = 1
+    while power * 10 <= most:
+        power *= 10
+    top = next(n * power for n in (1, 2, 4, 5, 6, 8, 10) if n * power >= most)
+    return top + top % 2

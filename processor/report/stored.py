@@ -1,0 +1,86 @@
+"""Stored results in the forms of a report."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from processor.archive.elasticsearch_results import StoredResult
+from processor.domain.results import ModelResult, Replay
+from processor.domain.times import parse_time
+from processor.report.compare import period_title
+from processor.report.csv_rows import COLUMNS, Rows, line, model_rows
+from processor.report.data import Course
+from processor.report.html import heading, model_card, page
+from processor.report.markup import Markup, tag
+from processor.report.text import printable, ratio, render_model, table
+
+FORMATS = ("text", "json", "csv", "html")
+
+
+class _Listed(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    from_: str | None
+    to: str | None
+    by: str
+    as_of: str | None
+    stored_at: str
+    models: tuple[ModelResult, ...]
+
+
+def to_store(replay: Replay, as_of: str | None, now: str) -> Iterator[StoredResult]:
+    """What to keep of a replay; ``as_of`` and ``now`` are RFC 3339."""
+    for model in replay.models:
+        yield StoredResult(replay.from_, replay.to, replay.by, as_of, now, model)
+
+
+def render_stored(results: Sequence[StoredResult], style: str) -> Iterator[str]:
+    """The results in one of `FORMATS`; as text a line each, or a single one whole."""
+    if style == "json":
+        listed = [
+            _Listed(each.from_, each.to, each.by, each.as_of, each.stored_at, (each.result,))
+            for each in results
+        ]
+        content = msgspec.json.encode({"results": listed})
+        yield msgspec.json.format(content, indent=1).decode() + "\n"
+    elif style == "csv":
+        yield line(COLUMNS)
+        yield from model_rows(
+            Rows(each.from_, each.to, each.by, (each.result,)) for each in results
+        )
+    elif style == "html":
+        count = f"{len(results):,} " + ("result" if len(results) == 1 else "results")
+        yield from page([heading("Stored results", count)], _cards(results), Markup())
+    else:
+        yield from _text(results)
+
+
+def _text(results: Sequence[StoredResult]) -> Iterator[str]:
+    if len(results) == 1:
+        yield f"{_title(results[0])}, stored {results[0].stored_at}\n\n"
+        yield render_model(results[0].result)
+        return
+    rows = [["model", "by", "from", "to", "accuracy", "low", "high", "judged", "coverage"]]
+    rows += [
+        [
+            printable("/".join(_names(each.result)), 80), each.by, each.from_ or "-", each.to or "-",
+            ratio(each.result.accuracy), ratio(each.result.accuracy_low),
+            ratio(each.result.accuracy_high), f"{each.result.judged:,}", ratio(each.result.coverage),
+        ]
+        for each in results
+    ]  # fmt: skip
+    yield "\n".join(table(rows) if results else ["no results stored"]) + "\n"
+
+
+def _cards(results: Sequence[StoredResult]) -> Iterator[Markup]:
+    for i, each in enumerate(results, 1):
+        yield tag("p", f"{_title(each)}, stored {each.stored_at}", class_="quiet above")
+        yield model_card(each.result, Course(), f"m{i}")
+
+
+def _title(stored: StoredResult) -> str:
+    times = [parse_time(t) if t is not None else None for t in (stored.from_, stored.to)]
+    known = f", as known on {stored.as_of}" if stored.as_of else ""
+    return f"{period_title(*times)}, by time of {stored.by}{known}"
+
+
+def _names(model: ModelResult) -> tuple[str, ...]:
+    return model.namespace, model.deployment, model.predictor, model.model

@@ -1,0 +1,228 @@
+"""What every archive offers: one suite for Elasticsearch and SQLite."""
+
+import json
+
+import pytest
+
+from processor.archive.base import Held, RequestKey, Stored
+from processor.domain.join import JoinFold
+from processor.domain.models import ModelRules
+from processor.domain.observations import DOCUMENT, BatchBuilder, Feedback, Prediction
+from processor.domain.outcomes import (
+    ItemOutcome,
+    PredictionOutcome,
+    RequestOutcome,
+    outcome_of,
+)
+from processor.domain.telemetry import Telemetry
+from tests.archive.shelves import LATER, TIME, Shelf, answer, truth
+from tests.servers.indices import DATA
+
+pytestmark = pytest.mark.integration
+
+Said = Prediction | Feedback
+
+
+def key(request_id: str, namespace: str = "ns") -> RequestKey:
+    return RequestKey(namespace, "dep", request_id)
+
+
+async def looked_up(shelf: Shelf, *keys: RequestKey) -> list[Held]:
+    found = [one async for batch in shelf.archive.lookup(keys, ModelRules()) for one in batch]
+    assert {one.request for one in found} <= set(keys)
+    return found
+
+
+async def scanned(shelf: Shelf) -> list[Said]:
+    return [one async for batch in shelf.archive.scan(ModelRules()) for one in batch]
+
+
+def labels(found: list[Held]) -> set[tuple[str, str, tuple[str | None, ...]]]:
+    """The predictions: request id, predictor, labels."""
+    return {
+        (one.request_id, one.model.predictor, tuple(answer.label for answer in one.answers))
+        for held in found
+        for one in held.said
+        if isinstance(one, Prediction)
+    }
+
+
+def judged(found: list[Held]) -> dict[tuple[str, str], bool]:
+    """Whether predictions show an outcome, by request id and predictor."""
+    return {
+        (held.request.request_id, one.model.predictor): held.judged
+        for held in found
+        for one in held.said
+        if isinstance(one, Prediction)
+    }
+
+
+def item(predicted: str, actual: str | None) -> ItemOutcome:
+    return ItemOutcome(predicted, actual, predicted == actual, TIME, LATER)
+
+
+def outcome(
+    request_id: str, *items: ItemOutcome | None, predictor: str = "default"
+) -> RequestOutcome:
+    found = PredictionOutcome(predictor, "clf", items)
+    return RequestOutcome("ns", "dep", request_id, (found,))
+
+
+def plain(said: Said) -> str:
+    """Without what tells an event from a document."""
+    plainer = said._replace(rank=DOCUMENT)
+    return repr(plainer._replace(weak=True) if isinstance(plainer, Prediction) else plainer)
+
+
+async def test_nothing_is_held_at_first(shelf: Shelf) -> None:
+    await shelf.put(answer("r", "a"))
+    assert await shelf.archive.count() == 1
+    assert await looked_up(shelf) == []
+    assert await looked_up(shelf, key("unknown"), key("r", "elsewhere")) == []
+
+
+async def test_a_request_is_found_with_all_that_is_said_of_it(shelf: Shelf) -> None:
+    await shelf.put(
+        answer("r1", "a"),
+        answer("r1", "b", predictor="canary"),
+        answer("r1", "x", namespace="elsewhere"),
+        truth("r1", "b"),
+        answer("r2", "c"),
+        truth("r3", "d"),
+    )
+    found = await looked_up(shelf, key("r1"), key("r3"), key("r4"))
+    assert labels(found) == {("r1", "default", ("a",)), ("r1", "canary", ("b",))}
+    judgements = [one for held in found for one in held.said if isinstance(one, Feedback)]
+    assert {one.request_id for one in judgements} == {"r1", "r3"}
+    assert [
+        row.value for one in judgements for row in one.truth or () if one.request_id == "r1"
+    ] == ["b"]
+    assert not any(held.judged for held in found)
+
+
+async def test_a_batch_is_found_whole_and_as_often_as_it_is_asked_for(shelf: Shelf) -> None:
+    await shelf.put(
+        answer("r", *"abcdefgh"),
+        answer("r", *"stuvwxyz", predictor="canary"),
+        answer("s", "a", "b"),
+    )
+    for _ in range(2):
+        found = await looked_up(shelf, key("r"))
+        assert labels(found) == {
+            ("r", "default", tuple("abcdefgh")),
+            ("r", "canary", tuple("stuvwxyz")),
+        }
+
+
+async def test_many_requests_are_found_at_once(shelf: Shelf) -> None:
+    await shelf.put(
+        *(answer(f"r{n}", "a") for n in range(1200)),
+        *(answer(f"b{n}", "a", "b") for n in range(300)),
+    )
+    wanted = [key(f"{kind}{n}") for kind in "rb" for n in range(1300)]
+    found = labels(await looked_up(shelf, *wanted))
+    assert {name for name, _, _ in found} == {
+        *(f"r{n}" for n in range(1200)),
+        *(f"b{n}" for n in range(300)),
+    }
+    assert len(await scanned(shelf)) == 1500
+
+
+_HOSTILE = [
+    "a' OR 1=1 --", 'a"b', "a\\b", "*", "a,b", "[1]", "r-item-0", "x" * 400, "\u00e9\u4e2d\U0001f600",
+    "{}", "null", " r ", "\x01", "a/b?c#d%20", "<script>",
+]  # fmt: skip
+
+
+async def test_hostile_ids_are_ids(shelf: Shelf) -> None:
+    await shelf.put(answer("r", "a"), *(answer(name, "b") for name in _HOSTILE))
+    everything = await looked_up(shelf, *map(key, _HOSTILE))
+    assert {name for name, _, _ in labels(everything)} == set(_HOSTILE)
+    for name in _HOSTILE:
+        assert labels(await looked_up(shelf, key(name))) == {(name, "default", ("b",))}
+    outcomes = [outcome(name, item("b", "b")) for name in _HOSTILE]
+    assert await shelf.archive.store(outcomes) == Stored(len(_HOSTILE))
+    await shelf.settle()
+    assert all(judged(await looked_up(shelf, *map(key, _HOSTILE))).values())
+    assert not any(judged(await looked_up(shelf, key("r"))).values())
+
+
+async def test_an_outcome_is_shown_until_it_is_taken_back(shelf: Shelf) -> None:
+    await shelf.put(answer("r1", "a"), truth("r1", "b"), answer("r2", "a"))
+    store = shelf.archive.store
+    for shown, written in (
+        (item("a", "b"), 1),
+        (item("a", "b"), 0),
+        (item("a", None), 1),  # corrected: a reward, and more than two classes
+        (item("a", "a"), 1),
+        (None, 1),
+        (None, 0),
+    ):
+        assert await store([outcome("r1", shown)]) == Stored(written)
+        await shelf.settle()
+        found = await looked_up(shelf, key("r1"), key("r2"))
+        assert judged(found) == {("r1", "default"): shown is not None, ("r2", "default"): False}
+        (there,) = shelf.shown("r1")
+        assert there == (
+            shown
+            and {
+                "predicted": "a",
+                "actual": shown.actual,
+                "correct": shown.correct,
+                "request_time": TIME,
+                "feedback_time": LATER,
+            }
+        )
+
+
+async def test_requests_that_are_not_held_are_told(shelf: Shelf) -> None:
+    await shelf.put(answer("r", "a"))
+    outcomes = [outcome(name, item("a", "a")) for name in ("none", "r", "other")]
+    stored = await shelf.archive.store(outcomes)
+    assert (stored.written, sorted(stored.missing)) == (1, [key("none"), key("other")])
+    assert (stored.again, stored.trouble) == ([], "")
+    assert await shelf.archive.store([]) == Stored()
+
+
+async def test_of_several_predictors_each_shows_its_own(shelf: Shelf) -> None:
+    await shelf.put(answer("r", "a"), answer("r", "b", predictor="canary"))
+    await shelf.archive.store([outcome("r", item("b", "a"), predictor="canary")])
+    await shelf.settle()
+    found = await looked_up(shelf, key("r"))
+    assert judged(found) == {("r", "default"): False, ("r", "canary"): True}
+
+
+@pytest.mark.parametrize("shown", [0, 2])
+async def test_a_batch_is_judged_if_any_of_its_items_is(shelf: Shelf, shown: int) -> None:
+    await shelf.put(answer("r", "a", "b", "c"), answer("s", "a", "b"))
+    items = [item("a", "b") if number == shown else None for number in range(3)]
+    assert await shelf.archive.store([outcome("r", *items)]) == Stored(1)
+    await shelf.settle()
+    assert [one is not None for one in shelf.shown("r", 3)] == [n == shown for n in range(3)]
+    found = await looked_up(shelf, key("r"), key("s"))
+    assert judged(found) == {("r", "default"): True, ("s", "default"): False}
+
+
+async def test_the_experiment_is_the_same_from_every_archive(shelf: Shelf) -> None:
+    await shelf.put_notebook()
+    said = await scanned(shelf)
+    (expected,) = json.loads((DATA / "contract.json").read_text())["models"]
+    fold = JoinFold("", 0, 1, None, Telemetry())
+    builder = BatchBuilder()
+    for one in said:
+        builder.add(one)
+    fold.apply(0, 0, builder.build(""))
+    outcomes = [whole for place, _ in fold.places() if (whole := outcome_of(fold, place))]
+    items = [one for whole in outcomes for made in whole.predictions for one in made.items]
+    assert len(items) == expected["predictions"]
+    assert sum(one is not None for one in items) == expected["judged"]
+    assert sum(one is not None and one.correct for one in items) == expected["correct"]
+    # Asked one by one they hold the same.
+    wanted = {RequestKey(one.namespace, one.deployment, one.request_id) for one in outcomes}
+    found = await looked_up(shelf, *wanted)
+    assert sorted(plain(one) for held in found for one in held.said) == sorted(map(plain, said))
+    # And what became of them can be kept.
+    stored = await shelf.archive.store(outcomes)
+    assert (stored.written, stored.missing) == (expected["judged"], [])
+    await shelf.settle()
+    assert sum(judged(await looked_up(shelf, *wanted)).values()) == expected["judged"]

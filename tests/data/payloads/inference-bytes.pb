@@ -1,0 +1,4 @@
+
+iris142*
+labelBYTES*
+BcatBdog

@@ -1,0 +1,7 @@
+&
+p-1
+v1"
+
+classifierimage:1
+cat
+dog

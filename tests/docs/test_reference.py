@@ -1,0 +1,93 @@
+"""The reference pages, against the code and a running worker."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from processor.settings import Settings
+from tests.demo import Demo
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_every_setting_is_listed_as_it_is() -> None:
+    listed = re.findall(r"^\| `PROCESSOR_.*$", text("settings.md"), re.MULTILINE)
+    wanted = [
+        f"| `PROCESSOR_{each.name.upper()}` "
+        f"| {'`' + each.metadata['default'] + '`' if each.metadata['default'] else ''} "
+        f"| {each.metadata['meaning']} |"
+        for each in fields(Settings)
+    ]
+    assert listed == wanted, "docs/settings.md is not what processor/settings.py says"
+
+
+def families(exposition: str) -> dict[str, Metric]:
+    return {family.name: family for family in parse_text(exposition)}
+
+
+@pytest.fixture(scope="module")
+def scraped(demo: Demo) -> dict[str, Metric]:
+    with urlopen(f"{demo.page}metrics", timeout=10) as answer:
+        return families(answer.read().decode())
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, Metric]:
+    blocks = re.findall(r"^```text\n(# HELP.*?)^```", text("metrics.md"), re.MULTILINE | re.DOTALL)
+    return families("".join(blocks))
+
+
+def test_every_family_is_documented_as_it_is(
+    scraped: dict[str, Metric], documented: dict[str, Metric]
+) -> None:
+    assert sorted(documented) == sorted(scraped), "docs/metrics.md and /metrics differ"
+    for name, family in scraped.items():
+        found = documented[name]
+        assert (found.type, found.documentation) == (family.type, family.documentation), name
+
+
+def test_every_sample_of_the_page_has_the_labels_of_a_real_one(
+    scraped: dict[str, Metric], documented: dict[str, Metric]
+) -> None:
+    for name, family in documented.items():
+        assert family.samples, name
+        real = {each.name: set(each.labels) for each in scraped[name].samples}
+        # What the demo has none of has no sample there.
+        for sample in family.samples if real else ():
+            assert set(sample.labels) == real[sample.name], sample
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        assert path.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+            assert anchor in anchors, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_names_of_files_and_settings_are_real(page: Path) -> None:
+    content = page.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:deploy|docs|tests|examples|processor|bench)/[\w./-]+)`", content):
+        assert (ROOT / path).exists(), path
+    known = {f"PROCESSOR_{each.name.upper()}" for each in fields(Settings)}
+    known |= {f"{name}_FILE" for name in known}
+    for name in re.findall(r"\bPROCESSOR_[A-Z_]*[A-Z]\b", content):
+        assert name in known, name

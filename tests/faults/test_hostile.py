@@ -1,0 +1,122 @@
+"""Hostile records and requests: no crash, no growth, and every one accounted for."""
+
+import asyncio
+import json
+from collections import Counter
+from urllib.parse import urlsplit
+
+from aiokafka import AIOKafkaProducer
+
+from tests.faults.crew import Crew, Worker, until
+from tests.faults.hostile import events, requests
+from tests.faults.log import read_topic
+from tests.faults.size import FULL, Size
+
+#: Bytes that a worker may hold more at the end than after a fifth: buffers, no state.
+_GROWTH = 64 << 20
+_CONNECTIONS = 20
+_KINDS = ("request", "response", "feedback", "unreadable")
+
+
+def number_of(size: Size) -> int:
+    return 100_000 if size is FULL else 5_000
+
+
+async def test_hostile_records(crew: Crew, size: Size) -> None:
+    """Every record is read as one of the kinds, and what can't be understood is kept."""
+    worker = crew.start()
+    await crew.until_ready()
+    number = number_of(size)
+    async with AIOKafkaProducer(bootstrap_servers=crew.bootstrap, linger_ms=20) as producer:
+        for count, (headers, value) in enumerate(events(number, seed=1), start=1):
+            # The client refuses a record with neither key nor value.
+            await producer.send(crew.topic, value, key=b"k", headers=headers)
+            if count == number // 5:
+                await producer.flush()
+                await until(lambda n=count: _read(crew, worker, n), 120, "a fifth read")
+                early = worker.memory
+        await producer.flush()
+    await until(lambda: _read(crew, worker, number), 300, "all read")
+    assert await crew.total(worker, "processor_events_total") == number
+    letters = await crew.total(worker, "processor_dead_letters_total")
+    assert 0 < letters < number
+    kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
+    assert len(kept) == letters
+    _assert_no_growth(worker, early)
+    await _assert_well(crew, worker)
+    crew.outcome.events, crew.outcome.difference = number, 0
+
+
+async def test_hostile_requests(crew: Crew, size: Size) -> None:
+    """Every request gets an answer or a closed connection; what was taken in is what is counted."""
+    worker = crew.start()
+    await crew.until_ready()
+    number = number_of(size)
+    place = urlsplit(await worker.ingress())
+    host, port = place.hostname or "", place.port or 0
+    todo = requests(number, seed=2)
+    answers: Counter[int] = Counter()
+    early = taken = 0
+
+    async def send() -> None:
+        nonlocal early, taken
+        for request in todo:
+            status, events = await _answer(host, port, request)
+            answers[status] += 1
+            taken += events
+            if answers.total() == number // 5:
+                early = worker.memory
+
+    await asyncio.gather(*(send() for _ in range(_CONNECTIONS)))
+    assert answers.total() == number
+    # 0: closed without an answer, as for what is no HTTP at all.
+    assert answers.keys() <= {0, 202, 400, 404, 405, 413, 415, 431}, answers
+    assert answers[202] > 0
+    assert answers[400] > 0
+    read = await crew.total(worker, "processor_events_total")
+    letters = await crew.total(worker, "processor_dead_letters_total")
+    kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
+    # What was refused at the door was never read; a batch holds several events or none.
+    assert read == taken
+    assert 0 < len(kept) == letters < read
+    _assert_no_growth(worker, early)
+    await _assert_well(crew, worker)
+    print(answers)
+    crew.outcome.events, crew.outcome.difference = number, 0
+
+
+async def _read(crew: Crew, worker: Worker, number: int) -> bool:
+    assert worker.alive, worker.text[-3000:]
+    return await crew.total(worker, "processor_events_total") >= number
+
+
+def _assert_no_growth(worker: Worker, early: int) -> None:
+    print(f"memory {early >> 20} MiB after a fifth, {worker.memory >> 20} MiB at the end")
+    assert worker.memory - early < _GROWTH
+
+
+async def _assert_well(crew: Crew, worker: Worker) -> None:
+    """It lives, its pages come, and no traceback was written."""
+    assert (await crew.get(worker, "/health"))["alive"]
+    assert await crew.get(worker, "/api/models") is not None
+    assert "Traceback" not in worker.text
+    assert await crew.metric(worker, "processor_stalled_seconds") == 0
+
+
+async def _answer(host: str, port: int, request: bytes) -> tuple[int, int]:
+    """The answer's status, 0 for a connection that is closed without one; and how many events it says
+    were taken in, understood or kept as dead letters."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        async with asyncio.timeout(30):
+            writer.write(request)
+            await writer.drain()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+            length = int(head.partition("content-length:")[2].split()[0])
+            body = await reader.readexactly(length)
+    except (ConnectionError, asyncio.IncompleteReadError):
+        return 0, 0
+    finally:
+        writer.close()
+    said = json.loads(body) if "application/json" in head else {}
+    return int(head.split()[1]), said.get("accepted", 0) + said.get("rejected", 0)

@@ -1,0 +1,193 @@
+"""A real Prometheus scrapes two workers; an alert fires as a model gets worse, and resolves."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+
+from processor.domain.times import format_time
+from tests.deploy.manifests import DEPLOY
+from tests.faults.crew import Worker, until
+from tests.integration.conftest import Get, Start, models, produce
+from tests.servers import Broker
+from tests.servers.process import ServerProcess, free_port
+
+ALERT = "ModelAccuracyLow"
+
+
+def event(kind: str, number: int, data: Any) -> str:
+    """A line of an events file, of now."""
+    headers = {
+        "ce-type": f"io.seldon.serving.{kind}",
+        "ce-requestid": f"request-{number}",
+        "ce-time": format_time(time.time_ns()),
+        "ce-inferenceservicename": "sklearn",
+        "ce-namespace": "seldon",
+        "ce-endpoint": "default",
+        "ce-modelid": "classifier",
+        "content-type": "application/json",
+    }
+    return json.dumps({"headers": headers, "data": data}) + "\n"
+
+
+def response(number: int) -> str:
+    return event("inference.response", number, {"data": {"names": ["a", "b"], "ndarray": [[1, 0]]}})
+
+
+def truth(number: int, right: bool) -> str:
+    scores = [[1, 0]] if right else [[0, 1]]
+    return event("feedback", number, {"truth": {"data": {"names": ["a", "b"], "ndarray": scores}}})
+
+
+class Prometheus:
+    def __init__(self, address: str, targets: Path) -> None:
+        self.address = address
+        self._targets = targets
+
+    def scrape(self, workers: list[Worker]) -> None:
+        """From now on these."""
+        addresses = [f"127.0.0.1:{worker.port}" for worker in workers]
+        new = self._targets.with_suffix(".new")
+        new.write_text(json.dumps([{"targets": addresses}]))
+        new.replace(self._targets)
+
+    def ask(self, path: str, **query: str) -> Any:
+        with urlopen(f"{self.address}{path}?{urlencode(query)}", timeout=10) as answer:
+            body = json.loads(answer.read())
+        assert body["status"] == "success"
+        return body["data"]
+
+    def value(self, expr: str) -> list[float]:
+        return [float(each["value"][1]) for each in self.ask("/api/v1/query", query=expr)["result"]]
+
+    def line(self, expr: str, since: float) -> list[tuple[float, float]]:
+        """Times and values of the only series, second by second until now."""
+        query = {"query": expr, "start": str(since), "end": str(time.time()), "step": "1"}
+        (series,) = self.ask("/api/v1/query_range", **query)["result"]
+        return [(float(at), float(value)) for at, value in series["values"]]
+
+    def firing(self) -> set[str]:
+        alerts = self.ask("/api/v1/alerts")["alerts"]
+        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
+    """Scrapes every second, with the rules of `deploy/` that fire sooner."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.fail("prometheus is not on PATH: install the package 'prometheus'")
+    folder = tmp_path / "prometheus"
+    folder.mkdir()
+    rules = (DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8")
+    (folder / "rules.yml").write_text(re.sub(r"\bfor: \w+", "for: 1s", rules))
+    targets = folder / "targets.json"
+    job = {"job_name": "processor", "file_sd_configs": [{"files": [targets.name]}]}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [job],
+    }
+    # JSON is YAML.
+    (folder / "prometheus.yml").write_text(json.dumps(config))
+    port = free_port()
+    options = ("--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}")
+    process = ServerProcess([program, *options], folder, folder / "log")
+    server = Prometheus(f"http://127.0.0.1:{port}", targets)
+
+    def answers() -> bool:
+        try:
+            urlopen(f"{server.address}/-/ready", timeout=5).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        process.wait_ready(answers, 30)
+        yield server
+    finally:
+        process.stop()
+
+
+async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(
+    kafka: Broker,
+    topic: Callable[..., str],
+    app_id: str,
+    start: Start,
+    get: Get,
+    prometheus: Prometheus,
+    tmp_path: Path,
+) -> None:
+    source = topic(partitions=8)
+
+    def worker(name: str) -> Worker:
+        return start(
+            broker=f"kafka://{kafka.bootstrap}",
+            topics=source,
+            app_id=app_id,
+            archive="none",
+            data=name,
+        )
+
+    workers = [worker("a"), worker("b")]
+    server = prometheus
+    server.scrape(workers)
+    await until(lambda: server.value("count(processor_build_info)") == [2], 60, "two scraped")
+
+    async def send(lines: list[str]) -> None:
+        path = tmp_path / "events.ndjson"
+        path.write_text("".join(lines))
+        await produce(kafka.bootstrap, source, path)
+
+    accuracy = 'model:model_accuracy:ratio{window="24h", by="feedback"}'
+    # 100 requests: all right; then 60 corrected to wrong; then all right again.
+    await send([response(n) for n in range(100)] + [truth(n, True) for n in range(100)])
+    await until(lambda: server.value(accuracy) == [1.0], 60, "accuracy of 1 in Prometheus")
+    assert ALERT not in server.firing()
+    await send([truth(n, False) for n in range(60)])
+    await until(lambda: server.value(accuracy) == [0.4], 30, "accuracy of 0.4 in Prometheus")
+    await until(lambda: ALERT in server.firing(), 30, f"{ALERT} fires")
+    await send([truth(n, True) for n in range(60)])
+    await until(lambda: ALERT not in server.firing(), 30, f"{ALERT} has resolved")
+    assert server.value(accuracy) == [1.0]
+    rules = [rule for group in server.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
+    assert sum(rule["type"] == "alerting" for rule in rules) > 10
+    assert {rule["health"] for rule in rules} == {"ok"}
+
+    (model,) = [model for worker in workers for model in await models(get, worker)]
+    assert (model["judged"], model["correct"]) == (100, 100)
+    for each in workers:
+        _, text = await get(each, "/metrics")
+        check = subprocess.run(
+            ["promtool", "check", "metrics"], input=text.encode(), capture_output=True
+        )
+        assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
+
+    # A rolling update: each is replaced by one with the same volume.
+    begin = time.time()
+    for number, name in enumerate(("a", "b")):
+        assert await workers[number].terminate() == 0
+        workers[number] = fresh = worker(name)
+        server.scrape(workers)
+
+        async def opened(fresh: Worker = fresh) -> bool:
+            status, body = await get(fresh, "/ready")
+            return status == 200 and bool(json.loads(body)["partitions"]["deltas"])
+
+        await until(opened, 60, f"the new {name} holds partitions")
+        await until(lambda: len(server.value("up == 1")) == 2, 30, "both scraped")
+    samples = server.line('model:model_judged:max{window="all", by="request"}', begin)
+    assert {value for _, value in samples} == {100}
+    times = [at for at, _ in samples]
+    assert max(b - a for a, b in pairwise(times)) == 1
+    assert times[-1] - begin > 5
+    assert ALERT not in server.firing()

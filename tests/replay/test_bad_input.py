@@ -1,0 +1,183 @@
+"""What a replay says of sources that are not what they should be, as a user meets it."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
+LINES = EVENTS.read_bytes().splitlines(keepends=True)
+
+
+class Ran(NamedTuple):
+    code: int
+    result: dict[str, Any]
+    said: str
+
+    @property
+    def numbers(self) -> list[int]:
+        return [
+            sum(model[name] for model in self.result["models"])
+            for name in ("predictions", "judged", "correct")
+        ]
+
+    @property
+    def dead_letters(self) -> dict[str, int]:
+        found: dict[str, int] = self.result["events"]["dead_letters"]
+        return found
+
+
+def replay(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Ran:
+    ran = subprocess.run(
+        [sys.executable, "-m", "processor", "replay", *arguments],
+        input=stdin, capture_output=True, timeout=120, check=False, env={**os.environ, **env},
+    )  # fmt: skip
+    said = ran.stderr.decode()
+    assert "Traceback" not in said
+    return Ran(ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, said)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.ndjson"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "why"),
+    [
+        (b"not json", "bad_json", "no event"),
+        (b'{"headers": {"ce-id": "\xff"}}', "bad_json", "not UTF-8"),
+        (b"{}", "not_cloudevent", 'no "headers"'),
+        (b'{"headers": ["ce-id"]}', "bad_header", "object of strings"),
+        (b'{"headers": {}, "data_base64": "A"}', "bad_shape", "base64"),
+    ],
+)
+def test_a_bad_line_is_named_and_counted(path: Path, line: bytes, reason: str, why: str) -> None:
+    path.write_bytes(b"".join([*LINES[:100], b"\n", line + b"\n", *LINES[100:]]))
+    ran = replay(path)
+    assert ran.code == 0
+    assert ran.numbers == [100, 63, 46]
+    assert ran.result["events"]["read"] == 264
+    assert ran.dead_letters == {reason: 1}
+    # Of the file's lines, the empty one too.
+    assert "line 102 " in ran.said
+    assert why in ran.said
+    strict = replay(path, "--strict")
+    assert (strict.code, strict.result) == (1, {})
+    assert f"{path}: line 102 " in strict.said
+
+
+def test_many_bad_lines_are_counted_and_the_first_named(path: Path) -> None:
+    path.write_bytes(b"x\n" * 50 + b"".join(LINES))
+    ran = replay(path)
+    assert (ran.code, ran.numbers) == (0, [100, 63, 46])
+    assert ran.dead_letters == {"bad_json": 50}
+    assert "line 10 " in ran.said
+    assert "line 11 " not in ran.said
+    assert "50 in all" in ran.said
+
+
+def test_an_event_that_cannot_be_understood_is_no_bad_line(path: Path) -> None:
+    path.write_bytes(b'{"headers": {"ce-type": "other"}}\n' + b"".join(LINES))
+    ran = replay(path, "--strict")
+    assert (ran.code, ran.numbers) == (0, [100, 63, 46])
+    assert ran.dead_letters == {"unknown_type": 1}
+
+
+def test_half_a_last_line_is_told(path: Path) -> None:
+    path.write_bytes(EVENTS.read_bytes()[:-40])
+    ran = replay(path)
+    assert ran.code == 0
+    assert ran.result["events"]["read"] == 263
+    assert ran.dead_letters == {"bad_json": 1}
+    assert "line 263 " in ran.said
+    assert replay(path, "--strict").code == 1
+
+
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_a_file_that_is_cut_off_is_told(path: Path, from_stdin: bool) -> None:
+    content = gzip.compress(EVENTS.read_bytes())[:-3000]
+    path.write_bytes(content)
+    given: tuple[str | Path, bytes | None] = ("-", content) if from_stdin else (path, None)
+    ran = replay(given[0], stdin=given[1])
+    assert ran.code == 0
+    assert 0 < ran.numbers[0] < 100
+    assert f"WARNING: {given[0]} is cut off" in ran.said
+    strict = replay("--strict", given[0], stdin=given[1])
+    assert (strict.code, strict.result) == (1, {})
+    assert "is cut off" in strict.said or "line " in strict.said
+
+
+def test_an_empty_range_is_valid_and_told() -> None:
+    ran = replay(EVENTS, "--from", "2030-01-01T00:00:00Z")
+    assert (ran.code, ran.result["models"]) == (0, [])
+    assert ran.result["events"]["read"] == 263
+    assert "nothing falls between --from and --to by request time" in ran.said
+    assert "from 2026-11-20T09:" in ran.said
+    ran = replay(EVENTS, "--to", "2020-01-01T00:00:00Z", "--by", "feedback")
+    assert (ran.code, ran.result["models"]) == (0, [])
+    assert "by feedback time" in ran.said
+
+
+def test_an_unknown_deployment_is_told() -> None:
+    ran = replay(EVENTS, "--deployment", "typo", "--namespace", "seldon")
+    assert (ran.code, ran.result["models"]) == (0, [])
+    assert "no model matches --namespace seldon --deployment typo" in ran.said
+    assert "there are: seldon/sklearn" in ran.said
+    ran = replay(EVENTS, "--deployment", "sklearn")
+    assert ran.numbers == [100, 63, 46]
+    assert "no model" not in ran.said
+
+
+def test_an_empty_source_is_valid_and_told(path: Path) -> None:
+    path.touch()
+    ran = replay(path)
+    assert (ran.code, ran.result["models"]) == (0, [])
+    assert "there are no predictions" in ran.said
+
+
+def test_several_sources_add_up(path: Path) -> None:
+    path.write_bytes(gzip.compress(b"".join(LINES[:150])))
+    ran = replay(path, "-", stdin=b"".join(LINES[100:]))
+    assert (ran.code, ran.numbers) == (0, [100, 63, 46])
+    assert ran.result["events"]["read"] == 150 + 163
+
+
+def test_sources_that_cannot_be_are_named(tmp_path: Path) -> None:
+    for source, code, why in (
+        ("kafka:topic", 2, "PROCESSOR_BROKER"),
+        ("kafka:topic --into", 2, "PROCESSOR_BROKER"),
+        (str(tmp_path), 1, "is a folder"),
+        ("kserve:/no/such/folder", 1, "there is no folder /no/such/folder"),
+    ):
+        name, into, _ = source.partition(" ")
+        ran = replay(name, *(["--into", "kafka"] if into else []))
+        assert (ran.code, ran.result) == (code, {})
+        assert why in ran.said
+        assert ran.said.count("\n") == 1
+    ran = replay(EVENTS, "--into", "kafka", "--from", "2026-01-01T00:00:00Z")
+    assert ran.code == 2
+    assert "--into kafka shows no numbers" in ran.said
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    output = tmp_path / "result.json"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "processor", "replay", EVENTS, "-", "--output", output],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    # The file is read; now it waits for standard input.
+    assert b"263 events" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in said
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,111 @@
+"""A broker with the listeners of real clusters: TLS, TLS with client certificates, and logins."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .kafka import KafkaServer
+from .maven import ServerError, find_program
+from .process import free_port
+
+USER, PASSWORD = "worker", "s3cret-of-the-worker"
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+class SecureKafkaServer:
+    """``ports`` by listener: SASL_SSL (SCRAM-SHA-512), SASL_PLAINTEXT (PLAIN), SSL (mutual);
+    ``server.bootstrap`` is open to the tests. PEM files: ``ca``, ``cert`` and ``key`` of a client,
+    ``stranger`` an authority that signed nothing here."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kafka-pki-")
+        folder = Path(self._folder.name)
+        self.ca, self.stranger = folder / "ca.pem", folder / "stranger.pem"
+        self.cert, self.key = folder / "client.pem", folder / "client.key"
+        _authority(folder, "ca")
+        _authority(folder, "stranger")
+        _signed(folder, "client", "subjectAltName=DNS:client")
+        _signed(folder, "server", "subjectAltName=IP:127.0.0.1,DNS:localhost")
+        store = folder / "server-store.pem"
+        store.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
+        self.ports = {name: free_port() for name in ("SASL_SSL", "SASL_PLAINTEXT", "SSL")}
+        self.server = KafkaServer()
+        secure = [f"{name}://127.0.0.1:{port}" for name, port in self.ports.items()]
+        plain = f"PLAINTEXT://{self.server.bootstrap}"
+        controller = f"CONTROLLER://127.0.0.1:{self.server.controller_port}"
+        self.server.settings |= {
+            "listeners": ",".join([plain, *secure, controller]),
+            "advertised.listeners": ",".join([plain, *secure]),
+            "listener.security.protocol.map": ",".join(
+                [*(f"{name}:{name}" for name in ("PLAINTEXT", *self.ports)), "CONTROLLER:PLAINTEXT"]
+            ),
+            "inter.broker.listener.name": "PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(store),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.ca),
+            "listener.name.ssl.ssl.client.auth": "required",
+            "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512",
+            "listener.name.sasl_plaintext.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_plaintext.plain.sasl.jaas.config": (
+                f'{_PLAIN} user_{USER}="{PASSWORD}";'
+            ),
+            "listener.name.sasl_ssl.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": _SCRAM,
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.server.start()
+            self._add_user()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.server.close()
+        self._folder.cleanup()
+
+    def _add_user(self) -> None:
+        """As `kafka-configs.sh` does; SCRAM's logins are kept in the cluster."""
+        self.server.run_tool(
+            "kafka.admin.ConfigCommand",
+            *("--bootstrap-server", self.server.bootstrap, "--alter"),
+            *("--entity-type", "users", "--entity-name", USER),
+            *("--add-config", f"SCRAM-SHA-512=[password={PASSWORD}]"),
+        )
+
+
+def _authority(folder: Path, name: str) -> None:
+    _openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
+        *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
+    )
+
+
+def _signed(folder: Path, name: str, extension: str) -> None:
+    request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
+    extensions.write_text(extension)
+    _openssl(
+        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
+        *("-keyout", str(folder / f"{name}.key"), "-out", str(request)),
+    )
+    _openssl(
+        *("x509", "-req", "-in", str(request), "-CA", str(folder / "ca.pem"), "-days", "2"),
+        *("-CAkey", str(folder / "ca.key"), "-CAcreateserial", "-extfile", str(extensions)),
+        *("-out", str(folder / f"{name}.pem")),
+    )
+
+
+def _openssl(*args: str) -> None:
+    command = [find_program("openssl", "openssl"), *args]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise ServerError(f"openssl {args[0]} failed:\n{done.stderr}")

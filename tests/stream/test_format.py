@@ -1,0 +1,115 @@
+"""The format on users' brokers and disks changes only with its version."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.telemetry import Telemetry
+from processor.errors import LogMismatchError
+from processor.stream.control import decode_control
+from processor.stream.records import Tick, check, decode_delta, decode_observation, encode
+from tests.stream import frozen
+
+_CHANGED = (
+    "the {} of this release differ from those of the same schema on users' brokers: raise "
+    "SCHEMA_VERSION, and freeze the new format with `python -m tests.stream.frozen`"
+)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(frozen.path(SCHEMA_VERSION).read_text())
+    return found
+
+
+@pytest.mark.parametrize("what", ["observations", "deltas", "table", "snapshot", "control"])
+def test_what_is_written_is_what_was_written(kept: dict[str, Any], what: str) -> None:
+    now, then = frozen.everything()[what], kept[what]
+    if what == "table":
+        now, then = _table(now), _table(then)
+    assert now == then, _CHANGED.format(what)
+
+
+async def test_old_records_give_the_experiments_numbers(kept: dict[str, Any]) -> None:
+    """From the table alone, as a start does; and from the deltas."""
+    table = {_bytes(key): _bytes(value) for key, value in kept["table"].items()}
+    for source in (table, {}):
+        counts = []
+        for number, values in kept["deltas"].items():
+            stage = frozen.new_tally(int(number), source)
+            start = await stage.load(0, len(values))
+            assert start == (len(values) if source else 0)
+            for offset in range(start, len(values)):
+                stage.fold(offset, frozen.time_of(offset), _bytes(values[offset]))
+            counts += [
+                found
+                for _, window, basis, found in stage.board(frozen.BEGIN / 1e9)
+                if (window, basis) == ("all", "request")
+            ]
+        (found,) = counts
+        assert (found.predictions, found.judged, found.correct) == (100, 63, 46)
+
+
+def test_an_old_snapshot_knows_what_it_knew(kept: dict[str, Any], tmp_path: Path) -> None:
+    """All observations once more change nothing, but for a request that is new."""
+    file = frozen.snapshot_file(tmp_path)
+    file.write([_bytes(kept["snapshot"])])
+    snapshot = file.read()
+    assert snapshot is not None
+    join = frozen.new_join()
+    join.restore(snapshot.state)
+    for offset, value in enumerate(kept["observations"], start=snapshot.offset):
+        record = decode_observation(_bytes(value))
+        if not isinstance(record, Tick):
+            assert join.apply(offset, frozen.time_of(offset), record) == {}
+    assert join.telemetry.joined == Telemetry().joined == 0
+
+
+def test_another_schema_is_refused_and_says_what_to_do(kept: dict[str, Any]) -> None:
+    for decode, packed in (
+        (decode_observation, kept["observations"][0]),
+        (decode_delta, next(iter(kept["deltas"].values()))[0]),
+    ):
+        record = decode(_bytes(packed))
+        check(record, frozen.EPOCH, "topic")
+        record.version += 1
+        with pytest.raises(
+            LogMismatchError,
+            match=f"records of {_LATER}.* new PROCESSOR_APP_ID",
+        ):
+            check(decode(encode(record)), frozen.EPOCH, "topic")
+    later = kept["control"][0].replace("{", f'{{"version":{SCHEMA_VERSION + 1},', 1)
+    with pytest.raises(LogMismatchError, match=_LATER):
+        decode_control(later.encode())
+
+
+async def test_a_table_of_another_schema_is_refused(kept: dict[str, Any]) -> None:
+    table = {}
+    for key, packed in kept["table"].items():
+        value = msgspec.msgpack.decode(_bytes(packed))
+        value[0] += 1
+        table[_bytes(key)] = msgspec.msgpack.encode(value)
+    number = int(next(iter(kept["deltas"])))
+    with pytest.raises(LogMismatchError, match=_LATER):
+        await frozen.new_tally(number, table).load(0, 100)
+
+
+def _table(packed: dict[str, str]) -> dict[bytes, Any]:
+    """A floor names its chunks in any order."""
+    found = {_bytes(key): msgspec.msgpack.decode(_bytes(value)) for key, value in packed.items()}
+    for key, value in found.items():
+        if len(msgspec.msgpack.decode(key)) == 1:
+            value[5] = sorted((model, sorted(chunks)) for model, chunks in value[5])
+    return found
+
+
+_LATER = f"schema {SCHEMA_VERSION + 1}"
+
+
+def _bytes(packed: str) -> bytes:
+    return base64.b64decode(packed)

@@ -1,0 +1,100 @@
+"""The models file on disk: lines in errors, and changes while the service runs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from processor import models_file
+from processor.domain.counts import ModelKey
+from processor.domain.models import ModelRules
+from processor.errors import SettingsError
+from processor.models_file import follow_models_file, read_models_file
+
+KEY = ModelKey("vision", "pets", "default", "classifier")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("models:\n  - match: a/b\n\n  - match: vision/pets\n    output: number\n", 5,
+         "models[1].output is 'number': it takes scores, probability or label"),
+        ("models:\n  - match: pets\n", 2, "models[0].match is 'pets': it takes namespace/deployment"),
+        ("models:\n  - match: a/b\n    judge_by: both\n", 3, "it takes truth or reward"),
+        ("models:\n  - match: a/b\n    threshold: 1.5\n", 3, "is 1.5: it takes a number above 0"),
+        ("models:\n  - match: a/b\n    labels: {0: cat}\n", 3, "quote numbers"),
+        ("models:\n  - match: a/b\n    outputs: x\n", 3, "has 'outputs': it takes match, output,"),
+        ("models:\n  - output: label\n", 2, "models[0] has no match"),
+        ("model:\n  - match: a/b\n", 1, "has 'model': it takes only models"),
+        ("models:\n  - match: a/b\n    output: label\n    output: scores\n", 4, "'output' stands twice"),
+        ("- match: a/b\n", 1, "it takes only models"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        read_models_file(path)
+    assert str(error.value).startswith(f"models file {path}, line {line}: ")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["models: [", "a: *b", "models: \x00", "a: &x [*x]\nb: 1\nb: 2"])
+def test_what_is_no_yaml_is_told(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=r"models\.yaml"):
+        read_models_file(path)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def _following(path: Path) -> AsyncIterator[ModelRules]:
+    rules = read_models_file(path)
+    task = asyncio.create_task(follow_models_file(path, rules))
+    try:
+        yield rules
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_changed_file_is_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so; a broken one leaves the rules as they were, and the next good one counts."""
+    monkeypatch.setattr(models_file, "_LOOK", 0.01)
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "models.yaml"
+    path.write_text("models: [{match: vision/*, threshold: 0.2}]\n")
+
+    def write(text: str) -> None:
+        # As Kubernetes does it: another file in its place, whole at once.
+        (tmp_path / "new").write_text(text)
+        (tmp_path / "new").replace(path)
+
+    def logged(text: str) -> Callable[[], bool]:
+        return lambda: text in caplog.text
+
+    async with _following(path) as rules:
+        assert rules(KEY).threshold == 0.2
+        write("models: [{match: vision/*, threshold: 0.3}]\n")
+        await _until(logged("has changed: its entries (1) apply to new events"))
+        assert rules(KEY).threshold == 0.3
+        write("models:\n  - match: vision/*\n    threshold: high\n")
+        await _until(logged("line 3: models[0].threshold is 'high'"))
+        assert "the rules stay as they were" in caplog.text
+        assert rules(KEY).threshold == 0.3
+        path.unlink()
+        await _until(logged("can't be read"))
+        assert rules(KEY).threshold == 0.3
+        write("models: []\n")
+        await _until(lambda: rules(KEY).threshold == 0.5)
