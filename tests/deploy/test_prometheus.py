@@ -11,6 +11,7 @@ import pytest
 from processor.domain.telemetry import Telemetry
 from processor.publish.board import Gauges
 from processor.publish.collector import OwnCollector
+from processor.publish.exposition import Exposition
 from processor.publish.families import FAMILIES
 from processor.settings import Settings
 from tests.deploy.manifests import DEPLOY, PROCESSOR, ROOT, find, read_one
@@ -42,6 +43,7 @@ def test_rules_read_metrics_that_there_are() -> None:
     own = OwnCollector(Telemetry(), health).collect()
     known = {family.name for family in FAMILIES}
     known |= {sample.name for metric in own for sample in metric.samples}
+    known |= set(re.findall(r"^(\w+)", Exposition(64).text(), re.MULTILINE))
     for rule in RULES:
         # A name that a rule records has colons; what it is made of stands in that rule.
         names = set(re.findall(r"(?<![:\w])(?:model|processor)_\w+(?![:\w])", rule["expr"]))
