@@ -20,6 +20,8 @@ from processor.stream.connection import MAX_RECORD, Kafka
 from processor.stream.control import ControlRecord, decode_control, encode_control
 
 _DAY_MS = 86_400_000
+#: Seconds within which a topic that was made is shown by every broker.
+_SHOWN_WITHIN = 3.0
 
 
 class Topics(NamedTuple):
@@ -99,10 +101,20 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
         known = set(await admin.list_topics())
         missing = [spec.name for spec in wanted if spec.name not in known]
         # The epoch is written once all topics are there: with it, a missing one was deleted.
-        if missing and topics.control in known:
-            await _refuse_if_made(kafka, topics.control, missing, deadline)
+        if (
+            missing
+            and topics.control in known
+            and await _first_epoch(kafka, topics.control, deadline) is not None
+        ):
+            # Unless another worker has made them a moment ago: before it wrote the epoch.
+            missing = await _still_missing(admin, missing)
+            if missing:
+                raise LogMismatchError(
+                    f"topics {', '.join(missing)} are gone, and with them what the others refer to: "
+                    "use a new PROCESSOR_APP_ID"
+                )
         for spec in wanted:
-            if spec.name in known:
+            if spec.name not in missing:
                 continue
             config = {**spec.config, "min.insync.replicas": str(in_sync)}
             await _create(
@@ -206,12 +218,14 @@ def _less(actual: int, expected: int) -> bool:
     return actual != -1 and (expected == -1 or actual < expected)
 
 
-async def _refuse_if_made(kafka: Kafka, control: str, missing: list[str], deadline: float) -> None:
-    if await _first_epoch(kafka, control, deadline) is not None:
-        raise LogMismatchError(
-            f"topics {', '.join(missing)} are gone, and with them what the others refer to: use a "
-            "new PROCESSOR_APP_ID"
-        )
+async def _still_missing(admin: Any, missing: list[str]) -> list[str]:
+    """Those that are not shown within a while: a new topic takes a moment to be known everywhere."""
+    end = time.monotonic() + _SHOWN_WITHIN
+    while missing and time.monotonic() < end:
+        known = set(await admin.list_topics())
+        missing = [name for name in missing if name not in known]
+        await asyncio.sleep(0.2 if missing else 0)
+    return missing
 
 
 async def _epoch(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -27,6 +28,28 @@ async def test_the_same_settings_find_the_same_log(kafka: Broker, app_id: str) -
     settings = _settings(kafka, app_id)
     clients = Kafka(settings, settings.broker)
     assert await prepare(clients, settings) == await prepare(clients, settings)
+
+
+class _Hasty(Kafka):
+    """One whose first look at the topics was when another worker had just begun to make them."""
+
+    def admin(self) -> Any:
+        admin = super().admin()
+        now = admin.list_topics
+        looks = iter([[Topics.of(self.settings.app_id).control]])
+
+        async def list_topics() -> Any:
+            return next(looks, None) or await now()
+
+        admin.list_topics = list_topics
+        return admin
+
+
+async def test_two_first_starts_at_the_same_moment(kafka: Broker, app_id: str) -> None:
+    """What one of them does not see yet is not gone."""
+    settings = _settings(kafka, app_id)
+    epoch = await prepare(Kafka(settings, settings.broker), settings)
+    assert await prepare(_Hasty(settings, settings.broker), settings) == epoch
 
 
 @pytest.mark.parametrize(
