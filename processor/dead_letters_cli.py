@@ -18,7 +18,7 @@ from processor.dead_letters import (
 )
 from processor.domain.events import REASONS
 from processor.logs import set_up_logs
-from processor.options import Time
+from processor.options import Time, interrupt_at_once
 from processor.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,4 +138,5 @@ def retry(
 def _settings() -> Settings:
     settings = Settings.from_env()
     set_up_logs("CRITICAL", settings.log_format, libraries="CRITICAL")
+    interrupt_at_once()
     return settings

@@ -1,6 +1,9 @@
 """What several commands have: types of options, and how they prepare for much work."""
 
 import gc
+import os
+import signal
+import threading
 from typing import Any
 
 import click
@@ -31,6 +34,26 @@ class Duration(click.ParamType):
             return value if isinstance(value, int) else parse_duration(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+#: Seconds after Ctrl-C in which clients may end in order.
+_ORDERLY = 3.0
+
+
+def interrupt_at_once() -> None:
+    """Ctrl-C ends a command wherever it is. The loop's own way waits for the next await, which a read
+    from a pipe never comes to, and a client that is connecting can swallow the cancellation."""
+
+    def end() -> None:
+        os._exit(130)
+
+    def interrupt(*_: object) -> None:
+        timer = threading.Timer(_ORDERLY, end)
+        timer.daemon = True
+        timer.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def collect_rarely() -> None:

@@ -1,7 +1,6 @@
 """The commands ``processor replay`` and ``processor report``."""
 
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +10,7 @@ from click.core import ParameterSource
 
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
-from processor.options import Duration, Time, collect_rarely
+from processor.options import Duration, Time, collect_rarely, interrupt_at_once
 from processor.replay.fold import Selection
 from processor.replay.sources import Access
 from processor.report.command import (
@@ -258,9 +257,4 @@ def _say_put(put: "Put", settings: Settings) -> None:
 
 def _prepare_long_work() -> None:
     collect_rarely()
-
-    # The loop's own way with Ctrl-C waits for the next await, which a read from a pipe never comes to.
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
+    interrupt_at_once()
