@@ -17,7 +17,7 @@ from typing import Any
 
 from elasticsearch import Elasticsearch, helpers
 
-from processor.domain.times import SECOND, format_time
+from tests.faults.documents import document
 from tests.servers import kafka_server
 from tests.servers.elasticsearch import ElasticsearchServer
 from tests.servers.indices import MAPPING
@@ -27,7 +27,6 @@ from tests.servers.topics import create_topics
 from .measure import BenchError, child, get, tail
 
 _SHARDS = 4
-_NAMES = ["cat", "dog", "owl"]
 _MODELS = 10
 _DAY = 86_400
 
@@ -211,33 +210,16 @@ def _actions(index: str, documents: int, end: int) -> Iterator[dict[str, Any]]:
 
 
 def _document(number: int, end: int) -> dict[str, Any]:
-    """Every second one is judged, every fifth of these as wrong."""
-    at = format_time((end - number % 100_000) * SECOND)
-    scores = [0.2, 0.3, 0.3]
-    scores[number % 3] = 0.5
-    document: dict[str, Any] = {
+    """The tests' documents, of several models, with ids and inputs as in life."""
+    source = document(number, end)
+    inputs = {"data": {"ndarray": [[5.1, 3.5, 1.4, 0.2]]}}
+    return source | {
         "RequestId": f"{number:08x}-87f4-4bb1-8db7-95b0f3d6a9c4",
         "Ce-Namespace": "bench",
         "Ce-Inferenceservicename": f"model-{number % _MODELS}",
-        "Ce-Endpoint": "default",
-        "Ce-Modelid": "classifier",
-        "@timestamp": at,
-        "request": {"ce-time": at, "payload": {"data": {"ndarray": [[5.1, 3.5, 1.4, 0.2]]}}},
-        "response": {
-            "ce-time": at,
-            "payload": {
-                "data": {"names": _NAMES, "ndarray": [scores]},
-                "meta": {"requestPath": {"classifier": "image:1"}},
-            },
-        },
+        "@timestamp": source["response"]["ce-time"],
+        "request": {"ce-time": source["response"]["ce-time"], "payload": inputs},
     }
-    if number % 2 == 0:
-        feedback: dict[str, Any] = {"reward": 1.0, "ce-time": at}
-        if number % 10 == 0:
-            wrong = [[int(i == (number + 1) % 3) for i in range(3)]]
-            feedback |= {"reward": 0.0, "truth": {"data": {"names": _NAMES, "ndarray": wrong}}}
-        document["feedback"] = feedback
-    return document
 
 
 def _truth(documents: int) -> dict[str, tuple[int, int, int]]:

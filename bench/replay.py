@@ -26,7 +26,7 @@ from processor.domain.events import RawEvent
 from processor.domain.events_file import format_line
 from processor.domain.models import ModelRules
 from processor.replay.fold import Selection
-from processor.replay.sources import replay_sources
+from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.servers import ServerError
 from tests.servers.elasticsearch import ElasticsearchServer
@@ -134,9 +134,9 @@ def _child(options: argparse.Namespace) -> Run:
             events = sum(1 for _ in helpers.scan(client, index=options.index, size=_PAGE))
     else:
         settings = Settings.from_env({})
-        result = asyncio.run(
-            replay_sources([options.child], ModelRules(), Selection(), settings, options.index)
-        )
+        access = Access(settings, options.index)
+        fold = fold_sources([options.child], ModelRules(), Selection(), access)
+        result = asyncio.run(fold).result()
         events, models = result.events.read, msgspec.to_builtins(result.models)
     seconds, total = time.perf_counter() - begin, own_usage()
     if models:

@@ -39,7 +39,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
             yield finding
     except FAULTS as error:
         yield Finding("broker", False, str(await kafka.explain(error)))
-    if settings.archive.startswith("http"):
+    if settings.elasticsearch:
         archive = ElasticsearchArchive(settings.archive, settings.index, settings)
         try:
             yield Finding("archive", True, await archive.check())

@@ -18,7 +18,7 @@ from processor.logs import set_up_logs
 from processor.options import collect_rarely
 from processor.replay.send import Sent, send_http, send_kafka
 from processor.replay_cli import replay, report
-from processor.settings import Settings
+from processor.settings import HTTP, Settings
 from processor.stream.connection import kafka_options
 
 
@@ -99,7 +99,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
             options = kafka_options(settings)
             topic = target.removeprefix("kafka:")
             return await send_kafka(file, settings.broker, topic, rate, loop, options, stop=stop)
-        if not target.startswith(("http://", "https://")):
+        if not target.startswith(HTTP):
             raise click.BadParameter(
                 f"{target!r} is neither http://... nor kafka:TOPIC", param_hint="--to"
             )

@@ -68,10 +68,6 @@ class History:
         self._telemetry = telemetry
         self._source_known = asyncio.Event()
 
-    @property
-    def _there(self) -> bool:
-        return self._settings.archive.startswith(("http://", "https://"))
-
     async def look_for_gap(self) -> None:
         """What the source has lost goes on the control topic, before anyone reads on."""
         settings, control = self._settings, self._worker.control()
@@ -89,7 +85,7 @@ class History:
                 "the source has lost %d records before they were read (retention); %s",
                 gap.records,
                 "reading them from the archive"
-                if self._there
+                if settings.elasticsearch
                 else "there is no archive to read them from",
             )
             since = control.made if gap.since is None else gap.since
@@ -100,7 +96,7 @@ class History:
         """Start from Elasticsearch if it is there; whoever leads reads it, all know when it is done.
         Then late truth and outcomes, which are every worker's."""
         settings, health = self._settings, self._health
-        if not self._there:
+        if not settings.elasticsearch:
             health.bootstrap_complete.set()
             return
         archive = ElasticsearchArchive(settings.archive, settings.index, settings)

@@ -118,8 +118,7 @@ class Service:
         settings = self.settings
         idle = {
             "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
-            "PROCESSOR_REQUEST_LOGGER": settings.request_logger
-            and not settings.archive.startswith(("http://", "https://")),
+            "PROCESSOR_REQUEST_LOGGER": settings.request_logger and not settings.elasticsearch,
             "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
             and settings.archive.startswith("sqlite:"),
         }

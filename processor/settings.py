@@ -13,6 +13,9 @@ from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")
 
+#: What the address of a server begins with.
+HTTP = ("http://", "https://")
+
 #: What a broker accepts as part of a topic name; also keeps labels and file names harmless.
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -112,9 +115,9 @@ def _bases(value: str) -> tuple[str, ...]:
 
 
 def _archive(value: str) -> str:
-    if value.startswith(("http://", "https://")) and "@" in value:
+    if value.startswith(HTTP) and "@" in value:
         raise ValueError("use PROCESSOR_ES_USER and PROCESSOR_ES_PASSWORD for a login")
-    if value in ("", "none") or value.startswith(("http://", "https://")):
+    if value in ("", "none") or value.startswith(HTTP):
         return value
     if value.startswith("sqlite:"):
         return value
@@ -222,9 +225,14 @@ class Settings:
         return not self.broker
 
     @property
+    def elasticsearch(self) -> bool:
+        """Whether the archive is Elasticsearch."""
+        return self.archive.startswith(HTTP)
+
+    @property
     def has_archive(self) -> bool:
         """Whether there is an archive to ask about requests: the embedded mode always has one."""
-        return self.embedded or self.archive.startswith(("http://", "https://"))
+        return self.embedded or self.elasticsearch
 
     @property
     def kafka_ssl(self) -> bool:

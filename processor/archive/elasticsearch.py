@@ -22,10 +22,9 @@ from processor.archive.elasticsearch_lookup import (
     PREDICTORS,
     by_id,
     crowded,
-    has_answer,
     held_of,
     one_of_each,
-    request_of,
+    source_of,
 )
 from processor.archive.elasticsearch_outcomes import OutcomeStore
 from processor.archive.elasticsearch_page import PageReader, parse_search
@@ -165,11 +164,13 @@ class ElasticsearchArchive:
             wanted = set(requests[start : start + LOOKUP])
             ids = sorted({key.request_id for key in wanted})
             # Documents of single predictions and all feedback have the request id for their own.
-            found = await self._find(ids, by_id)
-            answered = {request_of(document) for document in found if has_answer(document)}
+            found = [(one, source_of(one)) for one in await self._find(ids, by_id)]
+            answered = {source.request for _, source in found if source.response is not None}
             rest = sorted({key.request_id for key in wanted - answered})
-            found += await self._find(rest, one_of_each)
-            held = [held_of(one, reader) for one in found if request_of(one) in wanted]
+            found += [(one, source_of(one)) for one in await self._find(rest, one_of_each)]
+            held = [
+                held_of(one, source, reader) for one, source in found if source.request in wanted
+            ]
             if held:
                 yield held
 

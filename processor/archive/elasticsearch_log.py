@@ -9,7 +9,8 @@ import msgspec
 from elasticsearch import AsyncElasticsearch
 
 from processor.archive.elasticsearch_http import ElasticsearchHttp, reason_of, reply
-from processor.domain.logged import FEEDBACK, Document, Logged, ids, merge, rows_of
+from processor.domain.envelope import FEEDBACK
+from processor.domain.logged import Document, Logged, ids, merge, rows_of
 from processor.errors import ArchiveError
 from processor.settings import Settings
 

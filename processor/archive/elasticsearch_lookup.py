@@ -98,37 +98,34 @@ def crowded(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None:
     return frozenset(found)
 
 
-class _Source(msgspec.Struct):
+class Source(msgspec.Struct):
+    """Whose a document is, and what it shows."""
+
     request_id: Any = msgspec.field(name="RequestId", default=None)
     namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
     deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
     response: Any = None
     outcome: Any = None
 
+    @property
+    def request(self) -> RequestKey:
+        """Empty names where it can't be told."""
+        names = (self.namespace, self.deployment, self.request_id)
+        return RequestKey(*(name if isinstance(name, str) else "" for name in names))
 
-_decode_source = msgspec.json.Decoder(_Source).decode
+
+_decode_source = msgspec.json.Decoder(Source).decode
 
 
-def _read(document: Document) -> _Source:
+def source_of(document: Document) -> Source:
+    """Empty where it can't be read."""
     try:
         return _decode_source(document.source)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Source()
+        return Source()
 
 
-def request_of(document: Document) -> RequestKey:
-    """The request of a document; empty names where it can't be told."""
-    source = _read(document)
-    names = (source.namespace, source.deployment, source.request_id)
-    return RequestKey(*(name if isinstance(name, str) else "" for name in names))
-
-
-def has_answer(document: Document) -> bool:
-    """Whether a document holds a response."""
-    return _read(document).response is not None
-
-
-def held_of(document: Document, reader: DocumentReader) -> Held:
+def held_of(document: Document, source: Source, reader: DocumentReader) -> Held:
     """What a document says of its request."""
     said = [one for one in reader.read(document) if not isinstance(one, DeadLetter)]
-    return Held(request_of(document), said, _read(document).outcome is not None)
+    return Held(source.request, said, source.outcome is not None)

@@ -66,7 +66,7 @@ class ResultStore:
     """The results in the Elasticsearch of PROCESSOR_ARCHIVE. Its methods raise `ArchiveError`."""
 
     def __init__(self, settings: Settings) -> None:
-        if not settings.archive.startswith(("http://", "https://")):
+        if not settings.elasticsearch:
             raise SettingsError(
                 "stored results are in the Elasticsearch of PROCESSOR_ARCHIVE, which is "
                 f"{settings.archive or 'not set'}: set it to http(s)://host:port"

@@ -7,7 +7,7 @@ import msgspec
 from processor.domain.attributes import WRAPPED, Attributes, Form, component, form, unwrapped
 from processor.domain.counts import ModelKey
 from processor.domain.events import DeadLetter
-from processor.domain.gzipped import MAGIC, inflate
+from processor.domain.gzipped import unpacked
 from processor.domain.structured import (
     BATCH,
     PREFIX,
@@ -137,7 +137,7 @@ class EnvelopeReader:
         if media_type not in (STRUCTURED, BATCH):
             kind = media_type[:80].decode("utf-8", "replace")
             return DeadLetter("not_cloudevent", f"{kind} is no JSON format of CloudEvents")
-        data = _unpacked(value)
+        data = unpacked(value)
         if isinstance(data, DeadLetter):
             return data
         if media_type == BATCH:
@@ -215,7 +215,7 @@ class EnvelopeReader:
         if len(request_id) > MAX_ID_BYTES:
             return DeadLetter("bad_header", f"request id of {len(request_id)} bytes")
         if form is not None:
-            data = _unpacked(value)
+            data = unpacked(value)
             if isinstance(data, DeadLetter):
                 return data
             value = data
@@ -228,13 +228,6 @@ class EnvelopeReader:
 def _is_plain(attributes: Attributes) -> bool:
     """Whether the body is JSON for all that the headers say, as nearly all are."""
     return attributes.get("content-type") == _JSON and "content-encoding" not in attributes
-
-
-def _unpacked(value: bytes | None) -> bytes | DeadLetter:
-    # By its first bytes: Knative's receivers pass a packed body on without its content-encoding.
-    if not value or value[:2] != MAGIC:
-        return value or b""
-    return inflate(value)
 
 
 def _model_key(names: Names) -> ModelKey | DeadLetter:

@@ -12,15 +12,14 @@ import msgspec
 
 from processor.domain import bodies
 from processor.domain.attributes import WRAPPED, Attributes, form, unwrapped
+from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.gzipped import MAGIC, inflate
+from processor.domain.gzipped import unpacked
 from processor.domain.payloads import read_response
 from processor.domain.rows import Rows
 from processor.domain.structured import BATCH, STRUCTURED, read_structured, split_batch
 from processor.domain.times import format_time, parse_time
 
-REQUEST, RESPONSE, FEEDBACK = "request", "response", "feedback"
-Part = str
 _PARTS = {
     f"{vendor}.serving.{name}".encode(): (engine, part)
     for vendor, engine in (("io.seldon", "seldon"), ("org.kubeflow", "inferenceservice"))
@@ -43,7 +42,7 @@ class Logged(NamedTuple):
 
     index_name: str
     request_id: str
-    part: Part
+    part: str
     time: int
     top: Document
     content: Document
@@ -105,8 +104,8 @@ def _version(part: object) -> tuple[int, bytes]:
 def _events(event: RawEvent) -> Iterable[tuple[Attributes, bytes]]:
     """The attributes and the data of each event in a record, named as in binary mode."""
     attributes: Attributes = {name.lower(): content for name, content in event.headers}
-    body = _unpacked(event.value)
-    if body is None:
+    body = unpacked(event.value)
+    if isinstance(body, DeadLetter):
         return
     media_type = (attributes.get("content-type") or b"").partition(b";")[0].strip().lower()
     if media_type in (STRUCTURED, BATCH):
@@ -169,7 +168,7 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
     )
 
 
-def _payload(part: Part, attributes: Attributes, body: bytes) -> Document | None:
+def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
     """The body as JSON; that of a protobuf message as the JSON message that says the same."""
     shape = form(attributes, attributes.get("ce_type") or b"")
     try:
@@ -192,7 +191,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-def _read(part: Part, body: bytes) -> Rows | None:
+def _read(part: str, body: bytes) -> Rows | None:
     if part == REQUEST:
         # Inputs are written as outputs are, under other names.
         content = msgspec.json.decode(body)
@@ -245,10 +244,3 @@ def _text(attributes: Attributes, *names: str) -> str:
         if value:
             return value.decode("utf-8", "replace")
     return ""
-
-
-def _unpacked(value: bytes | None) -> bytes | None:
-    if value is None or value[:2] != MAGIC:
-        return value
-    body = inflate(value)
-    return None if isinstance(body, DeadLetter) else body

@@ -3,9 +3,8 @@
 import msgspec
 
 from processor.domain.join import JoinFold
-from processor.domain.join_state import positions
-from processor.domain.judge import UNCERTAIN, judge_items
 from processor.domain.request_store import RequestPlace
+from processor.domain.standings import judged_items
 from processor.domain.times import format_time
 
 
@@ -43,20 +42,13 @@ def outcome_of(fold: JoinFold, place: RequestPlace) -> RequestOutcome | None:
         return None
     state = fold.state
     found = []
-    for prediction, feedback, outcome in standings:
-        answers = [state.answers[i] for i in positions(prediction.answers)]
-        items: list[ItemOutcome | None] = [None] * len(answers)
-        if feedback is not None and outcome is not UNCERTAIN:
-            truth = feedback.truth
-            judged = judge_items(
-                answers,
-                None if truth is None else [state.truths[i] for i in positions(truth)],
-                feedback.reward,
-            )
-            times = format_time(prediction.time), format_time(feedback.time)
-            for number, item in enumerate(judged):
-                items[number] = item and ItemOutcome(*item, *times)
+    for standing in standings:
+        prediction, feedback, _ = standing
+        times = [format_time(one.time) for one in (prediction, feedback) if one is not None]
+        items = tuple(
+            [item and ItemOutcome(*item, *times) for item in judged_items(state, standing)]
+        )
         model = state.models[prediction.model]
-        found.append(PredictionOutcome(model.predictor, model.model, tuple(items)))
+        found.append(PredictionOutcome(model.predictor, model.model, items))
     namespace, deployment = state.deployments[place[0]]
     return RequestOutcome(namespace, deployment, place[1], tuple(found))

@@ -10,7 +10,7 @@ from processor.domain.join_state import (
     Request,
     positions,
 )
-from processor.domain.judge import UNCERTAIN, Outcome, judge
+from processor.domain.judge import SCORED, UNCERTAIN, Item, Outcome, judge, judge_items
 
 #: Outcomes remembered, so that most judgements are one look-up.
 _MEMORY = 50_000
@@ -22,6 +22,17 @@ class Standing(NamedTuple):
     prediction: PredictionRegister
     feedback: FeedbackRegister | None
     outcome: Outcome | None
+
+
+def judged_items(state: JoinState, standing: Standing) -> list[Item | None]:
+    """What becomes of each item of a prediction, None where it is not judged."""
+    prediction, feedback, outcome = standing
+    answers = [state.answers[i] for i in positions(prediction.answers)]
+    if feedback is None or outcome is None or outcome.kind != SCORED:
+        return [None] * len(answers)
+    truth = feedback.truth
+    rows = None if truth is None else [state.truths[i] for i in positions(truth)]
+    return judge_items(answers, rows, feedback.reward)
 
 
 class Standings:

@@ -13,12 +13,11 @@ from processor.domain.event_lines import LineReader
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
-from processor.domain.join_state import positions
-from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, SCORED, Outcome, judge
+from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.models import ModelRules
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.results import Events, Replay, model_results
-from processor.domain.standings import Standing
+from processor.domain.standings import Standing, judged_items
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
 
@@ -174,21 +173,7 @@ class ReplayFold:
 
     def right(self, standing: Standing) -> list[bool | None]:
         """Whether each item of a prediction was right, None where it was not judged."""
-        prediction, feedback, outcome = standing
-        answers = [self._join.state.answers[i] for i in positions(prediction.answers)]
-        if feedback is None or outcome is None or outcome.kind != SCORED:
-            return [None] * len(answers)
-        truth = feedback.truth
-        rows = (
-            [None] * len(answers)
-            if truth is None
-            else [[self._join.state.truths[i]] for i in positions(truth)]
-        )
-        items = [
-            judge([answer], row, feedback.reward).counts
-            for answer, row in zip(answers, rows, strict=True)
-        ]
-        return [bool(item.correct) if item.judged else None for item in items]
+        return [item and item.correct for item in judged_items(self._join.state, standing)]
 
     def why_empty(self) -> str:
         """Why the result has no models though there are predictions, for people; empty if there is

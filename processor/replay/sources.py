@@ -13,21 +13,19 @@ from processor.domain.documents import Document
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.models import ModelRules
-from processor.domain.results import Replay
 from processor.errors import EventsFileError, SettingsError
 from processor.replay.files import CutOffError, file_size, read_blocks
 from processor.replay.fold import ReplayFold, Selection
 from processor.replay.kafka_source import KafkaSource
 from processor.replay.kserve_source import read_folder
 from processor.replay.progress import Progress
-from processor.settings import Settings
+from processor.settings import HTTP, Settings
 
 _BATCH_BYTES = 8 << 20
 #: Shards read at once: enough to keep a cluster busy, few enough to hold their pages in memory.
 _SHARDS = 4
 #: Bad lines of a file that are named one by one.
 _NAMED = 10
-_HTTP = ("http://", "https://")
 
 
 class Sink(Protocol):
@@ -63,17 +61,6 @@ class Access:
     kafka: Mapping[str, Any] = field(default_factory=dict)
 
 
-async def replay_sources(
-    sources: Sequence[str],
-    rules: ModelRules,
-    selection: Selection,
-    settings: Settings,
-    index: str = "",
-) -> Replay:
-    """The numbers of all sources together."""
-    return (await fold_sources(sources, rules, selection, Access(settings, index))).result()
-
-
 async def fold_sources(
     sources: Sequence[str], rules: ModelRules, selection: Selection, access: Access
 ) -> ReplayFold:
@@ -88,7 +75,7 @@ async def read_sources(sources: Sequence[str], sink: Sink, access: Access) -> No
     for source in sources:
         if source.startswith("sqlite:"):
             await _read_sqlite(Path(source.removeprefix("sqlite:")), sink)
-        elif source.startswith((*_HTTP, "elasticsearch:")):
+        elif source.startswith((*HTTP, "elasticsearch:")):
             settings = access.settings
             url = _elasticsearch_url(source, settings)
             pattern = access.index or settings.index
@@ -103,14 +90,14 @@ async def read_sources(sources: Sequence[str], sink: Sink, access: Access) -> No
 
 
 def _elasticsearch_url(source: str, settings: Settings) -> str:
-    if source.startswith(_HTTP):
+    if source.startswith(HTTP):
         return source
     if source != "elasticsearch:":
         raise SettingsError(
             "the source elasticsearch: stands alone: it means PROCESSOR_ARCHIVE; name a server as "
             "http(s)://host:port"
         )
-    if not settings.archive.startswith(_HTTP):
+    if not settings.elasticsearch:
         raise SettingsError(
             "the source elasticsearch: means PROCESSOR_ARCHIVE, which is "
             f"{settings.archive or 'not set'}: set it to http(s)://host:port"

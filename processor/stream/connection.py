@@ -2,9 +2,10 @@
 
 import contextlib
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
@@ -111,6 +112,21 @@ class Kafka:
     def admin(self) -> AIOKafkaAdminClient:
         """A client for topics."""
         return AIOKafkaAdminClient(**self._options)
+
+    async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """The partitions of those of the topics that are there."""
+        admin = self.admin()
+        try:
+            await admin.start()
+            # To ask for the partitions of a topic that is missing could make it.
+            there = sorted(set(topics) & set(await admin.list_topics()))
+            return sorted(
+                TopicPartition(topic["topic"], partition["partition"])
+                for topic in (await admin.describe_topics(there) if there else ())
+                for partition in topic["partitions"]
+            )
+        finally:
+            await admin.close()
 
     async def explain(self, error: BaseException) -> BrokerError:
         """One line for a fault, with the setting to correct. A client that could not connect has kept

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.decode import Decoder
@@ -56,16 +56,14 @@ class LetterTopic:
 
     async def _bounds(self, start: int) -> list[tuple[int, int]]:
         """The offsets to read, by partition. `BrokerError` if there is no such topic."""
-        admin, consumer = self._kafka.admin(), self._kafka.consumer()
+        places = await self._kafka.partitions((self.name,))
+        if not places:
+            raise BrokerError(
+                f"there is no topic {self.name} at {', '.join(self._kafka.servers)}: check "
+                "PROCESSOR_APP_ID; the service makes it at its first start"
+            )
+        consumer = self._kafka.consumer()
         try:
-            await admin.start()
-            if self.name not in await admin.list_topics():
-                raise BrokerError(
-                    f"there is no topic {self.name} at {', '.join(self._kafka.servers)}: check "
-                    "PROCESSOR_APP_ID; the service makes it at its first start"
-                )
-            (topic,) = await admin.describe_topics([self.name])
-            places = [TopicPartition(self.name, n) for n in range(len(topic["partitions"]))]
             await consumer.start()
             begins = await consumer.beginning_offsets(places)
             ends = await consumer.end_offsets(places)
@@ -76,7 +74,6 @@ class LetterTopic:
             return [(begins[place], ends[place]) for place in places]
         finally:
             await consumer.stop()
-            await admin.close()
 
     async def _read(self, partition: int, begin: int, end: int) -> AsyncIterator[Letter]:
         async for records in LogReader(self._kafka, self.name, partition).read(begin, end):

@@ -33,7 +33,7 @@ async def oldest_record(kafka: Kafka, topics: tuple[str, ...]) -> int | None:
     consumer = kafka.consumer()
     try:
         await consumer.start()
-        firsts = [await _first(consumer, one) for one in await _partitions(kafka, topics)]
+        firsts = [await _first(consumer, one) for one in await kafka.partitions(topics)]
         return min((first for first in firsts if first is not None), default=None)
     except TimeoutError:
         raise BrokerError(f"no first record of {', '.join(topics)} in {_PATIENCE:.0f} s") from None
@@ -57,7 +57,7 @@ async def find_gap(
     try:
         await consumer.start()
         await admin.start()
-        partitions = await _partitions(kafka, topics)
+        partitions = await kafka.partitions(topics)
         begins = await consumer.beginning_offsets(partitions)
         committed = await _positions(admin, group, partitions)
         records, times = 0, []
@@ -109,22 +109,6 @@ async def _skip_to(
         "where requests are in memory still",
         len(partitions),
     )
-
-
-async def _partitions(kafka: Kafka, topics: tuple[str, ...]) -> list[TopicPartition]:
-    """Of the topics that there are."""
-    admin = kafka.admin()
-    try:
-        await admin.start()
-        # To ask for the partitions of a topic that is missing could make it.
-        there = sorted(set(topics) & set(await admin.list_topics()))
-        return [
-            TopicPartition(topic["topic"], partition["partition"])
-            for topic in (await admin.describe_topics(there) if there else ())
-            for partition in topic["partitions"]
-        ]
-    finally:
-        await admin.close()
 
 
 async def _first(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:

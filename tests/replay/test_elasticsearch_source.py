@@ -16,7 +16,7 @@ from processor.domain.models import ModelRules
 from processor.domain.results import Replay
 from processor.errors import SettingsError
 from processor.replay.fold import Selection
-from processor.replay.sources import replay_sources
+from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.servers.elasticsearch import (
     PASSWORD,
@@ -88,7 +88,8 @@ def test_the_notebooks_own_types(indices: Indices) -> None:
 async def replayed(indices: Indices, **options: Any) -> Replay:
     selection = Selection(**options)
     settings = Settings.from_env({})
-    return await replay_sources([indices.url], ModelRules(), selection, settings, indices.pattern)
+    access = Access(settings, indices.pattern)
+    return (await fold_sources([indices.url], ModelRules(), selection, access)).result()
 
 
 def part(request_id: str, predictor: str = "default", **parts: Any) -> dict[str, Any]:
@@ -201,4 +202,4 @@ async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch
 async def test_sources_that_cannot_be() -> None:
     for source in ("elasticsearch:x", "kafka:topic"):
         with pytest.raises(SettingsError, match="source"):
-            await replay_sources([source], ModelRules(), Selection(), Settings.from_env({}))
+            await fold_sources([source], ModelRules(), Selection(), Access(Settings.from_env({})))

@@ -13,7 +13,7 @@ from processor.domain.models import ModelRules
 from processor.domain.results import Replay
 from processor.replay.fold import Selection
 from processor.replay.kserve_source import read_folder, read_records
-from processor.replay.sources import replay_sources
+from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 
 RESPONSE = "org.kubeflow.serving.inference.response"
@@ -85,9 +85,9 @@ def write(folder: Path, name: str, content: Any) -> Path:
 
 
 async def replayed(*sources: str | Path) -> Replay:
-    return await replay_sources(
-        [str(source) for source in sources], ModelRules(), Selection(), Settings.from_env({})
-    )
+    access = Access(Settings.from_env({}))
+    names = [str(source) for source in sources]
+    return (await fold_sources(names, ModelRules(), Selection(), access)).result()
 
 
 async def test_a_folder_and_its_feedback(
@@ -130,12 +130,9 @@ async def test_a_folder_and_its_feedback(
     said = capsys.readouterr().err
     assert "broken-response.json is no file of KServe's logger" in said
     assert "1 files were not read: only *.json are" in said
-    early = await replay_sources(
-        [f"kserve:{folder}"],
-        ModelRules(),
-        Selection(start=at * 10**9, end=at * 10**9 + 1),
-        Settings.from_env({}),
-    )
+    selection = Selection(start=at * 10**9, end=at * 10**9 + 1)
+    access = Access(Settings.from_env({}))
+    early = (await fold_sources([f"kserve:{folder}"], ModelRules(), selection, access)).result()
     assert early.models[0].predictions == 2
 
 

@@ -14,7 +14,7 @@ from processor.domain.models import ModelRules
 from processor.domain.results import ModelResult
 from processor.domain.times import parse_time
 from processor.replay.fold import Selection
-from processor.replay.sources import replay_sources
+from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 
 DATA = Path(__file__).parents[1] / "data" / "seed-experiment"
@@ -84,14 +84,10 @@ def specificities(matrix: Any) -> Any:
 
 async def replayed(by: str, start: str | None, end: str | None) -> ModelResult:
     times = [None if text is None else parse_time(text) for text in (start, end)]
-    (model,) = (
-        await replay_sources(
-            [str(DATA / "events.ndjson")],
-            ModelRules(),
-            Selection(by, start=times[0], end=times[1]),
-            Settings.from_env({}),
-        )
-    ).models
+    selection = Selection(by, start=times[0], end=times[1])
+    access = Access(Settings.from_env({}))
+    fold = await fold_sources([str(DATA / "events.ndjson")], ModelRules(), selection, access)
+    (model,) = fold.result().models
     return model
 
 
