@@ -109,28 +109,23 @@ class ReplayFold:
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
-        self.read += len(documents)
-        self._join.apply(0, 0, self._documents.read(documents))
+        self.add_piece(documents)
 
     def add_piece(self, documents: Sequence[Document]) -> Piece:
         """`add_documents`, and what `restore` needs to do the same without them."""
         telemetry, reader = self.telemetry, self._reader
-        nothing, letters, known = (
-            telemetry.says_nothing,
-            telemetry.dead_letters.copy(),
-            reader.batches_read,
-        )
+        known, nothing = reader.batches_read, telemetry.says_nothing
+        letters = telemetry.dead_letters.copy()
         batch = self._documents.read(documents)
-        piece = Piece(
+        self.read += len(documents)
+        self._join.apply(0, 0, batch)
+        return Piece(
             len(documents),
             batch,
             reader.newest_batches(reader.batches_read - known),
             telemetry.says_nothing - nothing,
             dict(telemetry.dead_letters - letters),
         )
-        self.read += len(documents)
-        self._join.apply(0, 0, batch)
-        return piece
 
     def restore(self, piece: Piece) -> None:
         """Fold what an earlier process made of documents."""
