@@ -42,7 +42,7 @@ class Decoder:
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
-        self._rule_of = rules
+        self.rules = rules
         rules.followers.add(self)
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
@@ -163,7 +163,7 @@ class Decoder:
     def _remember(self, key: ModelKey) -> "_Model":
         if len(self._models) > _CACHE:
             self._models.clear()
-        model = self._models[key] = _Model(self._rule_of(key))
+        model = self._models[key] = _Model(self.rules(key))
         return model
 
     def forget(self) -> None:

@@ -11,7 +11,7 @@ from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch
 from processor.domain.document_batches import DocumentBatches
 from processor.domain.documents import BatchKey, Document, DocumentReader
-from processor.domain.event_lines import LineReader
+from processor.domain.event_lines import line_reader
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
@@ -81,7 +81,7 @@ class ReplayFold:
         self.telemetry = Telemetry()
         self.read = 0
         self._decoder = Decoder(rules, self.telemetry)
-        self._lines = LineReader(self._decoder, selection.as_of)
+        self._lines = line_reader(self._decoder, selection.as_of)
         self._reader = DocumentReader(rules, self.telemetry)
         self._documents = DocumentBatches(self._reader, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()

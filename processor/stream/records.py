@@ -3,7 +3,7 @@
 import msgspec
 
 from processor.domain.deltas import DeltaBatch
-from processor.domain.observations import SCHEMA_VERSION, ObservationBatch
+from processor.domain.observations import SCHEMA_VERSION, ObservationBatch, PackedBatch
 from processor.errors import LogMismatchError
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "check",
     "decode_delta",
     "decode_observation",
+    "decode_packed",
     "encode",
 ]
 
@@ -34,10 +35,11 @@ DeltaRecord = DeltaBatch | Tick
 
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
+decode_packed = msgspec.msgpack.Decoder(PackedBatch | Tick).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 
 
-def check(record: ObservationRecord | DeltaRecord, epoch: str, topic: str) -> None:
+def check(record: ObservationRecord | PackedBatch | DeltaRecord, epoch: str, topic: str) -> None:
     """Refuse a record of another log or another schema: counting on would be wrong for ever."""
     if record.version != SCHEMA_VERSION:
         raise LogMismatchError(
