@@ -10,7 +10,7 @@ from processor.domain.documents import Document
 from processor.domain.models import ModelRules
 from processor.replay.fold import ReplayFold
 from processor.replay.journal import Entry, Journal, Origin
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 
 #: Shards read at once: enough to keep a cluster busy, few enough to hold their pages in memory.
 _SHARDS = 4
@@ -69,7 +69,7 @@ async def read_elasticsearch(
             min(shard.documents, shard.checkpoint - positions.get((shard.uuid, shard.number), -1))
             for shard in shards
         )
-        with Progress(f"reading {archive.pattern} of {archive.address}", total) as progress:
+        with CommandProgress(f"reading {archive.pattern} of {archive.address}", total) as progress:
             if restored:
                 progress.say(f"goes on behind {restored:,} documents that were read before")
             reading = _Reading(archive, sink, resume, positions, progress)
@@ -90,7 +90,7 @@ class _Reading:
         sink: DocumentSink,
         resume: Resume | None,
         positions: dict[tuple[str, int], int],
-        progress: Progress,
+        progress: CommandProgress,
     ) -> None:
         self._archive = archive
         self._sink = sink

@@ -17,7 +17,7 @@ from processor.replay.fold import ReplayFold, Selection
 from processor.replay.journal import Journal
 from processor.replay.kafka_source import KafkaSource
 from processor.replay.kserve_source import read_folder
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 from processor.settings import HTTP, Settings
 
 _BATCH_BYTES = 8 << 20
@@ -115,7 +115,7 @@ def _elasticsearch_url(source: str, settings: Settings) -> str:
 class _Troubles:
     """What of a source is no event: named, the first few at least, and counted."""
 
-    def __init__(self, progress: Progress, name: str, strict: bool) -> None:
+    def __init__(self, progress: CommandProgress, name: str, strict: bool) -> None:
         self._progress = progress
         self._name = name
         self._strict = strict
@@ -143,7 +143,7 @@ class _Troubles:
 
 async def _read_file(path: str, sink: Sink, strict: bool) -> None:
     before = sink.read
-    with Progress(f"reading {path}", file_size(path)) as progress:
+    with CommandProgress(f"reading {path}", file_size(path)) as progress:
         troubles = _Troubles(progress, path, strict)
         try:
             for block, first, consumed in read_blocks(path):
@@ -158,7 +158,7 @@ async def _read_file(path: str, sink: Sink, strict: bool) -> None:
 
 async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
     before = sink.read
-    with Progress(f"reading {folder}", None) as progress:
+    with CommandProgress(f"reading {folder}", None) as progress:
         troubles = _Troubles(progress, str(folder), strict)
         others = 0
         for file in read_folder(folder):
@@ -180,7 +180,7 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
     reader = await SqliteReader.open_read_only(path)
     try:
         last, position = await reader.last(), 0
-        with Progress(f"reading {path}", last) as progress:
+        with CommandProgress(f"reading {path}", last) as progress:
             while position < last:
                 rows = await reader.events(position, _BATCH_BYTES)
                 if not rows:
@@ -196,7 +196,7 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
 async def _read_kafka(source: KafkaSource, sink: Sink) -> None:
     before = sink.read
     async with source:
-        with Progress(f"reading kafka:{source.topic}", source.total) as progress:
+        with CommandProgress(f"reading kafka:{source.topic}", source.total) as progress:
             async for events, position in source.events():
                 sink.add(events)
                 await sink.settle()
