@@ -24,7 +24,7 @@ from processor.stream.log import LogReader
 from processor.stream.memory_cap import MemoryCap
 from processor.stream.packer import Packer
 from processor.stream.partitions import TICK, Partitions, fatal, forget
-from processor.stream.progress import Place, Progress
+from processor.stream.progress import PartProgress, Place
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Sender
 from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
@@ -281,11 +281,11 @@ class StreamWorker:
             for number, place in places.items()
         }
 
-    def joining(self) -> Progress:
+    def joining(self) -> PartProgress:
         """How far it is with joining its group and recovering the table for the first time."""
         behind = 0 if self.recovered.is_set() else 1
         mark = (self._recovery.remaining, self._assigned)
-        return Progress(f"joining the group {self.settings.app_id}", behind, mark)
+        return PartProgress(f"joining the group {self.settings.app_id}", behind, mark)
 
     @property
     def remaining(self) -> int:
