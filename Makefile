@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
+NATIVE := processor/native/Cargo.toml
+COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard processor/native/src/*.rs)
 
 .PHONY: help run demo test chaos lint format bench dashboard lock clean
 .DEFAULT_GOAL := help
@@ -20,6 +22,10 @@ demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEM
 
 test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
 	$(BIN)/python -m pytest $(TEST_ARGS)
+ifeq ($(TEST_ARGS),)
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_packer.py
+	@if command -v cargo >/dev/null; then cargo test --quiet --release --manifest-path $(NATIVE); fi
+endif
 
 chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = replay at full size; a table
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
@@ -29,6 +35,9 @@ lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vuln
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if command -v cargo >/dev/null; then \
+		cargo fmt --check --manifest-path $(NATIVE) \
+		&& cargo clippy --quiet --release --manifest-path $(NATIVE) -- --deny warnings; fi
 	$(BIN)/python .ci/audit.py
 
 format: $(VENV)/.test  ## Format the code
@@ -53,12 +62,12 @@ lock:  ## Pin what the image installs to today's versions
 clean:  ## Remove the environment and caches
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
 
-$(VENV)/.runtime: setup.cfg pyproject.toml
+$(VENV)/.runtime: $(COMPILED)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml
+$(VENV)/.test: $(COMPILED)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $(VENV)/.runtime $@

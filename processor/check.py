@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteReader
+from processor.domain.compiled import compiled
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import ProcessorError
 from processor.models_file import read_models_file
@@ -24,6 +25,7 @@ class Finding(NamedTuple):
 async def check(settings: Settings) -> AsyncIterator[Finding]:
     """The findings, as they come; nothing is changed."""
     yield Finding("settings", True, "valid")
+    yield Finding("compiled part", True, "in use" if compiled else f"{_why_not(settings)}: slower")
     try:
         read_models_file(settings.models)
         yield Finding("models file", True, str(settings.models or "none"))
@@ -49,6 +51,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
             await archive.close()
     else:
         yield Finding("archive", True, "none")
+
+
+def _why_not(settings: Settings) -> str:
+    return "switched off" if settings.compiled == "off" else "not installed"
 
 
 async def _check_embedded(settings: Settings) -> AsyncIterator[Finding]:

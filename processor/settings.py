@@ -218,6 +218,8 @@ class Settings:
         "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "least level of log lines"
     )
     log_format: str = _setting("text", _choice("text", "json"), "of log lines")
+    # Read where the compiled part is loaded, before there are settings.
+    compiled: str = _setting("auto", _choice("auto", "off"), "the compiled part, where it is installed")
 
     @property
     def embedded(self) -> bool:

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn equal_where_they_say_the_same() {
-        let one = said(br#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#, response);
+        let one =
+            said(br#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#, response);
         let other = said(br#"{"data":{"names":["a","b"],"ndarray":[[0.2,0.8]]}}"#, response);
         assert!(one.is_some());
         assert_eq!(one, other);

@@ -75,9 +75,10 @@ impl Judged {
     }
 
     pub fn told(self) -> Judgements {
-        let flat = self.counts.sums.into_iter().map(|((model, basis, minute, outcome), times)| {
-            (model, basis, minute, outcome, times)
-        });
+        let flat =
+            self.counts.sums.into_iter().map(|((model, basis, minute, outcome), times)| {
+                (model, basis, minute, outcome, times)
+            });
         (flat.collect(), self.delays, self.total)
     }
 }
@@ -333,15 +334,7 @@ impl ShortWay {
         answers: Vec<u32>,
         truths: Vec<u32>,
         prefixes: Vec<Vec<u8>>,
-    ) -> PyResult<(
-        Others<'py>,
-        Others<'py>,
-        Predicted,
-        Vec<Content>,
-        Judgements,
-        i64,
-        i64,
-    )> {
+    ) -> PyResult<(Others<'py>, Others<'py>, Predicted, Vec<Content>, Judgements, i64, i64)> {
         self.refresh(py)?;
         let batch =
             Batch { models: &models, answers: &answers, truths: &truths, prefixes: &prefixes };

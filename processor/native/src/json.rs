@@ -204,8 +204,22 @@ mod tests {
             assert!(whole(good), "{good:?}");
         }
         for bad in [
-            &b""[..], b"[1,]", b"{,}", b"01", b"1.", b".5", b"+1", b"\"\\n\"", b"\"\xc3\xa9\"", b"NaN",
-            b"{\"a\"}", b"[1 2]", b"tru", b"\"x", b"1e", b"-",
+            &b""[..],
+            b"[1,]",
+            b"{,}",
+            b"01",
+            b"1.",
+            b".5",
+            b"+1",
+            b"\"\\n\"",
+            b"\"\xc3\xa9\"",
+            b"NaN",
+            b"{\"a\"}",
+            b"[1 2]",
+            b"tru",
+            b"\"x",
+            b"1e",
+            b"-",
         ] {
             assert!(!whole(bad), "{bad:?}");
         }

@@ -245,7 +245,11 @@ fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
 }
 
 /// A usual record in binary mode: its headers as pairs of a text and bytes, and its value.
-fn record<'a>(headers: &'a Bound<'_, PyAny>, value: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
+fn record<'a>(
+    headers: &'a Bound<'_, PyAny>,
+    value: &'a [u8],
+    key: &mut Vec<u8>,
+) -> Option<Event<'a>> {
     let mut found = Headers::default();
     let mut put = |pair: Bound<'_, PyAny>| -> Option<()> {
         let pair = pair.cast::<PyTuple>().ok()?;
@@ -280,7 +284,13 @@ fn record<'a>(headers: &'a Bound<'_, PyAny>, value: &'a [u8], key: &mut Vec<u8>)
 impl Reader {
     #[new]
     #[pyo3(signature = (partitions, most, place, full, as_of=None))]
-    fn new(partitions: usize, most: u32, place: Py<PyAny>, full: Py<PyAny>, as_of: Option<i64>) -> Self {
+    fn new(
+        partitions: usize,
+        most: u32,
+        place: Py<PyAny>,
+        full: Py<PyAny>,
+        as_of: Option<i64>,
+    ) -> Self {
         let mut rows = Vec::new();
         rows.resize_with(partitions, Partition::default);
         Reader {
@@ -364,7 +374,11 @@ impl Reader {
     }
 
     /// Remember what a record of a consumer means, if it is of a usual form.
-    fn learn_record(&mut self, one: Bound<'_, PyAny>, observation: Bound<'_, PyAny>) -> PyResult<()> {
+    fn learn_record(
+        &mut self,
+        one: Bound<'_, PyAny>,
+        observation: Bound<'_, PyAny>,
+    ) -> PyResult<()> {
         let (value, headers) = (one.getattr("value")?, one.getattr("headers")?);
         let Ok(value) = value.cast::<PyBytes>() else {
             return Ok(());

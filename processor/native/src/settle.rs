@@ -130,7 +130,8 @@ pub fn settle(
         let said = match judgement {
             None => None,
             Some(said) => {
-                let truth = said.truth.map(|position| resolve(batch.truths, position)).transpose()?;
+                let truth =
+                    said.truth.map(|position| resolve(batch.truths, position)).transpose()?;
                 if truth.is_none() && resolve(batch.models, said.scope)? != model {
                     continue;
                 }
@@ -177,7 +178,8 @@ pub fn settle(
 
 /// As `id_set.py` has it.
 fn identity(prefix: &[u8], id: &[u8]) -> u64 {
-    let hash = blake2b_simd::Params::new().hash_length(8).to_state().update(prefix).update(id).finalize();
+    let hash =
+        blake2b_simd::Params::new().hash_length(8).to_state().update(prefix).update(id).finalize();
     u64::from_le_bytes(hash.as_bytes().try_into().unwrap()).max(1)
 }
 

@@ -8,9 +8,9 @@ pub const HOUR: i64 = 60 * MINUTE;
 const LAST_YEAR: i64 = 2261;
 
 fn number(digits: &[u8]) -> Option<i64> {
-    digits.iter().try_fold(0, |sum, &byte| {
-        byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }
 
 /// `2026-11-20T09:03:59[.fraction]Z`; None for every other text, times or none.
@@ -18,7 +18,12 @@ pub fn parse(text: &[u8]) -> Option<i64> {
     if text.len() < 20 || text.len() > 30 || text[text.len() - 1] != b'Z' {
         return None;
     }
-    if text[4] != b'-' || text[7] != b'-' || text[10] != b'T' || text[13] != b':' || text[16] != b':' {
+    if text[4] != b'-'
+        || text[7] != b'-'
+        || text[10] != b'T'
+        || text[13] != b':'
+        || text[16] != b':'
+    {
         return None;
     }
     let (year, month, day) = (number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?);
