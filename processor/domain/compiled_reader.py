@@ -56,10 +56,10 @@ class UsualEvents:
         if _is_single(observation):
             self._reader.learn_line(text, observation)
 
-    def pull(self, partition: int) -> None:
-        """Put the rows that were read into the partition's builder; another one may take its place
-        from now on."""
-        self._add(partition, Rows(*self._reader.pull(partition)))
+    def pull(self, partition: int, keep_tables: bool = False) -> None:
+        """Put the rows that were read into the partition's builder; another one, or one with other
+        tables, may take its place from now on unless they are kept."""
+        self._add(partition, Rows(*self._reader.pull(partition, keep_tables)))
 
     def forget(self) -> None:
         """Ask the decoder again of every event: the rules have changed."""

@@ -257,7 +257,7 @@ class CompiledLineReader(LineReader):
         self._contents += 1
 
     def _build(self) -> ObservationBatch | PackedBatch:
-        self._usual.pull(0)
+        self._usual.pull(0, keep_tables=True)
         batch = self._builder.pack("", keep_tables=True)
         if self._contents > _CONTENTS:
             self._forget()

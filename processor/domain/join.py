@@ -4,7 +4,7 @@ What a request contributes to the counts is a function of its registers, so neit
 observations nor their repetition matters; each change of that contribution goes out as a delta.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from processor.domain.compiled import compiled
 from processor.domain.compiled_way import CompiledWay
@@ -216,6 +216,18 @@ class JoinFold:
         """The same request by request; empty where feedback waits for its prediction."""
         for _, request in self._store.items():
             yield self._standings.of(request)
+
+    def kinds(self, holds: Callable[[int, int | None], bool]) -> Iterator[tuple[Standing, bool, int]]:
+        """What every prediction in memory contributes now, those that are alike once, without their
+        times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
+        for request, held, times in self._store.kinds(holds):
+            for standing in self._standings.of(request):
+                yield standing, held, times
+        for request in self._store.objects():
+            for standing in self._standings.of(request):
+                feedback = standing.feedback
+                said_at = None if feedback is None else feedback.time
+                yield standing, holds(standing.prediction.time, said_at), 1
 
     def standings_of(self, place: RequestPlace) -> list[Standing]:
         """What the predictions of one request contribute now; none if it is not in memory."""

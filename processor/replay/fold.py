@@ -22,6 +22,7 @@ from processor.domain.results import Events, Replay, model_results
 from processor.domain.standings import Standing, judged_items
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
+from processor.domain.usual import FOR_EVER
 
 #: Observations folded at once; the result does not depend on it.
 _BATCH = 1000
@@ -251,22 +252,23 @@ class ReplayFold:
 
     def _alike(self, selection: Selection) -> dict[_Like, int]:
         """How many predictions there are of each kind: of millions there are few that differ."""
-        by_feedback, holds = selection.by == "feedback", selection.holds
-        always = selection.start is None and selection.end is None
-        alike: dict[_Like, int] = {}
-        for prediction, feedback, outcome in self._join.standings():
+        by_feedback, start, end = selection.by == "feedback", selection.start, selection.end
+        first, last = start or 0, FOR_EVER if end is None else end - 1
+
+        def holds(made_at: int, said_at: int | None) -> bool:
+            time = said_at if by_feedback else made_at
+            return time is not None and first <= time <= last
+
+        alike: Counter[_Like] = Counter()
+        for (prediction, feedback, outcome), held, times in self._join.kinds(holds):
             answers = prediction.answers
-            if by_feedback:
-                counted = feedback is not None and (always or holds(feedback.time))
-            else:
-                counted = always or holds(prediction.time)
             like = (
                 prediction.model,
                 answers if isinstance(answers, int) else tuple(answers),
                 outcome,
-                counted,
+                held and not (by_feedback and feedback is None),
             )
-            alike[like] = alike.get(like, 0) + 1
+            alike[like] += times
         return alike
 
     def _add_counts(

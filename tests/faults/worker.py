@@ -12,7 +12,10 @@ from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.join import JoinFold
 from processor.domain.observations import ObservationBatch
 from processor.domain.tally import Tally
+from processor.stream import table_recovery
+from processor.stream.faust_import import driver
 from processor.stream.sender import Acks, Sender
+from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally import TallyStage, table_key
 
 #: The exit code of a crash that was planted.
@@ -108,6 +111,27 @@ def blocked_fold(number: int) -> None:
     short_watchdog(3)
 
 
+def lost_changelog(number: int) -> None:
+    """Nothing of the table's changelog comes, until its recovery was started again ``number`` times;
+    that takes seconds of patience."""
+    fetch, look, left = driver.AIOKafkaConsumerThread._fetch_records, TableRecovery.look, number
+
+    async def faulty(*args: Any, **limits: Any) -> Any:
+        found = await fetch(*args, **limits)
+        lost = [tp for tp in found if left > 0 and tp.topic.endswith("-changelog")]
+        return {tp: records for tp, records in found.items() if tp not in lost}
+
+    def counting(recovery: TableRecovery) -> None:
+        nonlocal left
+        before = recovery._patience
+        look(recovery)
+        left -= recovery._patience > before
+
+    plant(driver.AIOKafkaConsumerThread, "_fetch_records", faulty)
+    plant(TableRecovery, "look", counting)
+    plant(table_recovery, "PATIENCE", 2)
+
+
 def short_watchdog(seconds: int) -> None:
     """The watchdog's limit in seconds."""
     for name, value in (
@@ -196,7 +220,7 @@ FAULTS = {
     fault.__name__: fault
     for fault in (
         *(join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta),
-        *(blocked_fold, short_watchdog),
+        *(blocked_fold, lost_changelog, short_watchdog),
     )
 }
 

@@ -61,8 +61,10 @@ struct Partition {
 }
 
 impl Partition {
-    fn pull<'py>(&mut self, py: Python<'py>) -> Pulled<'py> {
-        self.placed.clear();
+    fn pull<'py>(&mut self, py: Python<'py>, keep_tables: bool) -> Pulled<'py> {
+        if !keep_tables {
+            self.placed.clear();
+        }
         let (predictions, made) = std::mem::take(&mut self.predictions);
         let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
         (predictions, PyBytes::new(py, &made), feedbacks, PyBytes::new(py, &said))
@@ -125,7 +127,7 @@ impl Reader {
         rows::write(bytes, event.id, before, event.time, after);
         *rows += 1;
         if partition.predictions.0 + partition.feedbacks.0 >= self.most {
-            let pulled = partition.pull(py);
+            let pulled = partition.pull(py, false);
             self.full.bind(py).call1((at, pulled))?;
         }
         Ok(true)
@@ -386,10 +388,10 @@ impl Reader {
         }
     }
 
-    /// The rows of a partition that were read since the last time; its tables may be others from now
-    /// on.
-    fn pull<'py>(&mut self, py: Python<'py>, partition: usize) -> Pulled<'py> {
-        self.partitions[partition].pull(py)
+    /// The rows of a partition that were read since the last time; its tables are others from now on
+    /// unless they are kept.
+    fn pull<'py>(&mut self, py: Python<'py>, partition: usize, keep_tables: bool) -> Pulled<'py> {
+        self.partitions[partition].pull(py, keep_tables)
     }
 
     /// Remember nothing: the rules have changed.
