@@ -124,7 +124,8 @@ class PageReader:
             sort=["_seq_no"],
             size=size,
             track_total_hits=False,
-            source=None if fields is None else fields or False,
+            source=False if fields == [] else None,
+            source_includes=fields or None,
         )
         body: Any = answer.body
         return bytes(body)

@@ -41,7 +41,7 @@ class CompiledWay:
         self._prefixes: list[bytes] = []
         self._way = native.ShortWay(
             state,
-            lambda *content: store.made(Made(*content, recalled=False)),
+            lambda *content: store.made(Made._make((*content, False))),
             lambda *content: store.said(Said(*content)),
             deployment_of,
             DELAY_BOUNDS,
