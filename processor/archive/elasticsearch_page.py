@@ -116,6 +116,8 @@ class PageReader:
         size: int,
         fields: list[str] | None,
     ) -> bytes:
+        # The client's hint has no list, which is one of the forms that the server takes.
+        source: Any = None if fields is None else fields or False
         answer = await client.search(
             index=self._index,
             preference=f"_shards:{self._shard}",
@@ -124,8 +126,7 @@ class PageReader:
             sort=["_seq_no"],
             size=size,
             track_total_hits=False,
-            source=False if fields == [] else None,
-            source_includes=fields or None,
+            source=source,
         )
         body: Any = answer.body
         return bytes(body)

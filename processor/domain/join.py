@@ -217,7 +217,9 @@ class JoinFold:
         for _, request in self._store.items():
             yield self._standings.of(request)
 
-    def kinds(self, holds: Callable[[int, int | None], bool]) -> Iterator[tuple[Standing, bool, int]]:
+    def kinds(
+        self, holds: Callable[[int, int | None], bool]
+    ) -> Iterator[tuple[Standing, bool, int]]:
         """What every prediction in memory contributes now, those that are alike once, without their
         times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
         for request, held, times in self._store.kinds(holds):

@@ -10,13 +10,15 @@ from processor.cli import main
 from processor.domain import tally as tally_module
 from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.join import JoinFold
-from processor.domain.observations import ObservationBatch
+from processor.domain.observations import ObservationBatch, PackedBatch
 from processor.domain.tally import Tally
 from processor.stream import table_recovery
 from processor.stream.faust_import import driver
 from processor.stream.sender import Acks, Sender
 from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally import TallyStage, table_key
+
+Batch = ObservationBatch | PackedBatch
 
 #: The exit code of a crash that was planted.
 CRASHED = 77
@@ -27,24 +29,23 @@ class PlantedError(Exception):
 
 
 def join_halfway(number: int) -> None:
-    """In the ``number``-th batch of the process, the third feedback raises."""
+    """The ``number``-th batch of the process raises after its predictions, before its feedback."""
     apply, calls = JoinFold.apply, Countdown(number)
 
-    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: ObservationBatch) -> Any:
-        if len(batch.feedbacks) < 3 or not calls.now():
+    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: Batch) -> Any:
+        if not calls.now():
             return apply(fold, offset, timestamp, batch)
-        feed, rows = fold._feed, Countdown(3)
+        way = type(fold._short)
+        feed = way.feed
 
-        def failing(*args: Any) -> None:
-            if rows.now():
-                raise PlantedError("half-way in the join")
-            feed(*args)
+        def failing(*_: Any) -> Any:
+            raise PlantedError("half-way in the join")
 
-        plant(fold, "_feed", failing)
+        plant(way, "feed", failing)
         try:
             return apply(fold, offset, timestamp, batch)
         finally:
-            plant(fold, "_feed", feed)
+            plant(way, "feed", feed)
 
     plant(JoinFold, "apply", faulty)
 

@@ -1,0 +1,285 @@
+"""What is compiled does what the Python beside it does, to the last byte of what it sends and keeps."""
+
+import random
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka.structs import ConsumerRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.domain import compiled
+from processor.domain.decode import Decoder
+from processor.domain.deltas import DeltaBatch, unpack
+from processor.domain.events import RawEvent
+from processor.domain.join import JoinFold
+from processor.domain.models import ModelRules, parse_rules
+from processor.domain.observations import (
+    AS_THEY_ARE,
+    KNOWN_ONLY,
+    RECALLED,
+    SETTLED,
+    TOO_LATE,
+    BatchBuilder,
+    ObservationBatch,
+)
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import HOUR
+from processor.stream.packer import Packer
+from processor.stream.records import Tick, decode_observation, decode_packed, encode
+from tests.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
+from tests.domain.joining import Observation, observations
+from tests.domain.payload_kinds import Payload
+from tests.domain.test_fuzz import _body, _headers
+from tests.domain.test_join_properties import stored
+
+needs_compiled = pytest.mark.skipif(
+    not compiled.compiled, reason="the compiled part is not installed, or switched off"
+)
+
+
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="no Rust compiler here")
+def test_it_is_there_where_it_can_be_built() -> None:
+    assert compiled.native is not None
+
+
+Step = tuple[list[Observation], int, int]
+
+#: Observations of a batch, the terms on which it comes, and the hours since the last one.
+steps = st.tuples(
+    observations,
+    st.sampled_from((AS_THEY_ARE,) * 4 + (SETTLED,) * 3 + (KNOWN_ONLY, RECALLED, TOO_LATE)),
+    st.sampled_from((0, 0, 0, 1, 3)),
+)
+
+
+def folded(
+    course: Sequence[Step], by_rows: bool, interpreted: bool, judged: bool
+) -> tuple[list[bytes], list[bytes], object, object]:
+    """The deltas of a course of batches, the states after them, and what else was noted."""
+    with pytest.MonkeyPatch.context() as patch:
+        if interpreted:
+            patch.setattr("processor.domain.join.compiled", False)
+        fold = JoinFold("epoch", 0, 3, 4 * HOUR, Telemetry())
+        fold.judged = {} if judged else None
+        deltas, states, time = [], [], 0
+        for offset, (seen, terms, hours) in enumerate(course):
+            time += hours * HOUR
+            builder = BatchBuilder()
+            for one in seen:
+                builder.add(one)
+            packed = encode(builder.build("epoch", terms))
+            batch = (decode_packed if by_rows else decode_observation)(packed)
+            assert not isinstance(batch, Tick)
+            found = fold.apply(offset, time, batch)
+            deltas += [_sent(found[target], terms) for target in sorted(found)]
+            # In what order deltas went to their targets is no part of what is known.
+            fold.state.sent = dict(sorted(fold.state.sent.items()))
+            states.append(stored(fold.state))
+        return deltas, states, fold.telemetry, fold.judged
+
+
+def _sent(batch: DeltaBatch, terms: int) -> bytes:
+    """A batch of deltas as it is sent; of settled requests, whose order is free, in one order."""
+    if terms != SETTLED:
+        return encode(batch)
+    changes = [
+        (batch.models[one.model], one.basis, one.minute, one.totals,
+         sorted(unpack(one, batch.labels).cells.items()))
+        for one in batch.deltas
+    ]  # fmt: skip
+    return encode((batch.offset, batch.prev, sorted(changes)))
+
+
+@needs_compiled
+@settings(max_examples=200, deadline=None)
+@given(st.lists(steps, min_size=1, max_size=5), st.booleans(), st.booleans())
+def test_the_join(course: list[Step], by_rows: bool, judged: bool) -> None:
+    ours = folded(course, by_rows, interpreted=False, judged=judged)
+    assert ours == folded(course, False, interpreted=True, judged=judged)
+
+
+@needs_compiled
+def test_tables_that_grow_while_they_are_copied() -> None:
+    """Thousands of requests, so that buckets split, with a snapshot that is taken meanwhile."""
+    rng = random.Random(7)
+    ids = [f"{rng.getrandbits(128):032x}" for _ in range(6000)]
+    rows = [
+        [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}", 0, 5 + n, 1, n % 3, 0, False]
+        for n, t in enumerate(ids)
+    ]
+    answers = [["x", None, 1, 0]]
+    states = []
+    for interpreted in False, True:
+        with pytest.MonkeyPatch.context() as patch:
+            if interpreted:
+                patch.setattr("processor.domain.join.compiled", False)
+            fold = JoinFold("epoch", 0, 3, None, Telemetry())
+            kept: list[dict[int, bytes] | None] = []
+            for start in range(0, len(rows), 1000):
+                schema: list[Any] = [None, None, 0.5, False]
+                batch = msgspec.convert(
+                    ["o", 2, "epoch", [["ns", "dep", "p", "m"]], [schema], answers, [],
+                     rows[start : start + 1000], []], ObservationBatch,
+                )  # fmt: skip
+                if start == 2000:
+                    fold.state.packed[0].copies = {}
+                fold.apply(start, 0, batch)
+                kept.append(fold.state.packed[0].copies)
+            fold.state.packed[0].copies = None
+            states.append((stored(fold.state), kept))
+    assert states[0] == states[1]
+    assert fold.state.packed[0].count == 6000
+
+
+USUAL = [
+    binary(Payload(body, "application/json"), kind)
+    for kind, bodies in {
+        RESPONSE: (
+            b'{"data":{"names":["a","b","c"],"ndarray":[[0.1,0.7,0.2]]},"meta":{"tags":{"x":[1]}}}',
+            b'{"meta": {}, "data": {"ndarray": [[0.25, 0.75, 1e-3]]}}',
+            b'{"data":{"ndarray":["cat"]}}',
+            b'{"data":{"names":["a","b"],"ndarray":[[1,0]]}}',
+        ),
+        FEEDBACK: (
+            b'{"reward":1}',
+            b'{"reward":0.5,"truth":{"data":{"ndarray":[[0,1,0]]}}}',
+            b'{"truth":{"data":{"names":["a","b","c"],"ndarray":[[0.2,0.5,0.3]]}},"meta":{}}',
+            b'{"reward":-2,"truth":{}}',
+        ),
+    }.items()
+    for body in bodies
+]
+
+
+def events(count: int) -> Iterator[RawEvent]:
+    """Usual ones, and such as were changed a little; the same each time."""
+    rng = random.Random(20261120)
+    for number in range(count):
+        seed = rng.choice(USUAL)
+        identity = f"0a1b2c3d-0000-4000-8000-{number % 997:012x}".encode()
+        headers = [
+            (name, identity if name == "ce_requestid" else value) for name, value in seed.headers
+        ]
+        body = seed.value
+        chance = rng.random()
+        if chance < 0.45:
+            body = _body(rng, body or b"", rng.choice(USUAL).value or b"")
+        elif chance < 0.6:
+            changed = _headers(rng, headers)
+            # Of a header that stands twice any may count.
+            headers = changed if len(dict(changed)) == len(changed) else headers
+        elif chance < 0.7:
+            time = rng.choice(
+                (b"2026-11-20T09:00:00Z", b"2026-02-30T09:00:00Z", b"2026-11-20T23:59:60Z",
+                 b"2024-02-29T12:00:00.5Z", b"2026-11-20T09:00:00.123456789123Z", 
+                 b"1969-01-01T00:00:00Z",
+                 b"2026-11-20 09:00:00Z", b"2026-11-20T09:00:00+01:00", b"2262-01-01T00:00:00Z",
+                 b"2026-11-20T24:00:00Z", b"2099-11-20T09:00:00.000000001Z", b"2026-1-20T09:00:00.0Z")
+            )  # fmt: skip
+            headers = [(name, time if name == "ce_time" else value) for name, value in headers]
+        yield RawEvent(headers, body, rng.choice((NS, NS, 0)))
+
+
+class _Producer:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
+
+    async def send(self, topic: str, value: bytes | None, **more: Any) -> None:
+        self.sent.append((topic, value, more))
+
+
+async def packed(
+    rules: ModelRules, records: Sequence[ConsumerRecord]
+) -> tuple[Counter[object], list[object], Telemetry, int]:
+    """The rows of some records, with what they point at; the dead letters; and what was counted."""
+    producer, telemetry = _Producer(), Telemetry()
+    packer = Packer(Decoder(rules, telemetry), producer, "observations", "letters", 3, "epoch")
+    rows: Counter[object] = Counter()
+    letters: list[object] = []
+    for start in range(0, len(records), 2500):
+        packer.add_records("source", 0, list(records[start : start + 2500]))
+        await packer.send()
+        if start == 5000:
+            rules.replace(rules.entries)
+    for topic, value, more in producer.sent:
+        if topic == "letters":
+            letters.append((value, tuple(more["headers"])))
+            continue
+        assert value is not None
+        batch = decode_observation(value)
+        assert isinstance(batch, ObservationBatch)
+        partition = more["partition"]
+        for made in batch.predictions:
+            several = [made.answers] if isinstance(made.answers, int) else made.answers
+            said = [
+                (row.label, row.reason, row.mode, batch.schemas[row.schema])
+                for row in map(batch.answers.__getitem__, several)
+            ]
+            model = tuple(batch.models[made.model])
+            fixed: tuple[object, ...] = (
+                made.request_id,
+                made.time,
+                made.rank,
+                made.digest,
+                made.weak,
+            )
+            rows[partition, model, fixed, tuple(said)] += 1
+        for judged in batch.feedbacks:
+            held = [judged.truth] if isinstance(judged.truth, int) else judged.truth
+            truth = None if held is None else tuple(tuple(batch.truths[at]) for at in held)
+            scope = tuple(batch.models[judged.scope])
+            fixed = (judged.request_id, judged.time, judged.rank, judged.digest, judged.reward)
+            rows[partition, scope, fixed, truth] += 1
+    return rows, sorted(letters, key=repr), telemetry, len(producer.sent)
+
+
+@needs_compiled
+@pytest.mark.parametrize("excluded", [False, True])
+async def test_records(excluded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it takes, the decoder would have said; whatever it leaves, the decoder says."""
+    file = {"models": [{"match": "*/*/default", "exclude": True}]} if excluded else None
+    records: list[ConsumerRecord] = [
+        ConsumerRecord(
+            "source", 0, offset, timestamp // 1_000_000, 0, None, value, None, 0, 0, tuple(headers)
+        )
+        for offset, (headers, value, timestamp) in enumerate(events(20_000))
+    ]
+    ours = await packed(parse_rules(file, "file"), records)
+    monkeypatch.setattr("processor.stream.packer.compiled", False)
+    theirs = await packed(parse_rules(file, "file"), records)
+    assert ours[0] == theirs[0]
+    assert ours[1] == theirs[1]
+    assert msgspec.to_builtins(ours[2].events) == msgspec.to_builtins(theirs[2].events)
+    assert ours[2].not_scorable == theirs[2].not_scorable
+    assert ours[2].future_times == theirs[2].future_times
+    assert ours[2].says_nothing == theirs[2].says_nothing
+    if not excluded:
+        assert ours[2].future_times > 100
+        assert sum(ours[0].values()) > 10_000
+        assert len(ours[1]) > 1000
+
+
+@needs_compiled
+async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
+    """All for one partition: its record is closed where it is long enough."""
+    event = USUAL[0]
+    records: list[ConsumerRecord] = [
+        ConsumerRecord("source", 0, at, 0, 0, None, event.value, None, 0, 0, event.headers)
+        for at in range(9000)
+    ]
+    producer = _Producer()
+    packer = Packer(Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 3, "epoch")
+    packer.add_records("source", 0, records)
+    await packer.send()
+    lengths = []
+    for _, value, _ in producer.sent:
+        batch = decode_observation(value or b"")
+        assert isinstance(batch, ObservationBatch)
+        lengths.append(len(batch.predictions))
+    assert sum(lengths) == 9000
+    assert max(lengths) <= 4000
