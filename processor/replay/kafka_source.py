@@ -1,19 +1,16 @@
 """A source topic read from its first record to what was its last one when reading began."""
 
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from processor.domain.events import RawEvent
 from processor.errors import BrokerError, SettingsError
+from processor.kafka_reading import FAULTS, explain, read_stretches
 
-#: Seconds without a record after which a read has failed.
-_PATIENCE = 60.0
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
 #: Topics that a message lists at most.
@@ -53,17 +50,14 @@ class KafkaSource:
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 max_partition_fetch_bytes=_FETCH_BYTES,
-                max_poll_records=_RECORDS,
             )
             await consumer.start()
             consumer.assign(partitions)
             self._starts = await consumer.beginning_offsets(partitions)
             self._ends = await consumer.end_offsets(partitions)
-            for partition, start in self._starts.items():
-                consumer.seek(partition, start)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except FAULTS as error:
             await self._stop()
-            raise self._explain(error) from None
+            raise explain(error, self._servers) from None
         except BaseException:
             await self._stop()
             raise
@@ -83,39 +77,18 @@ class KafkaSource:
         consumer, ends = self._consumer, self._ends
         if consumer is None:
             raise RuntimeError("the source is not open")
-        next_offsets = dict(self._starts)
-        left = {partition for partition, end in ends.items() if self._starts[partition] < end}
-        limit = time.monotonic() + _PATIENCE
+        read = 0
         try:
-            while left:
-                found = await consumer.getmany(*left, timeout_ms=500)
-                events: list[RawEvent] = []
-                for partition in tuple(left):
-                    records = found.get(partition, ())
-                    end = ends[partition]
-                    events += [
-                        RawEvent(record.headers, record.value, record.timestamp * 1_000_000)
-                        for record in records
-                        if record.offset < end
-                    ]
-                    # Offsets without records (markers of transactions) move the position too.
-                    reached = records[-1].offset + 1 if records else 0
-                    if not records and not found:
-                        reached = await consumer.position(partition)
-                    if reached > next_offsets[partition]:
-                        next_offsets[partition] = min(reached, end)
-                        limit = time.monotonic() + _PATIENCE
-                    if next_offsets[partition] >= end:
-                        left.discard(partition)
-                if events:
-                    yield events, sum(next_offsets.values()) - sum(self._starts.values())
-                if time.monotonic() > limit:
-                    raise BrokerError(
-                        f"kafka:{self.topic} gives no records for {_PATIENCE:.0f} s: "
-                        f"{len(left)} of its partitions are not read to their end"
-                    )
-        except (KafkaError, OSError, TimeoutError) as error:
-            raise self._explain(error) from None
+            async for batches in read_stretches(consumer, self._starts, ends, _RECORDS):
+                events = [
+                    RawEvent(record.headers, record.value, record.timestamp * 1_000_000)
+                    for records in batches
+                    for record in records
+                ]
+                read += len(events)
+                yield events, read
+        except FAULTS as error:
+            raise explain(error, self._servers) from None
 
     async def _numbers(self) -> Sequence[int]:
         """The topic's partitions; asked for by name a missing topic could be made by the broker."""
@@ -139,9 +112,3 @@ class KafkaSource:
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None
-
-    def _explain(self, error: BaseException) -> BrokerError:
-        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return BrokerError(
-            f"Kafka at {', '.join(self._servers)} failed: {what}: check PROCESSOR_BROKER"
-        )

@@ -11,14 +11,24 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     KafkaConnectionError,
-    KafkaError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
 
 from processor.errors import BrokerError, SettingsError
+from processor.kafka_reading import FAULTS, explain
 from processor.settings import Settings
 from processor.stream.header_names import accept_any_header_name
+
+__all__ = [
+    "FAULTS",
+    "MAX_RECORD",
+    "Kafka",
+    "client_options",
+    "explain",
+    "kafka_options",
+    "ssl_context",
+]
 
 #: Bytes of the largest record of an internal topic.
 MAX_RECORD = 16 << 20
@@ -148,12 +158,6 @@ class Kafka:
         return explain(error, self.servers)
 
 
-def explain(error: BaseException, servers: tuple[str, ...]) -> BrokerError:
-    """One line for a fault of the broker."""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return BrokerError(f"Kafka at {', '.join(servers)} failed: {what}: check PROCESSOR_BROKER")
-
-
 def _remedy(error: BaseException, settings: Settings) -> str | None:
     """What is wrong with the login or the encryption; None if it is something else."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -182,7 +186,3 @@ def _remedy(error: BaseException, settings: Settings) -> str | None:
             "PROCESSOR_KAFKA_SASL_USER and PROCESSOR_KAFKA_SASL_PASSWORD"
         )
     return None
-
-
-#: What a client raises when the broker is away or refuses.
-FAULTS = (KafkaError, OSError, TimeoutError)

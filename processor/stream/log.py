@@ -1,16 +1,15 @@
 """Reading a partition of the log with a consumer of one's own: no group, no commits."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from processor.errors import BrokerError
+from processor.kafka_reading import read_stretches
 from processor.stream.connection import Kafka
 
-#: Seconds without a record after which a read has failed.
-_PATIENCE = 60.0
+#: Records of a batch at most.
+_RECORDS = 500
 
 
 class LogReader:
@@ -41,25 +40,9 @@ class LogReader:
         try:
             await consumer.start()
             consumer.assign([self._partition])
-            consumer.seek(self._partition, start)
-            limit = time.monotonic() + _PATIENCE
-            while start < end:
-                found = await consumer.getmany(self._partition, timeout_ms=500, max_records=500)
-                messages = found.get(self._partition, ())
-                if messages:
-                    start = messages[-1].offset + 1
-                    self.records += len(messages)
-                    limit = time.monotonic() + _PATIENCE
-                    if start > end:
-                        messages = [m for m in messages if m.offset < end]
-                    yield messages
-                else:
-                    # Offsets without records (markers of transactions) move the position too.
-                    start = max(start, await consumer.position(self._partition))
-                    if time.monotonic() > limit:
-                        raise BrokerError(
-                            f"{self._partition.topic}/{self._partition.partition} can't be read "
-                            f"at offset {start}"
-                        )
+            stretch = {self._partition: start}, {self._partition: end}
+            async for (records,) in read_stretches(consumer, *stretch, _RECORDS):
+                self.records += len(records)
+                yield records
         finally:
             await consumer.stop()
