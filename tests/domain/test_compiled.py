@@ -77,8 +77,10 @@ def folded(
             assert not isinstance(batch, Tick)
             found = fold.apply(offset, time, batch)
             deltas += [_sent(found[target], terms) for target in sorted(found)]
-            # In what order deltas went to their targets is no part of what is known.
-            fold.state.sent = dict(sorted(fold.state.sent.items()))
+            # The order of what came first of settled requests is no part of what is known.
+            state = fold.state
+            state.sent = dict(sorted(state.sent.items()))
+            state.not_scorable = dict(sorted(state.not_scorable.items()))
             states.append(stored(fold.state))
         return deltas, states, fold.telemetry, fold.judged
 
