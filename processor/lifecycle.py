@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -40,14 +41,20 @@ class Leading:
             await asyncio.wait([task])
 
 
-async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> str:
+async def serve(
+    stack: AsyncExitStack,
+    app: web.Application,
+    port: int,
+    name: str,
+    tls: ssl.SSLContext | None = None,
+) -> str:
     """Serve on a port (0 = a free one) until the stack unwinds; the address. `ProcessorError` names
     the setting ``PROCESSOR_<name>_PORT`` if the port can't be opened."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, port=port, ssl_context=tls).start()
     except OSError as error:
         raise ProcessorError(
             f"port {port} can't be opened: {error.strerror or error}: set "
@@ -55,7 +62,7 @@ async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: st
         ) from None
     # A free port is another one for IPv4 and IPv6, in either order; an IPv4 address has two parts.
     addresses = sorted(runner.addresses, key=len)
-    return f"http://127.0.0.1:{addresses[0][1]}/"
+    return f"{'https' if tls else 'http'}://127.0.0.1:{addresses[0][1]}/"
 
 
 def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -20,6 +20,7 @@ from processor.health import ServiceHealth
 from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
+from processor.ingress.tls import ingress_tls
 from processor.lifecycle import background, collect_young_cycles, ending_within, serve
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
@@ -82,6 +83,7 @@ class Service:
                 f"PROCESSOR_DATA={str(settings.data)!r} can't be made: {error.strerror or error}"
             ) from None
         self._warn_of_idle_settings()
+        tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_young_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
@@ -106,7 +108,7 @@ class Service:
             self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
             background(stack, self._guard(watchdog.run()))
             ingress = make_ingress(door, settings, time.time_ns)
-            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
             stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url

@@ -12,8 +12,10 @@ from tests.faults.hostile import events, requests
 from tests.faults.log import read_topic
 from tests.faults.size import FULL, Size
 
-#: Bytes that a worker may hold more at the end than after a fifth: buffers, no state.
+#: Bytes that a worker may hold more at the end than after a tenth: buffers, no state.
 _GROWTH = 64 << 20
+#: Percent of the load after which its memory is looked at.
+_MARKS = (10, 50, 100)
 _CONNECTIONS = 20
 _KINDS = ("request", "response", "feedback", "unreadable")
 
@@ -27,22 +29,22 @@ async def test_hostile_records(crew: Crew, size: Size) -> None:
     worker = crew.start()
     await crew.until_ready()
     number = number_of(size)
+    marks = {number * percent // 100 for percent in _MARKS}
+    memory: list[int] = []
     async with AIOKafkaProducer(bootstrap_servers=crew.bootstrap, linger_ms=20) as producer:
         for count, (headers, value) in enumerate(events(number, seed=1), start=1):
             # The client refuses a record with neither key nor value.
             await producer.send(crew.topic, value, key=b"k", headers=headers)
-            if count == number // 5:
+            if count in marks:
                 await producer.flush()
-                await until(lambda n=count: _read(crew, worker, n), 120, "a fifth read")
-                early = worker.memory
-        await producer.flush()
-    await until(lambda: _read(crew, worker, number), 300, "all read")
+                await until(lambda n=count: _read(crew, worker, n), 300, f"{count} read")
+                memory.append(worker.memory)
     assert await crew.total(worker, "processor_events_total") == number
     letters = await crew.total(worker, "processor_dead_letters_total")
     assert 0 < letters < number
     kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
     assert len(kept) == letters
-    _assert_no_growth(worker, early)
+    _assert_no_growth(memory)
     await _assert_well(crew, worker)
     crew.outcome.events, crew.outcome.difference = number, 0
 
@@ -55,17 +57,19 @@ async def test_hostile_requests(crew: Crew, size: Size) -> None:
     place = urlsplit(await worker.ingress())
     host, port = place.hostname or "", place.port or 0
     todo = requests(number, seed=2)
+    marks = {number * percent // 100 for percent in _MARKS}
+    memory: list[int] = []
     answers: Counter[int] = Counter()
-    early = taken = 0
+    taken = 0
 
     async def send() -> None:
-        nonlocal early, taken
+        nonlocal taken
         for request in todo:
             status, events = await _answer(host, port, request)
             answers[status] += 1
             taken += events
-            if answers.total() == number // 5:
-                early = worker.memory
+            if answers.total() in marks:
+                memory.append(worker.memory)
 
     await asyncio.gather(*(send() for _ in range(_CONNECTIONS)))
     assert answers.total() == number
@@ -79,7 +83,7 @@ async def test_hostile_requests(crew: Crew, size: Size) -> None:
     # What was refused at the door was never read; a batch holds several events or none.
     assert read == taken
     assert 0 < len(kept) == letters < read
-    _assert_no_growth(worker, early)
+    _assert_no_growth(memory)
     await _assert_well(crew, worker)
     print(answers)
     crew.outcome.events, crew.outcome.difference = number, 0
@@ -90,9 +94,11 @@ async def _read(crew: Crew, worker: Worker, number: int) -> bool:
     return await crew.total(worker, "processor_events_total") >= number
 
 
-def _assert_no_growth(worker: Worker, early: int) -> None:
-    print(f"memory {early >> 20} MiB after a fifth, {worker.memory >> 20} MiB at the end")
-    assert worker.memory - early < _GROWTH
+def _assert_no_growth(memory: list[int]) -> None:
+    print(
+        "memory:", ", ".join(f"{n >> 20} MiB at {p} %" for n, p in zip(memory, _MARKS, strict=True))
+    )
+    assert memory[-1] - memory[0] < _GROWTH
 
 
 async def _assert_well(crew: Crew, worker: Worker) -> None:
