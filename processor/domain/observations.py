@@ -131,7 +131,8 @@ class BatchBuilder:
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
-        """About how many bytes the tables take: labels and names can differ from row to row."""
+        """How many bytes the texts in the tables take, at the most: they can differ from row to
+        row."""
         self._models: dict[ModelKey, int] = {}
         self._schemas: dict[Schema, int] = {}
         self._answers: dict[Answer, int] = {}
@@ -139,6 +140,7 @@ class BatchBuilder:
 
     def add(self, observation: Prediction | Feedback) -> None:
         """Add one observation."""
+        models = len(self._models)
         if isinstance(observation, Prediction):
             model, request_id, time, rank, digest, answers, weak = observation
             table = self._answers
@@ -180,7 +182,9 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.table_bytes += sum(len(str(row.value)) for row in truth)
+                self.table_bytes += sum(_most_bytes(str(row.value)) for row in truth)
+        if len(self._models) > models:
+            self.table_bytes += sum(map(_most_bytes, observation[0]))
 
     def build(
         self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
@@ -211,4 +215,8 @@ class BatchBuilder:
 
 def _weight(answer: Answer) -> int:
     names = answer.schema.names or ()
-    return len(answer.label or "") + sum(map(len, names))
+    return _most_bytes(answer.label or "") + sum(map(_most_bytes, names))
+
+
+def _most_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)

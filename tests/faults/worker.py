@@ -12,8 +12,9 @@ from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.join import JoinFold
 from processor.domain.observations import ObservationBatch
 from processor.domain.tally import Tally
+from processor.stream.large_table import table_key
 from processor.stream.sender import Acks, Sender
-from processor.stream.tally import TallyStage, table_key
+from processor.stream.tally import TallyStage, value_key
 
 #: The exit code of a crash that was planted.
 CRASHED = 77
@@ -71,13 +72,14 @@ def tally_halfway(number: int) -> None:
 
 def crash_before_floor(number: int) -> None:
     """The ``number``-th flush gets all its values to the broker, not its floor; then the crash."""
-    _crash_in_flush(number, lambda stage, _: TornTable(stage._table, None, floor_of(stage)))
+    _crash_in_flush(number, lambda stage, _: TornTable(stage.values.table, None, floor_of(stage)))
 
 
 def crash_between_values(number: int) -> None:
     """The ``number``-th flush gets half of its values to the broker; then the crash."""
     _crash_in_flush(
-        number, lambda stage, dirty: TornTable(stage._table, max(1, dirty // 2), floor_of(stage))
+        number,
+        lambda stage, dirty: TornTable(stage.values.table, max(1, dirty // 2), floor_of(stage)),
     )
 
 
@@ -164,7 +166,7 @@ class TornTable(MutableMapping[bytes, bytes]):
 
 
 def floor_of(stage: TallyStage) -> bytes:
-    return table_key(stage._partition, None)
+    return table_key(value_key(stage._partition, None))
 
 
 def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -> None:
@@ -185,7 +187,7 @@ def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -
             return
         stage.tally._settle()
         table = torn(stage, len(stage.tally._dirty))
-        stage._table = table
+        stage.values.table = table
         flush(stage)
         crashing.append(asyncio.get_running_loop().create_task(crash(table.table)))
 
