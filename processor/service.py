@@ -15,6 +15,7 @@ from processor.domain.decode import Decoder
 from processor.domain.telemetry import Telemetry
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed, NotingDecoder
+from processor.embedded.room import BrokerRoom
 from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
@@ -95,6 +96,8 @@ class Service:
                 await broker.start()
                 stack.push_async_callback(broker.stop)
                 background(stack, self._watch(broker))
+                self.health.room = room = BrokerRoom(broker, settings.max_broker_memory)
+                background(stack, self._guard(room.run()))
                 servers = (broker.address,)
             self._kafka = kafka = Kafka(settings, servers)
             epoch = await self._prepare(kafka)
@@ -175,7 +178,9 @@ class Service:
             background(stack, self._guard(self._note_feed_lag(archive, feed)))
             # All that is found there was on the log.
             history.ask(archive, stack, self._guard, lambda _: None)
-            return ArchiveDoor(archive, Decoder(self._rules, Telemetry()), feed)
+            assert self.health.room is not None
+            decoder = Decoder(self._rules, Telemetry())
+            return ArchiveDoor(archive, decoder, feed, self.health.room)
         decoder = Decoder(self._rules, self.telemetry)
         ingest = SourceIngest(
             kafka,

@@ -189,6 +189,9 @@ class Settings:
         "", _optional_number(1, 100), "of the internal topics; default 2 with three brokers, else 1"
     )
     max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
+    max_broker_memory: int | None = _setting(
+        "1GiB", _size, "what the embedded broker may hold before new events are refused"
+    )
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
     max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
     kafka_security_protocol: str = _setting(
