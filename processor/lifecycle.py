@@ -16,6 +16,8 @@ from processor.errors import ProcessorError
 
 #: Seconds between looks for cycles among young objects: a look takes milliseconds.
 _COLLECT_EVERY = 10.0
+#: Of the time that looks at all objects may take: one is 20 ms, and more with much state.
+_COLLECT_ALL_SHARE = 1 / 2000
 
 
 class Leading:
@@ -76,12 +78,19 @@ def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     stack.push_async_callback(end)
 
 
-async def collect_young_cycles() -> None:
+async def collect_cycles() -> None:
     """Until cancelled. The command line lets half a million objects come together before Python looks
-    for cycles; each broken connection leaves some, and they would take 200 MB by then (measured)."""
+    for cycles; each broken connection leaves some, and they would take 200 MB by then (measured).
+    Those that were in use at one look are not young at the next, so now and then all are looked at."""
+    clock, all_due = asyncio.get_running_loop().time, 0.0
     while True:
         await asyncio.sleep(_COLLECT_EVERY)
-        gc.collect(0)
+        started = clock()
+        if started < all_due:
+            gc.collect(0)
+            continue
+        gc.collect()
+        all_due = started + (clock() - started) / _COLLECT_ALL_SHARE
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
-from processor.lifecycle import background, collect_young_cycles, ending_within, serve
+from processor.lifecycle import background, collect_cycles, ending_within, serve
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
@@ -86,7 +86,7 @@ class Service:
         self._warn_of_idle_settings()
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
-            background(stack, collect_young_cycles())
+            background(stack, collect_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
