@@ -17,7 +17,7 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
 from processor.errors import ProcessorError, SettingsError
 from processor.models_file import read_models_file
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka, explain
 from processor.stream.dead_letters import LetterTopic, Outcome, Retry, Trial
@@ -99,7 +99,7 @@ class ArchiveLetters:
     async def scan(self, start: int) -> AsyncIterator[Letter]:
         """All events of the archive that can't be understood, kept from ``start`` on."""
         last = await self._reader.last()
-        with Progress(f"reading {self._reader.path}", last) as progress:
+        with CommandProgress(f"reading {self._reader.path}", last) as progress:
             async for letter in self._read(0, progress):
                 if letter.kept >= start:
                     yield letter
@@ -112,7 +112,9 @@ class ArchiveLetters:
             return letter if letter.id == name else None
         return None
 
-    async def _read(self, after: int, progress: Progress | None = None) -> AsyncIterator[Letter]:
+    async def _read(
+        self, after: int, progress: CommandProgress | None = None
+    ) -> AsyncIterator[Letter]:
         while rows := await self._reader.events(after, _BATCH_BYTES):
             for number, event in rows:
                 origin = ("archive", 0, number)

@@ -1,6 +1,7 @@
 """What several commands have: types of options, and how they prepare for much work."""
 
 import gc
+import logging
 import os
 import signal
 import threading
@@ -51,6 +52,8 @@ def interrupt_at_once() -> None:
         timer = threading.Timer(_ORDERLY, end)
         timer.daemon = True
         timer.start()
+        # Tasks that break off with it are nothing to tell of.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)

@@ -77,6 +77,13 @@ def _replay_options(style: str) -> Callable[[F], F]:
             help="Stop at a line that is no event, or a file that is cut off.",
         ),
         click.option(
+            "--resume",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Keep there what was read of an Elasticsearch source: interrupted, the same command "
+            "goes on where it was. Removed at the end.",
+        ),
+        click.option(
             "--store",
             is_flag=True,
             help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
@@ -98,6 +105,7 @@ def _replay_options(style: str) -> Callable[[F], F]:
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
     "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
+    "  processor replay elasticsearch: --resume replay.part     goes on where Ctrl-C ended it\n"
     "  processor replay kafka:seldon-logs feedback.ndjson.gz    several sources add up\n"
     "  processor replay events.ndjson --format openmetrics --output backfill/\n"
     "  processor replay missed.ndjson --into kafka              a correction of a live app's past"
@@ -165,7 +173,9 @@ def report(
             raise click.UsageError("name a SOURCE, or --stored for results that were stored")
         _report(context, sources, compare=compare, **options)
         return
-    for name in ("compare", "store", "as_of", "models", "index", "step", "recent", "strict"):
+    for name in (
+        "compare", "store", "as_of", "models", "index", "step", "recent", "strict", "resume",
+    ):  # fmt: skip
         if sources or _is_given(context, name):
             given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
             raise click.UsageError(f"{given} has no place beside --stored: leave it out")
@@ -194,6 +204,7 @@ def _report(
         (options["by"],) if _is_given(context, "by") else (),
         compare,
         options["store"],
+        options["resume"],
     )
     if style == "openmetrics" and output.endswith("/"):
         prepare_folder(Path(output))
@@ -205,11 +216,11 @@ def _report(
 
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
-    for name in ("start", "end", "by", "style", "output", "step", "recent", "store"):
+    for name in ("start", "end", "by", "style", "output", "step", "recent", "store", "resume"):
         if _is_given(context, name):
             raise click.UsageError(
                 "--into kafka shows no numbers: leave --from, --to, --by, --format, --output, "
-                "--step, --recent and --store out"
+                "--step, --recent, --store and --resume out"
             )
     from processor.correction import put_on_log
 

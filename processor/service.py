@@ -29,7 +29,7 @@ from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka
 from processor.stream.door import LogDoor
 from processor.stream.ingest import SourceIngest
-from processor.stream.progress import Place, Progress, measure
+from processor.stream.progress import PartProgress, Place, measure
 from processor.stream.topics import prepare
 from processor.stream.worker import StreamWorker
 from processor.watchdog import Watchdog
@@ -209,7 +209,7 @@ class Service:
         stack.push_async_callback(archive.close)
         return archive
 
-    async def _progress(self) -> list[Progress]:
+    async def _progress(self) -> list[PartProgress]:
         """Where everything stands that has work to do."""
         worker, kafka, archive, feed = self.health.worker, self._kafka, self._archive, self._feed
         if worker is None or kafka is None:
@@ -224,7 +224,7 @@ class Service:
         found = [worker.joining(), *await measure(kafka, places)]
         if archive is not None and feed is not None:
             behind = await archive.last() - feed.position
-            found.append(Progress("reading the archive", behind, feed.position))
+            found.append(PartProgress("reading the archive", behind, feed.position))
         return found
 
     async def _prepare(self, kafka: Kafka) -> str:

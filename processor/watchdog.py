@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 
 from processor.errors import ProcessorError, StalledError
 from processor.stream.connection import FAULTS
-from processor.stream.progress import Progress
+from processor.stream.progress import PartProgress
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Watchdog:
 
     def __init__(
         self,
-        measure: Callable[[], Awaitable[Sequence[Progress]]],
+        measure: Callable[[], Awaitable[Sequence[PartProgress]]],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.stalled = 0.0
@@ -52,7 +52,7 @@ class Watchdog:
             logger.debug("nobody can make progress: %s", error)
             found = []
         seen: dict[str, tuple[Hashable, float]] = {}
-        worst = Progress("", 0, None)
+        worst = PartProgress("", 0, None)
         self.stalled = 0.0
         for part in found:
             mark, still = self._seen.get(part.name, (None, 0.0))

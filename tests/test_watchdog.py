@@ -7,7 +7,7 @@ import pytest
 
 from processor import watchdog
 from processor.errors import StalledError
-from processor.stream.progress import Progress
+from processor.stream.progress import PartProgress
 from processor.watchdog import END, EVERY, LIMIT, Watchdog
 
 LOOKS = round(LIMIT / EVERY)
@@ -18,7 +18,7 @@ class Measured:
     """Says what it is told; a broker that is away raises."""
 
     def __init__(self) -> None:
-        self.parts: Sequence[Progress] = ()
+        self.parts: Sequence[PartProgress] = ()
         self.error: Exception | None = None
         self.failures: list[BaseException] = []
         self.dog = Watchdog(self._measure, self.failures.append)
@@ -27,7 +27,7 @@ class Measured:
         for _ in range(number):
             await self.dog.look()
 
-    async def _measure(self) -> Sequence[Progress]:
+    async def _measure(self) -> Sequence[PartProgress]:
         if self.error:
             raise self.error
         return self.parts
@@ -35,7 +35,7 @@ class Measured:
 
 async def test_work_and_no_step_is_told_and_then_ends_the_process() -> None:
     measured = Measured()
-    measured.parts = [Progress("one", 0, 7), Progress("two", 5, 9)]
+    measured.parts = [PartProgress("one", 0, 7), PartProgress("two", 5, 9)]
     await measured.looks(LOOKS)
     assert not measured.dog.trouble
     assert measured.dog.stalled == LIMIT - EVERY
@@ -50,11 +50,11 @@ async def test_work_and_no_step_is_told_and_then_ends_the_process() -> None:
 
 async def test_nothing_to_do_is_no_halt() -> None:
     measured = Measured()
-    measured.parts = [Progress("one", 0, 7)]
+    measured.parts = [PartProgress("one", 0, 7)]
     await measured.looks(2 * LOOKS)
     assert measured.dog.stalled == 0
     # What comes now has waited for one look, not for all of them.
-    measured.parts = [Progress("one", 3, 7)]
+    measured.parts = [PartProgress("one", 3, 7)]
     await measured.looks(1)
     assert measured.dog.stalled == EVERY
 
@@ -62,7 +62,7 @@ async def test_nothing_to_do_is_no_halt() -> None:
 async def test_a_step_of_one_part_is_none_of_another() -> None:
     measured = Measured()
     for number in range(LOOKS + ENDING + 1):
-        measured.parts = [Progress("one", 1, number), Progress("two", 1, "still")]
+        measured.parts = [PartProgress("one", 1, number), PartProgress("two", 1, "still")]
         await measured.looks(1)
     assert measured.failures
 
@@ -70,7 +70,7 @@ async def test_a_step_of_one_part_is_none_of_another() -> None:
 async def test_every_step_starts_anew() -> None:
     measured = Measured()
     for step in range(3):
-        measured.parts = [Progress("one", 100, step)]
+        measured.parts = [PartProgress("one", 100, step)]
         await measured.looks(LOOKS)
         assert not measured.dog.trouble
 
@@ -78,7 +78,7 @@ async def test_every_step_starts_anew() -> None:
 @pytest.mark.parametrize("error", [OSError("refused"), TimeoutError()])
 async def test_a_broker_that_is_away_lets_nobody_make_progress(error: Exception) -> None:
     measured = Measured()
-    measured.parts = [Progress("one", 5, 7)]
+    measured.parts = [PartProgress("one", 5, 7)]
     await measured.looks(LOOKS - 1)
     measured.error = error
     await measured.looks(3 * LOOKS)
@@ -94,7 +94,7 @@ async def test_a_look_that_takes_for_ever_is_a_broker_that_is_away(
 ) -> None:
     monkeypatch.setattr(watchdog, "PATIENCE", 0.01)
 
-    async def hang() -> Sequence[Progress]:
+    async def hang() -> Sequence[PartProgress]:
         await asyncio.Event().wait()
         return ()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, NamedTuple
@@ -118,31 +119,43 @@ class ElasticsearchArchive:
         after_seq_no: int = -1,
         upto_checkpoint: int | None = None,
         size: int = PAGE,
+        ahead: int = 1,
     ) -> AsyncGenerator[Page, None]:
         """The documents behind ``after_seq_no`` up to ``upto_checkpoint`` (default: the shard's),
-        ``size`` a page at most and fewer if they are large; one page is read ahead. The last page
-        ends at the checkpoint, so a later pass goes on there: a document that was changed comes
+        ``size`` a page at most and fewer if they are large; ``ahead`` pages are read ahead. The last
+        page ends at the checkpoint, so a later pass goes on there: a document that was changed comes
         again, since a change gives it a new sequence number."""
         upto = shard.checkpoint if upto_checkpoint is None else upto_checkpoint
-        if after_seq_no >= upto:
-            return
-        reader = PageReader(self._http, shard.index, shard.number, upto, size)
-        ahead = asyncio.create_task(reader.read(after_seq_no))
+        reader = PageReader(self._http, shard.index, shard.number, size)
+        reading: deque[tuple[int, asyncio.Task[tuple[list[Document], int]]]] = deque()
+        begun = after_seq_no
         try:
-            while True:
-                page = Page(*await ahead)
-                if page.last_seq_no >= upto:
-                    yield page
-                    return
-                ahead = asyncio.create_task(reader.read(page.last_seq_no))
-                # The request goes out before the reader of this page keeps the loop busy with it.
+            while begun < upto or reading:
+                while begun < upto and len(reading) <= ahead:
+                    top = min(upto, begun + reader.span)
+                    reading.append((top, asyncio.create_task(reader.read(begun, top))))
+                    begun = top
+                # The requests go out before the reader of a page keeps the loop busy with it.
                 await asyncio.sleep(_SENDING)
+                top, first = reading[0]
+                page = Page(*await first)
+                reading.popleft()
+                if page.last_seq_no < top:
+                    # There were more than fit: what is read ahead is not what comes next.
+                    begun = page.last_seq_no
+                    await _end(reading)
                 yield page
         finally:
-            ahead.cancel()
-            await asyncio.wait((ahead,))
-            if not ahead.cancelled():
-                ahead.exception()  # what was read ahead is of no interest any more
+            await _end(reading)
+
+    async def rest(self, shard: Shard, size: int = PAGE) -> list[Document] | None:
+        """All documents behind the shard's checkpoint; None where they are more than a page.
+
+        A search sees one moment. So with `pages` up to the checkpoint before it every document is
+        read that was there at that moment, however often it was changed meanwhile: what is changed
+        in front of `pages` leaves their range, and is found here."""
+        reader = PageReader(self._http, shard.index, shard.number, size)
+        return await reader.rest(shard.checkpoint)
 
     async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
         """What all documents say, a page at a time; the copies of a batch are skipped."""
@@ -261,6 +274,15 @@ class ElasticsearchArchive:
         shards = reply((await client.indices.refresh(index=self.pattern)).body).get("_shards", {})
         if shards.get("failed"):
             raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
+
+
+async def _end(reading: deque[tuple[int, asyncio.Task[tuple[list[Document], int]]]]) -> None:
+    """End what is read ahead: it is of no interest any more."""
+    tasks = [task for _, task in reading]
+    reading.clear()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

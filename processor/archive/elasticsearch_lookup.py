@@ -19,7 +19,6 @@ def by_id(ids: list[str]) -> dict[str, Any]:
     return {
         "query": {"ids": {"values": ids}},
         "size": len(ids) * _PREDICTORS,
-        "seq_no_primary_term": True,
         "_source": [*SOURCE_FIELDS, "outcome"],
     }
 
@@ -31,7 +30,6 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
         "one": {
             "top_hits": {
                 "size": 1,
-                "seq_no_primary_term": True,
                 "_source": {"includes": [*SOURCE_FIELDS, "outcome"]},
             }
         }

@@ -14,7 +14,12 @@ from processor.errors import ArchiveError
 #: Bytes of a page that its size is steered to.
 _PAGE_BYTES = 4 << 20
 #: Documents of the first page: each could be a large batch.
-_FIRST = 100
+_FIRST = 20
+#: Bytes of a document on average up to which it comes whole: to leave out what doesn't count costs the
+#: server more than all else it does, and pays where inputs are large.
+_WHOLE_BYTES = 4096
+#: Above every sequence number.
+_NO_TOP = (1 << 63) - 1
 #: How much larger than the last the next page, or its span of numbers, can be.
 _GROWTH = 4
 
@@ -28,29 +33,36 @@ class Search(msgspec.Struct):
 
 
 class PageReader:
-    """Reads pages up to ``upto``, ``most`` documents each; how many fit depends on what they hold."""
+    """Reads a shard's pages, ``most`` documents each; how many fit depends on what they hold."""
 
-    def __init__(
-        self, http: ElasticsearchHttp, index: str, shard: int, upto: int, most: int
-    ) -> None:
+    def __init__(self, http: ElasticsearchHttp, index: str, shard: int, most: int) -> None:
         self._http = http
         self._index = index
         self._shard = shard
-        self._upto = upto
         self._most = most
         self._size = min(_FIRST, most)
-        #: How many numbers a page looks at: a query over all that is left would cost more and more.
-        self._span = self._size
+        self._fields: list[str] | None = None
+        """What of the documents is asked for, None = all."""
+        self.span = self._size
+        """How many numbers a page should look at: a query over all that is left would cost more and
+        more, and pages that are read at once must know where the next one begins."""
 
-    async def read(self, after: int) -> tuple[list[Document], int]:
-        """The documents behind sequence number ``after``, and the number up to which that is all."""
+    async def rest(self, after: int) -> list[Document] | None:
+        """All documents behind ``after``, as one search sees them; None if they are too many."""
+        self._size = self._most
+        documents, last = await self.read(after, _NO_TOP)
+        return documents if last == _NO_TOP else None
+
+    async def read(self, after: int, top: int) -> tuple[list[Document], int]:
+        """The documents behind sequence number ``after`` up to ``top``, and the number up to which
+        that is all: less than ``top`` where they are more than fit."""
         while True:
-            size, top = 0, 0
+            size = 0
 
             async def search(client: AsyncElasticsearch) -> Search | None:
-                nonlocal size, top
-                size, top = self._size, min(self._upto, after + self._span)
-                body = await self._search(client, after, top, size, list(SOURCE_FIELDS))
+                nonlocal size
+                size = self._size
+                body = await self._search(client, after, top, size, self._fields)
                 try:
                     return parse_search(body)
                 except ValueError:
@@ -59,6 +71,9 @@ class PageReader:
             found = await self._http.call(f"reading {self._index}", search, self._shrink)
             if found is None:
                 # One document that no parser takes (JSON nested too deep) must not stop the rest.
+                if self._fields is None:
+                    self._fields = list(SOURCE_FIELDS)
+                    continue
                 if size > 1:
                     self._size = max(1, size // 8)
                     continue
@@ -78,15 +93,18 @@ class PageReader:
     def _steer(self, documents: int, size: int, span: int) -> None:
         """What the next page should be like, from the last one."""
         each = max(1, size // max(1, documents))
+        if each > _WHOLE_BYTES:
+            self._fields = list(SOURCE_FIELDS)
         fitting = min(_PAGE_BYTES // each, self._size * _GROWTH, self._most)
         self._size = max(1, fitting)
-        # A little more, since a full page costs nothing but a page half empty does.
-        wanted = self._size * span * 5 // (max(1, documents) * 4) + 1
-        self._span = max(self._size, min(wanted, span * _GROWTH))
+        # So many numbers never hold more. Where few of them are left a little less than would fit,
+        # since pages that are read ahead are of no use behind one that did not hold all.
+        wanted = self._size * span * 4 // (max(1, documents) * 5)
+        self.span = max(self._size, min(wanted, span * _GROWTH))
 
     async def _unreadable(self, after: int, top: int) -> Search:
         async def search(client: AsyncElasticsearch) -> Search:
-            return parse_search(await self._search(client, after, top, 1, False))
+            return parse_search(await self._search(client, after, top, 1, []))
 
         return await self._http.call(f"reading {self._index}", search)
 
@@ -96,8 +114,10 @@ class PageReader:
         after: int,
         top: int,
         size: int,
-        source: list[str] | bool,
+        fields: list[str] | None,
     ) -> bytes:
+        # The client's hint has no list, which is one of the forms that the server takes.
+        source: Any = None if fields is None else fields or False
         answer = await client.search(
             index=self._index,
             preference=f"_shards:{self._shard}",
@@ -106,9 +126,7 @@ class PageReader:
             sort=["_seq_no"],
             size=size,
             track_total_hits=False,
-            seq_no_primary_term=True,
-            source=False if source is False else None,
-            source_includes=source if isinstance(source, list) else None,
+            source=source,
         )
         body: Any = answer.body
         return bytes(body)
@@ -117,7 +135,8 @@ class PageReader:
 class _Hit(msgspec.Struct):
     id: str = msgspec.field(name="_id")
     index: str = msgspec.field(name="_index")
-    seq_no: int = msgspec.field(name="_seq_no", default=-1)
+    sort: tuple[int, ...] = (-1,)
+    """The sequence number, where documents are sorted by it."""
     source: msgspec.Raw = msgspec.field(name="_source", default=msgspec.Raw(b""))
 
 
@@ -153,6 +172,7 @@ class _Answer(msgspec.Struct):
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_sort = msgspec.json.Decoder(tuple[int, ...]).decode
 _decode_shards = msgspec.json.Decoder(_Shards).decode
 
 
@@ -165,7 +185,7 @@ def parse_search(body: Any) -> Search:
     _check(answer.shards, answer.timed_out)
     hits = answer.hits.hits if answer.aggregations is None else tuple(_lowest(answer.aggregations))
     return Search(
-        [Document(hit.index, hit.id, hit.seq_no, bytes(hit.source)) for hit in hits],
+        [Document(hit.index, hit.id, hit.sort[0], bytes(hit.source)) for hit in hits],
         len(body),
         answer.shards.total,
     )
@@ -196,5 +216,5 @@ def _lenient(body: bytes) -> Search:
         hit = members(text)
         index, name = (msgspec.json.decode(hit[key], type=str) for key in ("_index", "_id"))
         source = hit.get("_source", b"")
-        documents.append(Document(index, name, int(hit.get("_seq_no", b"-1")), source))
+        documents.append(Document(index, name, _decode_sort(hit.get("sort", b"[-1]"))[0], source))
     return Search(documents, len(body), shards.total)

@@ -1,6 +1,6 @@
 """What changes in the counts while a batch is folded, and the gauges and counters beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from processor.domain.counts import Counts
 from processor.domain.deltas import Changes
@@ -33,13 +33,7 @@ class Contributions:
         key = (model, 1, said_at // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign
         if outcome.is_gauged:
-            state = self._state
-            if outcome.kind == ROWS_DIFFER:
-                state.rows_differ += sign
-            elif outcome.kind == AMBIGUOUS:
-                state.ambiguous += sign
-            for reason in outcome.not_scorable:
-                state.not_scorable[reason] = state.not_scorable.get(reason, 0) + sign
+            self._gauge(outcome, sign)
 
     def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
         """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
@@ -54,6 +48,25 @@ class Contributions:
                 judged[key] = judged.get(key, 0) + 1
             observe(max(0, said_at - made_at) / SECOND)
         self.telemetry.joined += len(found)
+
+    def all_judged(
+        self,
+        outcomes: Sequence[Outcome],
+        counts: Iterable[tuple[int, int, int, int, int]],
+        delays: Sequence[int],
+        total: float,
+    ) -> None:
+        """The same as `first_judged`, summed up: model, basis, minute, position among the outcomes and
+        how often; the delays by bucket, and their total in seconds."""
+        judged = self._judged
+        for model, basis, minute, position, times in counts:
+            outcome = outcomes[position]
+            key = (model, basis, minute, outcome)
+            judged[key] = judged.get(key, 0) + times
+            if not basis and outcome.is_gauged:
+                self._gauge(outcome, times)
+        self.telemetry.feedback_delay.add(delays, total)
+        self.telemetry.joined += sum(delays)
 
     def joined(self, made_at: int, said_at: int) -> None:
         """A prediction got its first feedback."""
@@ -92,6 +105,15 @@ class Contributions:
         """Forget what was counted since the last time."""
         self._predicted.clear()
         self._judged.clear()
+
+    def _gauge(self, outcome: Outcome, times: int) -> None:
+        state = self._state
+        if outcome.kind == ROWS_DIFFER:
+            state.rows_differ += times
+        elif outcome.kind == AMBIGUOUS:
+            state.ambiguous += times
+        for reason in outcome.not_scorable:
+            state.not_scorable[reason] = state.not_scorable.get(reason, 0) + times
 
     def _count(self, standing: Standing, sign: int) -> None:
         prediction, feedback, outcome = standing

@@ -47,7 +47,7 @@ class Decoder:
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
-        self._rule_of = rules
+        self.rules = rules
         rules.followers.add(self)
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
@@ -169,7 +169,7 @@ class Decoder:
     def _remember(self, key: ModelKey) -> "_Model":
         if len(self._models) > _CACHE:
             self._models.clear()
-        model = self._models[key] = _Model(self._rule_of(key), self._note)
+        model = self._models[key] = _Model(self.rules(key), self._note)
         return model
 
     def _note(self, size: int) -> None:

@@ -5,6 +5,8 @@ still shows: each goes the way of an event, and what it says has an event's dige
 """
 
 import json
+from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -25,7 +27,7 @@ from processor.domain.usual_documents import (
     read_usual,
 )
 
-#: The parts of a document's ``_source`` that count; the inputs are most of it.
+#: The parts of a document's ``_source`` that count: the rest, inputs mostly, may be left out or not.
 SOURCE_FIELDS = (
     "RequestId",
     "Ce-Namespace",
@@ -33,6 +35,7 @@ SOURCE_FIELDS = (
     "Ce-Endpoint",
     "Ce-Modelid",
     "@timestamp",
+    "request.ce-time",
     "request.dataType",
     "response.ce-time",
     "response.payload",
@@ -70,6 +73,8 @@ class _Payload(msgspec.Struct, gc=False):
 _read_path = msgspec.json.Decoder(_Payload).decode
 
 Said = Prediction | Feedback | DeadLetter
+#: A batch of items that were answered together: whose it is, and when.
+BatchKey = tuple[bytes | None, ...]
 
 
 class DocumentReader:
@@ -82,7 +87,9 @@ class DocumentReader:
         self._decoder = Decoder(rules, telemetry)
         self._telemetry = telemetry
         self._time = TimeParser()
-        self._batches: dict[tuple[bytes | None, ...], None] = {}
+        self._batches: dict[BatchKey, None] = {}
+        self.batches_read = 0
+        """Batches whose first document was read."""
         self._predictions: dict[Key, Prediction] = {}
         self._feedbacks: dict[Key, Feedback] = {}
         rules.followers.add(self)
@@ -91,6 +98,18 @@ class DocumentReader:
         """Read anew what was read before: the rules have changed."""
         self._predictions.clear()
         self._feedbacks.clear()
+
+    def newest_batches(self, number: int) -> list[BatchKey]:
+        """The last so many batches whose copies are skipped."""
+        return list(islice(reversed(self._batches), number))[::-1]
+
+    def remember_batches(self, batches: Iterable[BatchKey]) -> None:
+        """Skip the copies of these, as if their first documents had been read here."""
+        for batch in batches:
+            self.batches_read += 1
+            self._batches[batch] = None
+            if len(self._batches) > _BATCHES:
+                del self._batches[next(iter(self._batches))]
 
     def read(self, document: Document) -> list[Said]:
         """What a document says: a weak prediction, a feedback, dead letters; or nothing."""
@@ -179,9 +198,7 @@ class DocumentReader:
                 return []
         said = self._decode(_RESPONSE, payload, time, origin)
         if batch is not None and said and isinstance(said[0], Prediction):
-            self._batches[batch] = None
-            if len(self._batches) > _BATCHES:
-                del self._batches[next(iter(self._batches))]
+            self.remember_batches((batch,))
         return said
 
     def _dead(self, error: Exception) -> DeadLetter:

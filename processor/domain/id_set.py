@@ -30,7 +30,7 @@ class IdSet(msgspec.Struct, array_like=True):
     def add(self, number: int) -> bool:
         """Whether it is new."""
         if self.count * 8 >= len(self.table) // 8 * _FULL:
-            self._grow()
+            self.grow()
         position, known = self._find(number)
         if not known:
             memoryview(self.table).cast("Q")[position] = number
@@ -48,7 +48,8 @@ class IdSet(msgspec.Struct, array_like=True):
             position = (position + 1) & mask
         return position, False
 
-    def _grow(self) -> None:
+    def grow(self) -> None:
+        """Make room for more."""
         old = memoryview(self.table).cast("Q")
         self.table = bytearray(max(len(old) * 16, 1024))
         slots = memoryview(self.table).cast("Q")
@@ -61,7 +62,12 @@ class IdSet(msgspec.Struct, array_like=True):
                 slots[position] = number
 
 
+def prefix(namespace: str, deployment: str) -> bytes:
+    """What the text that stands for a deployment's request begins with; the request's id follows."""
+    return f"{namespace}\0{deployment}\0".encode("utf-8", "surrogatepass")
+
+
 def identity(namespace: str, deployment: str, request_id: str) -> int:
     """A request as a number from 1 to 2**64 - 1; two of 100 million share one with p = 0.0003."""
-    text = f"{namespace}\0{deployment}\0{request_id}".encode("utf-8", "surrogatepass")
+    text = prefix(namespace, deployment) + request_id.encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") or 1

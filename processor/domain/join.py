@@ -4,8 +4,10 @@ What a request contributes to the counts is a function of its registers, so neit
 observations nor their repetition matters; each change of that contribution goes out as a delta.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from processor.domain.compiled import compiled
+from processor.domain.compiled_way import CompiledWay
 from processor.domain.contributions import Contributions
 from processor.domain.counts import ModelKey
 from processor.domain.deltas import DeltaBatch, partition_of
@@ -26,11 +28,18 @@ from processor.domain.observations import (
     TOO_LATE,
     FeedbackRow,
     ObservationBatch,
+    PackedBatch,
     PredictionRow,
 )
 from processor.domain.registers import Registers
 from processor.domain.request_store import RequestPlace, RequestStore
-from processor.domain.short_way import ShortWay, Tables
+from processor.domain.short_way import (
+    InterpretedWay,
+    ShortWay,
+    Tables,
+    feedback_rows,
+    prediction_rows,
+)
 from processor.domain.standings import Standing, Standings
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
@@ -73,11 +82,13 @@ class JoinFold:
         self._standings = Standings(state)
         self._contributions = Contributions(state, self.telemetry)
         self._registers = Registers(state, self._standings, self._contributions)
-        self._short = ShortWay(
+        self._short: ShortWay = (CompiledWay if compiled else InterpretedWay)(
             state, self._store, self._standings, self._contributions, self._deployment_of
         )
 
-    def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> dict[int, DeltaBatch]:
+    def apply(
+        self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch
+    ) -> dict[int, DeltaBatch]:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
@@ -89,18 +100,18 @@ class JoinFold:
             for row in batch.answers
         ]
         truths = [self._truth(truth) for truth in batch.truths]
+        tables = Tables(models, answers, truths)
         if batch.terms == AS_THEY_ARE:
-            tables = Tables(models, answers, truths)
             for prediction in self._short.predict(batch.predictions, tables):
                 self._predict(prediction, models[prediction.model], answers)
             for feedback in self._short.feed(batch.feedbacks, tables, self.judged, offset):
                 self._feed(feedback, models[feedback.scope], truths)
         elif batch.terms == KNOWN_ONLY:
-            self._apply_known(batch, models, answers, truths)
+            self._apply_known(batch, tables)
         elif batch.terms == SETTLED:
-            self._settle(batch, models, answers, truths)
+            self._settle(batch, tables)
         elif batch.terms == RECALLED:
-            for prediction in batch.predictions:
+            for prediction in prediction_rows(batch.predictions):
                 model = models[prediction.model]
                 place = self._deployment_of[model], prediction.request_id
                 request = self._store.get(*place)
@@ -109,33 +120,32 @@ class JoinFold:
                     register.recalled = True
                     self._learn(place, request, register)
         elif batch.terms == TOO_LATE:
-            for prediction in batch.predictions:
+            for prediction in prediction_rows(batch.predictions):
                 self._give_up(models[prediction.model], prediction.request_id)
         else:
             raise ValueError(f"a batch with terms {batch.terms}")
         return self._deltas(offset)
 
-    def _apply_known(
-        self, batch: ObservationBatch, models: list[int], answers: list[int], truths: list[int]
-    ) -> None:
-        for prediction in batch.predictions:
+    def _apply_known(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+        models, answers, truths = tables
+        for prediction in prediction_rows(batch.predictions):
             if self._knows(models[prediction.model], prediction.request_id):
                 self._predict(prediction, models[prediction.model], answers)
             else:
                 self.telemetry.catch_up_skipped += 1
-        for feedback in batch.feedbacks:
+        for feedback in feedback_rows(batch.feedbacks):
             if self._knows(models[feedback.scope], feedback.request_id):
                 self._feed(feedback, models[feedback.scope], truths)
             else:
                 self.telemetry.catch_up_skipped += 1
 
-    def _settle(
-        self, batch: ObservationBatch, models: list[int], answers: list[int], truths: list[int]
-    ) -> None:
+    def _settle(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
         """Count requests whole; those that are in memory already stay there."""
         state = self.state
+        models, answers, truths = tables
+        predictions, feedbacks = self._short.settle(batch.predictions, batch.feedbacks, tables)
         passing: dict[RequestPlace, Request] = {}
-        for prediction in batch.predictions:
+        for prediction in predictions:
             model = models[prediction.model]
             place = self._deployment_of[model], prediction.request_id
             request = passing.get(place) or self._store.get(*place)
@@ -152,7 +162,7 @@ class JoinFold:
                 self._registers.predict(request, register)
             else:
                 self._learn(place, request, register)
-        for feedback in batch.feedbacks:
+        for feedback in feedbacks:
             scope = models[feedback.scope]
             passes = passing.get((self._deployment_of[scope], feedback.request_id))
             if passes is not None:
@@ -206,6 +216,20 @@ class JoinFold:
         """The same request by request; empty where feedback waits for its prediction."""
         for _, request in self._store.items():
             yield self._standings.of(request)
+
+    def kinds(
+        self, holds: Callable[[int, int | None], bool]
+    ) -> Iterator[tuple[Standing, bool, int]]:
+        """What every prediction in memory contributes now, those that are alike once, without their
+        times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
+        for request, held, times in self._store.kinds(holds):
+            for standing in self._standings.of(request):
+                yield standing, held, times
+        for request in self._store.objects():
+            for standing in self._standings.of(request):
+                feedback = standing.feedback
+                said_at = None if feedback is None else feedback.time
+                yield standing, holds(standing.prediction.time, said_at), 1
 
     def standings_of(self, place: RequestPlace) -> list[Standing]:
         """What the predictions of one request contribute now; none if it is not in memory."""

@@ -4,6 +4,7 @@ An observation is what an event says once it is understood. A batch packs many f
 log: repeated values stand once in its tables, rows point at them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -89,6 +90,49 @@ class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     """One of the terms below."""
 
 
+class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
+    """An `ObservationBatch`, field by field, whose rows are still as they are on the log."""
+
+    version: int
+    epoch: str
+    models: list[ModelKey]
+    schemas: list[Schema]
+    answers: list[AnswerRow]
+    truths: list[Reading]
+    predictions: msgspec.Raw
+    feedbacks: msgspec.Raw
+    terms: int = 0
+
+    def unpacked(self) -> ObservationBatch:
+        """The batch with its rows as objects."""
+        return ObservationBatch(
+            self.version,
+            self.epoch,
+            self.models,
+            self.schemas,
+            self.answers,
+            self.truths,
+            read_predictions(self.predictions),
+            read_feedbacks(self.feedbacks),
+            self.terms,
+        )
+
+
+read_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
+read_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Rows(NamedTuple):
+    """Rows of a builder's tables that are packed already: how many predictions, one after another,
+    and how many feedbacks."""
+
+    predictions: int
+    made: bytes
+    feedbacks: int
+    said: bytes
+
+
 #: How the rows of a batch are taken.
 AS_THEY_ARE = 0
 #: Only about requests that are still in memory: what is older was counted before it left.
@@ -110,6 +154,7 @@ class BatchBuilder:
     __slots__ = (
         "_answers",
         "_models",
+        "_packed",
         "_schemas",
         "_truths",
         "feedbacks",
@@ -128,6 +173,7 @@ class BatchBuilder:
         self.predictions: list[PredictionRow] = []
         """The rows so far, for a caller that has others of the same answers to put behind them."""
         self.feedbacks: list[FeedbackRow] = []
+        self._packed: list[Rows] = []
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
@@ -183,8 +229,62 @@ class BatchBuilder:
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
                 self.table_bytes += sum(_most_bytes(str(row.value)) for row in truth)
-        if len(self._models) > models:
-            self.table_bytes += sum(map(_most_bytes, observation[0]))
+        self._weigh_models(models)
+
+    def place(self, observation: Prediction | Feedback) -> tuple[bytes, bytes]:
+        """What rows of one item hold that say what ``observation`` says: between their ids and their
+        times, and after these."""
+        if isinstance(observation, Prediction):
+            model, _, _, rank, digest, (answer,), weak = observation
+            table = self._answers
+            known = len(table)
+            rest: tuple[object, ...] = (rank, digest, table.setdefault(answer, known), weak)
+            if len(table) > known:
+                self.table_bytes += _weight(answer)
+        else:
+            model, _, _, rank, digest, truth, reward = observation
+            truths, position = self._truths, None
+            known = len(truths)
+            if truth is not None:
+                (reading,) = truth
+                position = truths.setdefault(reading, known)
+                if len(truths) > known:
+                    self.table_bytes += _most_bytes(str(reading.value))
+            rest = (rank, digest, position, reward)
+        models = len(self._models)
+        scope = self._models.setdefault(model, models)
+        self._weigh_models(models)
+        return _encode(scope), b"".join(map(_encode, rest))
+
+    def _weigh_models(self, known: int) -> None:
+        """Count the names of a model beyond those known before."""
+        if len(self._models) > known:
+            self.table_bytes += sum(map(_most_bytes, next(reversed(self._models))))
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add rows that are packed, with what `place` gave them."""
+        self._packed.append(rows)
+        self.rows += rows.predictions + rows.feedbacks
+
+    def pack(
+        self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
+    ) -> PackedBatch | ObservationBatch:
+        """As `build`, with rows as they are on the log where some are packed already."""
+        packed = self._packed
+        batch = self.build(epoch, terms, keep_tables)
+        if not packed:
+            return batch
+        return PackedBatch(
+            batch.version,
+            batch.epoch,
+            batch.models,
+            batch.schemas,
+            batch.answers,
+            batch.truths,
+            _merged([(rows.predictions, rows.made) for rows in packed], batch.predictions),
+            _merged([(rows.feedbacks, rows.said) for rows in packed], batch.feedbacks),
+            batch.terms,
+        )
 
     def build(
         self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
@@ -211,6 +311,15 @@ class BatchBuilder:
         if not keep_tables:
             self._reset_tables()
         return batch
+
+
+def _merged(
+    packed: Sequence[tuple[int, bytes]], others: Sequence[PredictionRow | FeedbackRow]
+) -> msgspec.Raw:
+    """A list of rows."""
+    count = sum(rows for rows, _ in packed) + len(others)
+    parts = [b"\xdd", count.to_bytes(4, "big"), *(made for _, made in packed)]
+    return msgspec.Raw(b"".join([*parts, *map(_encode, others)]))
 
 
 def _weight(answer: Answer) -> int:

@@ -15,7 +15,7 @@ import msgspec
 
 #: Rows of a bucket on average when the table splits the next one, and at most: only chosen ids can
 #: crowd a bucket, and those are kept elsewhere.
-_FULL, _MOST = 16, 512
+FULL, _MOST = 16, 512
 
 #: Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
 ROW = Layout("<16sIIqIq")
@@ -48,7 +48,7 @@ class PackedTable(msgspec.Struct, array_like=True):
     mask: int = 0
     """Of the bits of a hash that every key has used; `split` buckets use one more."""
     split: int = 0
-    room: int = _FULL
+    room: int = FULL
     """Rows from which on the table is to grow."""
     copies: dict[int, bytes] | None = None
     """While a snapshot is made: buckets as they were, of those that have changed since it began."""
@@ -141,7 +141,7 @@ class PackedTable(msgspec.Struct, array_like=True):
         goes = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
         self.buckets[self.split] = bytearray().join(compress(rows, map(not_, goes)))
         self.buckets.append(bytearray().join(compress(rows, goes)))
-        self.room += _FULL
+        self.room += FULL
         self.split += 1
         if self.split == bit:
             self.mask, self.split = self.mask << 1 | 1, 0

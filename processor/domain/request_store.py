@@ -4,7 +4,8 @@ Which way a request is kept is a function of what is known of it, so all that us
 take it for a dict of requests; the join's short ways for the usual kind use the packed table itself.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import astuple
 
@@ -17,7 +18,7 @@ from processor.domain.join_state import (
     Said,
 )
 from processor.domain.packed_ids import pack_id, unpack_id
-from processor.domain.packed_table import PackedRow, PackedTable
+from processor.domain.packed_table import ROW, PackedRow, PackedTable
 
 #: A deployment's position in the state's table, and a request's id.
 RequestPlace = tuple[int, str]
@@ -116,6 +117,24 @@ class RequestStore:
                 yield (deployment, request_id), request
             for row in self._state.packed[deployment].rows():
                 yield (deployment, unpack_id(row.key)), self._unpacked(row)
+
+    def kinds(self, holds: Callable[[int, int], bool]) -> Iterator[tuple[Request, bool, int]]:
+        """Packed requests by what they share: one of each kind without its times, whether ``holds`` is
+        true of its times (that of no feedback is 0), and how many there are."""
+        for table in self._state.packed:
+            kinds: Counter[tuple[int, int, bool]] = Counter()
+            for bucket in table.buckets:
+                kinds.update(
+                    (made, said, holds(made_at, said_at))
+                    for _, _, made, made_at, said, said_at in ROW.iter_unpack(bytes(bucket))
+                )
+            for (made, said, held), times in kinds.items():
+                yield self._unpacked(PackedRow(b"", 0, made, 0, said, 0)), held, times
+
+    def objects(self) -> Iterator[Request]:
+        """Requests that are not packed."""
+        for others in self._state.others:
+            yield from list(others.values())
 
     def unmatched(self) -> Iterator[RequestPlace]:
         """Every request that has feedback and no prediction: none of these is packed."""

@@ -6,12 +6,19 @@ the fold; in which order the two take a batch's rows makes no difference.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import msgspec
 
 from processor.domain.contributions import Contributions
 from processor.domain.join_state import JoinState, Made, Said
 from processor.domain.judge import Outcome
-from processor.domain.observations import FeedbackRow, PredictionRow
+from processor.domain.observations import (
+    FeedbackRow,
+    PredictionRow,
+    read_feedbacks,
+    read_predictions,
+)
 from processor.domain.packed_ids import pack_ids
 from processor.domain.packed_table import (
     CONTENT,
@@ -32,13 +39,52 @@ _MEMORY = 50_000
 class Tables(NamedTuple):
     """What the rows of a batch point at, as positions in the state's tables."""
 
-    models: Sequence[int]
-    answers: Sequence[int]
-    truths: Sequence[int]
+    models: list[int]
+    answers: list[int]
+    truths: list[int]
 
 
-class ShortWay:
-    """Folds what is usual into a state; ``deployment_of`` is by model."""
+#: Rows as objects, or packed as they are on the log.
+Predictions = list[PredictionRow] | msgspec.Raw
+Feedbacks = list[FeedbackRow] | msgspec.Raw
+
+
+def prediction_rows(rows: Predictions) -> list[PredictionRow]:
+    """The rows as objects."""
+    return read_predictions(rows) if isinstance(rows, msgspec.Raw) else rows
+
+
+def feedback_rows(rows: Feedbacks) -> list[FeedbackRow]:
+    """The rows as objects."""
+    return read_feedbacks(rows) if isinstance(rows, msgspec.Raw) else rows
+
+
+class ShortWay(Protocol):
+    """Folds what is usual into a state. Rows may be as they are on the log; what is left never is."""
+
+    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+        """Take predictions; those that are left."""
+        ...
+
+    def feed(
+        self,
+        rows: Feedbacks,
+        tables: Tables,
+        judged: dict[RequestPlace, int] | None,
+        offset: int,
+    ) -> list[FeedbackRow]:
+        """Take feedbacks, and note in ``judged`` whose they are; those that are left."""
+        ...
+
+    def settle(
+        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+    ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
+        """Count requests that are whole and not to be kept; the rows of those that are left."""
+        ...
+
+
+class InterpretedWay:
+    """The short way in Python; ``deployment_of`` is by model."""
 
     def __init__(
         self,
@@ -55,9 +101,9 @@ class ShortWay:
         self._standings = standings
         self._outcomes: dict[tuple[int, int], Outcome] = {}
 
-    def predict(self, rows: Sequence[PredictionRow], tables: Tables) -> list[PredictionRow]:
-        """Take predictions; those that are left."""
-        left = []
+    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+        """See `ShortWay`."""
+        rows, left = prediction_rows(rows), []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, answers, _ = tables
         known, packed, others = store.made_numbers, state.packed, state.others
@@ -102,13 +148,13 @@ class ShortWay:
 
     def feed(
         self,
-        rows: Sequence[FeedbackRow],
+        rows: Feedbacks,
         tables: Tables,
         judged: dict[RequestPlace, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
-        """Take feedbacks, and note in ``judged`` whose they are; those that are left."""
-        left, taken = [], []
+        """See `ShortWay`."""
+        rows, left, taken = feedback_rows(rows), [], []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, _, truths = tables
         known, packed, made_contents = store.said_numbers, state.packed, state.made
@@ -148,6 +194,12 @@ class ShortWay:
         self._contributions.first_judged(taken)
         state.waiting -= len(taken)
         return left
+
+    def settle(
+        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+    ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
+        """See `ShortWay`: there is none."""
+        return prediction_rows(predictions), feedback_rows(feedbacks)
 
     def _outcome(self, made: int, said: int) -> Outcome:
         """What packed contents come to, for the first time."""

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,6 +22,11 @@ class Histogram:
         """Count one value."""
         self.buckets[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def add(self, buckets: Sequence[int], total: float) -> None:
+        """Count values that were put into buckets of the same bounds, and their sum."""
+        self.buckets = [one + more for one, more in zip(self.buckets, buckets, strict=True)]
+        self.total += total
 
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0

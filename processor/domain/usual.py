@@ -12,8 +12,8 @@ from processor.domain.labels import SCORES, read_row
 
 #: A request id of so few characters is short enough whatever they are.
 SHORT_ID = 128
-#: Later than every time, in ns.
-FOR_EVER = 1 << 63
+#: No time is later, in ns.
+FOR_EVER = (1 << 63) - 1
 #: What the parser raises for what is unusual.
 FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 

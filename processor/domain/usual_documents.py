@@ -18,19 +18,19 @@ class _Payload(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     meta: _Meta | None = None
 
 
-class _Response(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _Response(msgspec.Struct, gc=False):
     time: str = msgspec.field(name="ce-time")
     payload: _Payload
 
 
-class _Feedback(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+class _Feedback(msgspec.Struct, gc=False):
     time: str = msgspec.field(name="ce-time")
     reward: bool | int | float | None = None
     truth: Truth | None = None
 
 
-class UsualDocument(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """Of the fields that are asked for (`SOURCE_FIELDS`)."""
+class UsualDocument(msgspec.Struct, gc=False):
+    """The fields that count (`SOURCE_FIELDS`); there can be others."""
 
     request_id: str = msgspec.field(name="RequestId")
     namespace: str = msgspec.field(name="Ce-Namespace")

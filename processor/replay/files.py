@@ -21,7 +21,7 @@ else:
 
 STDIN = "-"
 #: Bytes of lines in a block: what is made of them stays in the processor's cache.
-BLOCK = 1 << 17
+BLOCK = 1 << 19
 #: A longer line is no event but another kind of file.
 MAX_LINE = 1 << 28
 _BOM = b"\xef\xbb\xbf"

@@ -4,22 +4,25 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch
 from processor.domain.document_batches import DocumentBatches
-from processor.domain.documents import Document, DocumentReader
-from processor.domain.event_lines import LineReader
+from processor.domain.documents import BatchKey, Document, DocumentReader
+from processor.domain.event_lines import line_reader
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.models import ModelRules
-from processor.domain.observations import BatchBuilder, Feedback, Prediction
+from processor.domain.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.standings import Standing, judged_items
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
+from processor.domain.usual import FOR_EVER
 
 #: Observations folded at once; the result does not depend on it.
 _BATCH = 1000
@@ -46,6 +49,17 @@ class Selection(NamedTuple):
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
 
+class Piece(msgspec.Struct, array_like=True):
+    """What some documents say, and what was counted in decoding them."""
+
+    read: int
+    batch: ObservationBatch
+    batches: list[BatchKey]
+    """Batches of items whose first document is among them."""
+    says_nothing: int
+    dead_letters: dict[str, int]
+
+
 class _Join(JoinFold):
     """The join without its deltas: what stands at the end is all that a replay asks for."""
 
@@ -68,9 +82,9 @@ class ReplayFold:
         self.telemetry = Telemetry()
         self.read = 0
         self._decoder = Decoder(rules, self.telemetry)
-        self._lines = LineReader(self._decoder, selection.as_of)
-        documents = DocumentReader(rules, self.telemetry)
-        self._documents = DocumentBatches(documents, self.telemetry, selection.as_of)
+        self._lines = line_reader(self._decoder, selection.as_of)
+        self._reader = DocumentReader(rules, self.telemetry)
+        self._documents = DocumentBatches(self._reader, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
         self._join = _Join("", 0, 1, None, self.telemetry)
@@ -96,8 +110,31 @@ class ReplayFold:
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
+        self.add_piece(documents)
+
+    def add_piece(self, documents: Sequence[Document]) -> Piece:
+        """`add_documents`, and what `restore` needs to do the same without them."""
+        telemetry, reader = self.telemetry, self._reader
+        known, nothing = reader.batches_read, telemetry.says_nothing
+        letters = telemetry.dead_letters.copy()
+        batch = self._documents.read(documents)
         self.read += len(documents)
-        self._join.apply(0, 0, self._documents.read(documents))
+        self._join.apply(0, 0, batch)
+        return Piece(
+            len(documents),
+            batch,
+            reader.newest_batches(reader.batches_read - known),
+            telemetry.says_nothing - nothing,
+            dict(telemetry.dead_letters - letters),
+        )
+
+    def restore(self, piece: Piece) -> None:
+        """Fold what an earlier process made of documents."""
+        self.read += piece.read
+        self.telemetry.says_nothing += piece.says_nothing
+        self.telemetry.dead_letters.update(piece.dead_letters)
+        self._reader.remember_batches(piece.batches)
+        self._join.apply(0, 0, piece.batch)
 
     def observe(self, observation: Prediction | Feedback) -> None:
         """Fold one observation, unless it is later than what is to be known."""
@@ -215,22 +252,23 @@ class ReplayFold:
 
     def _alike(self, selection: Selection) -> dict[_Like, int]:
         """How many predictions there are of each kind: of millions there are few that differ."""
-        by_feedback, holds = selection.by == "feedback", selection.holds
-        always = selection.start is None and selection.end is None
-        alike: dict[_Like, int] = {}
-        for prediction, feedback, outcome in self._join.standings():
+        by_feedback, start, end = selection.by == "feedback", selection.start, selection.end
+        first, last = start or 0, FOR_EVER if end is None else end - 1
+
+        def holds(made_at: int, said_at: int | None) -> bool:
+            time = said_at if by_feedback else made_at
+            return time is not None and first <= time <= last
+
+        alike: Counter[_Like] = Counter()
+        for (prediction, feedback, outcome), held, times in self._join.kinds(holds):
             answers = prediction.answers
-            if by_feedback:
-                counted = feedback is not None and (always or holds(feedback.time))
-            else:
-                counted = always or holds(prediction.time)
             like = (
                 prediction.model,
                 answers if isinstance(answers, int) else tuple(answers),
                 outcome,
-                counted,
+                held and not (by_feedback and feedback is None),
             )
-            alike[like] = alike.get(like, 0) + 1
+            alike[like] += times
         return alike
 
     def _add_counts(

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 from processor.domain.events import RawEvent
 from processor.errors import EventsFileError
 from processor.replay.files import STDIN, Chunk, file_size, read_events
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 
 #: Seconds that a player behind its rate catches up at most: a stall must not end in a flood.
 _CATCH_UP = 1.0
@@ -27,7 +27,7 @@ async def play(
     stop = stop or asyncio.Event()
     pace = _Pace(rate, stop)
     played = 0
-    with Progress("sending", None if loop else file_size(path)) as progress:
+    with CommandProgress("sending", None if loop else file_size(path)) as progress:
         while not stop.is_set():
             before, position = played, 0
             # The time of an event without one is set by whoever takes it.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # click shows the class to type checkers alone
 _PAUSE = 5.0
 
 
-class Progress:
+class CommandProgress:
     """A context manager around the work. ``total`` is how much there is to read (bytes, records), None
     if unknown: no bar can be shown then, and lines say how far it is."""
 

@@ -1,37 +1,33 @@
 """Where a replay reads: events files, the SQLite archive, Elasticsearch, Kafka, KServe's files."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from processor.archive.elasticsearch import ElasticsearchArchive, Shard
+from processor.archive.elasticsearch import ElasticsearchArchive
 from processor.archive.sqlite import SqliteReader
-from processor.domain.documents import Document
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.events_file import BadLine
 from processor.domain.models import ModelRules
 from processor.errors import EventsFileError, SettingsError
+from processor.replay.elasticsearch_source import DocumentSink, Resume, read_elasticsearch
 from processor.replay.files import CutOffError, file_size, read_blocks
 from processor.replay.fold import ReplayFold, Selection
+from processor.replay.journal import Journal
 from processor.replay.kafka_source import KafkaSource
 from processor.replay.kserve_source import read_folder
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 from processor.settings import HTTP, Settings
 
 _BATCH_BYTES = 8 << 20
-#: Shards read at once: enough to keep a cluster busy, few enough to hold their pages in memory.
-_SHARDS = 4
+_ELASTICSEARCH = (*HTTP, "elasticsearch:")
 #: Bad lines of a file that are named one by one.
 _NAMED = 10
 
 
-class Sink(Protocol):
+class Sink(DocumentSink, Protocol):
     """What takes the events that are read. ``read`` counts them, with those that can't be understood."""
-
-    read: int
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
         """Take whole lines of an events file, the ``first``-th on; those that are no events."""
@@ -39,14 +35,8 @@ class Sink(Protocol):
     def add(self, events: Iterable[RawEvent]) -> None:
         """Take some events."""
 
-    def add_documents(self, documents: Sequence[Document]) -> None:
-        """Take some documents of an archive."""
-
     def add_bad(self, letter: DeadLetter) -> None:
         """Count what is no event at all."""
-
-    async def settle(self) -> None:
-        """Wait for whatever holds up more; called after each piece."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +52,41 @@ class Access:
 
 
 async def fold_sources(
-    sources: Sequence[str], rules: ModelRules, selection: Selection, access: Access
+    sources: Sequence[str],
+    rules: ModelRules,
+    selection: Selection,
+    access: Access,
+    journal: Journal | None = None,
 ) -> ReplayFold:
-    """Fold all sources, one after another; the result does not depend on their order."""
+    """Fold all sources, one after another; the result does not depend on their order. With a
+    ``journal`` the Elasticsearch among them (`check_resumable`) is read on from there."""
     fold = ReplayFold(rules, selection)
-    await read_sources(sources, fold, access)
+    resume = None if journal is None else Resume(journal, fold, rules)
+    await read_sources(sources, fold, access, resume)
     return fold
 
 
-async def read_sources(sources: Sequence[str], sink: Sink, access: Access) -> None:
-    """Give everything that the sources hold to ``sink``."""
+def check_resumable(sources: Sequence[str]) -> None:
+    """`SettingsError` unless there is one Elasticsearch among the sources: all others are read anew."""
+    if sum(source.startswith(_ELASTICSEARCH) for source in sources) != 1:
+        raise SettingsError(
+            "--resume is for a SOURCE in Elasticsearch, and for one alone: leave it out"
+        )
+
+
+async def read_sources(
+    sources: Sequence[str], sink: Sink, access: Access, resume: Resume | None = None
+) -> None:
+    """Give everything that the sources hold to ``sink``, whose fold ``resume`` has too."""
     for source in sources:
         if source.startswith("sqlite:"):
             await _read_sqlite(Path(source.removeprefix("sqlite:")), sink)
-        elif source.startswith((*HTTP, "elasticsearch:")):
+        elif source.startswith(_ELASTICSEARCH):
             settings = access.settings
             url = _elasticsearch_url(source, settings)
             pattern = access.index or settings.index
-            await _read_elasticsearch(ElasticsearchArchive(url, pattern, settings), sink)
+            archive = ElasticsearchArchive(url, pattern, settings)
+            await read_elasticsearch(archive, sink, resume)
         elif source.startswith("kafka:"):
             topic = source.removeprefix("kafka:")
             await _read_kafka(KafkaSource(topic, access.settings.broker, access.kafka), sink)
@@ -108,7 +115,7 @@ def _elasticsearch_url(source: str, settings: Settings) -> str:
 class _Troubles:
     """What of a source is no event: named, the first few at least, and counted."""
 
-    def __init__(self, progress: Progress, name: str, strict: bool) -> None:
+    def __init__(self, progress: CommandProgress, name: str, strict: bool) -> None:
         self._progress = progress
         self._name = name
         self._strict = strict
@@ -136,7 +143,7 @@ class _Troubles:
 
 async def _read_file(path: str, sink: Sink, strict: bool) -> None:
     before = sink.read
-    with Progress(f"reading {path}", file_size(path)) as progress:
+    with CommandProgress(f"reading {path}", file_size(path)) as progress:
         troubles = _Troubles(progress, path, strict)
         try:
             for block, first, consumed in read_blocks(path):
@@ -151,7 +158,7 @@ async def _read_file(path: str, sink: Sink, strict: bool) -> None:
 
 async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
     before = sink.read
-    with Progress(f"reading {folder}", None) as progress:
+    with CommandProgress(f"reading {folder}", None) as progress:
         troubles = _Troubles(progress, str(folder), strict)
         others = 0
         for file in read_folder(folder):
@@ -173,7 +180,7 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
     reader = await SqliteReader.open_read_only(path)
     try:
         last, position = await reader.last(), 0
-        with Progress(f"reading {path}", last) as progress:
+        with CommandProgress(f"reading {path}", last) as progress:
             while position < last:
                 rows = await reader.events(position, _BATCH_BYTES)
                 if not rows:
@@ -189,39 +196,8 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
 async def _read_kafka(source: KafkaSource, sink: Sink) -> None:
     before = sink.read
     async with source:
-        with Progress(f"reading kafka:{source.topic}", source.total) as progress:
+        with CommandProgress(f"reading kafka:{source.topic}", source.total) as progress:
             async for events, position in source.events():
                 sink.add(events)
                 await sink.settle()
                 progress.update(position, sink.read - before)
-
-
-async def _read_elasticsearch(archive: ElasticsearchArchive, sink: Sink) -> None:
-    try:
-        await archive.check()
-        shards = await archive.shards()
-        left = [shard for shard in shards if shard.checkpoint >= 0]
-        total = sum(shard.documents for shard in left)
-        before = sink.read
-        with Progress(f"reading {archive.pattern} of {archive.address}", total) as progress:
-
-            async def read_shards() -> None:
-                while left:
-                    await read(left.pop())
-
-            async def read(shard: Shard) -> None:
-                async with aclosing(archive.pages(shard)) as pages:
-                    async for page in pages:
-                        sink.add_documents(page.documents)
-                        await sink.settle()
-                        done = sink.read - before
-                        progress.update(done, done)
-
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(_SHARDS, len(left))):
-                        group.create_task(read_shards())
-            except BaseExceptionGroup as errors:
-                raise errors.exceptions[0] from None
-    finally:
-        await archive.close()

@@ -14,7 +14,8 @@ from processor.domain.times import format_time
 from processor.domain.windows import MINUTE
 from processor.errors import ProcessorError, SettingsError
 from processor.replay.fold import ReplayFold, Selection
-from processor.replay.sources import Access, fold_sources
+from processor.replay.journal import Journal
+from processor.replay.sources import Access, check_resumable, fold_sources
 from processor.report.compare import (
     PREDICTOR,
     Comparison,
@@ -42,7 +43,8 @@ _COMPARING = ("json", "text", "html")
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to write: ``style`` is one of `FORMATS`, ``step`` the seconds between samples of
-    OpenMetrics and ``bases`` theirs, ``compare`` is ``predictor``, FROM/TO or empty."""
+    OpenMetrics and ``bases`` theirs, ``compare`` is ``predictor``, FROM/TO or empty; ``resume`` is
+    where the pages of an Elasticsearch source are kept until it is written."""
 
     style: str
     output: Path | None = None
@@ -51,6 +53,7 @@ class Wanted:
     bases: tuple[str, ...] = ()
     compare: str = ""
     store: bool = False
+    resume: Path | None = None
 
 
 class _Compared(Replay, frozen=True, rename={"from_": "from"}):
@@ -68,11 +71,26 @@ async def report_sources(
     wanted: Wanted,
 ) -> str:
     """Fold the sources, and write (and store) what is wanted; why there are no models, or empty."""
+    if wanted.resume is not None:
+        check_resumable(sources)
+        with Journal(wanted.resume) as journal:
+            return await _report(sources, rules, selection, access, wanted, journal)
+    return await _report(sources, rules, selection, access, wanted, None)
+
+
+async def _report(
+    sources: Sequence[str],
+    rules: ModelRules,
+    selection: Selection,
+    access: Access,
+    wanted: Wanted,
+    journal: Journal | None,
+) -> str:
     settings = access.settings
     other = _other_period(selection, wanted)
     store = ResultStore(settings) if wanted.store else None
     try:
-        fold = await fold_sources(sources, rules, selection, access)
+        fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
         if wanted.style == "openmetrics":
             _write_openmetrics(fold, settings, wanted)

@@ -8,6 +8,7 @@ from processor.settings import Settings
 from processor.stream.connection import MAX_RECORD, ssl_context
 from processor.stream.faust_import import faust
 from processor.stream.topics import Topics
+from processor.stream.transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
     """A Faust app for the settings; topics exist already, so it declares none."""
     fast = settings.embedded
-    return faust.App(
+    app = faust.App(
         settings.app_id,
         broker=[f"kafka://{server}" for server in servers],
         broker_credentials=_credentials(settings),
@@ -50,6 +51,8 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         producer_max_request_size=MAX_RECORD,
         producer_request_timeout=60.0,
     )
+    app.transport = Transport(app.conf.broker_consumer, app)
+    return app
 
 
 def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deliver) -> Any:

@@ -17,7 +17,7 @@ from processor.domain.observations import AS_THEY_ARE, KNOWN_ONLY, SETTLED
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.errors import ArchiveError, BrokerError
-from processor.stream.bootstrap_progress import Progress
+from processor.stream.bootstrap_progress import BootstrapProgress
 from processor.stream.control import ControlLog, ControlRecord
 from processor.stream.packer import Packer
 from processor.stream.pages import Deal, Pair, in_memory_from, outcomes_of_pairs
@@ -60,7 +60,7 @@ class Bootstrap:
     ) -> None:
         self.trouble = ""
         """Why the archive can't be read at the moment."""
-        self.progress = Progress()
+        self.progress = BootstrapProgress()
         self._archive = archive
         self._reader = reader
         self._control = control

@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 _SAY_EVERY = 10.0
 
 
-class Progress:
+class BootstrapProgress:
     """Of one pass after the other."""
 
     def __init__(self) -> None:

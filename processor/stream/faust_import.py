@@ -5,7 +5,8 @@ import sys
 _arguments, sys.argv = sys.argv, sys.argv[:1]
 try:
     import faust
+    from faust.transport.drivers import aiokafka as driver
 finally:
     sys.argv = _arguments
 
-__all__ = ["faust"]
+__all__ = ["driver", "faust"]

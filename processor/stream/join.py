@@ -5,6 +5,7 @@ import logging
 import math
 import time
 
+from processor.domain.compiled import compiled
 from processor.domain.deltas import DeltaBatch
 from processor.domain.join import JoinFold
 from processor.domain.join_state import JoinState
@@ -13,7 +14,7 @@ from processor.domain.telemetry import Telemetry
 from processor.errors import LogMismatchError
 from processor.stream.log import LogReader
 from processor.stream.pieces import delta_records
-from processor.stream.records import Tick, check, decode_observation
+from processor.stream.records import Tick, check, decode_observation, decode_packed
 from processor.stream.sender import Acks, Sender
 from processor.stream.snapshots import Capture, SnapshotFile
 
@@ -93,7 +94,7 @@ class JoinStage:
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
         """Take in a batch or a tick."""
-        record = decode_observation(value)
+        record = decode_packed(value) if compiled else decode_observation(value)
         check(record, self.join.epoch, self._topic)
         emitting = offset >= self._emit_from
         # What was counted by whoever sent these deltas is not counted again.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
+from processor.domain.compiled import compiled
+from processor.domain.compiled_reader import UsualEvents
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
 from processor.domain.events import Batch, DeadLetter, RawEvent
@@ -50,6 +52,7 @@ class Packer:
         self._builders = [BatchBuilder() for _ in range(partitions)]
         self._letters: list[tuple[RawEvent, DeadLetter, Origin, bytes | None]] = []
         self._full: list[tuple[int, BatchBuilder]] = []
+        self._usual = UsualEvents(decoder, self._builders, _ROWS, self._close) if compiled else None
 
     def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
@@ -79,8 +82,12 @@ class Packer:
     def add_records(self, topic: str, partition: int, records: Sequence[ConsumerRecord]) -> None:
         """Take records of a source topic: the hot path, so nothing is made per event that only a
         dead letter needs."""
-        decode = self.decoder.decode
+        decode, usual = self.decoder.decode, self._usual
+        not_scorable = self.decoder.telemetry.not_scorable
+        if usual is not None:
+            records = usual.take_records(records)
         for record in records:
+            before = not_scorable.total()
             timestamp = record.timestamp * 1_000_000
             origin = (topic, partition, record.offset)
             try:
@@ -97,6 +104,9 @@ class Packer:
                     self.add(one, origin, record.key)
             elif observation is not None:
                 self.add_observation(observation)
+                # Items without a label are counted one by one.
+                if usual is not None and not_scorable.total() == before:
+                    usual.learn_record(record, observation)
 
     def add_letter(
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None
@@ -124,16 +134,26 @@ class Packer:
         builder = self._builders[partition]
         builder.add(observation)
         if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
-            self._full.append((partition, builder))
-            self._builders[partition] = BatchBuilder()
+            self._pull(partition)
+            self._close(partition)
+
+    def _pull(self, partition: int) -> None:
+        if self._usual is not None:
+            self._usual.pull(partition)
+
+    def _close(self, partition: int) -> None:
+        self._full.append((partition, self._builders[partition]))
+        self._builders[partition] = BatchBuilder()
 
     async def send(self, terms: int = AS_THEY_ARE) -> "list[asyncio.Future[object]]":
         """Send all that was added; the futures of the acknowledgements. ``terms``: see
         `ObservationBatch`."""
+        for partition in range(self._partitions):
+            self._pull(partition)
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
         packed = [
-            (partition, encode(builder.build(self._epoch, terms))) for partition, builder in full
+            (partition, encode(builder.pack(self._epoch, terms))) for partition, builder in full
         ]
         letters, self._letters = self._letters, []
         futures = [

@@ -17,7 +17,7 @@ class Place(NamedTuple):
     mark: Hashable
 
 
-class Progress(NamedTuple):
+class PartProgress(NamedTuple):
     """``behind``: what waits for this part, 0 if nothing does."""
 
     name: str
@@ -27,7 +27,7 @@ class Progress(NamedTuple):
 
 async def measure(
     kafka: Kafka, places: Callable[[], Mapping[TopicPartition, Place]]
-) -> list[Progress]:
+) -> list[PartProgress]:
     """Each partition's place held against its log's end. What the broker raises while it is away is
     for the caller: then nobody can make progress."""
     consumer = kafka.consumer()
@@ -41,7 +41,7 @@ async def measure(
         await consumer.stop()
     now = places()
     return [
-        Progress(
+        PartProgress(
             f"{partition.topic}/{partition.partition}",
             max(end - now[partition].next_offset, 0 if now[partition].up_to_date else 1),
             now[partition].mark,

@@ -3,7 +3,7 @@
 import msgspec
 
 from processor.domain.deltas import DeltaBatch
-from processor.domain.observations import SCHEMA_VERSION, ObservationBatch
+from processor.domain.observations import SCHEMA_VERSION, ObservationBatch, PackedBatch
 from processor.errors import LogMismatchError
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "cut",
     "decode_delta",
     "decode_observation",
+    "decode_packed",
     "encode",
 ]
 
@@ -51,6 +52,7 @@ PIECE = 8 << 20
 
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
+decode_packed = msgspec.msgpack.Decoder(PackedBatch | Tick).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 
 
@@ -59,7 +61,7 @@ def cut(value: bytes) -> list[bytes]:
     return [value[start : start + PIECE] for start in range(0, len(value), PIECE)]
 
 
-def check(record: ObservationRecord | DeltaRecord, epoch: str, topic: str) -> None:
+def check(record: ObservationRecord | PackedBatch | DeltaRecord, epoch: str, topic: str) -> None:
     """Refuse a record of another log or another schema: counting on would be wrong for ever."""
     if record.version != SCHEMA_VERSION:
         raise LogMismatchError(

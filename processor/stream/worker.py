@@ -25,10 +25,11 @@ from processor.stream.log import LogReader
 from processor.stream.memory_cap import MemoryCap
 from processor.stream.packer import Packer
 from processor.stream.partitions import TICK, Partitions, fatal, forget
-from processor.stream.progress import Place, Progress
+from processor.stream.progress import PartProgress, Place
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Sender
 from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
+from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally import TallyStage
 from processor.stream.topics import Topics
 
@@ -55,8 +56,6 @@ class StreamWorker:
         self.epoch = epoch
         self.telemetry = telemetry
         self.topics = Topics.of(settings.app_id)
-        self.recovered = asyncio.Event()
-        """Set once the table was recovered for the first time."""
         self.on_lead: Callable[[bool], None] = lambda leads: None
         """Called at each assignment: whether this worker is the one that leads."""
         self._fail = fail
@@ -71,7 +70,9 @@ class StreamWorker:
             self._app, self.topics, settings.partitions, self._deliver_join, self._deliver_tally
         )
         self._app.on_partitions_assigned.connect(self._on_assigned, weak=False)
-        self._app.on_rebalance_complete.connect(self._on_recovered, weak=False)
+        self._recovery = TableRecovery(self._app, self._tallies.open)
+        self.recovered = self._recovery.recovered
+        """Set once the table was recovered for the first time."""
         self._ticker: asyncio.Task[None] | None = None
         self._runner: asyncio.Task[None] | None = None
 
@@ -139,12 +140,6 @@ class StreamWorker:
         self._tallies.assign(tallies)
         self._joins.open()
 
-    async def _on_recovered(self, *args: Any, **kwargs: Any) -> None:
-        if self._app.tables.recovery.signal_recovery_start.is_set():
-            return  # this is of the assignment before; the table of the new one comes next
-        self._tallies.open()
-        self.recovered.set()
-
     def _new_join(self, partition: int) -> tuple[PartitionFold, JoinStage]:
         settings, topic = self.settings, self.topics.observations
         reader = LogReader(self.kafka, topic, partition)
@@ -204,6 +199,7 @@ class StreamWorker:
         cap = None if most is None else MemoryCap(most, self.control())
         while True:
             await asyncio.sleep(TICK)
+            self._recovery.look()
             for partition, join in self._joins.due(lambda stage: stage.batches > 0):
                 await self._tick(self.topics.observations, partition, join.tick())
             for partition, _ in self._tallies.due(lambda stage: stage.dirty):
@@ -279,7 +275,7 @@ class StreamWorker:
     def places(self) -> dict[TopicPartition, Place]:
         """Where each partition of both logs stands. While the table is recovered all streams wait,
         so a step of that is one of everybody."""
-        table = self._table_remaining
+        table = self._recovery.remaining
         return {
             TopicPartition(topic, number): place._replace(mark=(place.mark, table, self._assigned))
             for topic, places in (
@@ -289,16 +285,16 @@ class StreamWorker:
             for number, place in places.items()
         }
 
-    def joining(self) -> Progress:
+    def joining(self) -> PartProgress:
         """How far it is with joining its group and recovering the table for the first time."""
         behind = 0 if self.recovered.is_set() else 1
-        mark = (self._table_remaining, self._assigned)
-        return Progress(f"joining the group {self.settings.app_id}", behind, mark)
+        mark = (self._recovery.remaining, self._assigned)
+        return PartProgress(f"joining the group {self.settings.app_id}", behind, mark)
 
     @property
     def remaining(self) -> int:
         """Records that the table and the opening folds still have to read."""
-        return self._table_remaining + self._joins.remaining + self._tallies.remaining
+        return self._recovery.remaining + self._joins.remaining + self._tallies.remaining
 
     @property
     def recovery_seconds(self) -> float:
@@ -309,8 +305,3 @@ class StreamWorker:
     def failing(self) -> int:
         """Partitions with a record that fails to fold, again and again."""
         return self._joins.failing + self._tallies.failing
-
-    @property
-    def _table_remaining(self) -> int:
-        recovery = self._app.tables.recovery
-        return max(0, recovery.active_remaining_total()) if recovery.in_recovery else 0

@@ -195,11 +195,15 @@ class Crew:
         return feed
 
     async def until_ready(self, seconds: float = 30) -> None:
-        """All workers hold their partitions."""
+        """All workers hold their partitions, each of them one worker: who has not heard of a rebalance
+        yet shows models still that its successor has not opened."""
 
         async def ready() -> bool:
             states = [await self.get(worker, "/ready") for worker in self.workers]
-            return all(state and state["ready"] for state in states)
+            if not all(state and state["ready"] for state in states):
+                return False
+            held = sorted(number for state in states for number in state["partitions"]["deltas"])
+            return held == list(range(8))
 
         await until(ready, seconds, "ready")
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.faults.crew import Crew, until
+from tests.faults.log import read_topic
 
 
 async def test_a_fold_that_hangs_ends_the_worker_and_the_next_one_goes_on(crew: Crew) -> None:
@@ -33,6 +34,24 @@ async def test_a_fold_that_hangs_ends_the_worker_and_the_next_one_goes_on(crew: 
     await crew.recovery(fault)
     await feed.finish()
     await crew.until_exact()
+
+
+async def test_a_recovery_of_the_table_that_hangs_starts_again(crew: Crew) -> None:
+    """Faust waits for ever for records that it has lost; the worker does not."""
+    crew.start()
+    await crew.until_ready()
+    feed = crew.feed(seconds=10)
+
+    async def flushed() -> bool:
+        return len(await read_topic(crew.bootstrap, f"{crew.app_id}-confusion-changelog")) > 20
+
+    await until(flushed, 30, "a checkpoint in the table")
+    fault = time.monotonic()
+    hung = crew.start("other", fault="lost_changelog:2")
+    await crew.recovery(fault)
+    await feed.finish()
+    await crew.until_exact()
+    assert hung.text.count("recovery stands still") >= 2
 
 
 @pytest.mark.usefixtures("full")

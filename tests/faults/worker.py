@@ -10,11 +10,16 @@ from processor.cli import main
 from processor.domain import tally as tally_module
 from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.join import JoinFold
-from processor.domain.observations import ObservationBatch
+from processor.domain.observations import ObservationBatch, PackedBatch
 from processor.domain.tally import Tally
+from processor.stream import table_recovery
+from processor.stream.faust_import import driver
 from processor.stream.large_table import table_key
 from processor.stream.sender import Acks, Sender
+from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally import TallyStage, value_key
+
+Batch = ObservationBatch | PackedBatch
 
 #: The exit code of a crash that was planted.
 CRASHED = 77
@@ -25,24 +30,23 @@ class PlantedError(Exception):
 
 
 def join_halfway(number: int) -> None:
-    """In the ``number``-th batch of the process, the third feedback raises."""
+    """The ``number``-th batch of the process raises after its predictions, before its feedback."""
     apply, calls = JoinFold.apply, Countdown(number)
 
-    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: ObservationBatch) -> Any:
-        if len(batch.feedbacks) < 3 or not calls.now():
+    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: Batch) -> Any:
+        if not calls.now():
             return apply(fold, offset, timestamp, batch)
-        feed, rows = fold._feed, Countdown(3)
+        way = type(fold._short)
+        feed = way.feed
 
-        def failing(*args: Any) -> None:
-            if rows.now():
-                raise PlantedError("half-way in the join")
-            feed(*args)
+        def failing(*_: Any) -> Any:
+            raise PlantedError("half-way in the join")
 
-        plant(fold, "_feed", failing)
+        plant(way, "feed", failing)
         try:
             return apply(fold, offset, timestamp, batch)
         finally:
-            plant(fold, "_feed", feed)
+            plant(way, "feed", feed)
 
     plant(JoinFold, "apply", faulty)
 
@@ -108,6 +112,27 @@ def blocked_fold(number: int) -> None:
 
     plant(TallyStage, "emit", faulty)
     short_watchdog(3)
+
+
+def lost_changelog(number: int) -> None:
+    """Nothing of the table's changelog comes, until its recovery was started again ``number`` times;
+    that takes seconds of patience."""
+    fetch, look, left = driver.AIOKafkaConsumerThread._fetch_records, TableRecovery.look, number
+
+    async def faulty(*args: Any, **limits: Any) -> Any:
+        found = await fetch(*args, **limits)
+        lost = [tp for tp in found if left > 0 and tp.topic.endswith("-changelog")]
+        return {tp: records for tp, records in found.items() if tp not in lost}
+
+    def counting(recovery: TableRecovery) -> None:
+        nonlocal left
+        before = recovery._patience
+        look(recovery)
+        left -= recovery._patience > before
+
+    plant(driver.AIOKafkaConsumerThread, "_fetch_records", faulty)
+    plant(TableRecovery, "look", counting)
+    plant(table_recovery, "PATIENCE", 2)
 
 
 def short_watchdog(seconds: int) -> None:
@@ -198,7 +223,7 @@ FAULTS = {
     fault.__name__: fault
     for fault in (
         *(join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta),
-        *(blocked_fold, short_watchdog),
+        *(blocked_fold, lost_changelog, short_watchdog),
     )
 }
 

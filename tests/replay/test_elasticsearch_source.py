@@ -180,9 +180,9 @@ async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch
 
         class Interrupted(ElasticsearchArchive):
             async def pages(  # type: ignore[override]
-                self, shard: Shard, after: int = -1
+                self, shard: Shard, after: int = -1, ahead: int = 1
             ) -> AsyncGenerator[Page, None]:
-                async for page in super().pages(shard, after, size=7):
+                async for page in super().pages(shard, after, size=7, ahead=ahead):
                     if not interruptions and page.documents[-1].seq_no > 10:
                         server.stop()
                         interruptions.append(threading.Timer(1, server.start))

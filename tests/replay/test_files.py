@@ -15,7 +15,7 @@ from processor.domain.events import RawEvent
 from processor.domain.events_file import parse_line
 from processor.errors import EventsFileError
 from processor.replay.files import Chunk, CutOffError, read_blocks, read_events
-from processor.replay.progress import Progress
+from processor.replay.progress import CommandProgress
 
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
 
@@ -60,14 +60,14 @@ def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plain = io.StringIO()
-    with Progress("sending", 1000, plain) as progress:
+    with CommandProgress("sending", 1000, plain) as progress:
         progress.update(500, 10)
         progress.say("wait")
     assert plain.getvalue().splitlines()[0] == "sending: wait"
     assert "sending: 10 events, 50 %" in plain.getvalue()
     terminal = io.StringIO()
     monkeypatch.setattr(terminal, "isatty", lambda: True)
-    with Progress("sending", 1000, terminal) as progress:
+    with CommandProgress("sending", 1000, terminal) as progress:
         for step in range(1, 11):
             progress.update(step * 100, step)
     assert "100%" in terminal.getvalue()

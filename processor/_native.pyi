@@ -1,0 +1,65 @@
+"""The compiled part; `processor/native` has its source, `processor/domain/compiled.py` uses it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+_Predicted = list[tuple[int, int, int]]
+_Judged = tuple[list[tuple[int, int, int, int, int]], list[int], float]
+_Rows = tuple[int, bytes, int, bytes]
+_Taken = tuple[int, int, int, int]
+
+class ShortWay:
+    def __new__(
+        cls,
+        state: object,
+        made: Callable[[int, int, int, int, bool], int | None],
+        said: Callable[[int, int, int, int | None, int | None], int | None],
+        deployment_of: list[int],
+        bounds: Sequence[float],
+        most_bytes: int,
+        full: int,
+    ) -> ShortWay: ...
+    def predict(
+        self, rows: bytes, models: list[int], answers: list[int]
+    ) -> tuple[bytes | None, _Predicted]: ...
+    def feed(
+        self,
+        rows: bytes,
+        models: list[int],
+        truths: list[int],
+        judged: dict[tuple[int, str], int] | None,
+        offset: int,
+    ) -> tuple[bytes | None, list[tuple[int, int]], _Judged]: ...
+    def settle(
+        self,
+        predictions: bytes,
+        feedbacks: bytes,
+        models: list[int],
+        answers: list[int],
+        truths: list[int],
+        prefixes: list[bytes],
+    ) -> tuple[
+        bytes | None,
+        bytes | None,
+        _Predicted,
+        list[tuple[int, int | None, int | None]],
+        _Judged,
+        int,
+        int,
+    ]: ...
+
+class Reader:
+    def __new__(
+        cls,
+        partitions: int,
+        most: int,
+        place: Callable[[int, Any], tuple[bytes, bytes]],
+        full: Callable[[int, _Rows], None],
+        as_of: int | None = None,
+    ) -> Reader: ...
+    def take_records(self, records: list[Any]) -> tuple[list[int], _Taken]: ...
+    def take_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Taken]: ...
+    def learn_record(self, one: object, observation: object) -> None: ...
+    def learn_line(self, text: bytes, observation: object) -> None: ...
+    def pull(self, partition: int, keep_tables: bool) -> _Rows: ...
+    def forget(self) -> None: ...

@@ -1,0 +1,90 @@
+"""Usual events to rows, compiled: an event that says what an earlier one said, but for its request and
+its time, is taken like that one. What that is, the `Decoder` has decided."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from processor.domain.compiled import native
+from processor.domain.decode import Decoder
+from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.observations import BatchBuilder, Feedback, Prediction, Rows
+
+Record = TypeVar("Record")
+
+#: Lines of a block that are left: the place of each among the lines, and its text.
+LeftLines = list[tuple[int, bytes]]
+
+
+class UsualEvents:
+    """Takes events of the kinds that it was taught; ``builders`` are by partition, and ``full`` is
+    told of one that has got ``most`` rows."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        builders: list[BatchBuilder],
+        most: int,
+        full: Callable[[int], None],
+        as_of: int | None = None,
+    ) -> None:
+        self._telemetry = decoder.telemetry
+        self._builders = builders
+        self._full = full
+        self._reader = native.Reader(len(builders), most, self._place, self._add_and_tell, as_of)
+        decoder.rules.followers.add(self)
+
+    def take_records(self, records: Sequence[Record]) -> list[Record]:
+        """Take records of a consumer; those that are left."""
+        records = records if isinstance(records, list) else list(records)
+        left, taken = self._reader.take_records(records)
+        self._count(*taken)
+        return [records[place] for place in left]
+
+    def take_lines(self, block: bytes) -> tuple[LeftLines, int]:
+        """Take lines of an events file; those that are left, and how many lines there are."""
+        left, lines, taken = self._reader.take_lines(block)
+        self._count(*taken)
+        return [(number, block[start:end]) for number, start, end in left], lines
+
+    def learn_record(self, record: object, observation: Prediction | Feedback) -> None:
+        """From now on records like this one mean this, where they are usual."""
+        if _is_single(observation):
+            self._reader.learn_record(record, observation)
+
+    def learn_line(self, text: bytes, observation: Prediction | Feedback) -> None:
+        """The same of lines."""
+        if _is_single(observation):
+            self._reader.learn_line(text, observation)
+
+    def pull(self, partition: int, keep_tables: bool = False) -> None:
+        """Put the rows that were read into the partition's builder; another one, or one with other
+        tables, may take its place from now on unless they are kept."""
+        self._add(partition, Rows(*self._reader.pull(partition, keep_tables)))
+
+    def forget(self) -> None:
+        """Ask the decoder again of every event: the rules have changed."""
+        self._reader.forget()
+
+    def _place(self, partition: int, observation: Prediction | Feedback) -> tuple[bytes, bytes]:
+        return self._builders[partition].place(observation)
+
+    def _add_and_tell(self, partition: int, rows: tuple[int, bytes, int, bytes]) -> None:
+        self._add(partition, Rows(*rows))
+        self._full(partition)
+
+    def _add(self, partition: int, rows: Rows) -> None:
+        if rows.predictions or rows.feedbacks:
+            self._builders[partition].add_rows(rows)
+
+    def _count(self, requests: int, responses: int, feedbacks: int, future: int) -> None:
+        events = self._telemetry.events
+        for kind, count in (REQUEST, requests), (RESPONSE, responses), (FEEDBACK, feedbacks):
+            if count:
+                events[kind] += count
+        self._telemetry.future_times += future
+
+
+def _is_single(observation: Prediction | Feedback) -> bool:
+    """Whether it is of one item, or of none in particular."""
+    rows = observation.answers if isinstance(observation, Prediction) else observation.truth
+    return rows is None or len(rows) == 1

@@ -1,0 +1,107 @@
+"""The join's short way, compiled: the same as `InterpretedWay`, on rows as they are on the log."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from processor.domain.compiled import native
+from processor.domain.contributions import Contributions
+from processor.domain.id_set import prefix
+from processor.domain.join_state import JoinState, Made, Said
+from processor.domain.observations import (
+    FeedbackRow,
+    PredictionRow,
+    read_feedbacks,
+    read_predictions,
+)
+from processor.domain.packed_table import FULL, MOST_BYTES
+from processor.domain.request_store import RequestPlace, RequestStore
+from processor.domain.short_way import Feedbacks, Predictions, Tables
+from processor.domain.standings import Standings
+from processor.domain.telemetry import DELAY_BOUNDS
+from processor.domain.times import HOUR
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class CompiledWay:
+    """See `ShortWay`; ``deployment_of`` is by model."""
+
+    def __init__(
+        self,
+        state: JoinState,
+        store: RequestStore,
+        standings: Standings,
+        contributions: Contributions,
+        deployment_of: list[int],
+    ) -> None:
+        self._state = state
+        self._standings = standings
+        self._contributions = contributions
+        self._prefixes: list[bytes] = []
+        self._way = native.ShortWay(
+            state,
+            lambda *content: store.made(Made._make((*content, False))),
+            lambda *content: store.said(Said(*content)),
+            deployment_of,
+            DELAY_BOUNDS,
+            MOST_BYTES,
+            FULL,
+        )
+
+    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+        """See `ShortWay`."""
+        left, predicted = self._way.predict(_packed(rows), tables.models, tables.answers)
+        self._state.waiting += self._predicted(predicted)
+        return read_predictions(left) if left else []
+
+    def feed(
+        self,
+        rows: Feedbacks,
+        tables: Tables,
+        judged: dict[RequestPlace, int] | None,
+        offset: int,
+    ) -> list[FeedbackRow]:
+        """See `ShortWay`."""
+        left, pairs, told = self._way.feed(
+            _packed(rows), tables.models, tables.truths, judged, offset
+        )
+        state, outcome_of = self._state, self._standings.outcome
+        outcomes = []
+        for made, number in pairs:
+            said = state.said[number - 1]
+            outcomes.append(outcome_of(state.made[made].answer, said.truth, said.reward))
+        self._contributions.all_judged(outcomes, *told)
+        state.waiting -= sum(told[1])
+        return read_feedbacks(left) if left else []
+
+    def settle(
+        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+    ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
+        """See `ShortWay`."""
+        state, prefixes = self._state, self._prefixes
+        prefixes += [prefix(*pair) for pair in state.deployments[len(prefixes) :]]
+        made, said, predicted, contents, told, latest, skipped = self._way.settle(
+            _packed(predictions), _packed(feedbacks), *tables, prefixes
+        )
+        self._predicted(predicted)
+        if predicted:
+            state.settled_at = state.log_time // HOUR
+            state.settled_to = max(state.settled_to, latest)
+        outcomes = [self._standings.outcome(*content) for content in contents]
+        self._contributions.all_judged(outcomes, *told)
+        self._contributions.telemetry.catch_up_skipped += skipped
+        return (
+            read_predictions(made) if made else [],
+            read_feedbacks(said) if said else [],
+        )
+
+    def _predicted(self, predicted: Sequence[tuple[int, int, int]]) -> int:
+        """Count predictions; how many items."""
+        for model, minute, items in predicted:
+            self._contributions.predicted(model, minute, items)
+        return sum(items for _, _, items in predicted)
+
+
+def _packed(rows: Predictions | Feedbacks) -> bytes:
+    return bytes(rows) if isinstance(rows, msgspec.Raw) else _encode(rows)

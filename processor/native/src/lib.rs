@@ -1,0 +1,20 @@
+//! The compiled part: what is usual, at speed. Everything here has a twin in Python that decides what
+//! is right; whatever is not usual is handed back to it.
+
+mod body;
+mod ids;
+mod join;
+mod json;
+mod reader;
+mod rows;
+mod settle;
+mod table;
+mod times;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<join::ShortWay>()?;
+    module.add_class::<reader::Reader>()
+}

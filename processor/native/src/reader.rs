@@ -1,0 +1,410 @@
+//! Usual events to rows of observations. What they mean, Python has said once of an event like them.
+
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use rustc_hash::FxHashMap;
+
+use crate::body::{self, Once};
+use crate::json::Scanner;
+use crate::rows;
+use crate::times::{self, SECOND};
+
+/// Meanings that are remembered; and of request ids the longest that is short enough for a row.
+const MOST: usize = 20_000;
+const LONGEST_ID: usize = 127;
+/// A time this far ahead of its record's is counted (counting rule 13).
+const FUTURE: i64 = 300 * SECOND;
+const MILLISECOND: i64 = 1_000_000;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Response,
+    Request,
+    Feedback,
+}
+
+fn kind(event_type: &[u8]) -> Option<Kind> {
+    Some(match event_type {
+        b"io.seldon.serving.inference.response" | b"org.kubeflow.serving.inference.response" => {
+            Kind::Response
+        }
+        b"io.seldon.serving.inference.request" | b"org.kubeflow.serving.inference.request" => {
+            Kind::Request
+        }
+        b"io.seldon.serving.feedback" | b"org.kubeflow.serving.feedback" => Kind::Feedback,
+        _ => return None,
+    })
+}
+
+/// What a usual event says beside its meaning, which goes to the scratch key.
+struct Event<'a> {
+    kind: Kind,
+    id: &'a [u8],
+    time: i64,
+}
+
+/// What an event like it was said to mean.
+struct Meaning {
+    observation: Py<PyAny>,
+    feedback: bool,
+}
+
+/// The rows of one partition, and by meaning what is before an id in them and after the time.
+#[derive(Default)]
+struct Partition {
+    predictions: (u32, Vec<u8>),
+    feedbacks: (u32, Vec<u8>),
+    placed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
+}
+
+impl Partition {
+    fn pull<'py>(&mut self, py: Python<'py>, keep_tables: bool) -> Pulled<'py> {
+        if !keep_tables {
+            self.placed.clear();
+        }
+        let (predictions, made) = std::mem::take(&mut self.predictions);
+        let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
+        (predictions, PyBytes::new(py, &made), feedbacks, PyBytes::new(py, &said))
+    }
+}
+
+/// Rows of predictions and of feedbacks: how many, and their bytes.
+type Pulled<'py> = (u32, Bound<'py, PyBytes>, u32, Bound<'py, PyBytes>);
+
+/// How many requests, responses and feedbacks were taken, and how many of them come from the future.
+#[derive(Default)]
+struct Taken(u64, u64, u64, u64);
+
+type Counts = (u64, u64, u64, u64);
+
+/// Reads events of few kinds. `place` tells where a partition's tables hold an observation; `full`
+/// gets the rows of a partition that has `most`. Rows later than `as_of` (ns) are counted and left
+/// out.
+#[pyclass(unsendable)]
+pub struct Reader {
+    place: Py<PyAny>,
+    full: Py<PyAny>,
+    most: u32,
+    as_of: i64,
+    partitions: Vec<Partition>,
+    known: FxHashMap<Box<[u8]>, u32>,
+    meanings: Vec<Meaning>,
+    key: Vec<u8>,
+}
+
+impl Reader {
+    /// Take an event that means what an earlier one did; whether it is one.
+    fn take(&mut self, py: Python<'_>, event: &Event, taken: &mut Taken) -> PyResult<bool> {
+        if event.kind == Kind::Request {
+            taken.0 += 1;
+            return Ok(true);
+        }
+        let Some(&number) = self.known.get(&self.key[..]) else {
+            return Ok(false);
+        };
+        let meaning = &self.meanings[number as usize];
+        *(if meaning.feedback { &mut taken.2 } else { &mut taken.1 }) += 1;
+        if event.time > self.as_of {
+            return Ok(true);
+        }
+        let at = match self.partitions.len() {
+            1 => 0,
+            count => crc32fast::hash(event.id) as usize % count,
+        };
+        let partition = &mut self.partitions[at];
+        let (before, after) = match partition.placed.entry(number) {
+            Occupied(entry) => entry.into_mut(),
+            Vacant(entry) => {
+                let observation = meaning.observation.bind(py);
+                entry.insert(self.place.bind(py).call1((at, observation))?.extract()?)
+            }
+        };
+        let (rows, bytes) =
+            if meaning.feedback { &mut partition.feedbacks } else { &mut partition.predictions };
+        rows::write(bytes, event.id, before, event.time, after);
+        *rows += 1;
+        if partition.predictions.0 + partition.feedbacks.0 >= self.most {
+            let pulled = partition.pull(py, false);
+            self.full.bind(py).call1((at, pulled))?;
+        }
+        Ok(true)
+    }
+
+    /// From now on events like the last one that was read mean this.
+    fn remember(&mut self, event: &Event, observation: Bound<'_, PyAny>) {
+        if event.kind == Kind::Request {
+            return;
+        }
+        if self.meanings.len() >= MOST {
+            self.forget();
+        }
+        let feedback = event.kind == Kind::Feedback;
+        self.known.insert(self.key[..].into(), self.meanings.len() as u32);
+        self.meanings.push(Meaning { observation: observation.unbind(), feedback });
+    }
+}
+
+/// The headers that tell what an event is about, as they come.
+#[derive(Default)]
+struct Headers<'a> {
+    names: [&'a [u8]; 8],
+    seen: Once,
+}
+
+const TYPE: usize = 0;
+const ID: usize = 5;
+const TIME: usize = 6;
+const CONTENT_TYPE: usize = 7;
+
+/// All but the content type.
+const NEEDED: u32 = 0x7f;
+
+impl<'a> Headers<'a> {
+    /// None for a header that makes the event unusual; `mark` is what stands after `ce` in names.
+    fn put(&mut self, name: &[u8], mark: u8, value: &'a [u8]) -> Option<()> {
+        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let place = match name {
+            b"content-type" => CONTENT_TYPE,
+            b"content-encoding" => return None,
+            [b'c', b'e', separator, rest @ ..] if *separator == mark => match rest {
+                b"type" => TYPE,
+                b"namespace" => 1,
+                b"inferenceservicename" => 2,
+                b"endpoint" => 3,
+                b"modelid" => 4,
+                b"requestid" => ID,
+                b"time" => TIME,
+                _ if rest.iter().all(plain) => return Some(()),
+                _ => return None,
+            },
+            // What decides only where one of those above is empty.
+            b"seldon-puid" | b"traceparent" => return Some(()),
+            _ => return None,
+        };
+        self.seen.first(1 << place)?;
+        self.names[place] = value;
+        Some(())
+    }
+
+    /// The event, with its stream at the key's beginning.
+    fn event(&self, key: &mut Vec<u8>) -> Option<Event<'a>> {
+        self.seen.has(NEEDED)?;
+        let kind = kind(self.names[TYPE])?;
+        let (id, names) = (self.names[ID], &self.names);
+        if id.is_empty() || id.len() > LONGEST_ID || !id.is_ascii() {
+            return None;
+        }
+        if names[2].is_empty() || names[4].is_empty() {
+            return None;
+        }
+        key.clear();
+        key.push(kind as u8);
+        for place in [1, 2, 3, 4, CONTENT_TYPE] {
+            body::name(key, names[place])?;
+        }
+        Some(Event { kind, id, time: times::parse(names[TIME])? })
+    }
+}
+
+fn body_of(scanner: &mut Scanner, kind: Kind, key: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Kind::Response => body::response(scanner, key),
+        Kind::Feedback => body::feedback(scanner, key),
+        Kind::Request => scanner.skip().map(|_| ()),
+    }
+}
+
+/// A usual line of an events file; its meaning goes to the key.
+fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
+    let mut scanner = Scanner::new(text);
+    scanner.expect(b'{')?;
+    if scanner.key()? != b"headers" {
+        return None;
+    }
+    scanner.expect(b'{')?;
+    let mut headers = Headers::default();
+    loop {
+        let name = scanner.key()?;
+        let value = scanner.string()?;
+        headers.put(name, b'-', value)?;
+        if !scanner.more(b'}')? {
+            break;
+        }
+    }
+    let event = headers.event(key)?;
+    if !scanner.more(b'}')? || scanner.key()? != b"data" {
+        return None;
+    }
+    body_of(&mut scanner, event.kind, key)?;
+    scanner.expect(b'}')?;
+    scanner.at_end()?;
+    Some(event)
+}
+
+/// A usual record in binary mode: its headers as pairs of a text and bytes, and its value.
+fn record<'a>(headers: &'a Bound<'_, PyAny>, value: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
+    let mut found = Headers::default();
+    let mut put = |pair: Bound<'_, PyAny>| -> Option<()> {
+        let pair = pair.cast::<PyTuple>().ok()?;
+        let (name, value) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
+        let value = value.cast::<PyBytes>().ok()?.as_bytes();
+        // SAFETY: the bytes live as long as the list of headers, which outlives the event.
+        let value: &'a [u8] = unsafe { &*std::ptr::from_ref(value) };
+        found.put(name.cast::<PyString>().ok()?.to_str().ok()?.as_bytes(), b'_', value)
+    };
+    if let Ok(list) = headers.cast::<PyList>() {
+        for pair in list.iter() {
+            put(pair)?;
+        }
+    } else {
+        for pair in headers.cast::<PyTuple>().ok()?.iter() {
+            put(pair)?;
+        }
+    }
+    if found.names[CONTENT_TYPE] != b"application/json" {
+        return None;
+    }
+    let event = found.event(key)?;
+    if event.kind != Kind::Request {
+        let mut scanner = Scanner::new(value);
+        body_of(&mut scanner, event.kind, key)?;
+        scanner.at_end()?;
+    }
+    Some(event)
+}
+
+#[pymethods]
+impl Reader {
+    #[new]
+    #[pyo3(signature = (partitions, most, place, full, as_of=None))]
+    fn new(partitions: usize, most: u32, place: Py<PyAny>, full: Py<PyAny>, as_of: Option<i64>) -> Self {
+        let mut rows = Vec::new();
+        rows.resize_with(partitions, Partition::default);
+        Reader {
+            place,
+            full,
+            most,
+            as_of: as_of.unwrap_or(i64::MAX),
+            partitions: rows,
+            known: FxHashMap::default(),
+            meanings: Vec::new(),
+            key: Vec::new(),
+        }
+    }
+
+    /// Take records of a consumer; the places of those that are left, and what was taken.
+    fn take_records(
+        &mut self,
+        py: Python<'_>,
+        records: Bound<'_, PyList>,
+    ) -> PyResult<(Vec<usize>, Counts)> {
+        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let mut key = std::mem::take(&mut self.key);
+        for (place, one) in records.iter().enumerate() {
+            let value = one.getattr(intern!(py, "value"))?;
+            let headers = one.getattr(intern!(py, "headers"))?;
+            let event = match value.cast::<PyBytes>() {
+                Ok(value) => record(&headers, value.as_bytes(), &mut key),
+                Err(_) => None,
+            };
+            self.key = key;
+            let is_taken = match &event {
+                Some(event) => self.take(py, event, &mut taken)?,
+                None => false,
+            };
+            key = std::mem::take(&mut self.key);
+            if !is_taken {
+                left.push(place);
+            } else if let Some(event) = event {
+                let timestamp: i64 = one.getattr(intern!(py, "timestamp"))?.extract()?;
+                if event.kind != Kind::Request
+                    && timestamp >= 0
+                    && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(FUTURE)
+                {
+                    taken.3 += 1;
+                }
+            }
+        }
+        self.key = key;
+        Ok((left, (taken.0, taken.1, taken.2, taken.3)))
+    }
+
+    /// Take the lines of a block; number, start and end of those that are left, how many lines there
+    /// are, and what was taken.
+    #[allow(clippy::type_complexity)]
+    fn take_lines(
+        &mut self,
+        py: Python<'_>,
+        block: &[u8],
+    ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
+        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let mut key = std::mem::take(&mut self.key);
+        let (mut start, mut number) = (0, 0);
+        while start < block.len() {
+            let end = memchr(block, start);
+            let text = &block[start..end];
+            let event = line(text, &mut key);
+            self.key = key;
+            let is_taken = match &event {
+                Some(event) => self.take(py, event, &mut taken)?,
+                None => false,
+            };
+            key = std::mem::take(&mut self.key);
+            if !is_taken {
+                left.push((number, start, end));
+            }
+            number += 1;
+            start = end + 1;
+        }
+        self.key = key;
+        Ok((left, number, (taken.0, taken.1, taken.2, taken.3)))
+    }
+
+    /// Remember what a record of a consumer means, if it is of a usual form.
+    fn learn_record(&mut self, one: Bound<'_, PyAny>, observation: Bound<'_, PyAny>) -> PyResult<()> {
+        let (value, headers) = (one.getattr("value")?, one.getattr("headers")?);
+        let Ok(value) = value.cast::<PyBytes>() else {
+            return Ok(());
+        };
+        let mut key = std::mem::take(&mut self.key);
+        let event = record(&headers, value.as_bytes(), &mut key);
+        self.key = key;
+        if let Some(event) = event {
+            self.remember(&event, observation);
+        }
+        Ok(())
+    }
+
+    /// Remember what a line means, if it is of a usual form.
+    fn learn_line(&mut self, text: &[u8], observation: Bound<'_, PyAny>) {
+        let mut key = std::mem::take(&mut self.key);
+        let event = line(text, &mut key);
+        self.key = key;
+        if let Some(event) = event {
+            self.remember(&event, observation);
+        }
+    }
+
+    /// The rows of a partition that were read since the last time; its tables are others from now on
+    /// unless they are kept.
+    fn pull<'py>(&mut self, py: Python<'py>, partition: usize, keep_tables: bool) -> Pulled<'py> {
+        self.partitions[partition].pull(py, keep_tables)
+    }
+
+    /// Remember nothing: the rules have changed.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.meanings.clear();
+        for partition in &mut self.partitions {
+            partition.placed.clear();
+        }
+    }
+}
+
+/// The end of the line that starts at a place.
+fn memchr(block: &[u8], start: usize) -> usize {
+    block[start..].iter().position(|&byte| byte == b'\n').map_or(block.len(), |at| start + at)
+}

@@ -1,0 +1,197 @@
+//! Requests of the usual kind in the buckets of `packed_table.py`, which keeps them.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyDict, PyList, PyString};
+
+use crate::ids::Key;
+use crate::join::torn;
+
+/// Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
+pub const ROW: usize = 44;
+const MADE: usize = 20;
+const SAID: usize = 32;
+
+/// The table of one deployment; its numbers are written back by `close`.
+pub struct Table<'py> {
+    table: Bound<'py, PyAny>,
+    others: Bound<'py, PyDict>,
+    buckets: Bound<'py, PyList>,
+    copying: bool,
+    mask: u32,
+    split: u32,
+    room: i64,
+    count: i64,
+    most_bytes: usize,
+    full: i64,
+    changed: bool,
+}
+
+/// A request that is here: its bucket, where it starts, and what it holds.
+pub struct Place<'py> {
+    pub bucket: Bound<'py, PyByteArray>,
+    number: u32,
+    at: usize,
+    pub made: u32,
+    pub made_at: i64,
+    pub said: u32,
+}
+
+fn word(row: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(row[at..at + 4].try_into().unwrap())
+}
+
+fn long(row: &[u8], at: usize) -> i64 {
+    i64::from_le_bytes(row[at..at + 8].try_into().unwrap())
+}
+
+impl<'py> Table<'py> {
+    pub fn open(
+        state: &Bound<'py, PyAny>,
+        deployment: usize,
+        most_bytes: usize,
+        full: i64,
+    ) -> PyResult<Self> {
+        let table = state.getattr("packed")?.get_item(deployment)?;
+        let others = state.getattr("others")?.get_item(deployment)?.cast_into::<PyDict>()?;
+        let number = |name: &str| table.getattr(name)?.extract::<u32>();
+        Ok(Table {
+            buckets: table.getattr("buckets")?.cast_into::<PyList>()?,
+            copying: !table.getattr("copies")?.is_none(),
+            mask: number("mask")?,
+            split: number("split")?,
+            room: table.getattr("room")?.extract()?,
+            count: table.getattr("count")?.extract()?,
+            table,
+            others,
+            most_bytes,
+            full,
+            changed: false,
+        })
+    }
+
+    pub fn close(self) -> PyResult<()> {
+        if self.changed {
+            self.table.setattr("mask", self.mask)?;
+            self.table.setattr("split", self.split)?;
+            self.table.setattr("room", self.room)?;
+            self.table.setattr("count", self.count)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a request is kept as an object.
+    pub fn has_other(&self, id: &[u8]) -> PyResult<bool> {
+        if self.others.is_empty() {
+            return Ok(false);
+        }
+        let text = std::str::from_utf8(id).map_err(|_| torn())?;
+        self.others.contains(PyString::new(self.others.py(), text))
+    }
+
+    fn number(&self, key: &Key) -> u32 {
+        let code = crc32fast::hash(key);
+        let number = code & self.mask;
+        if number < self.split {
+            code & (self.mask << 1 | 1)
+        } else {
+            number
+        }
+    }
+
+    fn bucket(&self, number: u32) -> PyResult<Bound<'py, PyByteArray>> {
+        Ok(self.buckets.get_item(number as usize)?.cast_into::<PyByteArray>()?)
+    }
+
+    pub fn find(&self, key: &Key) -> PyResult<Option<Place<'py>>> {
+        let number = self.number(key);
+        let bucket = self.bucket(number)?;
+        // SAFETY: nothing of Python runs while the slice is there.
+        let rows = unsafe { bucket.as_bytes() };
+        let found = rows.chunks_exact(ROW).position(|row| row[..16] == *key);
+        Ok(found.map(|index| {
+            let at = index * ROW;
+            let row = &rows[at..at + ROW];
+            let (made, made_at) = (word(row, MADE), long(row, MADE + 4));
+            let said = word(row, SAID);
+            Place { number, at, made, made_at, said, bucket: bucket.clone() }
+        }))
+    }
+
+    /// Keep a copy of a bucket that is about to change, while a snapshot is made.
+    fn keep(&self, number: u32) -> PyResult<()> {
+        if self.copying {
+            self.table.call_method1("keep", (number,))?;
+        }
+        Ok(())
+    }
+
+    /// Write what was said of a request, and when.
+    pub fn judge(&self, place: &Place<'py>, said: u32, said_at: i64) -> PyResult<()> {
+        self.keep(place.number)?;
+        // SAFETY: as in `find`; a copy of the bucket does not change it.
+        let rows = unsafe { place.bucket.as_bytes_mut() };
+        let row = &mut rows[place.at + SAID..place.at + ROW];
+        row[..4].copy_from_slice(&said.to_le_bytes());
+        row[4..].copy_from_slice(&said_at.to_le_bytes());
+        Ok(())
+    }
+
+    /// Add a request, unless it is here or there is no room; whether it was added. `made` tells the
+    /// number of what was predicted, if it can have one.
+    pub fn add(
+        &mut self,
+        key: &Key,
+        born: u32,
+        made_at: i64,
+        made: impl FnOnce() -> PyResult<Option<u32>>,
+    ) -> PyResult<bool> {
+        let number = self.number(key);
+        let bucket = self.bucket(number)?;
+        let length = bucket.len();
+        // SAFETY: as in `find`.
+        let here = unsafe { bucket.as_bytes() }.chunks_exact(ROW).any(|row| row[..16] == *key);
+        if here || length >= self.most_bytes {
+            return Ok(false);
+        }
+        let Some(made) = made()? else {
+            return Ok(false);
+        };
+        self.keep(number)?;
+        bucket.resize(length + ROW)?;
+        // SAFETY: as in `find`.
+        let row = &mut unsafe { bucket.as_bytes_mut() }[length..];
+        row[..16].copy_from_slice(key);
+        row[16..20].copy_from_slice(&born.to_le_bytes());
+        row[20..24].copy_from_slice(&made.to_le_bytes());
+        row[24..32].copy_from_slice(&made_at.to_le_bytes());
+        row[32..].fill(0);
+        self.count += 1;
+        self.changed = true;
+        if self.count > self.room {
+            self.grow()?;
+        }
+        Ok(true)
+    }
+
+    /// Deal the rows of the next bucket out to it and to a new one.
+    fn grow(&mut self) -> PyResult<()> {
+        self.keep(self.split)?;
+        let old = self.bucket(self.split)?;
+        let bit = self.mask + 1;
+        let (mut stay, mut goes) = (Vec::new(), Vec::new());
+        // SAFETY: as in `find`.
+        for row in unsafe { old.as_bytes() }.chunks_exact(ROW) {
+            let to = if crc32fast::hash(&row[..16]) & bit == 0 { &mut stay } else { &mut goes };
+            to.extend_from_slice(row);
+        }
+        let py = old.py();
+        self.buckets.set_item(self.split as usize, PyByteArray::new(py, &stay))?;
+        self.buckets.append(PyByteArray::new(py, &goes))?;
+        self.room += self.full;
+        self.split += 1;
+        if self.split == bit {
+            (self.mask, self.split) = (self.mask << 1 | 1, 0);
+        }
+        Ok(())
+    }
+}

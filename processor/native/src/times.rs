@@ -1,0 +1,87 @@
+//! RFC 3339 in UTC to nanoseconds since 1970.
+
+pub const SECOND: i64 = 1_000_000_000;
+pub const MINUTE: i64 = 60 * SECOND;
+pub const HOUR: i64 = 60 * MINUTE;
+
+/// The last year that fits in 64 bits of nanoseconds.
+const LAST_YEAR: i64 = 2261;
+
+fn number(digits: &[u8]) -> Option<i64> {
+    digits.iter().try_fold(0, |sum, &byte| {
+        byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'))
+    })
+}
+
+/// `2026-11-20T09:03:59[.fraction]Z`; None for every other text, times or none.
+pub fn parse(text: &[u8]) -> Option<i64> {
+    if text.len() < 20 || text.len() > 30 || text[text.len() - 1] != b'Z' {
+        return None;
+    }
+    if text[4] != b'-' || text[7] != b'-' || text[10] != b'T' || text[13] != b':' || text[16] != b':' {
+        return None;
+    }
+    let (year, month, day) = (number(&text[..4])?, number(&text[5..7])?, number(&text[8..10])?);
+    let (hour, minute, second) =
+        (number(&text[11..13])?, number(&text[14..16])?, number(&text[17..19])?);
+    if !(1970..=LAST_YEAR).contains(&year) || !(1..=12).contains(&month) {
+        return None;
+    }
+    if day < 1 || day > days_of(year, month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let fraction = &text[19..text.len() - 1];
+    let nanoseconds = match fraction.len() {
+        0 => 0,
+        1 => return None,
+        length => {
+            if fraction[0] != b'.' {
+                return None;
+            }
+            number(&fraction[1..])? * 10_i64.pow(10 - length as u32)
+        }
+    };
+    let minutes = days_since_1970(year, month, day) * 1440 + hour * 60 + minute;
+    Some(minutes * MINUTE + second * SECOND + nanoseconds)
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_of(year: i64, month: i64) -> i64 {
+    match month {
+        2 => 28 + i64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// By the calendar whose years begin in March, so that leap days come last.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn times() {
+        assert_eq!(parse(b"1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(parse(b"2026-11-20T09:03:59.330716836Z"), Some(1_795_165_439_330_716_836));
+        assert_eq!(parse(b"2024-02-29T00:00:00.5Z"), Some(1_709_164_800_500_000_000));
+        for other in [
+            &b"2023-02-29T00:00:00Z"[..],
+            b"2026-11-20T09:03:60Z",
+            b"2026-11-20T09:03:59.Z",
+            b"2026-11-20T09:03:59+01:00",
+            b"1969-12-31T00:00:00Z",
+        ] {
+            assert_eq!(parse(other), None);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+"""What a replay has read of Elasticsearch, in a file, so that an interrupted one goes on where it was.
+
+Each page's observations stand behind those before, with the position that they reach: however a
+process ends, at most a page per shard is read again, and no state is ever written as a whole. A piece
+is its length, its checksum, and its content packed; what stands behind the last sound one is of a
+process that was killed, and is read again.
+"""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from struct import Struct as Layout
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+from zlib import crc32
+
+import click
+import msgspec
+
+from processor.domain.models import ModelRules
+from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.times import format_time
+from processor.errors import ProcessorError, SettingsError
+from processor.replay.fold import Piece
+
+if sys.version_info >= (3, 14):  # pragma: no cover
+    from compression import zstd
+else:
+    from backports import zstd
+
+_MAGIC = b"processor-replay\n"
+_FRAME = Layout("<II")
+#: Of a piece; a page of documents is far less.
+_MOST = 1 << 30
+_LEVEL = 1
+
+
+class Entry(msgspec.Struct, array_like=True):
+    """A page: ``position`` is the sequence number up to which the shard is read with it."""
+
+    index: str
+    uuid: str
+    shard: int
+    position: int
+    piece: Piece
+
+
+class Origin(msgspec.Struct):
+    """What the content depends on. A field's name is what people are told of it."""
+
+    source: str
+    index: str
+    as_of: str
+    models: str
+    version: str
+
+    @classmethod
+    def of(cls, source: str, index: str, as_of: int | None, rules: ModelRules) -> Self:
+        """The origin for an address without secrets, an index pattern, and the last time known."""
+        return cls(
+            source,
+            index,
+            "none" if as_of is None else format_time(as_of),
+            msgspec.json.encode(rules.entries).decode(),
+            f"{version('feedback-metrics-processor')}, format {SCHEMA_VERSION}",
+        )
+
+
+_NAMES = {
+    "source": "Elasticsearch",
+    "index": "--index",
+    "as_of": "--as-of",
+    "models": "the models file",
+    "version": "the processor's version",
+}
+_encode = msgspec.msgpack.Encoder().encode
+_decode_origin = msgspec.msgpack.Decoder(Origin).decode
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
+
+
+class Journal:
+    """The file of ``--resume``, a context manager: after an orderly end of the block it is gone."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or makes the file. `ProcessorError` where that can't be, or another process has it."""
+        self._path = path
+        self.positions: dict[tuple[str, int], int] = {}
+        """The sequence numbers up to which shards are read, by an index's uuid and a shard's number."""
+        self._indices: dict[str, str] = {}
+        try:
+            self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ProcessorError(f"{path} is in use by another process: wait for its end") from None
+        except OSError as error:
+            raise self._explain(error) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._path.unlink(missing_ok=True)
+        elif self.positions:
+            click.echo(
+                f"processor: what was read is kept in {self._path}: the same command goes on there",
+                err=True,
+            )
+        self._file.close()
+
+    def entries(self, origin: Origin) -> Iterator[Entry]:
+        """What is there from an earlier run; from then on `add` goes on behind it. `SettingsError`
+        if it is of another origin, or is no such file at all."""
+        try:
+            yield from self._entries(origin)
+        except OSError as error:
+            raise self._explain(error) from None
+
+    def _entries(self, origin: Origin) -> Iterator[Entry]:
+        file = self._file
+        if not os.fstat(file.fileno()).st_size:
+            self._write(_MAGIC + _framed(_encode(origin)))
+            return
+        head = file.read(len(_MAGIC))
+        content = _unframed(file) if head == _MAGIC else None
+        if content is None:
+            raise SettingsError(
+                f"{self._path} is not a file that --resume has made: name another one"
+            )
+        self._check(msgspec.msgpack.decode(content), origin)
+        sound = file.tell()
+        while (content := _unframed(file)) is not None:
+            sound = file.tell()
+            entry = _decode_entry(content)
+            self._note(entry)
+            yield entry
+        file.seek(sound)
+        file.truncate()
+
+    def add(self, entry: Entry) -> None:
+        """Keep a page. `ProcessorError` if it can't be written."""
+        self._note(entry)
+        try:
+            self._write(_framed(_encode(entry)))
+        except OSError as error:
+            raise self._explain(error) from None
+
+    def check_indices(self, uuids: set[str]) -> None:
+        """`SettingsError` if something was read of an index that is not there any more."""
+        for uuid, index in self._indices.items():
+            if uuid not in uuids:
+                raise SettingsError(
+                    f"{self._path} holds what was read of {index}, which was deleted or made anew "
+                    "since: remove the file to read everything again"
+                )
+
+    def _note(self, entry: Entry) -> None:
+        self.positions[entry.uuid, entry.shard] = entry.position
+        self._indices[entry.uuid] = entry.index
+
+    def _write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._file.flush()
+
+    def _check(self, found: Any, origin: Origin) -> None:
+        """Compare field by field: another version may know others."""
+        found = found if isinstance(found, dict) else {}
+        for field, name in _NAMES.items():
+            was, wanted = found.get(field), getattr(origin, field)
+            if was != wanted:
+                what = "differs" if field == "models" else f"was {was}, not {wanted}"
+                raise SettingsError(
+                    f"{self._path} is of another replay: {name} {what}: give the same again, or name "
+                    "another file"
+                )
+
+    def _explain(self, error: OSError) -> ProcessorError:
+        return ProcessorError(f"{self._path} can't be used: {error.strerror or error}")
+
+
+def _framed(content: bytes) -> bytes:
+    packed = zstd.compress(content, _LEVEL)
+    return _FRAME.pack(len(packed), crc32(packed)) + packed
+
+
+def _unframed(file: BinaryIO) -> bytes | None:
+    """The next piece's content; None if there is none, or not all of it."""
+    head = file.read(_FRAME.size)
+    if len(head) < _FRAME.size:
+        return None
+    length, checksum = _FRAME.unpack(head)
+    packed = file.read(length) if length <= _MOST else b""
+    if len(packed) < length or crc32(packed) != checksum:
+        return None
+    return bytes(zstd.decompress(packed))

@@ -1,0 +1,302 @@
+"""A long replay of Elasticsearch that ends in the middle, and goes on."""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import processor.replay.sources as sources_module
+from processor.archive.elasticsearch import PAGE, ElasticsearchArchive, Page, Shard
+from processor.domain.models import ModelRules, Rule
+from processor.domain.observations import SCHEMA_VERSION, ObservationBatch
+from processor.domain.results import Replay
+from processor.errors import ArchiveError, ProcessorError, SettingsError
+from processor.replay.fold import Piece, Selection
+from processor.replay.journal import Entry, Journal, Origin
+from processor.replay.sources import Access, fold_sources
+from processor.settings import Settings
+from tests.conftest import elastic_of
+from tests.faults.documents import DOCUMENTS, SHARDS, TRUTH, load_documents
+from tests.servers.elasticsearch import VERSIONS
+from tests.servers.indices import Indices, stored
+from tests.servers.proxy import Proxy
+
+ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
+
+
+def entry(position: int, read: int = 3) -> Entry:
+    batch = ObservationBatch(SCHEMA_VERSION, "", [], [], [], [], [], [])
+    return Entry("log", "uuid", 0, position, Piece(read, batch, [(b"r1", None)], 1, {"no_id": 2}))
+
+
+def kept(path: Path, origin: Origin = ORIGIN) -> list[Entry]:
+    """What the file holds, which stays."""
+    journal = Journal(path)
+    found = list(journal.entries(origin))
+    journal.__exit__(InterruptedError, InterruptedError(), None)
+    return found
+
+
+def interrupted(path: Path, *entries: Entry) -> None:
+    with suppress(ArchiveError), Journal(path) as journal:
+        list(journal.entries(ORIGIN))
+        for each in entries:
+            journal.add(each)
+        raise ArchiveError("away")
+
+
+def test_what_was_read_is_kept_until_the_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "part"
+    interrupted(path, entry(7), entry(20))
+    assert f"is kept in {path}: the same command goes on" in capsys.readouterr().err
+    interrupted(path, entry(31))
+    assert kept(path) == [entry(7), entry(20), entry(31)]
+    with Journal(path) as journal:
+        assert [each.position for each in journal.entries(ORIGIN)] == [7, 20, 31]
+        assert journal.positions == {("uuid", 0): 31}
+        with pytest.raises(SettingsError, match="log, which was deleted or made anew"):
+            journal.check_indices({"another"})
+        journal.check_indices({"another", "uuid"})
+        with pytest.raises(ProcessorError, match="in use by another process"):
+            Journal(path)
+    assert not path.exists()
+
+
+def test_what_a_kill_cut_off_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    interrupted(path, entry(7))
+    one = path.stat().st_size
+    interrupted(path, entry(20))
+    whole = path.read_bytes()
+    for end in range(one, len(whole)):
+        path.write_bytes(whole[:end])
+        assert kept(path) == [entry(7)]
+        assert path.stat().st_size == one
+    damaged = bytearray(whole)
+    damaged[one + 20] ^= 1
+    path.write_bytes(damaged)
+    interrupted(path, entry(21))
+    assert kept(path) == [entry(7), entry(21)]
+
+
+def test_a_file_of_another_replay_is_refused_and_stays(tmp_path: Path) -> None:
+    path = tmp_path / "part"
+    interrupted(path, entry(7))
+    content = path.read_bytes()
+    rules = ModelRules([Rule("a/b", threshold=0.4)])
+    for origin, named in (
+        (
+            Origin.of("http://there:9200", "inference-log-*", None, ModelRules()),
+            "Elasticsearch was",
+        ),
+        (Origin.of("http://here:9200", "other-*", None, ModelRules()), "--index was inference-log"),
+        (Origin.of("http://here:9200", "inference-log-*", 1, ModelRules()), "--as-of was none"),
+        (Origin.of("http://here:9200", "inference-log-*", None, rules), "models file differs"),
+        (msgspec.structs.replace(ORIGIN, version="9"), "the processor's version was"),
+    ):
+        with pytest.raises(SettingsError, match=named):
+            kept(path, origin)
+        assert path.read_bytes() == content
+    for foreign in (b'{"headers": {}}\n', b"processor-replay\n", content[:30]):
+        path.write_bytes(foreign)
+        with pytest.raises(SettingsError, match="not a file that --resume has made"):
+            kept(path)
+        assert path.read_bytes() == foreign
+    with pytest.raises(ProcessorError, match="can't be used: Is a directory"):
+        Journal(tmp_path)
+
+
+class Passing(Proxy):
+    """Stalls after so many bytes of the server's; ``seen`` is all that it passed on."""
+
+    def __init__(self, target: tuple[str, int], most: int) -> None:
+        super().__init__(target)
+        self.most: int | None = most
+        self.seen: list[bytearray] = []
+        self._passed = 0
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = bytearray()
+        self.seen.append(mine)
+        while data := await reader.read(1 << 16):
+            await self._flows.wait()
+            mine += data
+            self._passed += len(data)
+            writer.write(data)
+            await writer.drain()
+            if self.most is not None and self._passed > self.most:
+                self.stall()
+        raise ConnectionResetError
+
+    def documents(self) -> int:
+        return sum(len(re.findall(rb'"_id":"', each)) for each in self.seen)
+
+
+@pytest.fixture(scope="module")
+def many() -> tuple[str, str]:
+    """A server's address, and an index with many documents."""
+    url = elastic_of(VERSIONS[0]).url
+    return url, asyncio.run(load_documents(url))
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "processor", "replay", *arguments, stdout=pipe, stderr=pipe
+    )
+
+
+async def result(*arguments: str) -> tuple[dict[str, Any], str]:
+    """The JSON of a replay that ends well, and what it says meanwhile."""
+    process = await start(*arguments)
+    out, said = await asyncio.wait_for(process.communicate(), 100)
+    assert process.returncode == 0, said
+    found: dict[str, Any] = json.loads(out)
+    return found, said.decode()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_a_process_that_is_ended_goes_on(
+    many: tuple[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    url, index = many
+    path = tmp_path / "replay.part"
+    port = int(url.rpartition(":")[2])
+    async with Passing(("127.0.0.1", port), most=9_000_000) as proxy:
+        arguments = (f"http://127.0.0.1:{proxy.port}", "--index", index, "--resume", str(path))
+        process = await start(*arguments)
+        try:
+            async with asyncio.timeout(100):
+                while not path.exists() or path.stat().st_size < 200_000:
+                    assert process.returncode is None
+                    await asyncio.sleep(0.02)
+        finally:
+            process.send_signal(number)
+            _, said = await process.communicate()
+        if number == signal.SIGINT:
+            assert process.returncode == 130
+            assert f"is kept in {path}: the same command goes on there" in said.decode()
+            assert "Traceback" not in said.decode()
+        await proxy.cut()
+        proxy.most = None
+        await proxy.resume()
+        resumed, message = await result(*arguments)
+        # Each of the last looks sees nothing new.
+        twice = proxy.documents() - DOCUMENTS
+    restored = re.search(r"goes on behind ([\d,]+) documents", message)
+    assert restored is not None
+    assert 0 < int(restored[1].replace(",", "")) < DOCUMENTS
+    whole, _ = await result(url, "--index", index)
+    assert resumed == whole
+    (model,) = resumed["models"]
+    assert (model["predictions"], model["judged"], model["correct"]) == TRUTH
+    assert resumed["events"]["read"] == DOCUMENTS
+    # Of each shard the page that was not taken yet, and the one that was read ahead.
+    assert 0 <= twice <= SHARDS * 2 * PAGE
+    assert list(tmp_path.iterdir()) == []
+
+
+async def replayed(indices: Indices, path: Path | None = None) -> Replay:
+    access = Access(Settings.from_env({}), indices.pattern)
+    if path is None:
+        fold = await fold_sources([indices.url], ModelRules(), Selection(), access)
+    else:
+        with Journal(path) as journal:
+            fold = await fold_sources([indices.url], ModelRules(), Selection(), access, journal)
+    return fold.result()
+
+
+@pytest.mark.integration
+async def test_what_changes_while_it_is_read_counts_once(
+    indices: Indices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = indices.make("experiment", shards=2)
+    indices.add(index, stored())
+    names = [document["_id"] for document in stored()]
+    changed: list[str] = []
+
+    class Changing(ElasticsearchArchive):
+        async def pages(  # type: ignore[override]
+            self, shard: Shard, after: int = -1, ahead: int = 1
+        ) -> AsyncGenerator[Page, None]:
+            async for page in super().pages(shard, after, size=7, ahead=ahead):
+                if not changed:
+                    # Those that were read, and those that are still to be read.
+                    changed.extend(names)
+                    for name in names:
+                        indices.merge(index, name, {"ServingEngine": "seldon-2"})
+                    indices.client.indices.refresh(index=index)
+                yield page
+
+    whole = await replayed(indices)
+    monkeypatch.setattr(sources_module, "ElasticsearchArchive", Changing)
+    assert (await replayed(indices)).models == whole.models
+
+
+@pytest.mark.integration
+async def test_what_changes_before_it_goes_on_counts_once(
+    indices: Indices, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    index = indices.make("experiment", shards=2)
+    indices.add(index, stored())
+    path = tmp_path / "part"
+    read: list[str] = []
+
+    class Interrupted(ElasticsearchArchive):
+        async def pages(  # type: ignore[override]
+            self, shard: Shard, after: int = -1, ahead: int = 1
+        ) -> AsyncGenerator[Page, None]:
+            async for page in super().pages(shard, after, size=7, ahead=ahead):
+                yield page
+                read.extend(document.id for document in page.documents)
+                if len(read) > 30:
+                    raise ArchiveError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        with pytest.raises(ArchiveError, match="away"):
+            await replayed(indices, path)
+    right = {"ce-time": "2026-11-21T10:00:00Z", "reward": 1}
+    unread = [document["_id"] for document in stored() if document["_id"] not in read]
+    for name in (*read[:5], *unread[:5]):
+        indices.merge(index, name, {"feedback": right})
+    indices.client.delete(index=index, id=unread[9])
+    resumed = await replayed(indices, path)
+    whole = await replayed(indices)
+    assert resumed.models == whole.models
+    assert resumed.events.read == 99 + 5
+    assert not path.exists()
+    # An index of the same name that was made anew is not what was read.
+    with monkeypatch.context() as patched:
+        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        with pytest.raises(ArchiveError, match="away"):
+            await replayed(indices, path)
+    indices.client.indices.delete(index=index)
+    indices.add(indices.make("experiment", shards=2), stored())
+    with pytest.raises(SettingsError, match=f"{index}, which was deleted or made anew"):
+        await replayed(indices, path)
+    assert path.exists()
+
+
+async def test_only_elasticsearch_is_resumed(tmp_path: Path) -> None:
+    for arguments, why in (
+        (["events.ndjson"], "--resume is for a SOURCE in Elasticsearch"),
+        (["http://a:9200", "http://b:9200"], "for one alone"),
+        (["http://a:9200", "--into", "kafka"], "--resume out"),
+    ):
+        process = await start(*arguments, "--resume", str(tmp_path / "part"))
+        _, said = await process.communicate()
+        assert process.returncode == 2
+        assert why in said.decode()
+    assert list(tmp_path.iterdir()) == []
