@@ -8,6 +8,7 @@ from processor.archive.sqlite import SqliteReader
 from processor.domain.compiled import compiled
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import ProcessorError
+from processor.ingress.tls import ingress_tls
 from processor.models_file import read_models_file
 from processor.settings import Settings
 from processor.stream.connection import FAULTS, Kafka
@@ -31,6 +32,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding("models file", True, str(settings.models or "none"))
     except ProcessorError as error:
         yield Finding("models file", False, str(error))
+    try:
+        yield Finding("ingress", True, _ingress(settings))
+    except ProcessorError as error:
+        yield Finding("ingress", False, str(error))
     if settings.embedded:
         async for finding in _check_embedded(settings):
             yield finding
@@ -55,6 +60,12 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
 
 def _why_not(settings: Settings) -> str:
     return "switched off" if settings.compiled == "off" else "not installed"
+
+
+def _ingress(settings: Settings) -> str:
+    if ingress_tls(settings) is None:
+        return "plain HTTP"
+    return "TLS, callers need a certificate" if settings.ingress_ca else "TLS"
 
 
 async def _check_embedded(settings: Settings) -> AsyncIterator[Finding]:

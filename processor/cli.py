@@ -20,6 +20,7 @@ from processor.replay.send import Sent, send_http, send_kafka
 from processor.replay_cli import replay, report
 from processor.settings import HTTP, Settings
 from processor.stream.connection import kafka_options
+from processor.tls import client_context
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -83,14 +84,19 @@ def demo(once: bool) -> None:
     "  processor send events.ndjson --to kafka:my-topic --loop"
 )
 @click.argument("file")
-@click.option("--to", "target", default="", help="http://host:port/ or kafka:TOPIC.")
+@click.option("--to", "target", default="", help="http(s)://host:port/ or kafka:TOPIC.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second.")
 @click.option("--loop", is_flag=True, help="Again and again, until Ctrl-C.")
 def send(file: str, target: str, rate: float | None, loop: bool) -> None:
-    """Play an events file to an ingress (default: the local one) or a Kafka topic."""
+    """Play an events file to an ingress (default: the local one) or a Kafka topic.
+
+    To an ingress with TLS it shows the certificate PROCESSOR_INGRESS_CERT (with _KEY), and trusts the
+    authority PROCESSOR_INGRESS_CA.
+    """
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format)
-    target = target or f"http://127.0.0.1:{settings.ingress_port}/"
+    scheme = "https" if settings.ingress_cert else "http"
+    target = target or f"{scheme}://127.0.0.1:{settings.ingress_port}/"
 
     async def play(stop: asyncio.Event) -> Sent:
         if target.startswith("kafka:"):
@@ -101,11 +107,16 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
             return await send_kafka(file, settings.broker, topic, rate, loop, options, stop=stop)
         if not target.startswith(HTTP):
             raise click.BadParameter(
-                f"{target!r} is neither http://... nor kafka:TOPIC", param_hint="--to"
+                f"{target!r} is neither http(s)://... nor kafka:TOPIC", param_hint="--to"
             )
-        return await send_http(
-            file, target, rate, loop, token=str(settings.ingress_token), stop=stop
-        )
+        tls = None
+        if target.startswith("https:"):
+            tls = client_context(
+                *("PROCESSOR_INGRESS", settings.ingress_ca),
+                *(settings.ingress_cert, settings.ingress_key),
+            )
+        token = str(settings.ingress_token)
+        return await send_http(file, target, rate, loop, token=token, tls=tls, stop=stop)
 
     sent: Sent = _run(play)
     refused = ", ".join(f"{n} {reason}" for reason, n in sent.refused.items()) or "none"

@@ -45,6 +45,9 @@ async def run_demo(
             # What would change the promised numbers, or keep the events out.
             models=None,
             ingress_token=Secret(""),
+            ingress_cert=None,
+            ingress_key=None,
+            ingress_ca=None,
             windows=Settings().windows,
             cell_windows=Settings().cell_windows,
         )

@@ -37,5 +37,9 @@ class ArchiveError(ProcessorError):
     """The archive of events can't be read or written: check its address, rights and disk space."""
 
 
+class FullError(ProcessorError):
+    """There is no room for new events, and waiting makes none: give more, or another place."""
+
+
 class EventsFileError(ProcessorError):
     """A line of an events file is not what the format says: correct the file."""

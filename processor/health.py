@@ -5,6 +5,7 @@ import time
 from collections import Counter
 
 from processor.domain.telemetry import Telemetry
+from processor.embedded.room import BrokerRoom
 from processor.publish.board import BootstrapState, Gauges, OwnedPartitions, Readiness
 from processor.stream.bootstrap import Bootstrap
 from processor.stream.late import LateTruth
@@ -32,6 +33,8 @@ class ServiceHealth:
         self.lag: int | None = None
         self.source_trouble = ""
         """What keeps it from reading the source."""
+        self.room: BrokerRoom | None = None
+        """What the embedded broker holds."""
         self.watchdog: Watchdog | None = None
         self._telemetry = telemetry
 
@@ -45,7 +48,10 @@ class ServiceHealth:
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            parts = (self.bootstrap, self.late_truth, self.outcomes, self.request_logger)
+            parts = (
+                *(self.room, self.bootstrap, self.late_truth, self.outcomes),
+                self.request_logger,
+            )
             archive = [part.trouble for part in parts if part is not None]
             # They often have the same trouble.
             reason = "; ".join(filter(None, dict.fromkeys((self.source_trouble, *archive)))) or "ok"
@@ -103,5 +109,7 @@ class ServiceHealth:
             failing_partitions=worker.failing,
             stalled_seconds=self.watchdog.stalled if self.watchdog else 0.0,
             watermark_timestamp_seconds=min(times) / 1e9 if times else None,
+            embedded_broker_bytes=self.room.held if self.room else None,
+            embedded_broker_limit_bytes=self.room.most if self.room else None,
             checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
         )

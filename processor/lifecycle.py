@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,6 +16,8 @@ from processor.errors import ProcessorError
 
 #: Seconds between looks for cycles among young objects: a look takes milliseconds.
 _COLLECT_EVERY = 10.0
+#: Of the time that looks at all objects may take: one is 20 ms, and more with much state.
+_COLLECT_ALL_SHARE = 1 / 2000
 
 
 class Leading:
@@ -40,14 +43,20 @@ class Leading:
             await asyncio.wait([task])
 
 
-async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: str) -> str:
+async def serve(
+    stack: AsyncExitStack,
+    app: web.Application,
+    port: int,
+    name: str,
+    tls: ssl.SSLContext | None = None,
+) -> str:
     """Serve on a port (0 = a free one) until the stack unwinds; the address. `ProcessorError` names
     the setting ``PROCESSOR_<name>_PORT`` if the port can't be opened."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:
-        await web.TCPSite(runner, port=port).start()
+        await web.TCPSite(runner, port=port, ssl_context=tls).start()
     except OSError as error:
         raise ProcessorError(
             f"port {port} can't be opened: {error.strerror or error}: set "
@@ -55,7 +64,7 @@ async def serve(stack: AsyncExitStack, app: web.Application, port: int, name: st
         ) from None
     # A free port is another one for IPv4 and IPv6, in either order; an IPv4 address has two parts.
     addresses = sorted(runner.addresses, key=len)
-    return f"http://127.0.0.1:{addresses[0][1]}/"
+    return f"{'https' if tls else 'http'}://127.0.0.1:{addresses[0][1]}/"
 
 
 def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
@@ -69,12 +78,19 @@ def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     stack.push_async_callback(end)
 
 
-async def collect_young_cycles() -> None:
+async def collect_cycles() -> None:
     """Until cancelled. The command line lets half a million objects come together before Python looks
-    for cycles; each broken connection leaves some, and they would take 200 MB by then (measured)."""
+    for cycles; each broken connection leaves some, and they would take 200 MB by then (measured).
+    Those that were in use at one look are not young at the next, so now and then all are looked at."""
+    clock, all_due = asyncio.get_running_loop().time, 0.0
     while True:
         await asyncio.sleep(_COLLECT_EVERY)
-        gc.collect(0)
+        started = clock()
+        if started < all_due:
+            gc.collect(0)
+            continue
+        gc.collect()
+        all_due = started + (clock() - started) / _COLLECT_ALL_SHARE
 
 
 @contextmanager

@@ -15,12 +15,14 @@ from processor.domain.decode import Decoder
 from processor.domain.telemetry import Telemetry
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor, ArchiveFeed, NotingDecoder
+from processor.embedded.room import BrokerRoom
 from processor.errors import BrokerError, SettingsError, StalledError
 from processor.health import ServiceHealth
 from processor.history import History, source_group
 from processor.ingress.door import Door
 from processor.ingress.http import INGRESS, make_ingress
-from processor.lifecycle import background, collect_young_cycles, ending_within, serve
+from processor.ingress.tls import ingress_tls
+from processor.lifecycle import background, collect_cycles, ending_within, serve
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
 from processor.settings import Settings
@@ -82,8 +84,9 @@ class Service:
                 f"PROCESSOR_DATA={str(settings.data)!r} can't be made: {error.strerror or error}"
             ) from None
         self._warn_of_idle_settings()
+        tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
-            background(stack, collect_young_cycles())
+            background(stack, collect_cycles())
             site = make_site(self, self.health, self.telemetry, settings, time.time)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
@@ -93,6 +96,8 @@ class Service:
                 await broker.start()
                 stack.push_async_callback(broker.stop)
                 background(stack, self._watch(broker))
+                self.health.room = room = BrokerRoom(broker, settings.max_broker_memory)
+                background(stack, self._guard(room.run()))
                 servers = (broker.address,)
             self._kafka = kafka = Kafka(settings, servers)
             epoch = await self._prepare(kafka)
@@ -106,7 +111,7 @@ class Service:
             self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
             background(stack, self._guard(watchdog.run()))
             ingress = make_ingress(door, settings, time.time_ns)
-            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS")
+            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
             stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
                 "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
@@ -173,7 +178,9 @@ class Service:
             background(stack, self._guard(self._note_feed_lag(archive, feed)))
             # All that is found there was on the log.
             history.ask(archive, stack, self._guard, lambda _: None)
-            return ArchiveDoor(archive, Decoder(self._rules, Telemetry()), feed)
+            assert self.health.room is not None
+            decoder = Decoder(self._rules, Telemetry())
+            return ArchiveDoor(archive, decoder, feed, self.health.room)
         decoder = Decoder(self._rules, self.telemetry)
         ingest = SourceIngest(
             kafka,

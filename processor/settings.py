@@ -189,6 +189,9 @@ class Settings:
         "", _optional_number(1, 100), "of the internal topics; default 2 with three brokers, else 1"
     )
     max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
+    max_broker_memory: int | None = _setting(
+        "1GiB", _size, "what the embedded broker may hold before new events are refused"
+    )
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
     max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
     kafka_security_protocol: str = _setting(
@@ -209,6 +212,11 @@ class Settings:
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
     es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
     ingress_token: Secret = _setting("", Secret, "bearer token that callers need", secret=True)
+    ingress_cert: Path | None = _setting("", _optional_path, "PEM file of the ingress' certificate")
+    ingress_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
+    ingress_ca: Path | None = _setting(
+        "", _optional_path, "PEM file of the authority whose certificate callers need"
+    )
     # Below the largest record of the log, or what came in could not be kept.
     ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "bytes of a request's body")
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
@@ -219,7 +227,9 @@ class Settings:
     )
     log_format: str = _setting("text", _choice("text", "json"), "of log lines")
     # Read where the compiled part is loaded, before there are settings.
-    compiled: str = _setting("auto", _choice("auto", "off"), "the compiled part, where it is installed")
+    compiled: str = _setting(
+        "auto", _choice("auto", "off"), "the compiled part, where it is installed"
+    )
 
     @property
     def embedded(self) -> bool:
@@ -306,6 +316,10 @@ def _check_together(settings: Settings) -> None:
         )
     if bool(settings.kafka_cert) != bool(settings.kafka_key):
         raise SettingsError("PROCESSOR_KAFKA_CERT and PROCESSOR_KAFKA_KEY go together: set both")
+    if bool(settings.ingress_cert) != bool(settings.ingress_key):
+        raise SettingsError(
+            "PROCESSOR_INGRESS_CERT and PROCESSOR_INGRESS_KEY go together: set both"
+        )
     unknown = [w.name for w in settings.cell_windows if w not in settings.windows]
     if unknown and settings.cell_windows != (parse_window("all"),):
         raise SettingsError(

@@ -1,6 +1,6 @@
 """Events to observations: the one place where what was sent becomes what it means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from processor.domain import bodies
 from processor.domain.counts import ModelKey
@@ -29,6 +29,11 @@ FUTURE = 5 * MINUTE
 
 #: How many different models, answers and judgements are remembered, and lists of names of a model.
 _CACHE, _NAMES = 10_000, 16
+#: About how many bytes all that is remembered of models may take: who makes up a label with every
+#: message, for many models, must not fill the memory.
+_MOST_BYTES = 64 << 20
+#: About what a model, a list of names or an answer takes beside its texts.
+_ENTRY = 600
 
 
 _STRUCTURED = (("content-type", STRUCTURED),)
@@ -47,6 +52,7 @@ class Decoder:
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
         self._models: dict[ModelKey, _Model] = {}
+        self._remembered = 0
         self._judgements: dict[tuple[Reading | None, int | None], int] = {}
 
     def decode(
@@ -163,12 +169,19 @@ class Decoder:
     def _remember(self, key: ModelKey) -> "_Model":
         if len(self._models) > _CACHE:
             self._models.clear()
-        model = self._models[key] = _Model(self.rules(key))
+        model = self._models[key] = _Model(self.rules(key), self._note)
         return model
+
+    def _note(self, size: int) -> None:
+        """So many bytes more are remembered; when it is too much, all is forgotten."""
+        self._remembered += size
+        if self._remembered > _MOST_BYTES:
+            self.forget()
 
     def forget(self) -> None:
         """Ask the rules again of every model: they have changed."""
         self._models.clear()
+        self._remembered = 0
 
     def dead(self, letter: DeadLetter) -> DeadLetter:
         """Count a dead letter."""
@@ -180,10 +193,12 @@ class Decoder:
 class _Model:
     """What is known of a model: its rule, and by the names that its messages have, its labels."""
 
-    __slots__ = ("_labels", "rule")
+    __slots__ = ("_labels", "_note", "rule")
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, note: Callable[[int], None]) -> None:
         self.rule = rule
+        self._note = note
+        note(_ENTRY)
         self._labels: dict[tuple[str, ...] | None, _Labels] = {}
 
     def labels(self, names: tuple[str, ...] | None) -> "_Labels":
@@ -191,17 +206,21 @@ class _Model:
         if found is None:
             if len(self._labels) > _NAMES:
                 self._labels.clear()
-            found = self._labels[names] = _Labels(self.rule, names)
+            found = self._labels[names] = _Labels(self.rule, names, self._note)
         return found
 
 
 class _Labels:
     """Answers that a model has given, each with its digest: most rows read like an earlier one."""
 
-    __slots__ = ("_answers", "_rule", "_schema")
+    __slots__ = ("_answers", "_note", "_rule", "_schema")
 
-    def __init__(self, rule: Rule, names: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, rule: Rule, names: tuple[str, ...] | None, note: Callable[[int], None]
+    ) -> None:
         self._rule = rule
+        self._note = note
+        note(_ENTRY + sum(map(len, names or ())))
         self._schema = rule.schema(names)
         self._answers: dict[Reading, tuple[tuple[Answer], int]] = {}
 
@@ -214,4 +233,5 @@ class _Labels:
             # The models file's part of the schema is no content of the event.
             content = digest(answer.label, answer.reason, answer.mode, answer.schema.names)
             found = self._answers[reading] = (answer,), content
+            self._note(_ENTRY + len(answer.label or ""))
         return found

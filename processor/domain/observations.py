@@ -177,7 +177,8 @@ class BatchBuilder:
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
-        """About how many bytes the tables take: labels and names can differ from row to row."""
+        """How many bytes the texts in the tables take, at the most: they can differ from row to
+        row."""
         self._models: dict[ModelKey, int] = {}
         self._schemas: dict[Schema, int] = {}
         self._answers: dict[Answer, int] = {}
@@ -185,6 +186,7 @@ class BatchBuilder:
 
     def add(self, observation: Prediction | Feedback) -> None:
         """Add one observation."""
+        models = len(self._models)
         if isinstance(observation, Prediction):
             model, request_id, time, rank, digest, answers, weak = observation
             table = self._answers
@@ -226,7 +228,8 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.table_bytes += sum(len(str(row.value)) for row in truth)
+                self.table_bytes += sum(_most_bytes(str(row.value)) for row in truth)
+        self._weigh_models(models)
 
     def place(self, observation: Prediction | Feedback) -> tuple[bytes, bytes]:
         """What rows of one item hold that say what ``observation`` says: between their ids and their
@@ -246,10 +249,17 @@ class BatchBuilder:
                 (reading,) = truth
                 position = truths.setdefault(reading, known)
                 if len(truths) > known:
-                    self.table_bytes += len(str(reading.value))
+                    self.table_bytes += _most_bytes(str(reading.value))
             rest = (rank, digest, position, reward)
-        scope = self._models.setdefault(model, len(self._models))
+        models = len(self._models)
+        scope = self._models.setdefault(model, models)
+        self._weigh_models(models)
         return _encode(scope), b"".join(map(_encode, rest))
+
+    def _weigh_models(self, known: int) -> None:
+        """Count the names of a model beyond those known before."""
+        if len(self._models) > known:
+            self.table_bytes += sum(map(_most_bytes, next(reversed(self._models))))
 
     def add_rows(self, rows: Rows) -> None:
         """Add rows that are packed, with what `place` gave them."""
@@ -314,4 +324,8 @@ def _merged(
 
 def _weight(answer: Answer) -> int:
     names = answer.schema.names or ()
-    return len(answer.label or "") + sum(map(len, names))
+    return _most_bytes(answer.label or "") + sum(map(_most_bytes, names))
+
+
+def _most_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)

@@ -12,7 +12,7 @@ from processor.domain.join_state import (
 )
 from processor.domain.judge import SCORED, UNCERTAIN, Item, Outcome, judge, judge_items
 
-#: Outcomes remembered, so that most judgements are one look-up.
+#: Outcomes are remembered, so that most judgements are one look-up: those of so many items.
 _MEMORY = 50_000
 
 
@@ -41,6 +41,7 @@ class Standings:
     def __init__(self, state: JoinState) -> None:
         self._state = state
         self._outcomes: dict[object, Outcome] = {}
+        self._items = 0
 
     def of(self, request: Request) -> list[Standing]:
         """What each prediction of a request contributes now."""
@@ -98,8 +99,10 @@ class Standings:
         )
         outcome = self._outcomes.get(key)
         if outcome is None:
-            if len(self._outcomes) > _MEMORY:
+            self._items += 1 if isinstance(answers, int) else len(answers)
+            if self._items > _MEMORY:
                 self._outcomes.clear()
+                self._items = 0
             outcome = self._outcomes[key] = judge(
                 [self._state.answers[i] for i in positions(answers)],
                 None if truth is None else [self._state.truths[i] for i in positions(truth)],

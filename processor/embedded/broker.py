@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -53,6 +54,13 @@ class EmbeddedBroker:
     def pid(self) -> int | None:
         """The process id, None before the start and after the stop."""
         return self._process.pid if self._process else None
+
+    async def memory(self) -> int:
+        """Bytes that the process holds; 0 while there is none."""
+        try:
+            return await asyncio.to_thread(_resident, self.pid) if self.pid else 0
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return 0  # it has just ended; who waits for that says so
 
     @property
     def log(self) -> Path | None:
@@ -177,6 +185,15 @@ def _find_binary() -> str:
             f"there is no embedded broker for {sys.platform}: {error}; set PROCESSOR_BROKER to a "
             "Kafka of your own, or CALF_TANSU_BIN to a tansu binary"
         ) from None
+
+
+def _resident(pid: int) -> int:
+    """The bytes that a process holds in memory."""
+    if sys.platform == "linux":
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    command = ["/bin/ps", "-o", "rss=", "-p", str(pid)]
+    return 1024 * int(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603
 
 
 def _free_port() -> int:

@@ -16,6 +16,7 @@ from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.models import ModelRules
 from processor.domain.observations import Feedback, Prediction
 from processor.domain.telemetry import Telemetry
+from processor.embedded.room import BrokerRoom
 from processor.errors import ArchiveError
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,19 @@ class Log(Protocol):
 class ArchiveDoor:
     """Makes events durable in the archive; see the ingress room's ``Door``."""
 
-    def __init__(self, archive: SqliteArchive, decoder: Decoder, feed: "ArchiveFeed") -> None:
+    def __init__(
+        self, archive: SqliteArchive, decoder: Decoder, feed: "ArchiveFeed", room: BrokerRoom
+    ) -> None:
         self._archive = archive
+        self._room = room
         # Its counts are thrown away: the event counts when it comes to the log.
         self._decoder = decoder
         self._feed = feed
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Store all of them, unreadable ones too: there their dead letters arise again."""
+        """Store all of them, unreadable ones too: there their dead letters arise again. What is in the
+        archive has to find room on the log."""
+        self._room.check()
         verdicts = []
         for event in events:
             try:

@@ -22,7 +22,8 @@ class Door(Protocol):
         """Return when all events are durable, with an entry for each: None if it was understood,
         else the dead letter that is kept of it.
 
-        `Overloaded` if the caller is to slow down, another `ProcessorError` if it can't be done
-        now; then none of the events counts as taken.
+        `Overloaded` if the caller is to slow down, `FullError` if there is no room (its text is
+        told), another `ProcessorError` if it can't be done now; then none of the events counts as
+        taken.
         """
         ...

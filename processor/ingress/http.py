@@ -9,12 +9,12 @@ from contextvars import ContextVar
 from aiohttp import web
 
 from processor.domain.events import DeadLetter, RawEvent
-from processor.errors import ProcessorError
+from processor.errors import FullError, ProcessorError
 from processor.ingress.answers import Refusal, error, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events
 from processor.ingress.door import Door, Overloaded
 from processor.ingress.feedback import feedback_event
-from processor.ingress.limits import DRAIN_DEADLINE, LATER, Gate, Place
+from processor.ingress.limits import DRAIN_DEADLINE, LATER, MUCH_LATER, Gate, Place
 from processor.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -151,6 +151,8 @@ class Ingress:
             return await self._door.accept(events)
         except Overloaded as problem:
             raise Refusal.again(429, "overloaded", str(problem), problem.retry_after) from None
+        except FullError as problem:
+            raise Refusal.again(503, "full", str(problem), MUCH_LATER) from None
         except ProcessorError as problem:
             self._complain(problem)
             # Paths and addresses inside are for the log alone.

@@ -18,8 +18,9 @@ DRAIN_DEADLINE = 4.0
 #: Bytes of all bodies in flight: as many requests as may come, of as many bytes as each may have,
 #: would be more memory than there is.
 MAX_BYTES = 256 << 20
-#: Seconds after which to come again: when all places are taken, and when storing fails.
-SOON, LATER = 1.0, 5.0
+#: Seconds after which to come again: when all places are taken, when storing fails, and when somebody
+#: has to act first.
+SOON, LATER, MUCH_LATER = 1.0, 5.0, 60.0
 
 
 class Place:

@@ -85,6 +85,10 @@ class Gauges:
     """Log time that the counts include, in seconds since 1970."""
     checkpoint_age_seconds: float | None = None
     """Since the oldest of the newest checkpoints was written."""
+    embedded_broker_bytes: int | None = None
+    """What the embedded broker's process holds in memory."""
+    embedded_broker_limit_bytes: int | None = None
+    """From when on new events are refused."""
 
 
 class Health(Protocol):

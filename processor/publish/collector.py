@@ -61,6 +61,8 @@ _GAUGES = {
     "stalled_seconds": "Time without progress though there is work and the broker answers.",
     "watermark_timestamp_seconds": "Log time that the counts include, since 1970.",
     "checkpoint_age_seconds": "Time since the oldest of the newest checkpoints was written.",
+    "embedded_broker_bytes": "Memory of the embedded broker.",
+    "embedded_broker_limit_bytes": "Memory of the embedded broker at which events are refused.",
 }
 
 

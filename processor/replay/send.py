@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ async def send_http(
     loop: bool = False,
     *,
     token: str = "",
+    tls: ssl.SSLContext | None = None,
     connections: int = 8,
     deadline: float = 60.0,
     stop: asyncio.Event | None = None,
@@ -64,7 +66,8 @@ async def send_http(
 
     In binary mode, in the file's order but for those on several ``connections`` at once. What is
     refused for now, or meets no server, is sent again for ``deadline`` seconds; then, and on an
-    answer that will not change, `ProcessorError`. With ``loop`` until ``stop`` is set.
+    answer that will not change, `ProcessorError`. With ``loop`` until ``stop`` is set. ``tls`` is for
+    an ``https`` address.
     """
     sent = Sent()
     start = time.monotonic()
@@ -72,7 +75,7 @@ async def send_http(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     broken: EventsFileError | None = None
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections),
+        connector=aiohttp.TCPConnector(limit=connections, ssl=tls or True),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
         headers=headers,
         skip_auto_headers=["Content-Type"],
@@ -143,6 +146,11 @@ class _HttpSender:
             except aiohttp.InvalidURL:
                 raise ProcessorError(
                     f"{self._shown!r} is no address: write it as http://host:port/"
+                ) from None
+            except aiohttp.ClientSSLError as error:
+                raise ProcessorError(
+                    f"{self._shown} can't be trusted, or speaks no TLS ({error}): set "
+                    "PROCESSOR_INGRESS_CA to its authority's PEM file"
                 ) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 trouble = str(error) or type(error).__name__

@@ -15,10 +15,11 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
-from processor.errors import BrokerError, SettingsError
+from processor.errors import BrokerError
 from processor.kafka_reading import FAULTS, explain
 from processor.settings import Settings
 from processor.stream.header_names import accept_any_header_name
+from processor.tls import client_context
 
 __all__ = [
     "FAULTS",
@@ -70,18 +71,11 @@ class _HangsUp(ssl.SSLObject):
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
-    """The context for an encrypted connection; a file that can't be read is a `SettingsError`."""
-    try:
-        context = ssl.create_default_context(
-            cafile=str(settings.kafka_ca) if settings.kafka_ca else None
-        )
-        context.sslobject_class = _HangsUp
-        if settings.kafka_cert and settings.kafka_key:
-            context.load_cert_chain(str(settings.kafka_cert), str(settings.kafka_key))
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"PROCESSOR_KAFKA_CA, _CERT or _KEY can't be read: {error}: check the PEM files"
-        ) from None
+    """The context for an encrypted connection; a file that can't be used is a `SettingsError`."""
+    context = client_context(
+        "PROCESSOR_KAFKA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key
+    )
+    context.sslobject_class = _HangsUp
     return context
 
 

@@ -13,6 +13,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from processor.stream.connection import FAULTS, Kafka
 from processor.stream.packer import Packer
 from processor.stream.progress import Place
+from processor.stream.source_topics import SourceTopics
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +27,6 @@ _COMMIT_EVERY = 1.0
 _LAST_COMMIT = 2.0
 #: Seconds of reading after which a fault is a new one, not the last one still.
 _WELL = 60.0
-#: Seconds after which missing topics are looked for again.
-_LOOK_AGAIN = 30.0
 
 #: The next offset, and the time of the record before it as text (ms).
 _Position = tuple[int, str]
@@ -50,7 +49,7 @@ class SourceIngest:
         look_for_gap: Callable[[], Awaitable[None]],
     ) -> None:
         self._kafka = kafka
-        self._topics = topics
+        self._source = SourceTopics(kafka, topics)
         self._group = group
         self._packer = packer
         self._fail = fail
@@ -58,8 +57,11 @@ class SourceIngest:
         self._positions: dict[TopicPartition, int] = {}
         self.lag: int | None = None
         """Records behind the source's end, when it was last known."""
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
         """Which source topics are missing."""
+        return self._source.trouble
 
     async def run(self) -> None:
         """Until cancelled; a broker that is away is tried again, with backoff."""
@@ -79,33 +81,8 @@ class SourceIngest:
                 await asyncio.sleep(delay * random.uniform(0.8, 1.2))
                 delay = min(delay * 2, 30.0)
 
-    async def _existing(self) -> tuple[str, ...]:
-        """The source topics that there are; waits for the first one."""
-        delay = 0.5
-        while True:
-            admin = self._kafka.admin()
-            try:
-                await admin.start()
-                known = set(await admin.list_topics())
-            finally:
-                await admin.close()
-            missing = [topic for topic in self._topics if topic not in known]
-            trouble = f"source topics missing: {', '.join(missing)}" if missing else ""
-            if trouble and trouble != self.trouble:
-                logger.warning("%s: make them, or correct PROCESSOR_TOPICS", trouble)
-            self.trouble = trouble
-            if len(missing) < len(self._topics):
-                return tuple(topic for topic in self._topics if topic in known)
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-            delay = min(delay * 2, _LOOK_AGAIN)
-
-    async def _more_topics(self) -> bool:
-        before = self.trouble
-        await self._existing()
-        return self.trouble != before
-
     async def _consume(self) -> None:
-        topics = await self._existing()
+        topics = await self._source.wait()
         await self._look_for_gap()
         consumer = self._kafka.consumer(
             *topics,
@@ -119,15 +96,14 @@ class SourceIngest:
         )
         try:
             await consumer.start()
-            await self._pump(consumer, look_again=len(topics) < len(self._topics))
+            await self._pump(consumer)
         finally:
             self._positions = {}
             await consumer.stop()
 
-    async def _pump(self, consumer: AIOKafkaConsumer, look_again: bool) -> None:
-        """Read until cancelled; with ``look_again`` until a topic appears that was missing."""
+    async def _pump(self, consumer: AIOKafkaConsumer) -> None:
+        """Read until cancelled, or a topic appears that was missing."""
         clock = asyncio.get_running_loop().time
-        end = clock() + _LOOK_AGAIN
         flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, _Position]]] = (
             deque()
         )
@@ -135,11 +111,7 @@ class SourceIngest:
         commit_due = clock() + _COMMIT_EVERY
         packer = self._packer
         try:
-            while True:
-                if look_again and clock() > end:
-                    if await self._more_topics():
-                        return
-                    end = clock() + _LOOK_AGAIN
+            while not await self._source.have_changed():
                 started = clock()
                 found = await consumer.getmany(timeout_ms=200)
                 if found:

@@ -13,7 +13,8 @@ from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.errors import LogMismatchError
 from processor.stream.log import LogReader
-from processor.stream.records import Tick, check, decode_observation, decode_packed, encode
+from processor.stream.pieces import delta_records
+from processor.stream.records import Tick, check, decode_observation, decode_packed
 from processor.stream.sender import Acks, Sender
 from processor.stream.snapshots import Capture, SnapshotFile
 
@@ -110,9 +111,10 @@ class JoinStage:
         self.next_offset = offset + 1
 
     def _queue(self, offset: int, deltas: dict[int, DeltaBatch]) -> None:
-        self.acks.expect(offset, len(deltas))
         for partition, batch in deltas.items():
-            self._outgoing.append((partition, offset, encode(batch)))
+            records = delta_records(batch)
+            self.acks.expect(offset, len(records))
+            self._outgoing += [(partition, offset, record) for record in records]
 
     async def emit(self) -> None:
         """Send the deltas; then see to the snapshot."""

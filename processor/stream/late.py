@@ -5,7 +5,6 @@ What is found enters as observations on the log, like everything that counts.
 
 import asyncio
 import heapq
-import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -15,24 +14,21 @@ from processor.domain.models import ModelRules
 from processor.domain.observations import AS_THEY_ARE, RECALLED, TOO_LATE, Prediction
 from processor.domain.request_store import RequestPlace
 from processor.domain.telemetry import Telemetry
-from processor.errors import ArchiveError, BrokerError
 from processor.stream.control import ControlLog
 from processor.stream.packer import Packer
-
-logger = logging.getLogger(__name__)
+from processor.stream.side_work import SideWork
 
 #: Seconds after which a request is looked for, one by one: its event may be on the way still, and its
 #: document may be written after the feedback's event.
 _TRIES = (5.0, 25.0, 270.0, 3300.0)
 #: Requests of one round.
 _ROUND = 2000
-_PAUSE, _BACKOFF_MOST = 1.0, 60.0
 
 #: When it is due, which try it is, partition, request.
 _Entry = tuple[float, int, int, RequestPlace]
 
 
-class LateTruth:
+class LateTruth(SideWork):
     """Looks for the predictions of this worker's waiting feedback.
 
     ``folds`` gives the open partitions of the join, ``in_memory_from`` the time (ns) from which on
@@ -50,8 +46,7 @@ class LateTruth:
         telemetry: Telemetry,
         in_memory_from: Callable[[int], int | None],
     ) -> None:
-        self.trouble = ""
-        """Why the archive can't be asked at the moment."""
+        super().__init__("late truth")
         self._archive = archive
         self._rules = rules
         self._control = control
@@ -66,17 +61,7 @@ class LateTruth:
         """Until cancelled, from when the archive was ``read`` once: before, what was not read yet
         looks like what was counted."""
         await read.wait()
-        delay = _PAUSE
-        while True:
-            await asyncio.sleep(delay)
-            self._collect()
-            try:
-                await self._round()
-                self.trouble, delay = "", _PAUSE
-            except (ArchiveError, BrokerError) as error:
-                if str(error) != self.trouble:
-                    logger.warning("late truth: %s; trying again", error)
-                self.trouble, delay = str(error), min(delay * 2, _BACKOFF_MOST)
+        await self._go_on(self._round)
 
     def _collect(self) -> None:
         """Note what waits since the last time; of a partition that is new here, all that does."""
@@ -94,10 +79,11 @@ class LateTruth:
                 heapq.heappush(self._due, (first, 0, number, place))
         self._seen = dict(folds)
 
-    async def _round(self) -> None:
+    async def _round(self) -> str:
+        self._collect()
         due = self._take()
         if not due:
-            return
+            return ""
         try:
             await self._control.refresh()
             wanted = {_key(self._seen[number], place): place for _, _, number, place in due}
@@ -112,6 +98,7 @@ class LateTruth:
             if _key(self._seen[number], place) not in found and attempt + 1 < len(_TRIES):
                 following = (now + _TRIES[attempt + 1], attempt + 1, number, place)
                 heapq.heappush(self._due, following)
+        return ""
 
     def _take(self) -> list[_Entry]:
         """What is due and waits still."""

@@ -1,7 +1,6 @@
 """Telling the archive what became of each request, beside the stream and never in its way."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
@@ -10,18 +9,15 @@ from processor.domain.join import JoinFold
 from processor.domain.outcomes import RequestOutcome, outcome_of
 from processor.domain.request_store import RequestPlace
 from processor.domain.telemetry import Telemetry
-from processor.errors import ArchiveError
-
-logger = logging.getLogger(__name__)
+from processor.stream.side_work import SideWork
 
 #: Requests of one round, and how many may wait in a partition.
 _ROUND, MOST_WAITING = 500, 200_000
 #: Seconds between tries of a request without a document: the logger may be slower than the stream.
 _TRIES = (5.0, 25.0, 270.0, 1500.0)
-_PAUSE, _BACKOFF_MOST = 1.0, 60.0
 
 
-class OutcomeWriter:
+class OutcomeWriter(SideWork):
     """Writes the outcomes of this worker's partitions; ``folds`` gives those that are open.
 
     A request stays in its fold's ``judged`` until its documents show its outcome, and goes into the
@@ -34,8 +30,7 @@ class OutcomeWriter:
         folds: Callable[[], Mapping[int, JoinFold]],
         telemetry: Telemetry,
     ) -> None:
-        self.trouble = ""
-        """Why they can't be written at the moment."""
+        super().__init__("outcomes")
         self._archive = archive
         self._folds = folds
         self._telemetry = telemetry
@@ -49,19 +44,13 @@ class OutcomeWriter:
 
     async def run(self) -> None:
         """Until cancelled."""
-        delay = _PAUSE
-        while True:
-            await asyncio.sleep(delay)
-            trouble = ""
-            try:
-                for number, fold in self._folds().items():
-                    trouble = await self._drain(number, fold) or trouble
-                delay = _PAUSE
-            except ArchiveError as error:
-                trouble, delay = str(error), min(delay * 2, _BACKOFF_MOST)
-            if trouble and trouble != self.trouble:
-                logger.warning("outcomes: %s; trying again", trouble)
-            self.trouble = trouble
+        await self._go_on(self._round)
+
+    async def _round(self) -> str:
+        trouble = ""
+        for number, fold in self._folds().items():
+            trouble = await self._drain(number, fold) or trouble
+        return trouble
 
     async def _drain(self, number: int, fold: JoinFold) -> str:
         """Write what waits in one partition; why some could not be written."""

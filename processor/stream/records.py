@@ -9,8 +9,10 @@ from processor.errors import LogMismatchError
 __all__ = [
     "DeltaRecord",
     "ObservationRecord",
+    "Piece",
     "Tick",
     "check",
+    "cut",
     "decode_delta",
     "decode_observation",
     "decode_packed",
@@ -30,13 +32,33 @@ class Tick(msgspec.Struct, array_like=True, tag="t"):
     forget_before: int = 0
 
 
+class Piece(msgspec.Struct, array_like=True, tag="p"):
+    """One of the ``count`` pieces of a packed delta batch that is too large for one record."""
+
+    version: int
+    epoch: str
+    source: int
+    offset: int
+    number: int
+    count: int
+    data: bytes
+
+
 ObservationRecord = ObservationBatch | Tick
-DeltaRecord = DeltaBatch | Tick
+DeltaRecord = DeltaBatch | Tick | Piece
+
+#: Bytes of a piece; half of what a record may have.
+PIECE = 8 << 20
 
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
 decode_packed = msgspec.msgpack.Decoder(PackedBatch | Tick).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
+
+
+def cut(value: bytes) -> list[bytes]:
+    """A value in pieces that fit in a record each; mostly it is its only one."""
+    return [value[start : start + PIECE] for start in range(0, len(value), PIECE)]
 
 
 def check(record: ObservationRecord | PackedBatch | DeltaRecord, epoch: str, topic: str) -> None:

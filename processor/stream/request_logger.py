@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, IllegalStateError
@@ -11,17 +10,17 @@ from processor.archive.elasticsearch_log import RequestLog
 from processor.domain.events import RawEvent
 from processor.domain.logged import Logged, read_logged
 from processor.domain.telemetry import Telemetry
-from processor.errors import ArchiveError
-from processor.stream.connection import FAULTS, Kafka, explain
+from processor.stream.connection import FAULTS, Kafka
+from processor.stream.side_work import SideWork
+from processor.stream.source_topics import SourceTopics
 
 logger = logging.getLogger(__name__)
 
 #: Records of one round.
 _ROUND = 500
-_BACKOFF_MOST = 60.0
 
 
-class RequestLogger:
+class RequestLogger(SideWork):
     """Reads the source with a group of its own, so that it may lag behind the counting.
 
     Records are committed once their documents are written, and writing them again changes nothing.
@@ -35,42 +34,36 @@ class RequestLogger:
         log: RequestLog,
         telemetry: Telemetry,
     ) -> None:
-        self.trouble = ""
-        """Why nothing is written at the moment."""
+        super().__init__("request logger")
         self._kafka = kafka
-        self._topics = topics
+        self._source = SourceTopics(kafka, topics)
         self._group = group
         self._log = log
         self._telemetry = telemetry
 
     async def run(self) -> None:
         """Until cancelled; what is away is tried again, with backoff."""
-        delay = 1.0
-        while True:
-            try:
-                await self._log.prepare()
-                await self._consume()
-            except ArchiveError as error:
-                trouble = str(error)
-            except FAULTS as error:
-                trouble = str(explain(error, self._kafka.servers))
-            if trouble != self.trouble:
-                logger.warning("request logger: %s; trying again", trouble)
-                delay = 1.0
-            self.trouble = trouble
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-            delay = min(delay * 2, _BACKOFF_MOST)
+        await self._go_on(self._consume)
 
-    async def _consume(self) -> None:
+    async def _consume(self) -> str:
+        """Until something goes wrong, or a topic appears that was missing."""
+        try:
+            await self._log.prepare()
+            await self._read(await self._source.wait())
+        except FAULTS as error:
+            raise await self._kafka.explain(error) from None
+        return ""
+
+    async def _read(self, topics: tuple[str, ...]) -> None:
         consumer = self._kafka.consumer(
-            *self._topics,
+            *topics,
             group_id=self._group,
             max_poll_records=_ROUND,
             metadata_max_age_ms=30_000,
         )
         try:
             await consumer.start()
-            while True:
+            while not await self._source.have_changed():
                 await self._round(consumer)
                 self.trouble = ""
         finally:

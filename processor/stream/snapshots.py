@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from processor.domain.compaction import compact, is_worth_compacting
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.packed_table import PackedTable
@@ -173,6 +174,13 @@ class SnapshotFile:
             if known != wanted:
                 return None
             _fill(snapshot, content[head:])
+            if is_worth_compacting(snapshot.state):
+                places = compact(snapshot.state)
+                snapshot.judged = [
+                    (places[number], request_id)
+                    for number, request_id in snapshot.judged
+                    if number in places
+                ]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:

@@ -3,7 +3,7 @@ checkpoint."""
 
 import logging
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -13,7 +13,9 @@ from processor.domain.tally import Chunk, ChunkKey, Floor, Tally
 from processor.domain.telemetry import Telemetry
 from processor.domain.windows import Window
 from processor.errors import LogMismatchError
-from processor.stream.records import Tick, check, decode_delta
+from processor.stream.large_table import Key, LargeTable, Table
+from processor.stream.pieces import Pieces
+from processor.stream.records import Piece, Tick, check, decode_delta
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +25,8 @@ _FLUSH_EVERY = 5.0
 _IDLE_FLUSH_EVERY = 3600.0
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_key = msgspec.msgpack.Decoder(list[int | str]).decode
 _decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
 _decode_floor = msgspec.msgpack.Decoder(Floor).decode
-
-Table = MutableMapping[bytes, bytes]
 
 
 class TallyStage:
@@ -48,7 +47,8 @@ class TallyStage:
         self.flushed_at = time.time()
         self._partition = partition
         self._topic = topic
-        self._table = table
+        self.values = LargeTable(table)
+        self._pieces = Pieces()
         self._telemetry = telemetry
         self._flush_due = time.monotonic() + _FLUSH_EVERY
         # The first time soon: who knows how old the last floor is.
@@ -58,7 +58,8 @@ class TallyStage:
 
     async def load(self, begin: int, end: int) -> int:
         """The table's checkpoint, else the log's start."""
-        floor, chunks = read_table(self._table, self._partition)
+        self._pieces = Pieces()
+        floor, chunks = read_values(self.values, self._partition)
         for value in (*chunks.values(), *([floor] if floor else ())):
             self._check(value)
         start = self.tally.restore(floor, chunks)
@@ -83,6 +84,14 @@ class TallyStage:
         if isinstance(record, Tick):
             self.tally.advance(offset, timestamp)
             return
+        if isinstance(record, Piece):
+            if record.offset <= self.tally.last.get(record.source, -1):
+                self.tally.advance(offset, timestamp)  # of a batch that was counted
+                return
+            whole = self._pieces.add(record)
+            if whole is None:
+                return
+            record = whole
         if not self.tally.apply(offset, timestamp, record):
             logger.warning(
                 "tally %s/%d: delta %d of partition %d waits for the one before it",
@@ -101,6 +110,8 @@ class TallyStage:
     def maybe_flush(self) -> None:
         """Write the checkpoint if it is time; only from inside a stream's iteration."""
         self._live = True
+        if self._pieces.are_missing:
+            return  # a start from such a checkpoint would not read the first of them
         now = time.monotonic()
         if self.dirty and now >= self._flush_due:
             self.flush()
@@ -112,12 +123,12 @@ class TallyStage:
     def flush(self) -> None:
         """Write what has changed, and then the floor: what it says holds for all before it. What has
         expired goes last, since a floor that names a missing value means the whole log again."""
-        flush = self.tally.flush()
+        flush, put = self.tally.flush(), self.values.put
         for key, chunk in flush.chunks:
-            self._table[table_key(self._partition, key)] = _encode(chunk)
-        self._table[table_key(self._partition, None)] = _encode(flush.floor)
+            put(value_key(self._partition, key), chunk.offset, _encode(chunk))
+        put(value_key(self._partition, None), flush.floor.offset, _encode(flush.floor))
         for key in flush.expired:
-            self._table.pop(table_key(self._partition, key), None)
+            self.values.remove(value_key(self._partition, key))
         self.dirty = False
         self.flushed_at = time.time()
         self._flush_due = time.monotonic() + _FLUSH_EVERY
@@ -136,27 +147,27 @@ class TallyStage:
             )
 
 
-def table_key(partition: int, key: ChunkKey | None) -> bytes:
+def value_key(partition: int, key: ChunkKey | None) -> Key:
     """The key of a chunk, or of the floor (None). It holds the partition, since the table keeps
     values of partitions that this worker has lost."""
-    parts: list[int | str] = [partition]
-    if key is not None:
-        parts += [*key.model, key.tier, key.block]
-    return _encode(parts)
+    return (partition,) if key is None else (partition, *key.model, key.tier, key.block)
 
 
-def read_table(table: Table, partition: int) -> tuple[Floor | None, dict[ChunkKey, Chunk]]:
+def read_values(values: LargeTable, partition: int) -> tuple[Floor | None, dict[ChunkKey, Chunk]]:
     """The checkpoint of a partition."""
     floor = None
     chunks: dict[ChunkKey, Chunk] = {}
-    for packed, value in table.items():
-        parts = _decode_key(packed)
-        if parts[0] != partition:
-            continue
-        if len(parts) == 1:
-            floor = _decode_floor(value)
+    for key, found in values.read(partition).items():
+        if len(key) == 1:
+            floor = max(map(_decode_floor, found), key=_offset_of)
         else:
-            namespace, deployment, predictor, model = map(str, parts[1:5])
-            key = ModelKey(namespace, deployment, predictor, model)
-            chunks[ChunkKey(key, int(parts[5]), int(parts[6]))] = _decode_chunk(value)
+            namespace, deployment, predictor, model = map(str, key[1:5])
+            place = ChunkKey(
+                ModelKey(namespace, deployment, predictor, model), int(key[5]), int(key[6])
+            )
+            chunks[place] = max(map(_decode_chunk, found), key=_offset_of)
     return floor, chunks
+
+
+def _offset_of(value: Chunk | Floor) -> int:
+    return value.offset

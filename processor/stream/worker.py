@@ -20,6 +20,7 @@ from processor.stream.connection import Kafka
 from processor.stream.control import ControlLog
 from processor.stream.fold import PartitionFold
 from processor.stream.join import JoinStage
+from processor.stream.large_table import Table
 from processor.stream.log import LogReader
 from processor.stream.memory_cap import MemoryCap
 from processor.stream.packer import Packer
@@ -166,8 +167,11 @@ class StreamWorker:
 
     def _new_tally(self, partition: int) -> tuple[PartitionFold, TallyStage]:
         topic = self.topics.deltas
+        # The embedded broker keeps all in memory, every flush too, and begins anew at each start: a
+        # checkpoint there would cost more than the log that it spares reading.
+        table: Table = {} if self.settings.embedded else self._table
         stage = TallyStage(
-            partition, self.epoch, topic, self.settings.windows, self._table, self.telemetry
+            partition, self.epoch, topic, self.settings.windows, table, self.telemetry
         )
         reader = LogReader(self.kafka, topic, partition)
         return PartitionFold(stage, reader, f"tally {topic}/{partition}"), stage

@@ -39,7 +39,13 @@ def test_promtool(command: str) -> None:
 
 
 def test_rules_read_metrics_that_there_are() -> None:
-    health = FakeHealth(held=Gauges(watermark_timestamp_seconds=1.0, checkpoint_age_seconds=0.0))
+    gauges = Gauges(
+        watermark_timestamp_seconds=1.0,
+        checkpoint_age_seconds=0.0,
+        embedded_broker_bytes=1,
+        embedded_broker_limit_bytes=2,
+    )
+    health = FakeHealth(held=gauges)
     own = OwnCollector(Telemetry(), health).collect()
     known = {family.name for family in FAMILIES}
     known |= {sample.name for metric in own for sample in metric.samples}

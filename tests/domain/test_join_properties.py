@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.domain.compaction import compact
 from processor.domain.counts import ModelKey
 from processor.domain.deltas import DeltaBatch, partition_of
 from processor.domain.join import JoinFold
@@ -77,7 +78,9 @@ def restored(content: bytes) -> JoinState:
 class Cluster:
     """The join of all partitions of the observations, and the deltas that it sent."""
 
-    def __init__(self, partitions: int) -> None:
+    def __init__(self, partitions: int, forgets: bool = False) -> None:
+        self.forgets = forgets
+        """Whether a start drops what no request speaks of."""
         self.folds = [
             JoinFold(EPOCH, source, TARGETS, None, Telemetry()) for source in range(partitions)
         ]
@@ -107,7 +110,10 @@ class Cluster:
         """Every worker stops and starts from its snapshot."""
         for source, fold in enumerate(self.folds):
             fresh = JoinFold(EPOCH, source, TARGETS, None, Telemetry())
-            fresh.restore(restored(stored(fold.state)))
+            state = restored(stored(fold.state))
+            if self.forgets:
+                compact(state)
+            fresh.restore(state)
             self.folds[source] = fresh
 
 
@@ -122,13 +128,13 @@ def courses(draw: st.DrawFn) -> tuple[list[Observation], list[Observation], list
 
 
 @CASES
-@given(courses(), st.integers(1, 3))
+@given(courses(), st.integers(1, 3), st.booleans())
 def test_any_order_repetition_and_split(
-    course: tuple[list[Observation], list[Observation], list[str]], partitions: int
+    course: tuple[list[Observation], list[Observation], list[str]], partitions: int, forgets: bool
 ) -> None:
     """Rules 8 to 12 and 14; design decisions 2 and 4."""
     seen, order, steps = course
-    cluster = Cluster(partitions)
+    cluster = Cluster(partitions, forgets)
     for one, step in zip(order, steps, strict=True):
         cluster.add(one)
         if step:

@@ -16,7 +16,9 @@ from processor.domain.decode import Decoder
 from processor.domain.events import RawEvent
 from processor.domain.models import ModelRules
 from processor.domain.telemetry import Telemetry
+from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.feed import ArchiveDoor
+from processor.embedded.room import BrokerRoom
 from tests.archive.shelves import answer, event_of, feed, new_feed
 from tests.faults.crew import until
 
@@ -51,7 +53,8 @@ async def test_the_log_goes_on_while_nothing_can_be_noted(
     path = tmp_path / "events.sqlite"
     archive = await SqliteArchive.open(path, busy_timeout=0.05)
     running_feed = new_feed(archive)
-    door = ArchiveDoor(archive, Decoder(ModelRules(), Telemetry()), running_feed)
+    room = BrokerRoom(EmbeddedBroker(), None)
+    door = ArchiveDoor(archive, Decoder(ModelRules(), Telemetry()), running_feed, room)
     running = asyncio.create_task(running_feed.run())
     monkeypatch.setattr(archive, "note", _at_a_bad_time(archive, path))
     await door.accept([event_of(answer("r1", "a"))])

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from typing import Any
 
 Headers = list[tuple[str, bytes]]
 
@@ -92,3 +93,43 @@ def requests(number: int, seed: int) -> Iterator[bytes]:
         if rng.random() < 0.02:
             lines.append(b"X-Long: " + b"y" * 20_000)
         yield method + b" " + path + b" HTTP/1.1\r\n" + b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def largest(names: list[bytes], seed: int) -> Iterator[tuple[Headers, bytes]]:
+    """The most that one deployment's messages may say: every row of each has a label of its own, of
+    nearly the longest kind; all ``names`` are predictors that answer the same requests, and the truth
+    is corrected twice, the last time for all rows at once."""
+    rng = random.Random(seed)
+    rows = 20_000
+    labels = [f"{rng.getrandbits(1000):0250x}" for _ in range(4 * rows)]
+
+    def headers(kind: bytes, request: int, name: bytes, minute: int) -> Headers:
+        return [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", b"%d-%d" % (request, minute)),
+            ("ce_source", b"hostile"),
+            ("ce_type", b"io.seldon.serving." + kind),
+            ("ce_requestid", b"request-%d" % request),
+            ("ce_inferenceservicename", b"largest"),
+            ("ce_namespace", b"seldon"),
+            ("ce_endpoint", name),
+            ("ce_modelid", b"model"),
+            ("ce_time", b"2026-11-20T09:%02d:00Z" % minute),
+            ("content-type", b"application/json"),
+        ]
+
+    def body(said: list[str]) -> dict[str, Any]:
+        return {"data": {"ndarray": [[label] for label in said]}}
+
+    for number, name in enumerate(names):
+        said = body(labels[number % 2 * rows :][:rows])
+        yield headers(b"inference.response", 1, name, number), json.dumps(said).encode()
+    for minute, truth in enumerate((labels[:rows], labels[2 * rows : 3 * rows], labels[:rows]), 30):
+        said = {"truth": body(truth)}
+        yield headers(b"feedback", 1, names[0], minute), json.dumps(said).encode()
+    # Names in the largest characters.
+    for number in range(6):
+        wide = ["\U0001f600" * 500_000, "\U0001f601" * (500_000 + number)]
+        said = {"data": {"names": wide, "ndarray": [[0.1, 0.9]]}}
+        text = json.dumps(said, ensure_ascii=False).encode()
+        yield headers(b"inference.response", 2, names[0], number), text

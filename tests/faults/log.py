@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from processor.stream.records import Tick, decode_delta
+from processor.stream.records import Piece, Tick, decode_delta
 
 
 async def read_topic(bootstrap: str, topic: str, partitions: int = 8) -> list[ConsumerRecord]:
@@ -62,13 +62,14 @@ async def move_offsets_to_end(
 
 async def check_deltas(bootstrap: str, topic: str) -> None:
     """A delta that was sent again is the same one: its content is a function of the log."""
-    seen: dict[tuple[int, int, int], bytes] = {}
+    seen: dict[tuple[int, int, int, int], bytes] = {}
     repeats = 0
     for record in await read_topic(bootstrap, topic):
         delta = decode_delta(record.value)
         if isinstance(delta, Tick):
             continue
-        key = (record.partition, delta.source, delta.offset)
+        number = delta.number if isinstance(delta, Piece) else 0
+        key = (record.partition, delta.source, delta.offset, number)
         repeats += key in seen
         assert seen.setdefault(key, record.value) == record.value, f"{key}: another content"
     print(f"{len(seen)} deltas, {repeats} repeats")

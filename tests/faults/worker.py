@@ -14,9 +14,10 @@ from processor.domain.observations import ObservationBatch, PackedBatch
 from processor.domain.tally import Tally
 from processor.stream import table_recovery
 from processor.stream.faust_import import driver
+from processor.stream.large_table import table_key
 from processor.stream.sender import Acks, Sender
 from processor.stream.table_recovery import TableRecovery
-from processor.stream.tally import TallyStage, table_key
+from processor.stream.tally import TallyStage, value_key
 
 Batch = ObservationBatch | PackedBatch
 
@@ -75,13 +76,14 @@ def tally_halfway(number: int) -> None:
 
 def crash_before_floor(number: int) -> None:
     """The ``number``-th flush gets all its values to the broker, not its floor; then the crash."""
-    _crash_in_flush(number, lambda stage, _: TornTable(stage._table, None, floor_of(stage)))
+    _crash_in_flush(number, lambda stage, _: TornTable(stage.values.table, None, floor_of(stage)))
 
 
 def crash_between_values(number: int) -> None:
     """The ``number``-th flush gets half of its values to the broker; then the crash."""
     _crash_in_flush(
-        number, lambda stage, dirty: TornTable(stage._table, max(1, dirty // 2), floor_of(stage))
+        number,
+        lambda stage, dirty: TornTable(stage.values.table, max(1, dirty // 2), floor_of(stage)),
     )
 
 
@@ -189,7 +191,7 @@ class TornTable(MutableMapping[bytes, bytes]):
 
 
 def floor_of(stage: TallyStage) -> bytes:
-    return table_key(stage._partition, None)
+    return table_key(value_key(stage._partition, None))
 
 
 def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -> None:
@@ -210,7 +212,7 @@ def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -
             return
         stage.tally._settle()
         table = torn(stage, len(stage.tally._dirty))
-        stage._table = table
+        stage.values.table = table
         flush(stage)
         crashing.append(asyncio.get_running_loop().create_task(crash(table.table)))
 

@@ -1,5 +1,6 @@
 """The embedded mode: no server, nothing lost at a restart."""
 
+import json
 import os
 import re
 import signal
@@ -8,9 +9,18 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+
+from bench.load import Event, Load
 from tests.faults.crew import Worker, until
-from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, models
+from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, metric, models
+
+
+async def _address(worker: Worker) -> str:
+    await until(lambda: "events in: " in worker.text, 30, "started")
+    return _ingress(worker)
 
 
 def _ingress(worker: Worker) -> str:
@@ -27,6 +37,19 @@ async def _judged(get: Get, worker: Worker, count: int) -> None:
     await until(reached, 60, f"{count} judged")
 
 
+def structured(event: Event) -> str:
+    """The event in structured mode."""
+    attributes = {
+        name[3:]: value.decode() for name, value in event.headers if name.startswith("ce_")
+    }
+    return json.dumps(attributes)[:-1] + f', "data": {event.value.decode()}}}'
+
+
+def batched(events: list[str], size: int) -> list[list[str]]:
+    """So many at a time."""
+    return [events[start : start + size] for start in range(0, len(events), size)]
+
+
 def _outcomes(path: Path) -> list[tuple[int, int]]:
     """How many items were right, and wrong."""
     with closing(sqlite3.connect(path)) as connection:
@@ -38,9 +61,9 @@ async def test_events_and_outcomes_survive_a_kill_and_a_restart(
     start: Start, get: Get, tmp_path: Path
 ) -> None:
     worker = start(outcomes="on")
-    await until(lambda: "events in: " in worker.text, 30, "started")
+    address = await _address(worker)
     sent = subprocess.run(
-        [sys.executable, "-m", "processor", "send", DATA / "events.ndjson", "--to", _ingress(worker)],
+        [sys.executable, "-m", "processor", "send", DATA / "events.ndjson", "--to", address],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert sent.returncode == 0, sent.stderr
@@ -70,6 +93,79 @@ async def test_events_and_outcomes_survive_a_kill_and_a_restart(
     await until(lambda: told(again, 0), 60, "no outcome to tell")
     assert _outcomes(tmp_path / "data" / "events.sqlite") == outcomes
     assert await again.terminate() == 0
+
+
+async def test_a_broker_that_is_full_refuses_new_events_and_changes_no_count(
+    start: Start, get: Get
+) -> None:
+    """503 with the reason; what was accepted is counted, also after a restart with more room."""
+    load = Load.of_events(20_000, models=3)
+    batches = batched([structured(event) for event in load.events()], 200)
+    worker = start(max_broker_memory="20MiB")
+    url = await _address(worker)
+    accepted = 0
+    async with aiohttp.ClientSession() as session:
+
+        async def post(batch: list[str]) -> tuple[int, dict[str, Any]]:
+            headers = {"Content-Type": "application/cloudevents-batch+json"}
+            body = f"[{','.join(batch)}]"
+            async with session.post(url, data=body, headers=headers) as answer:
+                if answer.status == 503:
+                    assert int(answer.headers["Retry-After"]) >= 1
+                return answer.status, await answer.json()
+
+        await until(lambda: _is_ready(get, worker), 30, "ready")
+        for batch in batches:
+            status, said = await post(batch)
+            if status == 503:
+                break
+            accepted += said["accepted"]
+        else:
+            raise AssertionError("nothing was refused")
+        assert said["reason"] == "full"
+        assert "PROCESSOR_MAX_BROKER_MEMORY" in said["detail"]
+        assert accepted > 0
+        await metric(get, worker, 'processor_events_total{event_type="unreadable"}', 0.0)
+
+        async def all_read(worker: Worker) -> bool:
+            _, metrics = await get(worker, "/metrics")
+            kinds = re.findall(r"processor_events_total\{.*\} (\S+)", metrics)
+            return sum(map(float, kinds)) == accepted
+
+        await until(lambda: all_read(worker), 60, "all that was accepted is read")
+        status, ready = await get(worker, "/ready")
+        assert status == 200
+        assert "PROCESSOR_MAX_BROKER_MEMORY" in ready
+        _, metrics = await get(worker, "/metrics")
+        assert "processor_embedded_broker_limit_bytes 2.097152e+07" in metrics
+        assert (await post(batch))[0] == 503
+        before = await _settled(get, worker)
+        assert await worker.terminate() == 0
+        again = start(max_broker_memory="1GiB")
+        url = await _address(again)
+        await until(lambda: all_read(again), 60, "the archive is read")
+        assert await _settled(get, again) == before
+        assert (await post(batch))[0] == 202
+    assert await again.terminate() == 0
+
+
+async def _is_ready(get: Get, worker: Worker) -> bool:
+    return (await get(worker, "/ready"))[0] == 200
+
+
+async def _settled(get: Get, worker: Worker) -> list[dict[str, Any]]:
+    """The models once they stand still."""
+    found: list[dict[str, Any]] = []
+    still = 0
+
+    async def stands() -> bool:
+        nonlocal found, still
+        before, found = found, await models(get, worker)
+        still = still + 1 if found and found == before else 0
+        return still >= 20
+
+    await until(stands, 60, "settled")
+    return found
 
 
 def test_the_demo_ends_with_the_notebooks_numbers() -> None:

@@ -1,13 +1,12 @@
 """A broker with the listeners of real clusters: TLS, TLS with client certificates, and logins."""
 
-import subprocess
 import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from .certificates import authority, signed
 from .kafka import KafkaServer
-from .maven import ServerError, find_program
 from .process import free_port
 
 USER, PASSWORD = "worker", "s3cret-of-the-worker"
@@ -25,10 +24,10 @@ class SecureKafkaServer:
         folder = Path(self._folder.name)
         self.ca, self.stranger = folder / "ca.pem", folder / "stranger.pem"
         self.cert, self.key = folder / "client.pem", folder / "client.key"
-        _authority(folder, "ca")
-        _authority(folder, "stranger")
-        _signed(folder, "client", "subjectAltName=DNS:client")
-        _signed(folder, "server", "subjectAltName=IP:127.0.0.1,DNS:localhost")
+        authority(folder, "ca")
+        authority(folder, "stranger")
+        signed(folder, "client", "subjectAltName=DNS:client")
+        signed(folder, "server", "subjectAltName=IP:127.0.0.1,DNS:localhost")
         store = folder / "server-store.pem"
         store.write_text((folder / "server.key").read_text() + (folder / "server.pem").read_text())
         self.ports = {name: free_port() for name in ("SASL_SSL", "SASL_PLAINTEXT", "SSL")}
@@ -81,31 +80,3 @@ class SecureKafkaServer:
             *("--entity-type", "users", "--entity-name", USER),
             *("--add-config", f"SCRAM-SHA-512=[password={PASSWORD}]"),
         )
-
-
-def _authority(folder: Path, name: str) -> None:
-    _openssl(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
-        *("-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")),
-    )
-
-
-def _signed(folder: Path, name: str, extension: str) -> None:
-    request, extensions = folder / f"{name}.csr", folder / f"{name}.ext"
-    extensions.write_text(extension)
-    _openssl(
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}"),
-        *("-keyout", str(folder / f"{name}.key"), "-out", str(request)),
-    )
-    _openssl(
-        *("x509", "-req", "-in", str(request), "-CA", str(folder / "ca.pem"), "-days", "2"),
-        *("-CAkey", str(folder / "ca.key"), "-CAcreateserial", "-extfile", str(extensions)),
-        *("-out", str(folder / f"{name}.pem")),
-    )
-
-
-def _openssl(*args: str) -> None:
-    command = [find_program("openssl", "openssl"), *args]
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise ServerError(f"openssl {args[0]} failed:\n{done.stderr}")

@@ -10,6 +10,7 @@ import pytest
 
 import processor.stream.late as late_module
 import processor.stream.outcomes as outcomes_module
+import processor.stream.side_work as side_work
 from processor.archive.sqlite import SqliteArchive
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch
@@ -94,8 +95,8 @@ class _Partition:
 
 @pytest.fixture
 async def partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Partition]:
+    monkeypatch.setattr(side_work, "_PAUSE", 0.01)
     for module in (late_module, outcomes_module):
-        monkeypatch.setattr(module, "_PAUSE", 0.01)
         monkeypatch.setattr(module, "_TRIES", (0.0,) * 4)
     archive = await SqliteArchive.open(tmp_path / "events.sqlite")
     yield _Partition(archive)

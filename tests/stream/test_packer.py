@@ -104,3 +104,22 @@ def test_the_newest_dead_letters_can_be_shown() -> None:
     assert [letter.offset for letter in shown] == list(range(80, 100))
     detail = "neither a ce_type, nor structured, nor the executor's own log"
     assert shown[0] == KeptLetter(7, "not_cloudevent", detail, "source", 3, 80)
+
+
+async def test_no_record_is_larger_than_the_topic_takes() -> None:
+    """Names of many characters that take four bytes each: the texts are bounded in bytes."""
+    producer = Producer()
+    taken = packer(producer)
+    for number in range(6):
+        names = ["\U0001f600" * 500_000, "\U0001f601" * (500_000 + number)]
+        data = {"data": {"names": names, "ndarray": [[0.1, 0.9]]}}
+        headers = [
+            ("ce_type", b"io.seldon.serving.inference.response"),
+            ("ce_requestid", b"r%d" % number),
+            ("ce_inferenceservicename", b"m"),
+        ]
+        body = json.dumps(data, ensure_ascii=False).encode()
+        assert taken.add(RawEvent(headers, body, 0), ("source", 0, number)) is None
+    await taken.send()
+    sizes = [len(value) for topic, value, _ in producer.sent if topic == "observations"]
+    assert sum(sizes) > MAX_RECORD > max(sizes)
