@@ -1,15 +1,24 @@
 """Usual events to rows, compiled: an event that says what an earlier one said, but for its request and
 its time, is taken like that one. What that is, the `Decoder` has decided."""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
 from processor.domain.compiled import native
 from processor.domain.decode import Decoder
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.observations import BatchBuilder, Feedback, Prediction, Rows
 
-Record = TypeVar("Record")
+
+class SourceRecord(NamedTuple):
+    """A record of a batch; its time in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
 
 #: Lines of a block that are left: the place of each among the lines, and its text.
 LeftLines = list[tuple[int, bytes]]
@@ -33,12 +42,12 @@ class UsualEvents:
         self._reader = native.Reader(len(builders), most, self._place, self._add_and_tell, as_of)
         decoder.rules.followers.add(self)
 
-    def take_records(self, records: Sequence[Record]) -> list[Record]:
-        """Take records of a consumer; those that are left."""
-        records = records if isinstance(records, list) else list(records)
-        left, taken = self._reader.take_records(records)
+    def take_batch(self, content: bytes, start: int) -> tuple[list[SourceRecord], int]:
+        """Take the records of a batch of Kafka that is not compressed, from an offset on; those that
+        are left, and the time of the last one in ms."""
+        left, last, taken = self._reader.take_batch(content, start)
         self._count(*taken)
-        return [records[place] for place in left]
+        return [SourceRecord(*record) for record in left], last
 
     def take_lines(self, block: bytes) -> tuple[LeftLines, int]:
         """Take lines of an events file; those that are left, and how many lines there are."""
@@ -46,10 +55,10 @@ class UsualEvents:
         self._count(*taken)
         return [(number, block[start:end]) for number, start, end in left], lines
 
-    def learn_record(self, record: object, observation: Prediction | Feedback) -> None:
+    def learn_record(self, record: SourceRecord, observation: Prediction | Feedback) -> None:
         """From now on records like this one mean this, where they are usual."""
         if _is_single(observation):
-            self._reader.learn_record(record, observation)
+            self._reader.learn_record(record.headers, record.value, observation)
 
     def learn_line(self, text: bytes, observation: Prediction | Feedback) -> None:
         """The same of lines."""

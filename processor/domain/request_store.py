@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import astuple
 
+from processor.domain.compiled import compiled, native
 from processor.domain.join_state import (
     FeedbackRegister,
     JoinState,
@@ -22,6 +23,9 @@ from processor.domain.packed_table import ROW, PackedRow, PackedTable
 
 #: A deployment's position in the state's table, and a request's id.
 RequestPlace = tuple[int, str]
+
+#: `PackedTable.expire`, compiled where it can be: it looks at every bucket while the stream waits.
+expire = native.expire if compiled else PackedTable.expire
 
 #: Contents that packed rows can share; what is new with every message must not pile up there.
 _MOST_CONTENTS = 1 << 18
@@ -148,7 +152,7 @@ class RequestStore:
         prediction alone, and how many feedback alone."""
         dropped = waiting = unmatched = 0
         for table, others in zip(self._state.packed, self._state.others, strict=True):
-            rows, without = table.expire(before)
+            rows, without = expire(table, before)
             dropped, waiting = dropped + rows, waiting + without
             for request_id in [each for each, one in others.items() if one.born < before]:
                 request = others.pop(request_id)

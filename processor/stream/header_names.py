@@ -33,7 +33,7 @@ class _Batch:
 
     def __init__(self, batch: Any, raw: memoryview) -> None:
         self._batch = batch
-        self._raw = raw
+        self.raw = raw
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -42,7 +42,7 @@ class _Batch:
         try:
             return iter(list(self._batch))
         except UnicodeDecodeError:
-            return iter(list(_AnyNames(self._raw)))
+            return iter(list(_AnyNames(self.raw)))
 
     def __next__(self) -> Any:
         return next(self._batch)

@@ -4,16 +4,20 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import zip_longest
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from processor.domain.compiled import compiled
 from processor.stream.connection import FAULTS, Kafka
 from processor.stream.packer import Packer
 from processor.stream.progress import Place
 from processor.stream.source_topics import SourceTopics
+from processor.stream.whole_batches import deliver_whole_batches, whole_batches
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +88,12 @@ class SourceIngest:
     async def _consume(self) -> None:
         topics = await self._source.wait()
         await self._look_for_gap()
+        deliver_whole_batches()
         consumer = self._kafka.consumer(
             *topics,
             group_id=self._group,
             max_poll_records=_BATCH,
+            value_deserializer=whole_batches if compiled else None,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             rebalance_timeout_ms=10_000,
@@ -115,15 +121,7 @@ class SourceIngest:
                 started = clock()
                 found = await consumer.getmany(timeout_ms=200)
                 if found:
-                    position = {}
-                    for partition, messages in found.items():
-                        topic, number = partition.topic, partition.partition
-                        packer.add_records(topic, number, messages)
-                        last = messages[-1]
-                        # With the last record's time: it tells what is lost if retention overtakes us.
-                        position[partition] = last.offset + 1, str(last.timestamp)
-                        # The loop has other work; a batch must not hold it for long.
-                        await asyncio.sleep(0)
+                    position = await self._take(found)
                     futures = await packer.send()
                     for future in futures:
                         future.add_done_callback(_look_at)
@@ -147,6 +145,30 @@ class SourceIngest:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_COMMIT):
                         await self._commit(consumer, done)
+
+    async def _take(
+        self, found: Mapping[TopicPartition, Sequence[Any]]
+    ) -> dict[TopicPartition, _Position]:
+        """Hand records to the packer; the positions after them.
+
+        With the last record's time: it tells what is lost if retention overtakes us.
+        """
+        packer, position = self._packer, {}
+        if not compiled:
+            for partition, messages in found.items():
+                packer.add_records(partition.topic, partition.partition, messages)
+                position[partition] = messages[-1].offset + 1, str(messages[-1].timestamp)
+                # The loop has other work; a batch must not hold it for long.
+                await asyncio.sleep(0)
+            return position
+        # In turn, so that what belongs together comes together.
+        for batches in zip_longest(*found.values()):
+            for partition, batch in zip(found, batches, strict=True):
+                if batch is not None:
+                    last = packer.add_batch(partition.topic, partition.partition, batch)
+                    position[partition] = batch.end, str(last)
+            await asyncio.sleep(0)
+        return position
 
     async def _acknowledged(self, futures: "list[asyncio.Future[object]]") -> None:
         try:

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.compiled import compiled
-from processor.domain.compiled_reader import UsualEvents
+from processor.domain.compiled_reader import SourceRecord, UsualEvents
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
 from processor.domain.events import Batch, DeadLetter, RawEvent
@@ -17,6 +18,7 @@ from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, P
 from processor.domain.telemetry import KeptLetter
 from processor.stream.connection import MAX_RECORD
 from processor.stream.records import encode
+from processor.stream.whole_batches import WholeBatch
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ _SHOWN = 200
 
 #: The largest body of a dead letter; its headers have to fit beside it.
 _LETTER_BYTES = MAX_RECORD - (1 << 20)
+
+Record: TypeAlias = ConsumerRecord | SourceRecord
 
 
 class Packer:
@@ -79,13 +83,11 @@ class Packer:
         self.add_observation(observation)
         return None
 
-    def add_records(self, topic: str, partition: int, records: Sequence[ConsumerRecord]) -> None:
-        """Take records of a source topic: the hot path, so nothing is made per event that only a
-        dead letter needs."""
+    def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Take records of a source topic: the hot path where nothing is compiled, so nothing is made
+        per event that only a dead letter needs."""
         decode, usual = self.decoder.decode, self._usual
         not_scorable = self.decoder.telemetry.not_scorable
-        if usual is not None:
-            records = usual.take_records(records)
         for record in records:
             before = not_scorable.total()
             timestamp = record.timestamp * 1_000_000
@@ -105,8 +107,20 @@ class Packer:
             elif observation is not None:
                 self.add_observation(observation)
                 # Items without a label are counted one by one.
-                if usual is not None and not_scorable.total() == before:
+                if (
+                    usual is not None
+                    and isinstance(record, SourceRecord)
+                    and not_scorable.total() == before
+                ):
                     usual.learn_record(record, observation)
+
+    def add_batch(self, topic: str, partition: int, batch: WholeBatch) -> int:
+        """Take a batch of records of a source topic; the time of the last one in ms. Only where there
+        is the compiled part."""
+        assert self._usual is not None
+        left, last = self._usual.take_batch(batch.content, batch.start)
+        self.add_records(topic, partition, left)
+        return last
 
     def add_letter(
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None

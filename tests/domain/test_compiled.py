@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,10 +28,12 @@ from processor.domain.observations import (
     BatchBuilder,
     ObservationBatch,
 )
+from processor.domain.packed_table import PackedTable
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.stream.packer import Packer
 from processor.stream.records import Tick, decode_observation, decode_packed, encode
+from processor.stream.whole_batches import WholeBatch
 from tests.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
 from tests.domain.joining import Observation, observations
 from tests.domain.payload_kinds import Payload
@@ -64,6 +67,7 @@ def folded(
     with pytest.MonkeyPatch.context() as patch:
         if interpreted:
             patch.setattr("processor.domain.join.compiled", False)
+            patch.setattr("processor.domain.request_store.expire", PackedTable.expire)
         fold = JoinFold("epoch", 0, 3, 4 * HOUR, Telemetry())
         fold.judged = {} if judged else None
         deltas, states, time = [], [], 0
@@ -195,6 +199,21 @@ class _Producer:
         self.sent.append((topic, value, more))
 
 
+def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
+    """The records as the broker sends them."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=1 << 30,
+    )  # fmt: skip
+    first = records[0].offset
+    for one in records:
+        headers = list(one.headers)
+        builder.append(one.offset - first, one.timestamp, one.key, one.value, headers)
+    content = bytearray(builder.build())
+    content[:8] = first.to_bytes(8, "big")
+    return WholeBatch(bytes(content), first, first + len(records))
+
+
 async def packed(
     rules: ModelRules, records: Sequence[ConsumerRecord]
 ) -> tuple[Counter[object], list[object], Telemetry, int]:
@@ -204,7 +223,11 @@ async def packed(
     rows: Counter[object] = Counter()
     letters: list[object] = []
     for start in range(0, len(records), 2500):
-        packer.add_records("source", 0, list(records[start : start + 2500]))
+        some = records[start : start + 2500]
+        if packer._usual is None:
+            packer.add_records("source", 0, some)
+        else:
+            assert packer.add_batch("source", 0, whole(some)) == some[-1].timestamp
         await packer.send()
         if start == 5000:
             rules.replace(rules.entries)
@@ -276,7 +299,7 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
     ]
     producer = _Producer()
     packer = Packer(Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 3, "epoch")
-    packer.add_records("source", 0, records)
+    packer.add_batch("source", 0, whole(records))
     await packer.send()
     lengths = []
     for _, value, _ in producer.sent:

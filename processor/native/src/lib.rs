@@ -1,6 +1,7 @@
 //! The compiled part: what is usual, at speed. Everything here has a twin in Python that decides what
 //! is right; whatever is not usual is handed back to it.
 
+mod batch;
 mod body;
 mod ids;
 mod join;
@@ -16,5 +17,6 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::ShortWay>()?;
-    module.add_class::<reader::Reader>()
+    module.add_class::<reader::Reader>()?;
+    module.add_function(wrap_pyfunction!(table::expire, module)?)
 }

@@ -1,12 +1,14 @@
 //! Usual events to rows of observations. What they mean, Python has said once of an event like them.
 
+use std::borrow::Cow;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 
-use pyo3::intern;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::PyBytes;
 use rustc_hash::FxHashMap;
 
+use crate::batch::{Batch, Record};
 use crate::body::{self, Once};
 use crate::json::Scanner;
 use crate::rows;
@@ -79,6 +81,22 @@ type Pulled<'py> = (u32, Bound<'py, PyBytes>, u32, Bound<'py, PyBytes>);
 struct Taken(u64, u64, u64, u64);
 
 type Counts = (u64, u64, u64, u64);
+
+impl Taken {
+    /// Count an event that is from the future, by its record's time (ms).
+    fn look_at(&mut self, event: &Event, timestamp: i64) {
+        if event.kind != Kind::Request
+            && timestamp >= 0
+            && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(FUTURE)
+        {
+            self.3 += 1;
+        }
+    }
+}
+
+fn torn() -> PyErr {
+    PyValueError::new_err("a batch of records that is none")
+}
 
 /// Reads events of few kinds. `place` tells where a partition's tables hold an observation; `full`
 /// gets the rows of a partition that has `most`. Rows later than `as_of` (ns) are counted and left
@@ -244,36 +262,41 @@ fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
     Some(event)
 }
 
-/// A usual record in binary mode: its headers as pairs of a text and bytes, and its value.
+/// A record that is left: offset, time (ms), key, value and headers.
+type LeftRecord<'py> = (
+    i64,
+    i64,
+    Option<Bound<'py, PyBytes>>,
+    Option<Bound<'py, PyBytes>>,
+    Vec<(Cow<'py, str>, Option<Bound<'py, PyBytes>>)>,
+);
+
+impl Record<'_> {
+    fn left<'py>(&self, py: Python<'py>) -> LeftRecord<'py> {
+        let bytes = |content: Option<&[u8]>| content.map(|content| PyBytes::new(py, content));
+        // Kafka takes any bytes for a name.
+        let name = |name: &[u8]| Cow::Owned(String::from_utf8_lossy(name).into_owned());
+        let headers = self.headers.iter().map(|(key, value)| (name(key), bytes(*value))).collect();
+        (self.offset, self.timestamp, bytes(self.key), bytes(self.value), headers)
+    }
+}
+
+/// A usual record in binary mode; its meaning goes to the key.
 fn record<'a>(
-    headers: &'a Bound<'_, PyAny>,
-    value: &'a [u8],
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    value: Option<&'a [u8]>,
     key: &mut Vec<u8>,
 ) -> Option<Event<'a>> {
     let mut found = Headers::default();
-    let mut put = |pair: Bound<'_, PyAny>| -> Option<()> {
-        let pair = pair.cast::<PyTuple>().ok()?;
-        let (name, value) = (pair.get_item(0).ok()?, pair.get_item(1).ok()?);
-        let value = value.cast::<PyBytes>().ok()?.as_bytes();
-        // SAFETY: the bytes live as long as the list of headers, which outlives the event.
-        let value: &'a [u8] = unsafe { &*std::ptr::from_ref(value) };
-        found.put(name.cast::<PyString>().ok()?.to_str().ok()?.as_bytes(), b'_', value)
-    };
-    if let Ok(list) = headers.cast::<PyList>() {
-        for pair in list.iter() {
-            put(pair)?;
-        }
-    } else {
-        for pair in headers.cast::<PyTuple>().ok()?.iter() {
-            put(pair)?;
-        }
+    for (name, value) in headers {
+        found.put(name, b'_', value?)?;
     }
     if found.names[CONTENT_TYPE] != b"application/json" {
         return None;
     }
     let event = found.event(key)?;
     if event.kind != Kind::Request {
-        let mut scanner = Scanner::new(value);
+        let mut scanner = Scanner::new(value?);
         body_of(&mut scanner, event.kind, key)?;
         scanner.at_end()?;
     }
@@ -305,41 +328,39 @@ impl Reader {
         }
     }
 
-    /// Take records of a consumer; the places of those that are left, and what was taken.
-    fn take_records(
+    /// Take the records of a batch of Kafka (version 2, not compressed) from an offset on; those that
+    /// are left, the time of the last one (ms) or, where there is none, of the batch, and
+    /// what was taken.
+    fn take_batch<'py>(
         &mut self,
-        py: Python<'_>,
-        records: Bound<'_, PyList>,
-    ) -> PyResult<(Vec<usize>, Counts)> {
+        py: Python<'py>,
+        batch: &[u8],
+        start: i64,
+    ) -> PyResult<(Vec<LeftRecord<'py>>, i64, Counts)> {
         let (mut left, mut taken) = (Vec::new(), Taken::default());
         let mut key = std::mem::take(&mut self.key);
-        for (place, one) in records.iter().enumerate() {
-            let value = one.getattr(intern!(py, "value"))?;
-            let headers = one.getattr(intern!(py, "headers"))?;
-            let event = match value.cast::<PyBytes>() {
-                Ok(value) => record(&headers, value.as_bytes(), &mut key),
-                Err(_) => None,
-            };
+        let mut records = Batch::new(batch).ok_or_else(torn)?;
+        let mut last = records.latest;
+        while let Some(record) = records.next() {
+            let record = record.ok_or_else(torn)?;
+            if record.offset < start {
+                continue;
+            }
+            last = record.timestamp;
+            let event = self::record(record.headers.iter().copied(), record.value, &mut key);
             self.key = key;
             let is_taken = match &event {
                 Some(event) => self.take(py, event, &mut taken)?,
                 None => false,
             };
             key = std::mem::take(&mut self.key);
-            if !is_taken {
-                left.push(place);
-            } else if let Some(event) = event {
-                let timestamp: i64 = one.getattr(intern!(py, "timestamp"))?.extract()?;
-                if event.kind != Kind::Request
-                    && timestamp >= 0
-                    && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(FUTURE)
-                {
-                    taken.3 += 1;
-                }
+            match event {
+                Some(event) if is_taken => taken.look_at(&event, record.timestamp),
+                _ => left.push(record.left(py)),
             }
         }
         self.key = key;
-        Ok((left, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((left, last, (taken.0, taken.1, taken.2, taken.3)))
     }
 
     /// Take the lines of a block; number, start and end of those that are left, how many lines there
@@ -373,23 +394,20 @@ impl Reader {
         Ok((left, number, (taken.0, taken.1, taken.2, taken.3)))
     }
 
-    /// Remember what a record of a consumer means, if it is of a usual form.
+    /// Remember what a record means by its headers and value, if it is of a usual form.
     fn learn_record(
         &mut self,
-        one: Bound<'_, PyAny>,
+        headers: Vec<(String, Option<Vec<u8>>)>,
+        value: Option<&[u8]>,
         observation: Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let (value, headers) = (one.getattr("value")?, one.getattr("headers")?);
-        let Ok(value) = value.cast::<PyBytes>() else {
-            return Ok(());
-        };
+    ) {
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
         let mut key = std::mem::take(&mut self.key);
-        let event = record(&headers, value.as_bytes(), &mut key);
+        let event = record(headers, value, &mut key);
         self.key = key;
         if let Some(event) = event {
             self.remember(&event, observation);
         }
-        Ok(())
     }
 
     /// Remember what a line means, if it is of a usual form.

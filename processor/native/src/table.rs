@@ -8,6 +8,7 @@ use crate::join::torn;
 
 /// Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
 pub const ROW: usize = 44;
+const BORN: usize = 16;
 const MADE: usize = 20;
 const SAID: usize = 32;
 
@@ -34,6 +35,39 @@ pub struct Place<'py> {
     pub made: u32,
     pub made_at: i64,
     pub said: u32,
+}
+
+/// Drop the rows of a table that were born before an hour; how many, and how many of them had no
+/// feedback. The rows of a bucket are in the order of birth.
+#[pyfunction]
+pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
+    let buckets = table.getattr("buckets")?.cast_into::<PyList>()?;
+    let copying = !table.getattr("copies")?.is_none();
+    let (mut dropped, mut waiting) = (0, 0);
+    for (number, bucket) in buckets.iter().enumerate() {
+        let bucket = bucket.cast_into::<PyByteArray>()?;
+        let length = bucket.len();
+        // SAFETY: nothing of Python runs while the slice is there.
+        let rows = unsafe { bucket.as_bytes() };
+        let old = rows.chunks_exact(ROW).take_while(|row| i64::from(word(row, BORN)) < before);
+        let (count, unjudged) = old.fold((0, 0), |(count, unjudged), row| {
+            (count + 1, unjudged + i64::from(word(row, SAID) == 0))
+        });
+        if count == 0 {
+            continue;
+        }
+        if copying {
+            table.call_method1("keep", (number,))?;
+        }
+        // SAFETY: as above; a copy of the bucket does not change it.
+        unsafe { bucket.as_bytes_mut() }.copy_within(count * ROW.., 0);
+        bucket.resize(length - count * ROW)?;
+        dropped += count as i64;
+        waiting += unjudged;
+    }
+    let count: i64 = table.getattr("count")?.extract()?;
+    table.setattr("count", count - dropped)?;
+    Ok((dropped, waiting))
 }
 
 fn word(row: &[u8], at: usize) -> u32 {

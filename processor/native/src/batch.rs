@@ -1,0 +1,98 @@
+//! The records of a batch as Kafka sends it: version 2, not compressed.
+
+/// Goes through the records of a batch.
+pub struct Batch<'a> {
+    bytes: Bytes<'a>,
+    left: i64,
+    base_offset: i64,
+    first_timestamp: i64,
+    /// The greatest time of its records as they were sent (ms).
+    pub latest: i64,
+    /// That of all records, where the broker has set it.
+    appended: Option<i64>,
+}
+
+impl<'a> Batch<'a> {
+    /// The parts of the batch's head that tell of its records.
+    pub fn new(batch: &'a [u8]) -> Option<Self> {
+        let long = |at: usize| Some(i64::from_be_bytes(batch.get(at..at + 8)?.try_into().ok()?));
+        let word = |at: usize| Some(i32::from_be_bytes(batch.get(at..at + 4)?.try_into().ok()?));
+        let attributes = u16::from_be_bytes(batch.get(21..23)?.try_into().ok()?);
+        let latest = long(35)?;
+        Some(Batch {
+            base_offset: long(0)?,
+            first_timestamp: long(27)?,
+            latest,
+            appended: (attributes & 8 != 0).then_some(latest),
+            left: i64::from(word(57)?),
+            bytes: Bytes { data: batch, at: 61 },
+        })
+    }
+
+    /// None at the end; a None in its place for what is no record.
+    pub fn next(&mut self) -> Option<Option<Record<'a>>> {
+        if self.left <= 0 {
+            return None;
+        }
+        self.left -= 1;
+        Some(self.record())
+    }
+
+    fn record(&mut self) -> Option<Record<'a>> {
+        let bytes = &mut self.bytes;
+        bytes.varint()?;
+        bytes.at += 1;
+        let timestamp = self.first_timestamp.wrapping_add(bytes.varint()?);
+        let offset = self.base_offset.wrapping_add(bytes.varint()?);
+        let (key, value) = (bytes.piece()?, bytes.piece()?);
+        let count = bytes.varint()?;
+        let mut headers = Vec::with_capacity(count.clamp(0, 64) as usize);
+        for _ in 0..count {
+            headers.push((bytes.piece()??, bytes.piece()?));
+        }
+        Some(Record { offset, timestamp: self.appended.unwrap_or(timestamp), key, value, headers })
+    }
+}
+
+struct Bytes<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bytes<'a> {
+    /// A number as Kafka writes them: seven bits a byte, the sign in the lowest.
+    fn varint(&mut self) -> Option<i64> {
+        let mut number: u64 = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = *self.data.get(self.at)?;
+            self.at += 1;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some((number >> 1) as i64 ^ -((number & 1) as i64));
+            }
+        }
+        None
+    }
+
+    /// Bytes after their length; a None inside for null.
+    fn piece(&mut self) -> Option<Option<&'a [u8]>> {
+        let length = self.varint()?;
+        if length < 0 {
+            return Some(None);
+        }
+        let end = self.at.checked_add(usize::try_from(length).ok()?)?;
+        let found = self.data.get(self.at..end)?;
+        self.at = end;
+        Some(Some(found))
+    }
+}
+
+/// What a record of a batch holds.
+pub struct Record<'a> {
+    pub offset: i64,
+    /// In milliseconds.
+    pub timestamp: i64,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: Vec<(&'a [u8], Option<&'a [u8]>)>,
+}
