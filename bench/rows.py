@@ -14,9 +14,11 @@ from processor.domain.observations import (
     PredictionRow,
 )
 
+from .load import NAMES, NAMESPACE, deployment
+
 #: The log's name in its records.
 EPOCH = "bench"
-LABELS = ("setosa", "versicolor", "virginica")
+LABELS = NAMES
 
 #: What a feedback says: that the prediction was right, by a reward alone; that it was wrong, by the
 #: truth and a reward of 0; the truth alone.
@@ -32,7 +34,7 @@ _SAID = [[digest(actual, form) for form in range(3)] for actual in LABELS]
 
 def model_keys(number: int) -> list[ModelKey]:
     """So many models, each of a deployment of its own."""
-    return [ModelKey("bench", f"model-{i}", "default", "classifier") for i in range(number)]
+    return [ModelKey(NAMESPACE, deployment(i), "default", "classifier") for i in range(number)]
 
 
 def request_ids(data: bytes) -> list[str]:

@@ -102,7 +102,7 @@ def table(traffic: Traffic, life: Life) -> str:
     day = 0
     while samples := list(islice(hours, 24)):
         day += 1
-        last, n = samples[-1], sum(sample.observations for sample in samples)
+        last, n = samples[-1], sum(sample.observations for sample in samples) or 1
         each = (last.resident - life.empty) / last.kept if day * 24 <= traffic.hours else None
         lines.append(
             f"| {day} | {n:,} | {last.kept:,} | {last.unmatched:,} | {last.resident / 2**20:,.0f} "
