@@ -1,0 +1,35 @@
+"""The verdict of a long run, and a short one whole."""
+
+import pytest
+
+from bench.soak import Course, Sample, beyond, main, table
+
+_MIB = 1 << 20
+
+
+def _course(*memory: list[int | None]) -> Course:
+    samples = [
+        Sample(60.0 * number, 1_000_000 * number, held, [0, None])
+        for number, held in enumerate(memory)
+    ]
+    return Course(len(memory) * 1_000_000, len(memory) * 500_000, 60.0, 1.5, samples, [])
+
+
+def test_memory_may_grow_with_the_requests_and_no_more() -> None:
+    grown = [_MIB * 90 + 500_000 * number * 64 for number in range(5)]
+    course = _course(*([one, one] for one in grown))
+    assert beyond(course, 200 * _MIB, 128) < 0
+    leaking = _course(*([one + 4 * _MIB * number, None] for number, one in enumerate(grown)))
+    assert beyond(leaking, 100 * _MIB, 64) == pytest.approx(6 * _MIB)
+
+
+def test_the_table_sums_both_workers() -> None:
+    text = table(_course([_MIB, 2 * _MIB], [4 * _MIB, None]))
+    assert "| 1.0 | 1,000,000 | 500,000 | 4 | 4 | 0 | 0 |" in text
+    assert "exact 1.5 s after the last event" in text
+
+
+def test_a_short_run_with_a_restart_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--rate", "2000", "--minutes", "0.4", "--every", "6"]
+    assert main(arguments) == 0
+    assert " 1 restarts" in capsys.readouterr().out
