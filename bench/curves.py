@@ -28,9 +28,9 @@ def draw(
         for colour, (name, (x, y)) in zip(_COLOURS, panel.lines.items(), strict=False):
             axis.plot(x, y, color=colour, linewidth=1, label=name)
         for style, (kind, places) in zip(("--", ":"), (marks or {}).items(), strict=False):
-            for number, x in enumerate(places):
+            for number, place in enumerate(places):
                 axis.axvline(
-                    x, color="#9ca3af", linestyle=style, linewidth=0.8,
+                    place, color="#9ca3af", linestyle=style, linewidth=0.8,
                     label=kind if not number else None,
                 )  # fmt: skip
         axis.set_ylabel(panel.label, fontsize=9)

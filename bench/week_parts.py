@@ -34,6 +34,8 @@ from .rows import EPOCH, batch, feedback_row, model_keys, prediction_row, reques
 from .traffic import START, Traffic
 
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "all")))
+#: Hours of log time from checkpoint to checkpoint.
+CHECKPOINT_HOURS = 6
 #: Rows of one record, as the packer has them.
 _ROWS = 2000
 
@@ -43,8 +45,9 @@ Board = dict[tuple[str, int], dict[str, Counts]]
 
 
 class Sample(NamedTuple):
-    """After an hour of log time. ``join`` and ``tally`` are CPU seconds of this hour, ``flush`` those
-    of its one checkpoint; ``resident`` is the process's memory."""
+    """After an hour of log time. ``join`` and ``tally`` are CPU seconds of this hour, ``longest`` those
+    of one record in the join, ``flush`` those of a checkpoint, 0 where none was due; ``resident`` is
+    the process's memory."""
 
     observations: int
     kept: int
@@ -52,6 +55,7 @@ class Sample(NamedTuple):
     resident: int
     join: float
     tally: float
+    longest: float
     flush: float
     table_bytes: int
 
@@ -207,7 +211,7 @@ class _Worker:
 
     async def _hour(self, number: int, observations: int) -> Sample:
         join, tally = self._join, self._tally
-        join_seconds = tally_seconds = 0.0
+        join_seconds = tally_seconds = longest = flush = 0.0
         for offset, timestamp, value in list(self._files.hour(number)):
             begin = time.thread_time()
             join.fold(offset, timestamp * 1_000_000, value)
@@ -218,16 +222,18 @@ class _Worker:
                 self._delta_offset += 1
             self._deltas.values.clear()
             join_seconds += between - begin
+            longest = max(longest, between - begin)
             tally_seconds += time.thread_time() - between
-        begin = time.thread_time()
-        tally.flush()
-        flush = time.thread_time() - begin
-        for _ in tally.board(_clock(number)):
-            pass
+        if not (number + 1) % CHECKPOINT_HOURS:
+            begin = time.thread_time()
+            tally.flush()
+            flush = time.thread_time() - begin
+            for _ in tally.board(_clock(number)):
+                pass
         table_bytes = sum(len(key) + len(value) for key, value in self._table.items())
         return Sample(
             observations, self._kept, join.join.state.unmatched, _resident(), join_seconds,
-            tally_seconds, flush, table_bytes,
+            tally_seconds, longest, flush, table_bytes,
         )  # fmt: skip
 
     @property

@@ -1,6 +1,7 @@
 """Holding what was counted in a simulated week against its truth."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from .traffic import START, Expected, Flags, Ints, Traffic
 from .week_parts import WINDOWS, Board, Buckets, Look
 
 _SECOND = 1_000_000_000
+P = TypeVar("P")
+K = TypeVar("K")
 
 
 def differences(traffic: Traffic, look: Look) -> list[str]:
@@ -27,19 +30,22 @@ def differences(traffic: Traffic, look: Look) -> list[str]:
         )
         if found != wanted
     ]
-    for kind, found, wanted in (
-        ("bucket", look.buckets, _buckets(truth, clock)),
-        ("window", look.board, _board(truth, clock)),
+    for line in (
+        *_unequal("bucket", look.buckets, _buckets(truth, clock)),
+        *_unequal("window", look.board, _board(truth, clock)),
     ):
-        for place in found.keys() | wanted.keys():
-            here, there = found.get(place, {}), wanted.get(place, {})
-            for one in sorted(here.keys() | there.keys()):
-                if here.get(one, Counts()) != there.get(one, Counts()):
-                    wrong.append(
-                        f"hour {look.hour}: {kind} {place} {one}: {here.get(one)}, "
-                        f"not {there.get(one)}"
-                    )
+        wrong.append(f"hour {look.hour}: {line}")
     return wrong
+
+
+def _unequal(
+    kind: str, found: Mapping[P, Mapping[K, Counts]], wanted: Mapping[P, Mapping[K, Counts]]
+) -> Iterator[str]:
+    for place in found.keys() | wanted.keys():
+        here, there = found.get(place, {}), wanted.get(place, {})
+        for one in here.keys() | there.keys():
+            if here.get(one, Counts()) != there.get(one, Counts()):
+                yield f"{kind} {place} {one}: {here.get(one)}, not {there.get(one)}"
 
 
 def _buckets(truth: Expected, clock: int) -> Buckets:
