@@ -36,7 +36,7 @@ def test_the_table_sums_both_workers() -> None:
 
 
 def test_a_short_run_with_a_restart_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--rate", "2000", "--minutes", "0.3", "--every", "5"]
+    arguments = ["--rate", "2000", "--minutes", "0.2", "--every", "4"]
     assert main(arguments) == 0
     found = re.search(r" ([0-9]+) restarts", capsys.readouterr().out)
     assert found
