@@ -34,6 +34,7 @@ from .measure import BenchError, differences, get, models, tail, usage
 from .ours import fresh_app_id, worker
 from .rows import RIGHT, WRONG, batch, feedback_row, model_keys, prediction_row, request_ids
 
+FIRST, WITH_SNAPSHOTS, WITHOUT = "the first: deltas are sent", "with snapshots", "without"
 _MODELS = 10
 _FEEDBACK, _RIGHT = 0.63, 46 / 63
 _ROWS = 2000
@@ -74,7 +75,8 @@ def table(starts: Sequence[Start], observations: int) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {title} | {seconds:.1f} | {reading:.1f} | {observations / reading:,.0f} "
+        f"| {title} | {seconds:.1f} | {reading:.1f} "
+        f"| {'' if title == WITH_SNAPSHOTS else format(observations / reading, ',.0f')} "
         f"| {peak / 2**20:,.0f} |"
         for title, seconds, reading, peak in starts
     ]
@@ -88,8 +90,8 @@ def _run(bootstrap: str, folder: Path, observations: int) -> tuple[int, list[Sta
     written, expected = asyncio.run(fill(bootstrap, app_id, observations))
     say(f"{written:,} observations put on the log in {time.monotonic() - begin:.0f} s")
     starts = []
-    for title in ("the first: deltas are sent", "with snapshots", "without snapshots"):
-        if title == "without snapshots":
+    for title in (FIRST, WITH_SNAPSHOTS, WITHOUT):
+        if title == WITHOUT:
             shutil.rmtree(folder / "worker" / "data")
         starts.append(_start(title, bootstrap, topic, app_id, folder / "worker", expected))
         say(f"{title}: {starts[-1].seconds:.1f} s")

@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--every", type=float, default=60, help="seconds from restart to restart (%(default)s)"
     )
     parser.add_argument(
-        "--base-mib", type=int, default=400, help="what both may hold in any case (%(default)s)"
+        "--base-mib", type=int, default=640, help="what both may hold in any case (%(default)s)"
     )
     parser.add_argument(
         "--bytes-each", type=int, default=128,
