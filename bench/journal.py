@@ -30,7 +30,7 @@ from tests.servers.topics import create_topics
 
 from .filled import PARTITIONS, say
 from .load import NAMES, Expected, ModelCounts, deployment
-from .measure import BenchError, differences, get, models, tail, usage
+from .measure import BenchError, differences, end_in_order_on_sigterm, get, models, tail, usage
 from .ours import fresh_app_id, worker
 from .rows import RIGHT, WRONG, batch, feedback_row, model_keys, prediction_row, request_ids
 
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.journal", description=__doc__)
     parser.add_argument("--observations", type=int, default=10_000_000, help="(%(default)s)")
     options = parser.parse_args(arguments)
+    end_in_order_on_sigterm()
     try:
         with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
             written, starts = _run(broker.bootstrap, Path(folder), options.observations)

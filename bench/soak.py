@@ -9,7 +9,6 @@ for each request kept. Else the exit code is 1.
 import argparse
 import asyncio
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -27,7 +26,7 @@ from .curves import Panel, draw
 from .filled import PARTITIONS, say
 from .load import Expected
 from .machine import description
-from .measure import BenchError, differences, models
+from .measure import BenchError, differences, end_in_order_on_sigterm, models
 from .ours import fresh_app_id
 from .soak_parts import Slot, feeding
 
@@ -64,8 +63,7 @@ class Course(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    # As Ctrl-C does: what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_in_order_on_sigterm()
     try:
         with ExitStack() as stack:
             broker = stack.enter_context(KafkaServer(_KEPT, heap="1g"))

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from .curves import Panel, draw
 from .filled import say
 from .machine import description
+from .measure import end_in_order_on_sigterm
 from .traffic import Traffic
 from .week_parts import Life, Restart, Sample, live, start, write
 from .week_truth import differences
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write every hour there")
     parser.add_argument("--picture", type=Path, help="draw memory and time there, a PNG")
     options = parser.parse_args(arguments)
+    end_in_order_on_sigterm()
     traffic = Traffic(options.rate, options.days, options.horizon)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
