@@ -65,8 +65,8 @@ class Expected(NamedTuple):
     """By basis, model, minute, actual, predicted and form of the feedback that counts."""
     kept: int
     """Requests in memory."""
-    too_late: int
-    """Requests that got feedback after they had left memory."""
+    alone: int
+    """Requests that got feedback after they had left memory, or whose prediction is still to come."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Traffic:
         minutes = self.all_hours * 60
         predictions = np.zeros((self.models, minutes), np.int64)
         judged = np.zeros((2, self.models, minutes, 3, 3, 3), np.int64)
-        kept = too_late = 0
+        kept = alone = 0
         # What was born in an earlier hour has left memory when the last hour begins.
         oldest = (before - 1) // 60 - self.horizon
         for number in range(min(self.hours, before // 60)):
@@ -156,9 +156,9 @@ class Traffic:
                     out = came & (reached // 60 - born > self.horizon)
                     late = np.where(out, np.minimum(late, reached // 60), late)
             waits = late < np.iinfo(np.int64).max
-            too_late += int(waits.sum())
+            alone += int(waits.sum()) + int((in_time[0] & ~here).sum())
             kept += int((waits & (late >= oldest)).sum())
-        return Expected(predictions, judged, kept, too_late)
+        return Expected(predictions, judged, kept, alone)
 
     def arrivals(self) -> Iterator[NDArray[np.void]]:
         """What reaches the log, hour by hour, in the order of minutes: see `ARRIVAL`."""

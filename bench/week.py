@@ -88,8 +88,8 @@ def _wrong_ends(
         wrong.append("the tally's checkpoint holds something else than its memory")
     if life.left:
         wrong.append(f"{life.left} requests are in memory a horizon after the last record")
-    if life.too_late != life.looks[-1].too_late:
-        wrong.append(f"{life.too_late} requests were told late, not {life.looks[-1].too_late}")
+    if life.too_late != life.looks[-1].alone:
+        wrong.append(f"{life.too_late} requests were told late, not {life.looks[-1].alone}")
     return wrong
 
 

@@ -20,6 +20,7 @@ from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR, MINUTE, SECOND
 from processor.domain.windows import TIERS, parse_window
+from processor.options import collect_rarely
 from processor.stream.fold import PartitionFold
 from processor.stream.join import JoinStage
 from processor.stream.log import LogReader
@@ -65,7 +66,8 @@ class Look(NamedTuple):
 
     hour: int
     kept: int
-    too_late: int
+    alone: int
+    """Requests that had feedback without a prediction: those that wait, and those told late."""
     buckets: Buckets
     board: Board
 
@@ -137,6 +139,7 @@ def _record(models: list[ModelKey], rows: NDArray[np.void]) -> bytes:
 
 def start(traffic: Traffic, journal: Path, data: Path, end: int) -> Restart:
     """Start a worker's join on the log up to an offset, with what its data folder has."""
+    collect_rarely()
     reader = JournalFiles(journal, end)
     join = _join(traffic, reader, data, None, Telemetry())
     partition = PartitionFold(join, cast(LogReader, reader), "bench")
@@ -163,6 +166,7 @@ async def _opened(partition: PartitionFold) -> None:
 
 def live(traffic: Traffic, folder: Path, written: Sequence[int]) -> Life:
     """Fold everything as it comes, and what the join sends."""
+    collect_rarely()
     return asyncio.run(_Worker(traffic, folder).live(written))
 
 

@@ -26,7 +26,7 @@ def differences(traffic: Traffic, look: Look) -> list[str]:
         f"hour {look.hour}: {what} {found:,}, not {wanted:,}"
         for what, found, wanted in (
             ("requests in memory", look.kept, truth.kept),
-            ("too late", look.too_late, truth.too_late),
+            ("feedback alone", look.alone, truth.alone),
         )
         if found != wanted
     ]

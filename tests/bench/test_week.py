@@ -29,7 +29,7 @@ def test_what_was_counted_is_the_truth(life: Life) -> None:
     assert len(life.looks) == 3
     assert [line for look in life.looks for line in differences(_SMALL, look)] == []
     assert life.full.tally_equal
-    assert life.looks[-1].too_late == life.too_late > 0
+    assert life.looks[-1].alone == life.too_late > 0
     assert life.left == 0
 
 
