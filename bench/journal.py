@@ -104,7 +104,7 @@ def _start(
 ) -> Start:
     begin = time.monotonic()
     with worker(bootstrap, topic, app_id, folder) as (process, url, log):
-        while wrong := differences(expected, models(url)):
+        while wrong := _wrong(expected, url):
             if process.poll() is not None:
                 raise BenchError(f"the worker ended with {process.returncode}:\n{tail(log)}")
             if time.monotonic() - begin > _LIMIT:
@@ -112,12 +112,22 @@ def _start(
             time.sleep(0.1)
         seconds = time.monotonic() - begin
         peak = usage(process.pid).peak_bytes
-        found = re.search(
-            rb"^processor_recovery_seconds (\S+)$", get(f"{url}/metrics") or b"", re.MULTILINE
-        )
-        if found is None:
-            raise BenchError(f"{title}: no processor_recovery_seconds:\n{tail(log)}")
-    return Start(title, seconds, float(found[1]), peak)
+        reading = _metric(url, "processor_recovery_seconds")
+    return Start(title, seconds, reading or 0.0, peak)
+
+
+def _wrong(expected: Expected, url: str) -> list[str]:
+    """What is not as it must be: the counts, which the tally knows from its checkpoint, and the requests
+    without feedback, which only a join that has read the whole log knows."""
+    wanted = sum(model.predictions for model in expected.models.values()) - expected.judged
+    found = _metric(url, "processor_waiting_requests")
+    waiting = [] if found == wanted else [f"{found} requests wait, not {wanted}"]
+    return waiting + (differences(expected, models(url)) if not waiting else [])
+
+
+def _metric(url: str, name: str) -> float | None:
+    found = re.search(rf"^{name} (\S+)$", (get(f"{url}/metrics") or b"").decode(), re.MULTILINE)
+    return None if found is None else float(found[1])
 
 
 async def fill(bootstrap: str, app_id: str, observations: int) -> tuple[int, Expected]:
