@@ -88,6 +88,13 @@ class Expected:
     def judged(self) -> int:
         return sum(model.judged for model in self.models.values())
 
+    def add(self, other: "Expected") -> None:
+        """Expect what the other expects as well."""
+        for name, counts in other.models.items():
+            model = self.models.setdefault(name, ModelCounts())
+            model.predictions += counts.predictions
+            model.cells.update(counts.cells)
+
 
 @dataclass(frozen=True)
 class Load:

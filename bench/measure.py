@@ -8,7 +8,9 @@ and stops when the right answer has arrived.
 import json
 import os
 import resource
+import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -65,6 +67,11 @@ class Run:
     def cpu_us(self) -> float:
         """Microseconds of CPU per event."""
         return self.cpu_seconds / self.events * 1e6
+
+
+def end_in_order_on_sigterm() -> None:
+    """SIGTERM ends this process as Ctrl-C does: with what it has started, and its files."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 @contextmanager

@@ -80,7 +80,7 @@ async def _feed_all(
         sizes = repeat(_AT_ONCE) if rate is None else sizes_at(rate)
         events, sendings = 0, []
         for share in shares(load.events(), sizes):
-            sendings.append(_packed(producer, share, events, partitions))
+            sendings.append(packed(producer, share, events, partitions))
             events += len(share)
         pipe.send(events)
         await asyncio.to_thread(pipe.recv)
@@ -113,7 +113,7 @@ def shares(events: Iterable[Event], sizes: Iterable[int]) -> Iterator[list[Event
         yield share
 
 
-def _packed(producer: Any, events: list[Event], first: int, partitions: int) -> Sending:
+def packed(producer: Any, events: list[Event], first: int, partitions: int) -> Sending:
     """The events on one partition after the other, on from the `first`-th."""
     packed: Sending = []
     for number in range(partitions):

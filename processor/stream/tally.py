@@ -19,8 +19,12 @@ from processor.stream.records import Piece, Tick, check, decode_delta
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between flushes of a partition: what a start has to read again, at the most.
+#: Seconds between flushes of a partition, what a start has to read again; more if one takes long:
+#: feedback of a week changes chunks of a week, of every model.
 _FLUSH_EVERY = 5.0
+#: Flushes may stop the loop for this share of the time, on average, unless that makes them older
+#: than this.
+_FLUSH_SHARE, _FLUSH_OLDEST = 0.01, 120.0
 #: The same where nothing but ticks comes.
 _IDLE_FLUSH_EVERY = 3600.0
 
@@ -123,6 +127,7 @@ class TallyStage:
     def flush(self) -> None:
         """Write what has changed, and then the floor: what it says holds for all before it. What has
         expired goes last, since a floor that names a missing value means the whole log again."""
+        started = time.monotonic()
         flush, put = self.tally.flush(), self.values.put
         for key, chunk in flush.chunks:
             put(value_key(self._partition, key), chunk.offset, _encode(chunk))
@@ -131,8 +136,10 @@ class TallyStage:
             self.values.remove(value_key(self._partition, key))
         self.dirty = False
         self.flushed_at = time.time()
-        self._flush_due = time.monotonic() + _FLUSH_EVERY
-        self._idle_flush_due = time.monotonic() + _IDLE_FLUSH_EVERY
+        now = time.monotonic()
+        pause = min((now - started) / _FLUSH_SHARE, _FLUSH_OLDEST)
+        self._flush_due = now + max(_FLUSH_EVERY, pause)
+        self._idle_flush_due = now + _IDLE_FLUSH_EVERY
         self._flushed_offset = self.tally.offset
 
     def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:

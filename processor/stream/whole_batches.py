@@ -43,6 +43,8 @@ def deliver_whole_batches() -> None:
 class _PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc]
     """What a fetch of one partition brought."""
 
+    next_fetch_offset: int
+
     def _unpack_records(self) -> Iterator[Any]:
         if self._value_deserializer is whole_batches:
             return self._unpack_batches()

@@ -1,7 +1,10 @@
 """The tally's checkpoint in a table, where it is not the fold's own matter."""
 
+from itertools import pairwise
+
 import pytest
 
+from processor.domain.deltas import DeltaBatch
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
 from processor.domain.windows import parse_window
@@ -10,6 +13,7 @@ from processor.stream.records import Tick, encode
 from processor.stream.tally import TallyStage
 
 _TICK = encode(Tick(SCHEMA_VERSION, "e", 0))
+_DELTA = encode(DeltaBatch(SCHEMA_VERSION, "e", 0, 0, -1, [], [], []))
 
 
 def _stage(table: dict[bytes, bytes]) -> TallyStage:
@@ -31,6 +35,33 @@ async def test_an_idle_partition_opens_when_its_log_was_trimmed(
         stage.maybe_flush()
     again = _stage(table)
     assert await again.load(50, 100) >= 50
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0.01, 5.0), (0.2, 20.0), (9.0, 120.0)])
+async def test_checkpoints_that_take_long_come_seldom(
+    took: float, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Feedback of weeks changes chunks of weeks, of every model: that must not eat up the loop."""
+    now = 1000.0
+    monkeypatch.setattr("processor.stream.tally.time.monotonic", lambda: now)
+
+    class Slow(dict[bytes, bytes]):
+        def __setitem__(self, key: bytes, value: bytes) -> None:
+            nonlocal now
+            now += took
+            flushed.append(now)
+            super().__setitem__(key, value)
+
+    flushed: list[float] = []
+    stage = _stage(Slow())
+    await stage.load(0, 0)
+    for offset in range(1000):
+        stage.fold(offset, offset * 10**9, _DELTA)
+        now += 0.5
+        stage.maybe_flush()
+    pauses = [after - before for before, after in pairwise(flushed)]
+    assert len(pauses) >= 2
+    assert all(pause <= one <= pause + took + 1 for one in pauses)
 
 
 async def test_a_checkpoint_before_the_log_begins_is_refused() -> None:

@@ -1,0 +1,118 @@
+"""Holding what was counted in a simulated week against its truth."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.domain.counts import MICRO, Cell, Counts
+from processor.domain.windows import TIERS
+
+from .rows import LABELS, RIGHT, WRONG
+from .traffic import START, Expected, Flags, Ints, Traffic
+from .week_parts import WINDOWS, Board, Buckets, Look
+
+_SECOND = 1_000_000_000
+P = TypeVar("P")
+K = TypeVar("K")
+
+
+def differences(traffic: Traffic, look: Look) -> list[str]:
+    """What differs; empty when all is right."""
+    truth = traffic.expected((look.hour + 1) * 60)
+    clock = START // _SECOND + (look.hour + 1) * 3600 - 1
+    wrong = [
+        f"hour {look.hour}: {what} {found:,}, not {wanted:,}"
+        for what, found, wanted in (
+            ("requests in memory", look.kept, truth.kept),
+            ("feedback alone", look.alone, truth.alone),
+        )
+        if found != wanted
+    ]
+    for line in (
+        *_unequal("bucket", look.buckets, _buckets(truth, clock)),
+        *_unequal("window", look.board, _board(truth, clock)),
+    ):
+        wrong.append(f"hour {look.hour}: {line}")
+    return wrong
+
+
+def _unequal(
+    kind: str, found: Mapping[P, Mapping[K, Counts]], wanted: Mapping[P, Mapping[K, Counts]]
+) -> Iterator[str]:
+    for place in found.keys() | wanted.keys():
+        here, there = found.get(place, {}), wanted.get(place, {})
+        for one in here.keys() | there.keys():
+            if here.get(one, Counts()) != there.get(one, Counts()):
+                yield f"{kind} {place} {one}: {here.get(one)}, not {there.get(one)}"
+
+
+def _buckets(truth: Expected, clock: int) -> Buckets:
+    """By tier and basis, from each tier's floor on."""
+    found = Buckets()
+    seconds = _seconds(truth)
+    for tier, (_, size, keep) in enumerate(TIERS):
+        numbers = seconds // size if size else np.zeros_like(seconds)
+        kept = numbers >= ((clock - keep) // size if keep else 0)
+        for basis in range(2):
+            found[tier, basis] = {
+                (model, int(numbers[kept][at])): counts
+                for model, at, counts in _sums(truth, basis, kept, numbers)
+            }
+    return found
+
+
+def _board(truth: Expected, clock: int) -> Board:
+    """By window and basis (counting rule 16)."""
+    found = Board()
+    seconds = _seconds(truth)
+    for name, length, tier in WINDOWS:
+        size = TIERS[tier].size
+        inside = np.ones(len(seconds), np.bool_)
+        if length:
+            last = clock // size
+            inside = (seconds // size > last - length // size) & (seconds // size <= last)
+        for basis in range(2):
+            sums = _sums(truth, basis, inside, np.zeros_like(seconds))
+            found[name, basis] = {model: counts for model, _, counts in sums}
+    return found
+
+
+def _seconds(truth: Expected) -> Ints:
+    """The second since 1970 at which each minute begins."""
+    return START // _SECOND + 60 * np.arange(truth.predictions.shape[1])
+
+
+def _sums(
+    truth: Expected, basis: int, chosen: Flags, numbers: Ints
+) -> Iterator[tuple[str, int, Counts]]:
+    """The counts of the chosen minutes, summed where the numbers are equal: model, position of the
+    first among the chosen, counts."""
+    if not chosen.any():
+        return
+    starts = np.flatnonzero(np.diff(numbers[chosen], prepend=-1))
+    predictions = np.add.reduceat(truth.predictions[:, chosen], starts, axis=1)
+    judged = np.add.reduceat(truth.judged[basis][:, chosen], starts, axis=1)
+    for model, at in np.argwhere(judged.any(axis=(2, 3, 4)) | predictions.astype(bool)).tolist():
+        counts = _counts(0 if basis else int(predictions[model, at]), judged[model, at])
+        if not counts.is_empty():
+            yield f"model-{model}", int(starts[at]), counts
+
+
+def _counts(predictions: int, judged: NDArray[np.int64]) -> Counts:
+    """Of judgements by actual, predicted and form."""
+    forms = judged.sum(axis=(0, 1)).tolist()
+    cells = {
+        Cell(LABELS[actual], LABELS[predicted]): n
+        for (actual, predicted), n in np.ndenumerate(judged.sum(axis=2))
+        if n
+    }
+    return Counts(
+        predictions,
+        judged=sum(forms),
+        correct=int(judged.sum(axis=2).trace()),
+        rewards=forms[RIGHT] + forms[WRONG],
+        reward_sum=forms[RIGHT] * MICRO,
+        cells={cell: int(n) for cell, n in cells.items()},
+    )
