@@ -1,13 +1,15 @@
 """Usual events to rows, compiled: an event that says what an earlier one said, but for its request and
 its time, is taken like that one. What that is, the `Decoder` has decided."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from processor.domain.compiled import native
 from processor.domain.decode import Decoder
+from processor.domain.documents import Document
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.observations import BatchBuilder, Feedback, Prediction, Rows
+from processor.domain.usual import FOR_EVER
 
 
 class SourceRecord(NamedTuple):
@@ -19,6 +21,9 @@ class SourceRecord(NamedTuple):
     value: bytes | None
     headers: list[tuple[str, bytes]]
 
+
+#: As many rows as there are: what is read at once is folded at once.
+NO_LIMIT = 1 << 31
 
 #: Lines of a block that are left: the place of each among the lines, and its text.
 LeftLines = list[tuple[int, bytes]]
@@ -54,6 +59,27 @@ class UsualEvents:
         left, lines, taken = self._reader.take_lines(block)
         self._count(*taken)
         return [(number, block[start:end]) for number, start, end in left], lines
+
+    def take_documents(
+        self, documents: Sequence[Document], before: int = FOR_EVER, since: int = -1
+    ) -> list[Document]:
+        """Take documents that say nothing from ``before`` (ns) on, and something from ``since`` on;
+        those that are left. What a document says stays in one record."""
+        pairs = [(document.id, document.source) for document in documents]
+        left, taken = self._reader.take_documents(pairs, before, since)
+        self._count(*taken)
+        return [documents[place] for place in left]
+
+    def learn_document(self, document: Document, said: Sequence[object]) -> None:
+        """From now on documents like this one mean this, where they are usual."""
+        prediction, feedback = (*said, None, None)[:2]
+        if (
+            isinstance(prediction, Prediction)
+            and _is_single(prediction)
+            and (feedback is None or (isinstance(feedback, Feedback) and _is_single(feedback)))
+            and len(said) <= 2
+        ):
+            self._reader.learn_document(document.id, document.source, prediction, feedback)
 
     def learn_record(self, record: SourceRecord, observation: Prediction | Feedback) -> None:
         """From now on records like this one mean this, where they are usual."""

@@ -84,7 +84,7 @@ class DocumentReader:
     """
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
-        self._decoder = Decoder(rules, telemetry)
+        self.decoder = Decoder(rules, telemetry)
         self._telemetry = telemetry
         self._time = TimeParser()
         self._batches: dict[BatchKey, None] = {}
@@ -203,7 +203,7 @@ class DocumentReader:
 
     def _dead(self, error: Exception) -> DeadLetter:
         reason = error.reason if isinstance(error, _WrongError) else "bad_json"
-        return self._decoder.dead(DeadLetter(reason, f"archive's document: {str(error)[:200]}"))
+        return self.decoder.dead(DeadLetter(reason, f"archive's document: {str(error)[:200]}"))
 
     def _decode(
         self, event_type: bytes, body: bytes, time: "_Time", origin: "_Origin"
@@ -224,7 +224,7 @@ class DocumentReader:
             # The document's time stands in as a record's does (rule 13).
             parsed = self._time(time.document)
             stamp = _NO_TIME if parsed is None else parsed
-        said = self._decoder.decode(headers, body, stamp)
+        said = self.decoder.decode(headers, body, stamp)
         if said is None or isinstance(said, Batch):  # no part of a document is a batch
             return []
         if isinstance(said, Prediction):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.compiled import compiled
-from processor.domain.compiled_reader import UsualEvents
+from processor.domain.compiled_reader import NO_LIMIT, UsualEvents
 from processor.domain.decode import Decoder
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events import Batch, DeadLetter
@@ -32,8 +32,6 @@ from processor.domain.usual import FAULTS, FOR_EVER, SHORT_ID, Data, Truth, read
 NO_TIME = -1
 #: Models and contents that are remembered; also what a batch's tables hold at most, about.
 _STREAMS, _CONTENTS = 2000, 2000
-#: A block is read as a whole, however many rows it has.
-_NO_LIMIT = 1 << 31
 
 
 class Lines(NamedTuple):
@@ -239,7 +237,7 @@ class CompiledLineReader(LineReader):
     def _forget(self) -> None:
         super()._forget()
         self._usual = UsualEvents(
-            self._decoder, [self._builder], _NO_LIMIT, lambda _: None, self._as_of
+            self._decoder, [self._builder], NO_LIMIT, lambda _: None, self._as_of
         )
 
     def _take_usual(self, block: bytes) -> tuple[list[_LeftLine], int]:

@@ -266,14 +266,10 @@ class BatchBuilder:
         self._packed.append(rows)
         self.rows += rows.predictions + rows.feedbacks
 
-    def pack(
-        self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
-    ) -> PackedBatch | ObservationBatch:
-        """As `build`, with rows as they are on the log where some are packed already."""
+    def pack(self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False) -> PackedBatch:
+        """As `build`, with rows as they are on the log."""
         packed = self._packed
         batch = self.build(epoch, terms, keep_tables)
-        if not packed:
-            return batch
         return PackedBatch(
             batch.version,
             batch.epoch,
@@ -317,6 +313,8 @@ def _merged(
     packed: Sequence[tuple[int, bytes]], others: Sequence[PredictionRow | FeedbackRow]
 ) -> msgspec.Raw:
     """A list of rows."""
+    if not packed:
+        return msgspec.Raw(_encode(others))
     count = sum(rows for rows, _ in packed) + len(others)
     parts = [b"\xdd", count.to_bytes(4, "big"), *(made for _, made in packed)]
     return msgspec.Raw(b"".join([*parts, *map(_encode, others)]))

@@ -9,7 +9,7 @@ import msgspec
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch
-from processor.domain.document_batches import DocumentBatches
+from processor.domain.document_batches import document_batches
 from processor.domain.documents import BatchKey, Document, DocumentReader
 from processor.domain.event_lines import line_reader
 from processor.domain.events import Batch, DeadLetter, RawEvent
@@ -17,7 +17,7 @@ from processor.domain.events_file import BadLine
 from processor.domain.join import JoinFold
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.models import ModelRules
-from processor.domain.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
+from processor.domain.observations import BatchBuilder, Feedback, PackedBatch, Prediction
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.standings import Standing, judged_items
 from processor.domain.telemetry import Telemetry
@@ -53,7 +53,7 @@ class Piece(msgspec.Struct, array_like=True):
     """What some documents say, and what was counted in decoding them."""
 
     read: int
-    batch: ObservationBatch
+    batch: PackedBatch
     batches: list[BatchKey]
     """Batches of items whose first document is among them."""
     says_nothing: int
@@ -84,7 +84,7 @@ class ReplayFold:
         self._decoder = Decoder(rules, self.telemetry)
         self._lines = line_reader(self._decoder, selection.as_of)
         self._reader = DocumentReader(rules, self.telemetry)
-        self._documents = DocumentBatches(self._reader, self.telemetry, selection.as_of)
+        self._documents = document_batches(self._reader, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
         self._join = _Join("", 0, 1, None, self.telemetry)

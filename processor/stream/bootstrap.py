@@ -7,11 +7,11 @@ of each shard at most, and what is repeated counts once.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from processor.archive.elasticsearch import ElasticsearchArchive, Page, Shard
-from processor.domain.documents import DocumentReader
+from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import DeadLetter, RawEvent
 from processor.domain.observations import AS_THEY_ARE, KNOWN_ONLY, SETTLED
 from processor.domain.telemetry import Telemetry
@@ -213,10 +213,15 @@ class Bootstrap:
         self, page: Page, shard: Shard, deal: Deal, packers: dict[int, Packer]
     ) -> list[Pair]:
         """Pack a page; the pairs that are counted and not kept."""
-        settled = []
-        for number, document in enumerate(page.documents):
+        settled, not_scorable = [], self._reader.decoder.telemetry.not_scorable
+        documents: Sequence[Document] = page.documents
+        if deal.settles_before is not None and not self._outcomes:
+            since = -1 if self._since is None else self._since
+            documents = packers[SETTLED].take_pairs(documents, deal.settles_before, since)
+        for number, document in enumerate(documents):
             if number % _TURN == 0:
                 await asyncio.sleep(0)
+            before = not_scorable.total()
             said = self._reader.read(document)
             times = [one.time for one in said if not isinstance(one, DeadLetter)]
             if times and self._since is not None and max(times) < self._since:
@@ -225,6 +230,9 @@ class Bootstrap:
             if pair is not None:
                 packers[SETTLED].add_pair(*pair)
                 settled.append(pair)
+                # Items without a label are counted one by one.
+                if not_scorable.total() == before:
+                    packers[SETTLED].learn_pair(document, said)
                 continue
             packer = packers[deal.terms(times)]
             for one in said:

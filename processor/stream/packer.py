@@ -12,6 +12,7 @@ from processor.domain.compiled import compiled
 from processor.domain.compiled_reader import SourceRecord, UsualEvents
 from processor.domain.decode import Decoder
 from processor.domain.deltas import partition_of
+from processor.domain.documents import Document
 from processor.domain.events import Batch, DeadLetter, RawEvent
 from processor.domain.letters import Origin, letter_headers
 from processor.domain.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
@@ -121,6 +122,17 @@ class Packer:
         left, last = self._usual.take_batch(batch.content, batch.start)
         self.add_records(topic, partition, left)
         return last
+
+    def take_pairs(
+        self, documents: Sequence[Document], before: int, since: int
+    ) -> Sequence[Document]:
+        """Take documents like those that were learned; see `UsualEvents`. Those that are left."""
+        return self._usual.take_documents(documents, before, since) if self._usual else documents
+
+    def learn_pair(self, document: Document, said: Sequence[object]) -> None:
+        """From now on documents like this one mean this, where they are usual."""
+        if self._usual is not None:
+            self._usual.learn_document(document, said)
 
     def add_letter(
         self, event: RawEvent, letter: DeadLetter, origin: Origin, key: bytes | None

@@ -47,6 +47,12 @@ class Deal:
         self._crowded = crowded or frozenset()
         self._counted_before = counted_before
 
+    @property
+    def settles_before(self) -> int | None:
+        """Documents that say nothing later (ns) are pairs, where `pair` takes one like them; None if
+        each has to be asked for."""
+        return None if self._counted_before is not None else self._settle_before
+
     def terms(self, times: Sequence[int]) -> int:
         """Those of a document that is no `pair`, by the times of what it says."""
         return KNOWN_ONLY if self._is_counted(min(times, default=0)) else AS_THEY_ARE

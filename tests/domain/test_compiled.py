@@ -1,5 +1,6 @@
 """What is compiled does what the Python beside it does, to the last byte of what it sends and keeps."""
 
+import asyncio
 import random
 import shutil
 from collections import Counter
@@ -13,9 +14,11 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.archive.elasticsearch import Page, Shard
 from processor.domain import compiled
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch, unpack
+from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import RawEvent
 from processor.domain.join import JoinFold
 from processor.domain.models import ModelRules, parse_rules
@@ -31,12 +34,17 @@ from processor.domain.observations import (
 from processor.domain.packed_table import PackedTable
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
+from processor.stream.bootstrap import Bootstrap
 from processor.stream.packer import Packer
+from processor.stream.pages import Deal
 from processor.stream.records import Tick, decode_observation, decode_packed, encode
 from processor.stream.whole_batches import WholeBatch
 from tests.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
 from tests.domain.joining import Observation, observations
 from tests.domain.payload_kinds import Payload
+from tests.domain.test_document_batches import Documents, document
+from tests.domain.test_document_batches import made as documents_of
+from tests.domain.test_event_lines import AS_OF
 from tests.domain.test_fuzz import _body, _headers
 from tests.domain.test_join_properties import stored
 
@@ -214,6 +222,32 @@ def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
     return WholeBatch(bytes(content), first, first + len(records))
 
 
+Rows = Counter[object]
+
+
+def rows_of(value: bytes | None, partition: int) -> Rows:
+    """The rows of a record, with what they point at."""
+    rows: Rows = Counter()
+    batch = decode_observation(value or b"")
+    assert isinstance(batch, ObservationBatch)
+    for made in batch.predictions:
+        several = [made.answers] if isinstance(made.answers, int) else made.answers
+        said = [
+            (row.label, row.reason, row.mode, batch.schemas[row.schema])
+            for row in map(batch.answers.__getitem__, several)
+        ]
+        model = tuple(batch.models[made.model])
+        fixed: tuple[object, ...] = (made.request_id, made.time, made.rank, made.digest, made.weak)
+        rows[partition, model, fixed, tuple(said)] += 1
+    for judged in batch.feedbacks:
+        held = [judged.truth] if isinstance(judged.truth, int) else judged.truth
+        truth = None if held is None else tuple(tuple(batch.truths[at]) for at in held)
+        scope = tuple(batch.models[judged.scope])
+        fixed = (judged.request_id, judged.time, judged.rank, judged.digest, judged.reward)
+        rows[partition, scope, fixed, truth] += 1
+    return rows
+
+
 async def packed(
     rules: ModelRules, records: Sequence[ConsumerRecord]
 ) -> tuple[Counter[object], list[object], Telemetry, int]:
@@ -235,31 +269,7 @@ async def packed(
         if topic == "letters":
             letters.append((value, tuple(more["headers"])))
             continue
-        assert value is not None
-        batch = decode_observation(value)
-        assert isinstance(batch, ObservationBatch)
-        partition = more["partition"]
-        for made in batch.predictions:
-            several = [made.answers] if isinstance(made.answers, int) else made.answers
-            said = [
-                (row.label, row.reason, row.mode, batch.schemas[row.schema])
-                for row in map(batch.answers.__getitem__, several)
-            ]
-            model = tuple(batch.models[made.model])
-            fixed: tuple[object, ...] = (
-                made.request_id,
-                made.time,
-                made.rank,
-                made.digest,
-                made.weak,
-            )
-            rows[partition, model, fixed, tuple(said)] += 1
-        for judged in batch.feedbacks:
-            held = [judged.truth] if isinstance(judged.truth, int) else judged.truth
-            truth = None if held is None else tuple(tuple(batch.truths[at]) for at in held)
-            scope = tuple(batch.models[judged.scope])
-            fixed = (judged.request_id, judged.time, judged.rank, judged.digest, judged.reward)
-            rows[partition, scope, fixed, truth] += 1
+        rows.update(rows_of(value, more["partition"]))
     return rows, sorted(letters, key=repr), telemetry, len(producer.sent)
 
 
@@ -308,3 +318,46 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
         lengths.append(len(batch.predictions))
     assert sum(lengths) == 9000
     assert max(lengths) <= 4000
+
+
+async def bootstrapped(
+    pages: Sequence[list[Document]], deal: Deal, since: int | None
+) -> tuple[dict[int, Rows], Counter[str]]:
+    """The rows of pages of documents by the terms on which they are sent, and the events counted."""
+    producer, telemetry = _Producer(), Telemetry()
+    reader = DocumentReader(ModelRules(), telemetry)
+    bootstrap = Bootstrap(Any, reader, Any, Any, telemetry, 0, Any, Any, asyncio.Event(), since)  # type: ignore[arg-type]  # its environment, which packing does not touch
+    packers = {
+        terms: Packer(reader.decoder, producer, f"{terms}", "letters", 2, "epoch")
+        for terms in (AS_THEY_ARE, KNOWN_ONLY, SETTLED)
+    }
+    shard = Shard("index", "uuid", 0, 100, 100)
+    for page in pages:
+        await bootstrap._add(Page(page, 0), shard, deal, packers)
+        for terms, packer in packers.items():
+            await packer.send(terms)
+    found: dict[int, Rows] = {}
+    for topic, value, more in producer.sent:
+        if topic != "letters":
+            found.setdefault(int(topic), Counter()).update(rows_of(value, more["partition"]))
+    return found, telemetry.events
+
+
+@needs_compiled
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(document(), min_size=6, max_size=12), min_size=2, max_size=3),
+    st.sampled_from([None, AS_OF, AS_OF + HOUR]),
+    st.sampled_from([None, AS_OF]),
+    st.booleans(),
+)
+def test_documents(
+    pages: list[Documents], before: int | None, since: int | None, crowded: bool
+) -> None:
+    """What is counted and not kept is the same, and so is all else."""
+    deal = Deal(before, frozenset({("ns", "dep")}) if crowded else None)
+    texts = [documents_of(page, f"i{number}") for number, page in enumerate(pages)]
+    ours = asyncio.run(bootstrapped(texts, deal, since))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processor.stream.packer.compiled", False)
+        assert ours == asyncio.run(bootstrapped(texts, deal, since))

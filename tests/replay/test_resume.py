@@ -16,7 +16,7 @@ import pytest
 import processor.replay.sources as sources_module
 from processor.archive.elasticsearch import PAGE, ElasticsearchArchive, Page, Shard
 from processor.domain.models import ModelRules, Rule
-from processor.domain.observations import SCHEMA_VERSION, ObservationBatch
+from processor.domain.observations import BatchBuilder
 from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.fold import Piece, Selection
@@ -33,8 +33,11 @@ ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
 
 
 def entry(position: int, read: int = 3) -> Entry:
-    batch = ObservationBatch(SCHEMA_VERSION, "", [], [], [], [], [], [])
+    batch = BatchBuilder().pack("")
     return Entry("log", "uuid", 0, position, Piece(read, batch, [(b"r1", None)], 1, {"no_id": 2}))
+
+
+packed = msgspec.msgpack.encode
 
 
 def kept(path: Path, origin: Origin = ORIGIN) -> list[Entry]:
@@ -60,7 +63,7 @@ def test_what_was_read_is_kept_until_the_end(
     interrupted(path, entry(7), entry(20))
     assert f"is kept in {path}: the same command goes on" in capsys.readouterr().err
     interrupted(path, entry(31))
-    assert kept(path) == [entry(7), entry(20), entry(31)]
+    assert packed(kept(path)) == packed([entry(7), entry(20), entry(31)])
     with Journal(path) as journal:
         assert [each.position for each in journal.entries(ORIGIN)] == [7, 20, 31]
         assert journal.positions == {("uuid", 0): 31}

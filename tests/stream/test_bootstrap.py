@@ -94,6 +94,12 @@ class _Packer:
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
         self._added.append(prediction.request_id)
 
+    def take_pairs(self, documents: Any, before: int, since: int) -> Any:
+        return documents
+
+    def learn_pair(self, document: Document, said: Any) -> None:
+        pass
+
     async def send(self, terms: int) -> list[asyncio.Future[object]]:
         self._sent.update(dict.fromkeys(self._added, terms))
         self._added.clear()

@@ -50,7 +50,7 @@ pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
         match scanner.key()? {
             b"reward" => {
                 seen.first(1)?;
-                put(key, b'w', scanner.number()?)?;
+                reward(scanner, key)?;
             }
             b"truth" => {
                 seen.first(2)?;
@@ -68,7 +68,13 @@ pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Appends a reward.
+pub fn reward(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+    put(key, b'w', scanner.number()?)
+}
+
+/// Appends what a truth says: one row of data, or nothing.
+pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
     if scanner.closes(b'}') {
         return Some(());
@@ -92,7 +98,8 @@ fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Appends names and the one row of data.
+pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
     let mut seen = Once::default();
     loop {

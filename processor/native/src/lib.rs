@@ -3,6 +3,7 @@
 
 mod batch;
 mod body;
+mod document;
 mod ids;
 mod join;
 mod json;

@@ -5,11 +5,12 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyString};
 use rustc_hash::FxHashMap;
 
 use crate::batch::{Batch, Record};
 use crate::body::{self, Once};
+use crate::document;
 use crate::json::Scanner;
 use crate::rows;
 use crate::times::{self, SECOND};
@@ -120,18 +121,36 @@ impl Reader {
             taken.0 += 1;
             return Ok(true);
         }
-        let Some(&number) = self.known.get(&self.key[..]) else {
+        let Some(&meaning) = self.known.get(&self.key[..]) else {
             return Ok(false);
         };
+        self.put(py, event.id, event.time, meaning, taken)?;
+        self.close_if_full(py, event.id)?;
+        Ok(true)
+    }
+
+    fn partition(&self, id: &[u8]) -> usize {
+        match self.partitions.len() {
+            1 => 0,
+            count => crc32fast::hash(id) as usize % count,
+        }
+    }
+
+    /// Add a row.
+    fn put(
+        &mut self,
+        py: Python<'_>,
+        id: &[u8],
+        time: i64,
+        number: u32,
+        taken: &mut Taken,
+    ) -> PyResult<()> {
         let meaning = &self.meanings[number as usize];
         *(if meaning.feedback { &mut taken.2 } else { &mut taken.1 }) += 1;
-        if event.time > self.as_of {
-            return Ok(true);
+        if time > self.as_of {
+            return Ok(());
         }
-        let at = match self.partitions.len() {
-            1 => 0,
-            count => crc32fast::hash(event.id) as usize % count,
-        };
+        let at = self.partition(id);
         let partition = &mut self.partitions[at];
         let (before, after) = match partition.placed.entry(number) {
             Occupied(entry) => entry.into_mut(),
@@ -142,25 +161,34 @@ impl Reader {
         };
         let (rows, bytes) =
             if meaning.feedback { &mut partition.feedbacks } else { &mut partition.predictions };
-        rows::write(bytes, event.id, before, event.time, after);
+        rows::write(bytes, id, before, time, after);
         *rows += 1;
+        Ok(())
+    }
+
+    fn close_if_full(&mut self, py: Python<'_>, id: &[u8]) -> PyResult<()> {
+        let at = self.partition(id);
+        let partition = &mut self.partitions[at];
         if partition.predictions.0 + partition.feedbacks.0 >= self.most {
             let pulled = partition.pull(py, false);
             self.full.bind(py).call1((at, pulled))?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// From now on events like the last one that was read mean this.
     fn remember(&mut self, event: &Event, observation: Bound<'_, PyAny>) {
-        if event.kind == Kind::Request {
-            return;
+        if event.kind != Kind::Request {
+            let key = self.key[..].into();
+            self.mean(key, event.kind == Kind::Feedback, observation);
         }
+    }
+
+    fn mean(&mut self, key: Box<[u8]>, feedback: bool, observation: Bound<'_, PyAny>) {
         if self.meanings.len() >= MOST {
             self.forget();
         }
-        let feedback = event.kind == Kind::Feedback;
-        self.known.insert(self.key[..].into(), self.meanings.len() as u32);
+        self.known.insert(key, self.meanings.len() as u32);
         self.meanings.push(Meaning { observation: observation.unbind(), feedback });
     }
 }
@@ -392,6 +420,68 @@ impl Reader {
         }
         self.key = key;
         Ok((left, number, (taken.0, taken.1, taken.2, taken.3)))
+    }
+
+    /// Take documents, ids and texts, whose answers and feedbacks are from before a time (ns), one of
+    /// them from `since` on; the places of those that are left, and what was taken. A feedback's row
+    /// is in the same record as its prediction's.
+    fn take_documents(
+        &mut self,
+        py: Python<'_>,
+        documents: Vec<(Bound<'_, PyString>, Bound<'_, PyBytes>)>,
+        before: i64,
+        since: i64,
+    ) -> PyResult<(Vec<usize>, Counts)> {
+        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let (mut made, mut said) = (Vec::new(), Vec::new());
+        for (place, (id, text)) in documents.iter().enumerate() {
+            let Ok(id) = id.to_str() else {
+                left.push(place);
+                continue;
+            };
+            let id = id.as_bytes();
+            let found =
+                document::read(id, text.as_bytes(), &mut made, &mut said).and_then(|times| {
+                    let latest = times.said.unwrap_or(times.made).max(times.made);
+                    if latest >= before || latest < since {
+                        return None;
+                    }
+                    let answer = *self.known.get(&made[..])?;
+                    let judgement = match times.said {
+                        None => None,
+                        Some(said_at) => Some((said_at, *self.known.get(&said[..])?)),
+                    };
+                    Some((times.made, answer, judgement))
+                });
+            let Some((made_at, answer, judgement)) = found else {
+                left.push(place);
+                continue;
+            };
+            self.put(py, id, made_at, answer, &mut taken)?;
+            if let Some((said_at, judgement)) = judgement {
+                self.put(py, id, said_at, judgement, &mut taken)?;
+            }
+            self.close_if_full(py, id)?;
+        }
+        Ok((left, (taken.0, taken.1, taken.2, taken.3)))
+    }
+
+    /// Remember what a document's answer means, and its feedback, if it is of a usual form.
+    fn learn_document(
+        &mut self,
+        id: &str,
+        text: &[u8],
+        prediction: Bound<'_, PyAny>,
+        feedback: Option<Bound<'_, PyAny>>,
+    ) {
+        let (mut made, mut said) = (Vec::new(), Vec::new());
+        let Some(times) = document::read(id.as_bytes(), text, &mut made, &mut said) else {
+            return;
+        };
+        self.mean(made.into(), false, prediction);
+        if let (Some(feedback), Some(_)) = (feedback, times.said) {
+            self.mean(said.into(), true, feedback);
+        }
     }
 
     /// Remember what a record means by its headers and value, if it is of a usual form.
