@@ -29,6 +29,7 @@ from processor.domain.observations import (
     AnswerRow,
     FeedbackRow,
     ObservationBatch,
+    PackedBatch,
     PredictionRow,
 )
 from processor.domain.telemetry import Telemetry
@@ -77,12 +78,12 @@ def measure(requests: int) -> Result:
     fold = JoinFold("bench", 0, 8, _HORIZON, Telemetry())
     before = _resident()
     spent, marks, rows, made = 0.0, [(0.0, 0)], 0, 0
-    for offset, batch in enumerate(_batches(requests)):
+    for offset, (batch, predictions, feedbacks) in enumerate(_batches(requests)):
         begin = time.thread_time()
         fold.apply(offset, _START, batch)
         spent += time.thread_time() - begin
-        rows += len(batch.predictions) + len(batch.feedbacks)
-        made += len(batch.predictions)
+        rows += predictions + feedbacks
+        made += predictions
         if made - _PER_BATCH < requests * 0.9 <= made:
             marks.append((spent, rows))
     del batch
@@ -112,15 +113,15 @@ def measure(requests: int) -> Result:
     )  # fmt: skip
 
 
-def _batches(requests: int) -> Iterator[ObservationBatch]:
-    """About 2,000 rows each, as they are read from the log."""
+def _batches(requests: int) -> Iterator[tuple[PackedBatch, int, int]]:
+    """About 2,000 predictions each, as they are read from the log; how many, and how many feedbacks."""
     rng = random.Random(5)
     models = [ModelKey("seldon", f"model-{i}", "default", "classifier") for i in range(_MODELS)]
     schema = Schema(names=_LABELS)
     answers = [AnswerRow(label, None, SCORES, 0) for label in _LABELS]
     truths = [Reading(SCORES, i, len(_LABELS)) for i in range(len(_LABELS))]
     contents = [digest(i) for i in range(len(_LABELS))]
-    decode = msgspec.msgpack.Decoder(ObservationBatch).decode
+    decode = msgspec.msgpack.Decoder(PackedBatch).decode
     waiting: list[list[FeedbackRow]] = [[] for _ in range(_BEHIND)]
     made = 0
     while made < requests:
@@ -150,7 +151,11 @@ def _batches(requests: int) -> Iterator[ObservationBatch]:
         batch = ObservationBatch(
             SCHEMA_VERSION, "bench", models, [schema], answers, truths, predictions, waiting.pop(0)
         )
-        yield decode(msgspec.msgpack.encode(batch))
+        yield (
+            decode(msgspec.msgpack.encode(batch)),
+            len(batch.predictions),
+            len(batch.feedbacks),
+        )
 
 
 def _resident() -> int:

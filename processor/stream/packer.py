@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.compiled import compiled
@@ -117,9 +118,12 @@ class Packer:
 
     def add_batch(self, topic: str, partition: int, batch: WholeBatch) -> int:
         """Take a batch of records of a source topic; the time of the last one in ms. Only where there
-        is the compiled part."""
+        is the compiled part. `CorruptRecordException` for bytes that are no records."""
         assert self._usual is not None
-        left, last = self._usual.take_batch(batch.content, batch.start)
+        try:
+            left, last = self._usual.take_batch(batch.content, batch.start)
+        except ValueError as error:
+            raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
         self.add_records(topic, partition, left)
         return last
 

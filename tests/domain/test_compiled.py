@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
@@ -318,6 +319,20 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
         lengths.append(len(batch.predictions))
     assert sum(lengths) == 9000
     assert max(lengths) <= 4000
+
+
+@needs_compiled
+def test_bytes_that_are_no_records() -> None:
+    """They raise what the client raises, wherever they end."""
+    records = [
+        ConsumerRecord("source", 0, 0, 0, 0, b"k", event.value, None, 0, 0, event.headers)
+        for event in USUAL[:1]
+    ]
+    content = whole(records).content
+    packer = Packer(Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 3, "epoch")
+    for end in (*range(0, 61, 7), *range(61, len(content) - 1)):
+        with pytest.raises(CorruptRecordException):
+            packer.add_batch("source", 0, WholeBatch(content[:end], 0, 1))
 
 
 async def bootstrapped(

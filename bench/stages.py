@@ -1,0 +1,184 @@
+"""`python -m bench.stages`: what each stage of the stream costs, in µs of CPU for each event, compiled
+and interpreted. In one process on the load's events; Kafka and its client are not in it."""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.structs import ConsumerRecord
+
+from processor.domain.compiled import compiled
+from processor.domain.decode import Decoder
+from processor.domain.deltas import DeltaBatch
+from processor.domain.join import JoinFold
+from processor.domain.models import ModelRules
+from processor.domain.observations import SCHEMA_VERSION
+from processor.domain.tally import Tally
+from processor.domain.telemetry import Telemetry
+from processor.settings import Settings
+from processor.stream.packer import Packer
+from processor.stream.records import (
+    Tick,
+    decode_delta,
+    decode_observation,
+    decode_packed,
+    encode,
+)
+from processor.stream.whole_batches import WholeBatch
+
+from .load import Load
+
+_PARTITIONS, _BATCH, _ROUND = 8, 300, 12_000
+_HORIZON = 7 * 86_400 * 1_000_000_000
+_STAGES = ("events to rows", "rows to records", "join", "deltas to records", "tally", "all")
+
+T = TypeVar("T")
+
+
+class _Log:
+    """Takes what is sent, by partition."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, bytes]] = []
+
+    async def send(self, _: str, value: bytes, partition: int, **__: Any) -> None:
+        self.sent.append((partition, value))
+
+
+class _Clock:
+    """CPU seconds by stage."""
+
+    def __init__(self) -> None:
+        self.spent = dict.fromkeys(_STAGES, 0.0)
+
+    def __call__(self, stage: str, work: Callable[[], T]) -> T:
+        begin = time.thread_time()
+        found = work()
+        cost = time.thread_time() - begin
+        self.spent[stage] += cost
+        self.spent["all"] += cost
+        return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__)
+    parser.add_argument("--events", type=int, default=300_000, help="(%(default)s)")
+    parser.add_argument("--models", type=int, default=10, help="deployments (%(default)s)")
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        print(json.dumps(measure(options.events, options.models)))
+        return 0
+    found = {}
+    for name in "auto", "off":
+        command = [sys.executable, "-m", "bench.stages", "--child"]
+        command += ["--events", str(options.events), "--models", str(options.models)]
+        env = os.environ | {"PROCESSOR_COMPILED": name}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        found[name] = json.loads(done.stdout)
+    print("| stage | compiled, CPU µs/event | interpreted | ratio |\n|---|--:|--:|--:|")
+    for stage in _STAGES:
+        fast, slow = found["auto"][stage], found["off"][stage]
+        print(f"| {stage} | {fast:.2f} | {slow:.2f} | {slow / fast:.1f} |")
+    return 0
+
+
+def measure(events: int, models: int) -> dict[str, float]:
+    """µs for each event, by stage."""
+    rounds = list(_rounds(events, models))
+    clock, log, telemetry = _Clock(), _Log(), Telemetry()
+    decoder = Decoder(ModelRules(), telemetry)
+    packer = Packer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
+    folds = [
+        JoinFold("epoch", number, _PARTITIONS, _HORIZON, telemetry) for number in range(_PARTITIONS)
+    ]
+    tallies = [Tally(SCHEMA_VERSION, "epoch", Settings().windows) for _ in folds]
+    loop = asyncio.new_event_loop()
+    count = 0
+    for offset, batches in enumerate(rounds):
+        clock("events to rows", partial(_read, packer, batches))
+        clock("rows to records", lambda: loop.run_until_complete(packer.send()))
+        sent, log.sent = log.sent, []
+        for number, (partition, value) in enumerate(sent):
+            at = offset * 1000 + number
+            deltas = clock("join", partial(_join, folds[partition], at, value))
+            records = clock("deltas to records", partial(_encoded, deltas))
+            for target, delta in records:
+                clock("tally", partial(_count, tallies[target], at, delta))
+        count += sum(len(events) for _, events in batches)
+    loop.close()
+    joined = Load.of_events(events, models).expected().judged
+    assert telemetry.joined == joined, (telemetry.joined, joined)
+    return {stage: spent / count * 1e6 for stage, spent in clock.spent.items()}
+
+
+#: A batch whole, and its records.
+_Fetched = tuple[WholeBatch, list[ConsumerRecord]]
+
+
+def _rounds(events: int, models: int) -> Iterator[list[_Fetched]]:
+    """The load as fetches bring it: whole batches where they can be read, else records."""
+    fetch: list[_Fetched] = []
+    records: list[ConsumerRecord] = []
+    for offset, (headers, value) in enumerate(Load.of_events(events, models).events()):
+        records.append(
+            ConsumerRecord("source", 0, offset, 0, 0, None, value, None, -1, 0, tuple(headers))
+        )
+        if len(records) == _BATCH:
+            fetch.append((_whole(records), records))
+            records = []
+        if len(fetch) == _ROUND // _BATCH:
+            yield fetch
+            fetch = []
+    if records:
+        fetch.append((_whole(records), records))
+    yield fetch
+
+
+def _whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
+    builder = DefaultRecordBatchBuilder(
+        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
+        base_sequence=-1, batch_size=1 << 30,
+    )  # fmt: skip
+    first = records[0].offset
+    for one in records:
+        builder.append(one.offset - first, one.timestamp, one.key, one.value, list(one.headers))
+    content = bytearray(builder.build())
+    content[:8] = first.to_bytes(8, "big")
+    return WholeBatch(bytes(content), first, first + len(records))
+
+
+def _read(packer: Packer, batches: Sequence[_Fetched]) -> None:
+    for batch, records in batches:
+        if compiled:
+            packer.add_batch("source", 0, batch)
+        else:
+            packer.add_records("source", 0, records)
+
+
+def _join(fold: JoinFold, offset: int, value: bytes) -> dict[int, DeltaBatch]:
+    batch = (decode_packed if compiled else decode_observation)(value)
+    assert not isinstance(batch, Tick)
+    return fold.apply(offset, offset, batch)
+
+
+def _encoded(deltas: dict[int, DeltaBatch]) -> list[tuple[int, bytes]]:
+    return [(partition, encode(batch)) for partition, batch in deltas.items()]
+
+
+def _count(tally: Tally, offset: int, value: bytes) -> None:
+    batch = decode_delta(value)
+    assert isinstance(batch, DeltaBatch)
+    tally.apply(offset, offset, batch)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
