@@ -36,7 +36,7 @@ from processor.stream.whole_batches import WholeBatch
 
 from .load import Load
 
-_PARTITIONS, _BATCH, _ROUND = 8, 300, 12_000
+_PARTITIONS, _BATCH = 8, 300
 _HORIZON = 7 * 86_400 * 1_000_000_000
 _STAGES = ("events to rows", "rows to records", "join", "deltas to records", "tally", "all")
 
@@ -72,15 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000, help="(%(default)s)")
     parser.add_argument("--models", type=int, default=10, help="deployments (%(default)s)")
+    parser.add_argument(
+        "--at-once", type=int, default=12_000,
+        help="events between sends: fewer make smaller records (%(default)s)",
+    )  # fmt: skip
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
-        print(json.dumps(measure(options.events, options.models)))
+        print(json.dumps(measure(options.events, options.models, options.at_once)))
         return 0
     found = {}
     for name in "auto", "off":
         command = [sys.executable, "-m", "bench.stages", "--child"]
         command += ["--events", str(options.events), "--models", str(options.models)]
+        command += ["--at-once", str(options.at_once)]
         env = os.environ | {"PROCESSOR_COMPILED": name}
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         found[name] = json.loads(done.stdout)
@@ -91,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(events: int, models: int) -> dict[str, float]:
+def measure(events: int, models: int, at_once: int) -> dict[str, float]:
     """µs for each event, by stage."""
-    rounds = list(_rounds(events, models))
+    rounds = list(_rounds(events, models, at_once))
     clock, log, telemetry = _Clock(), _Log(), Telemetry()
     decoder = Decoder(ModelRules(), telemetry)
     packer = Packer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
@@ -124,7 +129,7 @@ def measure(events: int, models: int) -> dict[str, float]:
 _Fetched = tuple[WholeBatch, list[ConsumerRecord]]
 
 
-def _rounds(events: int, models: int) -> Iterator[list[_Fetched]]:
+def _rounds(events: int, models: int, at_once: int) -> Iterator[list[_Fetched]]:
     """The load as fetches bring it: whole batches where they can be read, else records."""
     fetch: list[_Fetched] = []
     records: list[ConsumerRecord] = []
@@ -132,10 +137,10 @@ def _rounds(events: int, models: int) -> Iterator[list[_Fetched]]:
         records.append(
             ConsumerRecord("source", 0, offset, 0, 0, None, value, None, -1, 0, tuple(headers))
         )
-        if len(records) == _BATCH:
+        if len(records) == min(_BATCH, at_once):
             fetch.append((_whole(records), records))
             records = []
-        if len(fetch) == _ROUND // _BATCH:
+        if len(fetch) >= max(1, at_once // _BATCH):
             yield fetch
             fetch = []
     if records:
