@@ -108,12 +108,16 @@ class Load:
     seed: int = 1
     start_ns: int = _START_NS
     request_events: bool = False
+    classes: int = len(NAMES)
 
     @classmethod
-    def of_events(cls, events: int, models: int = 10, start_ns: int = _START_NS) -> "Load":
+    def of_events(
+        cls, events: int, models: int = 10, start_ns: int = _START_NS, classes: int = len(NAMES)
+    ) -> "Load":
         """The load with about so many response and feedback events."""
         each = (1 + _FEEDBACK * (1 + _CORRECTED)) * (1 + _DUPLICATED)
-        return cls(max(1, round(events / each)), models, start_ns=start_ns)
+        requests = max(1, round(events / each))
+        return cls(requests, models, start_ns=start_ns, classes=classes)
 
     def expected(self) -> Expected:
         expected = Expected()
@@ -122,7 +126,7 @@ class Load:
             model.predictions += 1
             if request.judgements:
                 actual = request.judgements[-1].actual
-                model.cells[NAMES[actual], NAMES[request.predicted]] += 1
+                model.cells[f"t:{actual}", f"t:{request.predicted}"] += 1
         return expected
 
     def events(self) -> Iterator[Event]:
@@ -147,14 +151,16 @@ class Load:
         step = SPAN_NS / self.requests
         mean_delay = max(self.requests / 50, 200)
         for number in range(self.requests):
-            predicted = rng.randrange(3)
+            predicted = rng.randrange(self.classes)
             judgements: list[_Judgement] = []
             position = number
             while rng.random() < (_CORRECTED if judgements else _FEEDBACK):
                 position = min(position + int(rng.expovariate(1 / mean_delay)), self.requests - 1)
                 # Positions may be equal at the end; a correction is later all the same.
                 time_ns = self.start_ns + int(position * step) + len(judgements) + 1
-                judgements.append(_Judgement(position, time_ns, _actual(predicted, rng)))
+                judgements.append(
+                    _Judgement(position, time_ns, _actual(predicted, self.classes, rng))
+                )
             yield _Request(
                 number=number,
                 id=_uuid(rng),
@@ -172,10 +178,11 @@ class Load:
             headers = _headers(f"{inference}.request", request, request.time_ns - 9_000_000, rng)
             yield request.number, Event(headers, b'{"data":{"ndarray":[[6.7,3.0,5.2,2.3]]}}')
         headers = _headers(f"{inference}.response", request, request.time_ns, rng)
-        yield request.number, Event(headers, _response(request.predicted, rng))
+        yield request.number, Event(headers, _response(request.predicted, self.classes, rng))
         for judgement in request.judgements:
             headers = _headers("io.seldon.serving.feedback", request, judgement.time_ns, rng)
-            yield judgement.position, Event(headers, _feedback(judgement.actual, request.predicted))
+            feedback = _feedback(judgement.actual, request.predicted, self.classes)
+            yield judgement.position, Event(headers, feedback)
 
 
 def right_answer(model: int, time_ns: int, rng: random.Random) -> tuple[Event, Event]:
@@ -183,17 +190,19 @@ def right_answer(model: int, time_ns: int, rng: random.Random) -> tuple[Event, E
     request = _Request(0, _uuid(rng), model, time_ns, predicted=0, judgements=())
     kinds = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
     answer, judgement = (_headers(kind, request, time_ns, rng) for kind in kinds)
-    return Event(answer, _response(0, rng)), Event(judgement, _feedback(0, 0))
+    return Event(answer, _response(0, len(NAMES), rng)), Event(
+        judgement, _feedback(0, 0, len(NAMES))
+    )
 
 
 def deployment(model: int) -> str:
     return f"model-{model}"
 
 
-def _actual(predicted: int, rng: random.Random) -> int:
+def _actual(predicted: int, classes: int, rng: random.Random) -> int:
     if rng.random() < _RIGHT:
         return predicted
-    return (predicted + rng.randrange(1, 3)) % 3
+    return (predicted + rng.randrange(1, classes)) % classes
 
 
 def _shuffled(block: list[Event], rng: random.Random) -> list[Event]:
@@ -231,25 +240,31 @@ def _headers(kind: str, request: _Request, time_ns: int, rng: random.Random) -> 
     ]
 
 
-def _response(predicted: int, rng: random.Random) -> bytes:
+@lru_cache
+def _names(classes: int) -> str:
+    return ",".join(f'"t:{number}"' for number in range(classes))
+
+
+def _response(predicted: int, classes: int, rng: random.Random) -> bytes:
     top = 0.51 + 0.4 * rng.random()
     second = (1 - top) * rng.random()
-    scores = [second, 1 - top - second]
+    others = classes - 2
+    scores = [second, *[(1 - top - second) / others] * others] if others else [1 - top]
     scores.insert(predicted, top)
     row = ",".join(map(repr, scores))
     return (
-        f'{{"data":{{"names":["t:0","t:1","t:2"],"ndarray":[[{row}]]}},'
+        f'{{"data":{{"names":[{_names(classes)}],"ndarray":[[{row}]]}},'
         '"meta":{"requestPath":{"classifier":"seldonio/sklearnserver:1.13.1"}}}\n'
     ).encode()
 
 
-def _feedback(actual: int, predicted: int) -> bytes:
+def _feedback(actual: int, predicted: int, classes: int) -> bytes:
     meta = f'"meta":{{"tags":{{"user":"Seldon Admin","date":"{_DAY}"}}}}'
     if actual == predicted:
         return f'{{"reward":1,"truth":{{{meta}}}}}'.encode()
-    row = ",".join("1" if position == actual else "0" for position in range(3))
+    row = ",".join("1" if position == actual else "0" for position in range(classes))
     return (
-        f'{{"reward":0,"truth":{{"data":{{"names":["t:0","t:1","t:2"],"ndarray":[[{row}]]}},{meta}}}}}'
+        f'{{"reward":0,"truth":{{"data":{{"names":[{_names(classes)}],"ndarray":[[{row}]]}},{meta}}}}}'
     ).encode()
 
 

@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__)
     parser.add_argument("--events", type=int, default=300_000, help="(%(default)s)")
     parser.add_argument("--models", type=int, default=10, help="deployments (%(default)s)")
+    parser.add_argument("--classes", type=int, default=3, help="of each model (%(default)s)")
     parser.add_argument(
         "--at-once", type=int, default=12_000,
         help="events between sends: fewer make smaller records (%(default)s)",
@@ -79,13 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
-        print(json.dumps(measure(options.events, options.models, options.at_once)))
+        print(json.dumps(measure(_load(options), options.at_once)))
         return 0
     found = {}
     for name in "auto", "off":
         command = [sys.executable, "-m", "bench.stages", "--child"]
         command += ["--events", str(options.events), "--models", str(options.models)]
-        command += ["--at-once", str(options.at_once)]
+        command += ["--at-once", str(options.at_once), "--classes", str(options.classes)]
         env = os.environ | {"PROCESSOR_COMPILED": name}
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
         found[name] = json.loads(done.stdout)
@@ -96,9 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(events: int, models: int, at_once: int) -> dict[str, float]:
+def _load(options: argparse.Namespace) -> Load:
+    return Load.of_events(options.events, options.models, classes=options.classes)
+
+
+def measure(load: Load, at_once: int) -> dict[str, float]:
     """µs for each event, by stage."""
-    rounds = list(_rounds(events, models, at_once))
+    rounds = list(_rounds(load, at_once))
     clock, log, telemetry = _Clock(), _Log(), Telemetry()
     decoder = Decoder(ModelRules(), telemetry)
     packer = Packer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
@@ -120,7 +125,7 @@ def measure(events: int, models: int, at_once: int) -> dict[str, float]:
                 clock("tally", partial(_count, tallies[target], at, delta))
         count += sum(len(events) for _, events in batches)
     loop.close()
-    joined = Load.of_events(events, models).expected().judged
+    joined = load.expected().judged
     assert telemetry.joined == joined, (telemetry.joined, joined)
     return {stage: spent / count * 1e6 for stage, spent in clock.spent.items()}
 
@@ -129,11 +134,11 @@ def measure(events: int, models: int, at_once: int) -> dict[str, float]:
 _Fetched = tuple[WholeBatch, list[ConsumerRecord]]
 
 
-def _rounds(events: int, models: int, at_once: int) -> Iterator[list[_Fetched]]:
+def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
     """The load as fetches bring it: whole batches where they can be read, else records."""
     fetch: list[_Fetched] = []
     records: list[ConsumerRecord] = []
-    for offset, (headers, value) in enumerate(Load.of_events(events, models).events()):
+    for offset, (headers, value) in enumerate(load.events()):
         records.append(
             ConsumerRecord("source", 0, offset, 0, 0, None, value, None, -1, 0, tuple(headers))
         )

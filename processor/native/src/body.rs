@@ -3,7 +3,7 @@
 use crate::json::Scanner;
 
 /// Longer rows, names and numbers are not usual: nobody remembers them.
-const LONGEST: usize = 512;
+const LONGEST: usize = 8192;
 
 fn put(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> Option<()> {
     if text.len() > LONGEST {

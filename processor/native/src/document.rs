@@ -24,7 +24,7 @@ const NAMES: [&[u8]; 5] =
     [b"RequestId", b"Ce-Namespace", b"Ce-Inferenceservicename", b"Ce-Endpoint", b"Ce-Modelid"];
 const RESPONSE: u32 = 1 << 5;
 const FEEDBACK: u32 = 1 << 6;
-const NEEDED: u32 = RESPONSE - 1 | RESPONSE;
+const NEEDED: u32 = (RESPONSE - 1) | RESPONSE;
 
 fn parts(text: &[u8]) -> Option<Parts<'_>> {
     let mut scanner = Scanner::new(text);

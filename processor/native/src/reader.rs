@@ -15,8 +15,9 @@ use crate::json::Scanner;
 use crate::rows;
 use crate::times::{self, SECOND};
 
-/// Meanings that are remembered; and of request ids the longest that is short enough for a row.
+/// Meanings that are remembered, and the bytes of their keys; and the longest request id of a row.
 const MOST: usize = 20_000;
+const MOST_BYTES: usize = 16 << 20;
 const LONGEST_ID: usize = 127;
 /// A time this far ahead of its record's is counted (counting rule 13).
 const FUTURE: i64 = 300 * SECOND;
@@ -110,6 +111,7 @@ pub struct Reader {
     as_of: i64,
     partitions: Vec<Partition>,
     known: FxHashMap<Box<[u8]>, u32>,
+    known_bytes: usize,
     meanings: Vec<Meaning>,
     key: Vec<u8>,
 }
@@ -185,9 +187,10 @@ impl Reader {
     }
 
     fn mean(&mut self, key: Box<[u8]>, feedback: bool, observation: Bound<'_, PyAny>) {
-        if self.meanings.len() >= MOST {
+        if self.meanings.len() >= MOST || self.known_bytes >= MOST_BYTES {
             self.forget();
         }
+        self.known_bytes += key.len();
         self.known.insert(key, self.meanings.len() as u32);
         self.meanings.push(Meaning { observation: observation.unbind(), feedback });
     }
@@ -351,6 +354,7 @@ impl Reader {
             as_of: as_of.unwrap_or(i64::MAX),
             partitions: rows,
             known: FxHashMap::default(),
+            known_bytes: 0,
             meanings: Vec::new(),
             key: Vec::new(),
         }
@@ -519,6 +523,7 @@ impl Reader {
     /// Remember nothing: the rules have changed.
     fn forget(&mut self) {
         self.known.clear();
+        self.known_bytes = 0;
         self.meanings.clear();
         for partition in &mut self.partitions {
             partition.placed.clear();
