@@ -143,17 +143,18 @@ def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
             ConsumerRecord("source", 0, offset, 0, 0, None, value, None, -1, 0, tuple(headers))
         )
         if len(records) == min(_BATCH, at_once):
-            fetch.append((_whole(records), records))
+            fetch.append((whole(records), records))
             records = []
         if len(fetch) >= max(1, at_once // _BATCH):
             yield fetch
             fetch = []
     if records:
-        fetch.append((_whole(records), records))
+        fetch.append((whole(records), records))
     yield fetch
 
 
-def _whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
+def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
+    """The records as the broker sends them."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
         base_sequence=-1, batch_size=1 << 30,

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.stages import whole
 from processor.archive.elasticsearch import Page, Shard
 from processor.domain import compiled
 from processor.domain.decode import Decoder
@@ -206,21 +206,6 @@ class _Producer:
 
     async def send(self, topic: str, value: bytes | None, **more: Any) -> None:
         self.sent.append((topic, value, more))
-
-
-def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
-    """The records as the broker sends them."""
-    builder = DefaultRecordBatchBuilder(
-        magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
-        base_sequence=-1, batch_size=1 << 30,
-    )  # fmt: skip
-    first = records[0].offset
-    for one in records:
-        headers = list(one.headers)
-        builder.append(one.offset - first, one.timestamp, one.key, one.value, headers)
-    content = bytearray(builder.build())
-    content[:8] = first.to_bytes(8, "big")
-    return WholeBatch(bytes(content), first, first + len(records))
 
 
 Rows = Counter[object]
