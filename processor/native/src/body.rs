@@ -23,11 +23,18 @@ pub fn name(key: &mut Vec<u8>, text: &[u8]) -> Option<()> {
 /// Appends what a response says: one row of data, and nothing else that counts.
 pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
+    message(scanner, key)?.has(DATA)
+}
+
+const DATA: u32 = 1;
+
+/// The members of a message that is open: data and what does not count; which of them there are.
+fn message(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<Once> {
     let mut seen = Once::default();
     loop {
         match scanner.key()? {
             b"data" => {
-                seen.first(1)?;
+                seen.first(DATA)?;
                 data(scanner, key)?;
             }
             b"meta" => {
@@ -37,7 +44,7 @@ pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
             _ => return None,
         }
         if !scanner.more(b'}')? {
-            return seen.has(1);
+            return Some(seen);
         }
     }
 }
@@ -79,23 +86,7 @@ pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     if scanner.closes(b'}') {
         return Some(());
     }
-    let mut seen = Once::default();
-    loop {
-        match scanner.key()? {
-            b"data" => {
-                seen.first(1)?;
-                data(scanner, key)?;
-            }
-            b"meta" => {
-                seen.first(2)?;
-                scanner.skip()?;
-            }
-            _ => return None,
-        }
-        if !scanner.more(b'}')? {
-            return Some(());
-        }
-    }
+    message(scanner, key).map(|_| ())
 }
 
 /// Appends names and the one row of data.
