@@ -6,9 +6,9 @@ import os
 try:
     from processor import _native as native
 except ImportError:  # installed without a Rust compiler
-    compiled = False
-else:
-    #: Whether the compiled part is there and wanted.
-    compiled = os.environ.get("PROCESSOR_COMPILED", "auto") != "off"
+    native = None  # type: ignore[assignment]
+
+#: Whether the compiled part is there and wanted.
+compiled = native is not None and os.environ.get("PROCESSOR_COMPILED", "auto") != "off"
 
 __all__ = ["compiled", "native"]

@@ -3,6 +3,8 @@
 import asyncio
 import random
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -57,6 +59,17 @@ needs_compiled = pytest.mark.skipif(
 @pytest.mark.skipif(shutil.which("cargo") is None, reason="no Rust compiler here")
 def test_it_is_there_where_it_can_be_built() -> None:
     assert compiled.native is not None
+
+
+def test_all_works_where_it_is_not() -> None:
+    """Without a Rust compiler there is no such module to import."""
+    code = (
+        "import sys; sys.modules['processor._native'] = None\n"
+        "import processor.cli, processor.service\n"
+        "from processor.domain.compiled import compiled; assert not compiled"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 Step = tuple[list[Observation], int, int]
