@@ -103,20 +103,6 @@ class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
     feedbacks: msgspec.Raw
     terms: int = 0
 
-    def unpacked(self) -> ObservationBatch:
-        """The batch with its rows as objects."""
-        return ObservationBatch(
-            self.version,
-            self.epoch,
-            self.models,
-            self.schemas,
-            self.answers,
-            self.truths,
-            read_predictions(self.predictions),
-            read_feedbacks(self.feedbacks),
-            self.terms,
-        )
-
 
 read_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
 read_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode

@@ -22,7 +22,6 @@ from processor.domain.results import Events, Replay, model_results
 from processor.domain.standings import Standing, judged_items
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import format_time
-from processor.domain.usual import FOR_EVER
 
 #: Observations folded at once; the result does not depend on it.
 _BATCH = 1000
@@ -252,12 +251,11 @@ class ReplayFold:
 
     def _alike(self, selection: Selection) -> dict[_Like, int]:
         """How many predictions there are of each kind: of millions there are few that differ."""
-        by_feedback, start, end = selection.by == "feedback", selection.start, selection.end
-        first, last = start or 0, FOR_EVER if end is None else end - 1
+        by_feedback = selection.by == "feedback"
 
         def holds(made_at: int, said_at: int | None) -> bool:
             time = said_at if by_feedback else made_at
-            return time is not None and first <= time <= last
+            return time is not None and selection.holds(time)
 
         alike: Counter[_Like] = Counter()
         for (prediction, feedback, outcome), held, times in self._join.kinds(holds):

@@ -91,7 +91,7 @@ class Packer:
         decode, usual = self.decoder.decode, self._usual
         not_scorable = self.decoder.telemetry.not_scorable
         for record in records:
-            before = not_scorable.total()
+            before = not_scorable.total() if usual else 0
             timestamp = record.timestamp * 1_000_000
             origin = (topic, partition, record.offset)
             try:

@@ -43,7 +43,7 @@ fn kind(event_type: &[u8]) -> Option<Kind> {
     })
 }
 
-/// What a usual event says beside its meaning, which goes to the scratch key.
+/// What a usual event says beside its meaning, which goes to a key.
 struct Event<'a> {
     kind: Kind,
     id: &'a [u8],
@@ -113,17 +113,22 @@ pub struct Reader {
     known: FxHashMap<Box<[u8]>, u32>,
     known_bytes: usize,
     meanings: Vec<Meaning>,
-    key: Vec<u8>,
 }
 
 impl Reader {
     /// Take an event that means what an earlier one did; whether it is one.
-    fn take(&mut self, py: Python<'_>, event: &Event, taken: &mut Taken) -> PyResult<bool> {
+    fn take(
+        &mut self,
+        py: Python<'_>,
+        event: &Event,
+        key: &[u8],
+        taken: &mut Taken,
+    ) -> PyResult<bool> {
         if event.kind == Kind::Request {
             taken.0 += 1;
             return Ok(true);
         }
-        let Some(&meaning) = self.known.get(&self.key[..]) else {
+        let Some(&meaning) = self.known.get(key) else {
             return Ok(false);
         };
         self.put(py, event.id, event.time, meaning, taken)?;
@@ -178,11 +183,10 @@ impl Reader {
         Ok(())
     }
 
-    /// From now on events like the last one that was read mean this.
-    fn remember(&mut self, event: &Event, observation: Bound<'_, PyAny>) {
+    /// From now on events like this one mean this.
+    fn remember(&mut self, event: &Event, key: Vec<u8>, observation: Bound<'_, PyAny>) {
         if event.kind != Kind::Request {
-            let key = self.key[..].into();
-            self.mean(key, event.kind == Kind::Feedback, observation);
+            self.mean(key.into(), event.kind == Kind::Feedback, observation);
         }
     }
 
@@ -356,7 +360,6 @@ impl Reader {
             known: FxHashMap::default(),
             known_bytes: 0,
             meanings: Vec::new(),
-            key: Vec::new(),
         }
     }
 
@@ -370,7 +373,7 @@ impl Reader {
         start: i64,
     ) -> PyResult<(Vec<LeftRecord<'py>>, i64, Counts)> {
         let (mut left, mut taken) = (Vec::new(), Taken::default());
-        let mut key = std::mem::take(&mut self.key);
+        let mut key = Vec::new();
         let mut records = Batch::new(batch).ok_or_else(torn)?;
         let mut last = records.latest;
         while let Some(record) = records.next() {
@@ -380,18 +383,15 @@ impl Reader {
             }
             last = record.timestamp;
             let event = self::record(record.headers.iter().copied(), record.value, &mut key);
-            self.key = key;
             let is_taken = match &event {
-                Some(event) => self.take(py, event, &mut taken)?,
+                Some(event) => self.take(py, event, &key, &mut taken)?,
                 None => false,
             };
-            key = std::mem::take(&mut self.key);
             match event {
                 Some(event) if is_taken => taken.look_at(&event, record.timestamp),
                 _ => left.push(record.left(py)),
             }
         }
-        self.key = key;
         Ok((left, last, (taken.0, taken.1, taken.2, taken.3)))
     }
 
@@ -404,25 +404,22 @@ impl Reader {
         block: &[u8],
     ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
         let (mut left, mut taken) = (Vec::new(), Taken::default());
-        let mut key = std::mem::take(&mut self.key);
+        let mut key = Vec::new();
         let (mut start, mut number) = (0, 0);
         while start < block.len() {
             let end = memchr(block, start);
             let text = &block[start..end];
             let event = line(text, &mut key);
-            self.key = key;
             let is_taken = match &event {
-                Some(event) => self.take(py, event, &mut taken)?,
+                Some(event) => self.take(py, event, &key, &mut taken)?,
                 None => false,
             };
-            key = std::mem::take(&mut self.key);
             if !is_taken {
                 left.push((number, start, end));
             }
             number += 1;
             start = end + 1;
         }
-        self.key = key;
         Ok((left, number, (taken.0, taken.1, taken.2, taken.3)))
     }
 
@@ -496,21 +493,19 @@ impl Reader {
         observation: Bound<'_, PyAny>,
     ) {
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let mut key = std::mem::take(&mut self.key);
+        let mut key = Vec::new();
         let event = record(headers, value, &mut key);
-        self.key = key;
         if let Some(event) = event {
-            self.remember(&event, observation);
+            self.remember(&event, key, observation);
         }
     }
 
     /// Remember what a line means, if it is of a usual form.
     fn learn_line(&mut self, text: &[u8], observation: Bound<'_, PyAny>) {
-        let mut key = std::mem::take(&mut self.key);
+        let mut key = Vec::new();
         let event = line(text, &mut key);
-        self.key = key;
         if let Some(event) = event {
-            self.remember(&event, observation);
+            self.remember(&event, key, observation);
         }
     }
 
