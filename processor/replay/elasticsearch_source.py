@@ -35,6 +35,7 @@ class Resume:
         self._journal = journal
         self._fold = fold
         self._rules = rules
+        self._adding = False
 
     def restore(self, archive: ElasticsearchArchive) -> int:
         """Fold what the journal holds of the archive; how many documents that were."""
@@ -51,9 +52,14 @@ class Resume:
         return dict(self._journal.positions)
 
     def add(self, shard: Shard, documents: Sequence[Document], position: int) -> None:
-        """Fold and keep a page."""
+        """Fold and keep a page. Once one broke off (Ctrl-C, while other shards are still read) there is
+        no other: it would be kept with what that one has left behind."""
+        if self._adding:
+            raise asyncio.CancelledError
+        self._adding = True
         piece = self._fold.add_piece(documents)
         self._journal.add(Entry(shard.index, shard.uuid, shard.number, position, piece))
+        self._adding = False
 
 
 async def read_elasticsearch(

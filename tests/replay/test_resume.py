@@ -15,16 +15,18 @@ import pytest
 
 import processor.replay.sources as sources_module
 from processor.archive.elasticsearch import PAGE, ElasticsearchArchive, Page, Shard
+from processor.domain.documents import Document, DocumentReader
 from processor.domain.models import ModelRules, Rule
 from processor.domain.observations import BatchBuilder
 from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
-from processor.replay.fold import Piece, Selection
+from processor.replay.elasticsearch_source import Resume
+from processor.replay.fold import Piece, ReplayFold, Selection
 from processor.replay.journal import Entry, Journal, Origin
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.conftest import elastic_of
-from tests.faults.documents import DOCUMENTS, SHARDS, TRUTH, load_documents
+from tests.faults.documents import DOCUMENTS, SHARDS, TRUTH, document, load_documents
 from tests.servers.elasticsearch import VERSIONS
 from tests.servers.indices import Indices, stored
 from tests.servers.proxy import Proxy
@@ -208,6 +210,53 @@ async def test_a_process_that_is_ended_goes_on(
     # Of each shard the page that was not taken yet, and the one that was read ahead.
     assert 0 <= twice <= SHARDS * 2 * PAGE
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_breaks_off_leaves_nothing_with_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [
+        [
+            Document("log", f"request-{n}", n, msgspec.json.encode(document(n, 1_800_000_000)))
+            for n in range(start, start + 50)
+        ]
+        for start in (0, 50, 100)
+    ]
+    shard = Shard("log", "uuid", 0, 150, 150)
+
+    def fold_with(journal: Journal) -> tuple[ReplayFold, Resume]:
+        fold = ReplayFold(ModelRules(), Selection())
+        resume = Resume(journal, fold, ModelRules())
+        for each in journal.entries(ORIGIN):
+            fold.restore(each.piece)
+        return fold, resume
+
+    path = tmp_path / "part"
+    # The first page breaks off in its middle, the next one comes while that is on its way up.
+    odd = pages[1][30] = msgspec.structs.replace(pages[1][30], source=b"{}")
+    read = DocumentReader.read
+
+    def interrupted_read(self: DocumentReader, one: Document) -> Any:
+        if one is odd:
+            raise KeyboardInterrupt
+        return read(self, one)
+
+    with suppress(ArchiveError), monkeypatch.context() as patched, Journal(path) as journal:
+        patched.setattr(DocumentReader, "read", interrupted_read)
+        _, resume = fold_with(journal)
+        resume.add(shard, pages[0], 50)
+        with pytest.raises(KeyboardInterrupt):
+            resume.add(shard, pages[1], 100)
+        with pytest.raises(asyncio.CancelledError):
+            resume.add(shard, pages[2], 150)
+        raise ArchiveError("away")
+    with Journal(path) as journal:
+        fold, resume = fold_with(journal)
+        assert journal.positions == {("uuid", 0): 50}
+        for page, position in (pages[1], 100), (pages[2], 150):
+            resume.add(shard, page, position)
+    assert fold.result().events.read == 150
+    assert fold.result().events.duplicates == 0
 
 
 async def replayed(indices: Indices, path: Path | None = None) -> Replay:
