@@ -16,6 +16,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.compiled import compiled
+from processor.domain.contributions import Deltas
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch
 from processor.domain.join import JoinFold
@@ -23,6 +24,7 @@ from processor.domain.models import ModelRules
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.tally import Tally
 from processor.domain.telemetry import Telemetry
+from processor.options import collect_rarely
 from processor.settings import Settings
 from processor.stream.packer import Packer
 from processor.stream.records import (
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
+        collect_rarely()
         print(json.dumps(measure(_load(options), options.at_once)))
         return 0
     found = {}
@@ -175,13 +178,13 @@ def _read(packer: Packer, batches: Sequence[_Fetched]) -> None:
             packer.add_records("source", 0, records)
 
 
-def _join(fold: JoinFold, offset: int, value: bytes) -> dict[int, DeltaBatch]:
+def _join(fold: JoinFold, offset: int, value: bytes) -> Deltas:
     batch = (decode_packed if compiled else decode_observation)(value)
     assert not isinstance(batch, Tick)
     return fold.apply(offset, offset, batch)
 
 
-def _encoded(deltas: dict[int, DeltaBatch]) -> list[tuple[int, bytes]]:
+def _encoded(deltas: Deltas) -> list[tuple[int, bytes]]:
     return [(partition, encode(batch)) for partition, batch in deltas.items()]
 
 

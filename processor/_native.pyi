@@ -3,17 +3,32 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_Predicted = list[tuple[int, int, int]]
-_Judged = tuple[list[tuple[int, int, int, int, int]], list[int], float]
+_Judged = tuple[list[int], float, list[tuple[int, int]]]
 _Rows = tuple[int, bytes, int, bytes]
 _Taken = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
 
+class Ledger:
+    def __new__(cls) -> Ledger: ...
+    def predicted(self, model: int, minute: int, items: int) -> None: ...
+    def judged(self, model: int, basis: int, minute: int, outcome: int, times: int) -> None: ...
+    def outcome(
+        self, totals: tuple[int, ...], cells: list[tuple[str, str, int]], gauged: bool
+    ) -> int: ...
+    def take(
+        self, models: Sequence[tuple[str, ...]], targets: list[int]
+    ) -> list[tuple[int, bytes, bytes, bytes]]: ...
+    def drop(self) -> None: ...
+    def forget(self) -> None: ...
+
 class ShortWay:
     def __new__(
         cls,
         state: object,
+        ledger: Ledger,
+        met: Callable[[int, int], int],
+        settled: Callable[[int, int | None, int | None], int],
         made: Callable[[int, int, int, int, bool], int | None],
         said: Callable[[int, int, int, int | None, int | None], int | None],
         deployment_of: list[int],
@@ -23,7 +38,7 @@ class ShortWay:
     ) -> ShortWay: ...
     def predict(
         self, rows: bytes, models: list[int], answers: list[int]
-    ) -> tuple[bytes | None, _Predicted]: ...
+    ) -> tuple[bytes | None, int]: ...
     def feed(
         self,
         rows: bytes,
@@ -31,7 +46,7 @@ class ShortWay:
         truths: list[int],
         judged: dict[tuple[int, str], int] | None,
         offset: int,
-    ) -> tuple[bytes | None, list[tuple[int, int]], _Judged]: ...
+    ) -> tuple[bytes | None, _Judged]: ...
     def settle(
         self,
         predictions: bytes,
@@ -40,15 +55,7 @@ class ShortWay:
         answers: list[int],
         truths: list[int],
         prefixes: list[bytes],
-    ) -> tuple[
-        bytes | None,
-        bytes | None,
-        _Predicted,
-        list[tuple[int, int | None, int | None]],
-        _Judged,
-        int,
-        int,
-    ]: ...
+    ) -> tuple[bytes | None, bytes | None, _Judged, int | None, int]: ...
 
 class Reader:
     def __new__(

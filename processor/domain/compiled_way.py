@@ -1,11 +1,9 @@
 """The join's short way, compiled: the same as `InterpretedWay`, on rows as they are on the log."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from processor.domain.compiled import native
-from processor.domain.contributions import Contributions
+from processor.domain.compiled_contributions import CompiledContributions
 from processor.domain.id_set import prefix
 from processor.domain.join_state import JoinState, Made, Said
 from processor.domain.observations import (
@@ -32,7 +30,7 @@ class CompiledWay:
         state: JoinState,
         store: RequestStore,
         standings: Standings,
-        contributions: Contributions,
+        contributions: CompiledContributions,
         deployment_of: list[int],
     ) -> None:
         self._state = state
@@ -41,6 +39,9 @@ class CompiledWay:
         self._prefixes: list[bytes] = []
         self._way = native.ShortWay(
             state,
+            contributions.ledger,
+            self._met,
+            lambda *content: contributions.number(standings.outcome(*content)),
             lambda *content: store.made(Made._make((*content, False))),
             lambda *content: store.said(Said(*content)),
             deployment_of,
@@ -51,8 +52,8 @@ class CompiledWay:
 
     def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
         """See `ShortWay`."""
-        left, predicted = self._way.predict(_packed(rows), tables.models, tables.answers)
-        self._state.waiting += self._predicted(predicted)
+        left, count = self._way.predict(_packed(rows), tables.models, tables.answers)
+        self._state.waiting += count
         return read_predictions(left) if left else []
 
     def feed(
@@ -63,16 +64,8 @@ class CompiledWay:
         offset: int,
     ) -> list[FeedbackRow]:
         """See `ShortWay`."""
-        left, pairs, told = self._way.feed(
-            _packed(rows), tables.models, tables.truths, judged, offset
-        )
-        state, outcome_of = self._state, self._standings.outcome
-        outcomes = []
-        for made, number in pairs:
-            said = state.said[number - 1]
-            outcomes.append(outcome_of(state.made[made].answer, said.truth, said.reward))
-        self._contributions.all_judged(outcomes, *told)
-        state.waiting -= sum(told[1])
+        left, told = self._way.feed(_packed(rows), tables.models, tables.truths, judged, offset)
+        self._state.waiting -= self._contributions.told(*told)
         return read_feedbacks(left) if left else []
 
     def settle(
@@ -81,26 +74,24 @@ class CompiledWay:
         """See `ShortWay`."""
         state, prefixes = self._state, self._prefixes
         prefixes += [prefix(*pair) for pair in state.deployments[len(prefixes) :]]
-        made, said, predicted, contents, told, latest, skipped = self._way.settle(
+        made, said, told, latest, skipped = self._way.settle(
             _packed(predictions), _packed(feedbacks), *tables, prefixes
         )
-        self._predicted(predicted)
-        if predicted:
+        if latest is not None:
             state.settled_at = state.log_time // HOUR
             state.settled_to = max(state.settled_to, latest)
-        outcomes = [self._standings.outcome(*content) for content in contents]
-        self._contributions.all_judged(outcomes, *told)
+        self._contributions.told(*told)
         self._contributions.telemetry.catch_up_skipped += skipped
         return (
             read_predictions(made) if made else [],
             read_feedbacks(said) if said else [],
         )
 
-    def _predicted(self, predicted: Sequence[tuple[int, int, int]]) -> int:
-        """Count predictions; how many items."""
-        for model, minute, items in predicted:
-            self._contributions.predicted(model, minute, items)
-        return sum(items for _, _, items in predicted)
+    def _met(self, made: int, number: int) -> int:
+        """The outcome of the contents of a prediction and a feedback."""
+        said = self._state.said[number - 1]
+        outcome = self._standings.outcome(self._state.made[made].answer, said.truth, said.reward)
+        return self._contributions.number(outcome)
 
 
 def _packed(rows: Predictions | Feedbacks) -> bytes:

@@ -1,14 +1,17 @@
 """What changes in the counts while a batch is folded, and the gauges and counters beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from processor.domain.counts import Counts
-from processor.domain.deltas import Changes
+from processor.domain.deltas import Changes, DeltaBatch, PackedDeltas
 from processor.domain.join_state import JoinState
 from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.standings import Standing
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import MINUTE, SECOND
+
+#: Batches by partition; ``prev`` is still to be set.
+Deltas = Mapping[int, DeltaBatch | PackedDeltas]
 
 
 class Contributions:
@@ -33,7 +36,7 @@ class Contributions:
         key = (model, 1, said_at // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign
         if outcome.is_gauged:
-            self._gauge(outcome, sign)
+            self.gauge(outcome, sign)
 
     def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
         """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
@@ -48,25 +51,6 @@ class Contributions:
                 judged[key] = judged.get(key, 0) + 1
             observe(max(0, said_at - made_at) / SECOND)
         self.telemetry.joined += len(found)
-
-    def all_judged(
-        self,
-        outcomes: Sequence[Outcome],
-        counts: Iterable[tuple[int, int, int, int, int]],
-        delays: Sequence[int],
-        total: float,
-    ) -> None:
-        """The same as `first_judged`, summed up: model, basis, minute, position among the outcomes and
-        how often; the delays by bucket, and their total in seconds."""
-        judged = self._judged
-        for model, basis, minute, position, times in counts:
-            outcome = outcomes[position]
-            key = (model, basis, minute, outcome)
-            judged[key] = judged.get(key, 0) + times
-            if not basis and outcome.is_gauged:
-                self._gauge(outcome, times)
-        self.telemetry.feedback_delay.add(delays, total)
-        self.telemetry.joined += sum(delays)
 
     def joined(self, made_at: int, said_at: int) -> None:
         """A prediction got its first feedback."""
@@ -89,8 +73,9 @@ class Contributions:
             elif previous.outcome is not outcome:
                 self.telemetry.corrections += 1
 
-    def take(self) -> Changes:
-        """All that was counted since the last time."""
+    def take(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
+        """All that was counted since the last time, by partition: ``targets`` are those of the models,
+        ``head`` is version, epoch, source and offset of the batches."""
         changes = Changes()
         for (model, minute), items in self._predicted.items():
             if items:
@@ -99,14 +84,15 @@ class Contributions:
             if times:
                 changes.add(model, basis, minute, outcome.counts, times)
         self.drop()
-        return changes
+        return changes.batches(self._state.models, targets, head)
 
     def drop(self) -> None:
         """Forget what was counted since the last time."""
         self._predicted.clear()
         self._judged.clear()
 
-    def _gauge(self, outcome: Outcome, times: int) -> None:
+    def gauge(self, outcome: Outcome, times: int) -> None:
+        """Count an outcome that adds to gauges."""
         state = self._state
         if outcome.kind == ROWS_DIFFER:
             state.rows_differ += times

@@ -37,6 +37,19 @@ class DeltaBatch(msgspec.Struct, array_like=True, tag="d"):
     deltas: list[Delta]
 
 
+class PackedDeltas(msgspec.Struct, array_like=True, tag="d"):
+    """A `DeltaBatch`, field by field, whose tables and deltas are packed as they go to the log."""
+
+    version: int
+    epoch: str
+    source: int
+    offset: int
+    prev: int
+    models: msgspec.Raw
+    labels: msgspec.Raw
+    deltas: msgspec.Raw
+
+
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key: the same on every machine and in every release."""
     return crc32(key.encode("utf-8", "surrogatepass")) % partitions
@@ -61,31 +74,22 @@ class Changes:
     def batches(
         self,
         models: list[ModelKey],
-        partition_of_model: list[int],
-        epoch: str,
-        version: int,
-        source: int,
-        offset: int,
+        targets: list[int],
+        head: tuple[int, str, int, int],
     ) -> dict[int, DeltaBatch]:
-        """A batch for every partition that has changes; ``prev`` is still to be set."""
+        """A batch for every partition that has changes; ``prev`` is still to be set. ``targets`` are
+        the partitions of the models, ``head`` is version, epoch, source and offset."""
         packers: dict[int, _Packer] = {}
         for (model, basis, minute), counts in self._sums.items():
             if counts.is_empty():
                 continue
-            packer = packers.get(partition_of_model[model])
+            packer = packers.get(targets[model])
             if packer is None:
-                packer = packers[partition_of_model[model]] = _Packer()
+                packer = packers[targets[model]] = _Packer()
             packer.add(models[model], basis, minute, counts)
         return {
             partition: DeltaBatch(
-                version,
-                epoch,
-                source,
-                offset,
-                -1,
-                list(packer.models),
-                list(packer.labels),
-                packer.deltas,
+                *head, -1, list(packer.models), list(packer.labels), packer.deltas
             )
             for partition, packer in packers.items()
         }

@@ -7,10 +7,11 @@ observations nor their repetition matters; each change of that contribution goes
 from collections.abc import Callable, Iterator
 
 from processor.domain.compiled import compiled
+from processor.domain.compiled_contributions import CompiledContributions
 from processor.domain.compiled_way import CompiledWay
-from processor.domain.contributions import Contributions
+from processor.domain.contributions import Contributions, Deltas
 from processor.domain.counts import ModelKey
-from processor.domain.deltas import DeltaBatch, partition_of
+from processor.domain.deltas import partition_of
 from processor.domain.id_set import IdSet, identity
 from processor.domain.join_state import (
     FeedbackRegister,
@@ -80,15 +81,21 @@ class JoinFold:
         for model in state.models:
             self._place(model)
         self._standings = Standings(state)
-        self._contributions = Contributions(state, self.telemetry)
+        self._contributions: Contributions
+        self._short: ShortWay
+        if compiled:
+            self._contributions = counted = CompiledContributions(state, self.telemetry)
+            self._short = CompiledWay(
+                state, self._store, self._standings, counted, self._deployment_of
+            )
+        else:
+            self._contributions = Contributions(state, self.telemetry)
+            self._short = InterpretedWay(
+                state, self._store, self._standings, self._contributions, self._deployment_of
+            )
         self._registers = Registers(state, self._standings, self._contributions)
-        self._short: ShortWay = (CompiledWay if compiled else InterpretedWay)(
-            state, self._store, self._standings, self._contributions, self._deployment_of
-        )
 
-    def apply(
-        self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch
-    ) -> dict[int, DeltaBatch]:
+    def apply(self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch) -> Deltas:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
@@ -300,10 +307,9 @@ class JoinFold:
         if self._registers.feed(request, register):
             self._store.put(*place, request)
 
-    def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
-        batches = self._contributions.take().batches(
-            self.state.models, self._target_of, self.epoch, SCHEMA_VERSION, self.source, offset
-        )
+    def _deltas(self, offset: int) -> Deltas:
+        head = (SCHEMA_VERSION, self.epoch, self.source, offset)
+        batches = self._contributions.take(self._target_of, head)
         sent = self.state.sent
         for target, batch in batches.items():
             batch.prev = sent.get(target, -1)

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.contributions import Deltas
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.decode import Decoder
-from processor.domain.deltas import DeltaBatch
 from processor.domain.document_batches import document_batches
 from processor.domain.documents import BatchKey, Document, DocumentReader
 from processor.domain.event_lines import line_reader
@@ -62,7 +62,7 @@ class Piece(msgspec.Struct, array_like=True):
 class _Join(JoinFold):
     """The join without its deltas: what stands at the end is all that a replay asks for."""
 
-    def _deltas(self, offset: int) -> dict[int, DeltaBatch]:
+    def _deltas(self, offset: int) -> Deltas:
         self._contributions.drop()
         return {}
 

@@ -6,7 +6,7 @@ import math
 import time
 
 from processor.domain.compiled import compiled
-from processor.domain.deltas import DeltaBatch
+from processor.domain.contributions import Deltas
 from processor.domain.join import JoinFold
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
@@ -110,7 +110,7 @@ class JoinStage:
             self.batches += 1
         self.next_offset = offset + 1
 
-    def _queue(self, offset: int, deltas: dict[int, DeltaBatch]) -> None:
+    def _queue(self, offset: int, deltas: Deltas) -> None:
         for partition, batch in deltas.items():
             records = delta_records(batch)
             self.acks.expect(offset, len(records))

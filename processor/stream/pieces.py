@@ -5,11 +5,11 @@ once, and of several predictors that one feedback judges: what follows from a me
 log whatever it says, or the log ends there.
 """
 
-from processor.domain.deltas import DeltaBatch
+from processor.domain.deltas import DeltaBatch, PackedDeltas
 from processor.stream.records import Piece, cut, decode_delta, encode
 
 
-def delta_records(batch: DeltaBatch) -> list[bytes]:
+def delta_records(batch: DeltaBatch | PackedDeltas) -> list[bytes]:
     """The records of a batch: itself, or its pieces. Equal batches are cut the same way."""
     value = encode(batch)
     pieces = cut(value)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from processor.domain.contributions import Deltas
 from processor.domain.counts import Counts, ModelKey
 from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.join import JoinFold
@@ -25,6 +26,7 @@ from processor.domain.labels import (
 )
 from processor.domain.observations import DOCUMENT, EVENT, Feedback, Prediction
 from processor.domain.times import MINUTE
+from processor.stream.records import decode_delta, encode
 
 Observation = Prediction | Feedback
 #: By model, basis and minute; nothing that is empty.
@@ -159,6 +161,16 @@ def _add(sums: Sums, model: ModelKey, basis: int, time: int, counts: Counts) -> 
 
 def _full(sums: Sums) -> Sums:
     return {key: counts for key, counts in sums.items() if not counts.is_empty()}
+
+
+def unpacked(deltas: Deltas) -> dict[int, DeltaBatch]:
+    """Deltas as whoever reads the log has them."""
+    found = {}
+    for partition, batch in deltas.items():
+        record = decode_delta(encode(batch))
+        assert isinstance(record, DeltaBatch)
+        found[partition] = record
+    return found
 
 
 def sums_of(batches: Iterable[DeltaBatch]) -> Sums:

@@ -43,7 +43,7 @@ from processor.stream.pages import Deal
 from processor.stream.records import Tick, decode_observation, decode_packed, encode
 from processor.stream.whole_batches import WholeBatch
 from tests.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
-from tests.domain.joining import Observation, observations
+from tests.domain.joining import Observation, observations, unpacked
 from tests.domain.payload_kinds import Payload
 from tests.domain.test_document_batches import Documents, document
 from tests.domain.test_document_batches import made as documents_of
@@ -101,7 +101,7 @@ def folded(
             packed = encode(builder.build("epoch", terms))
             batch = (decode_packed if by_rows else decode_observation)(packed)
             assert not isinstance(batch, Tick)
-            found = fold.apply(offset, time, batch)
+            found = unpacked(fold.apply(offset, time, batch))
             deltas += [_sent(found[target], terms) for target in sorted(found)]
             # The order of what came first of settled requests is no part of what is known.
             state = fold.state
@@ -125,9 +125,16 @@ def _sent(batch: DeltaBatch, terms: int) -> bytes:
 
 @needs_compiled
 @settings(max_examples=200, deadline=None)
-@given(st.lists(steps, min_size=1, max_size=5), st.booleans(), st.booleans())
-def test_the_join(course: list[Step], by_rows: bool, judged: bool) -> None:
-    ours = folded(course, by_rows, interpreted=False, judged=judged)
+@given(
+    st.lists(steps, min_size=1, max_size=5),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from((0, 9999)),
+)
+def test_the_join(course: list[Step], by_rows: bool, judged: bool, memory: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processor.domain.compiled_contributions._MEMORY", memory)
+        ours = folded(course, by_rows, interpreted=False, judged=judged)
     assert ours == folded(course, False, interpreted=True, judged=judged)
 
 

@@ -37,6 +37,7 @@ from tests.domain.joining import (
     request_name,
     sums_of,
     sums_of_standings,
+    unpacked,
 )
 
 CASES = settings(max_examples=150, deadline=None)
@@ -97,7 +98,7 @@ class Cluster:
         self.offset += 7  # ticks take offsets too
         for source, builder in enumerate(self.builders):
             batch = on_the_log(builder.build(EPOCH))
-            deltas = self.folds[source].apply(self.offset, 0, batch)
+            deltas = unpacked(self.folds[source].apply(self.offset, 0, batch))
             for target, sent in deltas.items():
                 assert (sent.source, sent.offset) == (source, self.offset)
                 assert sent.prev == self.newest.get((source, target), -1)
@@ -213,7 +214,7 @@ def test_a_weak_prediction_yields_to_an_event_of_its_predictor() -> None:
     event = prediction("r", "y", time=MINUTE)
     for order in ((document, event), (event, document)):
         fold = JoinFold(EPOCH, 0, 1, None, Telemetry())
-        batches = [fold.apply(i, 0, pack(one)) for i, one in enumerate(order)]
+        batches = [unpacked(fold.apply(i, 0, pack(one))) for i, one in enumerate(order)]
         sums = sums_of(batch for deltas in batches for batch in deltas.values())
         assert list(sums) == [(MODEL, 0, 1)]
 
@@ -320,7 +321,7 @@ def test_many_requests_over_hours() -> None:
         if number % 50 == 49:
             batch = pack(*seen[max(0, folded - 5) :])  # with some repeats
             folded = len(seen)
-            sent += fold.apply(number, (1000 + hour) * HOUR, batch).values()
+            sent += unpacked(fold.apply(number, (1000 + hour) * HOUR, batch)).values()
     sums, _ = expected(seen)
     assert sums_of(sent) == sums
     held = {request_id for (_, request_id), _ in fold.places()}

@@ -36,6 +36,7 @@ from tests.domain.joining import (
     observations,
     request_name,
     sums_of,
+    unpacked,
 )
 from tests.domain.test_join_properties import MODEL, feedback, prediction, restored, stored
 
@@ -60,7 +61,7 @@ class Log:
         batch = decode_observation(encode(builder.build("epoch", terms)))
         assert isinstance(batch, ObservationBatch)
         self._offset += 1
-        self._deltas += self.fold.apply(self._offset, self.now, batch).values()
+        self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
 
     def restart(self) -> None:
         self.fold.restore(restored(stored(self.fold.state)))

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from processor.domain.contributions import Deltas
 from processor.domain.decode import Decoder
-from processor.domain.deltas import DeltaBatch
 from processor.domain.events import Batch, DeadLetter
 from processor.domain.events_file import parse_line
 from processor.domain.join import JoinFold
@@ -93,7 +93,7 @@ def control() -> list[bytes]:
     ]
 
 
-def fold_deltas(batches: list[dict[int, DeltaBatch]]) -> dict[int, list[bytes]]:
+def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
     """The deltas' records by target partition."""
     found: dict[int, list[bytes]] = {}
     for batch in batches:
@@ -107,7 +107,7 @@ def everything() -> dict[str, Any]:
     from processor.stream.records import decode_observation
 
     join, records = new_join(), observations()
-    batches = []
+    batches: list[Deltas] = []
     for offset, value in enumerate(records):
         record = decode_observation(value)
         if isinstance(record, Tick):

@@ -24,7 +24,7 @@ from processor.stream.late import LateTruth
 from processor.stream.outcomes import OutcomeWriter
 from processor.stream.packer import Packer
 from tests.archive.shelves import Fact, answer, event_of, feed, truth
-from tests.domain.joining import sums_of
+from tests.domain.joining import sums_of, unpacked
 from tests.faults.crew import until
 
 HORIZON = 7 * 24 * HOUR
@@ -60,7 +60,7 @@ class _Partition:
     async def send(self, terms: int = AS_THEY_ARE) -> list[asyncio.Future[object]]:
         self._offset += 1
         batch = self._builder.build("epoch", terms)
-        self._deltas += self.fold.apply(self._offset, self.now, batch).values()
+        self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
         return []
 
     async def put(self, *facts: Fact) -> None:

@@ -15,6 +15,7 @@ from processor.stream.large_table import Key, LargeTable
 from processor.stream.pieces import Pieces, delta_records
 from processor.stream.records import Piece, Tick, decode_delta, decode_observation
 from processor.stream.tally import TallyStage
+from tests.domain.joining import unpacked
 from tests.stream import frozen
 
 
@@ -26,7 +27,7 @@ def batches() -> list[DeltaBatch]:
     for offset, value in enumerate(frozen.observations()):
         record = decode_observation(value)
         if not isinstance(record, Tick):
-            found += join.apply(offset, frozen.time_of(offset), record).values()
+            found += unpacked(join.apply(offset, frozen.time_of(offset), record)).values()
     return found
 
 

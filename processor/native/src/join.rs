@@ -1,91 +1,54 @@
 //! The join's short way on packed rows: the twin of `short_way.py`.
 
-use std::hash::Hash;
-
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rustc_hash::FxHashMap;
 
 use crate::ids;
+use crate::ledger::{Ledger, Numbers, Sums};
 use crate::rows::{feedback, prediction, Left, Rows, TORN};
-use crate::settle::{self, Batch, Content};
+use crate::settle::{self, Batch};
 use crate::table::Table;
-use crate::times::{HOUR, MINUTE, SECOND};
+use crate::times::{HOUR, SECOND};
 
 /// A list of rows that are left to Python.
 type Others<'py> = Option<Bound<'py, PyBytes>>;
 
-/// Model, minute, and how many items were predicted in it.
-type Predicted = Vec<(u32, i64, i64)>;
-
-/// Sums by key, in the order in which the keys came first, as Python's dicts have them.
-pub struct Sums<K> {
-    places: FxHashMap<K, usize>,
-    sums: Vec<(K, i64)>,
-}
-
-impl<K: Copy + Eq + Hash> Sums<K> {
-    pub fn new() -> Self {
-        Sums { places: FxHashMap::default(), sums: Vec::new() }
-    }
-
-    pub fn add(&mut self, key: K) {
-        let next = self.sums.len();
-        let place = *self.places.entry(key).or_insert(next);
-        if place == next {
-            self.sums.push((key, 0));
-        }
-        self.sums[place].1 += 1;
-    }
-}
-
-impl Sums<(u32, i64)> {
-    /// Count a prediction in the minute of its time.
-    pub fn predicted(&mut self, model: u32, time: i64) {
-        self.add((model, time.div_euclid(MINUTE)));
-    }
-
-    pub fn told(self) -> Predicted {
-        self.sums.into_iter().map(|((model, minute), items)| (model, minute, items)).collect()
-    }
-}
-
-/// What judgements add: to which minute of a model on a basis, of which outcome, how often; and the
-/// delays of feedback.
-pub struct Judged {
-    counts: Sums<(u32, u8, i64, u32)>,
-    delays: Vec<u64>,
+/// The delays of feedback by bucket, and their total in seconds.
+pub struct Delays {
+    buckets: Vec<u64>,
     total: f64,
 }
 
-type Judgements = (Vec<(u32, u8, i64, u32, i64)>, Vec<u64>, f64);
-
-impl Judged {
+impl Delays {
     pub fn new(bounds: &[f64]) -> Self {
-        Judged { counts: Sums::new(), delays: vec![0; bounds.len() + 1], total: 0.0 }
+        Delays { buckets: vec![0; bounds.len() + 1], total: 0.0 }
     }
 
-    pub fn count(&mut self, bounds: &[f64], model: u32, made_at: i64, said_at: i64, outcome: u32) {
-        self.counts.add((model, 0, made_at.div_euclid(MINUTE), outcome));
-        self.counts.add((model, 1, said_at.div_euclid(MINUTE), outcome));
+    pub fn observe(&mut self, bounds: &[f64], made_at: i64, said_at: i64) {
         let delay = (said_at - made_at).max(0) as f64 / SECOND as f64;
-        self.delays[bounds.partition_point(|&bound| bound < delay)] += 1;
+        self.buckets[bounds.partition_point(|&bound| bound < delay)] += 1;
         self.total += delay;
     }
+}
 
-    pub fn told(self) -> Judgements {
-        let flat =
-            self.counts.sums.into_iter().map(|((model, basis, minute, outcome), times)| {
-                (model, basis, minute, outcome, times)
-            });
-        (flat.collect(), self.delays, self.total)
-    }
+/// What Python is told of judgements: the delays, and how often those outcomes came that add to a
+/// gauge.
+pub type Judged = (Vec<u64>, f64, Vec<(u32, i64)>);
+
+pub fn judged(delays: Delays, gauged: Sums<u32>) -> Judged {
+    (delays.buckets, delays.total, gauged.told())
 }
 
 pub fn others(py: Python<'_>, left: Left) -> Others<'_> {
     left.list().map(|bytes| PyBytes::new(py, &bytes))
 }
+
+/// What rows of predictions share: model, rank, digest, answer, whether it is weak.
+type Made = (u32, u64, u64, u32, bool);
+/// What rows of feedbacks share: scope, rank, digest, truth, reward.
+type Said = (u32, u64, u64, Option<u32>, Option<i64>);
 
 /// Tables that a call has opened, by deployment.
 pub struct Tables<'py, 'a> {
@@ -114,11 +77,15 @@ impl<'py> Tables<'py, '_> {
     }
 }
 
-/// Folds what is usual into a state. `made` and `said` give contents their numbers; `deployment_of` is
-/// by model, and grows.
+/// Folds what is usual into a state, and counts it in the ledger. `made` and `said` give contents their
+/// numbers, `met` and `settled` the number of the outcome of two contents, or of an answer, a truth
+/// and a reward; `deployment_of` is by model, and grows.
 #[pyclass(unsendable)]
 pub struct ShortWay {
     pub state: Py<PyAny>,
+    pub ledger: Py<Ledger>,
+    met: Py<PyAny>,
+    pub settled: Py<PyAny>,
     made: Py<PyAny>,
     said: Py<PyAny>,
     deployment_of: Py<PyList>,
@@ -127,6 +94,8 @@ pub struct ShortWay {
     full: i64,
     deployments: Vec<u32>,
     made_models: Vec<u32>,
+    made_numbers: Numbers<Made>,
+    said_numbers: Numbers<Said>,
 }
 
 impl ShortWay {
@@ -174,9 +143,13 @@ pub fn resolve(table: &[u32], position: usize) -> PyResult<u32> {
 #[pymethods]
 impl ShortWay {
     #[new]
-    #[pyo3(signature = (state, made, said, deployment_of, bounds, most_bytes, full))]
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (state, ledger, met, settled, made, said, deployment_of, bounds, most_bytes, full))]
     fn new(
         state: Py<PyAny>,
+        ledger: Py<Ledger>,
+        met: Py<PyAny>,
+        settled: Py<PyAny>,
         made: Py<PyAny>,
         said: Py<PyAny>,
         deployment_of: Py<PyList>,
@@ -186,6 +159,9 @@ impl ShortWay {
     ) -> Self {
         ShortWay {
             state,
+            ledger,
+            met,
+            settled,
             made,
             said,
             deployment_of,
@@ -194,17 +170,19 @@ impl ShortWay {
             full,
             deployments: Vec::new(),
             made_models: Vec::new(),
+            made_numbers: Numbers::default(),
+            said_numbers: Numbers::default(),
         }
     }
 
-    /// Take predictions; the rows that are left, and what was predicted.
+    /// Take predictions; the rows that are left, and how many were taken.
     fn predict<'py>(
         &mut self,
         py: Python<'py>,
         rows: &[u8],
         models: Vec<u32>,
         answers: Vec<u32>,
-    ) -> PyResult<(Others<'py>, Predicted)> {
+    ) -> PyResult<(Others<'py>, i64)> {
         self.refresh(py)?;
         let state = self.state.bind(py).clone();
         let settled_to: i64 = state.getattr("settled_to")?.extract()?;
@@ -212,8 +190,9 @@ impl ShortWay {
         let born = log_time.div_euclid(HOUR) as u32;
         let mut tables = self.tables(&state);
         let mut left = Left::default();
-        let mut counts = Sums::new();
-        let mut numbers: FxHashMap<(u32, u64, u64, u32, bool), Option<u32>> = FxHashMap::default();
+        let mut ledger = self.ledger.bind(py).borrow_mut();
+        let mut count = 0;
+        let mut numbers = std::mem::take(&mut self.made_numbers);
         let mut rows = Rows::new(rows).ok_or_else(torn)?;
         while let Some((bytes, said)) = rows.next(prediction) {
             let Some((key, row)) = said.and_then(|row| Some((ids::pack(row.id)?, row))) else {
@@ -229,29 +208,31 @@ impl ShortWay {
             }
             let content = (model, row.rank, row.digest, answer, row.weak);
             let number = || -> PyResult<Option<u32>> {
-                if let Some(&known) = numbers.get(&content) {
-                    return Ok(known);
+                if let Some(known) = numbers.get(&content) {
+                    return Ok(Some(known));
                 }
-                let number = self.made.bind(py).call1(content)?.extract()?;
-                numbers.insert(content, number);
+                let number: Option<u32> = self.made.bind(py).call1(content)?.extract()?;
+                number.inspect(|&number| numbers.put(content, number));
                 Ok(number)
             };
             if table.add(&key, born, row.time, number)? {
-                counts.predicted(model, row.time);
+                ledger.predict(model, row.time);
+                count += 1;
             } else {
                 left.push(bytes);
             }
         }
         tables.close()?;
+        drop(ledger);
+        self.made_numbers = numbers;
         if !rows.is_whole() {
             return Err(torn());
         }
-        Ok((others(py, left), counts.told()))
+        Ok((others(py, left), count))
     }
 
-    /// Take feedbacks, and note in `judged` whose they are; the rows that are left, the contents of
-    /// predictions and feedbacks that met, and what that adds.
-    #[allow(clippy::type_complexity)]
+    /// Take feedbacks, and note in `judged` whose they are; the rows that are left, and what is told of
+    /// the others.
     fn feed<'py>(
         &mut self,
         py: Python<'py>,
@@ -260,16 +241,13 @@ impl ShortWay {
         truths: Vec<u32>,
         judged: Option<Bound<'py, PyDict>>,
         offset: i64,
-    ) -> PyResult<(Others<'py>, Vec<(u32, u32)>, Judgements)> {
+    ) -> PyResult<(Others<'py>, Judged)> {
         self.refresh(py)?;
         let state = self.state.bind(py).clone();
         let mut tables = self.tables(&state);
         let mut left = Left::default();
-        let mut pairs: Vec<(u32, u32)> = Vec::new();
-        let mut outcomes: FxHashMap<(u32, u32), u32> = FxHashMap::default();
-        let mut sums = Judged::new(&self.bounds);
-        let mut numbers: FxHashMap<(u32, u64, u64, Option<u32>, Option<i64>), Option<u32>> =
-            FxHashMap::default();
+        let (mut delays, mut gauged) = (Delays::new(&self.bounds), Sums::default());
+        let mut numbers = std::mem::take(&mut self.said_numbers);
         let mut rows = Rows::new(rows).ok_or_else(torn)?;
         while let Some((bytes, said)) = rows.next(feedback) {
             let Some((key, row)) = said.and_then(|row| Some((ids::pack(row.id)?, row))) else {
@@ -290,40 +268,51 @@ impl ShortWay {
             }
             let content = (scope, row.rank, row.digest, truth, row.reward);
             let number = match numbers.get(&content) {
-                Some(&known) => known,
-                None => {
-                    let number: Option<u32> = self.said.bind(py).call1(content)?.extract()?;
-                    numbers.insert(content, number);
-                    number
-                }
-            };
-            let Some(number) = number else {
-                left.push(bytes);
-                continue;
+                Some(known) => known,
+                None => match self.said.bind(py).call1(content)?.extract::<Option<u32>>()? {
+                    Some(number) => {
+                        numbers.put(content, number);
+                        number
+                    }
+                    None => {
+                        left.push(bytes);
+                        continue;
+                    }
+                },
             };
             tables.of(deployment)?.judge(&place, number, row.time)?;
             let pair = (place.made, number);
-            let outcome = *outcomes.entry(pair).or_insert_with(|| {
-                pairs.push(pair);
-                pairs.len() as u32 - 1
-            });
-            sums.count(&self.bounds, model, place.made_at, row.time, outcome);
+            let known = self.ledger.bind(py).borrow().pairs.get(&pair);
+            let outcome = match known {
+                Some(outcome) => outcome,
+                // It is told to the ledger, which nobody may hold meanwhile.
+                None => self.met.bind(py).call1(pair)?.extract()?,
+            };
+            let mut ledger = self.ledger.bind(py).borrow_mut();
+            if known.is_none() {
+                ledger.pairs.put(pair, outcome);
+            }
+            if ledger.judge(model, place.made_at, row.time, outcome)? {
+                gauged.add(outcome, 1);
+            }
+            delays.observe(&self.bounds, place.made_at, row.time);
             if let Some(judged) = &judged {
                 let id = std::str::from_utf8(row.id).map_err(|_| torn())?;
                 judged.set_item((deployment, id), offset)?;
             }
         }
         tables.close()?;
+        self.said_numbers = numbers;
         if !rows.is_whole() {
             return Err(torn());
         }
-        Ok((others(py, left), pairs, sums.told()))
+        Ok((others(py, left), self::judged(delays, gauged)))
     }
 
     /// Take requests that are all there is of them: a prediction, and a feedback or none. The rows that
-    /// are left of both, what was predicted, the answers, truths and rewards that met, what that adds,
-    /// the time of the latest prediction, and how many rows had been counted before. `prefixes` is
-    /// what identities of a deployment's requests begin with.
+    /// are left of both, what is told of the others, the time of the latest prediction, and how many
+    /// rows had been counted before. `prefixes` is what identities of a deployment's requests begin
+    /// with.
     #[allow(clippy::type_complexity, clippy::too_many_arguments)]
     fn settle<'py>(
         &mut self,
@@ -334,7 +323,7 @@ impl ShortWay {
         answers: Vec<u32>,
         truths: Vec<u32>,
         prefixes: Vec<Vec<u8>>,
-    ) -> PyResult<(Others<'py>, Others<'py>, Predicted, Vec<Content>, Judgements, i64, i64)> {
+    ) -> PyResult<(Others<'py>, Others<'py>, Judged, Option<i64>, i64)> {
         self.refresh(py)?;
         let batch =
             Batch { models: &models, answers: &answers, truths: &truths, prefixes: &prefixes };
@@ -343,9 +332,7 @@ impl ShortWay {
         Ok((
             others(py, settled.predictions),
             others(py, settled.feedbacks),
-            settled.counts.told(),
-            settled.contents,
-            settled.sums.told(),
+            judged(settled.delays, settled.gauged),
             settled.latest,
             settled.skipped,
         ))

@@ -7,6 +7,8 @@ mod document;
 mod ids;
 mod join;
 mod json;
+mod ledger;
+mod pack;
 mod reader;
 mod rows;
 mod settle;
@@ -18,6 +20,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::ShortWay>()?;
+    module.add_class::<ledger::Ledger>()?;
     module.add_class::<reader::Reader>()?;
     module.add_function(wrap_pyfunction!(table::expire, module)?)
 }

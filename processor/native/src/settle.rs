@@ -5,7 +5,8 @@ use pyo3::types::PyByteArray;
 use rustc_hash::FxHashMap;
 
 use crate::ids;
-use crate::join::{resolve, torn, Judged, ShortWay, Sums};
+use crate::join::{resolve, torn, Delays, ShortWay};
+use crate::ledger::Sums;
 use crate::rows::{feedback, head, prediction, Feedback, Left, Prediction, Rows};
 
 /// Rows of a batch: what they are about, their bytes, and what they say where that is usual.
@@ -20,17 +21,13 @@ struct Group<'a> {
     left: bool,
 }
 
-/// An answer, and the truth and reward that it met.
-pub type Content = (u32, Option<u32>, Option<i64>);
-
 pub struct Settled {
     pub predictions: Left,
     pub feedbacks: Left,
-    pub counts: Sums<(u32, i64)>,
-    pub contents: Vec<Content>,
-    pub sums: Judged,
-    /// The time of the latest prediction; -1 where there was none.
-    pub latest: i64,
+    pub delays: Delays,
+    pub gauged: Sums<u32>,
+    /// The time of the latest prediction, where there was one.
+    pub latest: Option<i64>,
     /// Rows of requests that were counted before.
     pub skipped: i64,
 }
@@ -105,15 +102,15 @@ pub fn settle(
     let mut settled = Settled {
         predictions: Left::default(),
         feedbacks: Left::default(),
-        counts: Sums::new(),
-        contents: Vec::new(),
-        sums: Judged::new(&way.bounds),
-        latest: -1,
+        delays: Delays::new(&way.bounds),
+        gauged: Sums::default(),
+        latest: None,
         skipped: 0,
     };
     let mut tables = way.tables(state);
     let mut counted = IdSet::open(state)?;
-    let mut outcomes: FxHashMap<Content, u32> = FxHashMap::default();
+    let py = state.py();
+    let ledger = way.ledger.bind(py);
     for group in &mut groups {
         let (deployment, id) = (group.deployment, group.id);
         let ([made], [] | [_]) = (&group.made[..], &group.said[..]) else { continue };
@@ -152,14 +149,23 @@ pub fn settle(
             settled.skipped += 1 + group.said.len() as i64;
             continue;
         }
-        settled.latest = settled.latest.max(row.time);
-        settled.counts.predicted(model, row.time);
+        settled.latest = settled.latest.max(Some(row.time));
+        ledger.borrow_mut().predict(model, row.time);
         if let Some((content, said_at)) = said {
-            let outcome = *outcomes.entry(content).or_insert_with(|| {
-                settled.contents.push(content);
-                settled.contents.len() as u32 - 1
-            });
-            settled.sums.count(&way.bounds, model, row.time, said_at, outcome);
+            let known = ledger.borrow().contents.get(&content);
+            let outcome = match known {
+                Some(outcome) => outcome,
+                // It is told to the ledger, which nobody may hold meanwhile.
+                None => way.settled.bind(py).call1(content)?.extract()?,
+            };
+            let mut ledger = ledger.borrow_mut();
+            if known.is_none() {
+                ledger.contents.put(content, outcome);
+            }
+            if ledger.judge(model, row.time, said_at, outcome)? {
+                settled.gauged.add(outcome, 1);
+            }
+            settled.delays.observe(&way.bounds, row.time, said_at);
         }
     }
     counted.close()?;

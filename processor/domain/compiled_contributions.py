@@ -1,0 +1,80 @@
+"""What changes in the counts, summed up and packed by the compiled part."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from processor.domain.compiled import native
+from processor.domain.contributions import Contributions, Deltas
+from processor.domain.deltas import PackedDeltas
+from processor.domain.join_state import JoinState
+from processor.domain.judge import Outcome
+from processor.domain.telemetry import Telemetry
+from processor.domain.times import MINUTE
+
+#: Outcomes remembered.
+_MEMORY = 50_000
+
+
+class CompiledContributions(Contributions):
+    """The same as `Contributions`; ``ledger`` holds the sums."""
+
+    def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
+        super().__init__(state, telemetry)
+        self.ledger = native.Ledger()
+        self._numbers: dict[Outcome, int] = {}
+        self._outcomes: list[Outcome] = []
+
+    def predicted(self, model: int, minute: int, items: int) -> None:
+        """See `Contributions`."""
+        self.ledger.predicted(model, minute, items)
+
+    def judged(self, model: int, made_at: int, said_at: int, outcome: Outcome, sign: int) -> None:
+        """See `Contributions`."""
+        number = self.number(outcome)
+        self.ledger.judged(model, 0, made_at // MINUTE, number, sign)
+        self.ledger.judged(model, 1, said_at // MINUTE, number, sign)
+        if outcome.is_gauged:
+            self.gauge(outcome, sign)
+
+    def number(self, outcome: Outcome) -> int:
+        """The number of an outcome in the ledger."""
+        number = self._numbers.get(outcome)
+        if number is None:
+            counts = outcome.counts
+            cells = [(*cell, n) for cell, n in counts.cells.items()]
+            number = self.ledger.outcome(counts.totals(), cells, outcome.is_gauged)
+            self._numbers[outcome] = number
+            self._outcomes.append(outcome)
+        return number
+
+    def told(self, delays: Sequence[int], total: float, gauged: Sequence[tuple[int, int]]) -> int:
+        """Count what beside the ledger follows from first judgements: their delays by bucket and in
+        seconds, and how often which outcomes add to gauges. How many judgements they are."""
+        for number, times in gauged:
+            self.gauge(self._outcomes[number], times)
+        self.telemetry.feedback_delay.add(delays, total)
+        joined = sum(delays)
+        self.telemetry.joined += joined
+        return joined
+
+    def take(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
+        """See `Contributions`."""
+        raw = msgspec.Raw
+        found = {
+            target: PackedDeltas(*head, -1, raw(models), raw(labels), raw(deltas))
+            for target, models, labels, deltas in self.ledger.take(self._state.models, targets)
+        }
+        self._forget_if_many()
+        return found
+
+    def drop(self) -> None:
+        """See `Contributions`."""
+        self.ledger.drop()
+        self._forget_if_many()
+
+    def _forget_if_many(self) -> None:
+        if len(self._outcomes) > _MEMORY:
+            self.ledger.forget()
+            self._numbers.clear()
+            self._outcomes.clear()
