@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 _Judged = tuple[list[int], float, list[tuple[int, int]]]
-_Rows = tuple[int, bytes, int, bytes]
+_Rows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
+_Parts = tuple[bool, tuple[object, int], bytes, tuple[object, int] | None, bytes]
 _Taken = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
@@ -62,7 +63,7 @@ class Reader:
         cls,
         partitions: int,
         most: int,
-        place: Callable[[int, Any], tuple[bytes, bytes]],
+        most_bytes: int,
         full: Callable[[int, _Rows], None],
         as_of: int | None = None,
     ) -> Reader: ...
@@ -76,14 +77,14 @@ class Reader:
         self, documents: list[tuple[str, bytes]], before: int, since: int
     ) -> tuple[list[int], _Taken]: ...
     def learn_document(
-        self, id: str, text: bytes, prediction: object, feedback: object | None
+        self, id: str, text: bytes, prediction: _Parts, feedback: _Parts | None
     ) -> None: ...
     def learn_record(
         self,
         headers: list[tuple[str, bytes]],
         value: bytes | None,
-        observation: object,
+        parts: _Parts,
     ) -> None: ...
-    def learn_line(self, text: bytes, observation: object) -> None: ...
+    def learn_line(self, text: bytes, parts: _Parts) -> None: ...
     def pull(self, partition: int, keep_tables: bool) -> _Rows: ...
     def forget(self) -> None: ...

@@ -2,13 +2,13 @@
 its time, is taken like that one. What that is, the `Decoder` has decided."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from processor.domain.compiled import native
 from processor.domain.decode import Decoder
 from processor.domain.documents import Document
 from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
-from processor.domain.observations import BatchBuilder, Feedback, Prediction, Rows
+from processor.domain.observations import BatchBuilder, Feedback, Prediction, Rows, packed_parts
 from processor.domain.usual import FOR_EVER
 
 
@@ -31,20 +31,21 @@ LeftLines = list[tuple[int, bytes]]
 
 class UsualEvents:
     """Takes events of the kinds that it was taught; ``builders`` are by partition, and ``full`` is
-    told of one that has got ``most`` rows."""
+    told of one that has got ``most`` rows, or ``most_bytes`` in its tables."""
 
     def __init__(
         self,
         decoder: Decoder,
         builders: list[BatchBuilder],
         most: int,
+        most_bytes: int,
         full: Callable[[int], None],
         as_of: int | None = None,
     ) -> None:
         self._telemetry = decoder.telemetry
         self._builders = builders
         self._full = full
-        self._reader = native.Reader(len(builders), most, self._place, self._add_and_tell, as_of)
+        self._reader = native.Reader(len(builders), most, most_bytes, self._add_and_tell, as_of)
         decoder.rules.followers.add(self)
 
     def take_batch(self, content: bytes, start: int) -> tuple[list[SourceRecord], int]:
@@ -79,17 +80,22 @@ class UsualEvents:
             and (feedback is None or (isinstance(feedback, Feedback) and _is_single(feedback)))
             and len(said) <= 2
         ):
-            self._reader.learn_document(document.id, document.source, prediction, feedback)
+            self._reader.learn_document(
+                document.id,
+                document.source,
+                packed_parts(prediction),
+                None if feedback is None else packed_parts(feedback),
+            )
 
     def learn_record(self, record: SourceRecord, observation: Prediction | Feedback) -> None:
         """From now on records like this one mean this, where they are usual."""
         if _is_single(observation):
-            self._reader.learn_record(record.headers, record.value, observation)
+            self._reader.learn_record(record.headers, record.value, packed_parts(observation))
 
     def learn_line(self, text: bytes, observation: Prediction | Feedback) -> None:
         """The same of lines."""
         if _is_single(observation):
-            self._reader.learn_line(text, observation)
+            self._reader.learn_line(text, packed_parts(observation))
 
     def pull(self, partition: int, keep_tables: bool = False) -> None:
         """Put the rows that were read into the partition's builder; another one, or one with other
@@ -100,10 +106,7 @@ class UsualEvents:
         """Ask the decoder again of every event: the rules have changed."""
         self._reader.forget()
 
-    def _place(self, partition: int, observation: Prediction | Feedback) -> tuple[bytes, bytes]:
-        return self._builders[partition].place(observation)
-
-    def _add_and_tell(self, partition: int, rows: tuple[int, bytes, int, bytes]) -> None:
+    def _add_and_tell(self, partition: int, rows: tuple[Any, ...]) -> None:
         self._add(partition, Rows(*rows))
         self._full(partition)
 

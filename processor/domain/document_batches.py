@@ -124,7 +124,9 @@ class CompiledDocumentBatches(DocumentBatches):
         self._builder = BatchBuilder()
         self._learned = 0
         builders, decoder = [self._builder], self._reader.decoder
-        self._usual = UsualEvents(decoder, builders, NO_LIMIT, lambda _: None, self._as_of)
+        self._usual = UsualEvents(
+            decoder, builders, NO_LIMIT, NO_LIMIT, lambda _: None, self._as_of
+        )
 
     def read(self, documents: Sequence[Document]) -> PackedBatch:
         """See `DocumentBatches`."""

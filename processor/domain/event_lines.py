@@ -237,7 +237,7 @@ class CompiledLineReader(LineReader):
     def _forget(self) -> None:
         super()._forget()
         self._usual = UsualEvents(
-            self._decoder, [self._builder], NO_LIMIT, lambda _: None, self._as_of
+            self._decoder, [self._builder], NO_LIMIT, NO_LIMIT, lambda _: None, self._as_of
         )
 
     def _take_usual(self, block: bytes) -> tuple[list[_LeftLine], int]:

@@ -4,13 +4,15 @@ An observation is what an event says once it is understood. A batch packs many f
 log: repeated values stand once in its tables, rows point at them.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from processor.domain.counts import ModelKey
 from processor.domain.labels import Answer, Reading, Schema
+
+T = TypeVar("T")
 
 #: Ranks of sources in a version (counting rule 12): an event is above an archive's document.
 DOCUMENT, EVENT = 0, 1
@@ -110,13 +112,16 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Rows(NamedTuple):
-    """Rows of a builder's tables that are packed already: how many predictions, one after another,
-    and how many feedbacks."""
+    """Rows that are packed already: how many predictions, one after another, and how many feedbacks;
+    and the tables that they point into, where an entry can stand twice."""
 
     predictions: int
     made: bytes
     feedbacks: int
     said: bytes
+    models: list[ModelKey]
+    answers: list[Answer]
+    truths: list[Reading]
 
 
 #: How the rows of a batch are taken.
@@ -141,7 +146,6 @@ class BatchBuilder:
         "_answers",
         "_models",
         "_packed",
-        "_schemas",
         "_truths",
         "feedbacks",
         "predictions",
@@ -159,14 +163,13 @@ class BatchBuilder:
         self.predictions: list[PredictionRow] = []
         """The rows so far, for a caller that has others of the same answers to put behind them."""
         self.feedbacks: list[FeedbackRow] = []
-        self._packed: list[Rows] = []
+        self._packed: Rows | None = None
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
         """How many bytes the texts in the tables take, at the most: they can differ from row to
         row."""
         self._models: dict[ModelKey, int] = {}
-        self._schemas: dict[Schema, int] = {}
         self._answers: dict[Answer, int] = {}
         self._truths: dict[Reading, int] = {}
 
@@ -214,96 +217,142 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.table_bytes += sum(_most_bytes(str(row.value)) for row in truth)
+                self.table_bytes += _truth_weight(truth)
         self._weigh_models(models)
-
-    def place(self, observation: Prediction | Feedback) -> tuple[bytes, bytes]:
-        """What rows of one item hold that say what ``observation`` says: between their ids and their
-        times, and after these."""
-        if isinstance(observation, Prediction):
-            model, _, _, rank, digest, (answer,), weak = observation
-            table = self._answers
-            known = len(table)
-            rest: tuple[object, ...] = (rank, digest, table.setdefault(answer, known), weak)
-            if len(table) > known:
-                self.table_bytes += _weight(answer)
-        else:
-            model, _, _, rank, digest, truth, reward = observation
-            truths, position = self._truths, None
-            known = len(truths)
-            if truth is not None:
-                (reading,) = truth
-                position = truths.setdefault(reading, known)
-                if len(truths) > known:
-                    self.table_bytes += _most_bytes(str(reading.value))
-            rest = (rank, digest, position, reward)
-        models = len(self._models)
-        scope = self._models.setdefault(model, models)
-        self._weigh_models(models)
-        return _encode(scope), b"".join(map(_encode, rest))
 
     def _weigh_models(self, known: int) -> None:
         """Count the names of a model beyond those known before."""
         if len(self._models) > known:
-            self.table_bytes += sum(map(_most_bytes, next(reversed(self._models))))
+            self.table_bytes += _model_weight(next(reversed(self._models)))
 
     def add_rows(self, rows: Rows) -> None:
-        """Add rows that are packed, with what `place` gave them."""
-        self._packed.append(rows)
+        """Add rows that are packed, once for each batch."""
+        assert self._packed is None
+        self._packed = rows
         self.rows += rows.predictions + rows.feedbacks
 
     def pack(self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False) -> PackedBatch:
         """As `build`, with rows as they are on the log."""
-        packed = self._packed
-        batch = self.build(epoch, terms, keep_tables)
-        return PackedBatch(
-            batch.version,
-            batch.epoch,
-            batch.models,
-            batch.schemas,
-            batch.answers,
-            batch.truths,
-            _merged([(rows.predictions, rows.made) for rows in packed], batch.predictions),
-            _merged([(rows.feedbacks, rows.said) for rows in packed], batch.feedbacks),
-            batch.terms,
+        packed = self._packed or Rows(0, b"", 0, b"", [], [], [])
+        models, scopes = _put_behind(packed.models, self._models)
+        answers, said = _put_behind(packed.answers, self._answers)
+        truths, judged = _put_behind(packed.truths, self._truths)
+        if self._packed is not None:
+            for made in self.predictions:
+                made.model = scopes[made.model]
+                several = made.answers
+                made.answers = (
+                    said[several] if isinstance(several, int) else [said[one] for one in several]
+                )
+            for feedback in self.feedbacks:
+                feedback.scope = scopes[feedback.scope]
+                truth = feedback.truth
+                if truth is not None:
+                    feedback.truth = (
+                        judged[truth] if isinstance(truth, int) else [judged[one] for one in truth]
+                    )
+        schemas, rows = self._answer_rows(answers)
+        batch = PackedBatch(
+            SCHEMA_VERSION,
+            epoch,
+            models,
+            schemas,
+            rows,
+            truths,
+            _merged(packed.predictions, packed.made, self.predictions),
+            _merged(packed.feedbacks, packed.said, self.feedbacks),
+            terms,
         )
+        self._reset(keep_tables)
+        return batch
 
     def build(
         self, epoch: str, terms: int = AS_THEY_ARE, keep_tables: bool = False
     ) -> ObservationBatch:
-        """The batch of all that was added; the builder is empty after it, but for its tables where
-        the next batch is to have the same."""
-        schemas = self._schemas
-        answers = [
-            AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
-            for label, reason, mode, schema in self._answers
-        ]
+        """The batch of all that was added (none of it packed); the builder is empty after it, but for
+        its tables where the next batch is to have the same."""
+        assert self._packed is None
+        schemas, answers = self._answer_rows(self._answers)
         batch = ObservationBatch(
             SCHEMA_VERSION,
             epoch,
             list(self._models),
-            list(schemas),
+            schemas,
             answers,
             list(self._truths),
             self.predictions,
             self.feedbacks,
             terms,
         )
+        self._reset(keep_tables)
+        return batch
+
+    def _answer_rows(self, answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
+        """A table of answers, and the one of schemas that it points into."""
+        schemas: dict[Schema, int] = {}
+        rows = [
+            AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
+            for label, reason, mode, schema in answers
+        ]
+        return list(schemas), rows
+
+    def _reset(self, keep_tables: bool) -> None:
         self._reset_rows()
         if not keep_tables:
             self._reset_tables()
-        return batch
+
+
+def packed_parts(
+    observation: Prediction | Feedback,
+) -> tuple[bool, tuple[ModelKey, int], bytes, tuple[Answer | Reading, int] | None, bytes]:
+    """What rows of one item hold that say what ``observation`` says: whether they are of a feedback;
+    the model, and what it weighs in a table; what follows the time, packed; the entry of a table of
+    answers or truths with its weight, if there is one; and the rest, packed."""
+    if isinstance(observation, Prediction):
+        model, _, _, rank, digest, (answer,), weak = observation
+        content: tuple[Answer | Reading, int] | None = answer, _weight(answer)
+        end = _encode(weak)
+    else:
+        model, _, _, rank, digest, truth, reward = observation
+        content = None if truth is None else (truth[0], _truth_weight(truth))
+        end = _encode(reward)
+    middle = _encode(rank) + _encode(digest)
+    feedback = isinstance(observation, Feedback)
+    return feedback, (model, _model_weight(model)), middle, content, end
+
+
+def _put_behind(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
+    """A table with more entries behind the first ones, and where each entry of ``own`` is in it."""
+    if not first:
+        return list(own), list(own.values())
+    table = list(first)
+    places: list[int] = []
+    if own:
+        known = {entry: place for place, entry in enumerate(table)}
+        for entry in own:
+            place = known.get(entry, len(table))
+            if place == len(table):
+                table.append(entry)
+            places.append(place)
+    return table, places
 
 
 def _merged(
-    packed: Sequence[tuple[int, bytes]], others: Sequence[PredictionRow | FeedbackRow]
+    count: int, packed: bytes, others: Sequence[PredictionRow | FeedbackRow]
 ) -> msgspec.Raw:
     """A list of rows."""
-    if not packed:
+    if not count:
         return msgspec.Raw(_encode(others))
-    count = sum(rows for rows, _ in packed) + len(others)
-    parts = [b"\xdd", count.to_bytes(4, "big"), *(made for _, made in packed)]
-    return msgspec.Raw(b"".join([*parts, *map(_encode, others)]))
+    head = b"\xdd" + (count + len(others)).to_bytes(4, "big")
+    return msgspec.Raw(b"".join([head, packed, *map(_encode, others)]))
+
+
+def _model_weight(model: ModelKey) -> int:
+    return sum(map(_most_bytes, model))
+
+
+def _truth_weight(truth: Sequence[Reading]) -> int:
+    return sum(_most_bytes(str(row.value)) for row in truth)
 
 
 def _weight(answer: Answer) -> int:

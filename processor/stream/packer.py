@@ -58,7 +58,11 @@ class Packer:
         self._builders = [BatchBuilder() for _ in range(partitions)]
         self._letters: list[tuple[RawEvent, DeadLetter, Origin, bytes | None]] = []
         self._full: list[tuple[int, BatchBuilder]] = []
-        self._usual = UsualEvents(decoder, self._builders, _ROWS, self._close) if compiled else None
+        self._usual = (
+            UsualEvents(decoder, self._builders, _ROWS, _TABLE_BYTES, self._close)
+            if compiled
+            else None
+        )
 
     def add(self, event: RawEvent, origin: Origin, key: bytes | None = None) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch

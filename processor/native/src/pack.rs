@@ -33,6 +33,10 @@ pub fn integer(to: &mut Vec<u8>, number: i64) {
     }
 }
 
+pub fn nil(to: &mut Vec<u8>) {
+    to.push(0xc0);
+}
+
 fn tagged(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     to.push(tag);
     to.extend_from_slice(bytes);

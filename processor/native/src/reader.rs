@@ -5,13 +5,14 @@ use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use rustc_hash::FxHashMap;
 
 use crate::batch::{Batch, Record};
 use crate::body::{self, Once};
 use crate::document;
 use crate::json::Scanner;
+use crate::pack;
 use crate::rows;
 use crate::times::{self, SECOND};
 
@@ -50,33 +51,122 @@ struct Event<'a> {
     time: i64,
 }
 
-/// What an event like it was said to mean.
+/// What an event like it was said to mean, as a row has it: what it is about, what is behind the time
+/// (packed), an answer or a truth or none, and the rest (packed).
 struct Meaning {
-    observation: Py<PyAny>,
     feedback: bool,
+    model: u32,
+    middle: Vec<u8>,
+    content: Option<u32>,
+    end: Vec<u8>,
 }
 
-/// The rows of one partition, and by meaning what is before an id in them and after the time.
+/// The same from Python: `packed_parts` has it.
+type Parts<'py> =
+    (bool, (Bound<'py, PyAny>, usize), Vec<u8>, Option<(Bound<'py, PyAny>, usize)>, Vec<u8>);
+
+/// Numbers of what is equal to Python, and what each of them weighs.
+struct Entries {
+    numbers: Py<PyDict>,
+    entries: Vec<(Py<PyAny>, usize)>,
+}
+
+impl Entries {
+    fn new(py: Python<'_>) -> Self {
+        Entries { numbers: PyDict::new(py).unbind(), entries: Vec::new() }
+    }
+
+    fn number(&mut self, (entry, weight): (Bound<'_, PyAny>, usize)) -> PyResult<u32> {
+        let numbers = self.numbers.bind(entry.py());
+        if let Some(known) = numbers.get_item(&entry)? {
+            return known.extract();
+        }
+        let number = self.entries.len() as u32;
+        numbers.set_item(&entry, number)?;
+        self.entries.push((entry.unbind(), weight));
+        Ok(number)
+    }
+}
+
+/// A table of a batch: the positions of entries by their numbers, and the entries.
+#[derive(Default)]
+struct Table {
+    positions: FxHashMap<u32, u32>,
+    used: Vec<Py<PyAny>>,
+}
+
+impl Table {
+    /// The position of an entry; what it weighs is added to `bytes` where it is new.
+    fn position(
+        &mut self,
+        py: Python<'_>,
+        entries: &Entries,
+        number: u32,
+        bytes: &mut usize,
+    ) -> u32 {
+        let used = &mut self.used;
+        *self.positions.entry(number).or_insert_with(|| {
+            let (entry, weight) = &entries.entries[number as usize];
+            used.push(entry.clone_ref(py));
+            *bytes += weight;
+            used.len() as u32 - 1
+        })
+    }
+}
+
+/// The rows of one partition, the tables that they point into with the bytes of what is in these, and
+/// by meaning what is before an id in rows and after the time.
 #[derive(Default)]
 struct Partition {
     predictions: (u32, Vec<u8>),
     feedbacks: (u32, Vec<u8>),
+    models: Table,
+    answers: Table,
+    truths: Table,
+    bytes: usize,
     placed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
 }
 
 impl Partition {
-    fn pull<'py>(&mut self, py: Python<'py>, keep_tables: bool) -> Pulled<'py> {
-        if !keep_tables {
-            self.placed.clear();
-        }
+    fn pull<'py>(&mut self, py: Python<'py>, keep_tables: bool) -> PyResult<Pulled<'py>> {
         let (predictions, made) = std::mem::take(&mut self.predictions);
         let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
-        (predictions, PyBytes::new(py, &made), feedbacks, PyBytes::new(py, &said))
+        let list = |table: &Table| PyList::new(py, &table.used);
+        let pulled = (
+            predictions,
+            PyBytes::new(py, &made),
+            feedbacks,
+            PyBytes::new(py, &said),
+            list(&self.models)?,
+            list(&self.answers)?,
+            list(&self.truths)?,
+        );
+        if !keep_tables {
+            *self = Partition::default();
+        }
+        Ok(pulled)
+    }
+
+    /// Forget the numbers of entries, which stay in the tables.
+    fn forget(&mut self) {
+        self.placed.clear();
+        for table in [&mut self.models, &mut self.answers, &mut self.truths] {
+            table.positions.clear();
+        }
     }
 }
 
-/// Rows of predictions and of feedbacks: how many, and their bytes.
-type Pulled<'py> = (u32, Bound<'py, PyBytes>, u32, Bound<'py, PyBytes>);
+/// Rows of predictions and of feedbacks: how many, and their bytes; and the tables of models, answers
+/// and truths.
+type Pulled<'py> = (
+    u32,
+    Bound<'py, PyBytes>,
+    u32,
+    Bound<'py, PyBytes>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+);
 
 /// How many requests, responses and feedbacks were taken, and how many of them come from the future.
 #[derive(Default)]
@@ -100,19 +190,21 @@ fn torn() -> PyErr {
     PyValueError::new_err("a batch of records that is none")
 }
 
-/// Reads events of few kinds. `place` tells where a partition's tables hold an observation; `full`
-/// gets the rows of a partition that has `most`. Rows later than `as_of` (ns) are counted and left
-/// out.
+/// Reads events of few kinds. `full` gets the rows of a partition that has `most`, or `most_bytes` in
+/// its tables. Rows later than `as_of` (ns) are counted and left out.
 #[pyclass(unsendable)]
 pub struct Reader {
-    place: Py<PyAny>,
     full: Py<PyAny>,
     most: u32,
+    most_bytes: usize,
     as_of: i64,
     partitions: Vec<Partition>,
     known: FxHashMap<Box<[u8]>, u32>,
     known_bytes: usize,
     meanings: Vec<Meaning>,
+    models: Entries,
+    answers: Entries,
+    truths: Entries,
 }
 
 impl Reader {
@@ -159,11 +251,27 @@ impl Reader {
         }
         let at = self.partition(id);
         let partition = &mut self.partitions[at];
+        let bytes = &mut partition.bytes;
         let (before, after) = match partition.placed.entry(number) {
             Occupied(entry) => entry.into_mut(),
             Vacant(entry) => {
-                let observation = meaning.observation.bind(py);
-                entry.insert(self.place.bind(py).call1((at, observation))?.extract()?)
+                let model = partition.models.position(py, &self.models, meaning.model, bytes);
+                let (table, entries) = if meaning.feedback {
+                    (&mut partition.truths, &self.truths)
+                } else {
+                    (&mut partition.answers, &self.answers)
+                };
+                let (mut before, mut after) = (Vec::new(), meaning.middle.clone());
+                pack::integer(&mut before, i64::from(model));
+                match meaning.content {
+                    Some(content) => {
+                        let place = table.position(py, entries, content, bytes);
+                        pack::integer(&mut after, i64::from(place));
+                    }
+                    None => pack::nil(&mut after),
+                }
+                after.extend_from_slice(&meaning.end);
+                entry.insert((before, after))
             }
         };
         let (rows, bytes) =
@@ -176,27 +284,34 @@ impl Reader {
     fn close_if_full(&mut self, py: Python<'_>, id: &[u8]) -> PyResult<()> {
         let at = self.partition(id);
         let partition = &mut self.partitions[at];
-        if partition.predictions.0 + partition.feedbacks.0 >= self.most {
-            let pulled = partition.pull(py, false);
+        let rows = partition.predictions.0 + partition.feedbacks.0;
+        if rows >= self.most || partition.bytes >= self.most_bytes {
+            let pulled = partition.pull(py, false)?;
             self.full.bind(py).call1((at, pulled))?;
         }
         Ok(())
     }
 
     /// From now on events like this one mean this.
-    fn remember(&mut self, event: &Event, key: Vec<u8>, observation: Bound<'_, PyAny>) {
-        if event.kind != Kind::Request {
-            self.mean(key.into(), event.kind == Kind::Feedback, observation);
+    fn remember(&mut self, event: Option<Event>, key: Vec<u8>, parts: Parts) -> PyResult<()> {
+        match event {
+            Some(event) if event.kind != Kind::Request => self.mean(key.into(), parts),
+            _ => Ok(()),
         }
     }
 
-    fn mean(&mut self, key: Box<[u8]>, feedback: bool, observation: Bound<'_, PyAny>) {
+    fn mean(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
+        let (feedback, model, middle, content, end) = parts;
         if self.meanings.len() >= MOST || self.known_bytes >= MOST_BYTES {
-            self.forget();
+            self.forget(model.0.py());
         }
+        let entries = if feedback { &mut self.truths } else { &mut self.answers };
+        let content = content.map(|content| entries.number(content)).transpose()?;
+        let model = self.models.number(model)?;
         self.known_bytes += key.len();
         self.known.insert(key, self.meanings.len() as u32);
-        self.meanings.push(Meaning { observation: observation.unbind(), feedback });
+        self.meanings.push(Meaning { feedback, model, middle, content, end });
+        Ok(())
     }
 }
 
@@ -341,25 +456,29 @@ fn record<'a>(
 #[pymethods]
 impl Reader {
     #[new]
-    #[pyo3(signature = (partitions, most, place, full, as_of=None))]
+    #[pyo3(signature = (partitions, most, most_bytes, full, as_of=None))]
     fn new(
+        py: Python<'_>,
         partitions: usize,
         most: u32,
-        place: Py<PyAny>,
+        most_bytes: usize,
         full: Py<PyAny>,
         as_of: Option<i64>,
     ) -> Self {
         let mut rows = Vec::new();
         rows.resize_with(partitions, Partition::default);
         Reader {
-            place,
             full,
             most,
+            most_bytes,
             as_of: as_of.unwrap_or(i64::MAX),
             partitions: rows,
             known: FxHashMap::default(),
             known_bytes: 0,
             meanings: Vec::new(),
+            models: Entries::new(py),
+            answers: Entries::new(py),
+            truths: Entries::new(py),
         }
     }
 
@@ -472,16 +591,17 @@ impl Reader {
         &mut self,
         id: &str,
         text: &[u8],
-        prediction: Bound<'_, PyAny>,
-        feedback: Option<Bound<'_, PyAny>>,
-    ) {
+        prediction: Parts,
+        feedback: Option<Parts>,
+    ) -> PyResult<()> {
         let (mut made, mut said) = (Vec::new(), Vec::new());
         let Some(times) = document::read(id.as_bytes(), text, &mut made, &mut said) else {
-            return;
+            return Ok(());
         };
-        self.mean(made.into(), false, prediction);
-        if let (Some(feedback), Some(_)) = (feedback, times.said) {
-            self.mean(said.into(), true, feedback);
+        self.mean(made.into(), prediction)?;
+        match (feedback, times.said) {
+            (Some(feedback), Some(_)) => self.mean(said.into(), feedback),
+            _ => Ok(()),
         }
     }
 
@@ -490,39 +610,41 @@ impl Reader {
         &mut self,
         headers: Vec<(String, Option<Vec<u8>>)>,
         value: Option<&[u8]>,
-        observation: Bound<'_, PyAny>,
-    ) {
+        parts: Parts,
+    ) -> PyResult<()> {
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
         let mut key = Vec::new();
         let event = record(headers, value, &mut key);
-        if let Some(event) = event {
-            self.remember(&event, key, observation);
-        }
+        self.remember(event, key, parts)
     }
 
     /// Remember what a line means, if it is of a usual form.
-    fn learn_line(&mut self, text: &[u8], observation: Bound<'_, PyAny>) {
+    fn learn_line(&mut self, text: &[u8], parts: Parts) -> PyResult<()> {
         let mut key = Vec::new();
         let event = line(text, &mut key);
-        if let Some(event) = event {
-            self.remember(&event, key, observation);
-        }
+        self.remember(event, key, parts)
     }
 
     /// The rows of a partition that were read since the last time; its tables are others from now on
     /// unless they are kept.
-    fn pull<'py>(&mut self, py: Python<'py>, partition: usize, keep_tables: bool) -> Pulled<'py> {
+    fn pull<'py>(
+        &mut self,
+        py: Python<'py>,
+        partition: usize,
+        keep_tables: bool,
+    ) -> PyResult<Pulled<'py>> {
         self.partitions[partition].pull(py, keep_tables)
     }
 
     /// Remember nothing: the rules have changed.
-    fn forget(&mut self) {
+    fn forget(&mut self, py: Python<'_>) {
         self.known.clear();
         self.known_bytes = 0;
         self.meanings.clear();
-        for partition in &mut self.partitions {
-            partition.placed.clear();
+        for entries in [&mut self.models, &mut self.answers, &mut self.truths] {
+            *entries = Entries::new(py);
         }
+        self.partitions.iter_mut().for_each(Partition::forget);
     }
 }
 
