@@ -101,7 +101,7 @@ class JoinFold:
         self.advance(timestamp)
         self._offset = offset
         self._contributions.telemetry = self.telemetry
-        models = [self._model(ModelKey(*model)) for model in batch.models]
+        models = [self._model(model) for model in batch.models]
         answers = [
             self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
             for row in batch.answers

@@ -183,12 +183,12 @@ class Tally:
             self.held.pop(batch.source, None)
             self._newest_held.pop(batch.source, None)
         labels = batch.labels
-        tallies = [self._tally(ModelKey(*model)) for model in batch.models]
+        tallies = [self._tally(model) for model in batch.models]
         for delta in batch.deltas:
             counts = unpack(delta, labels)
             if self._includes:
                 self._apply_partly(
-                    offset, ModelKey(*batch.models[delta.model]), delta.basis, delta.minute, counts
+                    offset, batch.models[delta.model], delta.basis, delta.minute, counts
                 )
                 continue
             fresh = tallies[delta.model].fresh[delta.basis]
@@ -252,7 +252,7 @@ class Tally:
         if floor is None:
             return 0
         named = {
-            ChunkKey(ModelKey(*model), tier, block): offset
+            ChunkKey(model, tier, block): offset
             for model, entries in floor.chunks
             for tier, block, offset in entries
         }
