@@ -92,6 +92,7 @@ pub struct ShortWay {
     pub bounds: Vec<f64>,
     most_bytes: usize,
     full: i64,
+    pub prefixes: Vec<Vec<u8>>,
     deployments: Vec<u32>,
     made_models: Vec<u32>,
     made_numbers: Numbers<Made>,
@@ -168,6 +169,7 @@ impl ShortWay {
             bounds,
             most_bytes,
             full,
+            prefixes: Vec::new(),
             deployments: Vec::new(),
             made_models: Vec::new(),
             made_numbers: Numbers::default(),
@@ -312,7 +314,7 @@ impl ShortWay {
     /// Take requests that are all there is of them: a prediction, and a feedback or none. The rows that
     /// are left of both, what is told of the others, the time of the latest prediction, and how many
     /// rows had been counted before. `prefixes` is what identities of a deployment's requests begin
-    /// with.
+    /// with, a list that grows.
     #[allow(clippy::type_complexity, clippy::too_many_arguments)]
     fn settle<'py>(
         &mut self,
@@ -322,11 +324,13 @@ impl ShortWay {
         models: Vec<u32>,
         answers: Vec<u32>,
         truths: Vec<u32>,
-        prefixes: Vec<Vec<u8>>,
+        prefixes: &Bound<'py, PyList>,
     ) -> PyResult<(Others<'py>, Others<'py>, Judged, Option<i64>, i64)> {
         self.refresh(py)?;
-        let batch =
-            Batch { models: &models, answers: &answers, truths: &truths, prefixes: &prefixes };
+        for position in self.prefixes.len()..prefixes.len() {
+            self.prefixes.push(prefixes.get_item(position)?.extract()?);
+        }
+        let batch = Batch { models: &models, answers: &answers, truths: &truths };
         let state = self.state.bind(py);
         let settled = settle::settle(self, state, &batch, predictions, feedbacks)?;
         Ok((

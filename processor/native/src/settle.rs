@@ -32,12 +32,11 @@ pub struct Settled {
     pub skipped: i64,
 }
 
-/// A batch's tables, as positions in the state's, and by deployment how identities begin.
+/// A batch's tables, as positions in the state's.
 pub struct Batch<'a> {
     pub models: &'a [u32],
     pub answers: &'a [u32],
     pub truths: &'a [u32],
-    pub prefixes: &'a [Vec<u8>],
 }
 
 /// Requests in the order of their first rows.
@@ -144,7 +143,7 @@ pub fn settle(
             continue;
         }
         group.left = false;
-        let prefix = batch.prefixes.get(deployment as usize).ok_or_else(torn)?;
+        let prefix = way.prefixes.get(deployment as usize).ok_or_else(torn)?;
         if !counted.add(identity(prefix, id))? {
             settled.skipped += 1 + group.said.len() as i64;
             continue;
