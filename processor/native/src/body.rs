@@ -31,48 +31,38 @@ const DATA: u32 = 1;
 /// The members of a message that is open: data and what does not count; which of them there are.
 fn message(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<Once> {
     let mut seen = Once::default();
-    loop {
-        match scanner.key()? {
-            b"data" => {
-                seen.first(DATA)?;
-                data(scanner, key)?;
-            }
-            b"meta" => {
-                seen.first(2)?;
-                scanner.skip()?;
-            }
-            _ => return None,
+    scanner.members_of_open(|scanner, name| match name {
+        b"data" => {
+            seen.first(DATA)?;
+            data(scanner, key)
         }
-        if !scanner.more(b'}')? {
-            return Some(seen);
+        b"meta" => {
+            seen.first(2)?;
+            scanner.skip().map(|_| ())
         }
-    }
+        _ => None,
+    })?;
+    Some(seen)
 }
 
 /// Appends what a feedback says: a reward, and a truth of one row or none.
 pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
-    scanner.expect(b'{')?;
     let mut seen = Once::default();
-    loop {
-        match scanner.key()? {
-            b"reward" => {
-                seen.first(1)?;
-                reward(scanner, key)?;
-            }
-            b"truth" => {
-                seen.first(2)?;
-                truth(scanner, key)?;
-            }
-            b"meta" => {
-                seen.first(4)?;
-                scanner.skip()?;
-            }
-            _ => return None,
+    scanner.members(|scanner, name| match name {
+        b"reward" => {
+            seen.first(1)?;
+            reward(scanner, key)
         }
-        if !scanner.more(b'}')? {
-            return Some(());
+        b"truth" => {
+            seen.first(2)?;
+            truth(scanner, key)
         }
-    }
+        b"meta" => {
+            seen.first(4)?;
+            scanner.skip().map(|_| ())
+        }
+        _ => None,
+    })
 }
 
 /// Appends a reward.
@@ -91,29 +81,24 @@ pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
 
 /// Appends names and the one row of data.
 pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
-    scanner.expect(b'{')?;
     let mut seen = Once::default();
-    loop {
-        match scanner.key()? {
-            b"names" => {
-                seen.first(1)?;
-                if !scanner.next_is(b'[') {
-                    return None;
-                }
-                put(key, b'd', scanner.skip()?)?;
+    scanner.members(|scanner, name| match name {
+        b"names" => {
+            seen.first(1)?;
+            if !scanner.next_is(b'[') {
+                return None;
             }
-            b"ndarray" => {
-                seen.first(2)?;
-                scanner.expect(b'[')?;
-                row(scanner, key)?;
-                scanner.expect(b']')?;
-            }
-            _ => return None,
+            put(key, b'd', scanner.skip()?)
         }
-        if !scanner.more(b'}')? {
-            return seen.has(2);
+        b"ndarray" => {
+            seen.first(2)?;
+            scanner.expect(b'[')?;
+            row(scanner, key)?;
+            scanner.expect(b']')
         }
-    }
+        _ => None,
+    })?;
+    seen.has(2)
 }
 
 /// Of probabilities only the place of the greatest counts; any other row is taken as it is written.

@@ -29,9 +29,7 @@ const NEEDED: u32 = (RESPONSE - 1) | RESPONSE;
 fn parts(text: &[u8]) -> Option<Parts<'_>> {
     let mut scanner = Scanner::new(text);
     let (mut found, mut seen) = (Parts::default(), Once::default());
-    scanner.expect(b'{')?;
-    loop {
-        let key = scanner.key()?;
+    scanner.members(|scanner, key| {
         if let Some(place) = NAMES.iter().position(|name| *name == key) {
             seen.first(1 << place)?;
             found.names[place] = scanner.string()?;
@@ -44,10 +42,8 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
         } else {
             scanner.skip()?;
         }
-        if !scanner.more(b'}')? {
-            break;
-        }
-    }
+        Some(())
+    })?;
     scanner.at_end()?;
     seen.has(NEEDED)?;
     Some(found)
@@ -95,25 +91,18 @@ fn node_end(key: &[u8], at: usize) -> usize {
 fn response(text: &[u8], key: &mut Vec<u8>, stream: usize) -> Option<i64> {
     let mut scanner = Scanner::new(text);
     let (mut seen, mut time) = (Once::default(), None);
-    scanner.expect(b'{')?;
-    loop {
-        match scanner.key()? {
-            b"ce-time" => {
-                seen.first(1)?;
-                time = Some(times::parse(scanner.string()?)?);
-            }
-            b"payload" => {
-                seen.first(2)?;
-                payload(&mut scanner, key, stream)?;
-            }
-            _ => {
-                scanner.skip()?;
-            }
+    scanner.members(|scanner, name| match name {
+        b"ce-time" => {
+            seen.first(1)?;
+            time = Some(times::parse(scanner.string()?)?);
+            Some(())
         }
-        if !scanner.more(b'}')? {
-            break;
+        b"payload" => {
+            seen.first(2)?;
+            payload(scanner, key, stream)
         }
-    }
+        _ => scanner.skip().map(|_| ()),
+    })?;
     seen.has(3)?;
     time
 }
@@ -122,23 +111,18 @@ fn payload(scanner: &mut Scanner, key: &mut Vec<u8>, stream: usize) -> Option<()
     let mut seen = Once::default();
     let mut answer = Vec::new();
     let mut node = None;
-    scanner.expect(b'{')?;
-    loop {
-        match scanner.key()? {
-            b"data" => {
-                seen.first(1)?;
-                body::data(scanner, &mut answer)?;
-            }
-            b"meta" => {
-                seen.first(2)?;
-                node = only_node(scanner)?;
-            }
-            _ => return None,
+    scanner.members(|scanner, name| match name {
+        b"data" => {
+            seen.first(1)?;
+            body::data(scanner, &mut answer)
         }
-        if !scanner.more(b'}')? {
-            break;
+        b"meta" => {
+            seen.first(2)?;
+            node = only_node(scanner)?;
+            Some(())
         }
-    }
+        _ => None,
+    })?;
     seen.has(1)?;
     debug_assert_eq!(key.len(), stream);
     match node {
@@ -156,59 +140,51 @@ fn only_node<'a>(scanner: &mut Scanner<'a>) -> Option<Option<&'a [u8]>> {
     if scanner.closes(b'}') {
         return Some(None);
     }
-    loop {
-        if scanner.key()? == b"requestPath" {
-            seen.first(1)?;
-            scanner.expect(b'{')?;
-            if !scanner.closes(b'}') {
-                let first = scanner.key()?;
-                scanner.skip()?;
-                let mut others = false;
-                while scanner.more(b'}')? {
-                    // One that comes twice is one to Python, and not plain to us.
-                    if scanner.key()? == first {
-                        return None;
-                    }
-                    scanner.skip()?;
-                    others = true;
-                }
-                node = (!others).then_some(first);
-            }
-        } else {
+    scanner.members_of_open(|scanner, name| {
+        if name != b"requestPath" {
+            return scanner.skip().map(|_| ());
+        }
+        seen.first(1)?;
+        scanner.expect(b'{')?;
+        if !scanner.closes(b'}') {
+            let first = scanner.key()?;
             scanner.skip()?;
+            let mut others = false;
+            while scanner.more(b'}')? {
+                // One that comes twice is one to Python, and not plain to us.
+                if scanner.key()? == first {
+                    return None;
+                }
+                scanner.skip()?;
+                others = true;
+            }
+            node = (!others).then_some(first);
         }
-        if !scanner.more(b'}')? {
-            return Some(node);
-        }
-    }
+        Some(())
+    })?;
+    Some(node)
 }
 
 fn feedback(text: &[u8], key: &mut Vec<u8>) -> Option<i64> {
     let mut scanner = Scanner::new(text);
     let (mut seen, mut time) = (Once::default(), None);
-    scanner.expect(b'{')?;
-    loop {
-        match scanner.key()? {
-            b"ce-time" => {
-                seen.first(1)?;
-                time = Some(times::parse(scanner.string()?)?);
-            }
-            b"reward" => {
-                seen.first(2)?;
-                body::reward(&mut scanner, key)?;
-            }
-            b"truth" => {
-                seen.first(4)?;
-                body::truth(&mut scanner, key)?;
-            }
-            _ => {
-                scanner.skip()?;
-            }
+    scanner.members(|scanner, name| match name {
+        b"ce-time" => {
+            seen.first(1)?;
+            time = Some(times::parse(scanner.string()?)?);
+            Some(())
         }
-        if !scanner.more(b'}')? {
-            return time;
+        b"reward" => {
+            seen.first(2)?;
+            body::reward(scanner, key)
         }
-    }
+        b"truth" => {
+            seen.first(4)?;
+            body::truth(scanner, key)
+        }
+        _ => scanner.skip().map(|_| ()),
+    })?;
+    time
 }
 
 #[cfg(test)]

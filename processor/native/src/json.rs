@@ -92,6 +92,28 @@ impl<'a> Scanner<'a> {
         Some(found)
     }
 
+    /// Goes through an object that has members: `take` gets each key, and takes the value behind it.
+    #[inline]
+    pub fn members(&mut self, take: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+        self.expect(b'{')?;
+        self.members_of_open(take)
+    }
+
+    /// The same of an object that was opened.
+    #[inline]
+    pub fn members_of_open(
+        &mut self,
+        mut take: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+    ) -> Option<()> {
+        loop {
+            let key = self.key()?;
+            take(self, key)?;
+            if !self.more(b'}')? {
+                return Some(());
+            }
+        }
+    }
+
     pub fn slice_from(&self, start: usize) -> &'a [u8] {
         &self.text[start..self.at]
     }

@@ -392,16 +392,8 @@ fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
     if scanner.key()? != b"headers" {
         return None;
     }
-    scanner.expect(b'{')?;
     let mut headers = Headers::default();
-    loop {
-        let name = scanner.key()?;
-        let value = scanner.string()?;
-        headers.put(name, b'-', value)?;
-        if !scanner.more(b'}')? {
-            break;
-        }
-    }
+    scanner.members(|scanner, name| headers.put(name, b'-', scanner.string()?))?;
     let event = headers.event(key)?;
     if !scanner.more(b'}')? || scanner.key()? != b"data" {
         return None;

@@ -1,0 +1,108 @@
+"""`python -m bench.scrape`: what a scrape of many series takes, and how long it stops the rest.
+
+A worker on a real Kafka counts a load of many models. Once its counts are exact, /metrics is fetched
+again and again, as Prometheus does (packed) and plain, while /health is asked without a pause: its
+slowest answer is how long the event loop, and so the stream, had to wait for the scrape.
+"""
+
+import argparse
+import gzip
+import http.client
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from tests.servers import ServerError, kafka_server
+
+from .filled import fill
+from .measure import BenchError, clocked, end_in_order_on_sigterm
+from .ours import fresh_app_id, worker
+
+
+class _Health:
+    """Asks for /health until the end of the block; ``longest`` is the slowest answer, in seconds."""
+
+    def __init__(self, url: str) -> None:
+        self.longest = 0.0
+        self._url = url
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> "_Health":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=30)
+        _fetch(connection, "/health", {})
+        while not self._over.is_set():
+            begin = time.perf_counter()
+            _fetch(connection, "/health", {})
+            self.longest = max(self.longest, time.perf_counter() - begin)
+        connection.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.scrape", description=__doc__)
+    parser.add_argument("--events", type=int, default=200_000, help="(%(default)s)")
+    parser.add_argument("--models", type=int, default=140, help="deployments (%(default)s)")
+    parser.add_argument("--scrapes", type=int, default=30, help="of each kind (%(default)s)")
+    options = parser.parse_args(arguments)
+    end_in_order_on_sigterm()
+    try:
+        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as name:
+            filled = fill(broker.bootstrap, options.events, options.models)
+            job = filled.job(Path(name) / "worker")
+            with worker(job.bootstrap, job.topic, fresh_app_id(), job.folder) as one:
+                clocked("processor", job, *one, seconds=300)
+                print(table(one.url, options.scrapes))
+    except (BenchError, ServerError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def table(url: str, scrapes: int) -> str:
+    """Markdown: a row for each kind of scrape."""
+    lines = [
+        "| scrape | series | bytes | median, ms | slowest, ms | longest wait of another, ms |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for kind, headers in ("packed", {"Accept-Encoding": "gzip"}), ("plain", {}):
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        taken = []
+        with _Health(url) as health:
+            for _ in range(scrapes):
+                begin = time.perf_counter()
+                body = _fetch(connection, "/metrics", headers)
+                taken.append(time.perf_counter() - begin)
+        connection.close()
+        text = gzip.decompress(body) if headers else body
+        series = sum(not line.startswith(b"#") for line in text.splitlines())
+        lines.append(
+            f"| {kind} | {series:,} | {len(body):,} | {median(taken) * 1e3:.0f} "
+            f"| {max(taken) * 1e3:.0f} | {health.longest * 1e3:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _fetch(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> bytes:
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    if answer.status != 200:
+        raise BenchError(f"{path} answers {answer.status}")
+    return body
+
+
+if __name__ == "__main__":
+    sys.exit(main())
