@@ -4,11 +4,13 @@
 mod batch;
 mod body;
 mod document;
+mod event;
 mod ids;
 mod join;
 mod json;
 mod ledger;
 mod pack;
+mod partition;
 mod reader;
 mod rows;
 mod settle;

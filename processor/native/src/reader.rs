@@ -1,172 +1,24 @@
 //! Usual events to rows of observations. What they mean, Python has said once of an event like them.
 
 use std::borrow::Cow;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyString};
 use rustc_hash::FxHashMap;
 
 use crate::batch::{Batch, Record};
-use crate::body::{self, Once};
 use crate::document;
-use crate::json::Scanner;
-use crate::pack;
-use crate::rows;
-use crate::times::{self, SECOND};
+use crate::event::{line, record, Event, Kind};
+use crate::partition::{Meanings, Partition, Parts, Pulled};
+use crate::times::SECOND;
 
-/// Meanings that are remembered, and the bytes of their keys; and the longest request id of a row.
+/// Meanings that are remembered, and the bytes of their keys.
 const MOST: usize = 20_000;
 const MOST_BYTES: usize = 16 << 20;
-const LONGEST_ID: usize = 127;
 /// A time this far ahead of its record's is counted (counting rule 13).
 const FUTURE: i64 = 300 * SECOND;
 const MILLISECOND: i64 = 1_000_000;
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Response,
-    Request,
-    Feedback,
-}
-
-fn kind(event_type: &[u8]) -> Option<Kind> {
-    Some(match event_type {
-        b"io.seldon.serving.inference.response" | b"org.kubeflow.serving.inference.response" => {
-            Kind::Response
-        }
-        b"io.seldon.serving.inference.request" | b"org.kubeflow.serving.inference.request" => {
-            Kind::Request
-        }
-        b"io.seldon.serving.feedback" | b"org.kubeflow.serving.feedback" => Kind::Feedback,
-        _ => return None,
-    })
-}
-
-/// What a usual event says beside its meaning, which goes to a key.
-struct Event<'a> {
-    kind: Kind,
-    id: &'a [u8],
-    time: i64,
-}
-
-/// What an event like it was said to mean, as a row has it: what it is about, what is behind the time
-/// (packed), an answer or a truth or none, and the rest (packed).
-struct Meaning {
-    feedback: bool,
-    model: u32,
-    middle: Vec<u8>,
-    content: Option<u32>,
-    end: Vec<u8>,
-}
-
-/// The same from Python: `packed_parts` has it.
-type Parts<'py> =
-    (bool, (Bound<'py, PyAny>, usize), Vec<u8>, Option<(Bound<'py, PyAny>, usize)>, Vec<u8>);
-
-/// Numbers of what is equal to Python, and what each of them weighs.
-struct Entries {
-    numbers: Py<PyDict>,
-    entries: Vec<(Py<PyAny>, usize)>,
-}
-
-impl Entries {
-    fn new(py: Python<'_>) -> Self {
-        Entries { numbers: PyDict::new(py).unbind(), entries: Vec::new() }
-    }
-
-    fn number(&mut self, (entry, weight): (Bound<'_, PyAny>, usize)) -> PyResult<u32> {
-        let numbers = self.numbers.bind(entry.py());
-        if let Some(known) = numbers.get_item(&entry)? {
-            return known.extract();
-        }
-        let number = self.entries.len() as u32;
-        numbers.set_item(&entry, number)?;
-        self.entries.push((entry.unbind(), weight));
-        Ok(number)
-    }
-}
-
-/// A table of a batch: the positions of entries by their numbers, and the entries.
-#[derive(Default)]
-struct Table {
-    positions: FxHashMap<u32, u32>,
-    used: Vec<Py<PyAny>>,
-}
-
-impl Table {
-    /// The position of an entry; what it weighs is added to `bytes` where it is new.
-    fn position(
-        &mut self,
-        py: Python<'_>,
-        entries: &Entries,
-        number: u32,
-        bytes: &mut usize,
-    ) -> u32 {
-        let used = &mut self.used;
-        *self.positions.entry(number).or_insert_with(|| {
-            let (entry, weight) = &entries.entries[number as usize];
-            used.push(entry.clone_ref(py));
-            *bytes += weight;
-            used.len() as u32 - 1
-        })
-    }
-}
-
-/// The rows of one partition, the tables that they point into with the bytes of what is in these, and
-/// by meaning what is before an id in rows and after the time.
-#[derive(Default)]
-struct Partition {
-    predictions: (u32, Vec<u8>),
-    feedbacks: (u32, Vec<u8>),
-    models: Table,
-    answers: Table,
-    truths: Table,
-    bytes: usize,
-    placed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
-}
-
-impl Partition {
-    fn pull<'py>(&mut self, py: Python<'py>, keep_tables: bool) -> PyResult<Pulled<'py>> {
-        let (predictions, made) = std::mem::take(&mut self.predictions);
-        let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
-        let list = |table: &Table| PyList::new(py, &table.used);
-        let pulled = (
-            predictions,
-            PyBytes::new(py, &made),
-            feedbacks,
-            PyBytes::new(py, &said),
-            list(&self.models)?,
-            list(&self.answers)?,
-            list(&self.truths)?,
-        );
-        if !keep_tables {
-            *self = Partition::default();
-        }
-        Ok(pulled)
-    }
-
-    /// Forget the numbers of entries, which stay in the tables.
-    fn forget(&mut self) {
-        self.placed.clear();
-        for table in [&mut self.models, &mut self.answers, &mut self.truths] {
-            table.positions.clear();
-        }
-    }
-}
-
-/// Rows of predictions and of feedbacks: how many, and their bytes; and the tables of models, answers
-/// and truths.
-type Pulled<'py> = (
-    u32,
-    Bound<'py, PyBytes>,
-    u32,
-    Bound<'py, PyBytes>,
-    Bound<'py, PyList>,
-    Bound<'py, PyList>,
-    Bound<'py, PyList>,
-);
 
 /// How many requests, responses and feedbacks were taken, and how many of them come from the future.
 #[derive(Default)]
@@ -201,10 +53,7 @@ pub struct Reader {
     partitions: Vec<Partition>,
     known: FxHashMap<Box<[u8]>, u32>,
     known_bytes: usize,
-    meanings: Vec<Meaning>,
-    models: Entries,
-    answers: Entries,
-    truths: Entries,
+    meanings: Meanings,
 }
 
 impl Reader {
@@ -223,7 +72,7 @@ impl Reader {
         let Some(&meaning) = self.known.get(key) else {
             return Ok(false);
         };
-        self.put(py, event.id, event.time, meaning, taken)?;
+        self.put(py, event.id, event.time, meaning, taken);
         self.close_if_full(py, event.id)?;
         Ok(true)
     }
@@ -236,56 +85,19 @@ impl Reader {
     }
 
     /// Add a row.
-    fn put(
-        &mut self,
-        py: Python<'_>,
-        id: &[u8],
-        time: i64,
-        number: u32,
-        taken: &mut Taken,
-    ) -> PyResult<()> {
-        let meaning = &self.meanings[number as usize];
-        *(if meaning.feedback { &mut taken.2 } else { &mut taken.1 }) += 1;
-        if time > self.as_of {
-            return Ok(());
+    fn put(&mut self, py: Python<'_>, id: &[u8], time: i64, number: u32, taken: &mut Taken) {
+        let feedback = self.meanings.is_feedback(number);
+        *(if feedback { &mut taken.2 } else { &mut taken.1 }) += 1;
+        if time <= self.as_of {
+            let at = self.partition(id);
+            self.partitions[at].put(py, &self.meanings, number, id, time);
         }
-        let at = self.partition(id);
-        let partition = &mut self.partitions[at];
-        let bytes = &mut partition.bytes;
-        let (before, after) = match partition.placed.entry(number) {
-            Occupied(entry) => entry.into_mut(),
-            Vacant(entry) => {
-                let model = partition.models.position(py, &self.models, meaning.model, bytes);
-                let (table, entries) = if meaning.feedback {
-                    (&mut partition.truths, &self.truths)
-                } else {
-                    (&mut partition.answers, &self.answers)
-                };
-                let (mut before, mut after) = (Vec::new(), meaning.middle.clone());
-                pack::integer(&mut before, i64::from(model));
-                match meaning.content {
-                    Some(content) => {
-                        let place = table.position(py, entries, content, bytes);
-                        pack::integer(&mut after, i64::from(place));
-                    }
-                    None => pack::nil(&mut after),
-                }
-                after.extend_from_slice(&meaning.end);
-                entry.insert((before, after))
-            }
-        };
-        let (rows, bytes) =
-            if meaning.feedback { &mut partition.feedbacks } else { &mut partition.predictions };
-        rows::write(bytes, id, before, time, after);
-        *rows += 1;
-        Ok(())
     }
 
     fn close_if_full(&mut self, py: Python<'_>, id: &[u8]) -> PyResult<()> {
         let at = self.partition(id);
         let partition = &mut self.partitions[at];
-        let rows = partition.predictions.0 + partition.feedbacks.0;
-        if rows >= self.most || partition.bytes >= self.most_bytes {
+        if partition.is_full(self.most, self.most_bytes) {
             let pulled = partition.pull(py, false)?;
             self.full.bind(py).call1((at, pulled))?;
         }
@@ -301,107 +113,14 @@ impl Reader {
     }
 
     fn mean(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
-        let (feedback, model, middle, content, end) = parts;
         if self.meanings.len() >= MOST || self.known_bytes >= MOST_BYTES {
-            self.forget(model.0.py());
+            self.forget(parts.1 .0.py());
         }
-        let entries = if feedback { &mut self.truths } else { &mut self.answers };
-        let content = content.map(|content| entries.number(content)).transpose()?;
-        let model = self.models.number(model)?;
+        let number = self.meanings.learn(parts)?;
         self.known_bytes += key.len();
-        self.known.insert(key, self.meanings.len() as u32);
-        self.meanings.push(Meaning { feedback, model, middle, content, end });
+        self.known.insert(key, number);
         Ok(())
     }
-}
-
-/// The headers that tell what an event is about, as they come.
-#[derive(Default)]
-struct Headers<'a> {
-    names: [&'a [u8]; 8],
-    seen: Once,
-}
-
-const TYPE: usize = 0;
-const ID: usize = 5;
-const TIME: usize = 6;
-const CONTENT_TYPE: usize = 7;
-
-/// All but the content type.
-const NEEDED: u32 = 0x7f;
-
-impl<'a> Headers<'a> {
-    /// None for a header that makes the event unusual; `mark` is what stands after `ce` in names.
-    fn put(&mut self, name: &[u8], mark: u8, value: &'a [u8]) -> Option<()> {
-        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let place = match name {
-            b"content-type" => CONTENT_TYPE,
-            b"content-encoding" => return None,
-            [b'c', b'e', separator, rest @ ..] if *separator == mark => match rest {
-                b"type" => TYPE,
-                b"namespace" => 1,
-                b"inferenceservicename" => 2,
-                b"endpoint" => 3,
-                b"modelid" => 4,
-                b"requestid" => ID,
-                b"time" => TIME,
-                _ if rest.iter().all(plain) => return Some(()),
-                _ => return None,
-            },
-            // What decides only where one of those above is empty.
-            b"seldon-puid" | b"traceparent" => return Some(()),
-            _ => return None,
-        };
-        self.seen.first(1 << place)?;
-        self.names[place] = value;
-        Some(())
-    }
-
-    /// The event, with its stream at the key's beginning.
-    fn event(&self, key: &mut Vec<u8>) -> Option<Event<'a>> {
-        self.seen.has(NEEDED)?;
-        let kind = kind(self.names[TYPE])?;
-        let (id, names) = (self.names[ID], &self.names);
-        if id.is_empty() || id.len() > LONGEST_ID || !id.is_ascii() {
-            return None;
-        }
-        if names[2].is_empty() || names[4].is_empty() {
-            return None;
-        }
-        key.clear();
-        key.push(kind as u8);
-        for place in [1, 2, 3, 4, CONTENT_TYPE] {
-            body::name(key, names[place])?;
-        }
-        Some(Event { kind, id, time: times::parse(names[TIME])? })
-    }
-}
-
-fn body_of(scanner: &mut Scanner, kind: Kind, key: &mut Vec<u8>) -> Option<()> {
-    match kind {
-        Kind::Response => body::response(scanner, key),
-        Kind::Feedback => body::feedback(scanner, key),
-        Kind::Request => scanner.skip().map(|_| ()),
-    }
-}
-
-/// A usual line of an events file; its meaning goes to the key.
-fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
-    let mut scanner = Scanner::new(text);
-    scanner.expect(b'{')?;
-    if scanner.key()? != b"headers" {
-        return None;
-    }
-    let mut headers = Headers::default();
-    scanner.members(|scanner, name| headers.put(name, b'-', scanner.string()?))?;
-    let event = headers.event(key)?;
-    if !scanner.more(b'}')? || scanner.key()? != b"data" {
-        return None;
-    }
-    body_of(&mut scanner, event.kind, key)?;
-    scanner.expect(b'}')?;
-    scanner.at_end()?;
-    Some(event)
 }
 
 /// A record that is left: offset, time (ms), key, value and headers.
@@ -421,28 +140,6 @@ impl Record<'_> {
         let headers = self.headers.iter().map(|(key, value)| (name(key), bytes(*value))).collect();
         (self.offset, self.timestamp, bytes(self.key), bytes(self.value), headers)
     }
-}
-
-/// A usual record in binary mode; its meaning goes to the key.
-fn record<'a>(
-    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    value: Option<&'a [u8]>,
-    key: &mut Vec<u8>,
-) -> Option<Event<'a>> {
-    let mut found = Headers::default();
-    for (name, value) in headers {
-        found.put(name, b'_', value?)?;
-    }
-    if found.names[CONTENT_TYPE] != b"application/json" {
-        return None;
-    }
-    let event = found.event(key)?;
-    if event.kind != Kind::Request {
-        let mut scanner = Scanner::new(value?);
-        body_of(&mut scanner, event.kind, key)?;
-        scanner.at_end()?;
-    }
-    Some(event)
 }
 
 #[pymethods]
@@ -467,10 +164,7 @@ impl Reader {
             partitions: rows,
             known: FxHashMap::default(),
             known_bytes: 0,
-            meanings: Vec::new(),
-            models: Entries::new(py),
-            answers: Entries::new(py),
-            truths: Entries::new(py),
+            meanings: Meanings::new(py),
         }
     }
 
@@ -569,9 +263,9 @@ impl Reader {
                 left.push(place);
                 continue;
             };
-            self.put(py, id, made_at, answer, &mut taken)?;
+            self.put(py, id, made_at, answer, &mut taken);
             if let Some((said_at, judgement)) = judgement {
-                self.put(py, id, said_at, judgement, &mut taken)?;
+                self.put(py, id, said_at, judgement, &mut taken);
             }
             self.close_if_full(py, id)?;
         }
@@ -632,10 +326,7 @@ impl Reader {
     fn forget(&mut self, py: Python<'_>) {
         self.known.clear();
         self.known_bytes = 0;
-        self.meanings.clear();
-        for entries in [&mut self.models, &mut self.answers, &mut self.truths] {
-            *entries = Entries::new(py);
-        }
+        self.meanings = Meanings::new(py);
         self.partitions.iter_mut().for_each(Partition::forget);
     }
 }

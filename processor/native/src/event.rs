@@ -1,0 +1,147 @@
+//! The events of Seldon's loggers that look like nearly all: as lines of a file, and as records in
+//! binary mode.
+
+use crate::body::{self, Once};
+use crate::json::Scanner;
+use crate::times;
+
+/// The longest request id of a row.
+const LONGEST_ID: usize = 127;
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Kind {
+    Response,
+    Request,
+    Feedback,
+}
+
+fn kind(event_type: &[u8]) -> Option<Kind> {
+    Some(match event_type {
+        b"io.seldon.serving.inference.response" | b"org.kubeflow.serving.inference.response" => {
+            Kind::Response
+        }
+        b"io.seldon.serving.inference.request" | b"org.kubeflow.serving.inference.request" => {
+            Kind::Request
+        }
+        b"io.seldon.serving.feedback" | b"org.kubeflow.serving.feedback" => Kind::Feedback,
+        _ => return None,
+    })
+}
+
+/// What a usual event says beside its meaning, which goes to a key.
+pub struct Event<'a> {
+    pub kind: Kind,
+    pub id: &'a [u8],
+    pub time: i64,
+}
+
+/// The headers that tell what an event is about, as they come.
+#[derive(Default)]
+struct Headers<'a> {
+    names: [&'a [u8]; 8],
+    seen: Once,
+}
+
+const TYPE: usize = 0;
+const ID: usize = 5;
+const TIME: usize = 6;
+const CONTENT_TYPE: usize = 7;
+
+/// All but the content type.
+const NEEDED: u32 = 0x7f;
+
+impl<'a> Headers<'a> {
+    /// None for a header that makes the event unusual; `mark` is what stands after `ce` in names.
+    fn put(&mut self, name: &[u8], mark: u8, value: &'a [u8]) -> Option<()> {
+        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let place = match name {
+            b"content-type" => CONTENT_TYPE,
+            b"content-encoding" => return None,
+            [b'c', b'e', separator, rest @ ..] if *separator == mark => match rest {
+                b"type" => TYPE,
+                b"namespace" => 1,
+                b"inferenceservicename" => 2,
+                b"endpoint" => 3,
+                b"modelid" => 4,
+                b"requestid" => ID,
+                b"time" => TIME,
+                _ if rest.iter().all(plain) => return Some(()),
+                _ => return None,
+            },
+            // What decides only where one of those above is empty.
+            b"seldon-puid" | b"traceparent" => return Some(()),
+            _ => return None,
+        };
+        self.seen.first(1 << place)?;
+        self.names[place] = value;
+        Some(())
+    }
+
+    /// The event, with its stream at the key's beginning.
+    fn event(&self, key: &mut Vec<u8>) -> Option<Event<'a>> {
+        self.seen.has(NEEDED)?;
+        let kind = kind(self.names[TYPE])?;
+        let (id, names) = (self.names[ID], &self.names);
+        if id.is_empty() || id.len() > LONGEST_ID || !id.is_ascii() {
+            return None;
+        }
+        if names[2].is_empty() || names[4].is_empty() {
+            return None;
+        }
+        key.clear();
+        key.push(kind as u8);
+        for place in [1, 2, 3, 4, CONTENT_TYPE] {
+            body::name(key, names[place])?;
+        }
+        Some(Event { kind, id, time: times::parse(names[TIME])? })
+    }
+}
+
+fn body_of(scanner: &mut Scanner, kind: Kind, key: &mut Vec<u8>) -> Option<()> {
+    match kind {
+        Kind::Response => body::response(scanner, key),
+        Kind::Feedback => body::feedback(scanner, key),
+        Kind::Request => scanner.skip().map(|_| ()),
+    }
+}
+
+/// A usual line of an events file; its meaning goes to the key.
+pub fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
+    let mut scanner = Scanner::new(text);
+    scanner.expect(b'{')?;
+    if scanner.key()? != b"headers" {
+        return None;
+    }
+    let mut headers = Headers::default();
+    scanner.members(|scanner, name| headers.put(name, b'-', scanner.string()?))?;
+    let event = headers.event(key)?;
+    if !scanner.more(b'}')? || scanner.key()? != b"data" {
+        return None;
+    }
+    body_of(&mut scanner, event.kind, key)?;
+    scanner.expect(b'}')?;
+    scanner.at_end()?;
+    Some(event)
+}
+
+/// A usual record in binary mode; its meaning goes to the key.
+pub fn record<'a>(
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    value: Option<&'a [u8]>,
+    key: &mut Vec<u8>,
+) -> Option<Event<'a>> {
+    let mut found = Headers::default();
+    for (name, value) in headers {
+        found.put(name, b'_', value?)?;
+    }
+    if found.names[CONTENT_TYPE] != b"application/json" {
+        return None;
+    }
+    let event = found.event(key)?;
+    if event.kind != Kind::Request {
+        let mut scanner = Scanner::new(value?);
+        body_of(&mut scanner, event.kind, key)?;
+        scanner.at_end()?;
+    }
+    Some(event)
+}
