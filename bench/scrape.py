@@ -31,6 +31,7 @@ class _Health:
         self.longest = 0.0
         self._url = url
         self._over = threading.Event()
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._ask)
 
     def __enter__(self) -> "_Health":
@@ -40,15 +41,21 @@ class _Health:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection(urlsplit(self._url).netloc, timeout=30)
-        _fetch(connection, "/health", {})
-        while not self._over.is_set():
-            begin = time.perf_counter()
+        try:
             _fetch(connection, "/health", {})
-            self.longest = max(self.longest, time.perf_counter() - begin)
-        connection.close()
+            while not self._over.is_set():
+                begin = time.perf_counter()
+                _fetch(connection, "/health", {})
+                self.longest = max(self.longest, time.perf_counter() - begin)
+        except (OSError, http.client.HTTPException, BenchError) as error:
+            self._error = BenchError(f"/health: {error}")
+        finally:
+            connection.close()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

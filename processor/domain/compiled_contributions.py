@@ -12,7 +12,7 @@ from processor.domain.judge import Outcome
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import MINUTE
 
-#: Outcomes remembered.
+#: Outcomes remembered, each by its cells: one of a message of many items has as many.
 _MEMORY = 50_000
 
 
@@ -24,6 +24,7 @@ class CompiledContributions(Contributions):
         self.ledger = native.Ledger()
         self._numbers: dict[Outcome, int] = {}
         self._outcomes: list[Outcome] = []
+        self._cells = 0
 
     def predicted(self, model: int, minute: int, items: int) -> None:
         """See `Contributions`."""
@@ -46,6 +47,7 @@ class CompiledContributions(Contributions):
             number = self.ledger.outcome(counts.totals(), cells, outcome.is_gauged)
             self._numbers[outcome] = number
             self._outcomes.append(outcome)
+            self._cells += 1 + len(cells)
         return number
 
     def told(self, delays: Sequence[int], total: float, gauged: Sequence[tuple[int, int]]) -> int:
@@ -74,7 +76,8 @@ class CompiledContributions(Contributions):
         self._forget_if_many()
 
     def _forget_if_many(self) -> None:
-        if len(self._outcomes) > _MEMORY:
+        if self._cells > _MEMORY:
             self.ledger.forget()
             self._numbers.clear()
             self._outcomes.clear()
+            self._cells = 0

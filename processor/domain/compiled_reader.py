@@ -3,6 +3,7 @@ its time, is taken like that one. What that is, the `Decoder` has decided."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakMethod
 
 from processor.domain.compiled import native
 from processor.domain.decode import Decoder
@@ -45,7 +46,14 @@ class UsualEvents:
         self._telemetry = decoder.telemetry
         self._builders = builders
         self._full = full
-        self._reader = native.Reader(len(builders), most, most_bytes, self._add_and_tell, as_of)
+        # What is compiled can't tell the garbage collector whom it holds, so it must not hold this.
+        told = WeakMethod(self._add_and_tell)
+
+        def add_and_tell(partition: int, rows: tuple[Any, ...]) -> None:
+            if (tell := told()) is not None:
+                tell(partition, rows)
+
+        self._reader = native.Reader(len(builders), most, most_bytes, add_and_tell, as_of)
         decoder.rules.followers.add(self)
 
     def take_batch(self, content: bytes, start: int) -> tuple[list[SourceRecord], int]:

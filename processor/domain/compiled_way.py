@@ -37,10 +37,18 @@ class CompiledWay:
         self._standings = standings
         self._contributions = contributions
         self._prefixes: list[bytes] = []
+
+        # None of these may hold this object: what is compiled can't tell the garbage collector of it,
+        # and the state of a partition that is given away would stay for ever.
+        def met(made: int, number: int) -> int:
+            said = state.said[number - 1]
+            answer = state.made[made].answer
+            return contributions.number(standings.outcome(answer, said.truth, said.reward))
+
         self._way = native.ShortWay(
             state,
             contributions.ledger,
-            self._met,
+            met,
             lambda *content: contributions.number(standings.outcome(*content)),
             lambda *content: store.made(Made._make((*content, False))),
             lambda *content: store.said(Said(*content)),
@@ -86,12 +94,6 @@ class CompiledWay:
             read_predictions(made) if made else [],
             read_feedbacks(said) if said else [],
         )
-
-    def _met(self, made: int, number: int) -> int:
-        """The outcome of the contents of a prediction and a feedback."""
-        said = self._state.said[number - 1]
-        outcome = self._standings.outcome(self._state.made[made].answer, said.truth, said.reward)
-        return self._contributions.number(outcome)
 
 
 def _packed(rows: Predictions | Feedbacks) -> bytes:

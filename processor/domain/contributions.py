@@ -40,15 +40,9 @@ class Contributions:
 
     def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
         """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
-        judged, observe = self._judged, self.telemetry.feedback_delay.observe
+        observe = self.telemetry.feedback_delay.observe
         for model, made_at, said_at, outcome in found:
-            if outcome.is_gauged:
-                self.judged(model, made_at, said_at, outcome, 1)
-            else:
-                key = (model, 0, made_at // MINUTE, outcome)
-                judged[key] = judged.get(key, 0) + 1
-                key = (model, 1, said_at // MINUTE, outcome)
-                judged[key] = judged.get(key, 0) + 1
+            self.judged(model, made_at, said_at, outcome, 1)
             observe(max(0, said_at - made_at) / SECOND)
         self.telemetry.joined += len(found)
 

@@ -11,7 +11,7 @@ SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 
 class Outcome:
     """What a feedback makes of a prediction: its kind, what it adds to the counts (predictions are
-    not among them), and why items could not be judged. Compared by identity: `Judge` keeps one of
+    not among them), and why items could not be judged. Compared by identity: `Standings` keeps one of
     each."""
 
     __slots__ = ("counts", "is_gauged", "kind", "not_scorable")

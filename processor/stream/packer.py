@@ -26,8 +26,9 @@ logger = logging.getLogger(__name__)
 
 #: Rows in one record of the observations: enough to share its costs, few enough to stay small.
 _ROWS = 2000
-#: And bytes of its tables: a record must stay below the topic's largest.
-_TABLE_BYTES = 4 << 20
+#: And bytes of its tables, those of the compiled part and ours each: a record must stay below the
+#: topic's largest.
+_TABLE_BYTES = 2 << 20
 #: Characters of a dead letter's detail that a page gets to show.
 _SHOWN = 200
 
@@ -157,16 +158,20 @@ class Packer:
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
         """Take both so that they stay in one record."""
-        builder = self._builders[partition_of(prediction.request_id, self._partitions)]
-        builder.add(prediction)
+        partition = partition_of(prediction.request_id, self._partitions)
+        self._builders[partition].add(prediction)
         if feedback is not None:
-            self.add_observation(feedback)
+            self._builders[partition].add(feedback)
+        self._close_if_full(partition)
 
     def add_observation(self, observation: Prediction | Feedback) -> None:
         """Take one that is decoded already."""
         partition = partition_of(observation.request_id, self._partitions)
+        self._builders[partition].add(observation)
+        self._close_if_full(partition)
+
+    def _close_if_full(self, partition: int) -> None:
         builder = self._builders[partition]
-        builder.add(observation)
         if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
             self._pull(partition)
             self._close(partition)

@@ -3,12 +3,11 @@
 
 use std::hash::Hash;
 
-use pyo3::exceptions::PyOverflowError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
-use crate::join::torn;
 use crate::pack;
 use crate::times::MINUTE;
 
@@ -125,7 +124,7 @@ impl Ledger {
     ) -> PyResult<bool> {
         self.judged.add((model, 0, made_at.div_euclid(MINUTE), outcome), 1);
         self.judged.add((model, 1, said_at.div_euclid(MINUTE), outcome), 1);
-        Ok(self.outcomes.get(outcome as usize).ok_or_else(torn)?.gauged)
+        Ok(self.outcomes.get(outcome as usize).ok_or_else(unknown)?.gauged)
     }
 
     /// Count a prediction in the minute of its time.
@@ -144,7 +143,7 @@ impl Ledger {
         }
         for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged).told() {
             if times != 0 {
-                let outcome = self.outcomes.get(outcome as usize).ok_or_else(torn)?;
+                let outcome = self.outcomes.get(outcome as usize).ok_or_else(unknown)?;
                 let place = changes.of(model, basis, minute);
                 changes.add_totals(place, &outcome.totals, times)?;
                 for cell in &outcome.cells {
@@ -176,6 +175,10 @@ struct Changes {
     places: FxHashMap<(u32, u8, i64), u32>,
     cells: FxHashMap<(u32, u32, u32), u32>,
     list: Vec<Change>,
+}
+
+fn unknown() -> PyErr {
+    PyValueError::new_err("a model or an outcome that has no number here")
 }
 
 fn overflow() -> PyErr {
@@ -328,7 +331,7 @@ impl Ledger {
             if change.is_empty() {
                 continue;
             }
-            let target = *self.targets.get(change.model as usize).ok_or_else(torn)?;
+            let target = *self.targets.get(change.model as usize).ok_or_else(unknown)?;
             let place = *places.entry(target).or_insert_with(|| {
                 packers.push((target, Packer::default()));
                 packers.len() - 1
