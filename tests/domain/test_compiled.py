@@ -1,10 +1,12 @@
 """What is compiled does what the Python beside it does, to the last byte of what it sends and keeps."""
 
 import asyncio
+import gc
 import random
 import shutil
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,11 +21,14 @@ from hypothesis import strategies as st
 from bench.stages import whole
 from processor.archive.elasticsearch import Page, Shard
 from processor.domain import compiled
+from processor.domain.compiled_contributions import CompiledContributions
+from processor.domain.counts import ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.deltas import DeltaBatch, unpack
 from processor.domain.documents import Document, DocumentReader
 from processor.domain.events import RawEvent
 from processor.domain.join import JoinFold
+from processor.domain.labels import TEXT, Answer, Reading, Schema
 from processor.domain.models import ModelRules, parse_rules
 from processor.domain.observations import (
     AS_THEY_ARE,
@@ -32,7 +37,9 @@ from processor.domain.observations import (
     SETTLED,
     TOO_LATE,
     BatchBuilder,
+    Feedback,
     ObservationBatch,
+    Prediction,
 )
 from processor.domain.packed_table import PackedTable
 from processor.domain.telemetry import Telemetry
@@ -268,6 +275,8 @@ async def packed(
             packer.add_records("source", 0, some)
         else:
             assert packer.add_batch("source", 0, whole(some)) == some[-1].timestamp
+        if start == 10_000:
+            rules.replace(rules.entries)
         await packer.send()
         if start == 5000:
             rules.replace(rules.entries)
@@ -324,6 +333,50 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
         lengths.append(len(batch.predictions))
     assert sum(lengths) == 9000
     assert max(lengths) <= 4000
+
+
+@needs_compiled
+async def test_what_is_given_up_leaves_memory() -> None:
+    """The state of a partition, and what a reader has learned: nothing compiled holds who holds it."""
+    records: list[ConsumerRecord] = [
+        ConsumerRecord("source", 0, at, 0, 0, None, event.value, None, 0, 0, event.headers)
+        for at, event in enumerate(USUAL * 3)
+    ]
+    producer = _Producer()
+    packer = Packer(Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 1, "epoch")
+    packer.add_batch("source", 0, whole(records))
+    await packer.send()
+    fold = JoinFold("epoch", 0, 3, None, Telemetry())
+    for offset, (_, value, _) in enumerate(producer.sent):
+        batch = decode_packed(value or b"")
+        assert not isinstance(batch, Tick)
+        assert fold.apply(offset, 0, batch)
+    held: list[weakref.ref[object]] = [weakref.ref(fold._short), weakref.ref(fold._standings)]
+    assert packer._usual is not None
+    held.append(weakref.ref(packer._usual))
+    del fold, packer
+    gc.collect()
+    assert [each() for each in held] == [None] * 3
+
+
+@needs_compiled
+def test_outcomes_of_many_items_are_remembered_for_a_while() -> None:
+    """Each is another one, as large as its message."""
+    rng = random.Random(5)
+    fold = JoinFold("epoch", 0, 1, None, Telemetry())
+    counted = fold._contributions
+    assert isinstance(counted, CompiledContributions)
+    most = 0
+    for number in range(300):
+        builder = BatchBuilder()
+        labels = [str(rng.randrange(40)) for _ in range(1000)]
+        answers = tuple(Answer(label, None, TEXT, Schema()) for label in labels)
+        truth = tuple(Reading(TEXT, str(rng.randrange(40))) for _ in labels)
+        builder.add(Prediction(ModelKey("n", "d", "p", "m"), f"r{number}", 5, 1, 1, answers))
+        builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, None))
+        assert fold.apply(number, 0, builder.pack("epoch"))
+        most = max(most, sum(len(outcome.counts.cells) for outcome in counted._outcomes))
+    assert 40_000 < most < 52_000
 
 
 @needs_compiled

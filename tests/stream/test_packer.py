@@ -6,15 +6,18 @@ from typing import Any
 
 from aiokafka.structs import ConsumerRecord
 
+from processor.domain.counts import ModelKey
 from processor.domain.decode import Decoder
 from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.labels import TEXT, Answer, Schema
 from processor.domain.models import ModelRules
-from processor.domain.observations import ObservationBatch
+from processor.domain.observations import Feedback, ObservationBatch, Prediction
 from processor.domain.telemetry import KeptLetter, Telemetry
 from processor.stream.connection import MAX_RECORD
 from processor.stream.packer import Packer
 from processor.stream.records import decode_observation
 
+MODEL = ModelKey("n", "d", "p", "m")
 BATCH = [("content-type", b"application/cloudevents-batch+json")]
 ANSWER = {
     "type": "io.seldon.serving.inference.response",
@@ -45,6 +48,27 @@ def packer(producer: Any) -> Packer:
 
 def value(*events: object) -> bytes:
     return json.dumps(events).encode()
+
+
+async def test_pairs_of_any_size_fit_in_records() -> None:
+    """A document's names can be as long as a document; with a feedback beside it or without."""
+    producer = Producer()
+    taken = packer(producer)
+    for number in range(10):
+        schema = Schema(names=("\U0001f600" * 1_000_000, str(number)))
+        answers = (Answer(str(number), None, TEXT, schema),)
+        made = Prediction(MODEL, f"r{number}", number, 0, 1, answers)
+        judged = Feedback(MODEL, f"r{number}", number, 0, 1, None, 1) if number % 2 else None
+        taken.add_pair(made, judged)
+    await taken.send()
+    sizes = [len(value) for _, value, _ in producer.sent]
+    assert sum(sizes) > 40_000_000
+    assert max(sizes) < MAX_RECORD
+    for _, content, _ in producer.sent:
+        batch = decode_observation(content)
+        assert isinstance(batch, ObservationBatch)
+        odd = {row.request_id for row in batch.predictions if int(row.request_id[1:]) % 2}
+        assert {row.request_id for row in batch.feedbacks} == odd
 
 
 async def test_a_batch_on_kafka_is_its_events() -> None:
