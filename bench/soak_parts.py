@@ -1,4 +1,4 @@
-"""What `bench.soak` runs: places for workers, and a load that is made while it is sent."""
+"""What `bench.soak` runs: places for workers, and a load that comes for long."""
 
 import asyncio
 import json
@@ -7,20 +7,21 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count, islice
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from .again import ROUNDS, PackedLoad
 from .filled import PARTITIONS
 from .load import SPAN_NS, Expected, Load
 from .measure import BenchError, get, tail
 from .ours import Worker, worker
 from .pace import TICK, packed
 
-#: Requests of one part of the load; each is a load of its own, with its own truth.
+#: Requests of the load, which is sent again and again under other ids.
 _PART = 20_000
 #: Within which a worker ends after SIGTERM, and is ready after its start.
 _END_SECONDS, _READY_SECONDS = 60.0, 180.0
@@ -141,7 +142,7 @@ class Feed:
 def feeding(
     bootstrap: str, topic: str, rate: float, seconds: float, deployments: int
 ) -> Iterator[Feed]:
-    """Send so many events a second, for so many seconds and to the end of a part."""
+    """Send so many events a second, for so many seconds and to the end of a round."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     sent = context.Value("Q", 0)
@@ -172,17 +173,22 @@ async def _feed_for(
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", max_batch_size=512 * 1024
     ) as producer:
+        load = Load(_PART, deployments, start_ns=time.time_ns() - SPAN_NS)
+        truth, events = load.expected(), load.events()
+        size, first, sendings = max(1, round(rate * TICK)), 0, []
+        while share := list(islice(events, size)):
+            sendings.append(packed(producer, share, first, PARTITIONS))
+            first += len(share)
+        loads = PackedLoad(sendings)
         begin = time.monotonic()
-        for seed in count(1):
-            load = Load(_PART, deployments, seed, start_ns=time.time_ns() - SPAN_NS)
-            events = load.events()
-            while share := list(islice(events, max(1, round(rate * TICK)))):
-                for partition, batch in packed(producer, share, sent.value, PARTITIONS):
+        for number in range(ROUNDS):
+            for records, sending in loads.again(number, round(time.time() * 1000)):
+                for partition, batch in sending:
                     await producer.send_batch(batch, topic, partition=partition)
-                sent.value += len(share)
+                sent.value += records
                 ahead = begin + sent.value / rate - time.monotonic()
                 await asyncio.sleep(max(0.0, ahead))
-            expected.add(load.expected())
+            expected.add(truth)
             if time.monotonic() - begin >= seconds:
                 break
         await producer.flush()
