@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -357,6 +358,26 @@ async def test_what_is_given_up_leaves_memory() -> None:
     del fold, packer
     gc.collect()
     assert [each() for each in held] == [None] * 3
+
+
+@needs_compiled
+@pytest.mark.filterwarnings("error")
+def test_it_may_be_given_up_in_any_thread() -> None:
+    """As by a garbage collection that begins in one of the archive's."""
+    held: list[object] = [
+        JoinFold("epoch", 0, 3, None, Telemetry()),
+        Packer(Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 1, "epoch"),
+    ]
+    gone = [weakref.ref(held[0]._short), weakref.ref(held[1]._usual)]  # type: ignore[attr-defined]
+
+    def drop() -> None:
+        held.clear()
+        gc.collect()
+
+    thread = threading.Thread(target=drop)
+    thread.start()
+    thread.join()
+    assert [each() for each in gone] == [None, None]
 
 
 @needs_compiled

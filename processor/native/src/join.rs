@@ -80,7 +80,7 @@ impl<'py> Tables<'py, '_> {
 /// Folds what is usual into a state, and counts it in the ledger. `made` and `said` give contents their
 /// numbers, `met` and `settled` the number of the outcome of two contents, or of an answer, a truth
 /// and a reward; `deployment_of` is by model, and grows.
-#[pyclass(unsendable)]
+#[pyclass]
 pub struct ShortWay {
     pub state: Py<PyAny>,
     pub ledger: Py<Ledger>,

@@ -99,7 +99,7 @@ impl Labels {
 
 /// Sums up signed contributions until they are taken. Models are positions in the state's table,
 /// outcomes have the numbers that `outcome` gave them.
-#[pyclass(unsendable)]
+#[pyclass]
 #[derive(Default)]
 pub struct Ledger {
     predicted: Sums<(u32, i64)>,

@@ -44,7 +44,7 @@ fn torn() -> PyErr {
 
 /// Reads events of few kinds. `full` gets the rows of a partition that has `most`, or `most_bytes` in
 /// its tables. Rows later than `as_of` (ns) are counted and left out.
-#[pyclass(unsendable)]
+#[pyclass]
 pub struct Reader {
     full: Py<PyAny>,
     most: u32,
