@@ -22,6 +22,9 @@ TICK = 0.05
 #: Events in a sending when all go at once.
 _AT_ONCE = 2_000
 
+#: Within which a topic is found.
+_TOPIC_SECONDS = 10.0
+
 #: (partition, a packed batch) of one sending.
 Sending = list[tuple[int, Any]]
 
@@ -76,7 +79,8 @@ async def _feed_all(
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks=1, max_batch_size=512 * 1024
     ) as producer:
-        partitions = len(await producer.partitions_for(topic))
+        # The client would look for a topic that isn't there for as long as any request may take.
+        partitions = len(await asyncio.wait_for(producer.partitions_for(topic), _TOPIC_SECONDS))
         sizes = repeat(_AT_ONCE) if rate is None else sizes_at(rate)
         events, sendings = 0, []
         for share in shares(load.events(), sizes):
