@@ -40,14 +40,14 @@ class JournalFiles:
         """The first offset, and the one after the last."""
         files = self._files()
         (*_, last) = _read(files[-1])
-        return next(_read(files[0])).offset, min(last.offset + 1, self._end)
+        return _first(files[0]), min(last.offset + 1, self._end)
 
     async def read(self, start: int, end: int) -> AsyncIterator[Sequence[Message]]:
         """The records with start <= offset < end, in order, in batches."""
         if start >= end:
             return
         files = self._files()
-        firsts = [next(_read(file)).offset for file in files]
+        firsts = [_first(file) for file in files]
         for file, first, following in zip(files, firsts, [*firsts[1:], 1 << 62], strict=True):
             if following <= start or first >= end:
                 continue
@@ -60,6 +60,13 @@ class JournalFiles:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*"))
+
+
+def _first(path: Path) -> int:
+    """The offset of the first record, without the others: a long log has many files."""
+    with path.open("rb") as file:
+        offset: int = _HEAD.unpack(file.read(_HEAD.size))[0]
+    return offset
 
 
 def _read(path: Path) -> Iterator[Message]:
