@@ -10,7 +10,6 @@ from processor.domain.deltas import PackedDeltas
 from processor.domain.join_state import JoinState
 from processor.domain.judge import Outcome
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import MINUTE
 
 #: Outcomes remembered, each by its cells: one of a message of many items has as many.
 _MEMORY = 50_000
@@ -32,10 +31,7 @@ class CompiledContributions(Contributions):
 
     def judged(self, model: int, made_at: int, said_at: int, outcome: Outcome, sign: int) -> None:
         """See `Contributions`."""
-        number = self.number(outcome)
-        self.ledger.judged(model, 0, made_at // MINUTE, number, sign)
-        self.ledger.judged(model, 1, said_at // MINUTE, number, sign)
-        if outcome.is_gauged:
+        if self.ledger.judged(model, made_at, said_at, self.number(outcome), sign):
             self.gauge(outcome, sign)
 
     def number(self, outcome: Outcome) -> int:

@@ -40,11 +40,9 @@ class Contributions:
 
     def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
         """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
-        observe = self.telemetry.feedback_delay.observe
         for model, made_at, said_at, outcome in found:
             self.judged(model, made_at, said_at, outcome, 1)
-            observe(max(0, said_at - made_at) / SECOND)
-        self.telemetry.joined += len(found)
+            self.joined(made_at, said_at)
 
     def joined(self, made_at: int, said_at: int) -> None:
         """A prediction got its first feedback."""

@@ -294,7 +294,7 @@ impl ShortWay {
             if known.is_none() {
                 ledger.pairs.put(pair, outcome);
             }
-            if ledger.judge(model, place.made_at, row.time, outcome)? {
+            if ledger.judged(model, place.made_at, row.time, outcome, 1)? {
                 gauged.add(outcome, 1);
             }
             delays.observe(&self.bounds, place.made_at, row.time);

@@ -114,19 +114,6 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Count a judgement on both bases; whether it is one that adds to a gauge.
-    pub fn judge(
-        &mut self,
-        model: u32,
-        made_at: i64,
-        said_at: i64,
-        outcome: u32,
-    ) -> PyResult<bool> {
-        self.judged.add((model, 0, made_at.div_euclid(MINUTE), outcome), 1);
-        self.judged.add((model, 1, said_at.div_euclid(MINUTE), outcome), 1);
-        Ok(self.outcomes.get(outcome as usize).ok_or_else(unknown)?.gauged)
-    }
-
     /// Count a prediction in the minute of its time.
     pub fn predict(&mut self, model: u32, time: i64) {
         self.predicted.add((model, time.div_euclid(MINUTE)), 1);
@@ -293,9 +280,19 @@ impl Ledger {
         self.predicted.add((model, minute), items);
     }
 
-    /// Count a judgement in a minute on a basis so many times.
-    fn judged(&mut self, model: u32, basis: u8, minute: i64, outcome: u32, times: i64) {
-        self.judged.add((model, basis, minute, outcome), times);
+    /// Count a judgement on both bases so many times, by the times (ns) of the prediction and of the
+    /// feedback; whether its outcome adds to a gauge.
+    pub fn judged(
+        &mut self,
+        model: u32,
+        made_at: i64,
+        said_at: i64,
+        outcome: u32,
+        times: i64,
+    ) -> PyResult<bool> {
+        self.judged.add((model, 0, made_at.div_euclid(MINUTE), outcome), times);
+        self.judged.add((model, 1, said_at.div_euclid(MINUTE), outcome), times);
+        Ok(self.outcomes.get(outcome as usize).ok_or_else(unknown)?.gauged)
     }
 
     /// The number of an outcome that is new: what it adds beside predictions.

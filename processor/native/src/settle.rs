@@ -161,7 +161,7 @@ pub fn settle(
             if known.is_none() {
                 ledger.contents.put(content, outcome);
             }
-            if ledger.judge(model, row.time, said_at, outcome)? {
+            if ledger.judged(model, row.time, said_at, outcome, 1)? {
                 settled.gauged.add(outcome, 1);
             }
             settled.delays.observe(&way.bounds, row.time, said_at);
