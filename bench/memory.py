@@ -93,20 +93,22 @@ def measure(requests: int) -> Result:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         file = SnapshotFile(Path(folder), "bench", "bench", 0, 8, _HORIZON)
         begin = time.thread_time()
-        capture = file.capture(1, fold.state)
+        capture, draft = file.capture(1, fold.state), file.draft()
         stop = time.thread_time() - begin
-        complete = False
+        complete, file_bytes = False, 0
         while not complete:
             begin = time.thread_time()
             complete = capture.step(0.01)
             stop = max(stop, time.thread_time() - begin)
-        file.write(capture.parts)
+            parts = capture.take()
+            file_bytes += sum(map(len, parts))
+            draft.append(parts)
+        draft.keep()
         begin = time.perf_counter()
         snapshot = file.read()
         assert snapshot is not None
         JoinFold("bench", 0, 8, _HORIZON, Telemetry()).restore(snapshot.state)
         restore = time.perf_counter() - begin
-    file_bytes = sum(map(len, capture.parts))
     return Result(
         made, taken / made, spent / rows * 1e6, last_spent / last_rows * 1e6, stop, file_bytes,
         restore,

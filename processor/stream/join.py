@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import math
-import time
 
 from processor.domain.compiled import compiled
 from processor.domain.contributions import Deltas
@@ -16,16 +14,11 @@ from processor.stream.log import LogReader
 from processor.stream.pieces import delta_records
 from processor.stream.records import Tick, check, decode_observation, decode_packed
 from processor.stream.sender import Acks, Sender
-from processor.stream.snapshots import Capture, SnapshotFile
+from processor.stream.snapshot_maker import SnapshotMaker
+from processor.stream.snapshots import SnapshotFile
 
 logger = logging.getLogger(__name__)
 
-#: Least seconds between snapshots of a partition; more if copying one takes long.
-_SNAPSHOT_EVERY = 30.0
-#: Seconds that it may stop the stream at a time.
-_SNAPSHOT_SLICE = 0.01
-#: A snapshot may stop the loop for this share of the time, on average.
-_SNAPSHOT_SHARE = 0.02
 #: How far before the log's end the newest tick is looked for at first.
 _TICK_REACH = 500
 
@@ -49,21 +42,16 @@ class JoinStage:
         """Batches since the last tick: whether there is anything to tell."""
         self._topic = topic
         self._reader = reader
-        self._snapshots = snapshots
+        self._snapshots = SnapshotMaker(snapshots, topic, telemetry)
         self._sender = sender
         self._telemetry = telemetry
         self._outgoing: list[tuple[int, int, bytes]] = []
         self._emit_from = 0
-        self._capture: Capture | None = None
-        self._snapshot: Capture | None = None
-        self._snapshot_took = 0.0
-        self._snapshot_due = time.monotonic() + _SNAPSHOT_EVERY
-        self._snapshot_offset = 0
 
     async def load(self, begin: int, end: int) -> int:
         """The snapshot if there is one, else the log's start. Deltas below the newest tick's offset
         are on the log, so they are not sent again."""
-        snapshot = await asyncio.to_thread(self._snapshots.read)
+        snapshot = await asyncio.to_thread(self._snapshots.file.read)
         if snapshot is not None and snapshot.offset > end:
             raise LogMismatchError(
                 f"topic {self._topic} ends at {end}, its snapshot is at {snapshot.offset}: the topic "
@@ -81,7 +69,7 @@ class JoinStage:
         for _, offset, _ in self._outgoing:
             self.acks.arrived(offset)  # never sent: they are expected anew when folded again
         self._outgoing.clear()
-        self._snapshot = self._capture = None
+        self._snapshots.restart()
         self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
         logger.info(
             "join %s: from offset %d (%s), sending from %d",
@@ -121,7 +109,7 @@ class JoinStage:
         outgoing, self._outgoing = self._outgoing, []
         for partition, offset, value in outgoing:
             await self._sender.send(partition, value, offset, self.acks)
-        await self._maybe_snapshot()
+        self._snapshots.go_on(self.next_offset, self.join, self.acks)
 
     @property
     def acked(self) -> int:
@@ -134,53 +122,9 @@ class JoinStage:
         acked = min(self.acked, self.next_offset)
         return Tick(SCHEMA_VERSION, self.join.epoch, acked, forget_before)
 
-    async def _maybe_snapshot(self) -> None:
-        if self._capture is not None:
-            self._copy(_SNAPSHOT_SLICE)
-        elif self._snapshot is not None:
-            await self._write_acked()
-        elif time.monotonic() >= self._snapshot_due and self.next_offset > self._snapshot_offset:
-            self._take_snapshot()
-
-    def _take_snapshot(self) -> None:
-        """Begin to copy the state as it is; it is written once its deltas are acknowledged."""
-        started = time.monotonic()
-        self._capture = self._snapshots.capture(
-            self.next_offset, self.join.state, self.join.judged or ()
-        )
-        self._snapshot_took = time.monotonic() - started
-
-    def _copy(self, seconds: float) -> None:
-        assert self._capture is not None
-        started = time.monotonic()
-        complete = self._capture.step(seconds)
-        now = time.monotonic()
-        self._snapshot_took += now - started
-        if complete:
-            self._snapshot, self._capture = self._capture, None
-            self._snapshot_due = now + max(_SNAPSHOT_EVERY, self._snapshot_took / _SNAPSHOT_SHARE)
-
-    async def _write_acked(self) -> None:
-        """A snapshot never passes an unacknowledged delta: after a loss the next start sends it."""
-        assert self._snapshot is not None
-        offset = self._snapshot.offset
-        if self.acks.below(self.next_offset) < offset:
-            return
-        content, self._snapshot = self._snapshot.parts, None
-        try:
-            await asyncio.to_thread(self._snapshots.write, content)
-            self._snapshot_offset = offset
-        except OSError as error:
-            # Only the next start gets slower.
-            self._telemetry.snapshot_failures += 1
-            logger.warning("snapshot of %s not written: %s", self._topic, error)
-
     async def close(self) -> None:
         """Write a last snapshot, if all its deltas are acknowledged."""
-        if self.next_offset > self._snapshot_offset:
-            self._take_snapshot()
-            self._copy(math.inf)
-            await self._write_acked()
+        await self._snapshots.finish(self.next_offset, self.join, self.acks)
 
     async def _acked_below(self, begin: int, end: int) -> int:
         """The offset of the newest tick: from there on deltas may be missing on the log."""

@@ -2,17 +2,21 @@
 
 A file is the length of the head, the head, the packed tables bucket by bucket, and the size of each
 bucket. They are copied a slice at a time while the fold goes on; what it changes meanwhile is copied
-before.
+before. A slice is written before the next one is copied, so a snapshot needs little memory.
 """
 
+import contextlib
 import logging
 import os
 import re
+import tempfile
 import time
+import weakref
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -64,7 +68,7 @@ def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
 #: Of the file; the head has the log's schema too.
 _VERSION = SCHEMA_VERSION * 100 + 2
 _LENGTH = 8
-#: Buckets that are copied at a time.
+#: Buckets that are copied or read at a time.
 _SLICE = 1024
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -78,7 +82,7 @@ class Capture:
         head = _encode(snapshot)
         self.offset = snapshot.offset
         self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
-        """The file's content, once it is complete."""
+        """The file's content as far as it is copied, without what was taken."""
         self._tables = [(table, len(table.buckets)) for table in tables]
         for table in tables:
             table.copies = {}
@@ -89,7 +93,18 @@ class Capture:
         end = time.monotonic() + seconds
         return all(time.monotonic() < end for _ in self._slices)
 
-    def _copy(self) -> Iterator[None]:
+    def take(self) -> list[bytes]:
+        """What was copied since the last call."""
+        taken, self.parts = self.parts, []
+        return taken
+
+    def give_up(self) -> None:
+        """Leave it incomplete: what changes need not be copied any more."""
+        self._slices.close()
+        for table, _ in self._tables:
+            table.copies = None
+
+    def _copy(self) -> Generator[None, None, None]:
         sizes = array("I")
         for table, count in self._tables:
             for start in range(0, count, _SLICE):
@@ -144,36 +159,29 @@ class SnapshotFile:
             state.packed,
         )
 
-    def write(self, content: Iterable[bytes]) -> None:
-        """Replace the file, durably: after a crash there is the old one or the new one."""
+    def draft(self) -> "Draft":
+        """Begin a file beside the one there is."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_suffix(f".{os.getpid()}.new")
-        try:
-            with temporary.open("wb") as file:
-                file.writelines(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        return Draft(self._path)
 
     def read(self) -> Snapshot | None:
         """The snapshot, None if there is none that this log and these settings can use."""
         try:
-            content = memoryview(self._path.read_bytes())
-            head = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
-            snapshot = _decode(content[_LENGTH:head])
-            known = (
-                snapshot.version,
-                snapshot.epoch,
-                snapshot.partition,
-                snapshot.partitions,
-                snapshot.horizon,
-            )
-            wanted = (_VERSION, self._epoch, self._partition, self._partitions, self._horizon)
-            if known != wanted:
-                return None
-            _fill(snapshot, content[head:])
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                head = int.from_bytes(file.read(_LENGTH), "little")
+                snapshot = _decode(file.read(min(head, size)))
+                known = (
+                    snapshot.version,
+                    snapshot.epoch,
+                    snapshot.partition,
+                    snapshot.partitions,
+                    snapshot.horizon,
+                )
+                wanted = (_VERSION, self._epoch, self._partition, self._partitions, self._horizon)
+                if known != wanted:
+                    return None
+                _fill(snapshot, file, size)
             if is_worth_compacting(snapshot.state):
                 places = compact(snapshot.state)
                 snapshot.judged = [
@@ -189,15 +197,49 @@ class SnapshotFile:
         return snapshot
 
 
-def _fill(snapshot: Snapshot, content: memoryview) -> None:
-    """Give the tables of a snapshot's state their buckets."""
+class Draft:
+    """A file in the making. Whoever drops it drops the file; a crash may leave it behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        handle, name = tempfile.mkstemp(".new", f"{path.stem}.", path.parent)
+        self._temporary = Path(name)
+        self._file = os.fdopen(handle, "wb")
+        self.drop = weakref.finalize(self, _remove, self._file, self._temporary)
+        """Close and remove it, if it was not kept."""
+
+    def append(self, content: Iterable[bytes]) -> None:
+        """Write what comes next."""
+        self._file.writelines(content)
+
+    def keep(self) -> None:
+        """Let it take its place, durably: after a crash there is the old one or the new one."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._temporary.replace(self._path)
+        self.drop()
+
+
+def _remove(file: BinaryIO, path: Path) -> None:
+    with contextlib.suppress(OSError):  # of what the disk had no room for
+        file.close()
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
+    """Give the tables of a snapshot's state their buckets, from where the file stands."""
     sizes = array("I")
-    end = len(content) - sum(snapshot.buckets) * sizes.itemsize
-    sizes.frombytes(content[max(0, end) :])
-    start, remaining = 0, iter(sizes)
+    start, stop = file.tell(), end - sum(snapshot.buckets) * sizes.itemsize
+    file.seek(max(start, stop))
+    sizes.frombytes(file.read())
+    if start + sum(sizes) != stop:
+        raise ValueError(f"{stop - start} bytes of tables, not {sum(sizes)}")
+    file.seek(start)
+    remaining = iter(sizes)
     for table, count in zip(snapshot.state.packed, snapshot.buckets, strict=True):
-        for size in islice(remaining, count):
-            table.buckets.append(bytearray(content[start : start + size]))
-            start += size
-    if start != end:
-        raise ValueError(f"{end} bytes of tables, not {start}")
+        while some := list(islice(remaining, min(_SLICE, count - len(table.buckets)))):
+            content, at = memoryview(file.read(sum(some))), 0
+            for size in some:
+                table.buckets.append(bytearray(content[at : at + size]))
+                at += size

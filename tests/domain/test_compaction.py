@@ -14,6 +14,7 @@ from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.stream.snapshots import SnapshotFile
 from tests.domain.joining import request_name
+from tests.snapshot_files import write
 
 HORIZON = 24 * HOUR
 
@@ -54,7 +55,7 @@ def test_what_left_with_its_requests_is_forgotten_at_a_start(
     judged = [(100, request_name(999)), (3, request_name(3))]
     capture = file.capture(2, join.state, judged)
     assert capture.step(1000)
-    file.write(capture.parts)
+    write(file, capture.parts)
     snapshot = file.read()
     assert snapshot is not None
     assert _sizes(snapshot.state)[:4] == (1, 1, 1, 1)

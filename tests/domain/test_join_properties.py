@@ -39,6 +39,7 @@ from tests.domain.joining import (
     sums_of_standings,
     unpacked,
 )
+from tests.snapshot_files import write
 
 CASES = settings(max_examples=150, deadline=None)
 EPOCH, TARGETS = "epoch", 3
@@ -70,7 +71,7 @@ def restored(content: bytes) -> JoinState:
     """The state that a snapshot file holds."""
     with tempfile.TemporaryDirectory() as folder:
         file = SnapshotFile(Path(folder), "app", EPOCH, 0, TARGETS, 0)
-        file.write([content])
+        write(file, [content])
         snapshot = file.read()
     assert snapshot is not None
     return snapshot.state

@@ -13,6 +13,7 @@ from processor.domain.telemetry import Telemetry
 from processor.errors import LogMismatchError
 from processor.stream.control import decode_control
 from processor.stream.records import Tick, check, decode_delta, decode_observation, encode
+from tests.snapshot_files import write
 from tests.stream import frozen
 
 _CHANGED = (
@@ -58,7 +59,7 @@ async def test_old_records_give_the_experiments_numbers(kept: dict[str, Any]) ->
 def test_an_old_snapshot_knows_what_it_knew(kept: dict[str, Any], tmp_path: Path) -> None:
     """All observations once more change nothing, but for a request that is new."""
     file = frozen.snapshot_file(tmp_path)
-    file.write([_bytes(kept["snapshot"])])
+    write(file, [_bytes(kept["snapshot"])])
     snapshot = file.read()
     assert snapshot is not None
     join = frozen.new_join()

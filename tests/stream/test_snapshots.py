@@ -4,8 +4,15 @@ import math
 import os
 from pathlib import Path
 
+import pytest
+
+from processor.domain.join import JoinFold
 from processor.domain.join_state import JoinState
+from processor.domain.telemetry import Telemetry
 from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
+from tests.domain.joining import request_name
+from tests.domain.test_join_properties import pack, prediction
+from tests.snapshot_files import write
 
 _EPOCH, _OLD = "0123456789abcdef", "fedcba9876543210"
 
@@ -14,15 +21,15 @@ def _file(folder: Path, epoch: str = _EPOCH, app: str = "app", horizon: int = 7)
     return SnapshotFile(folder, app, epoch, 0, 8, horizon)
 
 
-def _write(file: SnapshotFile, offset: int, state: JoinState) -> None:
+def _store(file: SnapshotFile, offset: int, state: JoinState) -> None:
     capture = file.capture(offset, state)
     assert capture.step(math.inf)
-    file.write(capture.parts)
+    write(file, capture.take())
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     file = _file(tmp_path)
-    _write(file, 42, JoinState(log_time=5))
+    _store(file, 42, JoinState(log_time=5))
     read = file.read()
     assert read is not None
     assert (read.offset, read.state.log_time) == (42, 5)
@@ -30,9 +37,24 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert _file(tmp_path, epoch=_OLD).read() is None
 
 
-def test_a_broken_file_is_no_snapshot(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "longer", "head", "nonsense", "nothing"])
+def test_a_broken_file_is_no_snapshot(damage: str, tmp_path: Path) -> None:
     file = _file(tmp_path)
-    file.write([b"\x00broken"])
+    fold = JoinFold(_EPOCH, 0, 8, None, Telemetry())
+    fold.apply(0, 1, pack(*(prediction(request_name(n)) for n in range(100))))
+    capture = file.capture(1, fold.state)
+    assert capture.step(math.inf)
+    whole = b"".join(capture.take())
+    write(file, [whole])
+    assert file.read() is not None
+    content = {
+        "cut": whole[:-50],
+        "longer": whole + b"\x00",
+        "head": b"\xff" * 8 + whole[8:],
+        "nonsense": b"\x00broken",
+        "nothing": b"",
+    }[damage]
+    write(file, [content])
     assert file.read() is None
 
 
@@ -40,7 +62,7 @@ def test_what_no_start_can_use_is_removed(tmp_path: Path) -> None:
     for name in ("app", "app-2", "other"):
         for epoch in (_EPOCH, _OLD):
             file = _file(tmp_path, epoch, name)
-            _write(file, 1, JoinState())
+            _store(file, 1, JoinState())
     abandoned = tmp_path / f"join-app-{_EPOCH}-0.77.new"
     abandoned.write_bytes(b"")
     os.utime(abandoned, (0, 0))

@@ -1,0 +1,140 @@
+"""Makes the snapshots of one partition of the join, a little between its records."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from processor.domain.join import JoinFold
+from processor.domain.telemetry import Telemetry
+from processor.stream.sender import Acks
+from processor.stream.snapshots import Capture, Draft, SnapshotFile
+
+logger = logging.getLogger(__name__)
+
+#: Least seconds between snapshots of a partition; more if copying one takes long.
+_EVERY = 30.0
+#: Seconds that it may stop the stream at a time.
+_SLICE = 0.01
+#: A snapshot may stop the loop for this share of the time, on average.
+_SHARE = 0.02
+
+
+class SnapshotMaker:
+    """Copies a slice of the state, lets a thread write it, copies the next one; the stream never
+    waits for the disk. ``topic`` is for the log."""
+
+    def __init__(self, file: SnapshotFile, topic: str, telemetry: Telemetry) -> None:
+        self.file = file
+        self._topic = topic
+        self._telemetry = telemetry
+        self._making: _Making | None = None
+        self._kept_offset = 0
+        self._due = time.monotonic() + _EVERY
+
+    def restart(self) -> None:
+        """The fold goes on from another state: what was begun is void."""
+        self._making = None
+
+    def go_on(self, offset: int, fold: JoinFold, acks: Acks) -> None:
+        """Do what is next, if anything is. The fold has taken in all before ``offset``. A snapshot
+        never passes a delta that is not acknowledged: after a loss the next start sends it."""
+        if self._making is not None:
+            self._step(self._making, acks)
+        elif time.monotonic() >= self._due and offset > self._kept_offset:
+            self._making = self._begin(offset, fold)
+
+    async def finish(self, offset: int, fold: JoinFold, acks: Acks) -> None:
+        """Write a last one, if all deltas are acknowledged."""
+        if self._making is not None:
+            await self._making.written()
+            self._making.drop()
+            self._making = None
+        if self._kept_offset < offset <= acks.below(offset):
+            making = self._making = self._begin(offset, fold)
+            while self._making is not None:
+                self._step(making, acks)
+                await making.written()
+
+    def _begin(self, offset: int, fold: JoinFold) -> "_Making":
+        started = time.monotonic()
+        capture = self.file.capture(offset, fold.state, fold.judged or ())
+        return _Making(self.file, capture, time.monotonic() - started)
+
+    def _step(self, making: "_Making", acks: Acks) -> None:
+        try:
+            if making.is_writing():
+                return
+            if making.kept:
+                self._kept_offset = making.capture.offset
+                self._end(making)
+            elif not making.complete:
+                making.copy()
+            elif acks.below(making.capture.offset) >= making.capture.offset:
+                making.keep()
+        except OSError as error:
+            # Only the next start gets slower.
+            self._telemetry.snapshot_failures += 1
+            logger.warning("snapshot of %s not written: %s", self._topic, error)
+            making.drop()
+            self._end(making)
+
+    def _end(self, making: "_Making") -> None:
+        self._making = None
+        self._due = time.monotonic() + max(_EVERY, making.seconds / _SHARE)
+
+
+class _Making:
+    """A snapshot that was begun; ``seconds`` is for how long it has stopped the stream."""
+
+    def __init__(self, file: SnapshotFile, capture: Capture, seconds: float) -> None:
+        self.capture = capture
+        self.complete = self.kept = False
+        self.seconds = seconds
+        self._file = file
+        self._draft: Draft | None = None
+        self._writing: asyncio.Future[None] | None = None
+
+    def is_writing(self) -> bool:
+        """Whether a thread is at it; raises what that has raised."""
+        if self._writing is None:
+            return False
+        if self._writing.done():
+            writing, self._writing = self._writing, None
+            writing.result()
+        return self._writing is not None
+
+    async def written(self) -> None:
+        """Wait for the thread."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
+    def copy(self) -> None:
+        """Copy a slice, and have it written."""
+        started = time.monotonic()
+        self.complete = self.capture.step(_SLICE)
+        self.seconds += time.monotonic() - started
+        self._start(self._append)
+
+    def keep(self) -> None:
+        """Have it take its place."""
+        self._start(self._keep)
+
+    def drop(self) -> None:
+        """Leave it unfinished; no thread may be at it."""
+        self.capture.give_up()
+        if self._draft is not None:
+            self._draft.drop()
+
+    def _append(self) -> None:
+        if self._draft is None:
+            self._draft = self._file.draft()
+        self._draft.append(self.capture.take())
+
+    def _keep(self) -> None:
+        assert self._draft is not None
+        self._draft.keep()
+        self.kept = True
+
+    def _start(self, work: Callable[[], None]) -> None:
+        self._writing = asyncio.get_running_loop().run_in_executor(None, work)

@@ -1,0 +1,197 @@
+"""How snapshots are made while the fold goes on: in little memory, beside it, and never ahead of what
+is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from processor.domain.join import JoinFold
+from processor.domain.telemetry import Telemetry
+from processor.stream import snapshot_maker
+from processor.stream.sender import Acks
+from processor.stream.snapshot_maker import SnapshotMaker
+from processor.stream.snapshots import Draft, SnapshotFile
+from tests.domain.joining import request_name
+from tests.domain.test_join_properties import pack, prediction
+
+_EPOCH = "0123456789abcdef"
+_REQUESTS = 3000
+
+
+@pytest.fixture(autouse=True)
+def _small_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor.stream.snapshots._SLICE", 8)
+    monkeypatch.setattr(snapshot_maker, "_EVERY", 0.0)
+    monkeypatch.setattr(snapshot_maker, "_SHARE", math.inf)
+    monkeypatch.setattr(snapshot_maker, "_SLICE", 0.0)
+
+
+class Disk:
+    """Holds up whoever writes, and says how much there was to write at a time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.free = threading.Event()
+        self.free.set()
+        self.error: OSError | None = None
+        self.sizes: list[int] = []
+        append = Draft.append
+
+        def wait_and_append(draft: Draft, content: list[bytes]) -> None:
+            assert self.free.wait(30)
+            self.sizes.append(sum(map(len, content)))
+            append(draft, content)
+            if self.error is not None:
+                raise self.error
+
+        monkeypatch.setattr(Draft, "append", wait_and_append)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    disk = Disk(monkeypatch)
+    yield disk
+    disk.free.set()
+
+
+class Partition:
+    """A fold with a snapshot in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.telemetry = Telemetry()
+        self.fold = JoinFold(_EPOCH, 0, 8, None, self.telemetry)
+        self.acks = Acks()
+        self.offset = 0
+        self.file = SnapshotFile(folder, "app", _EPOCH, 0, 8, 0)
+        self.maker = SnapshotMaker(self.file, "t/0", self.telemetry)
+        self.add(_REQUESTS)
+
+    def add(self, number: int) -> None:
+        """Fold so many more predictions."""
+        first = len(list(self.fold.places()))
+        names = map(request_name, range(first, first + number))
+        self.fold.apply(self.offset, 1, pack(*map(prediction, names)))
+        self.offset += 1
+
+    def go_on(self) -> None:
+        """What comes after each batch."""
+        self.maker.go_on(self.offset, self.fold, self.acks)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Go on until something holds."""
+        async with asyncio.timeout(30):
+            while not holds():
+                self.go_on()
+                await asyncio.sleep(0)
+
+    def is_copying(self) -> bool:
+        """Whether what changes is copied."""
+        return any(table.copies is not None for table in self.fold.state.packed)
+
+    def kept(self) -> tuple[int, int] | None:
+        """The offset of the snapshot on the disk, and how many requests it has."""
+        snapshot = self.file.read()
+        if snapshot is None:
+            return None
+        state = snapshot.state
+        packed = sum(table.count for table in state.packed)
+        return snapshot.offset, packed + sum(map(len, state.others))
+
+
+@pytest.fixture
+async def partition(tmp_path: Path) -> Partition:
+    return Partition(tmp_path)
+
+
+async def test_a_slice_at_a_time_is_in_memory(partition: Partition, disk: Disk) -> None:
+    await partition.until(lambda: partition.kept() is not None)
+    assert partition.kept() == (1, _REQUESTS)
+    assert len(disk.sizes) > 10
+    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first one has the head too
+
+
+async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: Disk) -> None:
+    """What it takes in meanwhile is no part of the snapshot, and nothing more is copied."""
+    disk.free.clear()
+    partition.go_on()
+    for _ in range(20):
+        partition.go_on()
+        partition.add(10)
+        await asyncio.sleep(0)
+    assert not disk.sizes
+    disk.free.set()
+    await partition.until(lambda: partition.kept() is not None)
+    assert partition.kept() == (1, _REQUESTS)
+
+
+async def test_it_never_passes_what_is_not_acknowledged(partition: Partition) -> None:
+    partition.acks.expect(0, 1)
+    await partition.until(lambda: not partition.is_copying())  # not begun yet
+    partition.go_on()
+    assert partition.is_copying()
+    await partition.until(lambda: not partition.is_copying())
+    for _ in range(100):
+        partition.go_on()
+        await asyncio.sleep(0)
+    assert partition.kept() is None
+    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    assert partition.kept() is None
+    partition.acks.arrived(0)
+    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    assert partition.kept() == (1, _REQUESTS)
+
+
+async def test_a_disk_that_fails_leaves_nothing_behind(
+    partition: Partition, disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a file, nor copies of all that changes; the next one is made."""
+    disk.error = OSError(28, "No space left on device")
+    partition.go_on()
+    await partition.until(lambda: partition.telemetry.snapshot_failures == 1)
+    assert not partition.is_copying()
+    assert not list(tmp_path.iterdir())
+    assert "snapshot of t/0 not written: [Errno 28]" in caplog.text
+    disk.error = None
+    await partition.until(lambda: partition.kept() is not None)
+    assert partition.telemetry.snapshot_failures == 1
+
+
+async def test_the_last_one_is_of_the_end(partition: Partition, disk: Disk) -> None:
+    """Whatever was begun before; and it is written by slices too."""
+    partition.go_on()
+    partition.go_on()
+    partition.add(7)
+    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    assert partition.kept() == (2, _REQUESTS + 7)
+    assert not partition.is_copying()
+    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first one has the head too
+    written = len(disk.sizes)
+    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    assert len(disk.sizes) == written  # it is on the disk already
+
+
+@pytest.mark.parametrize("way", ["restart", "gone"])
+async def test_what_was_begun_is_dropped_with_its_file(
+    way: str, partition: Partition, disk: Disk, tmp_path: Path
+) -> None:
+    """By a fold that starts over while a thread writes, and by a partition that is given away."""
+    await partition.until(lambda: len(disk.sizes) > 2)
+    disk.free.clear()
+    partition.go_on()
+    partition.go_on()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".new"]
+    if way == "restart":
+        partition.maker.restart()
+    else:
+        del partition.maker
+    disk.free.set()
+    async with asyncio.timeout(30):
+        while list(tmp_path.iterdir()):
+            gc.collect()
+            await asyncio.sleep(0.01)
