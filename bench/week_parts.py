@@ -1,20 +1,20 @@
-"""The processes of `bench.week`: one writes the log, one lives through it, others start from it."""
+"""The processes of `bench.week`: some write the log, some live through it, others start from it.
+
+A share is what one worker has of the log: the traffic of each of its partitions, by number.
+"""
 
 import asyncio
 import hashlib
-import math
 import os
-import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from processor.domain.counts import BASES, Counts, ModelKey
+from processor.domain.counts import BASES, Counts
 from processor.domain.join import JoinFold
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
@@ -29,9 +29,11 @@ from processor.stream.sender import Acks, Sender
 from processor.stream.snapshots import SnapshotFile
 from processor.stream.tally import TallyStage
 
+from .filled import say
 from .journal_file import JournalFiles, Message
 from .measure import BenchError
-from .rows import EPOCH, batch, feedback_row, model_keys, prediction_row, request_ids
+from .packed_rows import feedback_rows, packed_batch, prediction_rows
+from .rows import EPOCH, model_keys
 from .traffic import START, Traffic
 
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "all")))
@@ -40,6 +42,7 @@ CHECKPOINT_HOURS = 6
 #: Rows of one record, as the packer has them.
 _ROWS = 2000
 
+Share = Mapping[int, Traffic]
 #: Counts by model and bucket, by tier and basis; or counts by model, by window and basis.
 Buckets = dict[tuple[int, int], dict[tuple[str, int], Counts]]
 Board = dict[tuple[str, int], dict[str, Counts]]
@@ -73,12 +76,12 @@ class Look(NamedTuple):
 
 
 class Full(NamedTuple):
-    """What the worker leaves behind after the last hour with predictions."""
+    """What the worker leaves behind after the last hour with predictions; by partition, or of all."""
 
-    next_offset: int
+    next_offsets: dict[int, int]
     snapshot_seconds: float
     snapshot_bytes: int
-    digest: str
+    digests: dict[int, str]
     tally_seconds: float
     """To restore the tally from its table."""
     tally_equal: bool
@@ -97,26 +100,42 @@ class Life(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """A start of the join; its digest tells one state from another."""
+    """A start of the join of a share; a digest tells one state of a partition from another."""
 
     seconds: float
     resident: int
-    digest: str
+    digests: dict[int, str]
 
 
 def write(traffic: Traffic, folder: Path) -> list[int]:
-    """Put the traffic in files, a record a minute or more, and a tick; observations by hour."""
+    """Put the traffic of a partition in files, a record a minute or more, and a tick; observations by
+    hour."""
+    folder.mkdir()
     files, models = JournalFiles(folder), model_keys(traffic.models)
     offset, written = 0, []
     for number, arrivals in enumerate(traffic.arrivals()):
         messages = []
         written.append(len(arrivals))
+        made = arrivals["form"] < 0
+        before = np.append(0, np.cumsum(made)).tolist()
+        rows, said = arrivals[made], arrivals[~made]
+        predictions = prediction_rows(
+            rows["id"], rows["model"], START + rows["at"], rows["label"]
+        )  # fmt: skip
+        feedbacks = feedback_rows(
+            said["id"], said["model"], START + said["at"], said["label"], said["form"]
+        )
         bounds = arrivals["minute"].searchsorted(np.arange(61) + number * 60).tolist()
         for minute, (first, end) in enumerate(pairwise(bounds)):
             timestamp = (START + (number * 60 + minute) * MINUTE + 59 * SECOND) // 1_000_000
             for at in range(first, end, _ROWS):
-                rows = arrivals[at : min(at + _ROWS, end)]
-                messages.append(Message(offset, timestamp, _record(models, rows)))
+                to = min(at + _ROWS, end)
+                record = packed_batch(
+                    models,
+                    predictions.part(before[at], before[to]),
+                    feedbacks.part(at - before[at], to - before[to]),
+                )
+                messages.append(Message(offset, timestamp, encode(record)))
                 offset += 1
             tick = encode(Tick(SCHEMA_VERSION, EPOCH, offset))
             messages.append(Message(offset, timestamp, tick))
@@ -125,34 +144,32 @@ def write(traffic: Traffic, folder: Path) -> list[int]:
     return written
 
 
-def _record(models: list[ModelKey], rows: NDArray[np.void]) -> bytes:
-    predictions, feedbacks = [], []
-    columns = (rows[name].tolist() for name in ("model", "at", "label", "form"))
-    ids = request_ids(rows["id"].tobytes())
-    for request_id, model, at, label, form in zip(ids, *columns, strict=True):
-        if form < 0:
-            predictions.append(prediction_row(request_id, model, START + at, label))
-        else:
-            feedbacks.append(feedback_row(request_id, model, START + at, label, form))
-    return encode(batch(models, predictions, feedbacks))
-
-
-def start(traffic: Traffic, journal: Path, data: Path, end: int) -> Restart:
-    """Start a worker's join on the log up to an offset, with what its data folder has."""
+def start(
+    share: Share, partitions: int, folder: Path, data: str, ends: Mapping[int, int]
+) -> Restart:
+    """Start a worker's join on the log up to an offset of each of its partitions, one after another,
+    with what a data folder has."""
     collect_rarely()
-    reader = JournalFiles(journal, end)
-    join = _join(traffic, reader, data, None, Telemetry())
-    partition = PartitionFold(join, cast(LogReader, reader), "bench")
-    begin = time.perf_counter()
-    asyncio.run(_opened(partition))
-    seconds = time.perf_counter() - begin
-    resident = _resident()
-    capture = SnapshotFile(data, *_names(traffic)).capture(join.next_offset, join.join.state)
-    capture.step(math.inf)
-    digest = hashlib.sha256()
-    for part in capture.parts:
-        digest.update(part)
-    return Restart(seconds, resident, digest.hexdigest())
+    seconds, joins = 0.0, {}
+    for number, traffic in share.items():
+        reader = JournalFiles(journal(folder, number), ends[number])
+        snapshots = _snapshots(traffic, number, partitions, folder / data)
+        joins[number] = join = _join(traffic, number, reader, snapshots, None, Telemetry())
+        partition = PartitionFold(join, cast(LogReader, reader), "bench")
+        begin = time.perf_counter()
+        asyncio.run(_opened(partition))
+        seconds += time.perf_counter() - begin
+    resident, digests = _resident(), {}
+    for number, join in joins.items():
+        snapshots = _snapshots(share[number], number, partitions, folder)
+        capture = snapshots.capture(join.next_offset, join.join.state)
+        digest, complete = hashlib.sha256(), False
+        while not complete:
+            complete = capture.step(0.01)
+            for part in capture.take():
+                digest.update(part)
+        digests[number] = digest.hexdigest()
+    return Restart(seconds, resident, digests)
 
 
 async def _opened(partition: PartitionFold) -> None:
@@ -164,10 +181,18 @@ async def _opened(partition: PartitionFold) -> None:
             raise BenchError("the log can't be read: see above")
 
 
-def live(traffic: Traffic, folder: Path, written: Sequence[int]) -> Life:
-    """Fold everything as it comes, and what the join sends."""
+def live(
+    share: Share, partitions: int, folder: Path, written: Mapping[int, list[int]]
+) -> Life:  # fmt: skip
+    """Fold everything as it comes, and what the join sends; ``written`` are the observations of each
+    hour, by partition."""
     collect_rarely()
-    return asyncio.run(_Worker(traffic, folder).live(written))
+    return asyncio.run(_Worker(share, partitions, folder).live(written))
+
+
+def journal(folder: Path, number: int) -> Path:
+    """Where a partition of the log is."""
+    return folder / "journal" / str(number)
 
 
 class _Deltas:
@@ -182,25 +207,35 @@ class _Deltas:
 
 
 class _Worker:
-    def __init__(self, traffic: Traffic, folder: Path) -> None:
-        self._traffic = traffic
+    def __init__(self, share: Share, partitions: int, folder: Path) -> None:
+        self._share = share
+        self._traffic = next(iter(share.values()))  # all are of the same hours
         self._folder = folder
-        self._files = JournalFiles(folder / "journal")
         self._deltas = _Deltas()
         self._telemetry = Telemetry()
-        self._join = _join(
-            traffic, self._files, folder / "data", self._deltas, self._telemetry
-        )  # fmt: skip
+        self._files = {number: JournalFiles(journal(folder, number)) for number in share}
+        self._joins = {
+            number: _join(
+                traffic, number, self._files[number],
+                _snapshots(traffic, number, partitions, folder / "data"),
+                self._deltas, self._telemetry,
+            )
+            for number, traffic in share.items()
+        }  # fmt: skip
         self._table: dict[bytes, bytes] = {}
         self._tally = TallyStage(0, EPOCH, "bench", WINDOWS, self._table, Telemetry())
         self._delta_offset = 0
-        self._times = [0.0, 0.0]
 
-    async def live(self, written: Sequence[int]) -> Life:
+    async def live(self, written: Mapping[int, list[int]]) -> Life:
         traffic = self._traffic
         empty, samples, looks, full = _resident(), [], [], None
-        for number, observations in enumerate(written):
+        for number in range(traffic.all_hours):
+            observations = sum(hours[number] for hours in written.values())
             samples.append(await self._hour(number, observations))
+            if not (number + 1) % 24:
+                memory = samples[-1].resident / 2**20
+                parts = ", ".join(map(str, self._share))
+                say(f"partitions {parts}: day {(number + 1) // 24}, {memory:,.0f} MiB")
             if number + 1 in (traffic.hours // 2, traffic.hours, traffic.all_hours):
                 looks.append(self._look(number))
             if number + 1 == traffic.hours:
@@ -209,25 +244,28 @@ class _Worker:
         # As long again as a request is kept, with nothing but ticks.
         end = START + (traffic.all_hours + traffic.horizon + 1) * HOUR
         tick = encode(Tick(SCHEMA_VERSION, EPOCH, 0))
-        self._join.fold(self._join.next_offset, end, tick)
+        for join in self._joins.values():
+            join.fold(join.next_offset, end, tick)
         left, too_late = self._kept, self._telemetry.late
         return Life(empty, samples, looks, full, left, too_late)
 
     async def _hour(self, number: int, observations: int) -> Sample:
-        join, tally = self._join, self._tally
+        tally = self._tally
         join_seconds = tally_seconds = longest = flush = 0.0
-        for offset, timestamp, value in list(self._files.hour(number)):
-            begin = time.thread_time()
-            join.fold(offset, timestamp * 1_000_000, value)
-            await join.emit()
-            between = time.thread_time()
-            for delta in self._deltas.values:
-                tally.fold(self._delta_offset, timestamp * 1_000_000, delta)
-                self._delta_offset += 1
-            self._deltas.values.clear()
-            join_seconds += between - begin
-            longest = max(longest, between - begin)
-            tally_seconds += time.thread_time() - between
+        for partition, join in self._joins.items():
+            for offset, timestamp, value in self._files[partition].hour(number):
+                begin = time.thread_time()
+                join.fold(offset, timestamp * 1_000_000, value)
+                await join.emit()
+                between = time.thread_time()
+                for delta in self._deltas.values:
+                    tally.fold(self._delta_offset, timestamp * 1_000_000, delta)
+                    self._delta_offset += 1
+                self._deltas.values.clear()
+                join_seconds += between - begin
+                longest = max(longest, between - begin)
+                tally_seconds += time.thread_time() - between
+                await asyncio.sleep(0)  # what a thread has done for a snapshot is told
         if not (number + 1) % CHECKPOINT_HOURS:
             begin = time.thread_time()
             tally.flush()
@@ -236,37 +274,47 @@ class _Worker:
                 pass
         table_bytes = sum(len(key) + len(value) for key, value in self._table.items())
         return Sample(
-            observations, self._kept, join.join.state.unmatched, _resident(), join_seconds,
+            observations, self._kept, self._unmatched, _resident(), join_seconds,
             tally_seconds, longest, flush, table_bytes,
         )  # fmt: skip
 
     @property
     def _kept(self) -> int:
-        state = self._join.join.state
-        return sum(table.count for table in state.packed) + sum(map(len, state.others))
+        states = [join.join.state for join in self._joins.values()]
+        return sum(
+            sum(table.count for table in state.packed) + sum(map(len, state.others))
+            for state in states
+        )
+
+    @property
+    def _unmatched(self) -> int:
+        return sum(join.join.state.unmatched for join in self._joins.values())
 
     def _look(self, number: int) -> Look:
-        late = self._telemetry.late + self._join.join.state.unmatched
+        late = self._telemetry.late + self._unmatched
         return Look(number, self._kept, late, *_shown(self._tally, number))
 
     async def _leave(self) -> Full:
         """What an orderly end does to the join, and what a start does to the tally."""
         begin = time.perf_counter()
-        await self._join.close()
+        for join in self._joins.values():
+            await join.close()
         seconds = time.perf_counter() - begin
-        (path,) = (self._folder / "data").glob("*.snapshot")
-        shutil.copy(path, self._folder / "restart")
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size, digests = 0, {}
+        for number in self._joins:
+            (path,) = (self._folder / "data").glob(f"*-{number}.snapshot")
+            os.link(path, self._folder / "restart" / path.name)
+            size += path.stat().st_size
+            with path.open("rb") as file:
+                digests[number] = hashlib.file_digest(file, "sha256").hexdigest()
         hour = self._traffic.hours - 1
         begin = time.perf_counter()
         again = TallyStage(0, EPOCH, "bench", WINDOWS, self._table, Telemetry())
         await again.load(0, self._delta_offset)
         tally_seconds = time.perf_counter() - begin
         equal = _shown(again, hour) == _shown(self._tally, hour)
-        return Full(
-            self._join.next_offset, seconds, path.stat().st_size, digest, tally_seconds, equal
-        )  # fmt: skip
+        offsets = {number: join.next_offset for number, join in self._joins.items()}
+        return Full(offsets, seconds, size, digests, tally_seconds, equal)
 
 
 def _shown(stage: TallyStage, number: int) -> tuple[Buckets, Board]:
@@ -292,18 +340,22 @@ def _clock(number: int) -> int:
     return (START + (number + 1) * HOUR) // SECOND - 1
 
 
-def _names(traffic: Traffic) -> tuple[str, str, int, int, int]:
-    return "bench", EPOCH, 0, 1, traffic.horizon * HOUR
+def _snapshots(traffic: Traffic, number: int, partitions: int, data: Path) -> SnapshotFile:
+    return SnapshotFile(data, "bench", EPOCH, number, partitions, traffic.horizon * HOUR)
 
 
 def _join(
-    traffic: Traffic, reader: JournalFiles, data: Path, sender: _Deltas | None, telemetry: Telemetry
+    traffic: Traffic,
+    number: int,
+    reader: JournalFiles,
+    snapshots: SnapshotFile,
+    sender: _Deltas | None,
+    telemetry: Telemetry,
 ) -> JoinStage:
-    fold = JoinFold(EPOCH, 0, 1, traffic.horizon * HOUR, telemetry)
+    fold = JoinFold(EPOCH, number, 1, traffic.horizon * HOUR, telemetry)
     return JoinStage(
-        fold, "bench/0", cast(LogReader, reader), SnapshotFile(data, *_names(traffic)),
-        cast(Sender, sender), telemetry,
-    )  # fmt: skip
+        fold, f"bench/{number}", cast(LogReader, reader), snapshots, cast(Sender, sender), telemetry
+    )
 
 
 def _resident() -> int:

@@ -10,17 +10,28 @@ from processor.domain.counts import MICRO, Cell, Counts
 from processor.domain.windows import TIERS
 
 from .rows import LABELS, RIGHT, WRONG
-from .traffic import START, Expected, Flags, Ints, Traffic
-from .week_parts import WINDOWS, Board, Buckets, Look
+from .traffic import START, Expected, Flags, Ints
+from .week_parts import WINDOWS, Board, Buckets, Look, Share
 
 _SECOND = 1_000_000_000
 P = TypeVar("P")
 K = TypeVar("K")
 
 
-def differences(traffic: Traffic, look: Look) -> list[str]:
+def expected(share: Share, hour: int) -> Expected:
+    """The truth about all partitions of a worker after an hour."""
+    parts = [traffic.expected((hour + 1) * 60) for traffic in share.values()]
+    return Expected(
+        sum((part.predictions for part in parts[1:]), parts[0].predictions),
+        sum((part.judged for part in parts[1:]), parts[0].judged),
+        sum(part.kept for part in parts),
+        sum(part.alone for part in parts),
+    )
+
+
+def differences(share: Share, look: Look) -> list[str]:
     """What differs; empty when all is right."""
-    truth = traffic.expected((look.hour + 1) * 60)
+    truth = expected(share, look.hour)
     clock = START // _SECOND + (look.hour + 1) * 3600 - 1
     wrong = [
         f"hour {look.hour}: {what} {found:,}, not {wanted:,}"

@@ -1,5 +1,6 @@
 """A small simulated week is exact, and what differs is told."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,14 @@ from bench.journal_file import JournalFiles
 from bench.rows import LABELS, RIGHT, TRUTH, WRONG, batch, feedback_row, model_keys, prediction_row
 from bench.traffic import START, Traffic
 from bench.week import main
-from bench.week_parts import Life, live, write
+from bench.week_parts import Life, journal, live, write
 from bench.week_truth import differences
 from processor.domain.labels import SCORES, Answer, Reading, Schema
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.times import HOUR
 
 _SMALL = Traffic(rate=0.02, days=1, horizon=12, models=2)
+_SHARE = {1: _SMALL, 4: replace(_SMALL, seed=2)}
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +24,13 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     folder = tmp_path_factory.mktemp("week")
     for part in ("journal", "data", "restart"):
         (folder / part).mkdir()
-    return live(_SMALL, folder, write(_SMALL, folder / "journal"))
+    written = {number: write(one, journal(folder, number)) for number, one in _SHARE.items()}
+    return live(_SHARE, 5, folder, written)
 
 
 def test_what_was_counted_is_the_truth(life: Life) -> None:
     assert len(life.looks) == 3
-    assert [line for look in life.looks for line in differences(_SMALL, look)] == []
+    assert [line for look in life.looks for line in differences(_SHARE, look)] == []
     assert life.full.tally_equal
     assert life.looks[-1].alone == life.too_late > 0
     assert life.left == 0
@@ -37,16 +40,16 @@ def test_one_that_is_missing_is_told(life: Life) -> None:
     look = life.looks[1]
     (_, counts), *_ = look.buckets[1, 0].items()
     counts.predictions -= 1
-    (line,) = differences(_SMALL, look)
+    (line,) = differences(_SHARE, look)
     counts.predictions += 1
     assert "bucket (1, 0)" in line
-    (line,) = differences(_SMALL, look._replace(kept=look.kept + 1))
+    (line,) = differences(_SHARE, look._replace(kept=look.kept + 1))
     assert "requests in memory" in line
 
 
 def test_the_log_has_all_hours_and_every_kind(tmp_path: Path) -> None:
-    written = write(_SMALL, tmp_path)
-    files = JournalFiles(tmp_path)
+    written = write(_SMALL, tmp_path / "log")
+    files = JournalFiles(tmp_path / "log")
     assert len(written) == _SMALL.all_hours > 24 + 12
     times = [message.timestamp for hour in range(len(written)) for message in files.hour(hour)]
     assert times == sorted(times)
@@ -85,7 +88,8 @@ def test_a_batch_is_what_the_packer_makes() -> None:
 
 def test_the_command_prints_its_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     picture, figures = tmp_path / "week.png", tmp_path / "week.json"
-    arguments = ["--rate", "0.01", "--days", "1", "--horizon", "12"]
+    arguments = ["--rate", "0.03", "--days", "1", "--horizon", "12", "--partitions", "3"]
+    arguments += ["--workers", "2"]
     assert main([*arguments, "--picture", str(picture), "--json", str(figures)]) == 0
     assert "0 differences" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")

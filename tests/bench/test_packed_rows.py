@@ -1,0 +1,26 @@
+"""Rows that are made by columns are those that are made one by one."""
+
+import numpy as np
+
+from bench.packed_rows import feedback_rows, packed_batch, prediction_rows
+from bench.rows import batch, feedback_row, model_keys, prediction_row, request_ids
+from bench.traffic import START
+from processor.stream.records import decode_observation, encode
+
+
+def test_they_are_the_same_on_the_log() -> None:
+    n = 500
+    rng = np.random.default_rng(3)
+    ids = np.frombuffer(rng.bytes(16 * n), "V16")
+    model, label, form = (rng.integers(0, most, n) for most in (128, 3, 3))
+    time = START + rng.integers(0, 1 << 50, n)
+    models = model_keys(128)
+    columns = (column.tolist() for column in (model, time, label, form))
+    rows = list(zip(request_ids(ids.tobytes()), *columns, strict=True))
+    made = [prediction_row(*row[:4]) for row in rows]
+    said = [feedback_row(*row) for row in rows]
+    packed_made = prediction_rows(ids, model, time, label)
+    packed_said = feedback_rows(ids, model, time, label, form)
+    for start, end in ((0, 500), (0, 1), (7, 7), (120, 400), (499, 500)):
+        packed = packed_batch(models, packed_made.part(start, end), packed_said.part(start, end))
+        assert decode_observation(encode(packed)) == batch(models, made[start:end], said[start:end])
