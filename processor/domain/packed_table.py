@@ -40,6 +40,23 @@ class PackedRow(NamedTuple):
     said_at: int
 
 
+class Copies(msgspec.Struct):
+    """Buckets as they were when a snapshot began, of those that have changed since and are still to be
+    taken: from ``start`` on, and below ``stop``."""
+
+    start: int
+    stop: int
+    kept: dict[int, bytes] = msgspec.field(default_factory=dict)
+
+    def take(self, buckets: list[bytearray], most: int) -> list[bytes | bytearray]:
+        """The next ones, at most so many, as they were."""
+        first, self.start = self.start, min(self.start + most, self.stop)
+        numbers = range(first, self.start)
+        if not self.kept:
+            return list(buckets[first : self.start])
+        return [self.kept.pop(number, buckets[number]) for number in numbers]
+
+
 class PackedTable(msgspec.Struct, array_like=True):
     """Rows by key. The rows of a bucket are in the order of birth."""
 
@@ -50,14 +67,15 @@ class PackedTable(msgspec.Struct, array_like=True):
     split: int = 0
     room: int = FULL
     """Rows from which on the table is to grow."""
-    copies: dict[int, bytes] | None = None
-    """While a snapshot is made: buckets as they were, of those that have changed since it began."""
+    copies: Copies | None = None
+    """While a snapshot is made."""
 
     def keep(self, number: int) -> None:
-        """Copy a bucket that is about to change, while ``copies`` are kept."""
-        assert self.copies is not None
-        if number not in self.copies:
-            self.copies[number] = bytes(self.buckets[number])
+        """Copy a bucket that is about to change, while a snapshot is made and has yet to take it."""
+        copies = self.copies
+        assert copies is not None
+        if copies.start <= number < copies.stop and number not in copies.kept:
+            copies.kept[number] = bytes(self.buckets[number])
 
     def _number(self, key: bytes) -> int:
         code = crc32(key)

@@ -23,7 +23,7 @@ import msgspec
 from processor.domain.compaction import compact, is_worth_compacting
 from processor.domain.join_state import JoinState
 from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.packed_table import PackedTable
+from processor.domain.packed_table import Copies, PackedTable
 from processor.domain.request_store import RequestPlace
 
 logger = logging.getLogger(__name__)
@@ -83,9 +83,9 @@ class Capture:
         self.offset = snapshot.offset
         self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
         """The file's content as far as it is copied, without what was taken."""
-        self._tables = [(table, len(table.buckets)) for table in tables]
+        self._tables = tables
         for table in tables:
-            table.copies = {}
+            table.copies = Copies(0, len(table.buckets))
         self._slices = self._copy()
 
     def step(self, seconds: float) -> bool:
@@ -101,19 +101,15 @@ class Capture:
     def give_up(self) -> None:
         """Leave it incomplete: what changes need not be copied any more."""
         self._slices.close()
-        for table, _ in self._tables:
+        for table in self._tables:
             table.copies = None
 
     def _copy(self) -> Generator[None, None, None]:
         sizes = array("I")
-        for table, count in self._tables:
-            for start in range(0, count, _SLICE):
-                copies = table.copies
-                assert copies is not None
-                buckets = table.buckets[start : min(start + _SLICE, count)]
-                kept = map(copies.get, range(start, start + len(buckets)))
-                pairs = zip(buckets, kept, strict=True)
-                pieces = [now if was is None else was for now, was in pairs]
+        for table in self._tables:
+            copies = table.copies
+            assert copies is not None
+            while pieces := copies.take(table.buckets, _SLICE):
                 self.parts.append(b"".join(pieces))
                 sizes.extend(map(len, pieces))
                 yield

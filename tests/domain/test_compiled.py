@@ -42,7 +42,7 @@ from processor.domain.observations import (
     ObservationBatch,
     Prediction,
 )
-from processor.domain.packed_table import PackedTable
+from processor.domain.packed_table import Copies, PackedTable
 from processor.domain.telemetry import Telemetry
 from processor.domain.times import HOUR
 from processor.stream.bootstrap import Bootstrap
@@ -162,7 +162,7 @@ def test_tables_that_grow_while_they_are_copied() -> None:
             if interpreted:
                 patch.setattr("processor.domain.join.compiled", False)
             fold = JoinFold("epoch", 0, 3, None, Telemetry())
-            kept: list[dict[int, bytes] | None] = []
+            kept: list[Copies | None] = []
             for start in range(0, len(rows), 1000):
                 schema: list[Any] = [None, None, 0.5, False]
                 batch = msgspec.convert(
@@ -170,7 +170,8 @@ def test_tables_that_grow_while_they_are_copied() -> None:
                      rows[start : start + 1000], []], ObservationBatch,
                 )  # fmt: skip
                 if start == 2000:
-                    fold.state.packed[0].copies = {}
+                    table = fold.state.packed[0]
+                    table.copies = Copies(0, len(table.buckets))
                 fold.apply(start, 0, batch)
                 kept.append(fold.state.packed[0].copies)
             fold.state.packed[0].copies = None

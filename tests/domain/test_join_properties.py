@@ -344,7 +344,7 @@ def test_a_snapshot_is_that_of_its_beginning(slices: int, monkeypatch: pytest.Mo
         fold.apply(hour, (1000 + hour) * HOUR, pack(*made))
     before = stored(fold.state)
     capture = SnapshotFile(Path("unused"), "app", EPOCH, 0, TARGETS, 0).capture(0, fold.state)
-    step = 0
+    step = changed = 0
     while not capture.step(0.0):
         step += 1
         first = 800 * (step % 4)
@@ -355,7 +355,12 @@ def test_a_snapshot_is_that_of_its_beginning(slices: int, monkeypatch: pytest.Mo
         changes += [prediction(request_name(2400 + step * 40 + n)) for n in range(40)]
         changes += [feedback(request_name(first + step * 7 + n), "y", step) for n in range(7)]
         fold.apply(10 + step, (1002 + step // 3) * HOUR, pack(*changes))
+        if (copies := fold.state.packed[0].copies) is not None:
+            # Neither what was taken already, nor what there was not yet.
+            assert all(copies.start <= number < copies.stop for number in copies.kept)
+            changed += len(copies.kept)
     assert step > 2
+    assert changed
     assert b"".join(capture.parts) == before
     again = restored(before)
     assert [table.count for table in again.packed] == [1600]
