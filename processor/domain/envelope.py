@@ -99,7 +99,7 @@ class EnvelopeReader:
                 and content_type == _JSON
             ):
                 kind = _KINDS_BY_HEADER.get(event_type)
-                if kind is not None and request_id:
+                if kind is not None and request_id and model:
                     names = (namespace, deployment, predictor, model)
                     return self._envelope(kind, names, request_id, time, value)
         return self.read(headers, value)

@@ -5,7 +5,10 @@ the same row said, but for its request and time; what that is, `Decoder` has dec
 goes to the `Decoder` itself.
 """
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
@@ -42,15 +45,12 @@ class Lines(NamedTuple):
     read: int
 
 
-class _Headers(msgspec.Struct, gc=False):
-    type: str = msgspec.field(name="ce-type")
-    namespace: str = msgspec.field(name="ce-namespace")
-    deployment: str = msgspec.field(name="ce-inferenceservicename")
-    predictor: str = msgspec.field(name="ce-endpoint")
-    model: str = msgspec.field(name="ce-modelid")
-    request_id: str = msgspec.field(name="ce-requestid")
-    time: str = msgspec.field(name="ce-time")
-    content_type: str = msgspec.field(name="content-type", default="")
+#: What decides what a line is about, beside its content type; and of which request, when.
+_ABOUT = "ce-type", "ce-namespace", "ce-inferenceservicename", "ce-endpoint", "ce-modelid"
+_about = itemgetter(*_ABOUT)
+_NEEDED = {*_ABOUT, "ce-requestid", "ce-time"}
+#: Headers that a usual line may have: the last two decide only where one of those above is empty.
+_may_have = re.compile("ce-[a-z0-9]+|content-type|seldon-puid|traceparent").fullmatch
 
 
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -63,7 +63,7 @@ class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    headers: _Headers
+    headers: dict[str, str]
     data: _Body
 
 
@@ -138,25 +138,19 @@ class LineReader:
                 others.append(at)
                 continue
             headers = line.headers
-            stream = streams.get(
-                (
-                    headers.type,
-                    headers.namespace,
-                    headers.deployment,
-                    headers.predictor,
-                    headers.model,
-                    headers.content_type,
-                ),
-                _NEW,
-            )
+            key = _stream_key(headers)
+            stream = _NEW if key is None else streams.get(key, _NEW)
             if stream is None:
                 requests += 1
                 continue
-            content = _content(line.data)
-            row = None if content is None else stream.get(content)
-            request_id = headers.request_id
-            time = parse_time(headers.time.encode())
-            if row is None or time is None or not 0 < len(request_id) < SHORT_ID:
+            content = _content(line.data) if stream else None
+            if content is None or content not in stream:
+                others.append(at)
+                continue
+            row = stream[content]
+            request_id = headers["ce-requestid"]
+            time = parse_time(headers["ce-time"].encode())
+            if time is None or not 0 < len(request_id) < SHORT_ID:
                 others.append(at)
             elif type(row) is PredictionRow:
                 responses += 1
@@ -203,7 +197,9 @@ class LineReader:
             if said.time > self._as_of:
                 rows.pop()
         elif telemetry.events[REQUEST] > requests and line is not None:
-            self._streams[_stream_key(line.headers)] = None
+            key = _stream_key(line.headers)
+            if key is not None:
+                self._streams[key] = None
         return None
 
     def _take_batch(self, batch: Batch) -> None:
@@ -222,10 +218,11 @@ class LineReader:
         said: Prediction | Feedback,
     ) -> None:
         """Take lines like this one like it from now on."""
+        key = None if line is None else _stream_key(line.headers)
         content = None if line is None else _content(line.data)
-        if line is None or content is None:
+        if key is None or content is None:
             return
-        stream = self._streams.setdefault(_stream_key(line.headers), {})
+        stream = self._streams.setdefault(key, {})
         if stream is not None:
             stream[content] = row
             self._contents += 1
@@ -267,15 +264,19 @@ def line_reader(decoder: Decoder, as_of: int | None = None) -> LineReader:
     return (CompiledLineReader if compiled else LineReader)(decoder, as_of)
 
 
-def _stream_key(headers: _Headers) -> _StreamKey:
-    return (
-        headers.type,
-        headers.namespace,
-        headers.deployment,
-        headers.predictor,
-        headers.model,
-        headers.content_type,
-    )
+def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
+    """None for headers that are not usual."""
+    if not _are_usual(tuple(headers)):
+        return None
+    kind, namespace, deployment, predictor, model = _about(headers)
+    if not deployment or not model:
+        return None
+    return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
+
+
+@lru_cache(1000)
+def _are_usual(names: tuple[str, ...]) -> bool:
+    return _NEEDED.issubset(names) and all(map(_may_have, names))
 
 
 def _content(body: _Body) -> _Content | None:

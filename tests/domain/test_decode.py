@@ -115,6 +115,15 @@ def test_the_id_of_a_request(change: dict[str, Any], request_id: str) -> None:
     assert seen.request_id == request_id
 
 
+def test_a_model_without_a_name_is_that_of_its_component() -> None:
+    """Wherever the headers were the last time."""
+    decoder, value = Decoder(ModelRules(), Telemetry()), json.dumps(ROW).encode()
+    for name in ("classifier", ""):
+        seen = decoder.decode(headers({}, ce_modelid=name, ce_component="other"), value, -1)
+        assert isinstance(seen, Prediction)
+        assert seen.model.model == (name or "other")
+
+
 def test_a_request_event_is_read_and_nothing_else() -> None:
     """Rule 2: whatever else is in it."""
     decoder = Decoder(ModelRules(), Telemetry())

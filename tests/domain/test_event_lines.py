@@ -42,6 +42,12 @@ HEADERS: dict[str, tuple[object, ...]] = {
     "ce_requestid": ("r5",),
     "content-type": ("application/json", "text/plain"),
     "ce-id": (1,),
+    "content-encoding": ("gzip", "identity", "br"),
+    "ce-component": ("one", "two"),
+    "traceparent": ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",),
+    "é": ("x",),
+    "a b": ("x",),
+    "accept": ("x",),
 }
 USUAL = list(HEADERS)[:7]
 
@@ -110,7 +116,8 @@ def odd_line(draw: st.DrawFn) -> bytes:
         headers[name] = draw(st.sampled_from(HEADERS[name]))
     for name in draw(st.lists(st.sampled_from(USUAL), max_size=1)):
         del headers[name]
-    whole = f'{{"headers":{json.dumps(headers, ensure_ascii=False)},"data":{draw(body())}}}'
+    escaped = draw(st.booleans())
+    whole = f'{{"headers":{json.dumps(headers, ensure_ascii=escaped)},"data":{draw(body())}}}'
     text = whole.encode()
     odd = draw(st.integers(0, 30))
     if odd == 0:
@@ -167,6 +174,38 @@ def test_blocks_say_what_their_lines_say(
     assert found == wanted
     assert [each.number for each in bad] == sorted(each.number for each in bad)
     assert len(bad) % 2 == 0
+
+
+@pytest.mark.parametrize("ascii_alone", [False, True])
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ({"é": "x"}, "bad_header"),
+        ({"a b": "x"}, "bad_header"),
+        ({"content-encoding": "br"}, None),
+        ({"accept": "x"}, None),
+        ({"ce-modelid": "", "ce-component": "other"}, None),
+        ({"ce-modelid": "", "ce-component": "another"}, None),
+    ],
+)
+def test_a_header_that_lines_before_did_not_have_counts(
+    header: dict[str, str], reason: str | None, ascii_alone: bool
+) -> None:
+    """Though all that such a line says elsewhere was remembered."""
+    usual = {name: str(HEADERS[name][0]) for name in USUAL}
+    body = {"data": {"names": ["a", "b"], "ndarray": [[0.2, 0.8]]}}
+    lines = [
+        json.dumps({"headers": headers, "data": body}, ensure_ascii=ascii_alone).encode()
+        for headers in (
+            usual,
+            usual | {"ce-modelid": "", "ce-component": "first", "ce-requestid": "id3"},
+            usual | header | {"ce-requestid": "id2"},
+        )
+    ]
+    fold = ReplayFold(RULES, Selection())
+    letters = [each for n, text in enumerate(lines, 1) for each in fold.add_lines(text, n)]
+    assert [each.letter.reason for each in letters] == ([reason] if reason else [])
+    assert outcome(fold) == outcome(one_by_one(lines, None))
 
 
 def test_what_was_remembered_is_forgotten_before_it_grows(
