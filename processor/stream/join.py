@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Iterable
 
 from processor.domain.compiled import compiled
 from processor.domain.contributions import Deltas
@@ -144,3 +146,18 @@ class JoinStage:
                 return newest
             reach *= 10
         return 0
+
+
+async def close_within(seconds: float, stages: Iterable[JoinStage]) -> None:
+    """Write a last snapshot of each; those for which there is no time stay as they were."""
+    waiting = deque(stages)
+    try:
+        async with asyncio.timeout(seconds):
+            while waiting:
+                await waiting[0].close()
+                waiting.popleft()
+    except TimeoutError:
+        logger.info(
+            "no time for the last snapshots of %d partitions: the next start reads more of the log",
+            len(waiting),
+        )

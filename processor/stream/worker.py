@@ -19,7 +19,7 @@ from processor.stream.app import attach, make_app
 from processor.stream.connection import Kafka
 from processor.stream.control import ControlLog
 from processor.stream.fold import PartitionFold
-from processor.stream.join import JoinStage
+from processor.stream.join import JoinStage, close_within
 from processor.stream.large_table import Table
 from processor.stream.log import LogReader
 from processor.stream.memory_cap import MemoryCap
@@ -34,6 +34,9 @@ from processor.stream.tally import TallyStage
 from processor.stream.topics import Topics
 
 logger = logging.getLogger(__name__)
+
+#: Seconds that last snapshots may take: a large state is sooner read from the log's end than written.
+_LAST_SNAPSHOTS = 4.0
 
 
 class StreamWorker:
@@ -95,8 +98,7 @@ class StreamWorker:
         await self._joins.close()
         await self._tallies.close()
         await self._producer.stop()
-        for stage in self._joins.open_stages():
-            await stage.close()
+        await close_within(_LAST_SNAPSHOTS, self._joins.open_stages())
 
     def control(self) -> ControlLog:
         """The control topic."""

@@ -9,12 +9,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from processor.domain.join import JoinFold
 from processor.domain.telemetry import Telemetry
 from processor.stream import snapshot_maker
+from processor.stream.join import JoinStage, close_within
 from processor.stream.sender import Acks
 from processor.stream.snapshot_maker import SnapshotMaker
 from processor.stream.snapshots import Draft, SnapshotFile
@@ -71,6 +73,13 @@ class Partition:
         self.file = SnapshotFile(folder, "app", _EPOCH, 0, 8, 0)
         self.maker = SnapshotMaker(self.file, "t/0", self.telemetry)
         self.add(_REQUESTS)
+
+    def stage(self) -> JoinStage:
+        """The same as part of a worker."""
+        nothing = cast(Any, None)
+        stage = JoinStage(self.fold, "t/0", nothing, self.file, nothing, self.telemetry)
+        stage.next_offset = self.offset
+        return stage
 
     def add(self, number: int) -> None:
         """Fold so many more predictions."""
@@ -195,3 +204,24 @@ async def test_what_was_begun_is_dropped_with_its_file(
         while list(tmp_path.iterdir()):
             gc.collect()
             await asyncio.sleep(0.01)
+
+
+async def test_an_end_does_not_wait_for_a_slow_disk(
+    disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not written in time is read from the log at the next start."""
+    caplog.set_level("INFO")
+    partitions = [Partition(tmp_path / name) for name in ("first", "second", "third")]
+    stages = [partition.stage() for partition in partitions]
+    first = stages[0].close
+
+    async def close_first() -> None:
+        await first()
+        disk.free.clear()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages[0], "close", close_first)
+        await close_within(0.5, stages)
+    disk.free.set()
+    assert [partition.kept() for partition in partitions] == [(1, _REQUESTS), None, None]
+    assert "no time for the last snapshots of 2 partitions" in caplog.text
