@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 from .filled import say
 from .measure import end_in_order_on_sigterm
 from .traffic import Traffic
-from .week_parts import Life, Restart, Share, journal, live, start, write
+from .week_log import journal, write
+from .week_parts import Life, Restart, Share, live, start
 from .week_report import Week, draw_curves, summary, table, write_json
 from .week_truth import differences
 

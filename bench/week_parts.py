@@ -1,4 +1,4 @@
-"""The processes of `bench.week`: some write the log, some live through it, others start from it.
+"""The processes of `bench.week`: some live through the log, others start from it.
 
 A share is what one worker has of the log: the traffic of each of its partitions, by number.
 """
@@ -8,17 +8,14 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, cast
-
-import numpy as np
 
 from processor.domain.counts import BASES, Counts
 from processor.domain.join import JoinFold
 from processor.domain.observations import SCHEMA_VERSION
 from processor.domain.telemetry import Telemetry
-from processor.domain.times import HOUR, MINUTE, SECOND
+from processor.domain.times import HOUR, SECOND
 from processor.domain.windows import TIERS, parse_window
 from processor.options import collect_rarely
 from processor.stream.fold import PartitionFold
@@ -30,18 +27,15 @@ from processor.stream.snapshots import SnapshotFile
 from processor.stream.tally import TallyStage
 
 from .filled import say
-from .journal_file import JournalFiles, Message
+from .journal_file import JournalFiles
 from .measure import BenchError
-from .packed_rows import feedback_rows, packed_batch, prediction_rows
-from .rows import EPOCH, model_keys
+from .rows import EPOCH
 from .traffic import START, Traffic
+from .week_log import journal
 
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "all")))
 #: Hours of log time from checkpoint to checkpoint.
 CHECKPOINT_HOURS = 6
-#: Rows of one record, as the packer has them.
-_ROWS = 2000
-
 Share = Mapping[int, Traffic]
 #: Counts by model and bucket, by tier and basis; or counts by model, by window and basis.
 Buckets = dict[tuple[int, int], dict[tuple[str, int], Counts]]
@@ -107,43 +101,6 @@ class Restart(NamedTuple):
     digests: dict[int, str]
 
 
-def write(traffic: Traffic, folder: Path) -> list[int]:
-    """Put the traffic of a partition in files, a record a minute or more, and a tick; observations by
-    hour."""
-    folder.mkdir()
-    files, models = JournalFiles(folder), model_keys(traffic.models)
-    offset, written = 0, []
-    for number, arrivals in enumerate(traffic.arrivals()):
-        messages = []
-        written.append(len(arrivals))
-        made = arrivals["form"] < 0
-        before = np.append(0, np.cumsum(made)).tolist()
-        rows, said = arrivals[made], arrivals[~made]
-        predictions = prediction_rows(
-            rows["id"], rows["model"], START + rows["at"], rows["label"]
-        )  # fmt: skip
-        feedbacks = feedback_rows(
-            said["id"], said["model"], START + said["at"], said["label"], said["form"]
-        )
-        bounds = arrivals["minute"].searchsorted(np.arange(61) + number * 60).tolist()
-        for minute, (first, end) in enumerate(pairwise(bounds)):
-            timestamp = (START + (number * 60 + minute) * MINUTE + 59 * SECOND) // 1_000_000
-            for at in range(first, end, _ROWS):
-                to = min(at + _ROWS, end)
-                record = packed_batch(
-                    models,
-                    predictions.part(before[at], before[to]),
-                    feedbacks.part(at - before[at], to - before[to]),
-                )
-                messages.append(Message(offset, timestamp, encode(record)))
-                offset += 1
-            tick = encode(Tick(SCHEMA_VERSION, EPOCH, offset))
-            messages.append(Message(offset, timestamp, tick))
-            offset += 1
-        files.write(number, messages)
-    return written
-
-
 def start(
     share: Share, partitions: int, folder: Path, data: str, ends: Mapping[int, int]
 ) -> Restart:
@@ -188,11 +145,6 @@ def live(
     hour, by partition."""
     collect_rarely()
     return asyncio.run(_Worker(share, partitions, folder).live(written))
-
-
-def journal(folder: Path, number: int) -> Path:
-    """Where a partition of the log is."""
-    return folder / "journal" / str(number)
 
 
 class _Deltas:

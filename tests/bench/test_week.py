@@ -9,7 +9,8 @@ from bench.journal_file import JournalFiles
 from bench.rows import LABELS, RIGHT, TRUTH, WRONG, batch, feedback_row, model_keys, prediction_row
 from bench.traffic import START, Traffic
 from bench.week import main
-from bench.week_parts import Life, journal, live, write
+from bench.week_log import journal, write
+from bench.week_parts import Life, live
 from bench.week_truth import differences
 from processor.domain.labels import SCORES, Answer, Reading, Schema
 from processor.domain.observations import BatchBuilder, Feedback, Prediction
