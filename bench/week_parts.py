@@ -23,8 +23,10 @@ from processor.stream.join import JoinStage
 from processor.stream.log import LogReader
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Acks, Sender
+from processor.stream.snapshot_maker import SnapshotMaker
 from processor.stream.snapshots import SnapshotFile
 from processor.stream.tally import TallyStage
+from processor.stream.writer_thread import WriterThread
 
 from .filled import say
 from .journal_file import JournalFiles
@@ -305,9 +307,11 @@ def _join(
     telemetry: Telemetry,
 ) -> JoinStage:
     fold = JoinFold(EPOCH, number, 1, traffic.horizon * HOUR, telemetry)
+    topic = f"bench/{number}"
+    maker = SnapshotMaker(snapshots, topic, telemetry, WriterThread())
     return JoinStage(
-        fold, f"bench/{number}", cast(LogReader, reader), snapshots, cast(Sender, sender), telemetry
-    )
+        fold, topic, cast(LogReader, reader), maker, cast(Sender, sender), telemetry
+    )  # fmt: skip
 
 
 def _resident() -> int:

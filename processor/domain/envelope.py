@@ -1,6 +1,7 @@
 """CloudEvents as Kafka carries them: which event, of which request and model (counting rule 2)."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ from processor.domain.structured import (
 
 RESPONSE, REQUEST, FEEDBACK = "response", "request", "feedback"
 
-_KINDS = {
+KINDS = {
     f"{vendor}.serving.{name}": kind
     for vendor in ("io.seldon", "org.kubeflow")
     for name, kind in (
@@ -27,7 +28,7 @@ _KINDS = {
         ("feedback", FEEDBACK),
     )
 }
-_KINDS_BY_HEADER = {name.encode(): kind for name, kind in _KINDS.items()}
+_KINDS_BY_HEADER = {name.encode(): kind for name, kind in KINDS.items()}
 
 #: Longer identifiers would not be one; they also become labels and keys.
 MAX_ID_BYTES = 512
@@ -65,20 +66,28 @@ _JSON = b"application/json"
 Names = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
+class _Layout(NamedTuple):
+    """Where the headers of `_USUAL` are, and where which others."""
+
+    usual: tuple[int, ...]
+    others: list[tuple[int, str]]
+
+
 class EnvelopeReader:
     """Reads headers; remembers the models that it has seen, since their names come with each event
     and there are few, and where the headers were, since they are mostly there again."""
 
     def __init__(self) -> None:
         self._keys: dict[Names, ModelKey] = {}
-        self._layouts: dict[int, tuple[int, ...]] = {}
+        self._layouts: dict[int, _Layout] = {}
 
     def __call__(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None
     ) -> Envelope | DeadLetter | list[bytes]:
         """The envelope of a Kafka record after a quick look; what that can't do, `read` does."""
-        places = self._layouts.get(len(headers))
-        if places is not None:
+        layout = self._layouts.get(len(headers))
+        if layout is not None:
+            places = layout.usual
             type_name, event_type = headers[places[0]]
             namespace_name, namespace = headers[places[1]]
             deployment_name, deployment = headers[places[2]]
@@ -98,10 +107,14 @@ class EnvelopeReader:
                 and content_type_name == "content-type"
                 and content_type == _JSON
             ):
-                kind = _KINDS_BY_HEADER.get(event_type)
-                if kind is not None and request_id and model:
-                    names = (namespace, deployment, predictor, model)
-                    return self._envelope(kind, names, request_id, time, value)
+                for place, name in layout.others:
+                    if headers[place][0] != name:
+                        break  # it may say one of these once more
+                else:
+                    kind = _KINDS_BY_HEADER.get(event_type)
+                    if kind is not None and request_id and model:
+                        names = (namespace, deployment, predictor, model)
+                        return self._envelope(kind, names, request_id, time, value)
         return self.read(headers, value)
 
     def read(
@@ -123,7 +136,8 @@ class EnvelopeReader:
                 and all(map(attributes.__contains__, _USUAL))
             ):
                 names = [name for name, _ in headers]
-                self._layouts[len(names)] = tuple(map(names.index, _USUAL))
+                others = [each for each in enumerate(names) if each[1] not in _USUAL]
+                self._layouts[len(names)] = _Layout(tuple(map(names.index, _USUAL)), others)
             return self._of(attributes, value, whole)
         if attributes.get("type") in _KINDS_BY_HEADER:
             return self._plain(attributes, value, whole)

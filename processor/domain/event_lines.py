@@ -16,7 +16,7 @@ import msgspec
 from processor.domain.compiled import compiled
 from processor.domain.compiled_reader import NO_LIMIT, UsualEvents
 from processor.domain.decode import Decoder
-from processor.domain.envelope import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.envelope import FEEDBACK, KINDS, REQUEST, RESPONSE
 from processor.domain.events import Batch, DeadLetter
 from processor.domain.events_file import BadLine, LineError, parse_line
 from processor.domain.observations import (
@@ -269,7 +269,7 @@ def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
     if not _are_usual(tuple(headers)):
         return None
     kind, namespace, deployment, predictor, model = _about(headers)
-    if not deployment or not model:
+    if kind not in KINDS or not deployment or not model:
         return None
     return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
 

@@ -17,7 +17,6 @@ from processor.stream.pieces import delta_records
 from processor.stream.records import Tick, check, decode_observation, decode_packed
 from processor.stream.sender import Acks, Sender
 from processor.stream.snapshot_maker import SnapshotMaker
-from processor.stream.snapshots import SnapshotFile
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,7 @@ class JoinStage:
         fold: JoinFold,
         topic: str,
         reader: LogReader,
-        snapshots: SnapshotFile,
+        snapshots: SnapshotMaker,
         sender: Sender,
         telemetry: Telemetry,
     ) -> None:
@@ -44,7 +43,7 @@ class JoinStage:
         """Batches since the last tick: whether there is anything to tell."""
         self._topic = topic
         self._reader = reader
-        self._snapshots = SnapshotMaker(snapshots, topic, telemetry)
+        self._snapshots = snapshots
         self._sender = sender
         self._telemetry = telemetry
         self._outgoing: list[tuple[int, int, bytes]] = []

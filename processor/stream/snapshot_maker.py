@@ -9,6 +9,7 @@ from processor.domain.join import JoinFold
 from processor.domain.telemetry import Telemetry
 from processor.stream.sender import Acks
 from processor.stream.snapshots import Capture, Draft, SnapshotFile
+from processor.stream.writer_thread import WriterThread
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,13 @@ class SnapshotMaker:
     """Copies a slice of the state, lets a thread write it, copies the next one; the stream never
     waits for the disk. ``topic`` is for the log."""
 
-    def __init__(self, file: SnapshotFile, topic: str, telemetry: Telemetry) -> None:
+    def __init__(
+        self, file: SnapshotFile, topic: str, telemetry: Telemetry, thread: WriterThread
+    ) -> None:
         self.file = file
         self._topic = topic
         self._telemetry = telemetry
+        self._thread = thread
         self._making: _Making | None = None
         self._kept_offset = 0
         self._due = time.monotonic() + _EVERY
@@ -42,42 +46,69 @@ class SnapshotMaker:
         if self._making is not None:
             self._step(self._making, acks)
         elif time.monotonic() >= self._due and offset > self._kept_offset:
-            self._making = self._begin(offset, fold)
+            self._begin(offset, fold)
 
     async def finish(self, offset: int, fold: JoinFold, acks: Acks) -> None:
         """Write a last one, if all deltas are acknowledged."""
         if self._making is not None:
             await self._making.written()
-            self._making.drop()
-            self._making = None
-        if self._kept_offset < offset <= acks.below(offset):
-            making = self._making = self._begin(offset, fold)
-            while self._making is not None:
-                self._step(making, acks)
-                await making.written()
+            self._take_note(self._making)
+        if self._making is not None and self._making.capture.offset < offset:
+            self._drop(self._making)
+        if self._making is None and offset > self._kept_offset:
+            self._begin(offset, fold)
+        while self._making is not None:
+            if acks.below(offset) < offset:
+                self._drop(self._making)
+                return
+            self._step(self._making, acks)
+            if self._making is not None:
+                await self._making.written()
 
-    def _begin(self, offset: int, fold: JoinFold) -> "_Making":
+    def _begin(self, offset: int, fold: JoinFold) -> None:
         started = time.monotonic()
+        self._due = started + _EVERY
         capture = self.file.capture(offset, fold.state, fold.judged or ())
-        return _Making(self.file, capture, time.monotonic() - started)
+        self._making = _Making(self.file, capture, self._thread, time.monotonic() - started)
 
     def _step(self, making: "_Making", acks: Acks) -> None:
+        if not self._take_note(making):
+            return
         try:
-            if making.is_writing():
-                return
-            if making.kept:
-                self._kept_offset = making.capture.offset
-                self._end(making)
-            elif not making.complete:
+            if not making.complete:
                 making.copy()
             elif acks.below(making.capture.offset) >= making.capture.offset:
                 making.keep()
+        except Exception:
+            logger.exception("snapshot of %s not made", self._topic)
+            self._failed(making)
+
+    def _take_note(self, making: "_Making") -> bool:
+        """Of what the thread has done; whether the next step can be taken."""
+        try:
+            if making.is_writing():
+                return False
         except OSError as error:
-            # Only the next start gets slower.
-            self._telemetry.snapshot_failures += 1
             logger.warning("snapshot of %s not written: %s", self._topic, error)
-            making.drop()
+            self._failed(making)
+            return False
+        except Exception:
+            logger.exception("snapshot of %s not written", self._topic)
+            self._failed(making)
+            return False
+        if making.kept:
+            self._kept_offset = making.capture.offset
             self._end(making)
+        return not making.kept
+
+    def _failed(self, making: "_Making") -> None:
+        """Only the next start gets slower."""
+        self._telemetry.snapshot_failures += 1
+        self._drop(making)
+
+    def _drop(self, making: "_Making") -> None:
+        making.drop()
+        self._end(making)
 
     def _end(self, making: "_Making") -> None:
         self._making = None
@@ -87,16 +118,19 @@ class SnapshotMaker:
 class _Making:
     """A snapshot that was begun; ``seconds`` is for how long it has stopped the stream."""
 
-    def __init__(self, file: SnapshotFile, capture: Capture, seconds: float) -> None:
+    def __init__(
+        self, file: SnapshotFile, capture: Capture, thread: WriterThread, seconds: float
+    ) -> None:
         self.capture = capture
         self.complete = self.kept = False
         self.seconds = seconds
         self._file = file
+        self._thread = thread
         self._draft: Draft | None = None
         self._writing: asyncio.Future[None] | None = None
 
     def is_writing(self) -> bool:
-        """Whether a thread is at it; raises what that has raised."""
+        """Whether the thread is at it; raises what that has raised."""
         if self._writing is None:
             return False
         if self._writing.done():
@@ -137,4 +171,4 @@ class _Making:
         self.kept = True
 
     def _start(self, work: Callable[[], None]) -> None:
-        self._writing = asyncio.get_running_loop().run_in_executor(None, work)
+        self._writing = self._thread.do(work)

@@ -6,6 +6,7 @@ before. A slice is written before the next one is copied, so a snapshot needs li
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -45,10 +46,6 @@ class Snapshot(msgspec.Struct, array_like=True):
     """How many there are, by packed table; the state's tables have none."""
 
 
-#: Seconds after which a file that was being written belongs to nobody.
-_ABANDONED = 3600.0
-
-
 def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
     """Remove what no start can use: snapshots of an earlier log of this app, and half-written ones
     of a process that was killed."""
@@ -58,13 +55,27 @@ def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
         if not old.match(path.name):
             continue
         try:
-            abandoned = time.time() - path.stat().st_mtime > _ABANDONED
-            if not path.name.startswith(kept) or (path.suffix == ".new" and abandoned):
+            useless = not path.name.startswith(kept) or path.suffix == _UNFINISHED
+            if useless and not _is_being_written(path):
                 path.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("old snapshot %s can't be removed: %s", path, error)
 
 
+def _is_being_written(path: Path) -> bool:
+    """Another worker may use the same folder."""
+    if path.suffix != _UNFINISHED:
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+#: The end of a file's name while it is being written.
+_UNFINISHED = ".new"
 #: Of the file; the head has the log's schema too.
 _VERSION = SCHEMA_VERSION * 100 + 2
 _LENGTH = 8
@@ -83,10 +94,10 @@ class Capture:
         self.offset = snapshot.offset
         self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
         """The file's content as far as it is copied, without what was taken."""
-        self._tables = tables
-        for table in tables:
+        self._tables = list(tables)  # of what comes meanwhile nothing belongs here
+        for table in self._tables:
             table.copies = Copies(0, len(table.buckets))
-        self._slices = self._copy()
+        self._slices = _copy(self._tables, self.parts)
 
     def step(self, seconds: float) -> bool:
         """Copy for about so long; whether it is complete."""
@@ -95,7 +106,8 @@ class Capture:
 
     def take(self) -> list[bytes]:
         """What was copied since the last call."""
-        taken, self.parts = self.parts, []
+        taken = self.parts[:]
+        self.parts.clear()
         return taken
 
     def give_up(self) -> None:
@@ -104,17 +116,19 @@ class Capture:
         for table in self._tables:
             table.copies = None
 
-    def _copy(self) -> Generator[None, None, None]:
-        sizes = array("I")
-        for table in self._tables:
-            copies = table.copies
-            assert copies is not None
-            while pieces := copies.take(table.buckets, _SLICE):
-                self.parts.append(b"".join(pieces))
-                sizes.extend(map(len, pieces))
-                yield
-            table.copies = None
-        self.parts.append(sizes.tobytes())
+
+def _copy(tables: Sequence[PackedTable], parts: list[bytes]) -> Generator[None, None, None]:
+    """No method: what it holds would stay for as long as a garbage collection takes to come."""
+    sizes = array("I")
+    for table in tables:
+        copies = table.copies
+        assert copies is not None
+        while pieces := copies.take(table.buckets, _SLICE):
+            parts.append(b"".join(pieces))
+            sizes.extend(map(len, pieces))
+            yield
+        table.copies = None
+    parts.append(sizes.tobytes())
 
 
 class SnapshotFile:
@@ -198,11 +212,13 @@ class Draft:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        handle, name = tempfile.mkstemp(".new", f"{path.stem}.", path.parent)
+        handle, name = tempfile.mkstemp(_UNFINISHED, f"{path.stem}.", path.parent)
         self._temporary = Path(name)
         self._file = os.fdopen(handle, "wb")
         self.drop = weakref.finalize(self, _remove, self._file, self._temporary)
         """Close and remove it, if it was not kept."""
+        self.drop.atexit = False  # a thread may be at it; the next start removes it
+        fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def append(self, content: Iterable[bytes]) -> None:
         """Write what comes next."""

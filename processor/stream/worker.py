@@ -28,10 +28,12 @@ from processor.stream.partitions import TICK, Partitions, fatal, forget
 from processor.stream.progress import PartProgress, Place
 from processor.stream.records import Tick, encode
 from processor.stream.sender import Sender
+from processor.stream.snapshot_maker import SnapshotMaker
 from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
 from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally import TallyStage
 from processor.stream.topics import Topics
+from processor.stream.writer_thread import WriterThread
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class StreamWorker:
         """Called at each assignment: whether this worker is the one that leads."""
         self._fail = fail
         self._assigned = 0
+        self._writer = WriterThread()
         self._joins = Partitions(self._new_join, fail)
         self._tallies = Partitions(self._new_tally, fail)
         # Linger is short: a record holds hundreds of events already.
@@ -99,6 +102,7 @@ class StreamWorker:
         await self._tallies.close()
         await self._producer.stop()
         await close_within(_LAST_SNAPSHOTS, self._joins.open_stages())
+        self._writer.close()
 
     def control(self) -> ControlLog:
         """The control topic."""
@@ -150,18 +154,14 @@ class StreamWorker:
         if settings.has_archive:
             fold.unmatched = {}
             fold.judged = {} if settings.outcomes else None
+        file = SnapshotFile(
+            settings.data, settings.app_id, self.epoch, partition, settings.partitions, horizon
+        )
         stage = JoinStage(
             fold,
             f"{topic}/{partition}",
             reader,
-            SnapshotFile(
-                settings.data,
-                settings.app_id,
-                self.epoch,
-                partition,
-                settings.partitions,
-                horizon,
-            ),
+            SnapshotMaker(file, f"{topic}/{partition}", self.telemetry, self._writer),
             self._sender,
             self.telemetry,
         )

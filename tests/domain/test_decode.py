@@ -124,6 +124,18 @@ def test_a_model_without_a_name_is_that_of_its_component() -> None:
         assert seen.model.model == (name or "other")
 
 
+def test_a_header_that_is_there_twice_counts_as_it_always_does() -> None:
+    """Whatever was read before: the last one counts."""
+    twice = [*headers({"ce_id": None}), ("ce_modelid", b"last")]
+    decoder, value = Decoder(ModelRules(), Telemetry()), json.dumps(ROW).encode()
+    models = []
+    for event in (twice, [*headers({"ce_id": None}), ("ce_id", b"1")], twice):
+        seen = decoder.decode(event, value, -1)
+        assert isinstance(seen, Prediction)
+        models.append(seen.model.model)
+    assert models == ["last", "classifier", "last"]
+
+
 def test_a_request_event_is_read_and_nothing_else() -> None:
     """Rule 2: whatever else is in it."""
     decoder = Decoder(ModelRules(), Telemetry())

@@ -176,6 +176,15 @@ def test_blocks_say_what_their_lines_say(
     assert len(bad) % 2 == 0
 
 
+WRAPPED = {
+    "ce-type": "dev.knative.kafka.event",
+    "ce-kafkaheadertype": "io.seldon.serving.inference.response",
+    "ce-kafkaheaderinferenceservicename": "dep",
+    "ce-kafkaheadermodelid": "wrapped",
+    "ce-kafkaheaderrequestid": "id4",
+}
+
+
 @pytest.mark.parametrize("ascii_alone", [False, True])
 @pytest.mark.parametrize(
     ("header", "reason"),
@@ -186,6 +195,8 @@ def test_blocks_say_what_their_lines_say(
         ({"accept": "x"}, None),
         ({"ce-modelid": "", "ce-component": "other"}, None),
         ({"ce-modelid": "", "ce-component": "another"}, None),
+        # Of a Kafka record that is no event by itself: what counts is in others.
+        (WRAPPED | {"ce-kafkaheadermodelid": "another"}, None),
     ],
 )
 def test_a_header_that_lines_before_did_not_have_counts(
@@ -199,6 +210,7 @@ def test_a_header_that_lines_before_did_not_have_counts(
         for headers in (
             usual,
             usual | {"ce-modelid": "", "ce-component": "first", "ce-requestid": "id3"},
+            usual | WRAPPED,
             usual | header | {"ce-requestid": "id2"},
         )
     ]

@@ -351,7 +351,9 @@ def test_a_snapshot_is_that_of_its_beginning(slices: int, monkeypatch: pytest.Mo
         canary = prediction(request_name(first + step))._replace(
             model=MODEL._replace(predictor="canary")
         )
-        changes: list[Observation] = [canary]
+        # The table of a deployment that comes meanwhile is no part of it.
+        other = canary._replace(model=MODEL._replace(deployment=f"new-{step}"))
+        changes: list[Observation] = [canary, other]
         changes += [prediction(request_name(2400 + step * 40 + n)) for n in range(40)]
         changes += [feedback(request_name(first + step * 7 + n), "y", step) for n in range(7)]
         fold.apply(10 + step, (1002 + step // 3) * HOUR, pack(*changes))

@@ -16,7 +16,9 @@ from processor.stream.join import JoinStage
 from processor.stream.memory_cap import MemoryCap
 from processor.stream.pages import in_memory_from
 from processor.stream.records import Tick, encode
+from processor.stream.snapshot_maker import SnapshotMaker
 from processor.stream.snapshots import SnapshotFile
+from processor.stream.writer_thread import WriterThread
 from tests.domain.joining import request_name
 from tests.domain.test_join_properties import pack, prediction
 
@@ -33,7 +35,8 @@ class Control:
 
 def _stage(telemetry: Telemetry) -> JoinStage:
     fold = JoinFold("epoch", 0, 1, None, telemetry)
-    snapshots = SnapshotFile(Path("unused"), "app", "epoch", 0, 1, 0)
+    file = SnapshotFile(Path("unused"), "app", "epoch", 0, 1, 0)
+    snapshots = SnapshotMaker(file, "t/0", telemetry, WriterThread())
     return JoinStage(fold, "t/0", cast(Any, None), snapshots, cast(Any, None), telemetry)
 
 

@@ -7,6 +7,8 @@ import asyncio
 import gc
 import math
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,7 @@ from processor.stream.join import JoinStage, close_within
 from processor.stream.sender import Acks
 from processor.stream.snapshot_maker import SnapshotMaker
 from processor.stream.snapshots import Draft, SnapshotFile
+from processor.stream.writer_thread import WriterThread
 from tests.domain.joining import request_name
 from tests.domain.test_join_properties import pack, prediction
 
@@ -41,18 +44,25 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = threading.Event()
         self.free.set()
-        self.error: OSError | None = None
+        self.error: Exception | None = None
+        self.fails_to_keep = False
         self.sizes: list[int] = []
-        append = Draft.append
+        append, keep = Draft.append, Draft.keep
 
         def wait_and_append(draft: Draft, content: list[bytes]) -> None:
             assert self.free.wait(30)
             self.sizes.append(sum(map(len, content)))
             append(draft, content)
-            if self.error is not None:
+            if self.error is not None and not self.fails_to_keep:
                 raise self.error
 
+        def fail_or_keep(draft: Draft) -> None:
+            if self.error is not None:
+                raise self.error
+            keep(draft)
+
         monkeypatch.setattr(Draft, "append", wait_and_append)
+        monkeypatch.setattr(Draft, "keep", fail_or_keep)
 
 
 @pytest.fixture
@@ -71,13 +81,14 @@ class Partition:
         self.acks = Acks()
         self.offset = 0
         self.file = SnapshotFile(folder, "app", _EPOCH, 0, 8, 0)
-        self.maker = SnapshotMaker(self.file, "t/0", self.telemetry)
+        self.thread = WriterThread()
+        self.maker = SnapshotMaker(self.file, "t/0", self.telemetry, self.thread)
         self.add(_REQUESTS)
 
     def stage(self) -> JoinStage:
         """The same as part of a worker."""
         nothing = cast(Any, None)
-        stage = JoinStage(self.fold, "t/0", nothing, self.file, nothing, self.telemetry)
+        stage = JoinStage(self.fold, "t/0", nothing, self.maker, nothing, self.telemetry)
         stage.next_offset = self.offset
         return stage
 
@@ -129,11 +140,17 @@ async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: D
     """What it takes in meanwhile is no part of the snapshot, and nothing more is copied."""
     disk.free.clear()
     partition.go_on()
+    partition.go_on()
+    (copies,) = (table.copies for table in partition.fold.state.packed)
+    assert copies is not None
+    taken = copies.start
     for _ in range(20):
         partition.go_on()
         partition.add(10)
         await asyncio.sleep(0)
-    assert not disk.sizes
+    assert copies.start == taken > 0
+    # Nor does anything else that needs a thread.
+    await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
     disk.free.set()
     await partition.until(lambda: partition.kept() is not None)
     assert partition.kept() == (1, _REQUESTS)
@@ -156,16 +173,30 @@ async def test_it_never_passes_what_is_not_acknowledged(partition: Partition) ->
     assert partition.kept() == (1, _REQUESTS)
 
 
+@pytest.mark.parametrize("keeping", [False, True])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device"), "snapshot of t/0 not written: [Errno 28]"),
+        (ValueError("a defect"), "ValueError: a defect"),
+    ],
+)
 async def test_a_disk_that_fails_leaves_nothing_behind(
-    partition: Partition, disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    error: Exception,
+    said: str,
+    keeping: bool,
+    partition: Partition,
+    disk: Disk,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither a file, nor copies of all that changes; the next one is made."""
-    disk.error = OSError(28, "No space left on device")
+    """Neither a file, nor copies of all that changes; the next one is made, and the fold goes on."""
+    disk.error, disk.fails_to_keep = error, keeping
     partition.go_on()
     await partition.until(lambda: partition.telemetry.snapshot_failures == 1)
     assert not partition.is_copying()
     assert not list(tmp_path.iterdir())
-    assert "snapshot of t/0 not written: [Errno 28]" in caplog.text
+    assert said in caplog.text
     disk.error = None
     await partition.until(lambda: partition.kept() is not None)
     assert partition.telemetry.snapshot_failures == 1
@@ -204,6 +235,70 @@ async def test_what_was_begun_is_dropped_with_its_file(
         while list(tmp_path.iterdir()):
             gc.collect()
             await asyncio.sleep(0.01)
+
+
+async def test_deployments_may_come_at_any_time(partition: Partition) -> None:
+    """One that the snapshot does not have yet is no part of it."""
+    new = 0
+
+    def is_kept() -> bool:
+        nonlocal new
+        new += 1
+        other = prediction(request_name(0))
+        model = other.model._replace(deployment=f"new-{new}")
+        partition.fold.apply(partition.offset, 1, pack(other._replace(model=model)))
+        return partition.kept() is not None
+
+    partition.go_on()
+    await partition.until(is_kept)
+    assert new > 10
+    assert partition.kept() == (1, _REQUESTS)
+    assert partition.telemetry.snapshot_failures == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_last_one_knows_how_the_one_before_ended(
+    fails: bool, partition: Partition, disk: Disk
+) -> None:
+    if fails:
+        disk.error, disk.fails_to_keep = OSError(28, "No space left on device"), True
+    partition.go_on()
+    await partition.until(lambda: not partition.is_copying())
+    partition.go_on()
+    written = len(disk.sizes)
+    await asyncio.sleep(0)
+    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    if fails:
+        assert partition.telemetry.snapshot_failures > 0
+        assert partition.kept() is None
+    else:
+        assert len(disk.sizes) <= written + 1  # what was begun is good
+        assert partition.kept() == (1, _REQUESTS)
+
+
+def test_a_capture_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
+    """With the state that it holds, however long no cycle is looked for."""
+    partition = Partition(tmp_path)
+    capture = partition.file.capture(1, partition.fold.state)
+    capture.step(0.0)
+    found = weakref.ref(capture)
+    gc.disable()
+    try:
+        del capture
+        assert found() is None
+    finally:
+        gc.enable()
+
+
+def test_a_process_ends_though_its_disk_hangs(tmp_path: Path, disk: Disk) -> None:
+    """The thread that writes is waited for by nobody once the time is over."""
+    partition = Partition(tmp_path)
+    disk.free.clear()
+    started = time.monotonic()
+    asyncio.run(close_within(0.2, [partition.stage()]))
+    assert time.monotonic() - started < 15  # of the 30 s that the disk hangs
+    # Nor by the interpreter.
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "writer")
 
 
 async def test_an_end_does_not_wait_for_a_slow_disk(

@@ -1,7 +1,6 @@
 """Snapshot files: whole or not at all, and gone when nobody can use them."""
 
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,17 @@ def test_what_no_start_can_use_is_removed(tmp_path: Path) -> None:
             file = _file(tmp_path, epoch, name)
             _store(file, 1, JoinState())
     abandoned = tmp_path / f"join-app-{_EPOCH}-0.77.new"
-    abandoned.write_bytes(b"")
-    os.utime(abandoned, (0, 0))
+    abandoned.write_bytes(b"of a process that was killed")
+    draft = _file(tmp_path).draft()
+    (written,) = (path for path in tmp_path.glob("*.new") if path != abandoned)
     unrelated = tmp_path / "events.sqlite"
     unrelated.write_bytes(b"")
     remove_old_snapshots(tmp_path, "app", _EPOCH)
+    draft.append([b"goes on"])
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {
         "events.sqlite",
+        written.name,
         f"join-app-{_EPOCH}-0.snapshot",
         *(f"join-{n}-{e}-0.snapshot" for n in ("app-2", "other") for e in (_EPOCH, _OLD)),
     }
