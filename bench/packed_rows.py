@@ -14,11 +14,11 @@ from processor.stream.records import encode
 from .rows import LABELS, batch, feedback_row, prediction_row, request_ids
 
 Ints = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
 
+_ANY = request_ids(bytes(16))[0]
 #: Of a row's bytes: the digits of its id, the model, the time.
 _ID, _MODEL, _TIME = 3, 39, slice(41, 49)
-_DIGITS = np.array([_ID + at for at, digit in enumerate(request_ids(bytes(16))[0]) if digit != "-"])
+_DIGITS = np.array([_ID + at for at, digit in enumerate(_ANY) if digit != "-"])
 _HEX = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
 #: Any time that takes as many bytes as all others of the traffic.
 _LATE = 1 << 60
@@ -57,7 +57,6 @@ class _Kinds:
         return Rows(rows[used].tobytes(), np.cumsum(lengths))
 
 
-_ANY = request_ids(bytes(16))[0]
 _MADE = _Kinds([prediction_row(_ANY, 0, _LATE, label) for label in range(len(LABELS))])
 _FORMS = 3
 _SAID = _Kinds([

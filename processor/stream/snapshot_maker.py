@@ -79,30 +79,28 @@ class SnapshotMaker:
                 making.copy()
             elif acks.below(making.capture.offset) >= making.capture.offset:
                 making.keep()
-        except Exception:
-            logger.exception("snapshot of %s not made", self._topic)
-            self._failed(making)
+        except Exception as error:
+            self._failed(making, error)
 
     def _take_note(self, making: "_Making") -> bool:
         """Of what the thread has done; whether the next step can be taken."""
         try:
             if making.is_writing():
                 return False
-        except OSError as error:
-            logger.warning("snapshot of %s not written: %s", self._topic, error)
-            self._failed(making)
-            return False
-        except Exception:
-            logger.exception("snapshot of %s not written", self._topic)
-            self._failed(making)
+        except Exception as error:
+            self._failed(making, error)
             return False
         if making.kept:
             self._kept_offset = making.capture.offset
             self._end(making)
         return not making.kept
 
-    def _failed(self, making: "_Making") -> None:
+    def _failed(self, making: "_Making", error: Exception) -> None:
         """Only the next start gets slower."""
+        if isinstance(error, OSError):
+            logger.warning("snapshot of %s not written: %s", self._topic, error)
+        else:
+            logger.error("snapshot of %s not written", self._topic, exc_info=error)
         self._telemetry.snapshot_failures += 1
         self._drop(making)
 

@@ -55,8 +55,10 @@ def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
         if not old.match(path.name):
             continue
         try:
-            useless = not path.name.startswith(kept) or path.suffix == _UNFINISHED
-            if useless and not _is_being_written(path):
+            unfinished = path.suffix == _UNFINISHED
+            if unfinished and _is_being_written(path):
+                continue
+            if unfinished or not path.name.startswith(kept):
                 path.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("old snapshot %s can't be removed: %s", path, error)
@@ -64,8 +66,6 @@ def remove_old_snapshots(folder: Path, app_id: str, epoch: str) -> None:
 
 def _is_being_written(path: Path) -> bool:
     """Another worker may use the same folder."""
-    if path.suffix != _UNFINISHED:
-        return False
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
