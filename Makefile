@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
-NATIVE := processor/native/Cargo.toml
-COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard processor/native/src/*.rs)
+NATIVE := native/Cargo.toml
+COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs)
 
 .PHONY: help run demo test chaos lint format bench dashboard lock clean
 .DEFAULT_GOAL := help
@@ -23,7 +23,7 @@ demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEM
 test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
 	$(BIN)/python -m pytest $(TEST_ARGS)
 ifeq ($(TEST_ARGS),)
-	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_packer.py
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_observation_producer.py
 	@if command -v cargo >/dev/null; then cargo test --quiet --release --manifest-path $(NATIVE); fi
 endif
 

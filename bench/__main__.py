@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers import ServerError, kafka_server
+from tests.support.servers import ServerError, kafka_server
 
 from . import decode, rounds
 from .filled import fill, say

@@ -17,12 +17,12 @@ from typing import Any
 
 from elasticsearch import Elasticsearch, helpers
 
-from tests.faults.documents import document
-from tests.servers import kafka_server
-from tests.servers.elasticsearch import ElasticsearchServer
-from tests.servers.indices import MAPPING
-from tests.servers.process import free_port
-from tests.servers.topics import create_topics
+from tests.support.faults.documents import document
+from tests.support.servers import kafka_server
+from tests.support.servers.elasticsearch import ElasticsearchServer
+from tests.support.servers.indices import MAPPING
+from tests.support.servers.process import free_port
+from tests.support.servers.topics import create_topics
 
 from .measure import BenchError, child, get, tail
 

@@ -5,13 +5,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from processor.domain.decode import Decoder
-from processor.domain.events import Batch, DeadLetter, RawEvent
-from processor.domain.models import ModelRules
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import format_time
-from tests.domain.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE, binary
-from tests.domain.payload_kinds import PAYLOADS, Payload
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import format_time
+from processor.telemetry import Telemetry
+from tests.support.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE, binary
+from tests.support.payload_kinds import PAYLOADS, Payload
 
 _EVENTS, _ROUNDS = 1000, 9
 _FEEDBACKS = {

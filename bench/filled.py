@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.topics import create_topics
+from tests.support.servers.topics import create_topics
 
 from .load import SPAN_NS, Expected, Load, produce
 from .measure import Job

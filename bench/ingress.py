@@ -16,9 +16,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.servers import kafka_server
-from tests.servers.process import free_port
-from tests.servers.topics import create_topics
+from tests.support.servers import kafka_server
+from tests.support.servers.process import free_port
+from tests.support.servers.topics import create_topics
 
 from .load import Event, Load
 from .measure import BenchError, child, tail, usage

@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processor.domain.deltas import partition_of
-from processor.domain.observations import FeedbackRow, PredictionRow
+from processor.domain.log.deltas import partition_of
+from processor.domain.log.observations import FeedbackRow, PredictionRow
+from processor.domain.log.records import encode
+from processor.kafka.clients import Kafka
+from processor.kafka.topics import Topics, prepare
 from processor.settings import Settings
-from processor.stream.connection import Kafka
-from processor.stream.records import encode
-from processor.stream.topics import Topics, prepare
-from tests.servers import ServerError, kafka_server
-from tests.servers.topics import create_topics
+from tests.support.servers import ServerError, kafka_server
+from tests.support.servers.topics import create_topics
 
 from .filled import PARTITIONS, say
 from .load import NAMES, Expected, ModelCounts, deployment
@@ -136,7 +136,7 @@ async def fill(bootstrap: str, app_id: str, observations: int) -> tuple[int, Exp
         {"PROCESSOR_BROKER": f"kafka://{bootstrap}", "PROCESSOR_APP_ID": app_id}
     )
     kafka = Kafka(settings, settings.broker)
-    epoch = await prepare(kafka, settings)
+    log_id = await prepare(kafka, settings)
     topic, keys = Topics.of(app_id).observations, model_keys(_MODELS)
     expected, written = Expected(), 0
     predictions: list[list[PredictionRow]] = [[] for _ in range(PARTITIONS)]
@@ -144,7 +144,7 @@ async def fill(bootstrap: str, app_id: str, observations: int) -> tuple[int, Exp
     async with kafka.producer(linger_ms=5) as producer:
 
         async def send(partition: int) -> None:
-            value = encode(batch(keys, predictions[partition], feedbacks[partition], epoch))
+            value = encode(batch(keys, predictions[partition], feedbacks[partition], log_id))
             await producer.send(topic, value, partition=partition)
             predictions[partition], feedbacks[partition] = [], []
 
@@ -178,10 +178,10 @@ def draw(
         right = rng.random(n) < _RIGHT
         actual = np.where(right, label, (label + rng.integers(1, 3, n)) % 3)
         given = rng.random(n) < _FEEDBACK
-        made_at = start_ns + (first + np.arange(n)) * (_SPAN // requests)
+        predicted_at = start_ns + (first + np.arange(n)) * (_SPAN // requests)
         ids = request_ids(rng.bytes(16 * n))
         expected, predictions, feedbacks = Expected(), [], []
-        columns = (column.tolist() for column in (model, made_at, label, actual, given))
+        columns = (column.tolist() for column in (model, predicted_at, label, actual, given))
         for request_id, one, at, said, truth, judged in zip(ids, *columns, strict=True):
             counts = expected.models.setdefault(deployment(one), ModelCounts())
             counts.predictions += 1

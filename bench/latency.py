@@ -21,8 +21,8 @@ from pathlib import Path
 import aiohttp
 from aiokafka import AIOKafkaProducer
 
-from tests.servers import ServerError, kafka_server
-from tests.servers.topics import create_topics
+from tests.support.servers import ServerError, kafka_server
+from tests.support.servers.topics import create_topics
 
 from .filled import PARTITIONS, say
 from .load import SPAN_NS, Expected, Load, ModelCounts

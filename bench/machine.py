@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.servers.kafka import VERSION as KAFKA
+from tests.support.servers.kafka import VERSION as KAFKA
 
 
 def description() -> dict[str, Any]:

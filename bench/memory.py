@@ -20,10 +20,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.counts import ModelKey
-from processor.domain.join import JoinFold
-from processor.domain.labels import SCORES, Reading, Schema, digest
-from processor.domain.observations import (
+from processor.domain.join.fold import JoinFold
+from processor.domain.log.observations import (
     EVENT,
     SCHEMA_VERSION,
     AnswerRow,
@@ -32,9 +30,11 @@ from processor.domain.observations import (
     PackedBatch,
     PredictionRow,
 )
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import HOUR, SECOND
-from processor.stream.snapshots import SnapshotFile
+from processor.domain.model_key import ModelKey
+from processor.domain.timestamps import HOUR, SECOND
+from processor.domain.values import SCORES, Reading, Schema, digest
+from processor.stream.snapshot_file import SnapshotFile
+from processor.telemetry import Telemetry
 
 _LABELS = ("setosa", "versicolor", "virginica")
 _MODELS, _PER_BATCH, _BEHIND, _SHARE = 10, 1230, 5, 0.63

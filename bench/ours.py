@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.servers.process import free_port
+from tests.support.servers.process import free_port
 
 from .measure import Job, Run, child, clocked
 

@@ -7,9 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.domain.counts import ModelKey
-from processor.domain.observations import FeedbackRow, PackedBatch, PredictionRow
-from processor.stream.records import encode
+from processor.domain.log.observations import FeedbackRow, PackedBatch, PredictionRow
+from processor.domain.log.records import encode
+from processor.domain.model_key import ModelKey
 
 from .rows import LABELS, batch, feedback_row, prediction_row, request_ids
 
@@ -81,6 +81,6 @@ def packed_batch(
     """One record of the log."""
     plain = batch(models, [], [])
     return PackedBatch(
-        plain.version, plain.epoch, plain.models, plain.schemas, plain.answers, plain.truths,
+        plain.version, plain.log_id, plain.models, plain.schemas, plain.answers, plain.truths,
         predictions, feedbacks,
     )  # fmt: skip

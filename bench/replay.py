@@ -22,14 +22,14 @@ from typing import Any
 import msgspec
 from elasticsearch import Elasticsearch, helpers
 
-from processor.domain.events import RawEvent
-from processor.domain.events_file import format_line
-from processor.domain.models import ModelRules
+from processor.domain.events.events_file import format_line
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
-from tests.servers import ServerError
-from tests.servers.elasticsearch import ElasticsearchServer
+from tests.support.servers import ServerError
+from tests.support.servers.elasticsearch import ElasticsearchServer
 
 from .load import Load
 from .measure import BenchError, Run, differences, own_usage

@@ -3,9 +3,7 @@ reads the log. What a batch holds is what `BatchBuilder` makes of the same obser
 
 from collections.abc import Sequence
 
-from processor.domain.counts import MICRO, ModelKey
-from processor.domain.labels import SCORES, Reading, Schema, digest
-from processor.domain.observations import (
+from processor.domain.log.observations import (
     EVENT,
     SCHEMA_VERSION,
     AnswerRow,
@@ -13,6 +11,9 @@ from processor.domain.observations import (
     ObservationBatch,
     PredictionRow,
 )
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import MICRO
+from processor.domain.values import SCORES, Reading, Schema, digest
 
 from .load import NAMES, NAMESPACE, deployment
 
@@ -64,10 +65,10 @@ def batch(
     models: list[ModelKey],
     predictions: Sequence[PredictionRow],
     feedbacks: Sequence[FeedbackRow],
-    epoch: str = EPOCH,
+    log_id: str = EPOCH,
 ) -> ObservationBatch:
     """One record of the log."""
     return ObservationBatch(
-        SCHEMA_VERSION, epoch, models, _SCHEMAS, _ANSWERS, _TRUTHS, list(predictions),
+        SCHEMA_VERSION, log_id, models, _SCHEMAS, _ANSWERS, _TRUTHS, list(predictions),
         list(feedbacks),
     )  # fmt: skip

@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from tests.servers import ServerError, kafka_server
-from tests.servers.topics import create_topics
+from tests.support.servers import ServerError, kafka_server
+from tests.support.servers.topics import create_topics
 
 from .filled import PARTITIONS, say
 from .load import SPAN_NS, Load

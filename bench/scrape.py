@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-from tests.servers import ServerError, kafka_server
+from tests.support.servers import ServerError, kafka_server
 
 from .filled import fill
 from .measure import BenchError, clocked, end_in_order_on_sigterm

@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from tests.servers import KafkaServer, ServerError
-from tests.servers.topics import create_topics
+from tests.support.servers import KafkaServer, ServerError
+from tests.support.servers.topics import create_topics
 
 from .curves import Panel, draw
 from .filled import PARTITIONS, say

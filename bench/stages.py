@@ -15,26 +15,26 @@ from typing import Any, TypeVar
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import ConsumerRecord
 
-from processor.domain.compiled import compiled
-from processor.domain.contributions import Deltas
-from processor.domain.decode import Decoder
-from processor.domain.deltas import DeltaBatch
-from processor.domain.join import JoinFold
-from processor.domain.models import ModelRules
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.tally import Tally
-from processor.domain.telemetry import Telemetry
-from processor.options import collect_rarely
-from processor.settings import Settings
-from processor.stream.packer import Packer
-from processor.stream.records import (
-    Tick,
+from processor.cli.options import collect_rarely
+from processor.domain.events.decoder import Decoder
+from processor.domain.join.delta_accumulator import Deltas
+from processor.domain.join.fold import JoinFold
+from processor.domain.log.deltas import DeltaBatch
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import (
+    Heartbeat,
     decode_delta,
     decode_observation,
     decode_packed,
     encode,
 )
-from processor.stream.whole_batches import WholeBatch
+from processor.domain.model_rules import ModelRules
+from processor.domain.native import use_native
+from processor.domain.tally.tally import Tally
+from processor.kafka.record_batches import RecordBatch
+from processor.settings import Settings
+from processor.stream.observation_producer import ObservationProducer
+from processor.telemetry import Telemetry
 
 from .load import Load
 
@@ -109,7 +109,7 @@ def measure(load: Load, at_once: int) -> dict[str, float]:
     rounds = list(_rounds(load, at_once))
     clock, log, telemetry = _Clock(), _Log(), Telemetry()
     decoder = Decoder(ModelRules(), telemetry)
-    packer = Packer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
+    packer = ObservationProducer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
     folds = [
         JoinFold("epoch", number, _PARTITIONS, _HORIZON, telemetry) for number in range(_PARTITIONS)
     ]
@@ -134,7 +134,7 @@ def measure(load: Load, at_once: int) -> dict[str, float]:
 
 
 #: A batch whole, and its records.
-_Fetched = tuple[WholeBatch, list[ConsumerRecord]]
+_Fetched = tuple[RecordBatch, list[ConsumerRecord]]
 
 
 def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
@@ -156,7 +156,7 @@ def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
     yield fetch
 
 
-def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
+def whole(records: Sequence[ConsumerRecord]) -> RecordBatch:
     """The records as the broker sends them."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
@@ -167,20 +167,20 @@ def whole(records: Sequence[ConsumerRecord]) -> WholeBatch:
         builder.append(one.offset - first, one.timestamp, one.key, one.value, list(one.headers))
     content = bytearray(builder.build())
     content[:8] = first.to_bytes(8, "big")
-    return WholeBatch(bytes(content), first, first + len(records))
+    return RecordBatch(bytes(content), first, first + len(records))
 
 
-def _read(packer: Packer, batches: Sequence[_Fetched]) -> None:
+def _read(packer: ObservationProducer, batches: Sequence[_Fetched]) -> None:
     for batch, records in batches:
-        if compiled:
+        if use_native:
             packer.add_batch("source", 0, batch)
         else:
             packer.add_records("source", 0, records)
 
 
 def _join(fold: JoinFold, offset: int, value: bytes) -> Deltas:
-    batch = (decode_packed if compiled else decode_observation)(value)
-    assert not isinstance(batch, Tick)
+    batch = (decode_packed if use_native else decode_observation)(value)
+    assert not isinstance(batch, Heartbeat)
     return fold.apply(offset, offset, batch)
 
 

@@ -2,8 +2,8 @@
 
 Every hour of predictions is drawn by itself from a seed: when each is made and reaches the log, what
 is said of it and when. Whoever writes the log and whoever works out what must be counted draw the
-same hour; nothing of the processor is in here. Times are minutes from the start, but for `made_at`
-and `said_at` (ns).
+same hour; nothing of the processor is in here. Times are minutes from the start, but for `predicted_at`
+and `feedback_at` (ns).
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ class Said(NamedTuple):
     ``reached`` the minute in which it comes to the log."""
 
     given: Flags
-    said_at: Ints
+    feedback_at: Ints
     reached: Ints
     actual: Ints
     form: Ints
@@ -47,7 +47,7 @@ class Hour(NamedTuple):
 
     ids: NDArray[np.void]
     model: Ints
-    made_at: Ints
+    predicted_at: Ints
     reached: Ints
     label: Ints
     again: Ints
@@ -98,21 +98,21 @@ class Traffic:
         """Draw an hour."""
         rng = np.random.default_rng((self.seed, number))
         n = round(self.rate * 3600)
-        made_at = number * _HOUR + np.arange(n) * (_HOUR // n)
+        predicted_at = number * _HOUR + np.arange(n) * (_HOUR // n)
         label = rng.integers(0, 3, n)
         slow = np.where(rng.random(n) < _DELAYED, 120, 2) * _SECOND
-        reached = (made_at + rng.random(n) * slow).astype(np.int64) // _MINUTE
+        reached = (predicted_at + rng.random(n) * slow).astype(np.int64) // _MINUTE
         first_given = rng.random(n) < _FEEDBACK
         # As many between a minute and ten as between a day and ten.
         delay = _SOONEST * (self._longest / _SOONEST) ** rng.random(n)
-        said_at = made_at + delay.astype(np.int64)
-        first = _said(rng, first_given, said_at, label)
-        later = said_at + 1 + ((self._longest + _HOUR - delay) * rng.random(n) ** 3).astype(int)
+        feedback_at = predicted_at + delay.astype(np.int64)
+        first = _said(rng, first_given, feedback_at, label)
+        later = feedback_at + 1 + ((self._longest + _HOUR - delay) * rng.random(n) ** 3).astype(int)
         second = _said(rng, first_given & (rng.random(n) < _CORRECTED), later, label)
         return Hour(
             np.frombuffer(rng.bytes(16 * n), "V16"),
             rng.integers(0, self.models, n),
-            made_at,
+            predicted_at,
             reached,
             label,
             # Within the horizon, or it would be another prediction.
@@ -132,7 +132,7 @@ class Traffic:
         for number in range(min(self.hours, before // 60)):
             hour = self.hour(number)
             here = hour.reached < before
-            np.add.at(predictions, (hour.model[here], hour.made_at[here] // _MINUTE), 1)
+            np.add.at(predictions, (hour.model[here], hour.predicted_at[here] // _MINUTE), 1)
             born = np.where(
                 hour.first.given, np.minimum(hour.reached, hour.first.reached), hour.reached
             ) // 60  # fmt: skip
@@ -145,7 +145,7 @@ class Traffic:
                 (hour.first, here & in_time[0] & ~in_time[1]),
                 (hour.second, here & in_time[1]),
             ):
-                for basis, at in enumerate((hour.made_at, said.said_at)):
+                for basis, at in enumerate((hour.predicted_at, said.feedback_at)):
                     place = hour.model, at // _MINUTE, said.actual, hour.label, said.form
                     np.add.at(judged[basis], tuple(column[counts] for column in place), 1)
             kept += int(((here | in_time[0]) & (born >= oldest)).sum())
@@ -191,13 +191,13 @@ def _in_order(arrivals: NDArray[np.void]) -> NDArray[np.void]:
     return arrivals[np.argsort(arrivals["minute"], kind="stable")]
 
 
-def _said(rng: np.random.Generator, given: Flags, said_at: Ints, label: Ints) -> Said:
+def _said(rng: np.random.Generator, given: Flags, feedback_at: Ints, label: Ints) -> Said:
     n = len(label)
     right = rng.random(n) < _RIGHT
     actual = np.where(right, label, (label + rng.integers(1, 3, n)) % 3)
     form = np.where(rng.random(n) < 0.7, np.where(right, RIGHT, WRONG), TRUTH)
-    reached = (said_at + rng.random(n) * 2 * _SECOND).astype(np.int64) // _MINUTE
-    return Said(given, said_at, reached, actual, form, _again(rng, reached, 60))
+    reached = (feedback_at + rng.random(n) * 2 * _SECOND).astype(np.int64) // _MINUTE
+    return Said(given, feedback_at, reached, actual, form, _again(rng, reached, 60))
 
 
 def _again(rng: np.random.Generator, reached: Ints, within: int) -> Ints:
@@ -209,10 +209,10 @@ def _arrivals(hour: Hour) -> Iterator[NDArray[np.void]]:
     every = np.ones(len(hour.model), np.bool_)
     none = np.full(len(hour.model), -1)
     for given, minute, at, label, form in (
-        (every, hour.reached, hour.made_at, hour.label, none),
-        (every & (hour.again >= 0), hour.again, hour.made_at, hour.label, none),
+        (every, hour.reached, hour.predicted_at, hour.label, none),
+        (every & (hour.again >= 0), hour.again, hour.predicted_at, hour.label, none),
         *(
-            (said.given & (minute >= 0), minute, said.said_at, said.actual, said.form)
+            (said.given & (minute >= 0), minute, said.feedback_at, said.actual, said.form)
             for said in (hour.first, hour.second)
             for minute in (said.reached, said.again)
         ),

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.times import MINUTE, SECOND
-from processor.stream.records import Tick, encode
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, encode
+from processor.domain.timestamps import MINUTE, SECOND
 
 from .journal_file import JournalFiles, Message
 from .packed_rows import feedback_rows, packed_batch, prediction_rows
@@ -53,7 +53,7 @@ def write(traffic: Traffic, folder: Path) -> list[int]:
                 )
                 messages.append(Message(offset, timestamp, encode(record)))
                 offset += 1
-            tick = encode(Tick(SCHEMA_VERSION, EPOCH, offset))
+            tick = encode(Heartbeat(SCHEMA_VERSION, EPOCH, offset))
             messages.append(Message(offset, timestamp, tick))
             offset += 1
         files.write(number, messages)

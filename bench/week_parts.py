@@ -11,22 +11,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from processor.domain.counts import BASES, Counts
-from processor.domain.join import JoinFold
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import HOUR, SECOND
-from processor.domain.windows import TIERS, parse_window
-from processor.options import collect_rarely
-from processor.stream.fold import PartitionFold
-from processor.stream.join import JoinStage
-from processor.stream.log import LogReader
-from processor.stream.records import Tick, encode
-from processor.stream.sender import Acks, Sender
-from processor.stream.snapshot_maker import SnapshotMaker
-from processor.stream.snapshots import SnapshotFile
-from processor.stream.tally import TallyStage
+from processor.cli.options import collect_rarely
+from processor.domain.join.fold import JoinFold
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, encode
+from processor.domain.statistics.counts import BASES, Counts
+from processor.domain.tally.windows import TIERS, parse_window
+from processor.domain.timestamps import HOUR, SECOND
+from processor.kafka.log_reader import LogReader
+from processor.stream.delta_producer import Acks, DeltaProducer
+from processor.stream.join_stage import JoinStage
+from processor.stream.partition_fold import PartitionFold
+from processor.stream.snapshot_file import SnapshotFile
+from processor.stream.snapshotter import Snapshotter
+from processor.stream.tally_stage import TallyStage
 from processor.stream.writer_thread import WriterThread
+from processor.telemetry import Telemetry
 
 from .filled import say
 from .journal_file import JournalFiles
@@ -41,7 +41,7 @@ CHECKPOINT_HOURS = 6
 Share = Mapping[int, Traffic]
 #: Counts by model and bucket, by tier and basis; or counts by model, by window and basis.
 Buckets = dict[tuple[int, int], dict[tuple[str, int], Counts]]
-Board = dict[tuple[str, int], dict[str, Counts]]
+CountsSource = dict[tuple[str, int], dict[str, Counts]]
 
 
 class Sample(NamedTuple):
@@ -68,7 +68,7 @@ class Look(NamedTuple):
     alone: int
     """Requests that had feedback without a prediction: those that wait, and those told late."""
     buckets: Buckets
-    board: Board
+    board: CountsSource
 
 
 class Full(NamedTuple):
@@ -197,7 +197,7 @@ class _Worker:
         assert full is not None
         # As long again as a request is kept, with nothing but ticks.
         end = START + (traffic.all_hours + traffic.horizon + 1) * HOUR
-        tick = encode(Tick(SCHEMA_VERSION, EPOCH, 0))
+        tick = encode(Heartbeat(SCHEMA_VERSION, EPOCH, 0))
         for join in self._joins.values():
             join.fold(join.next_offset, end, tick)
         left, too_late = self._kept, self._telemetry.late
@@ -271,7 +271,7 @@ class _Worker:
         return Full(offsets, seconds, size, digests, tally_seconds, equal)
 
 
-def _shown(stage: TallyStage, number: int) -> tuple[Buckets, Board]:
+def _shown(stage: TallyStage, number: int) -> tuple[Buckets, CountsSource]:
     """What the tally keeps, and its windows, after an hour."""
     clock, buckets = _clock(number), Buckets()
     for tier, (_, size, keep) in enumerate(TIERS):
@@ -283,7 +283,7 @@ def _shown(stage: TallyStage, number: int) -> tuple[Buckets, Board]:
                 for bucket, counts in held.items()
                 if bucket >= floor and not counts.is_empty()
             }
-    board = Board()
+    board = CountsSource()
     for model, window, name, counts in stage.board(clock):
         board.setdefault((window, BASES.index(name)), {})[model.deployment] = counts.copy()
     return buckets, board
@@ -308,9 +308,9 @@ def _join(
 ) -> JoinStage:
     fold = JoinFold(EPOCH, number, 1, traffic.horizon * HOUR, telemetry)
     topic = f"bench/{number}"
-    maker = SnapshotMaker(snapshots, topic, telemetry, WriterThread())
+    maker = Snapshotter(snapshots, topic, telemetry, WriterThread())
     return JoinStage(
-        fold, topic, cast(LogReader, reader), maker, cast(Sender, sender), telemetry
+        fold, topic, cast(LogReader, reader), maker, cast(DeltaProducer, sender), telemetry
     )  # fmt: skip
 
 

@@ -6,12 +6,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from processor.domain.counts import MICRO, Cell, Counts
-from processor.domain.windows import TIERS
+from processor.domain.statistics.counts import MICRO, Cell, Counts
+from processor.domain.tally.windows import TIERS
 
 from .rows import LABELS, RIGHT, WRONG
 from .traffic import START, Expected, Flags, Ints
-from .week_parts import WINDOWS, Board, Buckets, Look, Share
+from .week_parts import WINDOWS, Buckets, CountsSource, Look, Share
 
 _SECOND = 1_000_000_000
 P = TypeVar("P")
@@ -74,9 +74,9 @@ def _buckets(truth: Expected, clock: int) -> Buckets:
     return found
 
 
-def _board(truth: Expected, clock: int) -> Board:
+def _board(truth: Expected, clock: int) -> CountsSource:
     """By window and basis (counting rule 16)."""
-    found = Board()
+    found = CountsSource()
     seconds = _seconds(truth)
     for name, length, tier in WINDOWS:
         size = TIERS[tier].size

@@ -1,4 +1,4 @@
-"""The compiled part; `processor/native` has its source, `processor/domain/compiled.py` uses it."""
+"""The compiled part; `native` has its source, `processor/domain/native.py` uses it."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,12 +10,14 @@ _Taken = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
 
-class Ledger:
-    def __new__(cls) -> Ledger: ...
+class DeltaAccumulator:
+    def __new__(cls) -> DeltaAccumulator: ...
     def predicted(self, model: int, minute: int, items: int) -> None: ...
-    def judged(self, model: int, made_at: int, said_at: int, outcome: int, times: int) -> bool: ...
+    def judged(
+        self, model: int, predicted_at: int, feedback_at: int, outcome: int, times: int
+    ) -> bool: ...
     def outcome(
-        self, totals: tuple[int, ...], cells: list[tuple[str, str, int]], gauged: bool
+        self, totals: tuple[int, ...], cells: list[tuple[str, str, int]], diagnostics: bool
     ) -> int: ...
     def take(
         self, models: list[Any], targets: list[int]
@@ -23,11 +25,11 @@ class Ledger:
     def drop(self) -> None: ...
     def forget(self) -> None: ...
 
-class ShortWay:
+class FastPath:
     def __new__(
         cls,
         state: object,
-        ledger: Ledger,
+        ledger: DeltaAccumulator,
         met: Callable[[int, int], int],
         settled: Callable[[int, int | None, int | None], int],
         made: Callable[[int, int, int, int, bool], int | None],
@@ -36,7 +38,7 @@ class ShortWay:
         bounds: Sequence[float],
         most_bytes: int,
         full: int,
-    ) -> ShortWay: ...
+    ) -> FastPath: ...
     def predict(
         self, rows: bytes, models: list[int], answers: list[int]
     ) -> tuple[bytes | None, int]: ...
@@ -67,24 +69,24 @@ class Reader:
         full: Callable[[int, _Rows], None],
         as_of: int | None = None,
     ) -> Reader: ...
-    def take_batch(
+    def decode_batch(
         self, batch: bytes, start: int
     ) -> tuple[
         list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]], int, _Taken
     ]: ...
-    def take_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Taken]: ...
-    def take_documents(
+    def decode_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Taken]: ...
+    def decode_documents(
         self, documents: list[tuple[str, bytes]], before: int, since: int
     ) -> tuple[list[int], _Taken]: ...
-    def learn_document(
+    def add_document_template(
         self, id: str, text: bytes, prediction: _Parts, feedback: _Parts | None
     ) -> None: ...
-    def learn_record(
+    def add_record_template(
         self,
         headers: list[tuple[str, bytes]],
         value: bytes | None,
         parts: _Parts,
     ) -> None: ...
-    def learn_line(self, text: bytes, parts: _Parts) -> None: ...
-    def pull(self, partition: int, keep_tables: bool) -> _Rows: ...
+    def add_line_template(self, text: bytes, parts: _Parts) -> None: ...
+    def pull(self, partition: int, keep_dictionaries: bool) -> _Rows: ...
     def forget(self) -> None: ...

@@ -37,7 +37,7 @@ class ArchiveError(ProcessorError):
     """The archive of events can't be read or written: check its address, rights and disk space."""
 
 
-class FullError(ProcessorError):
+class CapacityError(ProcessorError):
     """There is no room for new events, and waiting makes none: give more, or another place."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from processor.domain.models import ModelRules, Place, parse_rules
+from processor.domain.model_rules import ModelRules, Place, parse_rules
 from processor.errors import SettingsError
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.domain.times import parse_time
-from processor.domain.windows import Window, parse_duration, parse_window
+from processor.domain.tally.windows import Window, parse_duration, parse_window
+from processor.domain.timestamps import parse_time
 from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")
@@ -227,7 +227,7 @@ class Settings:
     )
     log_format: str = _setting("text", _choice("text", "json"), "of log lines")
     # Read where the compiled part is loaded, before there are settings.
-    compiled: str = _setting(
+    use_native: str = _setting(
         "auto", _choice("auto", "off"), "the compiled part, where it is installed"
     )
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo import Demo, running_demo
-from tests.servers import Broker, ServerError, kafka_server
-from tests.servers.elasticsearch import VERSIONS, Elastic, shared_server
-from tests.servers.indices import Indices
-from tests.servers.topics import create_topics
+from tests.support.demo import Demo, running_demo
+from tests.support.servers import Broker, ServerError, kafka_server
+from tests.support.servers.elasticsearch import VERSIONS, Elastic, shared_server
+from tests.support.servers.indices import Indices
+from tests.support.servers.topics import create_topics
 
 # `bench` is no part of the installed package, and a bare `pytest` doesn't look beside `tests`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[Broker]:
-    """One real broker for the whole session; see `tests.servers.kafka_server`."""
+    """One real broker for the whole session; see `tests.support.servers.kafka_server`."""
     with kafka_server() as broker:
         yield broker
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from processor import models_file
-from processor.domain.counts import ModelKey
-from processor.domain.models import ModelRules
+from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
 from processor.errors import SettingsError
 from processor.models_file import follow_models_file, read_models_file
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers import ServerError
-from tests.servers.maven import Artifact, cache_folder, fetch_jars
+from tests.support.servers import ServerError
+from tests.support.servers.maven import Artifact, cache_folder, fetch_jars
 
 _SECONDS = 300
 

@@ -3,8 +3,8 @@
 import uuid
 from pathlib import Path
 
-from tests.servers.maven import Artifact, find_program
-from tests.servers.process import free_port
+from tests.support.servers.maven import Artifact, find_program
+from tests.support.servers.process import free_port
 
 from ..measure import Job, Run, child, clocked
 from .environment import java_classes

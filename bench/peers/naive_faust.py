@@ -13,8 +13,8 @@ from typing import Any
 
 import faust
 
-from tests.servers.process import free_port
-from tests.servers.topics import create_topics
+from tests.support.servers.process import free_port
+from tests.support.servers.topics import create_topics
 
 from ..measure import Job, Run, child, clocked
 from .job import Shown, changes, joined, observation

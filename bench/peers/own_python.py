@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.servers.process import free_port
+from tests.support.servers.process import free_port
 
 from ..measure import Job, Run, child, clocked
 from .environment import python_with

@@ -6,9 +6,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from processor.domain.models import ModelRules
-from processor.domain.observations import Feedback, Prediction
-from processor.domain.outcomes import RequestOutcome
+from processor.domain.join.outcomes import RequestOutcome
+from processor.domain.log.observations import Feedback, Prediction
+from processor.domain.model_rules import ModelRules
 
 
 class RequestKey(NamedTuple):
@@ -35,7 +35,7 @@ class Stored(msgspec.Struct):
     written: int = 0
     missing: list[RequestKey] = []
     again: list[RequestKey] = []
-    trouble: str = ""
+    last_error: str = ""
     """Why some could not be written, for people."""
 
 

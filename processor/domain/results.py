@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from processor.domain import scores
-from processor.domain.counts import MICRO, Counts, ModelKey
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics import labels as scores
+from processor.domain.statistics.counts import MICRO, Counts
 
 
 class CellCount(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import msgspec
 from aiohttp import web
 
-from processor.domain.events import DeadLetter
-from processor.domain.times import format_time
+from processor.domain.events.raw_event import DeadLetter
+from processor.domain.timestamps import format_time
 
 #: Rejected events of a batch that an answer lists.
 _LISTED = 100

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from processor.domain import raw_json
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events import raw_json
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from uuid import uuid4
 
-from processor.domain.events import RawEvent
-from processor.domain.times import format_time
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.timestamps import format_time
 from processor.ingress.cloudevents import RawHeaders, decode_value
 
 _TYPE = b"io.seldon.serving.feedback"

@@ -8,11 +8,11 @@ from contextvars import ContextVar
 
 from aiohttp import web
 
-from processor.domain.events import DeadLetter, RawEvent
-from processor.errors import FullError, ProcessorError
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.errors import CapacityError, ProcessorError
 from processor.ingress.answers import Refusal, error, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events
-from processor.ingress.door import Door, Overloaded
+from processor.ingress.event_sink import EventSink, Overloaded
 from processor.ingress.feedback import feedback_event
 from processor.ingress.limits import DRAIN_DEADLINE, LATER, MUCH_LATER, Gate, Place
 from processor.settings import Settings
@@ -30,7 +30,9 @@ _ENCODINGS = ("identity", "gzip", "deflate")
 _PLACE: ContextVar[Place] = ContextVar("place")
 
 
-def make_ingress(door: Door, settings: Settings, clock_ns: Callable[[], int]) -> web.Application:
+def make_ingress(
+    door: EventSink, settings: Settings, clock_ns: Callable[[], int]
+) -> web.Application:
     """The application for the ingress port; ``app[INGRESS]`` is its `Ingress`, to be drained before
     the port is closed: until then new requests get 503. ``clock_ns``: nanoseconds since 1970."""
     ingress = Ingress(door, settings, clock_ns)
@@ -44,7 +46,7 @@ def make_ingress(door: Door, settings: Settings, clock_ns: Callable[[], int]) ->
 class Ingress:
     """The routes and their limits."""
 
-    def __init__(self, door: Door, settings: Settings, clock_ns: Callable[[], int]) -> None:
+    def __init__(self, door: EventSink, settings: Settings, clock_ns: Callable[[], int]) -> None:
         self._door = door
         self._token = settings.ingress_token.encode()
         self._max_body = settings.ingress_max_body
@@ -151,7 +153,7 @@ class Ingress:
             return await self._door.accept(events)
         except Overloaded as problem:
             raise Refusal.again(429, "overloaded", str(problem), problem.retry_after) from None
-        except FullError as problem:
+        except CapacityError as problem:
             raise Refusal.again(503, "full", str(problem), MUCH_LATER) from None
         except ProcessorError as problem:
             self._complain(problem)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import msgspec
 
 from processor.domain.results import Events, ModelResult, Replay, model_result
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import SECOND, format_time
-from processor.domain.windows import TIERS, Window
-from processor.publish.board import Board, Gauges
-from processor.publish.cap import cap_result
+from processor.domain.tally.windows import TIERS, Window
+from processor.domain.timestamps import SECOND, format_time
+from processor.publish.cardinality import cap_result
+from processor.publish.cooperative import yielding
 from processor.publish.families import board_rows
-from processor.publish.pace import paced
+from processor.publish.interfaces import CountsSource, Gauges
+from processor.telemetry import Telemetry
 
 
 class WindowModels(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class AllWindows(msgspec.Struct, frozen=True):
 class LiveModels:
     """Answers from a board, with ``max_classes`` labels per model and window at most."""
 
-    board: Board
+    board: CountsSource
     max_classes: int
 
     async def one(self, window: Window, by: str, now: float, events: Events) -> Replay:
@@ -64,7 +64,7 @@ class LiveModels:
             for by in bases
         }
         results: dict[tuple[str, str], list[ModelResult]] = {place: [] for place in wanted}
-        async for row in paced(board_rows(wanted, bases, ())):
+        async for row in yielding(board_rows(wanted, bases, ())):
             result = model_result(row.key, row.counts, row.by)
             results[row.window, row.by].append(cap_result(result, self.max_classes))
         return results

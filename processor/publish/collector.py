@@ -16,14 +16,14 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from processor.domain.counts import ModelKey
-from processor.domain.events import REASONS
-from processor.domain.telemetry import Histogram, Telemetry
-from processor.publish.board import Board, Gauges, Health
-from processor.publish.cap import CappedBoard
+from processor.domain.events.raw_event import REASONS
+from processor.domain.model_key import ModelKey
+from processor.publish.cardinality import LimitedCounts
 from processor.publish.exposition import CAPPED_HELP, HIDDEN_HELP
 from processor.publish.families import FAMILIES, LABELS, board_rows, row_samples
+from processor.publish.interfaces import CountsSource, Gauges, Health
 from processor.settings import Settings
+from processor.telemetry import Histogram, Telemetry
 
 EVENT_TYPES = ("request", "response", "feedback", "unreadable")
 
@@ -57,7 +57,7 @@ _GAUGES = {
     "held_deltas": "Deltas kept back since one before them is missing.",
     "recovery_remaining_records": "Records to read before the counts are those of the log.",
     "recovery_seconds": "How long the slowest partition took to come up to date, or takes by now.",
-    "failing_partitions": "Partitions with a record that fails to fold, again and again.",
+    "failing_partitions": "PartitionManager with a record that fails to fold, again and again.",
     "stalled_seconds": "Time without progress though there is work and the broker answers.",
     "watermark_timestamp_seconds": "Log time that the counts include, since 1970.",
     "checkpoint_age_seconds": "Time since the oldest of the newest checkpoints was written.",
@@ -69,8 +69,8 @@ _GAUGES = {
 class ModelCollector(Collector):
     """The model families of a board, for any registry. `exposition.Exposition` is its fast twin."""
 
-    def __init__(self, board: Board, settings: Settings, clock: Callable[[], float]) -> None:
-        self._board = CappedBoard(board, settings.max_models)
+    def __init__(self, board: CountsSource, settings: Settings, clock: Callable[[], float]) -> None:
+        self._board = LimitedCounts(board, settings.max_models)
         self._settings = settings
         self._clock = clock
 

@@ -6,7 +6,7 @@ here, 0.79 s there. The text is valid both as Prometheus text and, with an end m
 gauges are written alike in both.
 """
 
-from processor.domain.counts import ModelKey
+from processor.domain.model_key import ModelKey
 from processor.publish.families import FAMILIES, LABELS, Row, row_samples
 
 CAPPED_HELP = "Labels beyond the cap, over models, each in the window that leaves out the most."

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from processor.domain.counts import Counts, ModelKey
-from processor.domain.scores import Ratios, scores
-from processor.domain.windows import Window
-from processor.publish.cap import class_sizes, merge_cells, shown_labels
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.labels import Ratios, scores
+from processor.domain.tally.windows import Window
+from processor.publish.cardinality import class_sizes, merge_cells, shown_labels
 
 #: Labels of every model family; the values are those of `Row.labels`.
 LABELS = ("deployment_namespace", "deployment", "predictor", "model", "window", "by")

@@ -5,18 +5,19 @@ from typing import Protocol
 
 import msgspec
 
-from processor.domain.counts import Counts, ModelKey
+from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, ModelResult, model_result
-from processor.domain.scores import ratio, wilson
-from processor.domain.telemetry import Histogram, Telemetry
-from processor.domain.times import format_time
-from processor.domain.windows import Window
+from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.labels import ratio, wilson
+from processor.domain.tally.windows import Window
+from processor.domain.timestamps import format_time
 from processor.publish.api import instant, live_events
-from processor.publish.board import Board, Health, Readiness
-from processor.publish.cap import cap_result
-from processor.publish.history import History, history
-from processor.publish.pace import paced
+from processor.publish.cardinality import cap_result
+from processor.publish.cooperative import yielding
+from processor.publish.interfaces import CountsSource, Health, Readiness
+from processor.publish.time_series import History, history
 from processor.settings import Settings
+from processor.telemetry import Histogram, Telemetry
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class Detail(msgspec.Struct, frozen=True):
     history: History
 
 
-class Letter(msgspec.Struct, frozen=True):
+class ShownDeadLetter(msgspec.Struct, frozen=True):
     """A dead letter; ``at`` is RFC 3339."""
 
     at: str
@@ -79,7 +80,7 @@ class Work(msgspec.Struct, frozen=True):
     waiting: int
     events: Events
     feedback_delay: Distribution
-    dead_letters: tuple[Letter, ...]
+    dead_letters: tuple[ShownDeadLetter, ...]
     """The newest first."""
 
 
@@ -98,7 +99,7 @@ class Worker(Protocol):
     """What the page is about."""
 
     @property
-    def board(self) -> Board: ...
+    def board(self) -> CountsSource: ...
     @property
     def health(self) -> Health: ...
     @property
@@ -114,7 +115,7 @@ async def page_data(
     board = worker.board.windows(now)
     models = board.get((window.name, by), {})
     summaries = []
-    async for each in paced(sorted(models)):
+    async for each in yielding(sorted(models)):
         counts = models.get(each)
         if counts is not None:
             summaries.append(_summary(each, counts, by))
@@ -158,13 +159,13 @@ def _work(worker: Worker) -> Work:
         waiting=gauges.waiting_requests,
         events=live_events(telemetry, gauges),
         feedback_delay=_distribution(telemetry.feedback_delay),
-        dead_letters=tuple(_letters(telemetry)),
+        dead_letters=tuple(_dead_letters(telemetry)),
     )
 
 
-def _letters(telemetry: Telemetry) -> Sequence[Letter]:
+def _dead_letters(telemetry: Telemetry) -> Sequence[ShownDeadLetter]:
     return [
-        Letter(
+        ShownDeadLetter(
             format_time(letter.time),
             letter.reason,
             letter.detail,
@@ -172,7 +173,7 @@ def _letters(telemetry: Telemetry) -> Sequence[Letter]:
             letter.partition,
             letter.offset,
         )
-        for letter in reversed(telemetry.recent_letters)
+        for letter in reversed(telemetry.recent_dead_letters)
     ]
 
 

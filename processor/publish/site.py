@@ -13,20 +13,21 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from processor.domain.counts import BASES, ModelKey
-from processor.domain.telemetry import Telemetry
-from processor.domain.windows import Window
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import BASES
+from processor.domain.tally.windows import Window
 from processor.publish.api import LiveModels, encode_json, live_events
-from processor.publish.board import Board, Health
-from processor.publish.cap import CappedBoard
+from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
+from processor.publish.cooperative import yielding
 from processor.publish.exposition import Exposition
 from processor.publish.families import board_rows
-from processor.publish.history import history
+from processor.publish.interfaces import CountsSource, Health
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
-from processor.publish.pace import paced
 from processor.publish.page_data import page_data
+from processor.publish.time_series import history
 from processor.settings import Settings
+from processor.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ _SECURITY = {
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    board: Board
+    board: CountsSource
     health: Health
     telemetry: Telemetry
     settings: Settings
@@ -71,9 +72,9 @@ class _Site:
     async def metrics(self, request: web.Request) -> web.Response:
         settings = self.settings
         exposition = Exposition(settings.max_classes)
-        capped = CappedBoard(self.board, settings.max_models)
+        capped = LimitedCounts(self.board, settings.max_models)
         board = capped.windows(self.clock())
-        async for row in paced(board_rows(board, settings.metrics_by, settings.cell_windows)):
+        async for row in yielding(board_rows(board, settings.metrics_by, settings.cell_windows)):
             exposition.add(row)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self.registry)
@@ -87,7 +88,7 @@ class _Site:
         windows = self.settings.windows
         window = _chosen(request, "window", {window.name: window for window in windows})
         by = _chosen(request, "by", {by: by for by in BASES})
-        board = CappedBoard(self.board, self.settings.max_models)
+        board = LimitedCounts(self.board, self.settings.max_models)
         live, now = LiveModels(board, self.settings.max_classes), self.clock()
         result: msgspec.Struct
         if window and by:
@@ -130,7 +131,7 @@ class _Site:
 
 
 def make_site(
-    board: Board,
+    board: CountsSource,
     health: Health,
     telemetry: Telemetry,
     settings: Settings,

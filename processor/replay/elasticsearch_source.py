@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Protocol
 
-from processor.archive.elasticsearch import ElasticsearchArchive, Shard
-from processor.domain.documents import Document
-from processor.domain.models import ModelRules
+from processor.archive.elasticsearch.archive import ElasticsearchArchive, Shard
+from processor.domain.events.documents import Document
+from processor.domain.model_rules import ModelRules
 from processor.replay.fold import ReplayFold
 from processor.replay.journal import Entry, Journal, Origin
 from processor.replay.progress import CommandProgress

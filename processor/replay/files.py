@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
-from processor.domain.events import RawEvent
-from processor.domain.events_file import BadLine, parse_lines
+from processor.domain.events.events_file import BadLine, parse_lines
+from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
 
 if sys.version_info >= (3, 14):  # pragma: no cover

@@ -6,22 +6,23 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.contributions import Deltas
-from processor.domain.counts import Counts, ModelKey
-from processor.domain.decode import Decoder
-from processor.domain.document_batches import document_batches
-from processor.domain.documents import BatchKey, Document, DocumentReader
-from processor.domain.event_lines import line_reader
-from processor.domain.events import Batch, DeadLetter, RawEvent
-from processor.domain.events_file import BadLine
-from processor.domain.join import JoinFold
-from processor.domain.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
-from processor.domain.models import ModelRules
-from processor.domain.observations import BatchBuilder, Feedback, PackedBatch, Prediction
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.document_batches import document_batches
+from processor.domain.events.documents import BatchKey, Document, DocumentReader
+from processor.domain.events.event_lines import line_reader
+from processor.domain.events.events_file import BadLine
+from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.join.delta_accumulator import Deltas
+from processor.domain.join.fold import JoinFold
+from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
+from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
+from processor.domain.log.observations import BatchBuilder, Feedback, PackedBatch, Prediction
+from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, Replay, model_results
-from processor.domain.standings import Standing, judged_items
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import format_time
+from processor.domain.statistics.counts import Counts
+from processor.domain.timestamps import format_time
+from processor.telemetry import Telemetry
 
 #: Observations folded at once; the result does not depend on it.
 _BATCH = 1000
@@ -115,7 +116,7 @@ class ReplayFold:
         """`add_documents`, and what `restore` needs to do the same without them."""
         telemetry, reader = self.telemetry, self._reader
         known, nothing = reader.batches_read, telemetry.says_nothing
-        letters = telemetry.dead_letters.copy()
+        dead_letters = telemetry.dead_letters.copy()
         batch = self._documents.read(documents)
         self.read += len(documents)
         self._join.apply(0, 0, batch)
@@ -124,7 +125,7 @@ class ReplayFold:
             batch,
             reader.newest_batches(reader.batches_read - known),
             telemetry.says_nothing - nothing,
-            dict(telemetry.dead_letters - letters),
+            dict(telemetry.dead_letters - dead_letters),
         )
 
     def restore(self, piece: Piece) -> None:
@@ -198,7 +199,7 @@ class ReplayFold:
             self._add_counts(models, like, times, selection)
         return models
 
-    def requests(self) -> Iterator[list[tuple[ModelKey, Standing]]]:
+    def requests(self) -> Iterator[list[tuple[ModelKey, JoinedPrediction]]]:
         """What each request of the chosen namespace and deployment contributes, of any time."""
         self._fold()
         models = self._join.state.models
@@ -207,7 +208,7 @@ class ReplayFold:
             if request and self.selection.names(request[0][0]):
                 yield request
 
-    def right(self, standing: Standing) -> list[bool | None]:
+    def right(self, standing: JoinedPrediction) -> list[bool | None]:
         """Whether each item of a prediction was right, None where it was not judged."""
         return [item and item.correct for item in judged_items(self._join.state, standing)]
 
@@ -253,8 +254,8 @@ class ReplayFold:
         """How many predictions there are of each kind: of millions there are few that differ."""
         by_feedback = selection.by == "feedback"
 
-        def holds(made_at: int, said_at: int | None) -> bool:
-            time = said_at if by_feedback else made_at
+        def holds(predicted_at: int, feedback_at: int | None) -> bool:
+            time = feedback_at if by_feedback else predicted_at
             return time is not None and selection.holds(time)
 
         alike: Counter[_Like] = Counter()
@@ -286,7 +287,7 @@ class ReplayFold:
             models.setdefault(key, Counts()).add(counts, times)
 
 
-def contribution(standing: Standing, selection: Selection) -> Counts | None:
+def contribution(standing: JoinedPrediction, selection: Selection) -> Counts | None:
     """What a prediction adds to the counts of a selection; None where its time is outside."""
     prediction, feedback, outcome = standing
     if selection.by == "feedback":

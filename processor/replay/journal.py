@@ -20,9 +20,9 @@ from zlib import crc32
 import click
 import msgspec
 
-from processor.domain.models import ModelRules
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.times import format_time
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
 from processor.replay.fold import Piece
 

@@ -7,9 +7,9 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from processor.domain.events import RawEvent
+from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, SettingsError
-from processor.kafka_reading import FAULTS, explain, read_stretches
+from processor.kafka.reading import FAULTS, explain, read_stretches
 
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from processor.domain.events import DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import EventsFileError
 
 

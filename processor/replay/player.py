@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import CancelledError
 
-from processor.domain.events import RawEvent
+from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
 from processor.replay.files import STDIN, Chunk, file_size, read_events
 from processor.replay.progress import CommandProgress

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
-from processor.domain.events import RawEvent
+from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, EventsFileError, ProcessorError, without_credentials
 from processor.replay.player import play
 
@@ -139,7 +139,7 @@ class _HttpSender:
                         return ""
                     if answer.status in (400, 413, 415):
                         return await _reason(answer)
-                    trouble = f"it answers {answer.status} {answer.reason}"
+                    last_error = f"it answers {answer.status} {answer.reason}"
                     if answer.status not in _AGAIN:
                         raise ProcessorError(f"{self._shown} takes no events: {_advice(answer)}")
                     wait = _retry_after(answer) or pause
@@ -153,11 +153,11 @@ class _HttpSender:
                     "PROCESSOR_INGRESS_CA to its authority's PEM file"
                 ) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                trouble = str(error) or type(error).__name__
+                last_error = str(error) or type(error).__name__
                 wait = pause
             if time.monotonic() + wait > end:
                 raise ProcessorError(
-                    f"{self._shown} took no event for {self._deadline:g} s ({trouble}): "
+                    f"{self._shown} took no event for {self._deadline:g} s ({last_error}): "
                     "see that the processor runs there"
                 )
             self._sent.retries += 1

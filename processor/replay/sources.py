@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from processor.archive.elasticsearch import ElasticsearchArchive
-from processor.archive.sqlite import SqliteReader
-from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.events_file import BadLine
-from processor.domain.models import ModelRules
+from processor.archive.elasticsearch.archive import ElasticsearchArchive
+from processor.archive.sqlite.archive import SqliteReader
+from processor.domain.events.events_file import BadLine
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.errors import EventsFileError, SettingsError
 from processor.replay.elasticsearch_source import DocumentSink, Resume, read_elasticsearch
 from processor.replay.files import CutOffError, file_size, read_blocks

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from processor.archive.elasticsearch_results import ResultStore
-from processor.domain.models import ModelRules
+from processor.archive.elasticsearch.results import ResultStore
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
-from processor.domain.times import format_time
-from processor.domain.windows import MINUTE
+from processor.domain.tally.windows import MINUTE
+from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
 from processor.replay.fold import ReplayFold, Selection
 from processor.replay.journal import Journal
@@ -25,7 +25,7 @@ from processor.report.compare import (
     parse_period,
 )
 from processor.report.csv_rows import render_csv
-from processor.report.data import Courses, Report
+from processor.report.data import ModelTimelines, Report
 from processor.report.html import render_html
 from processor.report.openmetrics import Backfill, block_name, blocks, check_span, span_of
 from processor.report.output import write_output
@@ -157,7 +157,7 @@ def _render(
         return render_csv(replay)
     if wanted.style == "text":
         return render_text(Report(replay, {}, compared))
-    courses = Courses(fold.selection)
+    courses = ModelTimelines(fold.selection)
     for request in fold.requests():
         courses.add(request)
     return render_html(Report(replay, courses.result(), compared))

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from processor.domain.counts import Counts, ModelKey
+from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, model_result
-from processor.domain.significance import Significance, mcnemar, two_proportion_z
-from processor.domain.times import format_time, parse_time
+from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
+from processor.domain.statistics.counts import Counts
+from processor.domain.timestamps import format_time, parse_time
 from processor.replay.fold import ReplayFold, Selection, contribution
 
 PREDICTOR = "predictor"

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 
 import msgspec
 
-from processor.domain.counts import ModelKey
+from processor.domain.join.outcome_resolver import JoinedPrediction
+from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, Replay
-from processor.domain.scores import wilson
-from processor.domain.standings import Standing
-from processor.domain.telemetry import DELAY_BOUNDS
-from processor.domain.times import SECOND
-from processor.domain.windows import DAY, HOUR, MINUTE
+from processor.domain.statistics.labels import wilson
+from processor.domain.tally.windows import DAY, HOUR, MINUTE
+from processor.domain.timestamps import SECOND
 from processor.replay.fold import Selection, contribution
 from processor.report.compare import Comparisons, model_key
+from processor.telemetry import DELAY_BOUNDS
 
 #: Lengths of a point in time, in seconds; the shortest that needs no more than `_POINTS` is taken.
 _LENGTHS = (
@@ -46,7 +46,7 @@ class Point(msgspec.Struct, frozen=True):
         return self.judged / self.predictions if self.predictions else None
 
 
-class Course(msgspec.Struct, frozen=True):
+class ModelTimeline(msgspec.Struct, frozen=True):
     """One model over time. ``length`` is the seconds of a point; points without counts are left out.
     ``delays`` counts feedbacks by delay, bounded as `DELAY_BOUNDS`, the last for all above."""
 
@@ -59,15 +59,15 @@ class Report(msgspec.Struct, frozen=True):
     """A replay's numbers, each model's course, and what was compared where that was asked for."""
 
     replay: Replay
-    courses: dict[ModelKey, Course]
+    courses: dict[ModelKey, ModelTimeline]
     compared: Comparisons | None = None
 
-    def course(self, model: ModelResult) -> Course:
+    def course(self, model: ModelResult) -> ModelTimeline:
         """The course of a model, empty where there is none."""
-        return self.courses.get(model_key(model), Course())
+        return self.courses.get(model_key(model), ModelTimeline())
 
 
-class Courses:
+class ModelTimelines:
     """Takes what requests contribute, and keeps it by model and minute."""
 
     def __init__(self, selection: Selection) -> None:
@@ -75,7 +75,7 @@ class Courses:
         self._minutes: dict[ModelKey, dict[int, list[int]]] = {}
         self._delays: dict[ModelKey, list[int]] = {}
 
-    def add(self, request: Iterable[tuple[ModelKey, Standing]]) -> None:
+    def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
         """Count what one request contributes."""
         by_feedback = self._selection.by == "feedback"
         for key, standing in request:
@@ -94,7 +94,7 @@ class Courses:
                 delays = self._delays.setdefault(key, [0] * (len(DELAY_BOUNDS) + 1))
                 delays[bisect_left(DELAY_BOUNDS, delay)] += 1
 
-    def result(self) -> dict[ModelKey, Course]:
+    def result(self) -> dict[ModelKey, ModelTimeline]:
         """The course of each model; all have points of one length, so that they compare."""
         every = [minute for minutes in self._minutes.values() for minute in minutes]
         if not every:
@@ -102,7 +102,7 @@ class Courses:
         span = (max(every) - min(every) + 1) * MINUTE
         length = next((each for each in _LENGTHS if span <= each * _POINTS), _LENGTHS[-1])
         return {
-            key: Course(length, _points(minutes, length), tuple(self._delays.get(key, ())))
+            key: ModelTimeline(length, _points(minutes, length), tuple(self._delays.get(key, ())))
             for key, minutes in self._minutes.items()
         }
 

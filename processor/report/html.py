@@ -6,9 +6,9 @@ from importlib.resources import files
 import msgspec
 
 from processor.domain.results import Events, MeanResult, ModelResult
-from processor.domain.times import parse_time
+from processor.domain.timestamps import parse_time
 from processor.report.compare import Comparison, Comparisons, period_title
-from processor.report.data import Course, Report
+from processor.report.data import ModelTimeline, Report
 from processor.report.markup import Markup, join, tag
 from processor.report.matrix import matrix, natural
 from processor.report.plots import (
@@ -63,7 +63,7 @@ def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[
     yield after
 
 
-def model_card(model: ModelResult, course: Course, anchor: str) -> Markup:
+def model_card(model: ModelResult, course: ModelTimeline, anchor: str) -> Markup:
     """Everything of one model."""
     where = " / ".join(
         printable(name, _LABEL) for name in (model.namespace, model.predictor, model.model) if name
@@ -88,7 +88,7 @@ def model_card(model: ModelResult, course: Course, anchor: str) -> Markup:
     )
 
 
-def _panels(model: ModelResult, course: Course) -> Iterator[Markup]:
+def _panels(model: ModelResult, course: ModelTimeline) -> Iterator[Markup]:
     pies = join(
         pie("Judged items", [("right", "correct", model.correct),
                              ("wrong", "incorrect", model.judged - model.correct)]),

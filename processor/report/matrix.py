@@ -4,7 +4,7 @@ import re
 from typing import NamedTuple
 
 from processor.domain.results import ModelResult
-from processor.publish.cap import OTHER, cap_result
+from processor.publish.cardinality import OTHER, cap_result
 
 _DIGITS = re.compile(r"(\d+)")
 

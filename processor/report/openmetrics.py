@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple
 
-from processor.domain.counts import ModelKey
-from processor.domain.times import SECOND, format_time
-from processor.domain.windows import HOUR
+from processor.domain.model_key import ModelKey
+from processor.domain.tally.windows import HOUR
+from processor.domain.timestamps import SECOND, format_time
 from processor.errors import SettingsError
 from processor.publish.exposition import escape_label
 from processor.publish.families import FAMILIES, LABELS, Row, row_samples

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import cos, pi, sin
 
-from processor.domain.telemetry import DELAY_BOUNDS
-from processor.domain.windows import DAY, HOUR, MINUTE
-from processor.report.data import Course, Point
+from processor.domain.tally.windows import DAY, HOUR, MINUTE
+from processor.report.data import ModelTimeline, Point
 from processor.report.markup import Markup, join, tag
+from processor.telemetry import DELAY_BOUNDS
 
 #: Units of a plot's picture; a unit is about a pixel.
 _WIDTH, _HEIGHT = 460, 210
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g}\u202f{unit}"
 
 
-def accuracy_plot(course: Course) -> Markup:
+def accuracy_plot(course: ModelTimeline) -> Markup:
     """Accuracy of each point in time, in its 95 % Wilson interval."""
     points = [point for point in course.points if point.judged]
     if not points:
@@ -70,7 +70,7 @@ def accuracy_plot(course: Course) -> Markup:
     )
 
 
-def coverage_plot(course: Course, by_request: bool) -> Markup:
+def coverage_plot(course: ModelTimeline, by_request: bool) -> Markup:
     """Predicted items of each point in time, and how many of them are judged."""
     points = course.points
     most = max((point.predictions if by_request else point.judged for point in points), default=0)
@@ -94,7 +94,7 @@ def coverage_plot(course: Course, by_request: bool) -> Markup:
     return _plot("Items over time", grid, scale.axis(), *bars)
 
 
-def delay_plot(course: Course) -> Markup:
+def delay_plot(course: ModelTimeline) -> Markup:
     """Feedbacks by the time that they took."""
     used = [i for i, n in enumerate(course.delays) if n]
     if not used:

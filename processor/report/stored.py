@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from processor.archive.elasticsearch_results import StoredResult
+from processor.archive.elasticsearch.results import StoredResult
 from processor.domain.results import ModelResult, Replay
-from processor.domain.times import parse_time
+from processor.domain.timestamps import parse_time
 from processor.report.compare import period_title
 from processor.report.csv_rows import COLUMNS, Rows, line, model_rows
-from processor.report.data import Course
+from processor.report.data import ModelTimeline
 from processor.report.html import heading, model_card, page
 from processor.report.markup import Markup, tag
 from processor.report.text import printable, ratio, render_model, table
@@ -73,7 +73,7 @@ def _text(results: Sequence[StoredResult]) -> Iterator[str]:
 def _cards(results: Sequence[StoredResult]) -> Iterator[Markup]:
     for i, each in enumerate(results, 1):
         yield tag("p", f"{_title(each)}, stored {each.stored_at}", class_="quiet above")
-        yield model_card(each.result, Course(), f"m{i}")
+        yield model_card(each.result, ModelTimeline(), f"m{i}")
 
 
 def _title(stored: StoredResult) -> str:

@@ -7,7 +7,7 @@ from itertools import zip_longest
 import msgspec
 
 from processor.domain.results import ClassResult, Events, MeanResult, ModelResult
-from processor.domain.times import parse_time
+from processor.domain.timestamps import parse_time
 from processor.report.compare import Comparison, Comparisons, SignificanceTest, period_title
 from processor.report.data import Report
 from processor.report.matrix import matrix

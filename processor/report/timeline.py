@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from processor.domain.counts import BASES, Counts, ModelKey
-from processor.domain.standings import Standing
-from processor.domain.times import SECOND
-from processor.domain.windows import MINUTE, TIERS, Window
+from processor.domain.join.outcome_resolver import JoinedPrediction
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import BASES, Counts
+from processor.domain.tally.windows import MINUTE, TIERS, Window
+from processor.domain.timestamps import SECOND
 from processor.replay.fold import Selection, contribution
 
 
@@ -33,7 +34,7 @@ class Timeline:
         self._selections = [Selection(by, end=end) for by in BASES]
         self._changes: dict[ModelKey, tuple[dict[tuple[int, int], Counts], ...]] = {}
 
-    def add(self, request: Iterable[tuple[ModelKey, Standing]]) -> None:
+    def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
         """Count what one request contributes."""
         for key, standing in request:
             for basis, selection in enumerate(self._selections):

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from processor.kafka.clients import MAX_RECORD, ssl_context
+from processor.kafka.faust_import import faust
+from processor.kafka.topics import Topics
+from processor.kafka.transport import Transport
 from processor.settings import Settings
-from processor.stream.connection import MAX_RECORD, ssl_context
-from processor.stream.faust_import import faust
-from processor.stream.topics import Topics
-from processor.stream.transport import Transport
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from processor.domain.compiled import compiled
-from processor.stream.connection import FAULTS, Kafka
-from processor.stream.packer import Packer
-from processor.stream.progress import Place
-from processor.stream.source_topics import SourceTopics
-from processor.stream.whole_batches import deliver_whole_batches, whole_batches
+from processor.domain.native import use_native
+from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.lag import Place
+from processor.kafka.record_batches import deliver_record_batches, record_batches
+from processor.kafka.source_topics import SourceTopics
+from processor.stream.observation_producer import ObservationProducer
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class SourceIngest:
         kafka: Kafka,
         topics: tuple[str, ...],
         group: str,
-        packer: Packer,
+        packer: ObservationProducer,
         fail: Callable[[BaseException], None],
         look_for_gap: Callable[[], Awaitable[None]],
     ) -> None:
@@ -63,9 +63,9 @@ class SourceIngest:
         """Records behind the source's end, when it was last known."""
 
     @property
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         """Which source topics are missing."""
-        return self._source.trouble
+        return self._source.last_error
 
     async def run(self) -> None:
         """Until cancelled; a broker that is away is tried again, with backoff."""
@@ -88,12 +88,12 @@ class SourceIngest:
     async def _consume(self) -> None:
         topics = await self._source.wait()
         await self._look_for_gap()
-        deliver_whole_batches()
+        deliver_record_batches()
         consumer = self._kafka.consumer(
             *topics,
             group_id=self._group,
             max_poll_records=_BATCH,
-            value_deserializer=whole_batches if compiled else None,
+            value_deserializer=record_batches if use_native else None,
             session_timeout_ms=10_000,
             heartbeat_interval_ms=1_000,
             rebalance_timeout_ms=10_000,
@@ -154,7 +154,7 @@ class SourceIngest:
         With the last record's time: it tells what is lost if retention overtakes us.
         """
         packer, position = self._packer, {}
-        if not compiled:
+        if not use_native:
             for partition, messages in found.items():
                 packer.add_records(partition.topic, partition.partition, messages)
                 position[partition] = messages[-1].offset + 1, str(messages[-1].timestamp)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
-from processor.stream.records import cut
+from processor.domain.log.records import cut
 
 Table = MutableMapping[bytes, bytes]
 #: Numbers and names; the first is a number, 0 or more.

@@ -7,33 +7,34 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from processor.domain.counts import Counts, ModelKey
-from processor.domain.decode import Decoder
-from processor.domain.join import JoinFold
-from processor.domain.join_state import JoinState
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import SECOND
+from processor.domain.events.decoder import Decoder
+from processor.domain.join.fold import JoinFold
+from processor.domain.join.state import JoinState
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, encode
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.domain.timestamps import SECOND
+from processor.kafka.clients import Kafka
+from processor.kafka.control_log import ControlLog
+from processor.kafka.lag import Place, ProgressSample
+from processor.kafka.log_reader import LogReader
+from processor.kafka.topics import Topics
 from processor.settings import Settings
 from processor.stream.app import attach, make_app
-from processor.stream.connection import Kafka
-from processor.stream.control import ControlLog
-from processor.stream.fold import PartitionFold
-from processor.stream.join import JoinStage, close_within
+from processor.stream.delta_producer import DeltaProducer
+from processor.stream.eviction import EvictionPolicy
+from processor.stream.join_stage import JoinStage, close_within
 from processor.stream.large_table import Table
-from processor.stream.log import LogReader
-from processor.stream.memory_cap import MemoryCap
-from processor.stream.packer import Packer
-from processor.stream.partitions import TICK, Partitions, fatal, forget
-from processor.stream.progress import PartProgress, Place
-from processor.stream.records import Tick, encode
-from processor.stream.sender import Sender
-from processor.stream.snapshot_maker import SnapshotMaker
-from processor.stream.snapshots import SnapshotFile, remove_old_snapshots
+from processor.stream.observation_producer import ObservationProducer
+from processor.stream.partition_fold import PartitionFold
+from processor.stream.partition_manager import TICK, PartitionManager, fatal, forget
+from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
+from processor.stream.snapshotter import Snapshotter
 from processor.stream.table_recovery import TableRecovery
-from processor.stream.tally import TallyStage
-from processor.stream.topics import Topics
+from processor.stream.tally_stage import TallyStage
 from processor.stream.writer_thread import WriterThread
+from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -52,13 +53,13 @@ class StreamWorker:
         self,
         settings: Settings,
         kafka: Kafka,
-        epoch: str,
+        log_id: str,
         telemetry: Telemetry,
         fail: Callable[[BaseException], None],
     ) -> None:
         self.settings = settings
         self.kafka = kafka
-        self.epoch = epoch
+        self.log_id = log_id
         self.telemetry = telemetry
         self.topics = Topics.of(settings.app_id)
         self.on_lead: Callable[[bool], None] = lambda leads: None
@@ -66,11 +67,11 @@ class StreamWorker:
         self._fail = fail
         self._assigned = 0
         self._writer = WriterThread()
-        self._joins = Partitions(self._new_join, fail)
-        self._tallies = Partitions(self._new_tally, fail)
+        self._joins = PartitionManager(self._new_join, fail)
+        self._tallies = PartitionManager(self._new_tally, fail)
         # Linger is short: a record holds hundreds of events already.
         self._producer = kafka.producer(linger_ms=2, request_timeout_ms=60_000)
-        self._sender = Sender(self._producer, self.topics.deltas, fail)
+        self._sender = DeltaProducer(self._producer, self.topics.deltas, fail)
         self._app = make_app(settings, kafka.servers)
         self._table = attach(
             self._app, self.topics, settings.partitions, self._deliver_join, self._deliver_tally
@@ -84,7 +85,7 @@ class StreamWorker:
 
     async def start(self) -> None:
         """Start; returns at once, `recovered` says when the worker has joined its group."""
-        remove_old_snapshots(self.settings.data, self.settings.app_id, self.epoch)
+        remove_old_snapshots(self.settings.data, self.settings.app_id, self.log_id)
         await self._producer.start()
         self._runner = asyncio.create_task(self._run_app())
         self._ticker = asyncio.create_task(self._tick_for_ever())
@@ -109,15 +110,15 @@ class StreamWorker:
         reader = LogReader(self.kafka, self.topics.control, 0)
         return ControlLog(reader, self._producer, self.topics.control)
 
-    def packer(self, decoder: Decoder) -> Packer:
+    def packer(self, decoder: Decoder) -> ObservationProducer:
         """A way onto this log; each task that adds events needs one of its own."""
-        return Packer(
+        return ObservationProducer(
             decoder,
             self._producer,
             self.topics.observations,
             self.topics.dead_letters,
             self.settings.partitions,
-            self.epoch,
+            self.log_id,
         )
 
     async def _run_app(self) -> None:
@@ -150,18 +151,18 @@ class StreamWorker:
         settings, topic = self.settings, self.topics.observations
         reader = LogReader(self.kafka, topic, partition)
         horizon = settings.horizon * SECOND
-        fold = JoinFold(self.epoch, partition, settings.partitions, horizon, self.telemetry)
+        fold = JoinFold(self.log_id, partition, settings.partitions, horizon, self.telemetry)
         if settings.has_archive:
             fold.unmatched = {}
             fold.judged = {} if settings.outcomes else None
         file = SnapshotFile(
-            settings.data, settings.app_id, self.epoch, partition, settings.partitions, horizon
+            settings.data, settings.app_id, self.log_id, partition, settings.partitions, horizon
         )
         stage = JoinStage(
             fold,
             f"{topic}/{partition}",
             reader,
-            SnapshotMaker(file, f"{topic}/{partition}", self.telemetry, self._writer),
+            Snapshotter(file, f"{topic}/{partition}", self.telemetry, self._writer),
             self._sender,
             self.telemetry,
         )
@@ -173,7 +174,7 @@ class StreamWorker:
         # checkpoint there would cost more than the log that it spares reading.
         table: Table = {} if self.settings.embedded else self._table
         stage = TallyStage(
-            partition, self.epoch, topic, self.settings.windows, table, self.telemetry
+            partition, self.log_id, topic, self.settings.windows, table, self.telemetry
         )
         reader = LogReader(self.kafka, topic, partition)
         return PartitionFold(stage, reader, f"tally {topic}/{partition}"), stage
@@ -198,26 +199,28 @@ class StreamWorker:
 
     async def _tick_for_ever(self) -> None:
         most = self.settings.max_memory
-        cap = None if most is None else MemoryCap(most, self.control())
+        cap = None if most is None else EvictionPolicy(most, self.control())
         while True:
             await asyncio.sleep(TICK)
             self._recovery.look()
             for partition, join in self._joins.due(lambda stage: stage.batches > 0):
                 await self._tick(self.topics.observations, partition, join.tick())
             for partition, _ in self._tallies.due(lambda stage: stage.dirty):
-                await self._tick(self.topics.deltas, partition, Tick(SCHEMA_VERSION, self.epoch, 0))
+                await self._tick(
+                    self.topics.deltas, partition, Heartbeat(SCHEMA_VERSION, self.log_id, 0)
+                )
 
             if cap is not None:
                 await self._evict(cap)
 
-    async def _evict(self, cap: MemoryCap) -> None:
+    async def _evict(self, cap: EvictionPolicy) -> None:
         joins = self._joins.open_by_number()
-        excess = await cap.excess(joins)
-        if excess is not None:
-            number, before = excess
+        next_eviction = await cap.next_eviction(joins)
+        if next_eviction is not None:
+            number, before = next_eviction
             await self._tick(self.topics.observations, number, joins[number].tick(before))
 
-    async def _tick(self, topic: str, partition: int, tick: Tick) -> None:
+    async def _tick(self, topic: str, partition: int, tick: Heartbeat) -> None:
         with fatal(self._fail):
             future = await self._producer.send(topic, encode(tick), partition=partition)
         # A tick that is lost is made up for by the next one.
@@ -287,11 +290,11 @@ class StreamWorker:
             for number, place in places.items()
         }
 
-    def joining(self) -> PartProgress:
+    def joining(self) -> ProgressSample:
         """How far it is with joining its group and recovering the table for the first time."""
         behind = 0 if self.recovered.is_set() else 1
         mark = (self._recovery.remaining, self._assigned)
-        return PartProgress(f"joining the group {self.settings.app_id}", behind, mark)
+        return ProgressSample(f"joining the group {self.settings.app_id}", behind, mark)
 
     @property
     def remaining(self) -> int:

@@ -5,27 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from processor.archive.elasticsearch import ElasticsearchArchive
-from processor.archive.sqlite import SqliteArchive
+from processor.archive.elasticsearch.archive import ElasticsearchArchive
+from processor.archive.sqlite.archive import SqliteArchive
 from processor.settings import Settings
-from tests.archive.shelves import ElasticsearchShelf, Shelf, SqliteShelf
 from tests.conftest import elastic_of
-from tests.servers.elasticsearch import VERSIONS, ElasticsearchServer, secure_server
-from tests.servers.indices import Indices
+from tests.support.archive_harness import ArchiveHarness, ElasticsearchHarness, SqliteHarness
+from tests.support.servers.elasticsearch import VERSIONS, ElasticsearchServer, secure_server
+from tests.support.servers.indices import Indices
 
 
 @pytest.fixture(params=[*VERSIONS, "sqlite"])
-async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
+async def archive_harness(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[ArchiveHarness]:
     """An empty archive of each kind, with a way to fill it."""
     if request.param == "sqlite":
         path = tmp_path / "events.sqlite"
         archive = await SqliteArchive.open(path)
-        yield SqliteShelf(archive)
+        yield SqliteHarness(archive)
         await archive.close()
         return
     indices = Indices(elastic_of(request.param).url)
     held = ElasticsearchArchive(indices.url, indices.pattern, Settings.from_env({}), 30)
-    yield ElasticsearchShelf(held, indices)
+    yield ElasticsearchHarness(held, indices)
     await held.close()
     indices.close()
 

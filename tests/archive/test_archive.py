@@ -5,18 +5,18 @@ import json
 import pytest
 
 from processor.archive.base import Held, RequestKey, Stored
-from processor.domain.join import JoinFold
-from processor.domain.models import ModelRules
-from processor.domain.observations import DOCUMENT, BatchBuilder, Feedback, Prediction
-from processor.domain.outcomes import (
+from processor.domain.join.fold import JoinFold
+from processor.domain.join.outcomes import (
     ItemOutcome,
     PredictionOutcome,
     RequestOutcome,
     outcome_of,
 )
-from processor.domain.telemetry import Telemetry
-from tests.archive.shelves import LATER, TIME, Shelf, answer, truth
-from tests.servers.indices import DATA
+from processor.domain.log.observations import DOCUMENT, BatchBuilder, Feedback, Prediction
+from processor.domain.model_rules import ModelRules
+from processor.telemetry import Telemetry
+from tests.support.archive_harness import LATER, TIME, ArchiveHarness, answer, truth
+from tests.support.servers.indices import DATA
 
 pytestmark = pytest.mark.integration
 
@@ -27,14 +27,16 @@ def key(request_id: str, namespace: str = "ns") -> RequestKey:
     return RequestKey(namespace, "dep", request_id)
 
 
-async def looked_up(shelf: Shelf, *keys: RequestKey) -> list[Held]:
-    found = [one async for batch in shelf.archive.lookup(keys, ModelRules()) for one in batch]
+async def looked_up(archive_harness: ArchiveHarness, *keys: RequestKey) -> list[Held]:
+    found = [
+        one async for batch in archive_harness.archive.lookup(keys, ModelRules()) for one in batch
+    ]
     assert {one.request for one in found} <= set(keys)
     return found
 
 
-async def scanned(shelf: Shelf) -> list[Said]:
-    return [one async for batch in shelf.archive.scan(ModelRules()) for one in batch]
+async def scanned(archive_harness: ArchiveHarness) -> list[Said]:
+    return [one async for batch in archive_harness.archive.scan(ModelRules()) for one in batch]
 
 
 def labels(found: list[Held]) -> set[tuple[str, str, tuple[str | None, ...]]]:
@@ -70,19 +72,21 @@ def outcome(
 
 def plain(said: Said) -> str:
     """Without what tells an event from a document."""
-    plainer = said._replace(rank=DOCUMENT)
-    return repr(plainer._replace(weak=True) if isinstance(plainer, Prediction) else plainer)
+    plainer = said._replace(source_rank=DOCUMENT)
+    return repr(plainer._replace(provisional=True) if isinstance(plainer, Prediction) else plainer)
 
 
-async def test_nothing_is_held_at_first(shelf: Shelf) -> None:
-    await shelf.put(answer("r", "a"))
-    assert await shelf.archive.count() == 1
-    assert await looked_up(shelf) == []
-    assert await looked_up(shelf, key("unknown"), key("r", "elsewhere")) == []
+async def test_nothing_is_held_at_first(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(answer("r", "a"))
+    assert await archive_harness.archive.count() == 1
+    assert await looked_up(archive_harness) == []
+    assert await looked_up(archive_harness, key("unknown"), key("r", "elsewhere")) == []
 
 
-async def test_a_request_is_found_with_all_that_is_said_of_it(shelf: Shelf) -> None:
-    await shelf.put(
+async def test_a_request_is_found_with_all_that_is_said_of_it(
+    archive_harness: ArchiveHarness,
+) -> None:
+    await archive_harness.put(
         answer("r1", "a"),
         answer("r1", "b", predictor="canary"),
         answer("r1", "x", namespace="elsewhere"),
@@ -90,7 +94,7 @@ async def test_a_request_is_found_with_all_that_is_said_of_it(shelf: Shelf) -> N
         answer("r2", "c"),
         truth("r3", "d"),
     )
-    found = await looked_up(shelf, key("r1"), key("r3"), key("r4"))
+    found = await looked_up(archive_harness, key("r1"), key("r3"), key("r4"))
     assert labels(found) == {("r1", "default", ("a",)), ("r1", "canary", ("b",))}
     judgements = [one for held in found for one in held.said if isinstance(one, Feedback)]
     assert {one.request_id for one in judgements} == {"r1", "r3"}
@@ -100,32 +104,34 @@ async def test_a_request_is_found_with_all_that_is_said_of_it(shelf: Shelf) -> N
     assert not any(held.judged for held in found)
 
 
-async def test_a_batch_is_found_whole_and_as_often_as_it_is_asked_for(shelf: Shelf) -> None:
-    await shelf.put(
+async def test_a_batch_is_found_whole_and_as_often_as_it_is_asked_for(
+    archive_harness: ArchiveHarness,
+) -> None:
+    await archive_harness.put(
         answer("r", *"abcdefgh"),
         answer("r", *"stuvwxyz", predictor="canary"),
         answer("s", "a", "b"),
     )
     for _ in range(2):
-        found = await looked_up(shelf, key("r"))
+        found = await looked_up(archive_harness, key("r"))
         assert labels(found) == {
             ("r", "default", tuple("abcdefgh")),
             ("r", "canary", tuple("stuvwxyz")),
         }
 
 
-async def test_many_requests_are_found_at_once(shelf: Shelf) -> None:
-    await shelf.put(
+async def test_many_requests_are_found_at_once(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(
         *(answer(f"r{n}", "a") for n in range(1200)),
         *(answer(f"b{n}", "a", "b") for n in range(300)),
     )
     wanted = [key(f"{kind}{n}") for kind in "rb" for n in range(1300)]
-    found = labels(await looked_up(shelf, *wanted))
+    found = labels(await looked_up(archive_harness, *wanted))
     assert {name for name, _, _ in found} == {
         *(f"r{n}" for n in range(1200)),
         *(f"b{n}" for n in range(300)),
     }
-    assert len(await scanned(shelf)) == 1500
+    assert len(await scanned(archive_harness)) == 1500
 
 
 _HOSTILE = [
@@ -134,22 +140,22 @@ _HOSTILE = [
 ]  # fmt: skip
 
 
-async def test_hostile_ids_are_ids(shelf: Shelf) -> None:
-    await shelf.put(answer("r", "a"), *(answer(name, "b") for name in _HOSTILE))
-    everything = await looked_up(shelf, *map(key, _HOSTILE))
+async def test_hostile_ids_are_ids(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(answer("r", "a"), *(answer(name, "b") for name in _HOSTILE))
+    everything = await looked_up(archive_harness, *map(key, _HOSTILE))
     assert {name for name, _, _ in labels(everything)} == set(_HOSTILE)
     for name in _HOSTILE:
-        assert labels(await looked_up(shelf, key(name))) == {(name, "default", ("b",))}
+        assert labels(await looked_up(archive_harness, key(name))) == {(name, "default", ("b",))}
     outcomes = [outcome(name, item("b", "b")) for name in _HOSTILE]
-    assert await shelf.archive.store(outcomes) == Stored(len(_HOSTILE))
-    await shelf.settle()
-    assert all(judged(await looked_up(shelf, *map(key, _HOSTILE))).values())
-    assert not any(judged(await looked_up(shelf, key("r"))).values())
+    assert await archive_harness.archive.store(outcomes) == Stored(len(_HOSTILE))
+    await archive_harness.settle()
+    assert all(judged(await looked_up(archive_harness, *map(key, _HOSTILE))).values())
+    assert not any(judged(await looked_up(archive_harness, key("r"))).values())
 
 
-async def test_an_outcome_is_shown_until_it_is_taken_back(shelf: Shelf) -> None:
-    await shelf.put(answer("r1", "a"), truth("r1", "b"), answer("r2", "a"))
-    store = shelf.archive.store
+async def test_an_outcome_is_shown_until_it_is_taken_back(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(answer("r1", "a"), truth("r1", "b"), answer("r2", "a"))
+    store = archive_harness.archive.store
     for shown, written in (
         (item("a", "b"), 1),
         (item("a", "b"), 0),
@@ -159,10 +165,10 @@ async def test_an_outcome_is_shown_until_it_is_taken_back(shelf: Shelf) -> None:
         (None, 0),
     ):
         assert await store([outcome("r1", shown)]) == Stored(written)
-        await shelf.settle()
-        found = await looked_up(shelf, key("r1"), key("r2"))
+        await archive_harness.settle()
+        found = await looked_up(archive_harness, key("r1"), key("r2"))
         assert judged(found) == {("r1", "default"): shown is not None, ("r2", "default"): False}
-        (there,) = shelf.shown("r1")
+        (there,) = archive_harness.shown("r1")
         assert there == (
             shown
             and {
@@ -175,37 +181,43 @@ async def test_an_outcome_is_shown_until_it_is_taken_back(shelf: Shelf) -> None:
         )
 
 
-async def test_requests_that_are_not_held_are_told(shelf: Shelf) -> None:
-    await shelf.put(answer("r", "a"))
+async def test_requests_that_are_not_held_are_told(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(answer("r", "a"))
     outcomes = [outcome(name, item("a", "a")) for name in ("none", "r", "other")]
-    stored = await shelf.archive.store(outcomes)
+    stored = await archive_harness.archive.store(outcomes)
     assert (stored.written, sorted(stored.missing)) == (1, [key("none"), key("other")])
-    assert (stored.again, stored.trouble) == ([], "")
-    assert await shelf.archive.store([]) == Stored()
+    assert (stored.again, stored.last_error) == ([], "")
+    assert await archive_harness.archive.store([]) == Stored()
 
 
-async def test_of_several_predictors_each_shows_its_own(shelf: Shelf) -> None:
-    await shelf.put(answer("r", "a"), answer("r", "b", predictor="canary"))
-    await shelf.archive.store([outcome("r", item("b", "a"), predictor="canary")])
-    await shelf.settle()
-    found = await looked_up(shelf, key("r"))
+async def test_of_several_predictors_each_shows_its_own(archive_harness: ArchiveHarness) -> None:
+    await archive_harness.put(answer("r", "a"), answer("r", "b", predictor="canary"))
+    await archive_harness.archive.store([outcome("r", item("b", "a"), predictor="canary")])
+    await archive_harness.settle()
+    found = await looked_up(archive_harness, key("r"))
     assert judged(found) == {("r", "default"): False, ("r", "canary"): True}
 
 
 @pytest.mark.parametrize("shown", [0, 2])
-async def test_a_batch_is_judged_if_any_of_its_items_is(shelf: Shelf, shown: int) -> None:
-    await shelf.put(answer("r", "a", "b", "c"), answer("s", "a", "b"))
+async def test_a_batch_is_judged_if_any_of_its_items_is(
+    archive_harness: ArchiveHarness, shown: int
+) -> None:
+    await archive_harness.put(answer("r", "a", "b", "c"), answer("s", "a", "b"))
     items = [item("a", "b") if number == shown else None for number in range(3)]
-    assert await shelf.archive.store([outcome("r", *items)]) == Stored(1)
-    await shelf.settle()
-    assert [one is not None for one in shelf.shown("r", 3)] == [n == shown for n in range(3)]
-    found = await looked_up(shelf, key("r"), key("s"))
+    assert await archive_harness.archive.store([outcome("r", *items)]) == Stored(1)
+    await archive_harness.settle()
+    assert [one is not None for one in archive_harness.shown("r", 3)] == [
+        n == shown for n in range(3)
+    ]
+    found = await looked_up(archive_harness, key("r"), key("s"))
     assert judged(found) == {("r", "default"): True, ("s", "default"): False}
 
 
-async def test_the_experiment_is_the_same_from_every_archive(shelf: Shelf) -> None:
-    await shelf.put_notebook()
-    said = await scanned(shelf)
+async def test_the_experiment_is_the_same_from_every_archive(
+    archive_harness: ArchiveHarness,
+) -> None:
+    await archive_harness.put_notebook()
+    said = await scanned(archive_harness)
     (expected,) = json.loads((DATA / "contract.json").read_text())["models"]
     fold = JoinFold("", 0, 1, None, Telemetry())
     builder = BatchBuilder()
@@ -219,10 +231,10 @@ async def test_the_experiment_is_the_same_from_every_archive(shelf: Shelf) -> No
     assert sum(one is not None and one.correct for one in items) == expected["correct"]
     # Asked one by one they hold the same.
     wanted = {RequestKey(one.namespace, one.deployment, one.request_id) for one in outcomes}
-    found = await looked_up(shelf, *wanted)
+    found = await looked_up(archive_harness, *wanted)
     assert sorted(plain(one) for held in found for one in held.said) == sorted(map(plain, said))
     # And what became of them can be kept.
-    stored = await shelf.archive.store(outcomes)
+    stored = await archive_harness.archive.store(outcomes)
     assert (stored.written, stored.missing) == (expected["judged"], [])
-    await shelf.settle()
-    assert sum(judged(await looked_up(shelf, *wanted)).values()) == expected["judged"]
+    await archive_harness.settle()
+    assert sum(judged(await looked_up(archive_harness, *wanted)).values()) == expected["judged"]

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-import processor.archive.elasticsearch_page as page_module
+import processor.archive.elasticsearch.page as page_module
 from processor.archive.base import Archive, RequestKey
-from processor.archive.elasticsearch import ElasticsearchArchive, Shard
-from processor.domain.documents import Document
-from processor.domain.models import ModelRules
+from processor.archive.elasticsearch.archive import ElasticsearchArchive, Shard
+from processor.domain.events.documents import Document
+from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
-from tests.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
-from tests.servers.indices import Indices, stored
-from tests.servers.process import free_port
+from tests.support.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
+from tests.support.servers.indices import Indices, stored
+from tests.support.servers.process import free_port
 
 pytestmark = pytest.mark.integration
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from processor.archive import sqlite_file
 from processor.archive.base import RequestKey
-from processor.archive.sqlite import SqliteArchive, SqliteReader
-from processor.archive.sqlite_file import to_row
-from processor.domain.events import RawEvent
-from processor.domain.models import ModelRules
+from processor.archive.sqlite import file as sqlite_file
+from processor.archive.sqlite.archive import SqliteArchive, SqliteReader
+from processor.archive.sqlite.file import to_row
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError
-from tests.archive.shelves import answer, event_of, feed
+from tests.support.archive_harness import answer, event_of, feed
 
 
 def event(number: int, value: bytes | None = b"{}") -> RawEvent:
@@ -151,8 +151,8 @@ async def test_what_store_returned_for_survives_a_kill(path: Path) -> None:
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from processor.archive.sqlite import SqliteArchive\n"
-        "from processor.domain.events import RawEvent\n"
+        "from processor.archive.sqlite.archive import SqliteArchive\n"
+        "from processor.domain.events.raw_event import RawEvent\n"
         "async def main():\n"
         "    archive = await SqliteArchive.open(Path(sys.argv[1]))\n"
         "    while True:\n"

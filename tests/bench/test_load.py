@@ -8,8 +8,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from bench.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce, right_answer
-from tests.servers import Broker
-from tests.servers.topics import create_topics
+from tests.support.servers import Broker
+from tests.support.servers.topics import create_topics
 
 LOAD = Load(requests=5_000, models=3)
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.load import Expected, ModelCounts
 from bench.measure import BenchError, Job, Run, Usage, child, clocked, differences, usage
-from tests.servers.process import free_port
+from tests.support.servers.process import free_port
 
 # Answers as the processor does: no event at first, then events, then counts that grow.
 FAKE = """

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from bench.load import Event, Load
 from bench.measure import BenchError
 from bench.pace import TICK, feeder, shares, sizes_at
-from tests.servers import Broker
+from tests.support.servers import Broker
 
 
 @pytest.mark.parametrize("rate", [3, 500, 45_123])

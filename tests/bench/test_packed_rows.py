@@ -5,7 +5,7 @@ import numpy as np
 from bench.packed_rows import feedback_rows, packed_batch, prediction_rows
 from bench.rows import batch, feedback_row, model_keys, prediction_row, request_ids
 from bench.traffic import START
-from processor.stream.records import decode_observation, encode
+from processor.domain.log.records import decode_observation, encode
 
 
 def test_they_are_the_same_on_the_log() -> None:

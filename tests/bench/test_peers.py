@@ -12,7 +12,7 @@ from bench.measure import differences, get, models
 from bench.peers import environment, kafka_streams
 from bench.peers.environment import PeerMissing, python_with
 from bench.peers.job import Row, Shown, changes, joined, observation
-from tests.servers.process import free_port
+from tests.support.servers.process import free_port
 
 LOAD = Load(requests=2_000, models=3)
 

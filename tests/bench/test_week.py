@@ -12,9 +12,9 @@ from bench.week import main
 from bench.week_log import journal, write
 from bench.week_parts import Life, live
 from bench.week_truth import differences
-from processor.domain.labels import SCORES, Answer, Reading, Schema
-from processor.domain.observations import BatchBuilder, Feedback, Prediction
-from processor.domain.times import HOUR
+from processor.domain.log.observations import BatchBuilder, Feedback, Prediction
+from processor.domain.timestamps import HOUR
+from processor.domain.values import SCORES, Answer, Reading, Schema
 
 _SMALL = Traffic(rate=0.02, days=1, horizon=12, models=2)
 _SHARE = {1: _SMALL, 4: replace(_SMALL, seed=2)}
@@ -74,13 +74,15 @@ def test_a_batch_is_what_the_packer_makes() -> None:
     said = [feedback_row(f"r{i}", 0, i, i, form) for i, form in enumerate((TRUTH, WRONG, TRUTH))]
     said.append(feedback_row("r0", 0, 9, 0, RIGHT))
     for row, answer in zip(rows, answers, strict=True):
-        builder.add(Prediction(model, row.request_id, row.time, row.rank, row.digest, (answer,)))
+        builder.add(
+            Prediction(model, row.request_id, row.time, row.source_rank, row.digest, (answer,))
+        )
     for judgement in said:
         position = judgement.truth
         truth = None if position is None else (Reading(SCORES, int(str(position)), 3),)
         builder.add(
             Feedback(
-                model, judgement.request_id, judgement.time, judgement.rank, judgement.digest,
+                model, judgement.request_id, judgement.time, judgement.source_rank, judgement.digest,
                 truth, judgement.reward,
             )
         )  # fmt: skip

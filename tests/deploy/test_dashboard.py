@@ -11,8 +11,8 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.demo import Demo
-from tests.deploy.manifests import DEPLOY, read_one
+from tests.support.demo import Demo
+from tests.support.manifests import DEPLOY, read_one
 
 FOLDER = DEPLOY / "grafana"
 COMMITTED = (FOLDER / "model_quality.json").read_text(encoding="utf-8")

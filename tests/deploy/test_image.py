@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from processor.settings import Settings
-from tests.deploy.manifests import DEPLOY, PROCESSOR, ROOT, find, setup_cfg
+from tests.support.manifests import DEPLOY, PROCESSOR, ROOT, find, setup_cfg
 
 #: With continued lines joined.
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from processor.settings import Settings
-from tests.deploy.manifests import (
+from tests.support.manifests import (
     DEPLOY,
     KNATIVE,
     KUBERNETES_FOLDER,

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from processor.domain.telemetry import Telemetry
-from processor.publish.board import Gauges
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import FAMILIES
+from processor.publish.interfaces import Gauges
 from processor.settings import Settings
-from tests.deploy.manifests import DEPLOY, PROCESSOR, ROOT, find, read_one
-from tests.publish.fakes import FakeHealth
+from processor.telemetry import Telemetry
+from tests.support.fakes import FakeHealth
+from tests.support.manifests import DEPLOY, PROCESSOR, ROOT, find, read_one
 
 FOLDER = DEPLOY / "prometheus"
 RULES: list[dict[str, Any]] = [

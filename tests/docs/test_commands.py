@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from processor.cli import cli
+from processor.cli.main import cli
 from tests.docs.test_reference import PAGES, ROOT
-from tests.faults.crew import until
 from tests.integration.conftest import Get, Start
+from tests.support.faults.cluster import until
 
 #: What does not run here, and where it is tried instead.
 ELSEWHERE = {

@@ -10,7 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.settings import Settings
-from tests.demo import Demo
+from tests.support.demo import Demo
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

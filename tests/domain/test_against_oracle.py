@@ -10,11 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.domain.events import RawEvent
-from processor.domain.models import parse_rules
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.model_rules import parse_rules
 from processor.replay.fold import ReplayFold, Selection
-from tests.oracle.oracle import replay
-from tests.oracle.strategies import Event, certain_duplicates, event_lists, models_files, ranges
+from tests.support.oracle.oracle import replay
+from tests.support.oracle.strategies import (
+    Event,
+    certain_duplicates,
+    event_lists,
+    models_files,
+    ranges,
+)
 
 CASES = settings(max_examples=150, deadline=None)
 #: What the oracle tells, and what doesn't depend on the order of arrival.

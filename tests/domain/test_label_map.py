@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from processor.domain.decode import Decoder
-from processor.domain.models import parse_rules
-from processor.domain.telemetry import Telemetry
+from processor.domain.events.decoder import Decoder
+from processor.domain.model_rules import parse_rules
+from processor.telemetry import Telemetry
 from tests.domain.test_traps import FEEDBACK, RESPONSE, event, only
 
 BINARY = {"output": "probability", "classes": ["ham", "spam"]}

@@ -5,8 +5,9 @@ from typing import Any
 
 import msgspec
 
-from processor.domain.counts import MICRO, Cell, Counts, ModelKey
+from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, Replay, model_result, model_results
+from processor.domain.statistics.counts import MICRO, Cell, Counts
 
 KEY = ModelKey("seldon", "sklearn", "default", "classifier")
 CELLS = {Cell("b", "a"): 1, Cell("a", "a"): 2, Cell("a", "b"): 3}

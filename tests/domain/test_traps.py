@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from processor.domain.counts import ModelKey
-from processor.domain.decode import Decoder
-from processor.domain.events import Batch, DeadLetter, RawEvent
-from processor.domain.gzipped import MAX_BODY
-from processor.domain.models import parse_rules
-from processor.domain.observations import Feedback, Prediction
-from processor.domain.structured import MAX_BATCH
-from processor.domain.telemetry import Telemetry
-from processor.domain.times import parse_time
+from processor.domain.events.compression import MAX_BODY
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.structured import MAX_BATCH
+from processor.domain.log.observations import Feedback, Prediction
+from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import parse_rules
+from processor.domain.timestamps import parse_time
 from processor.replay.fold import ReplayFold, Selection
-from tests.domain.payload_kinds import DATA, PROTOBUF
+from processor.telemetry import Telemetry
+from tests.support.payload_kinds import DATA, PROTOBUF
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 NS = parse_time("2026-11-20T09:00:00Z") or 0

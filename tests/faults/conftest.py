@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.load import Load
-from tests.faults.crew import Crew
-from tests.faults.outcomes import OUTCOMES, Outcome, table
-from tests.faults.size import FULL, SMALL, Size
-from tests.servers import Broker, KafkaServer
-from tests.servers.topics import create_topics
+from tests.support.faults.cluster import WorkerCluster
+from tests.support.faults.outcomes import OUTCOMES, Outcome, table
+from tests.support.faults.size import FULL, SMALL, Size
+from tests.support.servers import Broker, KafkaServer
+from tests.support.servers.topics import create_topics
 
 # A client of the tests writes thousands of lines about a broker that a test has stopped.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-async def crew(
+async def worker_cluster(
     kafka: Broker,
     topic: Callable[..., str],
     app_id: str,
@@ -64,21 +64,25 @@ async def crew(
     tmp_path: Path,
     size: Size,
     outcome: Outcome,
-) -> AsyncIterator[Crew]:
+) -> AsyncIterator[WorkerCluster]:
     """Workers of one app on one source topic; all ended after the test, and their logs checked."""
-    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome) as crew:
-        yield crew
-    crew.check_logs()
+    async with WorkerCluster(
+        kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome
+    ) as worker_cluster:
+        yield worker_cluster
+    worker_cluster.check_logs()
 
 
 @pytest.fixture
-async def own_crew(
+async def own_worker_cluster(
     app_id: str, load: Load, size: Size, tmp_path: Path, outcome: Outcome
-) -> AsyncIterator[Crew]:
+) -> AsyncIterator[WorkerCluster]:
     """A crew on a broker that may be stopped."""
     with KafkaServer() as server:
         await create_topics(server.bootstrap, ["source"], 8)
-        async with Crew(server.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew:
-            crew.server = server
-            yield crew
-        crew.check_logs()
+        async with WorkerCluster(
+            server.bootstrap, "source", app_id, load, tmp_path, size, outcome
+        ) as worker_cluster:
+            worker_cluster.server = server
+            yield worker_cluster
+        worker_cluster.check_logs()

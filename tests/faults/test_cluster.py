@@ -8,11 +8,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from bench.load import Load
-from tests.faults.crew import Crew, until
-from tests.faults.outcomes import Outcome
-from tests.faults.size import Size
-from tests.servers.cluster import KafkaCluster
-from tests.servers.topics import create_topics
+from tests.support.faults.cluster import WorkerCluster, until
+from tests.support.faults.outcomes import Outcome
+from tests.support.faults.size import Size
+from tests.support.servers.cluster import KafkaCluster
+from tests.support.servers.topics import create_topics
 
 
 @pytest.fixture
@@ -26,30 +26,35 @@ async def test_one_of_three_brokers_killed_under_load(
 ) -> None:
     """kill -9 of one broker after the other; each is started again, and in sync before the next."""
     await create_topics(cluster.bootstrap, ["source"], 8, replication=3)
-    async with Crew(cluster.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew:
-        crew.start("data-0")
-        crew.start("data-1")
-        await crew.until_ready(60)
-        feed = crew.feed(seconds=8)
-        await crew.until_grown(500)
-        async with crew.restarting():
+    async with WorkerCluster(
+        cluster.bootstrap, "source", app_id, load, tmp_path, size, outcome
+    ) as worker_cluster:
+        worker_cluster.start("data-0")
+        worker_cluster.start("data-1")
+        await worker_cluster.until_ready(60)
+        feed = worker_cluster.feed(seconds=8)
+        await worker_cluster.until_grown(500)
+        async with worker_cluster.restarting():
             for broker in cluster.brokers[: size.times]:
                 broker.kill()
                 fault = time.monotonic()
-                await crew.recovery(fault)
+                await worker_cluster.recovery(fault)
                 broker.start()
                 if broker is not cluster.brokers[size.times - 1]:
-                    await _until_in_sync(crew)
+                    await _until_in_sync(worker_cluster)
             await feed.finish()
-            await crew.until_exact()
-    crew.check_logs()
+            await worker_cluster.until_exact()
+    worker_cluster.check_logs()
 
 
-async def _until_in_sync(crew: Crew) -> None:
-    names = ["source", *(f"{crew.app_id}-{name}" for name in ("observations", "deltas", "control"))]
+async def _until_in_sync(worker_cluster: WorkerCluster) -> None:
+    names = [
+        "source",
+        *(f"{worker_cluster.app_id}-{name}" for name in ("observations", "deltas", "control")),
+    ]
 
     async def in_sync() -> bool:
-        admin = AIOKafkaAdminClient(bootstrap_servers=crew.bootstrap)
+        admin = AIOKafkaAdminClient(bootstrap_servers=worker_cluster.bootstrap)
         await admin.start()
         try:
             found = await admin.describe_topics(names)

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 
 from bench.load import Load
-from tests.faults.crew import Crew
-from tests.faults.outcomes import Outcome
-from tests.faults.size import FULL, Size
+from tests.support.faults.cluster import WorkerCluster
+from tests.support.faults.outcomes import Outcome
+from tests.support.faults.size import FULL, Size
 
 
 class Disk:
@@ -54,7 +54,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-class Sender:
+class DeltaProducer:
     """Sends a load over HTTP; what is refused stays to be sent again."""
 
     def __init__(self, load: Load, session: aiohttp.ClientSession, url: str) -> None:
@@ -92,16 +92,16 @@ async def test_a_full_disk_under_the_archive(
 ) -> None:
     """Nothing is accepted that is not kept: 503 until there is room, and no count changes."""
     load = Load.of_events(20_000 if size is FULL else 2_000, models=5)
-    async with Crew("", "", app_id, load, tmp_path, size, outcome) as crew:
-        crew.settings |= {
+    async with WorkerCluster("", "", app_id, load, tmp_path, size, outcome) as worker_cluster:
+        worker_cluster.settings |= {
             "PROCESSOR_BROKER": "",
             "PROCESSOR_TOPICS": "source",
             "PROCESSOR_ARCHIVE": f"sqlite:{disk.path / 'events.sqlite'}",
         }
-        worker = crew.start()
-        await crew.until_ready()
+        worker = worker_cluster.start()
+        await worker_cluster.until_ready()
         async with aiohttp.ClientSession() as session:
-            sender = Sender(load, session, await worker.ingress())
+            sender = DeltaProducer(load, session, await worker.ingress())
             total = len(sender.waiting)
             part = total // (size.times + 2)
             await sender.send(part)
@@ -110,45 +110,45 @@ async def test_a_full_disk_under_the_archive(
                 refused = sender.refused
                 await sender.send(part)
                 assert sender.refused > refused
-                assert (await crew.get(worker, "/health"))["alive"]
+                assert (await worker_cluster.get(worker, "/health"))["alive"]
                 disk.free()
                 fault = time.monotonic()
                 while sender.waiting and sender.statuses != {202}:
                     sender.statuses = set()
                     await sender.send(part)
-                crew.recovered(fault)
+                worker_cluster.recovered(fault)
             await sender.send(total)
             assert not sender.waiting
         outcome.events, outcome.in_flight = total, sender.refused
-        await crew.until_counted()
+        await worker_cluster.until_counted()
         if size is FULL:
             # The archive holds what was accepted, once: a fresh start says the same.
-            await crew.terminate(worker)
-            crew.start()
-            await crew.until_counted()
-    crew.check_logs()
+            await worker_cluster.terminate(worker)
+            worker_cluster.start()
+            await worker_cluster.until_counted()
+    worker_cluster.check_logs()
 
 
 @pytest.mark.usefixtures("full")
-async def test_a_full_disk_under_the_snapshots(disk: Disk, crew: Crew) -> None:
+async def test_a_full_disk_under_the_snapshots(disk: Disk, worker_cluster: WorkerCluster) -> None:
     """Only the next start gets slower: it folds the log again."""
-    crew.settings["PROCESSOR_DATA"] = str(disk.path / "data")
+    worker_cluster.settings["PROCESSOR_DATA"] = str(disk.path / "data")
     disk.fill()
-    worker = crew.start()
-    await crew.until_ready()
-    feed = crew.feed(seconds=3)
+    worker = worker_cluster.start()
+    await worker_cluster.until_ready()
+    feed = worker_cluster.feed(seconds=3)
     await feed.finish()
-    await crew.until_exact()
-    await crew.terminate(worker)
+    await worker_cluster.until_exact()
+    await worker_cluster.terminate(worker)
     assert "not written: [Errno 28]" in worker.text
     assert not list(disk.path.rglob("*.new"))
     again = time.monotonic()
-    worker = crew.start()
-    await crew.until_ready()
-    await crew.until_exact()
-    crew.recovered(again)
+    worker = worker_cluster.start()
+    await worker_cluster.until_ready()
+    await worker_cluster.until_exact()
+    worker_cluster.recovered(again)
     disk.free()
-    await crew.terminate(worker)
-    worker = crew.start()
-    await crew.until_exact()
+    await worker_cluster.terminate(worker)
+    worker = worker_cluster.start()
+    await worker_cluster.until_exact()
     assert "(snapshot)" in worker.text

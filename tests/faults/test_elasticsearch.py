@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.faults.crew import Crew, until
-from tests.faults.documents import DOCUMENTS, TRUTH, load_documents
-from tests.servers.elasticsearch import VERSIONS, ElasticsearchServer, shared_server
-from tests.servers.proxy import Proxy
+from tests.support.faults.cluster import WorkerCluster, until
+from tests.support.faults.documents import DOCUMENTS, TRUTH, load_documents
+from tests.support.servers.elasticsearch import VERSIONS, ElasticsearchServer, shared_server
+from tests.support.servers.proxy import Proxy
 
 
 class Archive(Protocol):
@@ -73,48 +73,56 @@ async def stopped() -> AsyncIterator[Archive]:
 @pytest.mark.usefixtures("full")
 @pytest.mark.parametrize("kind", [proxied, stopped], ids=["unreachable", "stopped"])
 async def test_elasticsearch_away_at_the_start_and_in_mid_bootstrap(
-    kind: Callable[[], AbstractAsyncContextManager[Archive]], crew: Crew
+    kind: Callable[[], AbstractAsyncContextManager[Archive]], worker_cluster: WorkerCluster
 ) -> None:
     async with kind() as archive:
         await archive.leave()
-        crew.settings |= {
+        worker_cluster.settings |= {
             "PROCESSOR_ARCHIVE": archive.url,
             "PROCESSOR_INDEX": archive.index,
             # The documents are of one day: they must not expire while the test runs.
             "PROCESSOR_HORIZON": "3650d",
         }
-        crew.start("data-0")
-        crew.start("data-1")
-        await crew.until_ready()
-        feed = crew.feed(seconds=4)
-        await crew.until_grown(500)  # the stream does not wait for the archive
+        worker_cluster.start("data-0")
+        worker_cluster.start("data-1")
+        await worker_cluster.until_ready()
+        feed = worker_cluster.feed(seconds=4)
+        await worker_cluster.until_grown(500)  # the stream does not wait for the archive
         await archive.come()
         come = time.monotonic()
-        await until(lambda: _read(crew, DOCUMENTS // 5), 90, "a fifth of the documents read")
-        crew.recovered(come)
+        await until(
+            lambda: _read(worker_cluster, DOCUMENTS // 5), 90, "a fifth of the documents read"
+        )
+        worker_cluster.recovered(come)
         await archive.leave()
-        assert not await _read(crew, DOCUMENTS), "it was read before the server went away"
+        assert not await _read(worker_cluster, DOCUMENTS), "it was read before the server went away"
         await asyncio.sleep(2)
         await archive.come()
         come = time.monotonic()
-        await until(lambda: _bootstrapped(crew), 120, "the bootstrap complete")
-        await until(lambda: _exact(crew), 30, "the documents' numbers exact")
-        crew.recovered(come)
+        await until(lambda: _bootstrapped(worker_cluster), 120, "the bootstrap complete")
+        await until(lambda: _exact(worker_cluster), 30, "the documents' numbers exact")
+        worker_cluster.recovered(come)
         await feed.finish()
-        await crew.until_exact()
-        assert await _exact(crew)
+        await worker_cluster.until_exact()
+        assert await _exact(worker_cluster)
 
 
-async def _read(crew: Crew, documents: int) -> bool:
+async def _read(worker_cluster: WorkerCluster, documents: int) -> bool:
     name = "processor_bootstrap_documents_total"
-    return sum([await crew.metric(worker, name) for worker in crew.workers]) >= documents
+    return (
+        sum([await worker_cluster.metric(worker, name) for worker in worker_cluster.workers])
+        >= documents
+    )
 
 
-async def _bootstrapped(crew: Crew) -> bool:
-    states = [await crew.get(worker, "/ready?wait=bootstrap") for worker in crew.workers]
+async def _bootstrapped(worker_cluster: WorkerCluster) -> bool:
+    states = [
+        await worker_cluster.get(worker, "/ready?wait=bootstrap")
+        for worker in worker_cluster.workers
+    ]
     return all(state and state["ready"] for state in states)
 
 
-async def _exact(crew: Crew) -> bool:
-    found = [model for model in await crew.models() if model["deployment"] == "pets"]
+async def _exact(worker_cluster: WorkerCluster) -> bool:
+    found = [model for model in await worker_cluster.models() if model["deployment"] == "pets"]
     return [(m["predictions"], m["judged"], m["correct"]) for m in found] == [TRUTH]

@@ -11,15 +11,15 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from processor.domain.deltas import partition_of
-from processor.domain.events import RawEvent
-from processor.domain.models import ModelRules
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.log.deltas import partition_of
+from processor.domain.log.records import Piece, decode_delta
+from processor.domain.model_rules import ModelRules
 from processor.replay.fold import ReplayFold, Selection
-from processor.stream.records import Piece, decode_delta
-from tests.faults.crew import Crew, Worker, until
-from tests.faults.hostile import events, largest, requests
-from tests.faults.log import read_topic
-from tests.faults.size import FULL, Size
+from tests.support.faults.cluster import Worker, WorkerCluster, until
+from tests.support.faults.log import read_topic
+from tests.support.faults.malformed_input import events, largest, requests
+from tests.support.faults.size import FULL, Size
 
 #: Bytes that a worker may hold more at the end than after a half: by then it has all its buffers.
 _GROWTH = 32 << 20
@@ -33,35 +33,37 @@ def number_of(size: Size) -> int:
     return 100_000 if size is FULL else 5_000
 
 
-async def test_hostile_records(crew: Crew, size: Size) -> None:
+async def test_hostile_records(worker_cluster: WorkerCluster, size: Size) -> None:
     """Every record is read as one of the kinds, and what can't be understood is kept."""
-    worker = crew.start()
-    await crew.until_ready()
+    worker = worker_cluster.start()
+    await worker_cluster.until_ready()
     number = number_of(size)
     marks = {number * percent // 100 for percent in _MARKS}
     memory: list[int] = []
-    async with AIOKafkaProducer(bootstrap_servers=crew.bootstrap, linger_ms=20) as producer:
+    async with AIOKafkaProducer(
+        bootstrap_servers=worker_cluster.bootstrap, linger_ms=20
+    ) as producer:
         for count, (headers, value) in enumerate(events(number, seed=1), start=1):
             # The client refuses a record with neither key nor value.
-            await producer.send(crew.topic, value, key=b"k", headers=headers)
+            await producer.send(worker_cluster.topic, value, key=b"k", headers=headers)
             if count in marks:
                 await producer.flush()
-                await until(lambda n=count: _read(crew, worker, n), 300, f"{count} read")
+                await until(lambda n=count: _read(worker_cluster, worker, n), 300, f"{count} read")
                 memory.append(worker.memory)
-    assert await crew.total(worker, "processor_events_total") == number
-    letters = await crew.total(worker, "processor_dead_letters_total")
-    assert 0 < letters < number
-    kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
-    assert len(kept) == letters
+    assert await worker_cluster.total(worker, "processor_events_total") == number
+    dead_letters = await worker_cluster.total(worker, "processor_dead_letters_total")
+    assert 0 < dead_letters < number
+    kept = await read_topic(worker_cluster.bootstrap, f"{worker_cluster.app_id}-dead-letters")
+    assert len(kept) == dead_letters
     _assert_no_growth(memory)
-    await _assert_well(crew, worker)
-    crew.outcome.events, crew.outcome.difference = number, 0
+    await _assert_well(worker_cluster, worker)
+    worker_cluster.outcome.events, worker_cluster.outcome.difference = number, 0
 
 
-async def test_hostile_requests(crew: Crew, size: Size) -> None:
+async def test_hostile_requests(worker_cluster: WorkerCluster, size: Size) -> None:
     """Every request gets an answer or a closed connection; what was taken in is what is counted."""
-    worker = crew.start()
-    await crew.until_ready()
+    worker = worker_cluster.start()
+    await worker_cluster.until_ready()
     number = number_of(size)
     place = urlsplit(await worker.ingress())
     host, port = place.hostname or "", place.port or 0
@@ -86,20 +88,20 @@ async def test_hostile_requests(crew: Crew, size: Size) -> None:
     assert answers.keys() <= {0, 202, 400, 404, 405, 413, 415, 431}, answers
     assert answers[202] > 0
     assert answers[400] > 0
-    read = await crew.total(worker, "processor_events_total")
-    letters = await crew.total(worker, "processor_dead_letters_total")
-    kept = await read_topic(crew.bootstrap, f"{crew.app_id}-dead-letters")
+    read = await worker_cluster.total(worker, "processor_events_total")
+    dead_letters = await worker_cluster.total(worker, "processor_dead_letters_total")
+    kept = await read_topic(worker_cluster.bootstrap, f"{worker_cluster.app_id}-dead-letters")
     # What was refused at the door was never read; a batch holds several events or none.
     assert read == taken
-    assert 0 < len(kept) == letters < read
+    assert 0 < len(kept) == dead_letters < read
     _assert_no_growth(memory)
-    await _assert_well(crew, worker)
+    await _assert_well(worker_cluster, worker)
     print(answers)
-    crew.outcome.events, crew.outcome.difference = number, 0
+    worker_cluster.outcome.events, worker_cluster.outcome.difference = number, 0
 
 
 @pytest.mark.usefixtures("full")
-async def test_the_largest_messages(crew: Crew) -> None:
+async def test_the_largest_messages(worker_cluster: WorkerCluster) -> None:
     """What follows from a few of them is larger than any record of the log: it is counted all the
     same, by a start from the checkpoint and one from the log's beginning too."""
     # All on one partition of the deltas, where they come to one batch.
@@ -113,8 +115,8 @@ async def test_the_largest_messages(crew: Crew) -> None:
     fold.add([RawEvent(headers, value, 0) for headers, value in messages])
     wanted = {_key(msgspec.to_builtins(model)): model.judged for model in fold.result().models}
     assert sum(wanted.values()) == 5 * 20_000
-    worker = crew.start()
-    await crew.until_ready()
+    worker = worker_cluster.start()
+    await worker_cluster.until_ready()
     url = await worker.ingress()
     # Several at once: they go together.
     async with aiohttp.ClientSession() as session:
@@ -122,21 +124,23 @@ async def test_the_largest_messages(crew: Crew) -> None:
             await asyncio.gather(*(_post(session, url, *message) for message in group))
 
     async def exact() -> bool:
-        crew.check_alive()
-        return {_key(model): model["judged"] for model in await crew.models()} == wanted
+        worker_cluster.check_alive()
+        return {_key(model): model["judged"] for model in await worker_cluster.models()} == wanted
 
     await until(exact, 60, "all counted")
-    deltas = await read_topic(crew.bootstrap, f"{crew.app_id}-deltas")
+    deltas = await read_topic(worker_cluster.bootstrap, f"{worker_cluster.app_id}-deltas")
     assert sum(isinstance(decode_delta(record.value), Piece) for record in deltas) >= 4
-    changelog = f"{crew.app_id}-confusion-changelog"
-    await until(lambda: _has_parts(crew.bootstrap, changelog), 60, "a checkpoint in parts")
-    await crew.terminate(worker)
+    changelog = f"{worker_cluster.app_id}-confusion-changelog"
+    await until(
+        lambda: _has_parts(worker_cluster.bootstrap, changelog), 60, "a checkpoint in parts"
+    )
+    await worker_cluster.terminate(worker)
     for data in ("data", "fresh"):
-        worker = crew.start(data)
+        worker = worker_cluster.start(data)
         await until(exact, 60, "all counted again")
-        assert await crew.held_deltas() == 0
-        await crew.terminate(worker)
-    crew.outcome.events, crew.outcome.difference = len(messages), 0
+        assert await worker_cluster.held_deltas() == 0
+        await worker_cluster.terminate(worker)
+    worker_cluster.outcome.events, worker_cluster.outcome.difference = len(messages), 0
 
 
 def _key(model: dict[str, Any]) -> tuple[Any, ...]:
@@ -157,9 +161,9 @@ async def _has_parts(bootstrap: str, changelog: str) -> bool:
     return any(key[0] < 0 for key in keys)
 
 
-async def _read(crew: Crew, worker: Worker, number: int) -> bool:
+async def _read(worker_cluster: WorkerCluster, worker: Worker, number: int) -> bool:
     assert worker.alive, worker.text[-3000:]
-    return await crew.total(worker, "processor_events_total") >= number
+    return await worker_cluster.total(worker, "processor_events_total") >= number
 
 
 def _assert_no_growth(memory: list[int]) -> None:
@@ -169,12 +173,12 @@ def _assert_no_growth(memory: list[int]) -> None:
     assert memory[-1] - memory[1] < _GROWTH
 
 
-async def _assert_well(crew: Crew, worker: Worker) -> None:
+async def _assert_well(worker_cluster: WorkerCluster, worker: Worker) -> None:
     """It lives, its pages come, and no traceback was written."""
-    assert (await crew.get(worker, "/health"))["alive"]
-    assert await crew.get(worker, "/api/models") is not None
+    assert (await worker_cluster.get(worker, "/health"))["alive"]
+    assert await worker_cluster.get(worker, "/api/models") is not None
     assert "Traceback" not in worker.text
-    assert await crew.metric(worker, "processor_stalled_seconds") == 0
+    assert await worker_cluster.metric(worker, "processor_stalled_seconds") == 0
 
 
 async def _answer(host: str, port: int, request: bytes) -> tuple[int, int]:

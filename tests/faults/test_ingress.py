@@ -14,15 +14,15 @@ from pathlib import Path
 import aiohttp
 
 from bench.load import Load
-from processor.domain.events import RawEvent
-from processor.domain.events_file import format_line
-from tests.faults.crew import Crew, until
-from tests.faults.dispatcher import Dispatcher, binary
-from tests.faults.outcomes import Outcome
-from tests.faults.size import Size
-from tests.servers import Broker, KafkaServer
-from tests.servers.process import free_port
-from tests.servers.topics import create_topics
+from processor.domain.events.events_file import format_line
+from processor.domain.events.raw_event import RawEvent
+from tests.support.faults.cluster import WorkerCluster, until
+from tests.support.faults.dispatcher import Dispatcher, binary
+from tests.support.faults.outcomes import Outcome
+from tests.support.faults.size import Size
+from tests.support.servers import Broker, KafkaServer
+from tests.support.servers.process import free_port
+from tests.support.servers.topics import create_topics
 
 
 async def test_a_dispatcher_loses_and_repeats_nothing(
@@ -40,9 +40,11 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
     port = free_port()
     dispatcher = Dispatcher(f"http://127.0.0.1:{port}/")
 
-    async with Crew(kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome) as crew:
-        worker = crew.start(ingress_port=port)
-        await crew.until_ready()
+    async with WorkerCluster(
+        kafka.bootstrap, topic(), app_id, load, tmp_path, size, outcome
+    ) as worker_cluster:
+        worker = worker_cluster.start(ingress_port=port)
+        await worker_cluster.until_ready()
         begin = time.monotonic()
         sending = asyncio.create_task(dispatcher.run(events))
 
@@ -54,11 +56,11 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
             assert not sending.done()
 
         await reach(0.3)
-        await crew.terminate(worker)
-        worker = crew.start(ingress_port=port)
+        await worker_cluster.terminate(worker)
+        worker = worker_cluster.start(ingress_port=port)
         await reach(0.6)
-        crew.kill(worker)
-        crew.start(ingress_port=port)
+        worker_cluster.kill(worker)
+        worker_cluster.start(ingress_port=port)
         await sending
         took = time.monotonic() - begin
         print(
@@ -68,9 +70,9 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
         assert dispatcher.answers.keys() == {202}
         assert dispatcher.delivered > len(events)
         assert dispatcher.retries
-        await crew.until_exact()
-        shown = {model["deployment"]: model for model in await crew.models()}
-    crew.check_logs()
+        await worker_cluster.until_exact()
+        shown = {model["deployment"]: model for model in await worker_cluster.models()}
+    worker_cluster.check_logs()
 
     path = tmp_path / "events.ndjson"
     path.write_bytes(
@@ -94,7 +96,9 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
     with KafkaServer() as server, thawed_at_end(server.pid):
         await create_topics(server.bootstrap, ["source"], 8)
         async with (
-            Crew(server.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew,
+            WorkerCluster(
+                server.bootstrap, "source", app_id, load, tmp_path, size, outcome
+            ) as worker_cluster,
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20)) as session,
         ):
 
@@ -105,8 +109,8 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
                     reason = "" if answer.status == 202 else (await answer.json())["reason"]
                     return answer.status, retry_after, reason
 
-            worker = crew.start(ingress_port=port)
-            await crew.until_ready()
+            worker = worker_cluster.start(ingress_port=port)
+            await worker_cluster.until_ready()
             os.kill(server.pid, signal.SIGSTOP)
             assert await post() == (503, "5", "unavailable")
             begin = time.monotonic()
@@ -123,7 +127,7 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
             assert set(statuses) <= {202, 503}
 
             async def counted() -> bool:
-                return await crew.predictions() == 1
+                return await worker_cluster.predictions() == 1
 
             await until(counted, 30, "one prediction")
             os.kill(server.pid, signal.SIGSTOP)

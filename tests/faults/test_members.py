@@ -2,22 +2,22 @@
 
 import time
 
-from tests.faults.crew import Crew
+from tests.support.faults.cluster import WorkerCluster
 
 
-async def test_workers_added_and_removed_under_load(crew: Crew) -> None:
-    crew.start("data-0")
-    await crew.until_ready()
-    feed = crew.feed(seconds=9)
-    await crew.until_grown(500)
-    for number in range(crew.size.times):
+async def test_workers_added_and_removed_under_load(worker_cluster: WorkerCluster) -> None:
+    worker_cluster.start("data-0")
+    await worker_cluster.until_ready()
+    feed = worker_cluster.feed(seconds=9)
+    await worker_cluster.until_grown(500)
+    for number in range(worker_cluster.size.times):
         for name in ("b", "c"):
             added = time.monotonic()
-            crew.start(f"data-{number}-{name}")
-            await crew.recovery(added)
+            worker_cluster.start(f"data-{number}-{name}")
+            await worker_cluster.recovery(added)
         for _ in range(2):
             removed = time.monotonic()
-            await crew.terminate(crew.workers[0])
-            await crew.recovery(removed)
+            await worker_cluster.terminate(worker_cluster.workers[0])
+            await worker_cluster.recovery(removed)
     await feed.finish()
-    await crew.until_exact()
+    await worker_cluster.until_exact()

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from bench.load import Load
-from tests.faults.crew import Crew
-from tests.faults.outcomes import Outcome
-from tests.faults.size import Size
-from tests.servers import KafkaServer
-from tests.servers.process import free_port
-from tests.servers.proxy import Proxy
-from tests.servers.topics import create_topics
+from tests.support.faults.cluster import WorkerCluster
+from tests.support.faults.outcomes import Outcome
+from tests.support.faults.size import Size
+from tests.support.servers import KafkaServer
+from tests.support.servers.process import free_port
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.topics import create_topics
 
 #: Seconds: longer than the session timeout, so that the broker gives the partitions away.
 _STALL = 12
@@ -23,8 +23,8 @@ _STALL = 12
 class Network:
     """A crew whose workers reach their broker by the proxy alone; the load comes in beside it."""
 
-    def __init__(self, crew: Crew, proxy: Proxy) -> None:
-        self.crew = crew
+    def __init__(self, worker_cluster: WorkerCluster, proxy: Proxy) -> None:
+        self.worker_cluster = worker_cluster
         self.proxy = proxy
 
 
@@ -48,45 +48,47 @@ async def network(
         await create_topics(server.bootstrap, ["source"], 8)
         async with (
             proxy,
-            Crew(server.bootstrap, "source", app_id, load, tmp_path, size, outcome) as crew,
+            WorkerCluster(
+                server.bootstrap, "source", app_id, load, tmp_path, size, outcome
+            ) as worker_cluster,
         ):
-            crew.settings["PROCESSOR_BROKER"] = f"kafka://127.0.0.1:{outside}"
-            yield Network(crew, proxy)
-        crew.check_logs()
+            worker_cluster.settings["PROCESSOR_BROKER"] = f"kafka://127.0.0.1:{outside}"
+            yield Network(worker_cluster, proxy)
+        worker_cluster.check_logs()
 
 
 async def test_the_network_to_the_broker_cut(network: Network) -> None:
     """Connections are refused, and those that are there end."""
-    crew = network.crew
-    crew.start("data-0")
-    crew.start("data-1")
-    await crew.until_ready()
-    feed = crew.feed(seconds=8)
-    await crew.until_grown(500)
-    async with crew.restarting():
-        for _ in range(crew.size.times):
+    worker_cluster = network.worker_cluster
+    worker_cluster.start("data-0")
+    worker_cluster.start("data-1")
+    await worker_cluster.until_ready()
+    feed = worker_cluster.feed(seconds=8)
+    await worker_cluster.until_grown(500)
+    async with worker_cluster.restarting():
+        for _ in range(worker_cluster.size.times):
             await network.proxy.cut()
             await asyncio.sleep(4)
             await network.proxy.resume()
-            await crew.recovery(time.monotonic())
+            await worker_cluster.recovery(time.monotonic())
         await feed.finish()
-        await crew.until_exact()
+        await worker_cluster.until_exact()
 
 
 @pytest.mark.usefixtures("full")
 async def test_the_network_to_the_broker_stalled(network: Network) -> None:
     """Connections stay and nothing arrives, for longer than the session; then all of it at once."""
-    crew = network.crew
-    crew.start("data-0")
-    crew.start("data-1")
-    await crew.until_ready()
-    feed = crew.feed(seconds=30)
-    await crew.until_grown(500)
-    async with crew.restarting():
-        for _ in range(crew.size.times):
+    worker_cluster = network.worker_cluster
+    worker_cluster.start("data-0")
+    worker_cluster.start("data-1")
+    await worker_cluster.until_ready()
+    feed = worker_cluster.feed(seconds=30)
+    await worker_cluster.until_grown(500)
+    async with worker_cluster.restarting():
+        for _ in range(worker_cluster.size.times):
             network.proxy.stall()
             await asyncio.sleep(_STALL)
             await network.proxy.resume()
-            await crew.recovery(time.monotonic())
+            await worker_cluster.recovery(time.monotonic())
         await feed.finish()
-        await crew.until_exact()
+        await worker_cluster.until_exact()

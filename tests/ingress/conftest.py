@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from processor.ingress.http import make_ingress
 from processor.settings import Settings
-from tests.ingress.steered import NOW, FakeDoor, Start, ingress_of
+from tests.support.fake_sink import NOW, FakeDoor, Start, ingress_of
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pytest
 from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
-from processor.domain.counts import ModelKey
-from processor.domain.decode import Decoder
-from processor.domain.events import RawEvent
-from processor.domain.observations import Feedback
-from processor.domain.telemetry import Telemetry
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.log.observations import Feedback
+from processor.domain.model_key import ModelKey
 from processor.models_file import read_models_file
-from tests.ingress.steered import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeDoor, Start, error
+from processor.telemetry import Telemetry
+from tests.support.fake_sink import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeDoor, Start, error
 
 
 async def test_binary_mode(start: Start, door: FakeDoor) -> None:

@@ -11,12 +11,12 @@ from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout
 
 from processor.errors import ArchiveError
 from processor.ingress import limits
-from processor.ingress.door import Overloaded
+from processor.ingress.event_sink import Overloaded
 from processor.ingress.http import INGRESS, MAX_BATCH, make_ingress
-from processor.lifecycle import serve
 from processor.logs import set_up_logs
+from processor.service.lifecycle import serve
 from processor.settings import Secret, Settings
-from tests.ingress.steered import BATCH, BINARY, NOW, FakeDoor, Start, error, ingress_of
+from tests.support.fake_sink import BATCH, BINARY, NOW, FakeDoor, Start, error, ingress_of
 
 
 async def test_bodies_over_the_limit(start: Start, door: FakeDoor) -> None:

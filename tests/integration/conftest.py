@@ -14,10 +14,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from elasticsearch import AsyncElasticsearch
 
-from processor.domain.events_file import parse_line
-from tests.faults.crew import Worker, until
-from tests.servers.elasticsearch import Elastic
-from tests.servers.indices import MAPPING
+from processor.domain.events.events_file import parse_line
+from tests.support.faults.cluster import Worker, until
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import MAPPING
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 

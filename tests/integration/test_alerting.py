@@ -14,12 +14,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from processor.domain.times import format_time
-from tests.deploy.manifests import DEPLOY
-from tests.faults.crew import Worker, until
+from processor.domain.timestamps import format_time
 from tests.integration.conftest import Get, Start, models, produce
-from tests.servers import Broker
-from tests.servers.process import ServerProcess, free_port
+from tests.support.faults.cluster import Worker, until
+from tests.support.manifests import DEPLOY
+from tests.support.servers import Broker
+from tests.support.servers.process import ServerProcess, free_port
 
 ALERT = "ModelAccuracyLow"
 

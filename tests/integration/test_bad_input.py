@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tests.faults.crew import until
 from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
-from tests.servers import Broker
-from tests.servers.process import free_port
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.process import free_port
 
 BAD: list[tuple[list[tuple[str, bytes]], bytes, str]] = [
     (
@@ -56,8 +56,8 @@ async def test_unreadable_events_become_dead_letters(
     _, metrics = await get(worker, "/metrics")
     for _, _, reason in BAD:
         assert f'processor_dead_letters_total{{reason="{reason}"}} 1.0' in metrics
-    letters = await _read(kafka.bootstrap, f"{app_id}-dead-letters", len(BAD))
-    by_reason = {kept["dead-letter-reason"].decode(): (kept, v) for kept, v in letters}
+    dead_letters = await _read(kafka.bootstrap, f"{app_id}-dead-letters", len(BAD))
+    by_reason = {kept["dead-letter-reason"].decode(): (kept, v) for kept, v in dead_letters}
     assert by_reason.keys() == {reason for _, _, reason in BAD}
     for original, value, reason in BAD:
         found_headers, kept = by_reason[reason]

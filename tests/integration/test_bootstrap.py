@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 from elasticsearch import AsyncElasticsearch
 
-from tests.faults.crew import until
 from tests.integration.conftest import (
     DATA,
     Get,
@@ -18,9 +17,10 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.servers import Broker
-from tests.servers.elasticsearch import Elastic
-from tests.servers.indices import stored
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
 
 
 def _settings(

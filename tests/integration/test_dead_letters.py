@@ -13,13 +13,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from processor.archive.sqlite import SqliteArchive
-from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.letters import letter_headers
-from tests.faults.crew import until
+from processor.archive.sqlite.archive import SqliteArchive
+from processor.domain.events.dead_letters import dead_letter_headers
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from tests.integration.conftest import Get, Start, models
-from tests.servers import Broker
-from tests.servers.process import free_port
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.process import free_port
 
 _TIME = 1_795_165_439_000_000_000
 _HOSTILE = b"\x1b]0;owned\x07\xff\r\n<script>alert(1)</script>"
@@ -64,7 +64,7 @@ async def _keep(bootstrap: str, topic: str, events: list[RawEvent]) -> None:
     letter = DeadLetter("bad_shape", "not yet")
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
         for event in events:
-            headers = letter_headers(event, letter, ("http", 0, 0))
+            headers = dead_letter_headers(event, letter, ("http", 0, 0))
             await producer.send_and_wait(topic, event.value, headers=headers, partition=2)
 
 
@@ -104,8 +104,8 @@ async def test_letters_on_kafka(
     assert (missing.returncode, missing.stdout) == (1, b"")
 
     # Two letters of each event: what is the same event must count once.
-    letters = f"{app_id}-dead-letters"
-    await _keep(kafka.bootstrap, letters, [_FEEDBACK, _PREDICTION, _PREDICTION, _FEEDBACK])
+    dead_letters = f"{app_id}-dead-letters"
+    await _keep(kafka.bootstrap, dead_letters, [_FEEDBACK, _PREDICTION, _PREDICTION, _FEEDBACK])
     listing = await _json("list", "--limit", "2", **settings)
     assert len(listing["dead_letters"]) == 2
     assert listing["by_reason"] == {"bad_shape": 4, "bad_json": 1}

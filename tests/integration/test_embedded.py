@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 
 from bench.load import Event, Load
-from tests.faults.crew import Worker, until
 from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, metric, models
+from tests.support.faults.cluster import Worker, until
 
 
 async def _address(worker: Worker) -> str:

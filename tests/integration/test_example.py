@@ -5,8 +5,8 @@ import re
 import sys
 from pathlib import Path
 
-from tests.faults.crew import until
 from tests.integration.conftest import Get, Start, models
+from tests.support.faults.cluster import until
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.crew import until
 from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
-from tests.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
-from tests.servers.topics import create_topics
+from tests.support.faults.cluster import until
+from tests.support.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
+from tests.support.servers.topics import create_topics
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,17 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from bench.load import NAMES, Event, Load
-from processor.domain.events import RawEvent
-from processor.domain.events_file import format_line
-from processor.domain.models import ModelRules
+from processor.domain.events.events_file import format_line
+from processor.domain.events.raw_event import RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
-from tests.faults.crew import Worker, until
 from tests.integration.conftest import Get, Start, models
-from tests.servers import Broker
-from tests.servers.elasticsearch import shared_server
-from tests.servers.indices import Indices
+from tests.support.faults.cluster import Worker, until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import shared_server
+from tests.support.servers.indices import Indices
 
 #: Events in the suite, and with --full.
 EVENTS, FULL_EVENTS = 10_000, 100_000

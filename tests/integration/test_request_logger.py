@@ -9,7 +9,6 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from elasticsearch import AsyncElasticsearch
 
-from tests.faults.crew import until
 from tests.integration.conftest import (
     DATA,
     Get,
@@ -22,9 +21,10 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.servers import Broker
-from tests.servers.elasticsearch import Elastic
-from tests.servers.indices import stored
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"

@@ -8,7 +8,6 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from elasticsearch import AsyncElasticsearch
 
-from tests.faults.crew import until
 from tests.integration.conftest import (
     DATA,
     Get,
@@ -21,9 +20,10 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.servers import Broker
-from tests.servers.elasticsearch import VERSIONS, shared_server
-from tests.servers.indices import stored
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import VERSIONS, shared_server
+from tests.support.servers.indices import stored
 
 _EVENTS = len((DATA / "events.ndjson").read_text().splitlines())
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.faults.crew import Worker, until
 from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
-from tests.servers import Broker
+from tests.support.faults.cluster import Worker, until
+from tests.support.servers import Broker
 
 CELL = tuple[str, str]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from processor.domain.counts import Counts
-from tests.publish.fakes import EXPERIMENT, UNJUDGED, FakeBoard, FakeHealth, experiment_counts
+from processor.domain.statistics.counts import Counts
+from tests.support.fakes import EXPERIMENT, UNJUDGED, FakeBoard, FakeHealth, experiment_counts
 
 
 @pytest.fixture

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from processor.domain.counts import MICRO, Cell, Counts, ModelKey
-from processor.domain.scores import scores
-from processor.domain.telemetry import Histogram, Telemetry
-from processor.domain.windows import parse_window
-from processor.publish.board import Gauges
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import MICRO, Cell, Counts
+from processor.domain.statistics.labels import scores
+from processor.domain.tally.windows import parse_window
 from processor.publish.collector import ModelCollector, OwnCollector
 from processor.publish.families import FAMILIES, board_rows
+from processor.publish.interfaces import Gauges
 from processor.settings import Settings
-from tests.publish.fakes import (
+from processor.telemetry import Histogram, Telemetry
+from tests.support.fakes import (
     EXPERIMENT,
     NOW,
     UNJUDGED,
@@ -26,7 +27,7 @@ from tests.publish.fakes import (
     FakeBoard,
     FakeHealth,
 )
-from tests.publish.reading import Series, collected, exposed, model, parse_openmetrics, values
+from tests.support.scrape_parser import Series, collected, exposed, model, parse_openmetrics, values
 
 
 def names(series: Iterable[Series]) -> set[str]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp.test_utils import TestServer
 
-from processor.domain.counts import Cell, Counts, ModelKey
-from processor.domain.telemetry import KeptLetter, Telemetry
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Cell, Counts
 from processor.publish.site import make_site
 from processor.settings import Settings
-from tests.browser import Page, chromium_page
-from tests.demo import Demo
-from tests.publish.fakes import EXPERIMENT, NOW, FakeBoard, FakeHealth
-from tests.publish.many import ManyBoard, busy_health
+from processor.telemetry import RecentDeadLetter, Telemetry
+from tests.support.browser import Page, chromium_page
+from tests.support.demo import Demo
+from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, FakeHealth
+from tests.support.large_board import ManyBoard, busy_health
 
 SHOWN = "Boolean(document.querySelector('#name h2'))"
 
@@ -132,8 +133,8 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
 async def test_tells_how_far_it_is(page: Page) -> None:
     site = Site(ManyBoard(2), busy_health())
     site.telemetry.dead_letters["bad_json"] = 7
-    letter = KeptLetter(int(NOW * 1e9), "bad_json", "Expecting value", "source", 3, 1234)
-    site.telemetry.recent_letters.append(letter)
+    letter = RecentDeadLetter(int(NOW * 1e9), "bad_json", "Expecting value", "source", 3, 1234)
+    site.telemetry.recent_dead_letters.append(letter)
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)
@@ -141,10 +142,10 @@ async def test_tells_how_far_it_is(page: Page) -> None:
     assert "Reading the archive: 1 200 documents so far" in notices
     assert "95 s ago" in notices
     assert "12 345 records behind" in await text(page, "#status")
-    letters = await text(page, "#letters")
-    assert "7 since its start" in letters
-    assert "bad_json Expecting value" in letters
-    assert "source/3@1234" in letters
+    dead_letters = await text(page, "#letters")
+    assert "7 since its start" in dead_letters
+    assert "bad_json Expecting value" in dead_letters
+    assert "source/3@1234" in dead_letters
 
     site.health.is_ready = False
     await page.until(
@@ -185,7 +186,7 @@ async def test_names_are_text(page: Page) -> None:
     counts = Counts(3, 3, 1, 1, cells=cells)
     site = Site(FakeBoard({ModelKey(nasty, nasty, nasty, nasty): counts, EXPERIMENT: counts}))
     site.telemetry.dead_letters["bad_shape"] = 1
-    site.telemetry.recent_letters.append(KeptLetter(0, "bad_shape", nasty, nasty, 0, 0))
+    site.telemetry.recent_dead_letters.append(RecentDeadLetter(0, "bad_shape", nasty, nasty, 0, 0))
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)

@@ -11,12 +11,13 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from processor.domain.counts import Counts, ModelKey
-from processor.domain.telemetry import Telemetry
-from processor.publish.pace import paced
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.publish.cooperative import yielding
 from processor.publish.site import make_site
 from processor.settings import Settings
-from tests.publish.fakes import (
+from processor.telemetry import Telemetry
+from tests.support.fakes import (
     EXPERIMENT,
     NOW,
     WINDOWS,
@@ -24,7 +25,7 @@ from tests.publish.fakes import (
     FakeHealth,
     many_classes,
 )
-from tests.publish.reading import parse_openmetrics
+from tests.support.scrape_parser import parse_openmetrics
 
 Client = TestClient[Any, Any]
 
@@ -280,7 +281,7 @@ async def test_a_long_answer_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    items = [item async for item in paced(range(50), patience=0.0)]
+    items = [item async for item in yielding(range(50), patience=0.0)]
     task.cancel()
     assert items == list(range(50))
     assert turns >= 49

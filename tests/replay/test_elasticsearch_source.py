@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 
 import processor.replay.sources as sources_module
-from processor.archive.elasticsearch import ElasticsearchArchive, Page, Shard
-from processor.domain.models import ModelRules
+from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, Shard
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
 from processor.errors import SettingsError
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
-from tests.servers.elasticsearch import (
+from tests.support.servers.elasticsearch import (
     PASSWORD,
     USER,
     ElasticsearchServer,
     secure_server,
 )
-from tests.servers.indices import DATA, Indices, stored
+from tests.support.servers.indices import DATA, Indices, stored
 
 pytestmark = pytest.mark.integration
 

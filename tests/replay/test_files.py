@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from processor.domain.events import RawEvent
-from processor.domain.events_file import parse_line
+from processor.domain.events.events_file import parse_line
+from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
 from processor.replay.files import Chunk, CutOffError, read_blocks, read_events
 from processor.replay.progress import CommandProgress

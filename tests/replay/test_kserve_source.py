@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.models import ModelRules
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
 from processor.replay.fold import Selection
 from processor.replay.kserve_source import read_folder, read_records

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 import processor.replay.sources as sources_module
-from processor.archive.elasticsearch import PAGE, ElasticsearchArchive, Page, Shard
-from processor.domain.documents import Document, DocumentReader
-from processor.domain.models import ModelRules, Rule
-from processor.domain.observations import BatchBuilder
+from processor.archive.elasticsearch.archive import PAGE, ElasticsearchArchive, Page, Shard
+from processor.domain.events.documents import Document, DocumentReader
+from processor.domain.log.observations import BatchBuilder
+from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.elasticsearch_source import Resume
@@ -26,10 +26,10 @@ from processor.replay.journal import Entry, Journal, Origin
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.conftest import elastic_of
-from tests.faults.documents import DOCUMENTS, SHARDS, TRUTH, document, load_documents
-from tests.servers.elasticsearch import VERSIONS
-from tests.servers.indices import Indices, stored
-from tests.servers.proxy import Proxy
+from tests.support.faults.documents import DOCUMENTS, SHARDS, TRUTH, document, load_documents
+from tests.support.servers.elasticsearch import VERSIONS
+from tests.support.servers.indices import Indices, stored
+from tests.support.servers.proxy import Proxy
 
 ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
 

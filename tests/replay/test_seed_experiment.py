@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from processor.domain.models import ModelRules
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import ModelResult
-from processor.domain.times import parse_time
+from processor.domain.timestamps import parse_time
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings

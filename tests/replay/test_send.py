@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition
 
-from processor.domain.events import DeadLetter, RawEvent
-from processor.domain.events_file import format_line, parse_line
+from processor.domain.events.events_file import format_line, parse_line
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import BrokerError, EventsFileError, ProcessorError
 from processor.ingress.http import make_ingress

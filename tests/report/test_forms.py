@@ -12,8 +12,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportions_ztest
 
 from processor.report.text import printable
-from tests.report.running import done, processor
-from tests.report.traffic import HOSTILE, START, event, label, traffic, write
+from tests.support.report_command import done, processor
+from tests.support.sample_traffic import HOSTILE, START, event, label, traffic, write
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 NAMES = ("namespace", "deployment", "predictor", "model")

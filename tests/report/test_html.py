@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from processor.report.text import printable
-from tests.browser import chromium_page
-from tests.report.running import done
-from tests.report.traffic import HOSTILE, traffic, write
+from tests.support.browser import chromium_page
+from tests.support.report_command import done
+from tests.support.sample_traffic import HOSTILE, traffic, write
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from processor.domain.models import ModelRules
-from processor.domain.times import SECOND, format_time, parse_time
+from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import SECOND, format_time, parse_time
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
 from processor.replay.fold import ReplayFold, Selection
-from tests.publish.reading import parse_openmetrics
-from tests.report.running import done, processor
-from tests.report.traffic import HOSTILE, START, event, label, traffic, write
-from tests.servers.process import ServerProcess, free_port
+from tests.support.report_command import done, processor
+from tests.support.sample_traffic import HOSTILE, START, event, label, traffic, write
+from tests.support.scrape_parser import parse_openmetrics
+from tests.support.servers.process import ServerProcess, free_port
 
 HOUR = 3600
 BASE = START // SECOND

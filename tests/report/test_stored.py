@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
-from tests.report.running import done, processor
-from tests.report.traffic import HOSTILE, traffic, write
-from tests.servers import ServerError
-from tests.servers.elasticsearch import (
+from tests.support.report_command import done, processor
+from tests.support.sample_traffic import HOSTILE, traffic, write
+from tests.support.servers import ServerError
+from tests.support.servers.elasticsearch import (
     USER,
     VERSIONS,
     secure_server,

@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.telemetry import Telemetry
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, check, decode_delta, decode_observation, encode
 from processor.errors import LogMismatchError
-from processor.stream.control import decode_control
-from processor.stream.records import Tick, check, decode_delta, decode_observation, encode
-from tests.snapshot_files import write
-from tests.stream import frozen
+from processor.kafka.control_log import decode_control
+from processor.telemetry import Telemetry
+from tests.support import log_format_fixture as frozen
+from tests.support.snapshot_files import write
 
 _CHANGED = (
     "the {} of this release differ from those of the same schema on users' brokers: raise "
-    "SCHEMA_VERSION, and freeze the new format with `python -m tests.stream.frozen`"
+    "SCHEMA_VERSION, and freeze the new format with `python -m tests.support.log_format_fixture`"
 )
 
 
@@ -66,7 +66,7 @@ def test_an_old_snapshot_knows_what_it_knew(kept: dict[str, Any], tmp_path: Path
     join.restore(snapshot.state)
     for offset, value in enumerate(kept["observations"], start=snapshot.offset):
         record = decode_observation(_bytes(value))
-        if not isinstance(record, Tick):
+        if not isinstance(record, Heartbeat):
             assert join.apply(offset, frozen.time_of(offset), record) == {}
     assert join.telemetry.joined == Telemetry().joined == 0
 

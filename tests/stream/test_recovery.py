@@ -9,13 +9,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 
+from processor.kafka.clients import Kafka
+from processor.kafka.topics import Topics, prepare
 from processor.settings import Settings
 from processor.stream.app import attach, make_app
-from processor.stream.connection import Kafka
 from processor.stream.table_recovery import PATIENCE, TableRecovery
-from processor.stream.topics import Topics, prepare
-from tests.faults.crew import until
-from tests.servers import Broker
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
 
 _PARTITIONS = 2
 

@@ -4,15 +4,15 @@ from itertools import pairwise
 
 import pytest
 
-from processor.domain.deltas import DeltaBatch
-from processor.domain.observations import SCHEMA_VERSION
-from processor.domain.telemetry import Telemetry
-from processor.domain.windows import parse_window
+from processor.domain.log.deltas import DeltaBatch
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, encode
+from processor.domain.tally.windows import parse_window
 from processor.errors import LogMismatchError
-from processor.stream.records import Tick, encode
-from processor.stream.tally import TallyStage
+from processor.stream.tally_stage import TallyStage
+from processor.telemetry import Telemetry
 
-_TICK = encode(Tick(SCHEMA_VERSION, "e", 0))
+_TICK = encode(Heartbeat(SCHEMA_VERSION, "e", 0))
 _DELTA = encode(DeltaBatch(SCHEMA_VERSION, "e", 0, 0, -1, [], [], []))
 
 
@@ -25,7 +25,7 @@ async def test_an_idle_partition_opens_when_its_log_was_trimmed(
 ) -> None:
     """With ticks alone there is nothing to save but the position, and that must be saved."""
     now = 1000.0
-    monkeypatch.setattr("processor.stream.tally.time.monotonic", lambda: now)
+    monkeypatch.setattr("processor.stream.tally_stage.time.monotonic", lambda: now)
     table: dict[bytes, bytes] = {}
     stage = _stage(table)
     assert await stage.load(0, 0) == 0
@@ -43,7 +43,7 @@ async def test_checkpoints_that_take_long_come_seldom(
 ) -> None:
     """Feedback of weeks changes chunks of weeks, of every model: that must not eat up the loop."""
     now = 1000.0
-    monkeypatch.setattr("processor.stream.tally.time.monotonic", lambda: now)
+    monkeypatch.setattr("processor.stream.tally_stage.time.monotonic", lambda: now)
 
     class Slow(dict[bytes, bytes]):
         def __setitem__(self, key: bytes, value: bytes) -> None:

@@ -1,0 +1,268 @@
+//! Rows of observations as they are on the log: MessagePack, read where they are usual.
+
+/// A row that is a prediction; model and answer are positions in the batch's tables.
+pub struct Prediction<'a> {
+    pub id: &'a [u8],
+    pub model: usize,
+    pub time: i64,
+    pub source_rank: u64,
+    pub digest: u64,
+    pub answer: usize,
+    pub provisional: bool,
+}
+
+/// A row that is a feedback; scope and truth are positions in the batch's tables.
+pub struct Feedback<'a> {
+    pub id: &'a [u8],
+    pub scope: usize,
+    pub time: i64,
+    pub source_rank: u64,
+    pub digest: u64,
+    pub truth: Option<usize>,
+    pub reward: Option<i64>,
+}
+
+/// Goes through a list of rows.
+pub struct Rows<'a> {
+    data: &'a [u8],
+    at: usize,
+    left: usize,
+}
+
+pub const TORN: &str = "rows that are no MessagePack";
+
+impl<'a> Rows<'a> {
+    pub fn new(data: &'a [u8]) -> Option<Self> {
+        let mut rows = Rows { data, at: 0, left: 0 };
+        rows.left = rows.list()?;
+        Some(rows)
+    }
+
+    pub fn len(&self) -> usize {
+        self.left
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let byte = *self.data.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(length)?;
+        let found = self.data.get(self.at..end)?;
+        self.at = end;
+        Some(found)
+    }
+
+    fn unsigned(&mut self, bytes: usize) -> Option<u64> {
+        Some(self.take(bytes)?.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte)))
+    }
+
+    fn list(&mut self) -> Option<usize> {
+        match self.byte()? {
+            tag @ 0x90..=0x9f => Some(usize::from(tag & 0xf)),
+            0xdc => self.unsigned(2).map(|n| n as usize),
+            0xdd => self.unsigned(4).map(|n| n as usize),
+            _ => None,
+        }
+    }
+
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let length = match self.byte()? {
+            tag @ 0xa0..=0xbf => u64::from(tag & 0x1f),
+            0xd9 => self.unsigned(1)?,
+            0xda => self.unsigned(2)?,
+            0xdb => self.unsigned(4)?,
+            _ => return None,
+        };
+        self.take(length as usize)
+    }
+
+    fn natural(&mut self) -> Option<u64> {
+        match self.byte()? {
+            tag @ 0..=0x7f => Some(u64::from(tag)),
+            0xcc => self.unsigned(1),
+            0xcd => self.unsigned(2),
+            0xce => self.unsigned(4),
+            0xcf => self.unsigned(8),
+            _ => None,
+        }
+    }
+
+    fn integer(&mut self) -> Option<i64> {
+        let start = self.at;
+        match self.byte()? {
+            tag @ 0xe0..=0xff => Some(i64::from(tag as i8)),
+            0xd0 => self.unsigned(1).map(|n| i64::from(n as u8 as i8)),
+            0xd1 => self.unsigned(2).map(|n| i64::from(n as u16 as i16)),
+            0xd2 => self.unsigned(4).map(|n| i64::from(n as u32 as i32)),
+            0xd3 => self.unsigned(8).map(|n| n as i64),
+            _ => {
+                self.at = start;
+                self.natural().and_then(|n| i64::try_from(n).ok())
+            }
+        }
+    }
+
+    fn is_nil(&mut self) -> bool {
+        let nil = self.data.get(self.at) == Some(&0xc0);
+        self.at += usize::from(nil);
+        nil
+    }
+
+    fn skip(&mut self, depth: u32) -> Option<()> {
+        if depth > 8 {
+            return None;
+        }
+        let start = self.at;
+        match self.byte()? {
+            0..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Some(()),
+            0xa0..=0xbf | 0xd9..=0xdb => {
+                self.at = start;
+                self.text().map(|_| ())
+            }
+            0x90..=0x9f | 0xdc | 0xdd => {
+                self.at = start;
+                let length = self.list()?;
+                (0..length).try_for_each(|_| self.skip(depth + 1))
+            }
+            0xcc | 0xd0 => self.take(1).map(|_| ()),
+            0xcd | 0xd1 => self.take(2).map(|_| ()),
+            0xce | 0xd2 | 0xca => self.take(4).map(|_| ()),
+            0xcf | 0xd3 | 0xcb => self.take(8).map(|_| ()),
+            _ => None,
+        }
+    }
+
+    /// The next row, and what it says where `read` understands it; None at the end, or where the
+    /// bytes are no rows: then `is_whole` is false.
+    pub fn next<T>(&mut self, read: fn(&mut Self) -> Option<T>) -> Option<(&'a [u8], Option<T>)> {
+        if self.left == 0 {
+            return None;
+        }
+        let start = self.at;
+        let said = read(self);
+        if said.is_none() {
+            self.at = start;
+            self.skip(0)?;
+        }
+        self.left -= 1;
+        Some((&self.data[start..self.at], said))
+    }
+
+    /// Whether all rows were read, and nothing follows them.
+    pub fn is_whole(&self) -> bool {
+        self.left == 0 && self.at == self.data.len()
+    }
+}
+
+pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
+    if rows.list()? != 7 {
+        return None;
+    }
+    Some(Prediction {
+        id: rows.text()?,
+        model: rows.natural()? as usize,
+        time: rows.integer()?,
+        source_rank: rows.natural()?,
+        digest: rows.natural()?,
+        answer: rows.natural()? as usize,
+        provisional: match rows.byte()? {
+            0xc2 => false,
+            0xc3 => true,
+            _ => return None,
+        },
+    })
+}
+
+pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
+    if rows.list()? != 7 {
+        return None;
+    }
+    Some(Feedback {
+        id: rows.text()?,
+        scope: rows.natural()? as usize,
+        time: rows.integer()?,
+        source_rank: rows.natural()?,
+        digest: rows.natural()?,
+        truth: if rows.is_nil() { None } else { Some(rows.natural()? as usize) },
+        reward: if rows.is_nil() { None } else { Some(rows.integer()?) },
+    })
+}
+
+/// The request and model of a row, whatever else it says.
+pub fn head(row: &[u8]) -> Option<(&[u8], usize)> {
+    let mut rows = Rows { data: row, at: 0, left: 1 };
+    rows.list()?;
+    Some((rows.text()?, rows.natural()? as usize))
+}
+
+/// Rows that are left for Python, as a list.
+#[derive(Default)]
+pub struct Left {
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl Left {
+    pub fn push(&mut self, row: &[u8]) {
+        if self.count == 0 {
+            self.bytes.extend_from_slice(&[0xdd, 0, 0, 0, 0]);
+        }
+        self.count += 1;
+        self.bytes.extend_from_slice(row);
+    }
+
+    /// None where there are none.
+    pub fn list(mut self) -> Option<Vec<u8>> {
+        if self.count == 0 {
+            return None;
+        }
+        self.bytes[1..5].copy_from_slice(&self.count.to_be_bytes());
+        Some(self.bytes)
+    }
+}
+
+/// Appends a row: what comes before the id, and after it and the time.
+pub fn write(to: &mut Vec<u8>, id: &[u8], place: &[u8], time: i64, rest: &[u8]) {
+    to.push(0x97);
+    match id.len() {
+        length @ 0..=31 => to.push(0xa0 | length as u8),
+        length => to.extend_from_slice(&[0xd9, length as u8]),
+    }
+    to.extend_from_slice(id);
+    to.extend_from_slice(place);
+    to.push(0xd3);
+    to.extend_from_slice(&time.to_be_bytes());
+    to.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_comes_back() {
+        let mut bytes = vec![0x92];
+        write(&mut bytes, b"r1", &[3], 5, &[1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0xc2]);
+        bytes.extend_from_slice(&[0x97, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3]);
+        let mut rows = Rows::new(&bytes).unwrap();
+        let (_, said) = rows.next(prediction).unwrap();
+        let said = said.unwrap();
+        assert_eq!((said.id, said.model, said.time), (&b"r1"[..], 3, 5));
+        assert_eq!(
+            (said.source_rank, said.digest, said.answer, said.provisional),
+            (1, 9, 2, false)
+        );
+        let (several, said) = rows.next(prediction).unwrap();
+        assert!(said.is_none());
+        assert_eq!(several.len(), 11);
+        assert!(rows.next(prediction).is_none());
+        assert!(rows.is_whole());
+        assert!(Rows::new(&bytes[..bytes.len() - 1]).is_some_and(|mut rows| {
+            while rows.next(prediction).is_some() {}
+            !rows.is_whole()
+        }));
+    }
+}

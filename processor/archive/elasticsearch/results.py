@@ -1,0 +1,174 @@
+"""Results kept in Elasticsearch: one document per model, period and basis."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
+from processor.domain.results import ModelResult
+from processor.errors import ArchiveError, SettingsError
+from processor.settings import Settings
+
+#: The number is that of the mapping: another one gets an index of its own.
+INDEX = "model-metrics-v1"
+_PATTERN, _TEMPLATE = "model-metrics-*", "model-metrics"
+_PRIVILEGES = "manage_index_templates on the cluster, and read, index and create_index"
+#: Bytes of documents written, and documents read, at once.
+_BULK, _PAGE = 4 << 20, 200
+#: Seconds to wait for a server that is busy or away.
+_PATIENCE = 60.0
+
+_FOUR = ("precision", "recall", "specificity", "f1")
+_NAMES = ("namespace", "deployment", "predictor", "model")
+_COUNTS = ("predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements")
+_RATIOS = (
+    "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
+    "mcc", "kappa",
+)  # fmt: skip
+_MEAN = {"properties": {name: {"type": "double"} for name in _FOUR}}
+#: Labels are anybody's text: as field names they would grow the mapping without end.
+_UNSEARCHED = {"type": "object", "enabled": False}
+_MAPPINGS: dict[str, Any] = {
+    "dynamic": False,
+    "properties": {
+        **{name: {"type": "keyword"} for name in ("key", "by", *_NAMES)},
+        **{name: {"type": "date_nanos"} for name in ("from", "to", "as_of", "stored_at")},
+        **{name: {"type": "long"} for name in _COUNTS},
+        **{name: {"type": "double"} for name in _RATIOS},
+        **dict.fromkeys(("macro", "micro", "weighted"), _MEAN),
+        **dict.fromkeys(("confusion", "classes"), _UNSEARCHED),
+    },
+}
+
+
+class StoredResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """One model in one period on one basis; times are RFC 3339, None where not given."""
+
+    from_: str | None
+    to: str | None
+    by: str
+    as_of: str | None
+    stored_at: str
+    result: ModelResult
+
+    @property
+    def key(self) -> str:
+        """Equal for results of the same model, period and basis, which replace each other."""
+        model = self.result
+        names = [model.namespace, model.deployment, model.predictor, model.model]
+        content = msgspec.json.encode([*names, self.from_, self.to, self.by])
+        return blake2b(content, digest_size=16).hexdigest()
+
+
+class ResultStore:
+    """The results in the Elasticsearch of PROCESSOR_ARCHIVE. Its methods raise `ArchiveError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.elasticsearch:
+            raise SettingsError(
+                "stored results are in the Elasticsearch of PROCESSOR_ARCHIVE, which is "
+                f"{settings.archive or 'not set'}: set it to http(s)://host:port"
+            )
+        self._http = ElasticsearchHttp(settings.archive, _PATTERN, settings, _PATIENCE, _PRIVILEGES)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def write(self, results: Iterable[StoredResult]) -> None:
+        """Keep results, in the place of older ones of the same key."""
+        await self._http.call(
+            "writing the index template of results",
+            lambda client: client.indices.put_index_template(
+                name=_TEMPLATE,
+                index_patterns=[_PATTERN],
+                priority=200,
+                template={
+                    "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1"},
+                    "mappings": _MAPPINGS,
+                },
+            ),
+        )
+        for documents in _bulks(results):
+            answer = reply(
+                (
+                    await self._http.call(
+                        "writing results",
+                        lambda client, body=documents: client.bulk(  # type: ignore[misc]
+                            index=INDEX, operations=body, refresh=True
+                        ),
+                    )
+                ).body
+            )
+            for item in answer.get("items", ()):
+                if "error" in item.get("index", {}):
+                    raise ArchiveError(
+                        f"Elasticsearch at {self._http.address} refuses a result: "
+                        f"{reason_of(msgspec.json.encode(item['index']))}"
+                    )
+
+    async def read(
+        self, by: str = "", namespace: str = "", deployment: str = ""
+    ) -> list[StoredResult]:
+        """The results on a basis, of a namespace and deployment; all where these are empty. Sorted
+        by names, basis and period."""
+        asked = {"by": by, "namespace": namespace, "deployment": deployment}
+        query = {
+            "bool": {"filter": [{"term": {name: value}} for name, value in asked.items() if value]}
+        }
+        found: list[StoredResult] = []
+        after: list[Any] | None = None
+        while True:
+            answer = await self._http.call(
+                "reading results",
+                lambda client, after=after: client.search(  # type: ignore[misc]
+                    index=_PATTERN,
+                    query=query,
+                    sort=[{"key": {"order": "asc", "unmapped_type": "keyword"}}],
+                    size=_PAGE,
+                    search_after=after,
+                    ignore_unavailable=True,
+                    allow_no_indices=True,
+                ),
+            )
+            hits = reply(answer.body).get("hits", {}).get("hits", [])
+            found += [self._parse(hit) for hit in hits]
+            if len(hits) < _PAGE:
+                return sorted(found, key=_order)
+            after = hits[-1]["sort"]
+
+    def _parse(self, hit: dict[str, Any]) -> StoredResult:
+        source = hit.get("_source")
+        try:
+            result = msgspec.convert(source, ModelResult)
+            return msgspec.convert({**(source or {}), "result": result}, StoredResult)
+        except msgspec.ValidationError as error:
+            raise ArchiveError(
+                f"document {hit.get('_id')!r} of {hit.get('_index')!r} is no result of the "
+                f"processor ({error}): remove it, or what else writes to {_PATTERN}"
+            ) from None
+
+
+def _order(stored: StoredResult) -> tuple[str, ...]:
+    model = stored.result
+    names = (model.namespace, model.deployment, model.predictor, model.model)
+    return (*names, stored.by, stored.from_ or "", stored.to or "")
+
+
+def _bulks(results: Iterable[StoredResult]) -> Iterator[Sequence[dict[str, Any]]]:
+    """The lines of bulk requests."""
+    lines: list[dict[str, Any]] = []
+    size = 0
+    for stored in results:
+        document: dict[str, Any] = msgspec.to_builtins(stored)
+        document |= document.pop("result")
+        document["key"] = stored.key
+        lines += [{"index": {"_id": stored.key}}, document]
+        size += len(msgspec.json.encode(document))
+        if size > _BULK:
+            yield lines
+            lines, size = [], 0
+    if lines:
+        yield lines

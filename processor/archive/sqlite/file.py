@@ -1,0 +1,273 @@
+"""The archive's file: its schema, how it is opened and locked, and what its errors mean."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from processor.domain.events.raw_event import RawEvent
+from processor.errors import ArchiveError
+
+#: "FMPA" in the file's header: tells an archive from any other SQLite file.
+APPLICATION_ID = 0x464D5041
+SCHEMA_VERSION = 2
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,     -- 1, 2, 3, ... in the order of acceptance, without holes
+    accepted INTEGER NOT NULL,   -- nanoseconds since 1970
+    headers BLOB NOT NULL,       -- msgpack: [[name, value], ...]
+    value BLOB                   -- NULL for a tombstone
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = 1;
+COMMIT;
+"""
+#: From version 1 to 2: empty, so it takes no time; each start notes the requests of all events.
+_SCHEMA_2 = """
+BEGIN IMMEDIATE;
+CREATE TABLE requests (
+    request INTEGER NOT NULL,    -- a digest of namespace, deployment and request id
+    seq INTEGER NOT NULL,        -- of an event that speaks of it
+    PRIMARY KEY (request, seq)
+) WITHOUT ROWID;
+CREATE TABLE outcomes (
+    request_id TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    predictor TEXT NOT NULL,
+    node TEXT NOT NULL,
+    item INTEGER NOT NULL,
+    predicted TEXT NOT NULL,
+    actual TEXT,                 -- NULL where it is unknown
+    correct INTEGER NOT NULL,
+    request_time TEXT NOT NULL,
+    feedback_time TEXT NOT NULL,
+    PRIMARY KEY (request_id, namespace, deployment, predictor, node, item)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+#: Events in one answer of `events`, whatever their size.
+_SCAN_EVENTS = 10_000
+#: SQLite's own limit for a row is 1e9 bytes; one above it would fail everybody in the commit.
+_MAX_ROW = 900_000_000
+#: What to do about a primary result code.
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "the disk is full: free space",
+    sqlite3.SQLITE_BUSY: "another program holds its lock: end that program",
+    sqlite3.SQLITE_LOCKED: "another program holds its lock: end that program",
+    sqlite3.SQLITE_READONLY: "it is read-only: give this user the right to write it and its folder",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a copy, or move it away to start an empty one",
+    sqlite3.SQLITE_NOTADB: "it is no archive: name another file, or move it away",
+    sqlite3.SQLITE_CANTOPEN: "see that its folder exists and that this user may write there",
+    sqlite3.SQLITE_IOERR: "the disk fails, is full or over its quota: check it",
+}
+
+#: acceptance time, packed headers, value
+Row = tuple[int, bytes, bytes | None]
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
+
+
+def explain(error: Exception, path: Path, done: str) -> ArchiveError:
+    """The error as a user can act on it; ``done`` is what could not be: read, written, opened."""
+    if isinstance(error, ArchiveError):
+        return error
+    remedy = ""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        remedy = _REMEDIES.get(code & 0xFF, "")
+    elif isinstance(error, msgspec.MsgspecError):
+        remedy = _REMEDIES[sqlite3.SQLITE_CORRUPT]
+    return ArchiveError(
+        f"the archive {path} can't be {done} ({error}){': ' if remedy else ''}{remedy}"
+    )
+
+
+def lock_file(path: Path) -> int:
+    """Lock ``<path>.lock`` for this process; the descriptor holds the lock until it is closed."""
+    side = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(side, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise explain(error, path, "opened") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace") or "unknown"
+        os.close(descriptor)
+        raise ArchiveError(
+            f"the archive {path} is in use by another processor (process {owner}): end that one, "
+            "or give this one a PROCESSOR_DATA of its own"
+        ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise explain(error, path, "locked") from None
+    return descriptor
+
+
+def connect_to_write(path: Path, busy_timeout: float) -> sqlite3.Connection:
+    """Open or make the archive; the caller holds its lock."""
+    connection = None
+    try:
+        connection = _connect(path, "rwc", busy_timeout)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: its plain fsync is none
+        if _is_empty(connection):
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        if _check_format(connection, path) == 1:
+            connection.executescript(_SCHEMA_2)
+        # A crash between the two steps above, or a foreign tool, may have left another mode.
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise ArchiveError(
+                f"the archive {path} is on a file system that can't share memory: move it to a "
+                "local disk"
+            )
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        return connection
+    except (sqlite3.Error, ArchiveError) as error:
+        if connection:
+            connection.close()
+        raise explain(error, path, "opened") from None
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open an archive that is there, which another process may be writing."""
+    if not path.exists():
+        raise ArchiveError(f"there is no archive {path}: check the path")
+    if not path.is_file():
+        raise ArchiveError(f"{path} is no file: name the archive's file, such as events.sqlite")
+    try:
+        return _connect_read_only(path, "ro")
+    except sqlite3.OperationalError as error:
+        # Reading in WAL mode needs a shared-memory file beside it. Where none can be made and no
+        # log waits, nobody writes, so the file alone is all there is.
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise explain(error, path, "read") from None
+    except sqlite3.Error as error:
+        raise explain(error, path, "read") from None
+    try:
+        return _connect_read_only(path, "ro&immutable=1")
+    except sqlite3.Error as error:
+        raise explain(error, path, "read") from None
+
+
+def _connect_read_only(path: Path, mode: str) -> sqlite3.Connection:
+    connection = _connect(path, mode, 5.0)
+    try:
+        _check_format(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,  # transactions are begun by hand
+        check_same_thread=False,
+    )
+
+
+def query_number(connection: sqlite3.Connection, query: str) -> int:
+    """The one integer that the query gives."""
+    number: int = connection.execute(query).fetchone()[0]
+    return number
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not any(
+        query_number(connection, query)
+        for query in (
+            "SELECT COUNT(*) FROM sqlite_master",
+            "PRAGMA application_id",
+            "PRAGMA user_version",
+        )
+    )
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of its schema."""
+    if query_number(connection, "PRAGMA application_id") != APPLICATION_ID:
+        raise ArchiveError(f"{path} is no archive of the processor: name another file")
+    version = query_number(connection, "PRAGMA user_version")
+    if version > SCHEMA_VERSION:
+        raise ArchiveError(
+            f"the archive {path} was written by a newer processor (schema {version}, this one "
+            f"knows {SCHEMA_VERSION}): use that processor, or another file"
+        )
+    return version
+
+
+def to_row(event: RawEvent) -> Row:
+    """Columns of an event; ValueError or TypeError if it can't be held."""
+    headers = _pack(list(event.headers))
+    if len(headers) + len(event.value or b"") > _MAX_ROW:
+        raise ValueError(f"it is larger than {_MAX_ROW:,} bytes")
+    if not 0 <= event.timestamp < 1 << 63:
+        raise ValueError(f"its time {event.timestamp} is not in 64 bits of nanoseconds")
+    return event.timestamp, headers, event.value
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is written inside is durable after it: all or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:  # any error, also of the COMMIT itself
+            connection.execute("ROLLBACK")
+
+
+def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
+    """Add the rows, numbered from ``first``."""
+    numbered = ((seq, *row) for seq, row in enumerate(rows, first))
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered)
+
+
+def select(
+    connection: sqlite3.Connection, after: int, limit_bytes: int
+) -> list[tuple[int, RawEvent]]:
+    """Events behind a sequence number, with theirs; see `SqliteReader.events`."""
+    events = []
+    cursor = connection.execute(
+        "SELECT seq, accepted, headers, value FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+        (after, _SCAN_EVENTS),
+    )
+    try:
+        for seq, accepted, headers, value in cursor:
+            events.append((seq, RawEvent(_unpack(headers), value, accepted)))
+            limit_bytes -= len(headers) + len(value or b"")
+            if limit_bytes <= 0:
+                break
+    finally:
+        cursor.close()  # an open one would hold up the writer's checkpoints
+    return events
+
+
+def select_some(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[RawEvent]:
+    """The events with these sequence numbers."""
+    found = []
+    for number in numbers:
+        row = connection.execute(
+            "SELECT accepted, headers, value FROM events WHERE seq = ?", (number,)
+        ).fetchone()
+        if row is not None:
+            found.append(RawEvent(_unpack(row[1]), row[2], row[0]))
+    return found

@@ -1,0 +1,199 @@
+"""The command line."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import fields
+from typing import Any
+
+import click
+import uvloop
+
+from processor.cli.dead_letters import dead_letters
+from processor.cli.options import collect_rarely
+from processor.cli.replay import replay, report
+from processor.errors import ProcessorError, SettingsError
+from processor.kafka.clients import kafka_options
+from processor.logs import set_up_logs
+from processor.replay.send import Sent, send_http, send_kafka
+from processor.settings import HTTP, Settings
+from processor.tls import client_context
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="feedback-metrics-processor")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
+    """How good deployed models really are, live and exactly, as ground truth comes in.
+
+    Settings are environment variables PROCESSOR_*; 'processor run --help' lists them.
+    """
+    context.obj = debug
+
+
+def _settings_help() -> str:
+    lines = []
+    for item in fields(Settings):
+        name = f"PROCESSOR_{item.name.upper()}"
+        default = item.metadata["default"] or "none"
+        lines.append(f"  {name} ({default})\n      {item.metadata['meaning']}")
+    return "\b\n" + "\n".join(lines)
+
+
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  processor run                                            embedded, no server needed\n"
+    "  PROCESSOR_BROKER=kafka://kafka:9092 processor run        on your Kafka\n\n"
+    "\b\nSettings (default), each an environment variable:\n\n" + _settings_help()
+)
+def run() -> None:
+    """Run the service: read events, join them, publish metrics. No broker set = embedded."""
+    from processor.service.service import (  # Faust and all: only where it is needed
+        Service,
+        run_service,
+    )
+
+    settings = Settings.from_env()
+    set_up_logs(settings.log_level, settings.log_format)
+
+    def started(service: Service) -> None:
+        click.echo(f"page and metrics: {service.metrics_url}  events in: {service.ingress_url}")
+
+    _run(lambda stop: run_service(settings, stop, started))
+
+
+@cli.command(epilog="\b\nExamples:\n  processor demo\n  processor demo --once")
+@click.option("--once", is_flag=True, help="Stop when the numbers have settled.")
+def demo(once: bool) -> None:
+    """Play an experiment of 100 predictions and 63 feedbacks into a fresh embedded service."""
+    from processor.service.demo import run_demo
+
+    settings = Settings.from_env()
+    set_up_logs("WARNING", settings.log_format)
+    if once:
+        free = {"PROCESSOR_METRICS_PORT": "0", "PROCESSOR_INGRESS_PORT": "0"}
+        settings = Settings.from_env({**free, **os.environ})
+    _run(lambda stop: run_demo(settings, once, time.time_ns(), stop, click.echo))
+
+
+@cli.command(
+    epilog="\b\nExamples:\n"
+    "  processor send events.ndjson\n"
+    "  processor send events.ndjson --to http://host:8080/ --rate 100\n"
+    "  processor send events.ndjson --to kafka:my-topic --loop"
+)
+@click.argument("file")
+@click.option("--to", "target", default="", help="http(s)://host:port/ or kafka:TOPIC.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second.")
+@click.option("--loop", is_flag=True, help="Again and again, until Ctrl-C.")
+def send(file: str, target: str, rate: float | None, loop: bool) -> None:
+    """Play an events file to an ingress (default: the local one) or a Kafka topic.
+
+    To an ingress with TLS it shows the certificate PROCESSOR_INGRESS_CERT (with _KEY), and trusts the
+    authority PROCESSOR_INGRESS_CA.
+    """
+    settings = Settings.from_env()
+    set_up_logs("WARNING", settings.log_format)
+    scheme = "https" if settings.ingress_cert else "http"
+    target = target or f"{scheme}://127.0.0.1:{settings.ingress_port}/"
+
+    async def play(stop: asyncio.Event) -> Sent:
+        if target.startswith("kafka:"):
+            if not settings.broker:
+                raise SettingsError("PROCESSOR_BROKER is empty: set it to kafka://host:port")
+            options = kafka_options(settings)
+            topic = target.removeprefix("kafka:")
+            return await send_kafka(file, settings.broker, topic, rate, loop, options, stop=stop)
+        if not target.startswith(HTTP):
+            raise click.BadParameter(
+                f"{target!r} is neither http(s)://... nor kafka:TOPIC", param_hint="--to"
+            )
+        tls = None
+        if target.startswith("https:"):
+            tls = client_context(
+                *("PROCESSOR_INGRESS", settings.ingress_ca),
+                *(settings.ingress_cert, settings.ingress_key),
+            )
+        token = str(settings.ingress_token)
+        return await send_http(file, target, rate, loop, token=token, tls=tls, stop=stop)
+
+    sent: Sent = _run(play)
+    refused = ", ".join(f"{n} {reason}" for reason, n in sent.refused.items()) or "none"
+    click.echo(
+        f"{sent.accepted} of {sent.read} accepted in {sent.seconds:.1f} s; refused: {refused}"
+    )
+    if sent.refused:
+        raise click.exceptions.Exit(1)
+
+
+@cli.command()
+def check() -> None:
+    """Try what the service needs: settings, broker, topics, archive; one line each."""
+    from processor.service.check import check as run_check
+
+    settings = Settings.from_env()
+    set_up_logs("CRITICAL", settings.log_format, libraries="CRITICAL")
+
+    async def findings() -> bool:
+        well = True
+        async for subject, ok, detail in run_check(settings):
+            click.echo(f"{'ok   ' if ok else 'WRONG'}  {subject}: {detail}")
+            well = well and ok
+        return well
+
+    if not asyncio.run(findings()):
+        raise click.exceptions.Exit(1)
+
+
+cli.add_command(replay)
+cli.add_command(report)
+cli.add_command(dead_letters)
+
+
+def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
+    """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once."""
+
+    async def main() -> Any:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(130)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        return await work(stop)
+
+    collect_rarely()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def main() -> None:
+    """The console script: exit code 2 for usage and settings, 1 for any other failure."""
+    try:
+        code = cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ProcessorError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"processor: {error}", err=True)
+        sys.exit(2 if isinstance(error, SettingsError) else 1)
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(
+            f"processor: {type(error).__name__}: {error} (processor --debug shows where)", err=True
+        )
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)

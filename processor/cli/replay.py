@@ -1,0 +1,271 @@
+"""The commands ``processor replay`` and ``processor report``."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
+from processor.kafka.clients import kafka_options
+from processor.logs import set_up_logs
+from processor.models_file import read_models_file
+from processor.replay.fold import Selection
+from processor.replay.sources import Access
+from processor.report.command import (
+    FORMATS,
+    Wanted,
+    prepare_folder,
+    report_sources,
+    report_stored,
+)
+from processor.settings import Settings
+
+if TYPE_CHECKING:
+    from processor.service.correction import Put
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _replay_options(style: str) -> Callable[[F], F]:
+    """The options that replay and report share; ``style`` is the default form."""
+    options = (
+        click.option("--from", "start", type=Time(), help="First time that counts (inclusive)."),
+        click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive)."),
+        click.option("--as-of", type=Time(), help="The last time that is known of."),
+        click.option(
+            "--by",
+            type=click.Choice(["request", "feedback"]),
+            default="request",
+            show_default=True,
+            help="Whose time counts: that of the prediction or of the feedback.",
+        ),
+        click.option(
+            "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
+        ),
+        click.option(
+            "--index",
+            default="",
+            help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
+        ),
+        click.option("--namespace", default="", help="Only this namespace."),
+        click.option("--deployment", default="", help="Only this deployment."),
+        click.option(
+            "--format", "style", type=click.Choice(FORMATS), default=style, show_default=True
+        ),
+        click.option(
+            "--output",
+            default="",
+            help="File to write; default stdout. For openmetrics also a folder, then with a file "
+            "for every two hours: one that is there, or with / at its end.",
+        ),
+        click.option(
+            "--step",
+            type=Duration(),
+            default="60s",
+            show_default=True,
+            help="Time between two samples of openmetrics.",
+        ),
+        click.option(
+            "--recent", is_flag=True, help="Allow openmetrics samples of the last 3 hours."
+        ),
+        click.option(
+            "--strict",
+            is_flag=True,
+            help="Stop at a line that is no event, or a file that is cut off.",
+        ),
+        click.option(
+            "--resume",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Keep there what was read of an Elasticsearch source: interrupted, the same command "
+            "goes on where it was. Removed at the end.",
+        ),
+        click.option(
+            "--store",
+            is_flag=True,
+            help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
+        ),
+    )
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  processor replay events.ndjson\n"
+    "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
+    "  zcat events.ndjson.gz | processor replay - --format text\n"
+    "  processor replay sqlite:data/events.sqlite --output result.json\n"
+    "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
+    "  processor replay elasticsearch: --resume replay.part     goes on where Ctrl-C ended it\n"
+    "  processor replay kafka:seldon-logs feedback.ndjson.gz    several sources add up\n"
+    "  processor replay events.ndjson --format openmetrics --output backfill/\n"
+    "  processor replay missed.ndjson --into kafka              a correction of a live app's past"
+)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@_replay_options("json")
+@click.option(
+    "--into",
+    type=click.Choice(["kafka"]),
+    help="Put the events on the log of the app PROCESSOR_APP_ID instead: what it has counts once.",
+)
+@click.pass_context
+def replay(
+    context: click.Context, /, sources: tuple[str, ...], into: str | None, **options: Any
+) -> None:
+    """Fold a stored period without Kafka: the same numbers as the live run.
+
+    SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
+    input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
+    KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
+    elasticsearch: for that of PROCESSOR_ARCHIVE.
+
+    A line that is no event is named, counted as a dead letter, and reading goes on.
+    """
+    if into:
+        _put_on_log(context, sources, options)
+    else:
+        _report(context, sources, **options)
+
+
+@click.command(
+    epilog="\b\nExamples:\n"
+    "  processor report events.ndjson\n"
+    "  processor report events.ndjson --format html --output report.html\n"
+    "  processor report events.ndjson --compare predictor\n"
+    "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
+    "      --compare /2026-11-21T00:00:00Z                  the day against all before it\n"
+    "  processor report elasticsearch: --store\n"
+    "  processor report --stored --deployment sklearn"
+)
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
+@_replay_options("text")
+@click.option(
+    "--compare",
+    default="",
+    metavar="predictor|FROM/TO",
+    help="Beside each other: the predictors of a deployment, or this period and another one.",
+)
+@click.option("--stored", is_flag=True, help="Show stored results; no SOURCE is read.")
+@click.pass_context
+def report(
+    context: click.Context,
+    /,
+    sources: tuple[str, ...],
+    compare: str,
+    stored: bool,
+    **options: Any,
+) -> None:
+    """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
+
+    SOURCE is the same as for 'processor replay'.
+    """
+    if not stored:
+        if not sources:
+            raise click.UsageError("name a SOURCE, or --stored for results that were stored")
+        _report(context, sources, compare=compare, **options)
+        return
+    for name in (
+        "compare", "store", "as_of", "models", "index", "step", "recent", "strict", "resume",
+    ):  # fmt: skip
+        if sources or _is_given(context, name):
+            given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{given} has no place beside --stored: leave it out")
+    settings = _settings()
+    selection = _selection(options)
+    by = options["by"] if _is_given(context, "by") else ""
+    output = Path(options["output"]) if options["output"] else None
+    asyncio.run(report_stored(settings, selection, by, options["style"], output))
+
+
+def _report(
+    context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
+) -> None:
+    selection = _selection(options)
+    style, output = options["style"], options["output"]
+    for name in ("step", "recent"):
+        if style != "openmetrics" and _is_given(context, name):
+            raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
+    settings = _settings()
+    rules = read_models_file(options["models"] or settings.models)
+    wanted = Wanted(
+        style,
+        Path(output) if output else None,
+        options["step"],
+        options["recent"],
+        (options["by"],) if _is_given(context, "by") else (),
+        compare,
+        options["store"],
+        options["resume"],
+    )
+    if style == "openmetrics" and output.endswith("/"):
+        prepare_folder(Path(output))
+    access = _access(settings, options)
+    _prepare_long_work()
+    empty = asyncio.run(report_sources(sources, rules, selection, access, wanted))
+    if empty:
+        click.echo(f"processor: {empty}", err=True)
+
+
+def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
+    for name in ("start", "end", "by", "style", "output", "step", "recent", "store", "resume"):
+        if _is_given(context, name):
+            raise click.UsageError(
+                "--into kafka shows no numbers: leave --from, --to, --by, --format, --output, "
+                "--step, --recent, --store and --resume out"
+            )
+    from processor.service.correction import put_on_log
+
+    settings = _settings()
+    rules = read_models_file(options["models"] or settings.models)
+    access = _access(settings, options)
+    _prepare_long_work()
+    _say_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
+
+
+def _access(settings: Settings, options: dict[str, Any]) -> Access:
+    return Access(settings, options["index"], options["strict"], kafka_options(settings))
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    start, end = options["start"], options["end"]
+    if start is not None and end is not None and start >= end:
+        raise click.UsageError("--from must be before --to")
+    return Selection(
+        options["by"], start, end, options["as_of"], options["namespace"], options["deployment"]
+    )
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _settings() -> Settings:
+    settings = Settings.from_env()
+    set_up_logs("WARNING", settings.log_format)
+    return settings
+
+
+def _say_put(put: "Put", settings: Settings) -> None:
+    click.echo(f"{put.read:,} read, {put.put:,} observations put on the log of {settings.app_id}")
+    if put.old:
+        click.echo(
+            f"{put.old:,} of them are older than PROCESSOR_HORIZON: they count only where their "
+            "request is still in memory, since what has left memory was counted before"
+        )
+    if put.not_understood:
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(put.not_understood.items()))
+        click.echo(f"not understood, and not put there: {reasons}")
+
+
+def _prepare_long_work() -> None:
+    collect_rarely()
+    interrupt_at_once()

@@ -1,0 +1,89 @@
+"""Documents of the request logger that look like nearly all: one answer of one row, and one feedback
+at most. Two of them with equal keys say the same, but for their request and times.
+"""
+
+from typing import Any
+
+import msgspec
+
+from processor.domain.events.common_case import FAULTS, SHORT_ID, Data, Truth, reading
+
+
+class _Meta(msgspec.Struct, gc=False):
+    path: dict[str, msgspec.Raw] | None = msgspec.field(name="requestPath", default=None)
+
+
+class _Payload(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    data: Data
+    meta: _Meta | None = None
+
+
+class _Response(msgspec.Struct, gc=False):
+    time: str = msgspec.field(name="ce-time")
+    payload: _Payload
+
+
+class _Feedback(msgspec.Struct, gc=False):
+    time: str = msgspec.field(name="ce-time")
+    reward: bool | int | float | None = None
+    truth: Truth | None = None
+
+
+class CommonDocument(msgspec.Struct, gc=False):
+    """The fields that count (`SOURCE_FIELDS`); there can be others."""
+
+    request_id: str = msgspec.field(name="RequestId")
+    namespace: str = msgspec.field(name="Ce-Namespace")
+    deployment: str = msgspec.field(name="Ce-Inferenceservicename")
+    predictor: str = msgspec.field(name="Ce-Endpoint")
+    model: str = msgspec.field(name="Ce-Modelid")
+    response: _Response
+    timestamp: Any = msgspec.field(name="@timestamp", default=None)
+    request: msgspec.Raw = msgspec.Raw(b"")
+    feedback: _Feedback | None = None
+
+
+_decode = msgspec.json.Decoder(CommonDocument).decode
+
+#: Names of the model, those of the only node in the path among them; then what is said of it.
+Key = tuple[object, ...]
+
+
+def read_common(name: str, text: bytes) -> CommonDocument | None:
+    """A document, by its id and its source, as a usual one: of a single row, and so not an item of a
+    batch."""
+    try:
+        if not text.isascii():
+            text.decode()  # the parser does not look into what it skips
+        source = _decode(text)
+    except FAULTS:
+        return None
+    usual = (
+        source.request_id == name
+        and 0 < len(name) < SHORT_ID
+        and len(source.response.payload.data.ndarray) == 1
+    )
+    return source if usual else None
+
+
+def _model_key(source: CommonDocument) -> Key:
+    meta = source.response.payload.meta
+    path = None if meta is None else meta.path
+    node = next(iter(path)) if path is not None and len(path) == 1 else None
+    return (source.namespace, source.deployment, source.predictor, source.model, node)
+
+
+def prediction_key(source: CommonDocument) -> Key:
+    """Equal for documents whose answers say the same."""
+    data = source.response.payload.data
+    return (*_model_key(source), data.names, reading(data.ndarray[0]))
+
+
+def feedback_key(source: CommonDocument, feedback: _Feedback) -> Key | None:
+    """Equal for documents whose feedbacks say the same; None where it is of several rows."""
+    data = None if feedback.truth is None else feedback.truth.data
+    if data is None:
+        return (*_model_key(source), None, None, feedback.reward)
+    if len(data.ndarray) != 1:
+        return None
+    return (*_model_key(source), data.names, reading(data.ndarray[0]), feedback.reward)

@@ -1,0 +1,124 @@
+"""Dead letters as they are kept: the original event, and beside it why it was not understood."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from processor.domain.events import raw_json
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.timestamps import format_time, parse_time
+
+#: Topic, partition and offset where an event was read.
+SourceOffset = tuple[str, int, int]
+
+_PREFIX = "dead-letter-"
+#: On a record of its own: the letter at this offset of the same partition went on the log after all.
+RETRIED = f"{_PREFIX}retried"
+_OURS = frozenset(
+    f"{_PREFIX}{name}" for name in ("reason", "detail", "topic", "partition", "offset", "time")
+)
+#: Bodies beyond this are not searched for attributes.
+_SEARCHED = 1 << 20
+
+
+class DeadLetterRecord(NamedTuple):
+    """One dead letter. ``id`` names it in commands; ``kept`` is when it was kept (ns); ``event`` is
+    the original, its timestamp too, so that it can be read again as if for the first time."""
+
+    id: str
+    kept: int
+    letter: DeadLetter
+    origin: SourceOffset
+    key: bytes | None
+    event: RawEvent
+
+
+def dead_letter_headers(
+    event: RawEvent, letter: DeadLetter, origin: SourceOffset
+) -> list[tuple[str, bytes]]:
+    """The headers of a dead letter's record: the event's own, then ours."""
+    topic, partition, offset = origin
+    headers = [
+        *event.headers,
+        ("dead-letter-reason", letter.reason.encode()),
+        ("dead-letter-detail", letter.detail.encode("utf-8", "replace")),
+        ("dead-letter-topic", topic.encode()),
+        ("dead-letter-partition", str(partition).encode()),
+        ("dead-letter-offset", str(offset).encode()),
+    ]
+    if event.timestamp >= 0:
+        # An event without a time of its own has its record's, which the new record does not keep.
+        headers.append(("dead-letter-time", format_time(event.timestamp).encode()))
+    return headers
+
+
+def read_dead_letter(
+    name: str,
+    headers: Sequence[tuple[str, bytes]],
+    key: bytes | None,
+    value: bytes | None,
+    kept: int,
+) -> DeadLetterRecord | None:
+    """The letter of a record; None if it is none."""
+    ours = {
+        header: content.decode("utf-8", "replace") for header, content in headers if header in _OURS
+    }
+    get = ours.get
+    if "dead-letter-reason" not in ours:
+        return None
+    time = parse_time(get("dead-letter-time", ""))
+    return DeadLetterRecord(
+        name,
+        kept,
+        DeadLetter(ours["dead-letter-reason"], get("dead-letter-detail", "")),
+        (
+            get("dead-letter-topic", ""),
+            _number(get("dead-letter-partition", "")),
+            _number(get("dead-letter-offset", "")),
+        ),
+        key,
+        RawEvent(
+            tuple((header, content) for header, content in headers if header not in _OURS),
+            value,
+            kept if time is None else time,
+        ),
+    )
+
+
+def type_and_id(event: RawEvent) -> tuple[str, str]:
+    """The CloudEvent's type and the request's id, as far as they can be read; else empty."""
+    attributes = {name.lower(): value for name, value in event.headers}
+    if "ce_type" not in attributes and event.value and len(event.value) <= _SEARCHED:
+        try:
+            attributes = {f"ce_{k}": v.strip(b'"') for k, v in _members(event.value).items()}
+        except ValueError:
+            attributes = {}
+    ids = ("ce_requestid", "requestid", "seldon-puid", "ce_id")
+    found = next((attributes[name] for name in ids if attributes.get(name)), b"")
+    return printable(attributes.get("ce_type") or b"", 120), printable(found, 120)
+
+
+def _members(value: bytes) -> dict[str, bytes]:
+    members = raw_json.members(value)
+    return {name: members[name] for name in ("type", "requestid", "id") if name in members}
+
+
+def printable(text: str | bytes, limit: int, lines: bool = False) -> str:
+    """Harmless on a terminal and in a log: what is not printable is escaped, the rest cut after
+    ``limit`` characters. With ``lines``, line breaks stay.
+
+    >>> printable(b"caf\\xc3\\xa9 \\x1b[31m\\xff\\n", 100)
+    'café \\\\x1b[31m\\\\xff\\\\n'
+    """
+    if isinstance(text, bytes):
+        text = text[: 4 * limit].decode("utf-8", "backslashreplace")
+    cut = text[:limit]
+    if not cut.isprintable():
+        cut = "".join(
+            c if c.isprintable() or (lines and c == "\n") else c.encode("unicode_escape").decode()
+            for c in cut
+        )
+    return cut + ("..." if len(text) > limit else "")
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0

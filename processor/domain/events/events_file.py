@@ -1,0 +1,153 @@
+"""A line of an events file to a raw event and back (docs: "Events file")."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.events import raw_json
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.errors import EventsFileError
+
+#: What HTTP allows as a header's name: every line can be sent to an ingress.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
+_CLOUD_EVENT = "ce-"
+_KAFKA_CLOUD_EVENT = "ce_"
+
+
+class LineError(EventsFileError):
+    """A line is no event; ``reason`` is that of the dead letter which it becomes where reading goes
+    on."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class BadLine(NamedTuple):
+    """A line that is no event: its ``number`` in the file, and why."""
+
+    number: int
+    letter: DeadLetter
+
+
+_parse_headers = msgspec.json.Decoder(dict[str, str]).decode
+_parse_text = msgspec.json.Decoder(str).decode
+_to_json = msgspec.json.Encoder().encode
+
+
+def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
+    """The event of line ``number`` (for messages); ``timestamp`` stands in for a missing time.
+
+    `LineError` for a line that is no event.
+
+    Bodies keep their very bytes where they are JSON; a string is the body's text (so a body that is
+    no JSON can stand in a file), ``data_base64`` are bytes; null, or neither, is no body.
+
+    >>> parse_line(b'{"headers": {"ce-id": "1"}, "data": {"x": 1.50}}', 1, 0)
+    RawEvent(headers=(('ce_id', b'1'),), value=b'{"x": 1.50}', timestamp=0)
+    """
+    try:
+        if not line.isascii():
+            line.decode()  # the parser does not look into the data
+        parts = raw_json.members(line)
+        if "headers" not in parts:
+            raise LineError("not_cloudevent", 'there is no "headers"')
+        headers = _read_headers(parts["headers"])
+        return RawEvent(headers, _read_data(parts), timestamp)
+    except LineError as error:
+        raise LineError(error.reason, f"line {number} is no event: {error}") from None
+    except UnicodeDecodeError as error:
+        raise LineError("bad_json", f"line {number} is not UTF-8: {error.reason}") from None
+    except ValueError as error:
+        raise LineError("bad_json", f"line {number} is no event: {error}") from None
+
+
+def parse_lines(block: bytes, first: int, timestamp: int) -> Iterator[RawEvent | BadLine]:
+    """Each event of some whole lines, the ``first``-th of the file on; empty lines are skipped."""
+    for number, line in enumerate(block.removesuffix(b"\n").split(b"\n"), first):
+        if line and not line.isspace():
+            try:
+                yield parse_line(line, number, timestamp)
+            except LineError as error:
+                yield BadLine(number, DeadLetter(error.reason, str(error)))
+
+
+def format_line(event: RawEvent) -> bytes:
+    """The line for an event, without the newline; `parse_line` of it gives the event back.
+
+    `EventsFileError` if a header is not text. JSON over several lines comes back on one.
+    """
+    try:
+        headers = {
+            _CLOUD_EVENT + name[3:] if name.startswith(_KAFKA_CLOUD_EVENT) else name: value.decode()
+            for name, value in event.headers
+        }
+    except UnicodeDecodeError as error:
+        raise EventsFileError(f"a header of the event is not UTF-8: {error}") from None
+    line = b'{"headers":' + _to_json(headers)
+    if event.value is not None:
+        line += b"," + _format_data(event.value, headers.get("content-type", ""))
+    return line + b"}"
+
+
+def _read_headers(text: bytes) -> tuple[tuple[str, bytes], ...]:
+    try:
+        headers = _parse_headers(text)
+    except msgspec.ValidationError as error:
+        raise LineError("bad_header", f'"headers" must be an object of strings: {error}') from None
+    named: dict[str, bytes] = {}
+    for written, value in headers.items():
+        name = written.lower()
+        if not _NAME.fullmatch(name):
+            raise LineError("bad_header", f"{name!r} is no header name")
+        kafka_name = _KAFKA_CLOUD_EVENT + name[3:] if name.startswith(_CLOUD_EVENT) else name
+        # Of two that are one in Kafka, the one written as the format says counts.
+        if kafka_name not in named or (written == name and name != kafka_name):
+            named[kafka_name] = value.encode()
+    return tuple(named.items())
+
+
+def _read_data(parts: dict[str, bytes]) -> bytes | None:
+    if "data_base64" in parts:
+        if "data" in parts:
+            raise LineError("bad_shape", 'there are both "data" and "data_base64": keep one')
+        try:
+            return base64.b64decode(_parse_text(parts["data_base64"]), validate=True)
+        except (msgspec.DecodeError, binascii.Error) as error:
+            raise LineError("bad_shape", f'"data_base64" is not base64: {error}') from None
+    data = parts.get("data")
+    if data is None or data == b"null":
+        return None
+    if not data.startswith(b'"'):
+        return data
+    try:
+        return _parse_text(data).encode()
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise LineError("bad_shape", f'"data" is no text: {error}') from None
+
+
+def _format_data(value: bytes, content_type: str) -> bytes:
+    try:
+        text = value.decode()
+        if raw_json.is_json_type(content_type):
+            data = _one_json(value)
+            # A string is the body's text, and null is no body.
+            if data is not None and not data.startswith((b'"', b"null")):
+                # In valid JSON a line break is space between tokens, never part of a string.
+                return b'"data":' + data.replace(b"\r", b" ").replace(b"\n", b" ")
+        return b'"data":' + _to_json(text)
+    except UnicodeDecodeError:
+        pass
+    return b'"data_base64":' + _to_json(base64.b64encode(value).decode())
+
+
+def _one_json(value: bytes) -> bytes | None:
+    try:
+        (data,) = raw_json.elements(b"[" + value + b"]")
+    except ValueError:
+        return None
+    return data

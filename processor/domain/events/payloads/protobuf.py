@@ -1,0 +1,203 @@
+"""Bodies that are protobuf messages: of Seldon, the Open Inference Protocol and TensorFlow.
+
+The packages that carry these types (seldon-core, kserve, mlserver, tritonclient) bring web servers,
+gRPC and numpy, and Seldon's is not free software since 1.18. So the few fields that count are
+described here by the numbers of the public protocols, and Google's own library reads them: it skips
+all others, checks text for UTF-8 and bounds depth.
+"""
+
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
+from google.protobuf.message import DecodeError
+
+from processor.domain.events.payloads.json_bodies import Judgement, micros
+from processor.domain.events.payloads.rows import Rows, checked, shaped
+from processor.domain.events.payloads.tensors import (
+    choose,
+    from_bytes,
+    half,
+    tensor_proto,
+    text_of,
+    unscorable,
+)
+from processor.domain.events.raw_event import DeadLetter
+
+#: Message, then "number name type", with * where the field is repeated and | where it is one of
+#: those that exclude each other. Order and numbers are the protocols'.
+_MESSAGES = {
+    "SeldonMessage": "3 data DefaultData|, 4 bin_data bytes|, 5 str_data string|, "
+    "6 json_data Value|, 7 custom_data bytes|",
+    "DefaultData": "1 names string*, 2 tensor Tensor|, 3 ndarray ListValue|, 4 tftensor TensorProto|",
+    "Tensor": "1 shape int32*, 2 values double*",
+    "Feedback": "3 reward float, 4 truth SeldonMessage",
+    "TensorProto": "1 dtype int32, 2 tensor_shape TensorShape, 4 tensor_content bytes, "
+    "5 float_val float*, 6 double_val double*, 7 int_val int32*, 8 string_val bytes*, "
+    "10 int64_val int64*, 11 bool_val bool*, 13 half_val int32*, 16 uint32_val uint32*, "
+    "17 uint64_val uint64*",
+    "TensorShape": "2 dim Dimension*",
+    "Dimension": "1 size int64",
+    "ModelInferResponse": "5 outputs InferOutput*, 6 raw_output_contents bytes*",
+    "InferOutput": "1 name string, 2 datatype string, 3 shape int64*, 5 contents InferContents",
+    "InferContents": "1 bool_contents bool*, 2 int_contents int32*, 3 int64_contents int64*, "
+    "4 uint_contents uint32*, 5 uint64_contents uint64*, 6 fp32_contents float*, "
+    "7 fp64_contents double*, 8 bytes_contents bytes*",
+    "PredictResponse": "1 outputs PredictOutput*",
+    "PredictOutput": "1 key string, 2 value TensorProto",
+}
+
+_Field = descriptor_pb2.FieldDescriptorProto
+
+
+def _classes() -> dict[str, Any]:
+    file = descriptor_pb2.FileDescriptorProto(
+        name="feedback_metrics.proto",
+        package="feedback_metrics",
+        syntax="proto3",
+        dependency=["google/protobuf/struct.proto"],
+    )
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for text in fields.split(", "):
+            number, field, kind = text.split()
+            added = message.field.add(name=field, number=int(number))
+            added.label = _Field.LABEL_REPEATED if kind[-1] == "*" else _Field.LABEL_OPTIONAL
+            if kind[-1] == "|":
+                if not message.oneof_decl:
+                    message.oneof_decl.add(name="one")
+                added.oneof_index = 0
+            kind = kind.rstrip("*|")
+            if kind[0].isupper():
+                package = "feedback_metrics" if kind in _MESSAGES else "google.protobuf"
+                added.type, added.type_name = _Field.TYPE_MESSAGE, f".{package}.{kind}"
+            else:
+                added.type = _Field.Type.Value(f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(struct_pb2.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(file.SerializeToString())
+    return {
+        name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"feedback_metrics.{name}")
+        )
+        for name in _MESSAGES
+    }
+
+
+#: The class of each message that is read.
+MESSAGES = _classes()
+
+_INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
+
+
+def read_response(body: bytes, protocol: str, output: str | None) -> Rows | DeadLetter:
+    """Rows of a response; ``protocol`` as the executor names them, Seldon's own where none is
+    given."""
+    if protocol in _INFERENCE:
+        message = _parse("ModelInferResponse", body)
+        return message if isinstance(message, DeadLetter) else _inference(message, output)
+    if protocol == _TENSORFLOW:
+        message = _parse("PredictResponse", body)
+        return message if isinstance(message, DeadLetter) else _tensorflow(message, output)
+    message = _parse("SeldonMessage", body)
+    if isinstance(message, DeadLetter):
+        return message
+    return _seldon(message) or DeadLetter("bad_shape", "the SeldonMessage has no data")
+
+
+def read_feedback(body: bytes) -> Judgement | DeadLetter:
+    """What a feedback says: only Seldon has a message for it. Protobuf sends no zeros: without
+    truth a reward that is not there is 0, beside truth it is none."""
+    feedback = _parse("Feedback", body)
+    if isinstance(feedback, DeadLetter):
+        return feedback
+    truth = _seldon(feedback.truth) if feedback.HasField("truth") else None
+    if isinstance(truth, DeadLetter):
+        return truth
+    reward = None
+    if truth is None or feedback.reward:
+        # As it was written before it had 32 bits: 0.1, not 0.10000000149.
+        reward = micros(float(f"{feedback.reward:.7g}"))
+        if reward is None:
+            return DeadLetter("bad_reward", f"reward {feedback.reward} is no number up to 1e6")
+    return Judgement(truth, reward)
+
+
+def _parse(name: str, body: bytes) -> Any:
+    try:
+        return MESSAGES[name].FromString(body)
+    except (DecodeError, RecursionError):
+        return DeadLetter("bad_shape", f"the body is no {name} of protobuf")
+
+
+def _seldon(message: Any) -> Rows | DeadLetter | None:
+    """None where the message has no data at all."""
+    container = message.WhichOneof("one")
+    if container == "str_data":
+        return Rows([message.str_data], None)
+    if container == "json_data":
+        value = _plain(message.json_data)
+        return checked(value) if type(value) is list else Rows([value], None)
+    if container != "data":
+        return None if container is None else Rows([None], None)
+    data = message.data
+    names, container = list(data.names), data.WhichOneof("one")
+    if container == "tensor":
+        return shaped(list(data.tensor.shape), list(data.tensor.values), names)
+    if container == "ndarray":
+        return checked([_plain(value) for value in data.ndarray.values], names)
+    return None if container is None else _tensor_proto(data.tftensor, names)
+
+
+def _plain(value: Any) -> Any:
+    """A ``Value`` as JSON has it."""
+    kind = value.WhichOneof("kind")
+    if kind == "list_value":
+        return [_plain(one) for one in value.list_value.values]
+    if kind == "struct_value":
+        return {}
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _tensor_proto(tensor: Any, names: list[str] | None = None) -> Rows | DeadLetter:
+    # Of no dimensions: a scalar, which is one row.
+    shape = [dim.size for dim in tensor.tensor_shape.dim] or [1]
+    values: list[Any] = []
+    for field, found in tensor.ListFields():
+        if field.name.endswith("_val"):
+            values = list(found)
+            if field.name == "string_val":
+                values = [text_of(text) for text in values]
+            elif field.name == "half_val":
+                values = [half(bits) for bits in values]
+    return tensor_proto(tensor.dtype, shape, tensor.tensor_content, values, names)
+
+
+def _inference(message: Any, wanted: str | None) -> Rows | DeadLetter:
+    outputs = message.outputs
+    if not outputs:
+        return DeadLetter("bad_shape", "the ModelInferResponse has no outputs")
+    position = choose([one.name for one in outputs], wanted, False)
+    if position is None:
+        return unscorable(list(outputs[0].shape))
+    output, shape = outputs[position], list(outputs[position].shape)
+    if message.raw_output_contents:
+        if len(message.raw_output_contents) != len(outputs):
+            return DeadLetter("bad_shape", "raw_output_contents are not as many as outputs")
+        return from_bytes(output.datatype, shape, message.raw_output_contents[position])
+    values: list[Any] = []
+    for field, found in output.contents.ListFields():
+        values = list(found)
+        if field.name == "bytes_contents":
+            values = [text_of(text) for text in values]
+    return shaped(shape, values)
+
+
+def _tensorflow(message: Any, wanted: str | None) -> Rows | DeadLetter:
+    outputs = message.outputs
+    if not outputs:
+        return DeadLetter("bad_shape", "the PredictResponse has no outputs")
+    position = choose([one.key for one in outputs], wanted, False)
+    if position is None:
+        dims = outputs[0].value.tensor_shape.dim
+        return unscorable([dim.size for dim in dims] or [1])
+    return _tensor_proto(outputs[position].value)

@@ -1,0 +1,180 @@
+"""Tensors of the Open Inference Protocol and of TensorFlow to rows, as JSON or as bytes."""
+
+import base64
+import binascii
+import struct
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from processor.domain.events.payloads.rows import Rows, checked, shaped, size_of
+from processor.domain.events.raw_event import DeadLetter
+
+#: How the values of a datatype stand in bytes, little-endian.
+_CODES = {
+    "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b",
+    "INT16": "h", "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d",
+}  # fmt: skip
+#: TensorFlow's numbers and names of the same.
+_TENSORFLOW = {
+    1: ("DT_FLOAT", "FP32"), 2: ("DT_DOUBLE", "FP64"), 3: ("DT_INT32", "INT32"),
+    4: ("DT_UINT8", "UINT8"), 5: ("DT_INT16", "INT16"), 6: ("DT_INT8", "INT8"),
+    9: ("DT_INT64", "INT64"), 10: ("DT_BOOL", "BOOL"), 17: ("DT_UINT16", "UINT16"),
+    19: ("DT_HALF", "FP16"), 22: ("DT_UINT32", "UINT32"), 23: ("DT_UINT64", "UINT64"),
+}  # fmt: skip
+_DATATYPES: dict[object, str] = {
+    key: name for number, (text, name) in _TENSORFLOW.items() for key in (number, text)
+}
+#: A TensorProto may give its last value once for all that follow: this bounds them.
+_MAX_VALUES = 1 << 20
+
+
+def choose(names: Sequence[str], wanted: str | None, is_truth: bool) -> int | None:
+    """Which of several outputs counts: the one that the models file names, without it the first, as
+    the request logger has it. None where a response lacks the named one; a truth is free to name
+    its only output as it likes.
+
+    >>> choose(["label", "proba"], "proba", False), choose(["label", "proba"], None, False)
+    (1, 0)
+    """
+    if wanted is None:
+        return 0
+    if wanted in names:
+        return names.index(wanted)
+    return 0 if is_truth else None
+
+
+def unscorable(shape: Any) -> Rows | DeadLetter:
+    """As many rows without a label as a tensor of this shape has."""
+    if size_of(shape) is None:
+        return DeadLetter("bad_shape", "a tensor's shape is a list of sizes, one at least")
+    return checked([None] * min(shape[0], _MAX_VALUES))
+
+
+def shaped_or_nested(shape: Any, data: list[Any]) -> Rows | DeadLetter:
+    """Rows of an output's data, which may be flat or nested as its shape."""
+    if size_of(shape) is None:
+        return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
+    if len(shape) == 1 or not data or type(data[0]) is not list:
+        return shaped(shape, data)
+    level = data
+    fits = len(data) == shape[0]
+    for size in shape[1:]:
+        fits = fits and all(type(part) is list and len(part) == size for part in level)
+        if not fits:
+            return DeadLetter("bad_shape", f"the data of an output is not of its shape {shape}")
+        level = list(chain.from_iterable(level))
+    return checked(data)
+
+
+def from_bytes(datatype: str, shape: Any, raw: bytes) -> Rows | DeadLetter:
+    """Rows of an output in the protocol's binary form."""
+    size = size_of(shape)
+    if size is None:
+        return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
+    if datatype == "BYTES":
+        values = _texts(raw)
+        if values is None:
+            return DeadLetter("bad_shape", "an output of BYTES is cut short")
+        return shaped(shape, values)
+    code = _CODES.get(datatype)
+    if code is None:
+        return DeadLetter("bad_shape", f"an output of datatype {datatype[:40]!r} can't be read")
+    if struct.calcsize(code) * size != len(raw):
+        return DeadLetter("bad_shape", f"{len(raw)} bytes are no {datatype} of shape {list(shape)}")
+    return shaped(shape, list(struct.unpack(f"<{size}{code}", raw)))
+
+
+def text_of(raw: bytes) -> str | None:
+    """A label that was sent as bytes; None, which has none, where it is no text."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _texts(raw: bytes) -> list[str | None] | None:
+    """The strings of a BYTES tensor, each after its length in four bytes."""
+    texts, at = [], 0
+    while at < len(raw):
+        start = at + 4
+        at = start + int.from_bytes(raw[at:start], "little")
+        if start > len(raw) or at > len(raw):
+            return None
+        texts.append(text_of(raw[start:at]))
+    return texts
+
+
+def tensor_proto(
+    dtype: object, shape: list[int], content: bytes, values: list[Any], names: object = None
+) -> Rows | DeadLetter:
+    """Rows of a TensorProto, whose values are packed in ``content`` or stand in a list that may
+    leave out repetitions of its last. ``dtype``: number or name."""
+    if content:
+        if dtype not in _DATATYPES:
+            return DeadLetter(
+                "bad_shape", f"tensor_content of dtype {str(dtype)[:40]} can't be read"
+            )
+        rows = from_bytes(_DATATYPES[dtype], shape, content)
+        return checked(rows.rows, names) if isinstance(rows, Rows) else rows
+    size = size_of(shape)
+    if size is not None and len(values) < size and values:
+        if size > _MAX_VALUES:
+            return DeadLetter("too_large", f"tensor of {size} values, {_MAX_VALUES} are the most")
+        values = values + values[-1:] * (size - len(values))
+    return shaped(shape, values, names)
+
+
+#: Where the values of a TensorProto stand in its JSON form; numbers of 64 bits are strings there.
+_VALUES = (
+    "floatVal", "doubleVal", "intVal", "int64Val", "boolVal", "uint32Val", "uint64Val", "stringVal",
+    "halfVal",
+)  # fmt: skip
+
+
+def read_tensor_proto(tensor: object, names: object) -> Rows | DeadLetter:
+    """Rows of a TensorProto in protobuf's JSON form, in either spelling of its fields."""
+    if not isinstance(tensor, dict):
+        return DeadLetter("bad_shape", "tftensor is no object")
+    fields = {_camel(name): value for name, value in tensor.items()}
+    try:
+        dims = fields.get("tensorShape", {}).get("dim", [])
+        shape = [int(dim["size"]) for dim in dims]
+        content = base64.b64decode(fields.get("tensorContent") or "", validate=True)
+        found = [(name, fields[name]) for name in _VALUES if fields.get(name)]
+        values = [_value(name, value) for name, listed in found[:1] for value in listed]
+        dtype = fields.get("dtype")
+        if not isinstance(dtype, int | str):
+            raise ValueError("it has no dtype")
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        binascii.Error,
+    ) as error:
+        return DeadLetter("bad_shape", f"tftensor: {str(error)[:200]}")
+    # Of no dimensions: a scalar, which is one row.
+    return tensor_proto(dtype, shape or [1], content, values, names)
+
+
+def half(bits: int) -> float:
+    """A number of 16 bits that was sent as an integer."""
+    value: float = struct.unpack("<e", struct.pack("<H", bits & 0xFFFF))[0]
+    return value
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "stringVal":
+        return text_of(base64.b64decode(value, validate=True))
+    if name == "halfVal":
+        return half(int(value))
+    if isinstance(value, str):
+        return float(value) if name in ("floatVal", "doubleVal") else int(value)
+    return value

@@ -1,0 +1,363 @@
+"""The join: a fold of observations into a register per prediction and feedback of each request.
+
+What a request contributes to the counts is a function of its registers, so neither the order of the
+observations nor their repetition matters; each change of that contribution goes out as a delta.
+"""
+
+from collections.abc import Callable, Iterator
+
+from processor.domain.join.delta_accumulator import DeltaAccumulator, Deltas
+from processor.domain.join.fast_path import (
+    FastPath,
+    PythonFastPath,
+    Tables,
+    feedback_rows,
+    prediction_rows,
+)
+from processor.domain.join.id_set import IdSet, identity
+from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
+from processor.domain.join.native_fast_path import NativeFastPath
+from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeResolver
+from processor.domain.join.request_store import RequestRef, RequestStore
+from processor.domain.join.request_updater import RequestUpdater
+from processor.domain.join.state import (
+    FeedbackRegister,
+    JoinState,
+    PredictionRegister,
+    Request,
+)
+from processor.domain.log.deltas import partition_of
+from processor.domain.log.observations import (
+    AS_THEY_ARE,
+    KNOWN_ONLY,
+    RECALLED,
+    SCHEMA_VERSION,
+    SETTLED,
+    TOO_LATE,
+    FeedbackRow,
+    ObservationBatch,
+    PackedBatch,
+    PredictionRow,
+)
+from processor.domain.model_key import ModelKey
+from processor.domain.native import use_native
+from processor.domain.timestamps import HOUR
+from processor.domain.values import Answer, Reading
+from processor.telemetry import Telemetry
+
+
+class JoinFold:
+    """Folds batches of one partition of the observations.
+
+    ``horizon`` (ns of log time) bounds how long a request is kept, None keeps all. ``partitions`` is
+    the number of partitions of the deltas.
+    """
+
+    def __init__(
+        self, log_id: str, source: int, partitions: int, horizon: int | None, telemetry: Telemetry
+    ) -> None:
+        self.log_id = log_id
+        self.source = source
+        self.partitions = partitions
+        self.horizon = horizon
+        self.telemetry = telemetry
+        self.unmatched: dict[RequestRef, None] | None = None
+        """Requests whose feedback found no prediction: for whoever asks the archive."""
+        self.judged: dict[RequestRef, int] | None = None
+        """Requests that may be judged otherwise since an offset: for whoever tells the archive."""
+        self._offset = -1
+        self.restore(JoinState())
+
+    def restore(self, state: JoinState) -> None:
+        """Go on from a state; it becomes this fold's own."""
+        self.state = state
+        self._model_index = {model: i for i, model in enumerate(state.models)}
+        self._answer_index = {answer: i for i, answer in enumerate(state.answers)}
+        self._truth_index = {truth: i for i, truth in enumerate(state.truths)}
+        self._deployment_index = {pair: i for i, pair in enumerate(state.deployments)}
+        self._deployment_of: list[int] = []
+        self._target_of: list[int] = []
+        self._store = RequestStore(state)
+        for model in state.models:
+            self._place(model)
+        self._standings = OutcomeResolver(state)
+        self._contributions: DeltaAccumulator
+        self._short: FastPath
+        if use_native:
+            self._contributions = counted = NativeDeltaAccumulator(state, self.telemetry)
+            self._short = NativeFastPath(
+                state, self._store, self._standings, counted, self._deployment_of
+            )
+        else:
+            self._contributions = DeltaAccumulator(state, self.telemetry)
+            self._short = PythonFastPath(
+                state, self._store, self._standings, self._contributions, self._deployment_of
+            )
+        self._registers = RequestUpdater(state, self._standings, self._contributions)
+
+    def apply(self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch) -> Deltas:
+        """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
+        target partition. After an exception the state is undefined: restore it."""
+        self.advance(timestamp)
+        self._offset = offset
+        self._contributions.telemetry = self.telemetry
+        models = [self._model(model) for model in batch.models]
+        answers = [
+            self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
+            for row in batch.answers
+        ]
+        truths = [self._truth(truth) for truth in batch.truths]
+        tables = Tables(models, answers, truths)
+        if batch.terms == AS_THEY_ARE:
+            for prediction in self._short.predict(batch.predictions, tables):
+                self._predict(prediction, models[prediction.model], answers)
+            for feedback in self._short.feed(batch.feedbacks, tables, self.judged, offset):
+                self._feed(feedback, models[feedback.scope], truths)
+        elif batch.terms == KNOWN_ONLY:
+            self._apply_known(batch, tables)
+        elif batch.terms == SETTLED:
+            self._settle(batch, tables)
+        elif batch.terms == RECALLED:
+            for prediction in prediction_rows(batch.predictions):
+                model = models[prediction.model]
+                place = self._deployment_of[model], prediction.request_id
+                request = self._store.get(*place)
+                if request is not None:
+                    register = _prediction(prediction, model, answers)
+                    register.recalled = True
+                    self._learn(place, request, register)
+        elif batch.terms == TOO_LATE:
+            for prediction in prediction_rows(batch.predictions):
+                self._give_up(models[prediction.model], prediction.request_id)
+        else:
+            raise ValueError(f"a batch with terms {batch.terms}")
+        return self._deltas(offset)
+
+    def _apply_known(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+        models, answers, truths = tables
+        for prediction in prediction_rows(batch.predictions):
+            if self._knows(models[prediction.model], prediction.request_id):
+                self._predict(prediction, models[prediction.model], answers)
+            else:
+                self.telemetry.catch_up_skipped += 1
+        for feedback in feedback_rows(batch.feedbacks):
+            if self._knows(models[feedback.scope], feedback.request_id):
+                self._feed(feedback, models[feedback.scope], truths)
+            else:
+                self.telemetry.catch_up_skipped += 1
+
+    def _settle(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+        """Count requests whole; those that are in memory already stay there."""
+        state = self.state
+        models, answers, truths = tables
+        predictions, feedbacks = self._short.settle(batch.predictions, batch.feedbacks, tables)
+        passing: dict[RequestRef, Request] = {}
+        for prediction in predictions:
+            model = models[prediction.model]
+            place = self._deployment_of[model], prediction.request_id
+            request = passing.get(place) or self._store.get(*place)
+            if request is None or not request.predictions:
+                if not state.settled.add(self._identity(model, prediction.request_id)):
+                    self.telemetry.catch_up_skipped += 1
+                    continue
+                state.completed_hour = state.log_time // HOUR
+            state.completed_until = max(state.completed_until, prediction.time)
+            register = _prediction(prediction, model, answers)
+            if request is None:
+                passing[place] = self._registers.begin(register)
+            elif place in passing:
+                self._registers.predict(request, register)
+            else:
+                self._learn(place, request, register)
+        for feedback in feedbacks:
+            scope = models[feedback.scope]
+            passes = passing.get((self._deployment_of[scope], feedback.request_id))
+            if passes is not None:
+                self._registers.feed(passes, _feedback(feedback, scope, truths))
+            elif self._knows(scope, feedback.request_id):
+                self._feed(feedback, scope, truths)
+            else:
+                self.telemetry.catch_up_skipped += 1
+        state.waiting -= sum(not request.feedbacks for request in passing.values())
+
+    def _give_up(self, model: int, request_id: str) -> None:
+        """The feedback that waits for this request is late (rule 18)."""
+        place = self._deployment_of[model], request_id
+        if self.is_unmatched(place):
+            self._store.pop(*place)
+            self.state.unmatched -= 1
+            self.telemetry.late += 1
+
+    def advance(self, timestamp: int) -> None:
+        """Move log time on; requests older than the horizon leave when an hour is over."""
+        state = self.state
+        if timestamp <= state.log_time:
+            return
+        before, state.log_time = state.log_time, timestamp
+        if self.horizon is None or before // HOUR == timestamp // HOUR:
+            return
+        last = (timestamp - self.horizon) // HOUR
+        self._forget(last)
+        if state.settled.count and state.completed_hour < last:
+            state.settled, state.completed_until = IdSet(), -1
+
+    def forget(self, before: int) -> None:
+        """Drop requests that were born before a log hour, ahead of the horizon."""
+        self.telemetry.evicted_requests += self._forget(before)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes the requests in memory take."""
+        return self._store.weight
+
+    def oldest(self) -> int | None:
+        """The log hour of the first birth of a request in memory; looks at all of it."""
+        return self._store.oldest()
+
+    def standings(self) -> Iterator[JoinedPrediction]:
+        """What every prediction in memory contributes now."""
+        for standings in self.requests():
+            yield from standings
+
+    def requests(self) -> Iterator[list[JoinedPrediction]]:
+        """The same request by request; empty where feedback waits for its prediction."""
+        for _, request in self._store.items():
+            yield self._standings.of(request)
+
+    def kinds(
+        self, holds: Callable[[int, int | None], bool]
+    ) -> Iterator[tuple[JoinedPrediction, bool, int]]:
+        """What every prediction in memory contributes now, those that are alike once, without their
+        times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
+        for request, held, times in self._store.kinds(holds):
+            for standing in self._standings.of(request):
+                yield standing, held, times
+        for request in self._store.objects():
+            for standing in self._standings.of(request):
+                feedback = standing.feedback
+                feedback_at = None if feedback is None else feedback.time
+                yield standing, holds(standing.prediction.time, feedback_at), 1
+
+    def standings_of(self, place: RequestRef) -> list[JoinedPrediction]:
+        """What the predictions of one request contribute now; none if it is not in memory."""
+        request = self._store.get(*place)
+        return [] if request is None else self._standings.of(request)
+
+    def is_unmatched(self, place: RequestRef) -> bool:
+        """Whether the feedback of a request in memory waits for its prediction."""
+        request = self._store.get(*place)
+        return request is not None and not request.predictions
+
+    def places(self) -> Iterator[tuple[RequestRef, Request]]:
+        """Every request in memory, to read; see `RequestStore.items` for changes meanwhile."""
+        return self._store.items()
+
+    def unmatched_places(self) -> Iterator[RequestRef]:
+        """Every request in memory whose feedback waits for its prediction."""
+        return self._store.unmatched()
+
+    def _knows(self, model: int, request_id: str) -> bool:
+        return self._store.has(self._deployment_of[model], request_id)
+
+    def _identity(self, model: int, request_id: str) -> int:
+        namespace, deployment, _, _ = self.state.models[model]
+        return identity(namespace, deployment, request_id)
+
+    def _forget(self, before: int) -> int:
+        """Drop all requests that were born before a log hour; how many."""
+        dropped, waiting, unmatched = self._store.expire(before)
+        self.state.waiting -= waiting
+        self.state.unmatched -= unmatched
+        self.telemetry.late += unmatched
+        return dropped
+
+    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
+        place = self._deployment_of[model], row.request_id
+        request, state = self._store.get(*place), self.state
+        if (
+            row.time <= state.completed_until
+            and (request is None or not request.predictions)
+            and self._identity(model, row.request_id) in state.settled
+        ):
+            self.telemetry.duplicates += 1  # it was counted, and not kept
+            return
+        self._learn(place, request, _prediction(row, model, answers))
+
+    def _learn(
+        self, place: RequestRef, request: Request | None, register: PredictionRegister
+    ) -> None:
+        if request is None:
+            self._store.put(*place, self._registers.begin(register))
+            return
+        if request.feedbacks and self.judged is not None:
+            self.judged[place] = self._offset
+        if self._registers.predict(request, register):
+            self._store.put(*place, request)
+
+    def _feed(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
+        place = self._deployment_of[scope], row.request_id
+        register, request = _feedback(row, scope, truths), self._store.get(*place)
+        if request is None:
+            self._store.put(*place, self._registers.wait(register))
+            if self.unmatched is not None:
+                self.unmatched[place] = None
+            return
+        if request.predictions and self.judged is not None:
+            self.judged[place] = self._offset
+        if self._registers.feed(request, register):
+            self._store.put(*place, request)
+
+    def _deltas(self, offset: int) -> Deltas:
+        head = (SCHEMA_VERSION, self.log_id, self.source, offset)
+        batches = self._contributions.take(self._target_of, head)
+        sent = self.state.sent
+        for target, batch in batches.items():
+            batch.prev = sent.get(target, -1)
+            sent[target] = offset
+        return batches
+
+    def _model(self, model: ModelKey) -> int:
+        position = self._model_index.get(model)
+        if position is None:
+            position = self._model_index[model] = len(self.state.models)
+            self.state.models.append(model)
+            self._place(model)
+        return position
+
+    def _place(self, model: ModelKey) -> None:
+        pair = (model.namespace, model.deployment)
+        deployment = self._deployment_index.get(pair)
+        if deployment is None:
+            deployment = self._deployment_index[pair] = len(self.state.deployments)
+            self.state.deployments.append(pair)
+            self._store.add_deployment()
+        self._deployment_of.append(deployment)
+        self._target_of.append(partition_of("\0".join(model), self.partitions))
+
+    def _answer(self, answer: Answer) -> int:
+        position = self._answer_index.get(answer)
+        if position is None:
+            position = self._answer_index[answer] = len(self.state.answers)
+            self.state.answers.append(answer)
+        return position
+
+    def _truth(self, truth: Reading) -> int:
+        position = self._truth_index.get(truth)
+        if position is None:
+            position = self._truth_index[truth] = len(self.state.truths)
+            self.state.truths.append(truth)
+        return position
+
+
+def _prediction(row: PredictionRow, model: int, answers: list[int]) -> PredictionRegister:
+    packed = row.answers
+    known = answers[packed] if isinstance(packed, int) else [answers[i] for i in packed]
+    return PredictionRegister(model, row.time, row.source_rank, row.digest, known, row.provisional)
+
+
+def _feedback(row: FeedbackRow, scope: int, truths: list[int]) -> FeedbackRegister:
+    packed = row.truth
+    truth: int | list[int] | None = None
+    if packed is not None:
+        truth = truths[packed] if isinstance(packed, int) else [truths[i] for i in packed]
+    return FeedbackRegister(scope, row.time, row.source_rank, row.digest, truth, row.reward)

@@ -1,0 +1,113 @@
+"""What the predictions of a request contribute: what is said of each and what it comes
+to (counting rules 11 and 12)."""
+
+from typing import NamedTuple
+
+from processor.domain.join.judge import SCORED, UNCERTAIN, Item, Outcome, judge, judge_items
+from processor.domain.join.state import (
+    FeedbackRegister,
+    JoinState,
+    PredictionRegister,
+    Request,
+    positions,
+)
+
+#: Outcomes are remembered, so that most judgements are one look-up: those of so many items.
+_MEMORY = 50_000
+
+
+class JoinedPrediction(NamedTuple):
+    """What one prediction contributes; feedback and outcome are None while it waits."""
+
+    prediction: PredictionRegister
+    feedback: FeedbackRegister | None
+    outcome: Outcome | None
+
+
+def judged_items(state: JoinState, standing: JoinedPrediction) -> list[Item | None]:
+    """What becomes of each item of a prediction, None where it is not judged."""
+    prediction, feedback, outcome = standing
+    answers = [state.answers[i] for i in positions(prediction.answers)]
+    if feedback is None or outcome is None or outcome.kind != SCORED:
+        return [None] * len(answers)
+    truth = feedback.truth
+    rows = None if truth is None else [state.truths[i] for i in positions(truth)]
+    return judge_items(answers, rows, feedback.reward)
+
+
+class OutcomeResolver:
+    """Judges requests by the tables of a state."""
+
+    def __init__(self, state: JoinState) -> None:
+        self._state = state
+        self._outcomes: dict[object, Outcome] = {}
+        self._items = 0
+
+    def of(self, request: Request) -> list[JoinedPrediction]:
+        """What each prediction of a request contributes now."""
+        predictions, feedbacks = request.predictions, request.feedbacks
+        if not feedbacks:
+            return [JoinedPrediction(prediction, None, None) for prediction in predictions]
+        return [self._judge(prediction, predictions, feedbacks) for prediction in predictions]
+
+    def _judge(
+        self,
+        prediction: PredictionRegister,
+        predictions: list[PredictionRegister],
+        feedbacks: list[FeedbackRegister],
+    ) -> JoinedPrediction:
+        """The greatest version among the feedbacks that apply counts, alone and whole (rule 12)."""
+        best = None
+        for feedback in feedbacks:
+            if (
+                feedback.truth is not None
+                or feedback.scope == prediction.model
+                or self._names(feedback.scope, prediction.model)
+            ) and (best is None or self._is_above(feedback, best)):
+                best = feedback
+        if best is None:
+            return JoinedPrediction(prediction, None, None)
+        if (
+            best.truth is None
+            and best.scope != prediction.model
+            and sum(self._names(best.scope, other.model) for other in predictions) > 1
+        ):
+            return JoinedPrediction(prediction, best, UNCERTAIN)
+        return JoinedPrediction(
+            prediction, best, self.outcome(prediction.answers, best.truth, best.reward)
+        )
+
+    def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
+        """The scope decides between rewards of one version, since the order of arrival must not:
+        one that names a model is above one that names none."""
+        version = (feedback.time, feedback.source_rank, feedback.digest)
+        other = (best.time, best.source_rank, best.digest)
+        models = self._state.models
+        return version > other or (version == other and models[feedback.scope] > models[best.scope])
+
+    def _names(self, scope: int, model: int) -> bool:
+        """Whether a reward of this scope can be about the model: what it leaves out matches all."""
+        named, key = self._state.models[scope], self._state.models[model]
+        return named.predictor in ("", key.predictor) and named.model in ("", key.model)
+
+    def outcome(
+        self, answers: int | list[int], truth: int | list[int] | None, reward: int | None
+    ) -> Outcome:
+        """What a truth and a reward make of answers, packed as in the registers."""
+        key = (
+            answers if isinstance(answers, int) else tuple(answers),
+            tuple(truth) if isinstance(truth, list) else truth,
+            reward,
+        )
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            self._items += 1 if isinstance(answers, int) else len(answers)
+            if self._items > _MEMORY:
+                self._outcomes.clear()
+                self._items = 0
+            outcome = self._outcomes[key] = judge(
+                [self._state.answers[i] for i in positions(answers)],
+                None if truth is None else [self._state.truths[i] for i in positions(truth)],
+                reward,
+            )
+        return outcome

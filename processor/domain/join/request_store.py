@@ -1,0 +1,231 @@
+"""Where the join keeps its requests: packed where they are of the usual kind, as objects else.
+
+Which way a request is kept is a function of what is known of it, so all that uses this store may
+take it for a dict of requests; the join's short ways for the usual kind use the packed table itself.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import astuple
+
+from processor.domain.join.packed_table import ROW, PackedRow, PackedTable
+from processor.domain.join.request_ids import pack_id, unpack_id
+from processor.domain.join.state import (
+    FeedbackRegister,
+    JoinState,
+    Made,
+    PredictionRegister,
+    Request,
+    Said,
+)
+from processor.domain.native import native, use_native
+
+#: A deployment's position in the state's table, and a request's id.
+RequestRef = tuple[int, str]
+
+#: `PackedTable.expire`, compiled where it can be: it looks at every bucket while the stream waits.
+expire = native.expire if use_native else PackedTable.expire
+
+#: Contents that packed rows can share; what is new with every message must not pile up there.
+_MOST_CONTENTS = 1 << 18
+#: About what they take in memory, all in: a row, a bucket, any other request, a content.
+_ROW_BYTES, _BUCKET_BYTES, _OTHER_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
+
+
+class RequestStore:
+    """The requests of a state. Deployments are positions in its table."""
+
+    def __init__(self, state: JoinState) -> None:
+        self._state = state
+        # By what is equal to a content: a plain tuple too, which is made in less time.
+        self.prediction_ids: dict[tuple[object, ...], int] = {
+            content: number for number, content in enumerate(state.made)
+        }
+        self.feedback_ids: dict[tuple[object, ...], int] = {
+            content: number for number, content in enumerate(state.said, 1)
+        }
+
+    def __len__(self) -> int:
+        state = self._state
+        return sum(table.count for table in state.packed) + sum(map(len, state.others))
+
+    def add_deployment(self) -> None:
+        """Make room for the next one."""
+        self._state.packed.append(PackedTable())
+        self._state.others.append({})
+
+    def made(self, content: Made) -> int | None:
+        """The number of a content; None if there is no room for another one."""
+        number = self.prediction_ids.get(content)
+        if number is None and len(self._state.made) < _MOST_CONTENTS:
+            number = self.prediction_ids[content] = len(self._state.made)
+            self._state.made.append(content)
+        return number
+
+    def said(self, content: Said) -> int | None:
+        """The number of a content, from 1; None if there is no room for another one."""
+        number = self.feedback_ids.get(content)
+        if number is None and len(self._state.said) < _MOST_CONTENTS:
+            self._state.said.append(content)
+            number = self.feedback_ids[content] = len(self._state.said)
+        return number
+
+    def get(self, deployment: int, request_id: str) -> Request | None:
+        """A request to read, or to change and `put` back."""
+        request = self._state.others[deployment].get(request_id)
+        if request is None:
+            key = pack_id(request_id)
+            row = None if key is None else self._state.packed[deployment].get(key)
+            if row is not None:
+                return self._unpacked(row)
+        return request
+
+    def has(self, deployment: int, request_id: str) -> bool:
+        """Whether a request is here."""
+        if request_id in self._state.others[deployment]:
+            return True
+        key = pack_id(request_id)
+        return key is not None and self._state.packed[deployment].get(key) is not None
+
+    def put(self, deployment: int, request_id: str, request: Request) -> None:
+        """Keep a request, new or changed."""
+        table, others = self._state.packed[deployment], self._state.others[deployment]
+        key = pack_id(request_id)
+        if key is None:
+            others[request_id] = request
+            return
+        row = self._row(key, request)
+        if row is not None and table.put(row):
+            others.pop(request_id, None)
+        else:
+            if request_id not in others and table.get(key) is not None:
+                table.remove(key)
+            others[request_id] = request
+
+    def pop(self, deployment: int, request_id: str) -> Request:
+        """Remove a request that is here."""
+        request = self._state.others[deployment].pop(request_id, None)
+        if request is None:
+            request = self.get(deployment, request_id)
+            key = pack_id(request_id)
+            assert request is not None
+            assert key is not None
+            self._state.packed[deployment].remove(key)
+        return request
+
+    def items(self) -> Iterator[tuple[RequestRef, Request]]:
+        """Every request. One that changes meanwhile may be told twice or not at all."""
+        for deployment in range(len(self._state.packed)):
+            for request_id, request in list(self._state.others[deployment].items()):
+                yield (deployment, request_id), request
+            for row in self._state.packed[deployment].rows():
+                yield (deployment, unpack_id(row.key)), self._unpacked(row)
+
+    def kinds(self, holds: Callable[[int, int], bool]) -> Iterator[tuple[Request, bool, int]]:
+        """Packed requests by what they share: one of each kind without its times, whether ``holds`` is
+        true of its times (that of no feedback is 0), and how many there are."""
+        for table in self._state.packed:
+            kinds: Counter[tuple[int, int, bool]] = Counter()
+            for bucket in table.buckets:
+                kinds.update(
+                    (made, said, holds(predicted_at, feedback_at))
+                    for _, _, made, predicted_at, said, feedback_at in ROW.iter_unpack(
+                        bytes(bucket)
+                    )
+                )
+            for (made, said, held), times in kinds.items():
+                yield self._unpacked(PackedRow(b"", 0, made, 0, said, 0)), held, times
+
+    def objects(self) -> Iterator[Request]:
+        """Requests that are not packed."""
+        for others in self._state.others:
+            yield from list(others.values())
+
+    def unmatched(self) -> Iterator[RequestRef]:
+        """Every request that has feedback and no prediction: none of these is packed."""
+        for deployment, others in enumerate(self._state.others):
+            for request_id, request in others.items():
+                if not request.predictions:
+                    yield deployment, request_id
+
+    def expire(self, before: int) -> tuple[int, int, int]:
+        """Drop what was born before a log hour: how many requests, how many of them had a
+        prediction alone, and how many feedback alone."""
+        dropped = waiting = unmatched = 0
+        for table, others in zip(self._state.packed, self._state.others, strict=True):
+            rows, without = expire(table, before)
+            dropped, waiting = dropped + rows, waiting + without
+            for request_id in [
+                each for each, one in others.items() if one.first_seen_hour < before
+            ]:
+                request = others.pop(request_id)
+                dropped += 1
+                unmatched += not request.predictions
+                waiting += not request.feedbacks
+        return dropped, waiting, unmatched
+
+    def oldest(self) -> int | None:
+        """The log hour of the first birth."""
+        hours = [table.oldest() for table in self._state.packed]
+        hours += [
+            min((one.first_seen_hour for one in o.values()), default=None)
+            for o in self._state.others
+        ]
+        return min((hour for hour in hours if hour is not None), default=None)
+
+    @property
+    def weight(self) -> int:
+        """About how much memory the requests take."""
+        state = self._state
+        return (
+            sum(t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in state.packed)
+            + sum(map(len, state.others)) * _OTHER_BYTES
+            + (len(state.made) + len(state.said)) * _CONTENT_BYTES
+        )
+
+    def _row(self, key: bytes, request: Request) -> PackedRow | None:
+        """The row of a request of the usual kind."""
+        if len(request.predictions) != 1 or len(request.feedbacks) > 1:
+            return None
+        model, predicted_at, source_rank, digest, answers, *flags = astuple(request.predictions[0])
+        if isinstance(answers, list):
+            return None
+        made = self.made(Made(model, source_rank, digest, answers, *flags))
+        said: int | None = 0
+        feedback_at = 0
+        for feedback in request.feedbacks:
+            scope, feedback_at, source_rank, digest, truth, reward = astuple(feedback)
+            if isinstance(truth, list):
+                return None
+            said = self.said(Said(scope, source_rank, digest, truth, reward))
+        if made is None or said is None:
+            return None
+        return PackedRow(key, request.first_seen_hour, made, predicted_at, said, feedback_at)
+
+    def _unpacked(self, row: PackedRow) -> Request:
+        state = self._state
+        made = state.made[row.made]
+        prediction = PredictionRegister(
+            made.model,
+            row.predicted_at,
+            made.source_rank,
+            made.digest,
+            made.answer,
+            made.provisional,
+            made.recalled,
+        )
+        feedbacks = []
+        if row.said:
+            said = state.said[row.said - 1]
+            feedbacks.append(
+                FeedbackRegister(
+                    said.scope,
+                    row.feedback_at,
+                    said.source_rank,
+                    said.digest,
+                    said.truth,
+                    said.reward,
+                )
+            )
+        return Request(row.first_seen_hour, [prediction], feedbacks)

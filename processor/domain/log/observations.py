@@ -1,0 +1,366 @@
+"""Facts about requests: a prediction was made, a feedback was given; and batches of them.
+
+An observation is what an event says once it is understood. A batch packs many for one record of the
+log: repeated values stand once in its tables, rows point at them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from processor.domain.model_key import ModelKey
+from processor.domain.values import Answer, Reading, Schema
+
+T = TypeVar("T")
+
+#: Ranks of sources in a version (counting rule 12): an event is above an archive's document.
+DOCUMENT, EVENT = 0, 1
+
+
+class Prediction(NamedTuple):
+    """One model's answer to a request. ``time`` in ns since 1970; ``weak`` by counting rule 14."""
+
+    model: ModelKey
+    request_id: str
+    time: int
+    source_rank: int
+    digest: int
+    answers: tuple[Answer, ...]
+    provisional: bool = False
+
+
+class Feedback(NamedTuple):
+    """A judgement of a request. ``scope`` names what it is about; predictor and model are empty
+    where it names none. ``reward`` in millionths."""
+
+    scope: ModelKey
+    request_id: str
+    time: int
+    source_rank: int
+    digest: int
+    truth: tuple[Reading, ...] | None
+    reward: int | None
+
+
+class PredictionRow(msgspec.Struct, array_like=True, gc=False):
+    """A prediction in a batch; ``model`` and ``answers`` (one, or a list for several items) are
+    positions in the batch's tables."""
+
+    request_id: str
+    model: int
+    time: int
+    source_rank: int
+    digest: int
+    answers: int | list[int]
+    provisional: bool
+
+
+class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
+    """A feedback in a batch; ``scope`` and ``truth`` are positions in the batch's tables."""
+
+    request_id: str
+    scope: int
+    time: int
+    source_rank: int
+    digest: int
+    truth: int | list[int] | None
+    reward: int | None
+
+
+class AnswerRow(msgspec.Struct, array_like=True, gc=False):
+    """An answer in a batch's table; ``schema`` is a position in the table of schemas."""
+
+    label: str | None
+    reason: str | None
+    mode: int
+    schema: int
+
+
+class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
+    """Observations of one partition, and the tables that their rows point into."""
+
+    version: int
+    log_id: str
+    models: list[ModelKey]
+    schemas: list[Schema]
+    answers: list[AnswerRow]
+    truths: list[Reading]
+    predictions: list[PredictionRow]
+    feedbacks: list[FeedbackRow]
+    terms: int = 0
+    """One of the terms below."""
+
+
+class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
+    """An `ObservationBatch`, field by field, whose rows are still as they are on the log."""
+
+    version: int
+    log_id: str
+    models: list[ModelKey]
+    schemas: list[Schema]
+    answers: list[AnswerRow]
+    truths: list[Reading]
+    predictions: msgspec.Raw
+    feedbacks: msgspec.Raw
+    terms: int = 0
+
+
+read_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
+read_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Rows(NamedTuple):
+    """Rows that are packed already: how many predictions, one after another, and how many feedbacks;
+    and the tables that they point into, where an entry can stand twice."""
+
+    predictions: int
+    made: bytes
+    feedbacks: int
+    said: bytes
+    models: list[ModelKey]
+    answers: list[Answer]
+    truths: list[Reading]
+
+
+#: How the rows of a batch are taken.
+AS_THEY_ARE = 0
+#: Only about requests that are still in memory: what is older was counted before it left.
+KNOWN_ONLY = 1
+#: Predictions with their feedback, all that there is of each request: counted once, and not kept.
+SETTLED = 2
+#: Predictions that were counted and have left memory: for the feedback that waits for them.
+RECALLED = 3
+#: Predictions that were counted and have left memory; the feedback that waits for them is late.
+TOO_LATE = 4
+
+#: Version of the packed form, of both batches; a reader refuses every other.
+SCHEMA_VERSION = 2
+
+
+class BatchBuilder:
+    """Packs observations into a batch; every one of them must be of one partition of the log."""
+
+    __slots__ = (
+        "_answers",
+        "_models",
+        "_packed",
+        "_truths",
+        "feedbacks",
+        "predictions",
+        "rows",
+        "table_bytes",
+    )
+
+    def __init__(self) -> None:
+        self._reset_tables()
+        self._reset_rows()
+
+    def _reset_rows(self) -> None:
+        self.rows = 0
+        """How many rows of answers and truths are packed: a measure of the record's size."""
+        self.predictions: list[PredictionRow] = []
+        """The rows so far, for a caller that has others of the same answers to put behind them."""
+        self.feedbacks: list[FeedbackRow] = []
+        self._packed: Rows | None = None
+
+    def _reset_tables(self) -> None:
+        self.table_bytes = 0
+        """How many bytes the texts in the tables take, at the most: they can differ from row to
+        row."""
+        self._models: dict[ModelKey, int] = {}
+        self._answers: dict[Answer, int] = {}
+        self._truths: dict[Reading, int] = {}
+
+    def add(self, observation: Prediction | Feedback) -> None:
+        """Add one observation."""
+        models = len(self._models)
+        if isinstance(observation, Prediction):
+            model, request_id, time, source_rank, digest, answers, provisional = observation
+            table = self._answers
+            known = len(table)
+            self.predictions.append(
+                PredictionRow(
+                    request_id,
+                    self._models.setdefault(model, len(self._models)),
+                    time,
+                    source_rank,
+                    digest,
+                    table.setdefault(answers[0], len(table))
+                    if len(answers) == 1
+                    else [table.setdefault(answer, len(table)) for answer in answers],
+                    provisional,
+                )
+            )
+            self.rows += len(answers)
+            if len(table) > known:
+                self.table_bytes += sum(map(_weight, answers))
+        else:
+            scope, request_id, time, source_rank, digest, truth, reward = observation
+            truths = self._truths
+            known = len(truths)
+            packed: int | list[int] | None = None
+            if truth is not None:
+                positions = [truths.setdefault(row, len(truths)) for row in truth]
+                packed = positions[0] if len(positions) == 1 else positions
+            self.feedbacks.append(
+                FeedbackRow(
+                    request_id,
+                    self._models.setdefault(scope, len(self._models)),
+                    time,
+                    source_rank,
+                    digest,
+                    packed,
+                    reward,
+                )
+            )
+            self.rows += 1 if truth is None else len(truth)
+            if truth is not None and len(truths) > known:
+                self.table_bytes += _truth_weight(truth)
+        self._weigh_models(models)
+
+    def _weigh_models(self, known: int) -> None:
+        """Count the names of a model beyond those known before."""
+        if len(self._models) > known:
+            self.table_bytes += _model_weight(next(reversed(self._models)))
+
+    def add_rows(self, rows: Rows) -> None:
+        """Add rows that are packed, once for each batch."""
+        assert self._packed is None
+        self._packed = rows
+        self.rows += rows.predictions + rows.feedbacks
+
+    def pack(
+        self, log_id: str, terms: int = AS_THEY_ARE, keep_dictionaries: bool = False
+    ) -> PackedBatch:
+        """As `build`, with rows as they are on the log."""
+        packed = self._packed or Rows(0, b"", 0, b"", [], [], [])
+        models, scopes = _put_behind(packed.models, self._models)
+        answers, said = _put_behind(packed.answers, self._answers)
+        truths, judged = _put_behind(packed.truths, self._truths)
+        if self._packed is not None:
+            for made in self.predictions:
+                made.model = scopes[made.model]
+                several = made.answers
+                made.answers = (
+                    said[several] if isinstance(several, int) else [said[one] for one in several]
+                )
+            for feedback in self.feedbacks:
+                feedback.scope = scopes[feedback.scope]
+                truth = feedback.truth
+                if truth is not None:
+                    feedback.truth = (
+                        judged[truth] if isinstance(truth, int) else [judged[one] for one in truth]
+                    )
+        schemas, rows = self._answer_rows(answers)
+        batch = PackedBatch(
+            SCHEMA_VERSION,
+            log_id,
+            models,
+            schemas,
+            rows,
+            truths,
+            _merged(packed.predictions, packed.made, self.predictions),
+            _merged(packed.feedbacks, packed.said, self.feedbacks),
+            terms,
+        )
+        self._reset(keep_dictionaries)
+        return batch
+
+    def build(
+        self, log_id: str, terms: int = AS_THEY_ARE, keep_dictionaries: bool = False
+    ) -> ObservationBatch:
+        """The batch of all that was added (none of it packed); the builder is empty after it, but for
+        its tables where the next batch is to have the same."""
+        assert self._packed is None
+        schemas, answers = self._answer_rows(self._answers)
+        batch = ObservationBatch(
+            SCHEMA_VERSION,
+            log_id,
+            list(self._models),
+            schemas,
+            answers,
+            list(self._truths),
+            self.predictions,
+            self.feedbacks,
+            terms,
+        )
+        self._reset(keep_dictionaries)
+        return batch
+
+    def _answer_rows(self, answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
+        """A table of answers, and the one of schemas that it points into."""
+        schemas: dict[Schema, int] = {}
+        rows = [
+            AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
+            for label, reason, mode, schema in answers
+        ]
+        return list(schemas), rows
+
+    def _reset(self, keep_dictionaries: bool) -> None:
+        self._reset_rows()
+        if not keep_dictionaries:
+            self._reset_tables()
+
+
+def packed_parts(
+    observation: Prediction | Feedback,
+) -> tuple[bool, tuple[ModelKey, int], bytes, tuple[Answer | Reading, int] | None, bytes]:
+    """What rows of one item hold that say what ``observation`` says: whether they are of a feedback;
+    the model, and what it weighs in a table; what follows the time, packed; the entry of a table of
+    answers or truths with its weight, if there is one; and the rest, packed."""
+    if isinstance(observation, Prediction):
+        model, _, _, source_rank, digest, (answer,), provisional = observation
+        content: tuple[Answer | Reading, int] | None = answer, _weight(answer)
+        end = _encode(provisional)
+    else:
+        model, _, _, source_rank, digest, truth, reward = observation
+        content = None if truth is None else (truth[0], _truth_weight(truth))
+        end = _encode(reward)
+    middle = _encode(source_rank) + _encode(digest)
+    feedback = isinstance(observation, Feedback)
+    return feedback, (model, _model_weight(model)), middle, content, end
+
+
+def _put_behind(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
+    """A table with more entries behind the first ones, and where each entry of ``own`` is in it."""
+    if not first:
+        return list(own), list(own.values())
+    table = list(first)
+    places: list[int] = []
+    if own:
+        known = {entry: place for place, entry in enumerate(table)}
+        for entry in own:
+            place = known.get(entry, len(table))
+            if place == len(table):
+                table.append(entry)
+            places.append(place)
+    return table, places
+
+
+def _merged(
+    count: int, packed: bytes, others: Sequence[PredictionRow | FeedbackRow]
+) -> msgspec.Raw:
+    """A list of rows."""
+    if not count:
+        return msgspec.Raw(_encode(others))
+    head = b"\xdd" + (count + len(others)).to_bytes(4, "big")
+    return msgspec.Raw(b"".join([head, packed, *map(_encode, others)]))
+
+
+def _model_weight(model: ModelKey) -> int:
+    return sum(map(_most_bytes, model))
+
+
+def _truth_weight(truth: Sequence[Reading]) -> int:
+    return sum(_most_bytes(str(row.value)) for row in truth)
+
+
+def _weight(answer: Answer) -> int:
+    names = answer.schema.names or ()
+    return _most_bytes(answer.label or "") + sum(map(_most_bytes, names))
+
+
+def _most_bytes(text: str) -> int:
+    return len(text) if text.isascii() else 4 * len(text)

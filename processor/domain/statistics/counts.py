@@ -1,0 +1,119 @@
+"""Counts of one model in one span of time, from which every score derives."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+#: A reward is kept in millionths, so that sums don't depend on the order of addition.
+MICRO = 1_000_000
+
+#: The two time bases (counting rule 15), in the order of their codes on the log.
+BASES = ("request", "feedback")
+
+
+#: All of `Counts` but its cells, in the order of its constructor.
+Totals = tuple[int, int, int, int, int, int, int]
+
+
+class Cell(NamedTuple):
+    """A cell of the confusion matrix: class labels."""
+
+    actual: str
+    predicted: str
+
+
+class Counts:
+    """Integer sums over items (or feedbacks); they add, subtract and merge in any order.
+
+    ``predictions``, ``judged``, ``correct``, ``unknown_actual`` count items; ``rewards`` and
+    ``disagreements`` count feedbacks; ``reward_sum`` is in millionths; ``cells`` counts items with a
+    known actual label. No cell of zero is kept.
+
+    >>> a = Counts(judged=2, correct=1, cells={Cell("x", "x"): 1, Cell("x", "y"): 1})
+    >>> a.add(a); a.cells[Cell("x", "y")]
+    2
+    >>> a.add(a, -1); a.is_empty()
+    True
+    """
+
+    __slots__ = (
+        "cells",
+        "correct",
+        "disagreements",
+        "judged",
+        "predictions",
+        "reward_sum",
+        "rewards",
+        "unknown_actual",
+    )
+
+    def __init__(
+        self,
+        predictions: int = 0,
+        judged: int = 0,
+        correct: int = 0,
+        unknown_actual: int = 0,
+        rewards: int = 0,
+        reward_sum: int = 0,
+        disagreements: int = 0,
+        cells: dict[Cell, int] | None = None,
+    ) -> None:
+        self.predictions = predictions
+        self.judged = judged
+        self.correct = correct
+        self.unknown_actual = unknown_actual
+        self.rewards = rewards
+        self.reward_sum = reward_sum
+        self.disagreements = disagreements
+        self.cells: dict[Cell, int] = {} if cells is None else cells
+
+    def add(self, other: "Counts", sign: int = 1) -> None:
+        """Add ``other`` ``sign`` times (1 or -1)."""
+        self.predictions += sign * other.predictions
+        self.judged += sign * other.judged
+        self.correct += sign * other.correct
+        self.unknown_actual += sign * other.unknown_actual
+        self.rewards += sign * other.rewards
+        self.reward_sum += sign * other.reward_sum
+        self.disagreements += sign * other.disagreements
+        cells = self.cells
+        # A copy, since a Counts may be added to itself.
+        for cell, n in tuple(other.cells.items()):
+            total = cells.get(cell, 0) + sign * n
+            if total:
+                cells[cell] = total
+            else:
+                cells.pop(cell, None)
+
+    def totals(self) -> Totals:
+        """All but the cells, in the order of the constructor."""
+        return (
+            self.predictions,
+            self.judged,
+            self.correct,
+            self.unknown_actual,
+            self.rewards,
+            self.reward_sum,
+            self.disagreements,
+        )
+
+    def is_empty(self) -> bool:
+        """Whether nothing is counted."""
+        return not self.cells and not any(self.totals())
+
+    def copy(self) -> "Counts":
+        """An independent copy."""
+        return Counts(*self.totals(), cells=dict(self.cells))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Counts):
+            return NotImplemented
+        return self.totals() == other.totals() and self.cells == other.cells
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Counts{self.totals()}{self.cells}"
+
+    def labels(self) -> Iterator[str]:
+        """Every label present as actual or predicted, once, sorted."""
+        return iter(sorted({label for cell in self.cells for label in cell}))

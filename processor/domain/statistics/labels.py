@@ -1,0 +1,255 @@
+"""Scores of a model from its counts (counting rules 19 to 22). Undefined (0/0) is None, never 0.
+
+Every formula here takes counts of items, and costs one pass over the cells at most.
+"""
+
+from collections.abc import Mapping
+from math import sqrt
+from typing import NamedTuple
+
+from processor.domain.statistics.counts import MICRO, Cell, Counts
+
+#: Quantile of the normal distribution that leaves 2.5 % above it.
+Z = 1.959963984540054
+
+
+class Ratios(NamedTuple):
+    """The four scores of a class, or a mean of them; each from 0 to 1, or None."""
+
+    precision: float | None
+    recall: float | None
+    specificity: float | None
+    f1: float | None
+
+
+#: What a model without judged items has for means.
+UNDEFINED = Ratios(None, None, None, None)
+
+
+class ClassScores(NamedTuple):
+    """One class against the rest: counts of items, and the four scores."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+    ratios: Ratios
+
+    @property
+    def support(self) -> int:
+        """Items whose actual label is this class."""
+        return self.tp + self.fn
+
+
+class Scores(NamedTuple):
+    """Everything that derives from one model's counts. ``classes`` is by label, in its order."""
+
+    coverage: float | None
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    reward_mean: float | None
+    classes: dict[str, ClassScores]
+    macro: Ratios
+    micro: Ratios
+    weighted: Ratios
+    mcc: float | None
+    kappa: float | None
+
+
+def scores(counts: Counts) -> Scores:
+    """All scores of ``counts``; ``coverage`` means something on the request basis only.
+
+    >>> s = scores(Counts(4, 3, 2, cells={Cell("x", "x"): 2, Cell("x", "y"): 1}))
+    >>> s.coverage, s.accuracy, s.classes["x"].ratios.recall, s.macro.f1
+    (0.75, 0.6666666666666666, 0.6666666666666666, 0.4)
+    """
+    classes = class_scores(counts.cells)
+    low, high = wilson(counts.correct, counts.judged)
+    return Scores(
+        coverage=ratio(counts.judged, counts.predictions),
+        accuracy=ratio(counts.correct, counts.judged),
+        accuracy_low=low,
+        accuracy_high=high,
+        reward_mean=ratio(counts.reward_sum, MICRO * counts.rewards),
+        classes=classes,
+        macro=macro(classes),
+        micro=micro(classes),
+        weighted=weighted(classes),
+        mcc=mcc(classes),
+        kappa=kappa(classes),
+    )
+
+
+def ratio(part: int, whole: int) -> float | None:
+    """``part / whole``, None for 0/0.
+
+    >>> ratio(1, 4), ratio(0, 0)
+    (0.25, None)
+    """
+    return part / whole if whole else None
+
+
+def one_vs_rest(tp: int, fp: int, fn: int, tn: int) -> Ratios:
+    """precision = TP/(TP+FP), recall = TP/(TP+FN), specificity = TN/(TN+FP), F1 = 2TP/(2TP+FP+FN).
+
+    Source: Sokolova and Lapalme, "A systematic analysis of performance measures for classification
+    tasks", Information Processing & Management 45 (2009), table 2.
+
+    >>> one_vs_rest(tp=3, fp=1, fn=2, tn=4)
+    Ratios(precision=0.75, recall=0.6, specificity=0.8, f1=0.6666666666666666)
+    >>> one_vs_rest(tp=0, fp=0, fn=2, tn=0)
+    Ratios(precision=None, recall=0.0, specificity=None, f1=0.0)
+    """
+    return Ratios(
+        precision=tp / (tp + fp) if tp + fp else None,
+        recall=tp / (tp + fn) if tp + fn else None,
+        specificity=tn / (tn + fp) if tn + fp else None,
+        f1=2 * tp / (2 * tp + fp + fn) if tp + fp + fn else None,
+    )
+
+
+def class_scores(cells: Mapping[Cell, int]) -> dict[str, ClassScores]:
+    """Each class present as actual or predicted, sorted by label.
+
+    >>> class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})["y"]
+    ClassScores(tp=0, fp=1, fn=0, tn=2, ratios=Ratios(precision=0.0, recall=None, \
+specificity=0.6666666666666666, f1=0.0))
+    """
+    right: dict[str, int] = {}
+    actuals: dict[str, int] = {}
+    predictions: dict[str, int] = {}
+    for (actual, predicted), n in cells.items():
+        actuals[actual] = actuals.get(actual, 0) + n
+        predictions[predicted] = predictions.get(predicted, 0) + n
+        if actual == predicted:
+            right[actual] = n
+    total = sum(actuals.values())
+    classes = {}
+    for label in sorted(actuals.keys() | predictions.keys()):
+        tp = right.get(label, 0)
+        fp = predictions.get(label, 0) - tp
+        fn = actuals.get(label, 0) - tp
+        tn = total - tp - fp - fn
+        classes[label] = ClassScores(tp, fp, fn, tn, one_vs_rest(tp, fp, fn, tn))
+    return classes
+
+
+def macro(classes: Mapping[str, ClassScores]) -> Ratios:
+    """Plain mean over the classes; a class's undefined score counts as 0 (counting rule 20).
+
+    Source: scikit-learn, `precision_recall_fscore_support` with average="macro", zero_division=0.
+
+    >>> macro(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1}))
+    Ratios(precision=0.5, recall=0.3333333333333333, specificity=0.3333333333333333, f1=0.4)
+    """
+    return _mean([(1, score.ratios) for score in classes.values()])
+
+
+def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
+    """Mean weighted by support; a class's undefined score counts as 0 (counting rule 20).
+
+    Source: scikit-learn, `precision_recall_fscore_support` with average="weighted",
+    zero_division=0.
+
+    >>> weighted(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})).recall
+    0.6666666666666666
+    """
+    return _mean([(score.support, score.ratios) for score in classes.values()])
+
+
+def _mean(weighed: list[tuple[int, Ratios]]) -> Ratios:
+    total = sum(weight for weight, _ in weighed)
+    if not total:
+        return UNDEFINED
+    precision = recall = specificity = f1 = 0.0
+    for weight, ratios in weighed:
+        precision += weight * (ratios.precision or 0.0)
+        recall += weight * (ratios.recall or 0.0)
+        specificity += weight * (ratios.specificity or 0.0)
+        f1 += weight * (ratios.f1 or 0.0)
+    return Ratios(precision / total, recall / total, specificity / total, f1 / total)
+
+
+def micro(classes: Mapping[str, ClassScores]) -> Ratios:
+    """Scores of the summed TP, FP, FN and TN (counting rule 20).
+
+    Source: scikit-learn, `precision_recall_fscore_support` with average="micro".
+
+    >>> micro(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})).specificity
+    0.6666666666666666
+    """
+    tp = fp = fn = tn = 0
+    for score in classes.values():
+        tp += score.tp
+        fp += score.fp
+        fn += score.fn
+        tn += score.tn
+    return one_vs_rest(tp, fp, fn, tn)
+
+
+def wilson(correct: int, judged: int, z: float = Z) -> tuple[float | None, float | None]:
+    """Low and high end of the Wilson score interval of ``correct / judged``; 95 % by default.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
+    (1927); Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (2001).
+
+    >>> wilson(46, 63)
+    (0.6097009078044822, 0.82416155587684)
+    >>> wilson(0, 0)
+    (None, None)
+    """
+    if not judged:
+        return None, None
+    p = correct / judged
+    scale = 1 + z * z / judged
+    centre = (p + z * z / (2 * judged)) / scale
+    half = z * sqrt(p * (1 - p) / judged + z * z / (4 * judged * judged)) / scale
+    # At none or all correct an end is exactly 0 or 1, which floats miss by a hair.
+    low = max(0.0, centre - half) if correct else 0.0
+    high = min(1.0, centre + half) if correct < judged else 1.0
+    return low, high
+
+
+def mcc(classes: Mapping[str, ClassScores]) -> float | None:
+    """Matthews' correlation for many classes, from -1 to 1.
+
+    With s items, c right, t_k of actual and p_k of predicted class k:
+    (c s - sum p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)).
+    Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
+    coefficient", Computational Biology and Chemistry 28 (2004).
+
+    >>> mcc(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1, Cell("y", "y"): 1}))
+    0.5773502691896258
+    >>> mcc(class_scores({Cell("x", "x"): 2}))
+    """
+    s, c, chance, predicted, actual = _sums(classes)
+    product = (s * s - predicted) * (s * s - actual)
+    return (c * s - chance) / sqrt(product) if product else None
+
+
+def kappa(classes: Mapping[str, ClassScores]) -> float | None:
+    """Cohen's kappa, up to 1: (p_o - p_e) / (1 - p_e), in integers (c s - e) / (s^2 - e) with
+    e = sum p_k t_k (as in `mcc`).
+
+    Source: Cohen, "A coefficient of agreement for nominal scales" (1960).
+
+    >>> kappa(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1, Cell("y", "y"): 1}))
+    0.5
+    >>> kappa(class_scores({Cell("x", "x"): 2}))
+    """
+    s, c, chance, _, _ = _sums(classes)
+    return ratio(c * s - chance, s * s - chance)
+
+
+def _sums(classes: Mapping[str, ClassScores]) -> tuple[int, int, int, int, int]:
+    """Items, right ones, and the sums over classes of p*t, p*p and t*t."""
+    items = right = chance = predicted = actual = 0
+    for score in classes.values():
+        p, t = score.tp + score.fp, score.support
+        items += t
+        right += score.tp
+        chance += p * t
+        predicted += p * p
+        actual += t * t
+    return items, right, chance, predicted, actual

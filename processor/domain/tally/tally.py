@@ -1,0 +1,362 @@
+"""The tally: a fold of deltas into confusion counts per model and bucket of time.
+
+Its checkpoint is kept in chunks: the buckets of one model, tier and stretch of time. A chunk says
+which deltas it includes, so chunks of different ages fit together (see `Tally.restore`).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.log.deltas import DeltaBatch, pack_cells, unpack, unpack_cells
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import BASES, Counts, Totals
+from processor.domain.tally.windows import ALL, TIERS, Window
+from processor.domain.timestamps import SECOND
+
+#: Buckets of one chunk, by tier: a flush rewrites a chunk whole, and most changes are recent.
+#: A chunk is one record: a day of hours of 100 classes, every cell in use, is 2.5 MB.
+CHUNK_BUCKETS = (120, 24, 8, 1)
+
+
+#: How long (ns of log time) an expired chunk stays: a former owner's late floor may name it still.
+_GRACE = 3600 * SECOND
+
+
+class ChunkKey(NamedTuple):
+    """``block`` is the number of the first bucket divided by the tier's `CHUNK_BUCKETS`."""
+
+    model: ModelKey
+    tier: int
+    block: int
+
+
+class Chunk(msgspec.Struct, array_like=True):
+    """A stretch of buckets as of the deltas before ``offset``; ``last`` is the newest source offset
+    per source partition among these. A bucket: basis, number, totals, and its cells as actual,
+    predicted, n, actual, ... with positions in ``labels``."""
+
+    version: int
+    log_id: str
+    offset: int
+    last: dict[int, int]
+    labels: list[str]
+    buckets: list[tuple[int, int, Totals, list[int]]]
+
+
+class CheckpointManifest(msgspec.Struct, array_like=True):
+    """Written last in each flush: what the whole partition had reached, and the offset of every
+    chunk's newest value, so that an older value in its place shows."""
+
+    version: int
+    log_id: str
+    offset: int
+    last: dict[int, int]
+    log_time: int
+    chunks: list[tuple[ModelKey, list[tuple[int, int, int]]]]
+
+
+class Flush(NamedTuple):
+    """What a flush writes, in this order, and which values are no longer needed."""
+
+    chunks: list[tuple[ChunkKey, Chunk]]
+    floor: CheckpointManifest
+    expired: list[ChunkKey]
+
+
+Buckets = dict[int, Counts]
+
+
+class ModelTally:
+    """The buckets of one model, and its windows' running sums."""
+
+    def __init__(self, windows: tuple[Window, ...]) -> None:
+        #: [tier][basis][number of the bucket]
+        self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
+        #: Changes that are not in the tiers yet: [basis][minute]
+        self.fresh: tuple[Buckets, Buckets] = ({}, {})
+        self.sums = [RollingSum(window, self) for window in windows]
+
+    def settle(self, floors: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+        """Bring the changes to the tiers; yields the (tier, bucket) that changed. A bucket below its
+        tier's floor takes no change: it is gone."""
+        for basis, fresh in enumerate(self.fresh):
+            for minute, counts in fresh.items():
+                for tier, (_, size, _) in enumerate(TIERS):
+                    bucket = minute * 60 // size if size else 0
+                    if size and bucket < floors[tier]:
+                        continue
+                    buckets = self.tiers[tier][basis]
+                    held = buckets.get(bucket)
+                    if held is None:
+                        buckets[bucket] = counts.copy()
+                    else:
+                        held.add(counts)
+                    for rolling in self.sums:
+                        rolling.change(tier, basis, bucket, counts)
+                    yield tier, bucket
+            fresh.clear()
+
+
+class RollingSum:
+    """The sum of a window's buckets, kept up to date: what changes is added, what leaves is
+    subtracted, so reading it costs nothing of the history."""
+
+    def __init__(self, window: Window, tally: ModelTally) -> None:
+        self.window = window
+        self.tier = window.tier
+        self.length = window.seconds // TIERS[window.tier].size if window.seconds else 0
+        self.end = 0
+        self.counts = (Counts(), Counts())
+        self._tally = tally
+
+    def change(self, tier: int, basis: int, bucket: int, counts: Counts, sign: int = 1) -> None:
+        """A bucket has changed by ``counts`` (with ``sign`` -1: they are gone)."""
+        if tier == self.tier and (not self.length or self.end - self.length < bucket <= self.end):
+            self.counts[basis].add(counts, sign)
+
+    def advance(self, now: float) -> None:
+        """Move the window to ``now`` (seconds since 1970)."""
+        if not self.length:
+            return
+        end = int(now // TIERS[self.tier].size)
+        step = end - self.end
+        if not step:
+            return
+        for basis, buckets in enumerate(self._tally.tiers[self.tier]):
+            sums = self.counts[basis]
+            if 0 < step < self.length:
+                for bucket in range(self.end + 1, end + 1):
+                    if bucket in buckets:
+                        sums.add(buckets[bucket])
+                for bucket in range(self.end - self.length + 1, end - self.length + 1):
+                    if bucket in buckets:
+                        sums.add(buckets[bucket], -1)
+            else:
+                sums.add(sums, -1)
+                for bucket, counts in buckets.items():
+                    if end - self.length < bucket <= end:
+                        sums.add(counts)
+        self.end = end
+
+
+class Tally:
+    """Folds the deltas of one partition; ``epoch`` and ``version`` go into its checkpoints."""
+
+    def __init__(self, version: int, log_id: str, windows: tuple[Window, ...]) -> None:
+        self.version = version
+        self.log_id = log_id
+        self.windows = windows
+        self._reset()
+
+    def _reset(self) -> None:
+        self.models: dict[ModelKey, ModelTally] = {}
+        self.offset = 0
+        self.last: dict[int, int] = {}
+        self.log_time = 0
+        #: Batches that wait for one before them, by source partition; all are counted until the last
+        #: of them was sent again.
+        self.held: dict[int, int] = {}
+        self._newest_held: dict[int, int] = {}
+        self._saved: dict[ChunkKey, int] = {}
+        self._dirty: set[ChunkKey] = set()
+        #: Only while catching up: the offset before which a chunk has all deltas.
+        self._includes: dict[ChunkKey, int] = {}
+        self._complete_at = 0
+
+    def apply(self, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
+        """Fold the batch at ``offset``; False if it is held, since a batch before it is missing."""
+        if self._includes and offset >= self._complete_at:
+            self._includes.clear()
+        self.advance(offset, timestamp)
+        last = self.last.get(batch.source, -1)
+        if batch.offset <= last:
+            return True
+        if batch.prev > last:
+            if batch.offset > self._newest_held.get(batch.source, -1):
+                self.held[batch.source] = self.held.get(batch.source, 0) + 1
+                self._newest_held[batch.source] = batch.offset
+            return False
+        self.last[batch.source] = batch.offset
+        # The sender sends what was missing, and all after it once more.
+        if self.held and batch.offset >= self._newest_held.get(batch.source, -1):
+            self.held.pop(batch.source, None)
+            self._newest_held.pop(batch.source, None)
+        labels = batch.labels
+        tallies = [self._tally(model) for model in batch.models]
+        for delta in batch.deltas:
+            counts = unpack(delta, labels)
+            if self._includes:
+                self._apply_partly(
+                    offset, batch.models[delta.model], delta.basis, delta.minute, counts
+                )
+                continue
+            fresh = tallies[delta.model].fresh[delta.basis]
+            held = fresh.get(delta.minute)
+            if held is None:
+                fresh[delta.minute] = counts
+            else:
+                held.add(counts)
+        return True
+
+    def advance(self, offset: int, timestamp: int) -> None:
+        """Note that the log was read up to and with ``offset``, appended at ``timestamp`` (ns)."""
+        self.offset = offset + 1
+        self.log_time = max(self.log_time, timestamp)
+
+    def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
+        """Model, window, basis and counts at ``now`` (seconds since 1970), of every model."""
+        self._settle()
+        for key, tally in self.models.items():
+            for rolling in tally.sums:
+                rolling.advance(now)
+                for basis, counts in zip(BASES, rolling.counts, strict=True):
+                    yield key, rolling.window.name, basis, counts
+
+    def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
+        """The buckets of a tier on the basis "request" or "feedback", by number, of every model."""
+        self._settle()
+        for key, tally in self.models.items():
+            yield key, tally.tiers[tier][BASES.index(basis)]
+
+    def flush(self) -> Flush:
+        """What has changed since the last flush."""
+        self._settle()
+        expired = self._expire()
+        written = []
+        for key in self._dirty:
+            self._saved[key] = self.offset
+            written.append((key, self._chunk(key)))
+        self._dirty.clear()
+        listed: dict[ModelKey, list[tuple[int, int, int]]] = {}
+        for key, offset in self._saved.items():
+            listed.setdefault(key.model, []).append((key.tier, key.block, offset))
+        floor = CheckpointManifest(
+            self.version,
+            self.log_id,
+            self.offset,
+            dict(self.last),
+            self.log_time,
+            list(listed.items()),
+        )
+        return Flush(written, floor, expired)
+
+    def restore(self, floor: CheckpointManifest | None, chunks: Mapping[ChunkKey, Chunk]) -> int:
+        """Start from a checkpoint: the deltas offset to read the log from.
+
+        A chunk newer than the floor (a flush was cut short) skips what it has; one older than the
+        floor says (a late write of a former owner) makes the reading begin at its own offset; one
+        that the floor names and that is missing, or no floor at all, at the log's start.
+        """
+        self._reset()
+        if floor is None:
+            return 0
+        named = {
+            ChunkKey(model, tier, block): offset
+            for model, entries in floor.chunks
+            for tier, block, offset in entries
+        }
+        if any(key not in chunks for key in named):
+            return 0
+        floors = retention_floors(floor.log_time - _GRACE)
+        start, last = floor.offset, floor.last
+        for key, chunk in chunks.items():
+            if key not in named and chunk.offset <= floor.offset:
+                continue  # expired; a former owner wrote it once more
+            if _is_over(key, floors):
+                continue
+            self._load(key, chunk)
+            # Equal to the floor's or newer: what the floor names is in there.
+            known = named.get(key, chunk.offset)
+            self._includes[key] = (
+                chunk.offset if chunk.offset < known else max(chunk.offset, floor.offset)
+            )
+            if chunk.offset < known and chunk.offset < start:
+                start, last = chunk.offset, chunk.last
+        self._complete_at = max(self._includes.values(), default=0)
+        self.offset, self.last = start, dict(last)
+        self.log_time = floor.log_time
+        return start
+
+    def _tally(self, model: ModelKey) -> ModelTally:
+        tally = self.models.get(model)
+        if tally is None:
+            tally = self.models[model] = ModelTally(self.windows)
+        return tally
+
+    def _settle(self) -> None:
+        floors = retention_floors(self.log_time)
+        dirty = self._dirty
+        for key, tally in self.models.items():
+            if tally.fresh[0] or tally.fresh[1]:
+                for tier, bucket in tally.settle(floors):
+                    dirty.add(ChunkKey(key, tier, bucket // CHUNK_BUCKETS[tier]))
+
+    def _apply_partly(
+        self, offset: int, model: ModelKey, basis: int, minute: int, counts: Counts
+    ) -> None:
+        """Apply a change to those chunks alone that don't include it."""
+        floors = retention_floors(self.log_time)
+        tally = self._tally(model)
+        for tier, (_, size, _) in enumerate(TIERS):
+            bucket = minute * 60 // size if size else 0
+            key = ChunkKey(model, tier, bucket // CHUNK_BUCKETS[tier])
+            if offset < self._includes.get(key, 0) or (size and bucket < floors[tier]):
+                continue
+            tally.tiers[tier][basis].setdefault(bucket, Counts()).add(counts)
+            for rolling in tally.sums:
+                rolling.change(tier, basis, bucket, counts)
+            self._dirty.add(key)
+
+    def _load(self, key: ChunkKey, chunk: Chunk) -> None:
+        tally = self._tally(key.model)
+        for basis, bucket, totals, cells in chunk.buckets:
+            counts = Counts(*totals, cells=unpack_cells(cells, chunk.labels))
+            tally.tiers[key.tier][basis][bucket] = counts
+            for rolling in tally.sums:
+                rolling.change(key.tier, basis, bucket, counts)
+        self._saved[key] = chunk.offset
+
+    def _chunk(self, key: ChunkKey) -> Chunk:
+        tally = self.models[key.model]
+        length = CHUNK_BUCKETS[key.tier]
+        first = key.block * length
+        buckets = []
+        labels: dict[str, int] = {}
+        for basis in range(len(BASES)):
+            held = tally.tiers[key.tier][basis]
+            for bucket in range(first, first + length):
+                counts = held.get(bucket)
+                if counts is not None and not counts.is_empty():
+                    cells = pack_cells(counts.cells, labels)
+                    buckets.append((basis, bucket, counts.totals(), cells))
+        return Chunk(self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets)
+
+    def _expire(self) -> list[ChunkKey]:
+        floors = retention_floors(self.log_time - _GRACE)
+        gone = {key for key in self._saved.keys() | self._dirty if _is_over(key, floors)}
+        self._dirty -= gone
+        expired = [key for key in gone if self._saved.pop(key, None) is not None]
+        for key in gone:
+            first = key.block * CHUNK_BUCKETS[key.tier]
+            tally = self.models[key.model]
+            for basis, held in enumerate(tally.tiers[key.tier]):
+                for bucket in range(first, first + CHUNK_BUCKETS[key.tier]):
+                    counts = held.pop(bucket, None)
+                    if counts is None:
+                        continue
+                    # A window that nobody looked at for long can still hold it.
+                    for rolling in tally.sums:
+                        rolling.change(key.tier, basis, bucket, counts, -1)
+        return expired
+
+
+def retention_floors(log_time: int) -> tuple[int, ...]:
+    """The lowest bucket that is kept, by tier; it only moves up, since log time does."""
+    seconds = log_time // SECOND
+    return tuple((seconds - keep) // size if keep else 0 for _, size, keep in TIERS)
+
+
+def _is_over(key: ChunkKey, floors: tuple[int, ...]) -> bool:
+    return key.tier != ALL and (key.block + 1) * CHUNK_BUCKETS[key.tier] <= floors[key.tier]

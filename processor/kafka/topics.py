@@ -1,0 +1,285 @@
+"""The internal topics: made and checked before anything runs on them, and the log's epoch.
+
+Two workers that start at the same moment on a fresh app make the same topics (one of them finds them
+made), and both take the first epoch on the control topic.
+"""
+
+import asyncio
+import secrets
+import time
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from processor.errors import BrokerError, LogMismatchError
+from processor.kafka.clients import MAX_RECORD, Kafka
+from processor.kafka.control_log import ControlRecord, decode_control, encode_control
+from processor.settings import Settings
+
+_DAY_MS = 86_400_000
+#: Seconds within which a topic that was made is shown by every broker.
+_SHOWN_WITHIN = 3.0
+
+
+class Topics(NamedTuple):
+    """Names of an app's topics."""
+
+    observations: str
+    deltas: str
+    control: str
+    dead_letters: str
+    changelog: str
+
+    @classmethod
+    def of(cls, app_id: str) -> "Topics":
+        """The names that follow from the app's id; the changelog's is Faust's."""
+        return cls(
+            f"{app_id}-observations",
+            f"{app_id}-deltas",
+            f"{app_id}-control",
+            f"{app_id}-dead-letters",
+            f"{app_id}-confusion-changelog",
+        )
+
+
+class _Spec(NamedTuple):
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def specs(settings: Settings, topics: Topics) -> list[_Spec]:
+    """What each topic must be."""
+    kept = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_RECORD)}
+    # Append time is the only clock of the folds: a producer's clock must not stand in for it.
+    appended = {"message.timestamp.type": "LogAppendTime"}
+    partitions = settings.partitions
+    horizon_ms = settings.horizon * 1000
+    two_weeks = {"retention.ms": str(14 * _DAY_MS)}
+    return [
+        _Spec(
+            topics.observations,
+            partitions,
+            {**kept, **appended, "retention.ms": str(2 * horizon_ms + _DAY_MS)},
+        ),
+        _Spec(topics.deltas, partitions, {**kept, **appended, **two_weeks}),
+        _Spec(topics.control, 1, {**kept, **appended, "retention.ms": "-1"}),
+        _Spec(topics.dead_letters, partitions, {**kept, **appended, **two_weeks}),
+        _Spec(
+            topics.changelog,
+            partitions,
+            {
+                **appended,
+                "cleanup.policy": "compact",
+                "max.message.bytes": str(MAX_RECORD),
+                "retention.ms": "-1",
+            },
+        ),
+    ]
+
+
+async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+    """Make what is missing, wait until every broker shows it, check it; returns the log's epoch.
+
+    Raises `LogMismatchError` where topics differ from the settings in a way that would miscount.
+    """
+    topics = Topics.of(settings.app_id)
+    wanted = specs(settings, topics)
+    admin = kafka.admin()
+    try:
+        await admin.start()
+        brokers = len((await admin.describe_cluster())["brokers"])
+        replication = settings.replication or min(3, brokers)
+        in_sync = settings.min_insync_replicas or (2 if replication >= 3 else 1)
+        if replication > brokers:
+            raise BrokerError(
+                f"PROCESSOR_REPLICATION={replication} needs as many brokers, there are {brokers}"
+            )
+        known = set(await admin.list_topics())
+        missing = [spec.name for spec in wanted if spec.name not in known]
+        # The epoch is written once all topics are there: with it, a missing one was deleted.
+        if (
+            missing
+            and topics.control in known
+            and await _first_epoch(kafka, topics.control, deadline) is not None
+        ):
+            # Unless another worker has made them a moment ago: before it wrote the epoch.
+            missing = await _still_missing(admin, missing)
+            if missing:
+                raise LogMismatchError(
+                    f"topics {', '.join(missing)} are gone, and with them what the others refer to: "
+                    "use a new PROCESSOR_APP_ID"
+                )
+        for spec in wanted:
+            if spec.name not in missing:
+                continue
+            config = {**spec.config, "min.insync.replicas": str(in_sync)}
+            await _create(
+                admin, NewTopic(spec.name, spec.partitions, replication, topic_configs=config)
+            )
+        await _wait_visible(admin, wanted, deadline)
+        if not settings.embedded:
+            await _check_configs(admin, wanted)
+    finally:
+        await admin.close()
+    return await _log_id(kafka, topics.control, settings, deadline)
+
+
+async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+    """The epoch of a log that must be there already; makes nothing. `LogMismatchError` where it is
+    another than the settings say, `BrokerError` where there is none."""
+    topics = Topics.of(settings.app_id)
+    wanted = specs(settings, topics)
+    admin = kafka.admin()
+    try:
+        await admin.start()
+        known = set(await admin.list_topics())
+        missing = [spec.name for spec in wanted if spec.name not in known]
+        if missing:
+            raise BrokerError(
+                f"there is no log of the app {settings.app_id} on this broker (no topic "
+                f"{missing[0]}): set PROCESSOR_APP_ID to that of an app that has run"
+            )
+        await _wait_visible(admin, wanted, deadline)
+    finally:
+        await admin.close()
+    first = await _first_epoch(kafka, topics.control, deadline)
+    if first is None:
+        raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
+    _check_horizon(first, settings)
+    return first.log_id
+
+
+async def _create(admin: Any, topic: NewTopic) -> None:
+    try:
+        response = await admin.create_topics([topic])
+    except TopicAlreadyExistsError:
+        return
+    for _, code, *message in getattr(response, "topic_errors", ()):
+        if code and code != TopicAlreadyExistsError.errno:
+            detail = message[0] if message else ""
+            raise BrokerError(
+                f"topic {topic.name} can't be made: {for_code(code).__name__} {detail}: "
+                "check the rights, or make it yourself"
+            )
+
+
+async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> None:
+    end = time.monotonic() + deadline
+    while True:
+        found = {
+            topic["topic"]: topic
+            for topic in await admin.describe_topics([spec.name for spec in wanted])
+            if not topic["error_code"] and all(p["leader"] >= 0 for p in topic["partitions"])
+        }
+        if len(found) == len(wanted):
+            break
+        if time.monotonic() > end:
+            missing = [spec.name for spec in wanted if spec.name not in found]
+            raise BrokerError(f"topics {', '.join(missing)} have no leader after {deadline:.0f} s")
+        await asyncio.sleep(0.1)
+    for spec in wanted:
+        partitions = len(found[spec.name]["partitions"])
+        if partitions != spec.partitions:
+            raise LogMismatchError(
+                f"topic {spec.name} has {partitions} partitions, PROCESSOR_PARTITIONS asks for "
+                f"{spec.partitions}: set it to {partitions}, or use a new PROCESSOR_APP_ID"
+            )
+
+
+async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
+    resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in wanted]
+    found: dict[str, dict[str, str]] = {}
+    for response in await admin.describe_configs(resources):
+        for _, _, _, name, entries in response.resources:
+            found[name] = {entry[0]: entry[1] for entry in entries}
+    for spec in wanted:
+        for name in ("cleanup.policy", "message.timestamp.type"):
+            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
+            if expected is not None and actual is not None and actual != expected:
+                raise LogMismatchError(
+                    f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
+                    "or use a new PROCESSOR_APP_ID"
+                )
+        for name in ("retention.ms", "max.message.bytes"):
+            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
+            if expected is not None and actual is not None and _less(int(actual), int(expected)):
+                raise LogMismatchError(
+                    f"topic {spec.name} has {name}={actual}, {expected} are needed: records would be "
+                    "lost; change it"
+                )
+
+
+def _less(actual: int, expected: int) -> bool:
+    """-1 is no limit."""
+    return actual != -1 and (expected == -1 or actual < expected)
+
+
+async def _still_missing(admin: Any, missing: list[str]) -> list[str]:
+    """Those that are not shown within a while: a new topic takes a moment to be known everywhere."""
+    end = time.monotonic() + _SHOWN_WITHIN
+    while missing and time.monotonic() < end:
+        known = set(await admin.list_topics())
+        missing = [name for name in missing if name not in known]
+        await asyncio.sleep(0.2 if missing else 0)
+    return missing
+
+
+async def _log_id(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:
+    """The first epoch on the control topic; written here if there is none."""
+    log_id = await _first_epoch(kafka, control, deadline)
+    if log_id is None:
+        record = ControlRecord(
+            "epoch",
+            log_id=secrets.token_hex(8),
+            horizon=settings.horizon,
+            outcomes=settings.outcomes,
+        )
+        producer = kafka.producer()
+        try:
+            await producer.start()
+            await producer.send_and_wait(control, encode_control(record), partition=0)
+        finally:
+            await producer.stop()
+        # Another worker may have been a moment earlier: the first one counts.
+        log_id = await _first_epoch(kafka, control, deadline)
+    if log_id is None:
+        raise BrokerError(f"topic {control} does not keep what is written to it")
+    _check_horizon(log_id, settings)
+    return log_id.log_id
+
+
+def _check_horizon(log_id: ControlRecord, settings: Settings) -> None:
+    if log_id.horizon != settings.horizon:
+        # Another horizon folds the same log to other counts.
+        raise LogMismatchError(
+            f"this log was made with a PROCESSOR_HORIZON of {log_id.horizon} s, not "
+            f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
+        )
+
+
+async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:
+    consumer: AIOKafkaConsumer = kafka.consumer()
+    try:
+        await consumer.start()
+        partition = TopicPartition(control, 0)
+        consumer.assign([partition])
+        end = (await consumer.end_offsets([partition]))[partition]
+        start = (await consumer.beginning_offsets([partition]))[partition]
+        consumer.seek(partition, start)
+        limit = time.monotonic() + deadline
+        while start < end:
+            batches = await consumer.getmany(partition, timeout_ms=1000)
+            for message in batches.get(partition, ()):
+                start = message.offset + 1
+                record = decode_control(message.value)
+                if record.kind == "epoch":
+                    return record
+            if time.monotonic() > limit:
+                raise BrokerError(f"topic {control} can't be read to its end")
+    finally:
+        await consumer.stop()
+    return None

@@ -1,0 +1,177 @@
+"""What the service asks of an archive: late truth and outcomes of both kinds; of Elasticsearch the
+start from it, and what the source has lost."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+from aiokafka.errors import KafkaConnectionError
+
+from processor.archive.base import Archive
+from processor.archive.elasticsearch.archive import ElasticsearchArchive
+from processor.archive.elasticsearch.request_log import RequestLog
+from processor.backfill.bootstrap import Bootstrap
+from processor.backfill.bootstrap_policy import in_memory_from
+from processor.backfill.late_feedback import LateFeedbackLookup
+from processor.backfill.outcome_writer import OutcomeWriter
+from processor.backfill.request_logger import RequestLogger
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.documents import DocumentReader
+from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import SECOND, parse_time
+from processor.errors import BrokerError
+from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.control_log import ControlLog, ControlRecord
+from processor.kafka.source_gap import find_gap, oldest_record
+from processor.service.health import ServiceHealth
+from processor.service.lifecycle import Leading, background
+from processor.settings import Settings
+from processor.stream.worker import StreamWorker
+from processor.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a question about single requests waits for an archive that is away.
+_PATIENCE = 5.0
+#: Seconds between looks at how far the bootstrap is.
+_FOLLOW = 1.0
+
+#: Wraps work so that an error of it ends the process.
+Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+
+
+def source_group(settings: Settings) -> str:
+    """The consumer group that reads the source."""
+    return f"{settings.app_id}-source"
+
+
+class History:
+    """Of one worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: ModelRules,
+        kafka: Kafka,
+        worker: StreamWorker,
+        health: ServiceHealth,
+        telemetry: Telemetry,
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._kafka = kafka
+        self._worker = worker
+        self._health = health
+        self._telemetry = telemetry
+        self._source_known = asyncio.Event()
+
+    async def look_for_gap(self) -> None:
+        """What the source has lost goes on the control topic, before anyone reads on."""
+        settings, control = self._settings, self._worker.control()
+        try:
+            await control.refresh()
+        except BrokerError as error:
+            raise KafkaConnectionError(str(error)) from None
+        kept_from = self._in_memory_from(control.evicted)
+        group = source_group(settings)
+        old = control.made < kept_from
+        gap = await find_gap(self._kafka, settings.topics, group, kept_from if old else None)
+        if gap.records:
+            self._telemetry.source_lost += gap.records
+            logger.error(
+                "the source has lost %d records before they were read (retention); %s",
+                gap.records,
+                "reading them from the archive"
+                if settings.elasticsearch
+                else "there is no archive to read them from",
+            )
+            since = control.made if gap.since is None else gap.since
+            await control.write(ControlRecord("gap", position=since))
+        self._source_known.set()
+
+    def open(self, stack: AsyncExitStack, guard: Guard) -> None:
+        """Start from Elasticsearch if it is there; whoever leads reads it, all know when it is done.
+        Then late truth and outcomes, which are every worker's."""
+        settings, health = self._settings, self._health
+        if not settings.elasticsearch:
+            health.bootstrap_complete.set()
+            return
+        archive = ElasticsearchArchive(settings.archive, settings.index, settings)
+        stack.push_async_callback(archive.close)
+        if settings.bootstrap == "never":
+            health.bootstrap_complete.set()
+        else:
+            bootstrap = health.bootstrap = self._bootstrap(archive)
+            leading = Leading(lambda: guard(bootstrap.run()))
+            self._worker.on_lead = leading.set
+            stack.push_async_callback(leading.end)
+            background(stack, guard(self._follow(self._worker.control())))
+        # What asks about single requests must not wait for long: its next round comes soon.
+        asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
+        stack.push_async_callback(asked.close)
+        self.ask(asked, stack, guard, self._in_memory_from)
+        if settings.request_logger:
+            log = RequestLog(settings.archive, settings, _PATIENCE)
+            stack.push_async_callback(log.close)
+            group = f"{settings.app_id}-request-logger"
+            role = health.request_logger = RequestLogger(
+                self._kafka, settings.topics, group, log, self._telemetry
+            )
+            background(stack, guard(role.run()))
+
+    def ask(
+        self,
+        archive: Archive,
+        stack: AsyncExitStack,
+        guard: Guard,
+        in_memory_from: Callable[[int], int | None],
+    ) -> None:
+        """Late truth and outcomes, by what the archive holds of single requests; ``in_memory_from``:
+        see `LateFeedbackLookup`."""
+        health, worker = self._health, self._worker
+        late = health.late_truth = LateFeedbackLookup(
+            archive,
+            self._rules,
+            worker.control(),
+            worker.packer(Decoder(self._rules, self._telemetry)),
+            worker.joins,
+            self._telemetry,
+            in_memory_from,
+        )
+        background(stack, guard(late.run(health.bootstrap_complete)))
+        if self._settings.outcomes:
+            writer = health.outcomes = OutcomeWriter(archive, worker.joins, self._telemetry)
+            background(stack, guard(writer.run()))
+
+    def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:
+        settings = self._settings
+        starts = settings.bootstrap not in ("auto", "full")
+        return Bootstrap(
+            archive,
+            DocumentReader(self._rules, self._telemetry),
+            self._worker.control(),
+            lambda: self._worker.packer(Decoder(self._rules, self._telemetry)),
+            self._telemetry,
+            settings.horizon * SECOND,
+            time.time_ns,
+            lambda: oldest_record(self._kafka, settings.topics),
+            self._source_known,
+            since=parse_time(settings.bootstrap) if starts else None,
+            full=settings.bootstrap == "full",
+            outcomes=settings.outcomes,
+        )
+
+    def _in_memory_from(self, evicted: int) -> int:
+        return in_memory_from(time.time_ns(), self._settings.horizon * SECOND, evicted)
+
+    async def _follow(self, control: ControlLog) -> None:
+        while not control.done:
+            await asyncio.sleep(_FOLLOW)
+            try:
+                await control.refresh()
+            except (*FAULTS, BrokerError) as error:
+                logger.info("control topic: %s", error)
+        self._health.bootstrap_complete.set()

@@ -1,0 +1,161 @@
+"""``processor demo``: the notebook's experiment played into a fresh embedded service."""
+
+import asyncio
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from processor.domain.model_rules import ModelRules
+from processor.domain.results import ModelResult, model_results
+from processor.domain.timestamps import format_time, parse_time
+from processor.errors import ProcessorError
+from processor.replay.files import read_events
+from processor.replay.fold import ReplayFold, Selection
+from processor.replay.send import send_http
+from processor.service.service import Service, run_service
+from processor.settings import Secret, Settings
+
+#: Events a second, so that the page can be seen moving.
+_RATE = 40.0
+_POLL = 0.2
+#: Seconds for numbers that have settled to be those of a replay.
+_PATIENCE = 30.0
+_TIME = re.compile(rb'"ce-time":"([^"]+)"')
+
+
+async def run_demo(
+    settings: Settings, once: bool, now_ns: int, stop: asyncio.Event, say: Callable[[str], None]
+) -> tuple[ModelResult, ...]:
+    """Play the experiment; its last event is at ``now_ns``. The numbers when they have settled;
+    without ``once`` only after ``stop``."""
+    result: tuple[ModelResult, ...] = ()
+    with tempfile.TemporaryDirectory(prefix="processor-demo-") as folder:
+        settings = replace(
+            settings,
+            broker=(),
+            archive="",
+            data=Path(folder),
+            app_id="feedback-metrics-demo",
+            # What would change the promised numbers, or keep the events out.
+            models=None,
+            ingress_token=Secret(""),
+            ingress_cert=None,
+            ingress_key=None,
+            ingress_ca=None,
+            windows=Settings().windows,
+            cell_windows=Settings().cell_windows,
+        )
+        events = Path(folder) / "demo.ndjson"
+        events.write_bytes(shift(_experiment(), now_ns))
+        running: asyncio.Future[Service] = asyncio.get_running_loop().create_future()
+        service = asyncio.create_task(run_service(settings, stop, running.set_result))
+        try:
+            waiting: list[asyncio.Future[Any]] = [running, service]
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                playing = asyncio.create_task(_play(running.result(), events, once, stop, say))
+                # A service that fails ends the demo too, with its reason.
+                await asyncio.wait([playing, service], return_when=asyncio.FIRST_COMPLETED)
+                if playing.done():
+                    result = playing.result()
+                    if not once:
+                        await stop.wait()
+                else:
+                    playing.cancel()
+                    await asyncio.wait([playing])
+        finally:
+            stop.set()
+            if not running.done():
+                running.cancel()
+            await service
+    return result
+
+
+def _experiment() -> bytes:
+    return files("processor").joinpath("data/demo.ndjson").read_bytes()
+
+
+def shift(events: bytes, now_ns: int) -> bytes:
+    """An events file with all times moved by the same span, the last one to ``now_ns``."""
+    times = [parse_time(text.decode()) or 0 for text in _TIME.findall(events)]
+    by = now_ns - max(times)
+    moved = iter(times)
+    return _TIME.sub(
+        lambda _: b'"ce-time":' + json.dumps(format_time(next(moved) + by)).encode(), events
+    )
+
+
+async def _play(
+    service: Service, events: Path, once: bool, stop: asyncio.Event, say: Callable[[str], None]
+) -> tuple[ModelResult, ...]:
+    say(f"page     {service.metrics_url}")
+    say(f"metrics  {service.metrics_url}metrics")
+    say(f"events   {service.ingress_url}")
+    sending = asyncio.create_task(
+        send_http(
+            str(events),
+            service.ingress_url,
+            rate=None if once else _RATE,
+            connections=4,
+            stop=stop,
+        )
+    )
+    expected = _folded(events)
+    deadline = None
+    shown = ""
+    try:
+        while not stop.is_set():
+            settled = sending.done() and await service.is_settled()
+            results = _numbers(service)
+            line = "; ".join(map(_line, results))
+            if line != shown:
+                say(line)
+                shown = line
+            if settled:
+                sent = sending.result()
+                if results == expected:
+                    say(f"settled: {sent.accepted} events" + _how_to_end(once))
+                    return results
+                deadline = deadline or time.monotonic() + _PATIENCE
+                if time.monotonic() > deadline:
+                    raise ProcessorError(
+                        "the live numbers differ from those of a replay of the same events: "
+                        f"{line or 'none'}, not {'; '.join(map(_line, expected))}"
+                    )
+            await asyncio.sleep(_POLL)
+    finally:
+        sending.cancel()
+        await asyncio.wait([sending])
+    return ()
+
+
+def _how_to_end(once: bool) -> str:
+    return "" if once else "; Ctrl-C ends the demo"
+
+
+def _folded(events: Path) -> tuple[ModelResult, ...]:
+    """What the numbers must be: the same events without Kafka."""
+    fold = ReplayFold(ModelRules(), Selection())
+    for chunk in read_events(str(events), -1):
+        fold.add(chunk.events)
+    return fold.result().models
+
+
+def _numbers(service: Service) -> tuple[ModelResult, ...]:
+    # All time does not depend on the clock.
+    return model_results(service.windows(0.0).get(("all", "request"), {}), "request")
+
+
+def _line(result: ModelResult) -> str:
+    accuracy = "-" if result.accuracy is None else f"{result.accuracy:.4f}"
+    return (
+        f"{result.namespace}/{result.deployment}/{result.predictor}/{result.model}: "
+        f"{result.predictions} predictions, {result.judged} judged, {result.correct} correct, "
+        f"accuracy {accuracy}"
+    )

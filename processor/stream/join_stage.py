@@ -1,0 +1,162 @@
+"""The join on Kafka: folds one partition of the observations and sends what changes."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+
+from processor.domain.join.delta_accumulator import Deltas
+from processor.domain.join.fold import JoinFold
+from processor.domain.join.state import JoinState
+from processor.domain.log.chunking import delta_records
+from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.records import Heartbeat, check, decode_observation, decode_packed
+from processor.domain.native import use_native
+from processor.errors import LogMismatchError
+from processor.kafka.log_reader import LogReader
+from processor.stream.delta_producer import Acks, DeltaProducer
+from processor.stream.snapshotter import Snapshotter
+from processor.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+#: How far before the log's end the newest tick is looked for at first.
+_TICK_REACH = 500
+
+
+class JoinStage:
+    """The state of one partition of the join; see `Stage`."""
+
+    def __init__(
+        self,
+        fold: JoinFold,
+        topic: str,
+        reader: LogReader,
+        snapshots: Snapshotter,
+        sender: DeltaProducer,
+        telemetry: Telemetry,
+    ) -> None:
+        self.join = fold
+        self.acks = Acks()
+        self.next_offset = 0
+        self.batches = 0
+        """Batches since the last tick: whether there is anything to tell."""
+        self._topic = topic
+        self._reader = reader
+        self._snapshots = snapshots
+        self._sender = sender
+        self._telemetry = telemetry
+        self._outgoing: list[tuple[int, int, bytes]] = []
+        self._emit_from = 0
+
+    async def load(self, begin: int, end: int) -> int:
+        """The snapshot if there is one, else the log's start. Deltas below the newest tick's offset
+        are on the log, so they are not sent again."""
+        snapshot = await asyncio.to_thread(self._snapshots.file.read)
+        if snapshot is not None and snapshot.offset > end:
+            raise LogMismatchError(
+                f"topic {self._topic} ends at {end}, its snapshot is at {snapshot.offset}: the topic "
+                "was emptied; use a new PROCESSOR_APP_ID"
+            )
+        usable = snapshot is not None and begin <= snapshot.offset
+        if snapshot is not None and usable:
+            self.join.restore(snapshot.state)
+            if self.join.judged is not None:
+                self.join.judged.update(dict.fromkeys(snapshot.judged, -1))
+            self.next_offset = snapshot.offset
+        else:
+            self.join.restore(JoinState())
+            self.next_offset = begin
+        for _, offset, _ in self._outgoing:
+            self.acks.arrived(offset)  # never sent: they are expected anew when folded again
+        self._outgoing.clear()
+        self._snapshots.restart()
+        self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
+        logger.info(
+            "join %s: from offset %d (%s), sending from %d",
+            self._topic,
+            self.next_offset,
+            "snapshot" if usable else "start of the log",
+            self._emit_from,
+        )
+        return self.next_offset
+
+    def fold(self, offset: int, timestamp: int, value: bytes) -> None:
+        """Take in a batch or a tick."""
+        record = decode_packed(value) if use_native else decode_observation(value)
+        check(record, self.join.log_id, self._topic)
+        emitting = offset >= self._emit_from
+        # What was counted by whoever sent these deltas is not counted again.
+        self.join.telemetry = self._telemetry if emitting else Telemetry()
+        if isinstance(record, Heartbeat):
+            self.join.advance(timestamp)
+            if record.evict_before:
+                self.join.forget(record.evict_before)
+        else:
+            deltas = self.join.apply(offset, timestamp, record)
+            if emitting:
+                self._queue(offset, deltas)
+            self.batches += 1
+        self.next_offset = offset + 1
+
+    def _queue(self, offset: int, deltas: Deltas) -> None:
+        for partition, batch in deltas.items():
+            records = delta_records(batch)
+            self.acks.expect(offset, len(records))
+            self._outgoing += [(partition, offset, record) for record in records]
+
+    async def emit(self) -> None:
+        """Send the deltas; then see to the snapshot."""
+        outgoing, self._outgoing = self._outgoing, []
+        for partition, offset, value in outgoing:
+            await self._sender.send(partition, value, offset, self.acks)
+        self._snapshots.go_on(self.next_offset, self.join, self.acks)
+
+    @property
+    def acked(self) -> int:
+        """All deltas of records below this offset are on the log."""
+        return max(self.acks.below(self.next_offset), self._emit_from)
+
+    def tick(self, evict_before: int = 0) -> Heartbeat:
+        """What the partition's owner tells whoever comes after."""
+        self.batches = 0
+        acked = min(self.acked, self.next_offset)
+        return Heartbeat(SCHEMA_VERSION, self.join.log_id, acked, evict_before)
+
+    async def close(self) -> None:
+        """Write a last snapshot, if all its deltas are acknowledged."""
+        await self._snapshots.finish(self.next_offset, self.join, self.acks)
+
+    async def _acked_below(self, begin: int, end: int) -> int:
+        """The offset of the newest tick: from there on deltas may be missing on the log."""
+        reach = _TICK_REACH
+        while end > begin:
+            start = max(begin, end - reach)
+            newest = 0
+            async for messages in self._reader.read(start, end):
+                for message in messages:
+                    # Batches are large and ticks are tiny: most records need no decoding.
+                    if len(message.value) < 128:
+                        record = decode_observation(message.value)
+                        check(record, self.join.log_id, self._topic)
+                        if isinstance(record, Heartbeat):
+                            newest = max(newest, record.acked)
+            if newest or start == begin:
+                return newest
+            reach *= 10
+        return 0
+
+
+async def close_within(seconds: float, stages: Iterable[JoinStage]) -> None:
+    """Write a last snapshot of each; those for which there is no time stay as they were."""
+    waiting = deque(stages)
+    try:
+        async with asyncio.timeout(seconds):
+            while waiting:
+                await waiting[0].close()
+                waiting.popleft()
+    except TimeoutError:
+        logger.info(
+            "no time for the last snapshots of %d partitions: the next start reads more of the log",
+            len(waiting),
+        )

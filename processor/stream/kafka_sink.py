@@ -1,0 +1,88 @@
+"""The log behind the HTTP door: an event is taken in once its record is acknowledged."""
+
+import asyncio
+from collections.abc import Sequence
+
+from processor.domain.events.dead_letters import SourceOffset
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.errors import BrokerError
+from processor.kafka.clients import FAULTS, explain
+from processor.stream.observation_producer import ObservationProducer
+
+_ORIGIN: SourceOffset = ("http", 0, 0)
+#: Events that go together, so that what comes later does not wait for all that came before.
+_GROUP = 2000
+#: Seconds without an acknowledgement after which new events are refused at once: behind those that
+#: wait they would only wait longer.
+_STUCK = 5.0
+
+_Verdicts = list[DeadLetter | None]
+
+
+class KafkaSink:
+    """Puts events on the log; see the ingress room's ``EventSink``.
+
+    Events that come while others are on their way go together: each record has a fixed cost at
+    every hop.
+    """
+
+    def __init__(self, packer: ObservationProducer, servers: tuple[str, ...]) -> None:
+        self._packer = packer
+        self._servers = servers
+        self._waiting: dict[asyncio.Future[_Verdicts], Sequence[RawEvent]] = {}
+        self._sending: asyncio.Task[None] | None = None
+        self._since = 0.0
+
+    async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
+        """Decode, send and wait for the acknowledgement. Whoever stops waiting before its events
+        were sent has not sent them."""
+        loop = asyncio.get_running_loop()
+        if self._sending is None:
+            self._since = loop.time()
+            self._sending = asyncio.create_task(self._send())
+        elif loop.time() - self._since > _STUCK:
+            raise BrokerError(
+                f"Kafka at {', '.join(self._servers)} has acknowledged nothing for {_STUCK:g} s"
+            )
+        result: asyncio.Future[_Verdicts] = loop.create_future()
+        self._waiting[result] = events
+        try:
+            return await result
+        finally:
+            self._waiting.pop(result, None)
+
+    async def _send(self) -> None:
+        clock = asyncio.get_running_loop().time
+        try:
+            while self._waiting:
+                self._since = clock()
+                await self._send_group()
+        finally:
+            self._sending = None
+
+    async def _send_group(self) -> None:
+        group: dict[asyncio.Future[_Verdicts], _Verdicts] = {}
+        size = 0
+        while self._waiting and size < _GROUP:
+            result = next(iter(self._waiting))
+            events = self._waiting.pop(result)
+            group[result] = [self._packer.add(event, _ORIGIN) for event in events]
+            size += len(events)
+        try:
+            await asyncio.gather(*await self._packer.send())
+        except FAULTS as error:
+            _settle(group, explain(error, self._servers))
+        except Exception as error:
+            _settle(group, error)
+        else:
+            _settle(group, None)
+
+
+def _settle(group: dict[asyncio.Future[_Verdicts], _Verdicts], error: Exception | None) -> None:
+    for result, verdicts in group.items():
+        if result.done():  # nobody waits any more
+            continue
+        if error is None:
+            result.set_result(verdicts)
+        else:
+            result.set_exception(error)

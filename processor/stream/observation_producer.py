@@ -1,0 +1,214 @@
+"""Events to the log: decoded, packed by partition, sent, and acknowledged before they count as read."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import CorruptRecordException
+from aiokafka.structs import ConsumerRecord
+
+from processor.domain.events.dead_letters import SourceOffset, dead_letter_headers
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.documents import Document
+from processor.domain.events.fast_decoder import FastDecoder, SourceRecord
+from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.log.deltas import partition_of
+from processor.domain.log.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.log.records import encode
+from processor.domain.native import use_native
+from processor.kafka.clients import MAX_RECORD
+from processor.kafka.record_batches import RecordBatch
+from processor.telemetry import RecentDeadLetter
+
+logger = logging.getLogger(__name__)
+
+#: Rows in one record of the observations: enough to share its costs, few enough to stay small.
+_ROWS = 2000
+#: And bytes of its tables, those of the compiled part and ours each: a record must stay below the
+#: topic's largest.
+_TABLE_BYTES = 2 << 20
+#: Characters of a dead letter's detail that a page gets to show.
+_SHOWN = 200
+
+#: The largest body of a dead letter; its headers have to fit beside it.
+_LETTER_BYTES = MAX_RECORD - (1 << 20)
+
+Record: TypeAlias = ConsumerRecord | SourceRecord
+
+
+class ObservationProducer:
+    """Puts events on the log of one app. Not to be shared by tasks that interleave `add`."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        producer: AIOKafkaProducer,
+        observations: str,
+        dead_letters: str,
+        partitions: int,
+        log_id: str,
+    ) -> None:
+        self.decoder = decoder
+        self._producer = producer
+        self._observations = observations
+        self._dead_letters = dead_letters
+        self._partitions = partitions
+        self._log_id = log_id
+        self._builders = [BatchBuilder() for _ in range(partitions)]
+        self._failed_events: list[tuple[RawEvent, DeadLetter, SourceOffset, bytes | None]] = []
+        self._full: list[tuple[int, BatchBuilder]] = []
+        self._usual = (
+            FastDecoder(decoder, self._builders, _ROWS, _TABLE_BYTES, self._close)
+            if use_native
+            else None
+        )
+
+    def add(
+        self, event: RawEvent, origin: SourceOffset, key: bytes | None = None
+    ) -> DeadLetter | None:
+        """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
+        each event is taken by itself, and the first dead letter is told.
+
+        ``key`` is that of its record, which only dead letters keep.
+        """
+        try:
+            observation = self.decoder.decode(*event)
+        except Exception as error:
+            # A defect of ours must not stop the stream, nor lose the event that showed it.
+            logger.exception("event %s/%d@%d failed to decode", *origin)
+            observation = self.decoder.dead(
+                DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
+            )
+        if observation is None:
+            return None
+        if isinstance(observation, DeadLetter):
+            self.add_dead_letter(event, observation, origin, key)
+            return observation
+        if isinstance(observation, Batch):
+            verdicts = [self.add(one, origin, key) for one in observation.events]
+            return next((verdict for verdict in verdicts if verdict is not None), None)
+        self.add_observation(observation)
+        return None
+
+    def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
+        """Take records of a source topic: the hot path where nothing is compiled, so nothing is made
+        per event that only a dead letter needs."""
+        decode, usual = self.decoder.decode, self._usual
+        not_scorable = self.decoder.telemetry.not_scorable
+        for record in records:
+            before = not_scorable.total() if usual else 0
+            timestamp = record.timestamp * 1_000_000
+            origin = (topic, partition, record.offset)
+            try:
+                observation = decode(record.headers, record.value, timestamp)
+            except Exception:
+                # Once more, where such a defect is told of and the event kept.
+                self.add(RawEvent(record.headers, record.value, timestamp), origin, record.key)
+                continue
+            if isinstance(observation, DeadLetter):
+                event = RawEvent(record.headers, record.value, timestamp)
+                self.add_dead_letter(event, observation, origin, record.key)
+            elif isinstance(observation, Batch):
+                for one in observation.events:
+                    self.add(one, origin, record.key)
+            elif observation is not None:
+                self.add_observation(observation)
+                # Items without a label are counted one by one.
+                if (
+                    usual is not None
+                    and isinstance(record, SourceRecord)
+                    and not_scorable.total() == before
+                ):
+                    usual.add_record_template(record, observation)
+
+    def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
+        """Take a batch of records of a source topic; the time of the last one in ms. Only where there
+        is the compiled part. `CorruptRecordException` for bytes that are no records."""
+        assert self._usual is not None
+        try:
+            left, last = self._usual.decode_batch(batch.content, batch.start)
+        except ValueError as error:
+            raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
+        self.add_records(topic, partition, left)
+        return last
+
+    def decode_pairs(
+        self, documents: Sequence[Document], before: int, since: int
+    ) -> Sequence[Document]:
+        """Take documents like those that were learned; see `FastDecoder`. Those that are left."""
+        return self._usual.decode_documents(documents, before, since) if self._usual else documents
+
+    def add_pair_template(self, document: Document, said: Sequence[object]) -> None:
+        """From now on documents like this one mean this, where they are usual."""
+        if self._usual is not None:
+            self._usual.add_document_template(document, said)
+
+    def add_dead_letter(
+        self, event: RawEvent, letter: DeadLetter, origin: SourceOffset, key: bytes | None
+    ) -> None:
+        """Keep what can't be understood; it is counted already."""
+        shown = RecentDeadLetter(event.timestamp, letter.reason, letter.detail[:_SHOWN], *origin)
+        self.decoder.telemetry.recent_dead_letters.append(shown)
+        if len(event.value or b"") > _LETTER_BYTES:
+            # Where it was read it may be: a record here that the broker refuses for ever stops all.
+            at = "{}/{}@{}".format(*origin)
+            detail = f"{letter.detail}; its body is too large to be kept: see {at}"
+            event, letter = event._replace(value=None), letter._replace(detail=detail)
+        self._failed_events.append((event, letter, origin, key))
+
+    def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
+        """Take both so that they stay in one record."""
+        partition = partition_of(prediction.request_id, self._partitions)
+        self._builders[partition].add(prediction)
+        if feedback is not None:
+            self._builders[partition].add(feedback)
+        self._close_if_full(partition)
+
+    def add_observation(self, observation: Prediction | Feedback) -> None:
+        """Take one that is decoded already."""
+        partition = partition_of(observation.request_id, self._partitions)
+        self._builders[partition].add(observation)
+        self._close_if_full(partition)
+
+    def _close_if_full(self, partition: int) -> None:
+        builder = self._builders[partition]
+        if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
+            self._pull(partition)
+            self._close(partition)
+
+    def _pull(self, partition: int) -> None:
+        if self._usual is not None:
+            self._usual.pull(partition)
+
+    def _close(self, partition: int) -> None:
+        self._full.append((partition, self._builders[partition]))
+        self._builders[partition] = BatchBuilder()
+
+    async def send(self, terms: int = AS_THEY_ARE) -> "list[asyncio.Future[object]]":
+        """Send all that was added; the futures of the acknowledgements. ``terms``: see
+        `ObservationBatch`."""
+        for partition in range(self._partitions):
+            self._pull(partition)
+        full, self._full = self._full, []
+        full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
+        packed = [
+            (partition, encode(builder.pack(self._log_id, terms))) for partition, builder in full
+        ]
+        dead_letters, self._failed_events = self._failed_events, []
+        futures = [
+            await self._producer.send(self._observations, value, partition=partition)
+            for partition, value in packed
+        ]
+        for event, letter, origin, key in dead_letters:
+            futures.append(
+                await self._producer.send(
+                    self._dead_letters,
+                    event.value,
+                    # The client refuses a record with neither key nor value.
+                    key=b"" if key is None and event.value is None else key,
+                    headers=dead_letter_headers(event, letter, origin),
+                )
+            )
+        return futures

@@ -1,0 +1,255 @@
+"""Snapshots of the join in local files: any of them is right, a newer one is only faster.
+
+A file is the length of the head, the head, the packed tables bucket by bucket, and the size of each
+bucket. They are copied a slice at a time while the fold goes on; what it changes meanwhile is copied
+before. A slice is written before the next one is copied, so a snapshot needs little memory.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import tempfile
+import time
+import weakref
+from array import array
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from processor.domain.join.packed_table import CopyOnWrite, PackedTable
+from processor.domain.join.request_store import RequestRef
+from processor.domain.join.state import JoinState
+from processor.domain.join.vacuum import compact, is_worth_vacuuming
+from processor.domain.log.observations import SCHEMA_VERSION
+
+logger = logging.getLogger(__name__)
+
+
+class Snapshot(msgspec.Struct, array_like=True):
+    """The join's state of one partition: a function of the observations before ``offset``."""
+
+    version: int
+    log_id: str
+    partition: int
+    partitions: int
+    horizon: int
+    offset: int
+    state: JoinState
+    judged: list[RequestRef] = []
+    """Requests whose outcome the archive was not told yet; no part of the fold."""
+    buckets: list[int] = []
+    """How many there are, by packed table; the state's tables have none."""
+
+
+def remove_old_snapshots(folder: Path, app_id: str, log_id: str) -> None:
+    """Remove what no start can use: snapshots of an earlier log of this app, and half-written ones
+    of a process that was killed."""
+    kept = f"join-{app_id}-{log_id}-"
+    old = re.compile(rf"join-{re.escape(app_id)}-[0-9a-f]{{16}}-[0-9]+\.")
+    for path in folder.glob("join-*"):
+        if not old.match(path.name):
+            continue
+        try:
+            unfinished = path.suffix == _UNFINISHED
+            if unfinished and _is_being_written(path):
+                continue
+            if unfinished or not path.name.startswith(kept):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("old snapshot %s can't be removed: %s", path, error)
+
+
+def _is_being_written(path: Path) -> bool:
+    """Another worker may use the same folder."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+#: The end of a file's name while it is being written.
+_UNFINISHED = ".new"
+#: Of the file; the head has the log's schema too.
+_VERSION = SCHEMA_VERSION * 100 + 2
+_LENGTH = 8
+#: Buckets that are copied or read at a time.
+_SLICE = 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+
+class Capture:
+    """A snapshot in the making: the state as it was at ``offset``, copied in slices."""
+
+    def __init__(self, snapshot: Snapshot, tables: Sequence[PackedTable]) -> None:
+        head = _encode(snapshot)
+        self.offset = snapshot.offset
+        self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
+        """The file's content as far as it is copied, without what was taken."""
+        self._tables = list(tables)  # of what comes meanwhile nothing belongs here
+        for table in self._tables:
+            table.copies = CopyOnWrite(0, len(table.buckets))
+        self._slices = _copy(self._tables, self.parts)
+
+    def step(self, seconds: float) -> bool:
+        """Copy for about so long; whether it is complete."""
+        end = time.monotonic() + seconds
+        return all(time.monotonic() < end for _ in self._slices)
+
+    def take(self) -> list[bytes]:
+        """What was copied since the last call."""
+        taken = self.parts[:]
+        self.parts.clear()
+        return taken
+
+    def give_up(self) -> None:
+        """Leave it incomplete: what changes need not be copied any more."""
+        self._slices.close()
+        for table in self._tables:
+            table.copies = None
+
+
+def _copy(tables: Sequence[PackedTable], parts: list[bytes]) -> Generator[None, None, None]:
+    """No method: what it holds would stay for as long as a garbage collection takes to come."""
+    sizes = array("I")
+    for table in tables:
+        copies = table.copies
+        assert copies is not None
+        while pieces := copies.take(table.buckets, _SLICE):
+            parts.append(b"".join(pieces))
+            sizes.extend(map(len, pieces))
+            yield
+        table.copies = None
+    parts.append(sizes.tobytes())
+
+
+class SnapshotFile:
+    """The snapshot of one partition."""
+
+    def __init__(
+        self,
+        folder: Path,
+        app_id: str,
+        log_id: str,
+        partition: int,
+        partitions: int,
+        horizon: int,
+    ) -> None:
+        self._path = folder / f"join-{app_id}-{log_id}-{partition}.snapshot"
+        self._log_id = log_id
+        self._partition = partition
+        self._partitions = partitions
+        self._horizon = horizon
+
+    def capture(self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()) -> Capture:
+        """Begin a snapshot of a state; one that was begun before and is not complete is void."""
+        outlines = [msgspec.structs.replace(each, buckets=[], copies=None) for each in state.packed]
+        return Capture(
+            Snapshot(
+                _VERSION,
+                self._log_id,
+                self._partition,
+                self._partitions,
+                self._horizon,
+                offset,
+                msgspec.structs.replace(state, packed=outlines),
+                list(judged),
+                [len(table.buckets) for table in state.packed],
+            ),
+            state.packed,
+        )
+
+    def draft(self) -> "Draft":
+        """Begin a file beside the one there is."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return Draft(self._path)
+
+    def read(self) -> Snapshot | None:
+        """The snapshot, None if there is none that this log and these settings can use."""
+        try:
+            with self._path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                head = int.from_bytes(file.read(_LENGTH), "little")
+                snapshot = _decode(file.read(min(head, size)))
+                known = (
+                    snapshot.version,
+                    snapshot.log_id,
+                    snapshot.partition,
+                    snapshot.partitions,
+                    snapshot.horizon,
+                )
+                wanted = (_VERSION, self._log_id, self._partition, self._partitions, self._horizon)
+                if known != wanted:
+                    return None
+                _fill(snapshot, file, size)
+            if is_worth_vacuuming(snapshot.state):
+                places = compact(snapshot.state)
+                snapshot.judged = [
+                    (places[number], request_id)
+                    for number, request_id in snapshot.judged
+                    if number in places
+                ]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            logger.warning("snapshot %s can't be used: %s; reading the log", self._path, error)
+            return None
+        return snapshot
+
+
+class Draft:
+    """A file in the making. Whoever drops it drops the file; a crash may leave it behind."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        handle, name = tempfile.mkstemp(_UNFINISHED, f"{path.stem}.", path.parent)
+        self._temporary = Path(name)
+        self._file = os.fdopen(handle, "wb")
+        self.drop = weakref.finalize(self, _remove, self._file, self._temporary)
+        """Close and remove it, if it was not kept."""
+        self.drop.atexit = False  # a thread may be at it; the next start removes it
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def append(self, content: Iterable[bytes]) -> None:
+        """Write what comes next."""
+        self._file.writelines(content)
+
+    def keep(self) -> None:
+        """Let it take its place, durably: after a crash there is the old one or the new one."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._temporary.replace(self._path)
+        self.drop()
+
+
+def _remove(file: BinaryIO, path: Path) -> None:
+    with contextlib.suppress(OSError):  # of what the disk had no room for
+        file.close()
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
+    """Give the tables of a snapshot's state their buckets, from where the file stands."""
+    sizes = array("I")
+    start, stop = file.tell(), end - sum(snapshot.buckets) * sizes.itemsize
+    file.seek(max(start, stop))
+    sizes.frombytes(file.read())
+    if start + sum(sizes) != stop:
+        raise ValueError(f"{stop - start} bytes of tables, not {sum(sizes)}")
+    file.seek(start)
+    remaining = iter(sizes)
+    for table, count in zip(snapshot.state.packed, snapshot.buckets, strict=True):
+        while some := list(islice(remaining, min(_SLICE, count - len(table.buckets)))):
+            content, at = memoryview(file.read(sum(some))), 0
+            for size in some:
+                table.buckets.append(bytearray(content[at : at + size]))
+                at += size

@@ -1,0 +1,183 @@
+"""Late truth and outcomes with the SQLite archive: requests that have left memory count once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+import processor.backfill.late_feedback as late_module
+import processor.backfill.outcome_writer as outcomes_module
+import processor.backfill.retry_loop as side_work
+from processor.archive.sqlite.archive import SqliteArchive
+from processor.backfill.late_feedback import LateFeedbackLookup
+from processor.backfill.outcome_writer import OutcomeWriter
+from processor.domain.events.decoder import Decoder
+from processor.domain.join.fold import JoinFold
+from processor.domain.log.deltas import DeltaBatch
+from processor.domain.log.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import HOUR
+from processor.kafka.control_log import ControlLog
+from processor.stream.observation_producer import ObservationProducer
+from processor.telemetry import Telemetry
+from tests.support.archive_harness import Fact, answer, event_of, feed, truth
+from tests.support.faults.cluster import until
+from tests.support.join_model import sums_of, unpacked
+
+HORIZON = 7 * 24 * HOUR
+
+
+class _Control:
+    evicted = 0
+
+    def __init__(self, outcomes_since: int | None) -> None:
+        self.outcomes_since = outcomes_since
+
+    async def refresh(self) -> None:
+        pass
+
+
+class _Partition:
+    """The only partition of a log, folded at once, in a place where a packer is asked for."""
+
+    def __init__(self, archive: SqliteArchive) -> None:
+        self.archive = archive
+        self.telemetry = Telemetry()
+        self.fold = JoinFold("epoch", 0, 1, HORIZON, self.telemetry)
+        self.fold.unmatched, self.fold.judged = {}, {}
+        self.now = 500_000 * HOUR
+        self._builder = BatchBuilder()
+        self._offset = 0
+        self._deltas: list[DeltaBatch] = []
+        self._decoder = Decoder(ModelRules(), Telemetry())
+
+    def add_observation(self, observation: Prediction | Feedback) -> None:
+        self._builder.add(observation)
+
+    async def send(self, terms: int = AS_THEY_ARE) -> list[asyncio.Future[object]]:
+        self._offset += 1
+        batch = self._builder.build("epoch", terms)
+        self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
+        return []
+
+    async def put(self, *facts: Fact) -> None:
+        """They come in: to the archive first, then on the log, then into the archive's notes."""
+        events = [event_of(fact) for fact in facts]
+        await self.archive.append(events)
+        for event in events:
+            said = self._decoder.decode(*event)
+            assert isinstance(said, Prediction | Feedback)
+            self.add_observation(said)
+        await self.send()
+        await feed(self.archive)
+
+    def pass_days(self, days: int) -> None:
+        self.now += days * 24 * HOUR
+        self.fold.advance(self.now)
+
+    @property
+    def counted(self) -> tuple[int, int, int]:
+        """Predictions, judged, correct on the request basis."""
+        found = [counts for (_, basis, _), counts in sums_of(self._deltas).items() if basis == 0]
+        return (
+            sum(counts.predictions for counts in found),
+            sum(counts.judged for counts in found),
+            sum(counts.correct for counts in found),
+        )
+
+    @property
+    def held(self) -> int:
+        return len(list(self.fold.places()))
+
+
+@pytest.fixture
+async def partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Partition]:
+    monkeypatch.setattr(side_work, "_PAUSE", 0.01)
+    for module in (late_module, outcomes_module):
+        monkeypatch.setattr(module, "_TRIES", (0.0,) * 4)
+    archive = await SqliteArchive.open(tmp_path / "events.sqlite")
+    yield _Partition(archive)
+    await archive.close()
+
+
+@asynccontextmanager
+async def asking(partition: _Partition, outcomes: bool) -> AsyncIterator[None]:
+    """With the work beside the stream that the embedded mode does."""
+    read = asyncio.Event()
+    read.set()
+    folds = {0: partition.fold}
+    late = LateFeedbackLookup(
+        partition.archive,
+        ModelRules(),
+        cast(ControlLog, _Control(0 if outcomes else None)),
+        cast(ObservationProducer, partition),
+        lambda: folds,
+        partition.telemetry,
+        lambda _: None,
+    )
+    tasks = [asyncio.create_task(late.run(read))]
+    if outcomes:
+        writer = OutcomeWriter(partition.archive, lambda: folds, partition.telemetry)
+        tasks.append(asyncio.create_task(writer.run()))
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_thirty_days_late_and_twice_counts_once_with_outcomes(partition: _Partition) -> None:
+    async with asking(partition, outcomes=True):
+        await partition.put(answer("r", "a", "b"), answer("s", "a"), truth("s", "a"))
+        telemetry = partition.telemetry
+        await until(lambda: telemetry.outcomes_written == 1, 10, "what was in time is written")
+        partition.pass_days(30)
+        assert partition.held == 0
+        await partition.put(truth("r", "a", "x"))
+        await until(lambda: telemetry.outcomes_written == 3, 10, "what was late is written")
+        assert partition.counted == (3, 3, 2)
+        await partition.put(truth("r", "a", "x"))
+        assert partition.counted == (3, 3, 2)
+        # Once more when the request has left again, and for one that was counted in time.
+        partition.pass_days(30)
+        await partition.put(truth("r", "x", "x"), truth("s", "x"))
+        await until(lambda: telemetry.late == 2, 10, "late")
+        assert partition.counted == (3, 3, 2)
+        assert (telemetry.recalled, partition.held) == (1, 0)
+
+
+async def test_thirty_days_late_is_late_without_outcomes(partition: _Partition) -> None:
+    async with asking(partition, outcomes=False):
+        await partition.put(answer("r", "a"))
+        partition.pass_days(30)
+        await partition.put(truth("r", "a"))
+        await until(lambda: partition.telemetry.late == 1, 10, "late")
+        assert partition.counted == (1, 0, 0)
+        assert partition.held == 0
+
+
+async def test_every_predictor_is_recalled_by_its_newest_answer(partition: _Partition) -> None:
+    corrected = answer("r", "b")._replace(time="2026-11-20T10:30:00Z")
+    async with asking(partition, outcomes=True):
+        await partition.put(corrected, answer("r", "a"), answer("r", "b", predictor="canary"))
+        assert partition.counted == (2, 0, 0)
+        partition.pass_days(30)
+        await partition.put(truth("r", "b"))
+        await until(lambda: partition.telemetry.outcomes_written == 2, 10, "both are written")
+    assert partition.counted == (2, 2, 2)
+
+
+async def test_what_is_not_on_the_log_yet_is_no_late_truth(partition: _Partition) -> None:
+    """A prediction that is stored and waits for its turn was not counted yet."""
+    async with asking(partition, outcomes=True):
+        await partition.put(truth("r", "a"))
+        await partition.archive.append([event_of(answer("r", "a"))])
+        telemetry = partition.telemetry
+        await until(lambda: telemetry.lookups == 4, 10, "it was looked up as often as it will be")
+        assert (partition.held, telemetry.late, telemetry.recalled) == (1, 0, 0)
+        await partition.put(answer("r", "a"))
+    assert partition.counted == (1, 1, 1)

@@ -1,0 +1,96 @@
+"""The request logger waits for topics that are not there, and makes none, on real Kafka."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+
+import processor.kafka.source_topics as source_topics
+from processor.archive.elasticsearch.request_log import RequestLog, Written
+from processor.backfill.request_logger import RequestLogger
+from processor.domain.events.request_log import Logged
+from processor.kafka.clients import Kafka
+from processor.settings import Settings
+from processor.telemetry import Telemetry
+from tests.support.faults.cluster import until
+from tests.support.servers import KafkaServer
+from tests.support.servers.topics import create_topics
+
+
+class _Log:
+    """Counts what is to be written."""
+
+    def __init__(self) -> None:
+        self.documents = 0
+
+    async def prepare(self) -> None:
+        pass
+
+    async def write(self, events: Sequence[Logged]) -> Written:
+        self.documents += len(events)
+        return Written(len(events), 0)
+
+
+@pytest.fixture
+def making_broker() -> Iterator[KafkaServer]:
+    """It makes every topic that a client asks for."""
+    server = KafkaServer()
+    server.settings["auto.create.topics.enable"] = "true"
+    with server:
+        yield server
+
+
+async def _topics(bootstrap: str) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return set(await admin.list_topics())
+    finally:
+        await admin.close()
+
+
+async def _send(bootstrap: str, topic: str) -> None:
+    headers = [
+        ("ce_type", b"io.seldon.serving.inference.response"),
+        ("ce_requestid", b"r"),
+        ("ce_inferenceservicename", b"m"),
+    ]
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        await producer.send_and_wait(topic, b'{"data":{"ndarray":[1]}}', headers=headers)
+
+
+async def test_it_makes_no_topic_and_reads_each_once_it_is_there(
+    making_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_topics, "_LOOK_AGAIN", 0.5)
+    bootstrap = making_broker.bootstrap
+    log, topics = _Log(), ("first", "second")
+    role = RequestLogger(
+        Kafka(Settings(), (bootstrap,)), topics, app_id, cast(RequestLog, log), Telemetry()
+    )
+    looks: list[int] = []
+    look = source_topics.SourceTopics._look
+
+    async def counted(source: source_topics.SourceTopics) -> tuple[str, ...]:
+        looks.append(1)
+        return await look(source)
+
+    monkeypatch.setattr(source_topics.SourceTopics, "_look", counted)
+    task = asyncio.create_task(role.run())
+    try:
+        await until(lambda: len(looks) >= 3, 30, "looks for the topics")
+        assert not await _topics(bootstrap) & set(topics)
+        await create_topics(bootstrap, ["second"], 1)
+        await _send(bootstrap, "second")
+        await until(lambda: log.documents == 1, 30, "the second topic's event")
+        assert "first" not in await _topics(bootstrap)
+        await create_topics(bootstrap, ["first"], 1)
+        await _send(bootstrap, "first")
+        await until(lambda: log.documents == 2, 30, "the first topic's event")
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,199 @@
+"""The packed table is a dict of rows, whatever its keys and however it has grown."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.domain.join.packed_table import MOST_BYTES, ROW, PackedRow, PackedTable
+from processor.domain.join.request_ids import pack_id, pack_ids, unpack_id
+from processor.domain.join.request_store import RequestStore
+from processor.domain.join.state import FeedbackRegister, JoinState, PredictionRegister, Request
+
+# Few bytes of many values: keys whose bytes are found across the fields of other rows too.
+keys = st.one_of(
+    st.integers(0, 300).map(lambda number: number.to_bytes(16, "big")),
+    st.sampled_from([bytes(16), b"\1" * 16, b"\0" * 15 + b"\1"]),
+    st.binary(min_size=16, max_size=16),
+)
+rows = st.builds(
+    PackedRow,
+    keys,
+    st.integers(0, 5),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0, 1, 2**62]),
+    st.integers(0, 2),
+    st.sampled_from([0, 1, 2**62]),
+)
+steps = st.lists(
+    st.one_of(
+        rows,
+        st.tuples(st.just("remove"), keys),
+        st.tuples(st.just("expire"), st.integers(0, 5)),
+        st.just("restart"),
+    ),
+    max_size=200,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(steps)
+def test_the_table_is_a_dict_of_rows(course: list[PackedRow | tuple[str, object] | str]) -> None:
+    table, model = PackedTable(), dict[bytes, PackedRow]()
+    for step in course:
+        if isinstance(step, PackedRow):
+            if step.key in model:  # a request is born once
+                step = step._replace(first_seen_hour=model[step.key].first_seen_hour)
+            assert table.put(step)
+            model[step.key] = step
+        elif step == "restart":
+            table = msgspec.msgpack.decode(msgspec.msgpack.encode(table), type=PackedTable)
+        elif step[0] == "remove":
+            key = step[1]
+            assert isinstance(key, bytes)
+            if model.pop(key, None):
+                table.remove(key)
+        else:
+            before = step[1]
+            assert isinstance(before, int)
+            gone = [
+                model.pop(row.key) for row in list(model.values()) if row.first_seen_hour < before
+            ]
+            assert table.expire(before) == (len(gone), sum(not row.said for row in gone))
+        assert table.count == len(model)
+    assert sorted(table.rows()) == sorted(model.values())
+    assert all(table.get(key) == row for key, row in model.items())
+    assert table.oldest() == min((row.first_seen_hour for row in model.values()), default=None)
+
+
+def test_a_table_grows_by_a_bucket_at_a_time() -> None:
+    table = PackedTable()
+    for number in range(5000):
+        assert table.put(PackedRow(number.to_bytes(16, "big"), 7, number, 1, 0, 0))
+    assert table.count == 5000
+    assert max(map(len, table.buckets)) < 100 * ROW.size
+    for number in range(5000):
+        row = table.get(number.to_bytes(16, "big"))
+        assert row is not None
+        assert row.made == number
+    assert table.get((5000).to_bytes(16, "big")) is None
+
+
+def test_a_bucket_of_chosen_keys_takes_no_more() -> None:
+    """Else somebody who chooses ids could make each search a long one."""
+    table = PackedTable(mask=0, room=10**9)  # as if all keys had one hash
+    taken = [
+        table.put(PackedRow(number.to_bytes(16, "big"), 0, 0, 0, 0, 0)) for number in range(600)
+    ]
+    assert taken == [number < MOST_BYTES // ROW.size for number in range(600)]
+
+
+def test_what_finds_no_room_is_kept_as_an_object() -> None:
+    state = JoinState()
+    store = RequestStore(state)
+    store.add_deployment()
+    state.packed[0].room = 10**9
+    request = Request(1, [PredictionRegister(0, 5, 1, 2, 3, False)], [])
+    ids = [str(UUID(int=number)) for number in range(600)]
+    for each in ids:
+        store.put(0, each, request)
+    assert len(state.others[0]) == 600 - MOST_BYTES // ROW.size
+    assert all(store.get(0, each) == request for each in ids)
+    store.pop(0, ids[0])
+    store.put(0, ids[-1], request)  # there is room for it now
+    assert ids[-1] not in state.others[0]
+    assert len(store) == 599
+    assert {place for place, _ in store.items()} == {(0, each) for each in ids[1:]}
+
+
+requests = st.builds(
+    Request,
+    st.just(3),
+    st.lists(
+        st.builds(
+            PredictionRegister,
+            st.integers(0, 2),
+            st.integers(0, 2**62),
+            st.integers(0, 1),
+            st.integers(0, 2**64 - 1),
+            st.one_of(st.integers(0, 3), st.lists(st.integers(0, 3), min_size=2, max_size=3)),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=2,
+    ),
+    st.lists(
+        st.builds(
+            FeedbackRegister,
+            st.integers(0, 2),
+            st.integers(0, 2**62),
+            st.integers(0, 1),
+            st.integers(0, 2**64 - 1),
+            st.one_of(
+                st.none(),
+                st.integers(0, 3),
+                st.lists(st.integers(0, 3), min_size=2, max_size=3),
+            ),
+            st.one_of(st.none(), st.integers(-(10**12), 10**12)),
+        ),
+        max_size=2,
+    ),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), requests), max_size=12))
+def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) -> None:
+    """Every request, on its way from one kind to the other and back; packed where it can be."""
+    state = JoinState()
+    store = RequestStore(state)
+    store.add_deployment()
+    model: dict[str, Request] = {}
+    for number, request in course:
+        request_id = str(UUID(int=number)) if number else "r0"
+        store.put(0, request_id, request)
+        model[request_id] = request
+        again = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=JoinState)
+        for each in (store, RequestStore(again)):
+            assert {name: each.get(0, name) for name in model} == model
+        usual = sum(
+            name != "r0"
+            and len(one.predictions) == 1
+            and isinstance(one.predictions[0].answers, int)
+            and len(one.feedbacks) <= 1
+            and not any(isinstance(said.truth, list) for said in one.feedbacks)
+            for name, one in model.items()
+        )
+        assert (state.packed[0].count, len(state.others[0])) == (usual, len(model) - usual)
+    assert set(store.unmatched()) == {(0, n) for n, one in model.items() if not one.predictions}
+    for name, request in model.items():
+        assert store.has(0, name)
+        assert store.pop(0, name) == request
+        assert not store.has(0, name)
+
+
+texts = st.one_of(
+    st.uuids().map(str),
+    st.uuids().map(lambda one: str(one).upper()),
+    st.text(max_size=40),
+    st.from_regex(r"[0-9a-fA-F _-]{36}", fullmatch=True),
+    st.lists(st.sampled_from("0a-\u0661"), min_size=36, max_size=36).map("".join),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(texts, max_size=5))
+def test_a_packed_id_is_that_of_one_text(some: list[str]) -> None:
+    packed = [pack_id(text) for text in some]
+    assert [key for key, _ in pack_ids(some)] == packed
+    for text, key in zip(some, packed, strict=True):
+        try:
+            usual = str(UUID(text)) == text
+        except ValueError:
+            usual = False
+        assert (key is not None) == usual
+        if key is not None:
+            assert unpack_id(key) == text

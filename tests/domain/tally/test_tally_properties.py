@@ -1,0 +1,288 @@
+"""The tally's counts, windows and checkpoints against plain sums over its log."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.domain.log.deltas import Delta, DeltaBatch
+from processor.domain.statistics.counts import BASES, Counts
+from processor.domain.tally.tally import Flush, Tally
+from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, Window
+from processor.domain.timestamps import SECOND
+from tests.support.tally_model import (
+    EPOCH,
+    MODELS,
+    START,
+    VERSION,
+    WINDOWS,
+    Buckets,
+    Message,
+    Table,
+    deltas,
+    direct,
+    feed,
+    held_by,
+    kept,
+    logs,
+    new_tally,
+)
+
+CASES = settings(max_examples=150, deadline=None)
+Log = tuple[list[Message], list[DeltaBatch]]
+
+
+@CASES
+@given(logs(time_passes=False), st.data())
+def test_repeats_and_losses_change_nothing(log: Log, data: st.DataObject) -> None:
+    """Design decision 5: what is repeated is skipped; what follows a loss waits, and shows."""
+    messages, batches = log
+    tally = new_tally()
+    newest: dict[int, int] = {}
+    for offset, message in enumerate(messages):
+        feed(tally, offset, message)
+        if message.batch is not None:
+            source = message.batch.source
+            newest[source] = max(newest.get(source, -1), message.batch.offset)
+        waiting = {source for source, at in newest.items() if tally.last.get(source, -1) < at}
+        assert {source for source, n in tally.held.items() if n} == waiting
+        done = [one for one in batches if one.offset <= tally.last.get(one.source, -1)]
+        if data.draw(st.booleans()):
+            assert held_by(tally) == kept(direct(done), START)
+    assert tally.held == {}
+    assert tally.offset == len(messages)
+    assert held_by(tally) == kept(direct(batches), START)
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["read"] * 3 + ["flush"] * 2 + ["torn", "start", "late", "lose"]),
+        st.sampled_from([0, 0, 0, 1]),
+        st.integers(1, 6),
+        st.sets(st.integers(0, 12)),
+        st.booleans(),
+    ),
+    min_size=8,
+    max_size=30,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(logs(time_passes=True), actions)
+def test_any_checkpoint_is_right(
+    log: Log, course: list[tuple[str, int, int, set[int], bool]]
+) -> None:
+    """Design decision 5: two owners that know nothing of each other write one table, in pieces,
+    late, over one another, and values get lost: a start from what is there counts everything."""
+    messages, batches = log
+    table = Table()
+    owners = [table.restore(), table.restore()]
+    flushes: list[Flush] = []
+    for action, who, number, pieces, floor in course:
+        tally, at = owners[who]
+        if action == "read":
+            for offset in range(at, min(at + number, len(messages))):
+                feed(tally, offset, messages[offset])
+                owners[who] = tally, offset + 1
+        elif action in ("flush", "torn"):
+            flush = tally.flush()
+            flushes.append(flush)
+            whole = action == "flush"
+            table.write(flush, range(len(flush.chunks) if whole else number), whole)
+            if not whole:
+                owners[who] = table.restore()
+        elif action == "start":
+            owners[who] = table.restore()
+        elif action == "late" and flushes:
+            table.write(flushes[number % len(flushes)], pieces, floor)
+        elif action == "lose" and table.chunks:
+            table.chunks.pop(sorted(table.chunks)[number % len(table.chunks)])
+    expected = kept(direct(batches), messages[-1].time)
+    for tally, at in (*owners, table.restore()):
+        for offset in range(at, len(messages)):
+            feed(tally, offset, messages[offset])
+        assert kept(held_by(tally), messages[-1].time) == expected
+        assert tally.offset == len(messages)
+        assert_windows(tally, messages[-1].time)
+
+
+def in_window(window: Window, bucket: int, now: float) -> bool:
+    """Rule 16 as it is written."""
+    if not window.seconds:
+        return True
+    size = TIERS[window.tier].size
+    running = now // size
+    return running - window.seconds // size < bucket <= running
+
+
+def window_sums(buckets: Buckets, now: float) -> dict[tuple[object, str, str], Counts]:
+    sums: dict[tuple[object, str, str], Counts] = {}
+    for (tier, model, basis, bucket), counts in buckets.items():
+        for window in WINDOWS:
+            if window.tier == tier and in_window(window, bucket, now):
+                sums.setdefault((model, window.name, BASES[basis]), Counts()).add(counts)
+    return {key: counts for key, counts in sums.items() if not counts.is_empty()}
+
+
+def shown(tally: Tally, now: float) -> dict[tuple[object, str, str], Counts]:
+    return {
+        (model, window, basis): counts.copy()
+        for model, window, basis, counts in tally.board(now)
+        if not counts.is_empty()
+    }
+
+
+def assert_windows(tally: Tally, now: float) -> None:
+    sums = shown(tally, now)
+    assert sums == window_sums(held_by_now(tally), now)
+
+
+def held_by_now(tally: Tally) -> Buckets:
+    """What it holds, without moving its windows."""
+    return {
+        (tier, model, basis, bucket): counts
+        for model, one in tally.models.items()
+        for tier, bases in enumerate(one.tiers)
+        for basis, buckets in enumerate(bases)
+        for bucket, counts in buckets.items()
+    }
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> list[tuple[str, int, list[Delta]]]:
+    """Changes, looks at the windows and flushes, at clocks that go on, jump and go back."""
+    steps = [0, 0, 0, 60, 240, -60, HOUR, 6 * HOUR, -5 * HOUR, 20 * HOUR, -12 * HOUR, 8 * DAY]
+    kinds = st.sampled_from(["apply", "apply", "look", "look", "flush", "tick"])
+    return [
+        (kind, draw(st.sampled_from(steps)), draw(st.lists(deltas(), min_size=1, max_size=2)))
+        for kind in draw(st.lists(kinds, min_size=5, max_size=14))
+    ]
+
+
+@CASES
+@given(courses())
+def test_windows_are_sums_of_buckets(course: list[tuple[str, int, list[Delta]]]) -> None:
+    """Rule 16 and design decision 7, whenever the windows were looked at before."""
+    tally = new_tally()
+    now = newest = START
+    batches: list[DeltaBatch] = []
+    for offset, (kind, step, changes) in enumerate(course):
+        now += step
+        if kind in ("apply", "tick"):
+            newest = max(newest, now)
+        batch = None
+        if kind == "apply":
+            for delta in changes:
+                delta.minute += (now - START) // MINUTE
+            batch = DeltaBatch(
+                VERSION, EPOCH, 0, offset, tally.last.get(0, -1), MODELS, ["x", "y"], changes
+            )
+            batches.append(batch)
+        if kind == "flush":
+            tally.flush()
+        elif kind == "look":
+            sums = shown(tally, now)
+            assert sums == window_sums(held_by_now(tally), now)
+        else:
+            feed(tally, offset, Message(now, batch))
+    # A clock that is with the log sees whole windows, whatever has expired.
+    assert shown(tally, newest) == window_sums(kept(direct(batches), newest), newest)
+
+
+def one(offset: int, minutes: int) -> DeltaBatch:
+    """A batch of one prediction, some minutes after START."""
+    delta = Delta(0, 0, START // MINUTE + minutes, (1, 0, 0, 0, 0, 0, 0), [])
+    return DeltaBatch(VERSION, EPOCH, 0, offset, offset - 1, MODELS, [], [delta])
+
+
+def test_what_expires_leaves_its_windows() -> None:
+    """Also if nobody looked in the meantime."""
+    tally = new_tally()
+    tally.apply(0, START * SECOND, one(0, 0))
+    assert shown(tally, START)[MODELS[0], "24h", "request"].predictions == 1
+    later = START + 23 * HOUR + 12 * HOUR
+    tally.advance(1, later * SECOND)
+    assert 0 not in {key.tier for key, _ in tally.flush().chunks}
+    assert (MODELS[0], "24h", "request") not in shown(tally, START + 23 * HOUR)
+    assert (MODELS[0], "24h", "request") not in shown(tally, later)
+    assert shown(tally, later)[MODELS[0], "all", "request"].predictions == 1
+
+
+def test_the_edges_of_a_window() -> None:
+    """Rule 16: of 5 minutes the running one counts, and the fifth before it no more."""
+    for minutes, inside in ((0, True), (-4, True), (-5, False), (1, False)):
+        for look_first in (True, False):
+            tally = new_tally()
+            tally.apply(0, START * SECOND, one(0, -300))
+            if look_first:
+                shown(tally, START)
+            tally.apply(1, START * SECOND, one(1, minutes))
+            for now in (START, START + 59):
+                assert ((MODELS[0], "5m", "request") in shown(tally, now)) is inside
+            for step in range(1, 11):  # it comes and goes minute by minute
+                held = (MODELS[0], "5m", "request") in shown(tally, START + step * MINUTE)
+                assert held is (step - 5 < minutes <= step)
+
+
+def test_a_value_that_a_former_owner_wrote_is_read_from_its_own_offset() -> None:
+    """Design decision 5: the others skip what they have, newer than the floor or not."""
+    tally, table = new_tally(), Table()
+    log = [Message(START, one(offset, 300 * (offset % 2))) for offset in range(8)]
+    flushes = []
+    for offset, message in enumerate(log):
+        feed(tally, offset, message)
+        if offset % 2:
+            flushes.append(tally.flush())
+    for flush in flushes[:3]:
+        table.write(flush, range(len(flush.chunks)), True)
+    torn = {key: i for i, (key, _) in enumerate(flushes[3].chunks)}
+    first, *_ = [key for key in torn if key.tier == 0]
+    table.write(flushes[3], [torn[first]], False)
+    assert table.restore()[1] == 6
+    stale = next(i for i, (key, _) in enumerate(flushes[0].chunks) if key.tier == 3)
+    table.write(flushes[0], [stale], False)
+    again, start = table.restore()
+    assert start == 2
+    assert (again.last, again.log_time) == ({0: 1}, START * SECOND)
+    for offset in range(start, len(log)):
+        feed(again, offset, log[offset])
+    assert held_by(again) == direct(message.batch for message in log if message.batch)
+    assert again.last == {0: 7}
+
+
+def test_a_bucket_below_the_floor_takes_no_change() -> None:
+    """Design decision 7: both signs are dropped, in that tier alone."""
+    tally = new_tally()
+    tally.apply(0, (START + 26 * HOUR) * SECOND, one(0, 0))
+    assert {key[0] for key in held_by(tally)} == {1, 2, 3}
+    assert tally.flush().expired == []
+
+
+def test_a_flush_writes_what_changed_alone() -> None:
+    tally = new_tally()
+    tally.apply(0, START * SECOND, one(0, 0))
+    assert len(tally.flush().chunks) == len(TIERS)
+    assert tally.flush().chunks == []
+    tally.apply(1, START * SECOND, one(1, 24 * 60))
+    flush = tally.flush()
+    assert {key.tier for key, _ in flush.chunks} == {0, 1, 2, 3}
+    assert flush.floor.offset == 2
+    assert flush.floor.last == {0: 1}
+
+
+def test_a_start_reads_the_log_from_the_floor() -> None:
+    """And from its beginning where a value that the floor names is missing."""
+    tally, table = new_tally(), Table()
+    assert table.restore()[1] == 0
+    for offset in range(3):
+        tally.apply(offset, START * SECOND, one(offset, 0))
+    flush = tally.flush()
+    table.write(flush, range(len(flush.chunks)), True)
+    assert table.restore()[1] == 3
+    tally.advance(3, (START + 40 * HOUR) * SECOND)
+    flush = tally.flush()
+    assert [key.tier for key in flush.expired] == [0]
+    table.write(flush, (), True)
+    assert table.restore()[1] == 4
+    del table.chunks[next(iter(table.chunks))]
+    assert table.restore()[1] == 0

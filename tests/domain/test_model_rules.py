@@ -1,0 +1,103 @@
+"""The models file: which entry counts, and what a wrong file is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules, Rule, parse_rules
+from processor.domain.values import Schema
+from processor.errors import SettingsError
+
+KEY = ModelKey("vision", "pets", "default", "classifier")
+
+
+@pytest.mark.parametrize(
+    ("match", "fits"),
+    [
+        ("vision/pets", True),
+        ("vision/pets/default", True),
+        ("vision/pets/default/classifier", True),
+        ("*/*", True),
+        ("v*/p?ts/*/c[lm]*", True),
+        ("vision/pet", False),
+        ("vision/Pets", False),
+        ("vision/pets/canary", False),
+        ("vision/pets/*/second", False),
+        ("pets/vision", False),
+    ],
+)
+def test_which_models_an_entry_is_about(match: str, fits: bool) -> None:
+    """Parts that are left out match all."""
+    rules = parse_rules({"models": [{"match": match, "exclude": True}]}, "file")
+    assert rules(KEY).exclude is fits
+
+
+def test_the_first_match_counts() -> None:
+    first = {"match": "vision/*", "threshold": 0.25}
+    rules = parse_rules({"models": [first, {"match": "vision/pets", "exclude": True}]}, "file")
+    assert rules(KEY).threshold == 0.25
+    assert not rules(KEY).exclude
+
+
+@pytest.mark.parametrize("content", [None, {}, {"models": []}])
+def test_without_entries_the_counting_rules_decide(content: object) -> None:
+    rule = parse_rules(content, "file")(KEY)
+    assert rule == ModelRules()(KEY)
+    assert (rule.output, rule.exclude) == (None, False)
+    assert rule.schema(("a", "b")) == Schema(("a", "b"), None, 0.5, False)
+
+
+def test_what_goes_onto_the_log() -> None:
+    """A later change of the file can't change how an earlier prediction is judged."""
+    entry = {"match": "*/*", "classes": ["no", "yes"], "threshold": 0.7, "judge_by": "reward"}
+    rule = parse_rules({"models": [{**entry, "output": "probability"}]}, "file")(KEY)
+    assert rule.schema() == Schema(None, ("no", "yes"), 0.7, True)
+    assert rule.output == "probability"
+    assert Rule(match="*/*").schema() == Schema()
+
+
+def entry(**values: Any) -> dict[str, Any]:
+    return {"models": [{"match": "a/b"}, {"match": "vision/pets", **values}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "object"),
+        ({"model": []}, "model"),
+        ({"models": [{}]}, "match"),
+        (entry(match="pets"), r"models\[1\].match is 'pets'"),
+        (entry(match="a/b/c/d/e"), r"models\[1\].match"),
+        (entry(match="a//c"), r"models\[1\].match"),
+        (entry(output="number"), "number"),
+        (entry(outputs="label"), "outputs"),
+        (entry(threshold=0), "threshold"),
+        (entry(threshold=1), "threshold"),
+        (entry(threshold="high"), "threshold"),
+        (entry(judge_by="both"), "both"),
+        (entry(exclude="no"), "exclude"),
+        (entry(classes=["a"]), r"models\[1\].classes is .* two names or more"),
+        (entry(classes=["a", "b", "a"]), "each once"),
+        (entry(classes=[1, 2]), "classes"),
+        (entry(output="probability", classes=["a", "b", "c"]), "two classes, not 3"),
+        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: it takes a map"),
+        (entry(labels={0: "a"}), "quote numbers"),
+        (entry(labels={"0": 1}), "quote numbers"),
+        (entry(output_name=""), "output_name is ''"),
+        (entry(output_name=5), "output_name is 5"),
+        ({"models": ["a/b"]}, r"models\[0\] is 'a/b'"),
+        ({"models": 5}, "models is 5"),
+    ],
+)
+def test_a_wrong_file_is_told_where(content: object, message: str) -> None:
+    with pytest.raises(SettingsError, match=f"^models file m.yaml: .*{message}"):
+        parse_rules(content, "m.yaml")
+
+
+def test_feedback_that_names_no_node_is_about_any() -> None:
+    rules = parse_rules({"models": [{"match": "vision/pets/default/*", "threshold": 0.7}]}, "file")
+    assert rules(ModelKey("vision", "pets", "", "")).threshold == 0.7
+    assert rules(ModelKey("vision", "cars", "", "")).threshold == 0.5

@@ -1,0 +1,173 @@
+"""PROCESSOR_MAX_MEMORY on a real Kafka: who leaves, what stays counted, and what becomes of feedback for
+them."""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from elasticsearch import AsyncElasticsearch
+
+from bench.load import NAMES, NAMESPACE, deployment
+from bench.rows import RIGHT, batch, feedback_row, model_keys, prediction_row, request_ids
+from processor.domain.log.deltas import partition_of
+from processor.domain.log.records import encode
+from processor.domain.timestamps import HOUR, SECOND, format_time
+from processor.kafka.clients import Kafka
+from processor.kafka.topics import Topics, prepare, specs
+from processor.settings import Settings
+from tests.integration.conftest import Get, Start, bootstrapped, counted, metric
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import VERSIONS, shared_server
+from tests.support.servers.indices import MAPPING
+
+_PARTITIONS = 2
+#: Requests of an hour, about 230 KiB of them in memory: two hours are below the cap, three above.
+_EACH, _JUDGED = 4_000, 50
+_CAP = "500KiB"
+
+
+class _Past:
+    """An app's log that was written in the hours before this one, as a worker would have left it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._kafka = Kafka(settings, settings.broker)
+        self._log_id = ""
+
+    async def write(self, hours: Sequence[tuple[int, Sequence[str]]]) -> None:
+        """Per hour (ns) so many requests; the first ``_JUDGED`` of each were judged right."""
+        self._log_id = await prepare(self._kafka, self._settings)
+        topic = Topics.of(self._settings.app_id).observations
+        # Only so can a broker be made to hold what it took in hours ago.
+        await self._clock(topic, "CreateTime")
+        async with self._kafka.producer() as producer:
+            for hour, ids in hours:
+                for partition in range(_PARTITIONS):
+                    here = [one for one in ids if partition_of(one, _PARTITIONS) == partition]
+                    judged = [one for one in here if one in ids[:_JUDGED]]
+                    value = batch(
+                        model_keys(1),
+                        [prediction_row(one, 0, hour, 0) for one in here],
+                        [feedback_row(one, 0, hour + SECOND, 0, RIGHT) for one in judged],
+                        self._log_id,
+                    )
+                    await producer.send_and_wait(
+                        topic, encode(value), partition=partition, timestamp_ms=hour // 1_000_000
+                    )
+        await self._clock(topic, "LogAppendTime")
+
+    async def _clock(self, topic: str, kind: str) -> None:
+        (spec,) = [
+            spec
+            for spec in specs(self._settings, Topics.of(self._settings.app_id))
+            if spec.name == topic
+        ]
+        config = {**spec.config, "min.insync.replicas": "1", "message.timestamp.type": kind}
+        admin = self._kafka.admin()
+        await admin.start()
+        try:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic, config)
+            (answer,) = await admin.alter_configs([resource])
+            assert [error for error, *_ in answer.resources] == [0], answer
+        finally:
+            await admin.close()
+
+
+async def _say(settings: Settings, source: str, request_id: str, at: int) -> None:
+    """A feedback as the channel has it: the truth is another label than the first."""
+    row = ",".join("1" if name == NAMES[1] else "0" for name in NAMES)
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": f"said-{request_id}",
+        "ce_source": "http://:8000/",
+        "ce_type": "io.seldon.serving.feedback",
+        "ce_time": format_time(at),
+        "ce_requestid": request_id,
+        "ce_namespace": NAMESPACE,
+        "ce_inferenceservicename": deployment(0),
+        "ce_endpoint": "default",
+        "ce_modelid": "classifier",
+        "content-type": "application/json",
+    }
+    body = f'{{"reward":0,"truth":{{"data":{{"names":["t:0","t:1","t:2"],"ndarray":[[{row}]]}}}}}}'
+    async with Kafka(settings, settings.broker).producer() as producer:
+        await producer.send_and_wait(
+            source, body.encode(), headers=[(name, one.encode()) for name, one in headers.items()]
+        )
+
+
+def _document(request_id: str, at: int) -> dict[str, object]:
+    payload = {"data": {"names": list(NAMES), "ndarray": [[0.8, 0.1, 0.1]]}}
+    return {
+        "RequestId": request_id,
+        "Ce-Namespace": NAMESPACE,
+        "Ce-Inferenceservicename": deployment(0),
+        "Ce-Endpoint": "default",
+        "Ce-Modelid": "classifier",
+        "response": {"ce-time": format_time(at), "payload": payload},
+    }
+
+
+async def test_at_the_cap_the_oldest_hour_leaves_and_stays_counted(
+    kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get
+) -> None:
+    elastic, source = shared_server(VERSIONS[0]), topic(partitions=8)
+    data = random.Random(7).randbytes(16 * _EACH * 3)
+    ids = request_ids(data)
+    oldest, middle, newest = ids[:_EACH], ids[_EACH : 2 * _EACH], ids[2 * _EACH :]
+    now = time.time_ns()
+    async with AsyncElasticsearch(elastic.url) as client:
+        index = f"inference-log-seldon-{uuid.uuid4().hex[:8]}"
+        await client.indices.create(index=index, mappings=MAPPING)
+        env = {
+            "broker": f"kafka://{kafka.bootstrap}",
+            "topics": source,
+            "app_id": app_id,
+            "partitions": str(_PARTITIONS),
+            "archive": elastic.url,
+            "index": index,
+            "outcomes": "on",
+        }
+        settings = Settings.from_env({f"PROCESSOR_{name.upper()}": env[name] for name in env})
+        past = [
+            (now - hours * HOUR, some) for hours, some in ((6, oldest), (5, middle), (4, newest))
+        ]
+        await _Past(settings).write(past)
+
+        worker = start(**env, max_memory=_CAP)
+        await bootstrapped(get, worker)
+        await metric(get, worker, "processor_evicted_requests_total", float(_EACH))
+        await counted(get, worker, predictions=3 * _EACH, judged=3 * _JUDGED, correct=3 * _JUDGED)
+        await metric(get, worker, "processor_waiting_requests", 2.0 * (_EACH - _JUDGED))
+        assert worker.text.count("leave early") == _PARTITIONS
+
+        # In the archive with an outcome, in it without one, and not in it.
+        judged, open_, unknown = oldest[0], oldest[-1], oldest[-2]
+        outcome = {"predicted": NAMES[0], "actual": NAMES[0], "correct": True}
+        documents = {
+            judged: {**_document(judged, past[0][0]), "outcome": outcome},
+            open_: _document(open_, past[0][0]),
+        }
+        for request_id, document in documents.items():
+            await client.index(index=index, id=request_id, document=document, refresh=True)
+        for request_id in (judged, open_, unknown, middle[-1], newest[0]):
+            await _say(settings, source, request_id, now)
+        # One is judged by the archive's word and one in memory; one that was right is corrected.
+        await counted(
+            get, worker, predictions=3 * _EACH, judged=3 * _JUDGED + 2, correct=3 * _JUDGED - 1
+        )
+        await metric(get, worker, "processor_late_total", 1.0)
+        await metric(get, worker, "processor_recalled_total", 1.0)
+        await metric(get, worker, "processor_unmatched_feedbacks", 1.0)
+        assert await worker.terminate() == 0
+
+    # Who folds the same log elsewhere, and with any cap, comes to the same.
+    worker = start(**{**env, "archive": "none", "outcomes": "off"}, data="elsewhere")
+    await counted(
+        get, worker, predictions=3 * _EACH, judged=3 * _JUDGED + 2, correct=3 * _JUDGED - 1
+    )
+    await metric(get, worker, "processor_waiting_requests", 2.0 * (_EACH - _JUDGED) - 1)
+    await metric(get, worker, "processor_unmatched_feedbacks", 1.0)
+    assert await worker.terminate() == 0

@@ -1,0 +1,130 @@
+"""Counts over time, against the buckets that they are made of."""
+
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import BASES, Counts
+from processor.domain.statistics.labels import wilson
+from processor.domain.tally.tally import Tally
+from processor.domain.tally.windows import HOURS, MINUTES, TIERS, parse_window
+from processor.publish.site import make_site
+from processor.publish.time_series import FEW_POINTS, POINTS, History, history
+from processor.settings import Settings
+from processor.telemetry import Telemetry
+from tests.support.fakes import EXPERIMENT, NOW, UNJUDGED, FakeBoard, FakeHealth
+from tests.support.large_board import ManyBoard
+
+MINUTE = int(NOW) // 60
+
+
+class Buckets(FakeBoard):
+    """One model: counts by how many minutes ago they were."""
+
+    def __init__(self, ago: dict[int, Counts]) -> None:
+        super().__init__({EXPERIMENT: Counts()})
+        self._ago = ago
+
+    def buckets(self, tier: int, by: str) -> dict[ModelKey, dict[int, Counts]]:
+        size, keep = TIERS[tier].size // 60, TIERS[tier].keep // 60
+        found: dict[int, Counts] = {}
+        for ago, counts in self._ago.items():
+            if not keep or ago <= keep:
+                found.setdefault((MINUTE - ago) // size, Counts()).add(counts)
+        return {EXPERIMENT: found}
+
+
+def totals(result: History) -> list[tuple[int, int, int]]:
+    """Predictions, judged and correct of each model."""
+    return [
+        (sum(each.points.predictions), sum(each.points.judged), sum(each.points.correct))
+        for each in result.models
+    ]
+
+
+@pytest.mark.parametrize("window", ["5m", "1h", "24h", "7d", "30d", "52w", "all"])
+@pytest.mark.parametrize("only", [None, EXPERIMENT])
+async def test_a_window_holds_what_its_buckets_hold(window: str, only: ModelKey | None) -> None:
+    chosen = parse_window(window)
+    size = TIERS[chosen.tier].size // 60 if chosen.seconds else 1
+    ago = [0, 1, 4, 5, 59, 60, 1439, 1440, 10_079, 40_000, 500_000]
+    result = await history(
+        Buckets({each: Counts(3, 2, 1) for each in ago}), chosen, "request", NOW, only
+    )
+    first = MINUTE // size - chosen.seconds // 60 // size + 1 if chosen.seconds else 0
+    inside = sum((MINUTE - each) // size >= first for each in ago)
+    assert totals(result) == [(3 * inside, 2 * inside, inside)]
+    points = result.models[0].points
+    assert points.index == sorted(set(points.index))
+    assert points.index[-1] < result.steps <= (POINTS if only else FEW_POINTS)
+
+
+async def test_a_point_has_the_interval_of_its_counts() -> None:
+    board = Buckets({2: Counts(9, 8, 6), 1: Counts(1)})
+    points = (await history(board, parse_window("5m"), "request", NOW)).models[0].points
+    assert points.index == [2, 3]
+    assert (points.low[0], points.high[0]) == wilson(6, 8)
+    assert (points.low[1], points.high[1]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("oldest", "step"),
+    [(1, 60), (59, 60), (60, 120), (24 * 60, 25 * 60), (26 * 60, 3600), (32 * 1440, 86400)],
+)
+async def test_all_time_is_as_fine_as_the_buckets_that_reach_back(oldest: int, step: int) -> None:
+    board = Buckets({oldest: Counts(1), 0: Counts(1)})
+    result = await history(board, parse_window("all"), "request", NOW, EXPERIMENT)
+    assert result.step == step
+    assert totals(result) == [(2, 0, 0)]
+
+
+async def test_nothing_is_no_error() -> None:
+    board = FakeBoard()
+    assert (await history(board, parse_window("all"), "request", NOW)).models == ()
+    assert (await history(board, parse_window("1h"), "request", NOW, EXPERIMENT)).models == ()
+
+
+def test_the_tally_gives_its_buckets() -> None:
+    tally = Tally(1, "epoch", Settings().windows)
+    model = tally._tally(EXPERIMENT)
+    tally.log_time = int(NOW) * 1_000_000_000
+    model.fresh[BASES.index("feedback")][MINUTE] = Counts(judged=2)
+    ((key, minutes),) = tally.buckets(MINUTES, "feedback")
+    assert (key, minutes) == (EXPERIMENT, {MINUTE: Counts(judged=2)})
+    ((_, hours),) = tally.buckets(HOURS, "feedback")
+    assert hours == {MINUTE // 60: Counts(judged=2)}
+    assert [buckets for _, buckets in tally.buckets(MINUTES, "request")] == [{}]
+
+
+async def test_the_pages_answers_agree_with_the_contracts(board: FakeBoard) -> None:
+    site = make_site(board, FakeHealth(), Telemetry(late=3), Settings(), lambda: NOW)
+    async with TestClient(TestServer(site)) as client:
+
+        async def body(path: str, **query: str) -> Any:
+            async with client.get(path, params=query) as answer:
+                assert answer.status == 200
+                return await answer.json()
+
+        for by in BASES:
+            (whole, quiet) = (await body("/api/models", window="24h", by=by))["models"]
+            names = dict(zip(ModelKey._fields, EXPERIMENT, strict=True))
+            page = await body("/api/page", window="24h", by=by, **names)
+            assert page["detail"]["result"] == whole
+            for found, wanted in zip(page["models"], (whole, quiet), strict=True):
+                assert found == {name: wanted[name] for name in found}
+            assert [each["window"] for each in page["detail"]["windows"]] == list(board.names)
+            assert page["work"]["events"]["late"] == 3
+            past = await body("/api/history", window="24h", by=by)
+            assert len(past["models"]) == 2
+        unknown = dict(zip(ModelKey._fields, UNJUDGED._replace(model="x"), strict=True))
+        assert (await body("/api/page", **unknown))["detail"] is None
+        async with client.get("/api/page", params={"window": "2h"}) as answer:
+            assert answer.status == 400
+
+
+async def test_many_models_share_one_axis() -> None:
+    result = await history(ManyBoard(5), parse_window("all"), "request", NOW)
+    assert len(result.models) == 5
+    assert all(each.points.index[-1] < result.steps for each in result.models)

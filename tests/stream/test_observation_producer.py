@@ -1,0 +1,149 @@
+"""What goes onto the log: records that hold several events, dead letters of any size."""
+
+import asyncio
+import json
+from typing import Any
+
+from aiokafka.structs import ConsumerRecord
+
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.log.observations import Feedback, ObservationBatch, Prediction
+from processor.domain.log.records import decode_observation
+from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
+from processor.domain.values import TEXT, Answer, Schema
+from processor.kafka.clients import MAX_RECORD
+from processor.stream.observation_producer import ObservationProducer
+from processor.telemetry import RecentDeadLetter, Telemetry
+
+MODEL = ModelKey("n", "d", "p", "m")
+BATCH = [("content-type", b"application/cloudevents-batch+json")]
+ANSWER = {
+    "type": "io.seldon.serving.inference.response",
+    "time": "2026-11-20T09:00:00Z",
+    "inferenceservicename": "iris",
+    "data": {"strData": "cat"},
+}
+BROKEN = {"type": "order.created"}
+
+
+class Producer:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
+
+    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[None]":
+        self.sent.append((topic, value, more))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_result(None)
+        return future
+
+
+def packer(producer: Any) -> ObservationProducer:
+    decoder = Decoder(ModelRules(), Telemetry())
+    return ObservationProducer(decoder, producer, "observations", "letters", 1, "epoch")
+
+
+def value(*events: object) -> bytes:
+    return json.dumps(events).encode()
+
+
+async def test_pairs_of_any_size_fit_in_records() -> None:
+    """A document's names can be as long as a document; with a feedback beside it or without."""
+    producer = Producer()
+    taken = packer(producer)
+    for number in range(10):
+        schema = Schema(names=("\U0001f600" * 1_000_000, str(number)))
+        answers = (Answer(str(number), None, TEXT, schema),)
+        made = Prediction(MODEL, f"r{number}", number, 0, 1, answers)
+        judged = Feedback(MODEL, f"r{number}", number, 0, 1, None, 1) if number % 2 else None
+        taken.add_pair(made, judged)
+    await taken.send()
+    sizes = [len(value) for _, value, _ in producer.sent]
+    assert sum(sizes) > 40_000_000
+    assert max(sizes) < MAX_RECORD
+    for _, content, _ in producer.sent:
+        batch = decode_observation(content)
+        assert isinstance(batch, ObservationBatch)
+        odd = {row.request_id for row in batch.predictions if int(row.request_id[1:]) % 2}
+        assert {row.request_id for row in batch.feedbacks} == odd
+
+
+async def test_a_batch_on_kafka_is_its_events() -> None:
+    """A broken one is kept alone, with the record's key and origin."""
+    producer = Producer()
+    taken = packer(producer)
+    good = [{**ANSWER, "id": str(number)} for number in range(3)]
+    record: ConsumerRecord = ConsumerRecord(
+        "source", 3, 17, 0, 0, b"key", value(*good[:2], BROKEN, good[2]), None, 3, 0, BATCH
+    )
+    taken.add_records("source", 3, [record])
+    await taken.send()
+    (_, packed, _), (topic, kept, more) = producer.sent
+    observations = decode_observation(packed)
+    assert isinstance(observations, ObservationBatch)
+    assert [row.request_id for row in observations.predictions] == ["0", "1", "2"]
+    assert (topic, json.loads(kept), more["key"]) == ("letters", BROKEN, b"key")
+    headers = dict(more["headers"])
+    assert headers["content-type"] == b"application/cloudevents+json"
+    assert headers["dead-letter-reason"] == b"unknown_type"
+    assert headers["dead-letter-offset"] == b"17"
+
+
+def test_the_first_dead_letter_of_a_batch_is_told() -> None:
+    taken = packer(None)
+    origin = ("http", 0, 0)
+    event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
+    letter = taken.add(event, origin)
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == "unknown_type"
+    assert taken.add(RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0), origin) is None
+    assert taken.add(RawEvent(BATCH, b"[]", 0), origin) is None
+
+
+async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() -> None:
+    producer = Producer()
+    taken = packer(producer)
+    for size in (100, MAX_RECORD):
+        taken.add(RawEvent((("a", b"b"),), bytes(size), 5), ("topic", 3, 7))
+    await taken.send()
+    (_, small, _), (_, none, more) = producer.sent
+    headers = dict(more["headers"])
+    assert small == bytes(100)
+    assert none is None
+    assert headers["dead-letter-reason"] == b"not_cloudevent"
+    assert headers["dead-letter-detail"].endswith(b"too large to be kept: see topic/3@7")
+    assert headers["a"] == b"b"
+
+
+def test_the_newest_dead_letters_can_be_shown() -> None:
+    taken = packer(None)
+    telemetry = taken.decoder.telemetry
+    for offset in range(100):
+        taken.add(RawEvent([], b"?", 7), ("source", 3, offset))
+    assert telemetry.dead_letters["not_cloudevent"] == 100
+    shown = list(telemetry.recent_dead_letters)
+    assert [letter.offset for letter in shown] == list(range(80, 100))
+    detail = "neither a ce_type, nor structured, nor the executor's own log"
+    assert shown[0] == RecentDeadLetter(7, "not_cloudevent", detail, "source", 3, 80)
+
+
+async def test_no_record_is_larger_than_the_topic_takes() -> None:
+    """Names of many characters that take four bytes each: the texts are bounded in bytes."""
+    producer = Producer()
+    taken = packer(producer)
+    for number in range(6):
+        names = ["\U0001f600" * 500_000, "\U0001f601" * (500_000 + number)]
+        data = {"data": {"names": names, "ndarray": [[0.1, 0.9]]}}
+        headers = [
+            ("ce_type", b"io.seldon.serving.inference.response"),
+            ("ce_requestid", b"r%d" % number),
+            ("ce_inferenceservicename", b"m"),
+        ]
+        body = json.dumps(data, ensure_ascii=False).encode()
+        assert taken.add(RawEvent(headers, body, 0), ("source", 0, number)) is None
+    await taken.send()
+    sizes = [len(value) for topic, value, _ in producer.sent if topic == "observations"]
+    assert sum(sizes) > MAX_RECORD > max(sizes)

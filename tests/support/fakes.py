@@ -1,0 +1,78 @@
+"""A board and a health made of plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
+from processor.domain.tally.windows import TIERS
+from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Readiness
+
+#: 2026-11-20T09:03:59.5Z
+NOW = 1795165439.5
+
+EXPERIMENT = ModelKey("seldon", "sklearn", "default", "classifier")
+UNJUDGED = ModelKey("shop", "churn", "default", "xgb")
+WINDOWS = ("5m", "1h", "24h", "7d", "all")
+
+
+def experiment_counts() -> Counts:
+    cells = {
+        Cell("t:0", "t:0"): 13,
+        Cell("t:0", "t:1"): 1,
+        Cell("t:0", "t:2"): 1,
+        Cell("t:1", "t:1"): 14,
+        Cell("t:1", "t:2"): 8,
+        Cell("t:2", "t:0"): 3,
+        Cell("t:2", "t:1"): 4,
+        Cell("t:2", "t:2"): 19,
+    }
+    return Counts(100, 63, 46, 0, 63, 46 * MICRO, 17, cells)
+
+
+def many_classes(labels: int) -> Counts:
+    """Label ``"000"`` is the most frequent, the last one the least."""
+    cells = {Cell(f"{i:03}", f"{i:03}"): 1000 - i for i in range(labels)}
+    cells[Cell(f"{labels - 1:03}", "000")] = 2
+    total = sum(cells.values())
+    return Counts(total, total, total - 2, cells=cells)
+
+
+@dataclass
+class FakeBoard:
+    models: dict[ModelKey, Counts] = field(default_factory=dict)
+    names: tuple[str, ...] = WINDOWS
+    asked_at: float | None = None
+
+    def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
+        self.asked_at = now
+        return {(window, by): self.models for window in self.names for by in BASES}
+
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        # Everything happened at this moment.
+        size = TIERS[tier].size
+        return {key: {int(NOW) // size: counts} for key, counts in self.models.items()}
+
+
+@dataclass
+class FakeHealth:
+    is_alive: bool = True
+    is_ready: bool = True
+    bootstrapped: bool = True
+    lag: int | None = 7
+    held: Gauges = field(default_factory=Gauges)
+
+    def alive(self) -> tuple[bool, str]:
+        return self.is_alive, "" if self.is_alive else "no progress for 60 s"
+
+    def ready(self) -> Readiness:
+        return Readiness(
+            self.is_ready,
+            "" if self.is_ready else "the broker does not answer",
+            BootstrapState(self.bootstrapped, 1200),
+            OwnedPartitions((0, 3), (1,)),
+            self.lag,
+        )
+
+    def gauges(self) -> Gauges:
+        return self.held

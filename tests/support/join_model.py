@@ -1,0 +1,216 @@
+"""Observations for tests of the join, and what they must come to by the counting rules."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from hypothesis import strategies as st
+
+from processor.domain.join.delta_accumulator import Deltas
+from processor.domain.join.fold import JoinFold
+from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, judge
+from processor.domain.join.state import JoinState, positions
+from processor.domain.log.deltas import DeltaBatch, unpack
+from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
+from processor.domain.log.records import decode_delta, encode
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.domain.timestamps import MINUTE
+from processor.domain.values import (
+    INTEGER,
+    SCORES,
+    TEXT,
+    UNSCORABLE,
+    Answer,
+    Reading,
+    Schema,
+    digest,
+)
+
+Observation = Prediction | Feedback
+#: By model, basis and minute; nothing that is empty.
+Sums = dict[tuple[ModelKey, int, int], Counts]
+
+NAMED = Schema(names=("x", "y"))
+ANSWERS = (
+    (Answer("x", None, TEXT, Schema()),),
+    (Answer("y", None, TEXT, Schema()),),
+    (Answer("x", None, SCORES, NAMED),),
+    (Answer(None, "regression", UNSCORABLE, Schema()),),
+    (Answer("x", None, TEXT, Schema(by_reward=True)),),
+    (Answer("x", None, TEXT, Schema()), Answer("y", None, SCORES, NAMED)),
+    (Answer("y", None, TEXT, Schema()), Answer("y", None, TEXT, Schema())),
+)
+TRUTHS = (
+    None,
+    (Reading(TEXT, "x"),),
+    (Reading(INTEGER, 1),),
+    (Reading(INTEGER, 7),),
+    (Reading(UNSCORABLE, "shape"),),
+    (Reading(TEXT, "x"), Reading(SCORES, 1, 2)),
+)
+REWARDS = (None, 0, 1_000_000, 250_000)
+PREDICTORS, NODES = ("default", "canary"), ("a", "b")
+
+
+class Gauges(NamedTuple):
+    """What the state of the join says of itself."""
+
+    waiting: int
+    unmatched: int
+    rows_differ: int
+    ambiguous: int
+    not_scorable: dict[str, int]
+
+
+def request_name(number: int) -> str:
+    """An id that the join can pack, or, of each third number, one that it can't."""
+    return f"r{number}" if number % 3 == 2 else f"0a1b2c3d-0000-4000-8000-{number:012x}"
+
+
+requests = st.sampled_from([("iris", 0), ("iris", 0), ("iris", 1), ("iris", 2), ("pets", 0)]).map(
+    lambda one: (one[0], request_name(one[1]))
+)
+# Few and close, so that digests decide now and then, in more than one minute.
+times = st.sampled_from([5 * MINUTE, 6 * MINUTE - 1, 6 * MINUTE])
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> Prediction:
+    deployment, request_id = draw(requests)
+    key = ModelKey(
+        "seldon", deployment, draw(st.sampled_from(PREDICTORS)), draw(st.sampled_from(NODES))
+    )
+    answers = draw(st.sampled_from(ANSWERS))
+    provisional = draw(st.booleans())
+    source_rank = DOCUMENT if provisional else EVENT
+    return Prediction(
+        key, request_id, draw(times), source_rank, digest(answers), answers, provisional
+    )
+
+
+@st.composite
+def feedbacks(draw: st.DrawFn) -> Feedback:
+    deployment, request_id = draw(requests)
+    scope = ModelKey(
+        "seldon",
+        deployment,
+        draw(st.sampled_from(("", *PREDICTORS))),
+        draw(st.sampled_from(("", *NODES))),
+    )
+    truth = draw(st.sampled_from(TRUTHS))
+    reward = draw(st.sampled_from(REWARDS if truth is not None else REWARDS[1:]))
+    source_rank = draw(st.sampled_from([DOCUMENT, EVENT]))
+    return Feedback(
+        scope, request_id, draw(times), source_rank, digest(truth, reward), truth, reward
+    )
+
+
+observations = st.lists(st.one_of(predictions(), feedbacks()), min_size=4, max_size=14)
+
+
+def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
+    """Rules 8 to 12 and 14 read plainly: all of a request at once, and no memory."""
+    by_request: dict[tuple[str, str], list[Observation]] = defaultdict(list)
+    for one in seen:
+        key = one.model if isinstance(one, Prediction) else one.scope
+        by_request[key.deployment, one.request_id].append(one)
+    sums: Sums = {}
+    waiting = unmatched = rows_differ = ambiguous = 0
+    reasons: dict[str, int] = {}
+    for group in by_request.values():
+        said = [one for one in group if isinstance(one, Feedback)]
+        made = [one for one in group if isinstance(one, Prediction)]
+        waiting += not said
+        unmatched += not made
+        strong = {one.model.predictor for one in made if not one.provisional}
+        made = [one for one in made if not one.provisional or one.model.predictor not in strong]
+        counting = [
+            max((one for one in made if one.model == model), key=lambda one: one[2:5])
+            for model in {one.model for one in made}
+        ]
+        for prediction in counting:
+            _add(sums, prediction.model, 0, prediction.time, Counts(len(prediction.answers)))
+            about = [one for one in said if one.truth is not None or _names(one, prediction)]
+            if not about:
+                continue
+            # The scope decides between rewards of one version: a name is above none.
+            best = max(about, key=lambda one: (one[2:5], one.scope))
+            if (
+                best.truth is None
+                and best.scope != prediction.model
+                and sum(_names(best, other) for other in counting) > 1
+            ):
+                ambiguous += 1
+                continue
+            outcome = judge(prediction.answers, best.truth, best.reward)
+            rows_differ += outcome.kind == ROWS_DIFFER
+            ambiguous += outcome.kind == AMBIGUOUS
+            for reason in outcome.not_scorable:
+                reasons[reason] = reasons.get(reason, 0) + 1
+            _add(sums, prediction.model, 0, prediction.time, outcome.counts)
+            _add(sums, prediction.model, 1, best.time, outcome.counts)
+    return _full(sums), Gauges(waiting, unmatched, rows_differ, ambiguous, reasons)
+
+
+def _names(feedback: Feedback, prediction: Prediction) -> bool:
+    scope, model = feedback.scope, prediction.model
+    return scope.predictor in ("", model.predictor) and scope.model in ("", model.model)
+
+
+def _add(sums: Sums, model: ModelKey, basis: int, time: int, counts: Counts) -> None:
+    sums.setdefault((model, basis, time // MINUTE), Counts()).add(counts)
+
+
+def _full(sums: Sums) -> Sums:
+    return {key: counts for key, counts in sums.items() if not counts.is_empty()}
+
+
+def unpacked(deltas: Deltas) -> dict[int, DeltaBatch]:
+    """Deltas as whoever reads the log has them."""
+    found = {}
+    for partition, batch in deltas.items():
+        record = decode_delta(encode(batch))
+        assert isinstance(record, DeltaBatch)
+        found[partition] = record
+    return found
+
+
+def sums_of(batches: Iterable[DeltaBatch]) -> Sums:
+    """The sums of all deltas."""
+    sums: Sums = {}
+    for batch in batches:
+        for delta in batch.deltas:
+            key = (ModelKey(*batch.models[delta.model]), delta.basis, delta.minute)
+            sums.setdefault(key, Counts()).add(unpack(delta, batch.labels))
+    return _full(sums)
+
+
+def sums_of_standings(folds: Iterable[JoinFold]) -> Sums:
+    """What the predictions in memory contribute."""
+    sums: Sums = {}
+    for fold in folds:
+        for prediction, feedback, outcome in fold.standings():
+            model = fold.state.models[prediction.model]
+            items = len(list(positions(prediction.answers)))
+            _add(sums, model, 0, prediction.time, Counts(items))
+            if feedback is not None and outcome is not None:
+                _add(sums, model, 0, prediction.time, outcome.counts)
+                _add(sums, model, 1, feedback.time, outcome.counts)
+    return _full(sums)
+
+
+def gauges(states: Iterable[JoinState]) -> Gauges:
+    """The gauges of all partitions."""
+    waiting = unmatched = rows_differ = ambiguous = 0
+    reasons: Counter[str] = Counter()
+    for state in states:
+        waiting += state.waiting
+        unmatched += state.unmatched
+        rows_differ += state.rows_differ
+        ambiguous += state.ambiguous
+        reasons.update(state.not_scorable)
+    known = {reason: n for reason, n in reasons.items() if n}
+    return Gauges(waiting, unmatched, rows_differ, ambiguous, known)

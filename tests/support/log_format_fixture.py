@@ -1,0 +1,139 @@
+"""What this release writes to the log, the table and the snapshots, for the experiment's events.
+
+`python -m tests.support.log_format_fixture` writes it to
+tests/data/log-format/<SCHEMA_VERSION>.json: once, when a schema is new.
+A file that is there is what is on users' brokers: it never changes.
+"""
+
+import base64
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.events_file import parse_line
+from processor.domain.events.raw_event import Batch, DeadLetter
+from processor.domain.join.delta_accumulator import Deltas
+from processor.domain.join.fold import JoinFold
+from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder
+from processor.domain.log.records import Heartbeat, encode
+from processor.domain.model_rules import ModelRules
+from processor.domain.tally.windows import parse_window
+from processor.domain.timestamps import SECOND
+from processor.kafka.control_log import ControlRecord, encode_control
+from processor.stream.snapshot_file import SnapshotFile
+from processor.stream.tally_stage import TallyStage
+from processor.telemetry import Telemetry
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+EPOCH, PARTITIONS, HORIZON = "0123456789abcdef", 4, 7 * 86_400 * SECOND
+#: Append time of the first record, in ns; the others follow by seconds.
+BEGIN = 1_795_165_500 * SECOND
+_ROWS = 40
+
+
+def path(version: int) -> Path:
+    """The file of a schema version."""
+    return DATA / "log-format" / f"{version}.json"
+
+
+def text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def observations() -> list[bytes]:
+    """The experiment's events as records of the log, and a tick."""
+    decoder = Decoder(ModelRules(), Telemetry())
+    builder, records = BatchBuilder(), []
+    for number, line in enumerate(
+        (DATA / "seed-experiment/events.ndjson").read_bytes().split(b"\n")
+    ):
+        if not line:
+            continue
+        observation = decoder.decode(*parse_line(line, number, 0))
+        assert not isinstance(observation, DeadLetter | Batch)
+        if observation is not None:
+            builder.add(observation)
+        if builder.rows >= _ROWS:
+            records.append(encode(builder.build(EPOCH)))
+    records.append(encode(builder.build(EPOCH)))
+    records.append(encode(Heartbeat(SCHEMA_VERSION, EPOCH, len(records))))
+    return records
+
+
+def new_join() -> JoinFold:
+    return JoinFold(EPOCH, 0, PARTITIONS, HORIZON, Telemetry())
+
+
+def new_tally(partition: int, table: dict[bytes, bytes]) -> TallyStage:
+    windows = (parse_window("all"), parse_window("24h"))
+    return TallyStage(partition, EPOCH, "deltas", windows, table, Telemetry())
+
+
+def time_of(offset: int) -> int:
+    return BEGIN + offset * SECOND
+
+
+def snapshot(join: JoinFold, offset: int) -> bytes:
+    capture = snapshot_file(Path()).capture(offset, join.state)
+    assert capture.step(math.inf)
+    return b"".join(capture.parts)
+
+
+def snapshot_file(folder: Path) -> SnapshotFile:
+    return SnapshotFile(folder, "app", EPOCH, 0, PARTITIONS, HORIZON)
+
+
+def control() -> list[bytes]:
+    return [
+        encode_control(ControlRecord("epoch", log_id=EPOCH, horizon=HORIZON // SECOND)),
+        encode_control(ControlRecord("cursor", source="index/0", position=17)),
+        encode_control(ControlRecord("done")),
+    ]
+
+
+def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
+    """The deltas' records by target partition."""
+    found: dict[int, list[bytes]] = {}
+    for batch in batches:
+        for partition, delta in batch.items():
+            found.setdefault(partition, []).append(encode(delta))
+    return found
+
+
+def everything() -> dict[str, Any]:
+    """All that is frozen."""
+    from processor.domain.log.records import decode_observation
+
+    join, records = new_join(), observations()
+    batches: list[Deltas] = []
+    for offset, value in enumerate(records):
+        record = decode_observation(value)
+        if isinstance(record, Heartbeat):
+            join.advance(time_of(offset))
+        else:
+            batches.append(join.apply(offset, time_of(offset), record))
+    deltas = fold_deltas(batches)
+    table: dict[bytes, bytes] = {}
+    for partition, values in sorted(deltas.items()):
+        stage = new_tally(partition, table)
+        for offset, value in enumerate(values):
+            stage.fold(offset, time_of(offset), value)
+        stage.flush()
+    return {
+        "observations": [text(value) for value in records],
+        "deltas": {str(number): [text(v) for v in values] for number, values in deltas.items()},
+        "table": {text(key): text(value) for key, value in table.items()},
+        "snapshot": text(snapshot(join, len(records))),
+        "control": [value.decode() for value in control()],
+    }
+
+
+if __name__ == "__main__":
+    target = path(SCHEMA_VERSION)
+    if target.exists():
+        sys.exit(f"{target} is there: a new format needs a new SCHEMA_VERSION")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(everything(), indent=1) + "\n")

@@ -1,0 +1,55 @@
+"""Metrics as Prometheus would read them."""
+
+from collections.abc import Iterable
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from processor.domain.model_key import ModelKey
+from processor.publish.exposition import Exposition
+from processor.publish.families import board_rows
+from processor.settings import Settings
+from tests.support.fakes import NOW, FakeBoard
+
+Series = tuple[str, frozenset[tuple[str, str]]]
+
+
+def values(families: Iterable[Metric]) -> dict[Series, float]:
+    """Value by name and labels; fails where a series appears twice, as Prometheus would."""
+    result: dict[Series, float] = {}
+    for family in families:
+        for sample in family.samples:
+            series = sample.name, frozenset(sample.labels.items())
+            assert series not in result
+            assert sample.timestamp is None
+            result[series] = sample.value
+    return result
+
+
+def exposed(board: FakeBoard, chosen: Settings) -> str:
+    exposition = Exposition(chosen.max_classes)
+    for row in board_rows(board.windows(NOW), chosen.metrics_by, chosen.cell_windows):
+        exposition.add(row)
+    return exposition.text()
+
+
+def collected(board: FakeBoard, chosen: Settings | None = None) -> dict[Series, float]:
+    return values(parse_text(exposed(board, chosen or Settings())))
+
+
+def model(name: str, key: ModelKey, window: str = "all", by: str = "request", **own: str) -> Series:
+    labels = {
+        "deployment_namespace": key.namespace,
+        "deployment": key.deployment,
+        "predictor": key.predictor,
+        "model": key.model,
+        "window": window,
+        "by": by,
+        **{label.rstrip("_"): value for label, value in own.items()},
+    }
+    return name, frozenset(labels.items())
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    return list(parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]

@@ -1,0 +1,177 @@
+"""Logs of deltas for tests of the tally, and what they must come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+from hypothesis import strategies as st
+
+from processor.domain.log.deltas import Delta, DeltaBatch, unpack
+from processor.domain.log.records import decode_delta, encode
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.domain.tally.tally import CheckpointManifest, Chunk, ChunkKey, Flush, Tally
+from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, parse_window
+from processor.domain.timestamps import SECOND
+
+VERSION, EPOCH = 1, "epoch"
+MODELS = [ModelKey("seldon", "iris", "default", name) for name in ("a", "b")]
+WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "30d", "60d", "all")))
+#: Seconds since 1970 at which the logs begin: some days into blocks of every tier.
+START = 20_000 * DAY + 5 * HOUR
+
+#: By tier, model, basis and bucket; nothing that is empty.
+Buckets = dict[tuple[int, ModelKey, int, int], Counts]
+
+
+class Message(NamedTuple):
+    """A record of the log; a tick has no batch. ``time`` in seconds since 1970."""
+
+    time: int
+    batch: DeltaBatch | None
+
+
+def new_tally() -> Tally:
+    return Tally(VERSION, EPOCH, WINDOWS)
+
+
+def feed(tally: Tally, offset: int, message: Message) -> None:
+    """Let the tally take in one record, read back from bytes."""
+    if message.batch is None:
+        tally.advance(offset, message.time * SECOND)
+    else:
+        record = decode_delta(encode(message.batch))
+        assert isinstance(record, DeltaBatch)
+        tally.apply(offset, message.time * SECOND, record)
+
+
+@st.composite
+def deltas(draw: st.DrawFn) -> Delta:
+    """A change now, a while ago, long ago or a little in the future."""
+    ago = draw(
+        st.sampled_from([0, 0, 0, 60, -180, 300, HOUR, HOUR, 5 * HOUR, DAY, 25 * HOUR, 40 * DAY])
+    )
+    sign = draw(st.sampled_from([1, 1, -1]))
+    cells = draw(st.sampled_from([[], [0, 0, 1], [0, 1, 2, 1, 1, 1]]))
+    cells = [n * sign if i % 3 == 2 else n for i, n in enumerate(cells)]
+    totals = (sign * draw(st.integers(1, 3)), sign, 0, 0, sign, sign * 500_000, 0)
+    minute = (START - ago) // MINUTE
+    return Delta(draw(st.integers(0, 1)), draw(st.integers(0, 1)), minute, totals, cells)
+
+
+@st.composite
+def sources(draw: st.DrawFn, source: int) -> list[DeltaBatch]:
+    """All that one partition of the observations sends, in order."""
+    batches: list[DeltaBatch] = []
+    offset = -1
+    for step in draw(st.lists(st.integers(1, 3), min_size=3, max_size=8)):
+        prev, offset = offset, offset + step
+        changes = draw(st.lists(deltas(), min_size=1, max_size=2))
+        batches.append(
+            DeltaBatch(VERSION, EPOCH, source, offset, prev, MODELS, ["x", "y"], changes)
+        )
+    return batches
+
+
+@st.composite
+def sendings(draw: st.DrawFn, batches: list[DeltaBatch]) -> list[DeltaBatch]:
+    """What arrives of them: some are lost; a sender that starts again sends them, and all after."""
+    arrived: list[DeltaBatch] = []
+    at, safe = 0, len(batches)  # no start may pass what was lost
+    for step in draw(st.lists(st.sampled_from(["send", "send", "lose", "start"]), max_size=10)):
+        if step == "start":
+            at = draw(st.integers(0, min(at, safe)))
+            safe = len(batches)
+        elif at < len(batches):
+            if step == "send":
+                arrived.append(batches[at])
+            else:
+                safe = min(safe, at)
+            at += 1
+    return arrived + batches[min(at, safe) :]
+
+
+@st.composite
+def logs(draw: st.DrawFn, time_passes: bool) -> tuple[list[Message], list[DeltaBatch]]:
+    """A log, and each of its batches once."""
+    every = [draw(sources(source)) for source in range(draw(st.integers(1, 3)))]
+    waiting = [draw(sendings(batches)) for batches in every]
+    steps = [0] * 8 + ([70, 5 * HOUR, 26 * HOUR, 40 * DAY] if time_passes else [])
+    now = START
+    sent: set[tuple[int, int]] = set()
+    messages: list[Message] = []
+    while any(waiting):
+        now += draw(st.sampled_from(steps))
+        source = draw(st.sampled_from([i for i, left in enumerate(waiting) if left] + [-1]))
+        messages.append(Message(now, waiting[source].pop(0) if source >= 0 else None))
+        batch = messages[-1].batch
+        if batch is not None and (batch.source, batch.offset) not in sent:
+            sent.add((batch.source, batch.offset))
+            for delta in batch.deltas:  # their times are relative to the first sending
+                delta.minute += (now - START) // MINUTE
+    return messages, [batch for batches in every for batch in batches]
+
+
+def direct(batches: Iterable[DeltaBatch]) -> Buckets:
+    """Rules 15 and 16: every delta in every tier."""
+    sums: Buckets = {}
+    for batch in batches:
+        for delta in batch.deltas:
+            counts = unpack(delta, batch.labels)
+            for tier, (_, size, _) in enumerate(TIERS):
+                bucket = delta.minute * MINUTE // size if size else 0
+                key = (tier, batch.models[delta.model], delta.basis, bucket)
+                sums.setdefault(key, Counts()).add(counts)
+    return {key: counts for key, counts in sums.items() if not counts.is_empty()}
+
+
+def held_by(tally: Tally) -> Buckets:
+    """What the tally holds."""
+    list(tally.board(0.0))  # brings fresh changes to the tiers
+    return {
+        (tier, model, basis, bucket): counts
+        for model, one in tally.models.items()
+        for tier, bases in enumerate(one.tiers)
+        for basis, buckets in enumerate(bases)
+        for bucket, counts in buckets.items()
+        if not counts.is_empty()
+    }
+
+
+def kept(buckets: Buckets, log_time: int) -> Buckets:
+    """Those that every tally must hold at a log time (s): not those below a tier's floor."""
+    return {
+        key: counts
+        for key, counts in buckets.items()
+        if not TIERS[key[0]].keep or key[3] >= (log_time - TIERS[key[0]].keep) // TIERS[key[0]].size
+    }
+
+
+class Table:
+    """The table of checkpoints: bytes by key, written value by value."""
+
+    def __init__(self) -> None:
+        self.floor: bytes | None = None
+        self.chunks: dict[ChunkKey, bytes] = {}
+
+    def write(self, flush: Flush, chunks: Iterable[int], floor: bool) -> None:
+        """Some of a flush's chunks, by position; its floor and what it has expired."""
+        for i in chunks:
+            if i < len(flush.chunks):
+                key, chunk = flush.chunks[i]
+                self.chunks[key] = encode(chunk)
+        if floor:
+            for key in flush.expired:
+                self.chunks.pop(key, None)
+            self.floor = encode(flush.floor)
+
+    def restore(self) -> tuple[Tally, int]:
+        """A tally that starts from it, and the offset to read from."""
+        tally = new_tally()
+        chunks = {
+            key: msgspec.msgpack.decode(value, type=Chunk) for key, value in self.chunks.items()
+        }
+        floor = self.floor and msgspec.msgpack.decode(self.floor, type=CheckpointManifest)
+        return tally, tally.restore(floor or None, chunks)
