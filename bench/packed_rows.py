@@ -24,7 +24,7 @@ _HEX = np.array([list(f"{byte:02x}".encode()) for byte in range(256)], np.uint8)
 _LATE = 1 << 60
 
 
-class Rows(NamedTuple):
+class EncodedRows(NamedTuple):
     """One after another, and where each of them ends."""
 
     content: bytes
@@ -45,7 +45,7 @@ class _Kinds:
         padded = [list(each.ljust(self._lengths.max(), b"\0")) for each in encoded]
         self._rows = np.array(padded, np.uint8)
 
-    def rows(self, kinds: Ints, ids: NDArray[np.void], model: Ints, time: Ints) -> Rows:
+    def rows(self, kinds: Ints, ids: NDArray[np.void], model: Ints, time: Ints) -> EncodedRows:
         """One for each place of the columns."""
         rows = self._rows[kinds]
         plain = np.ascontiguousarray(ids).view(np.uint8).reshape(-1, 16)
@@ -54,7 +54,7 @@ class _Kinds:
         rows[:, _TIME] = time.astype(">u8").view(np.uint8).reshape(-1, 8)
         lengths = self._lengths[kinds]
         used = np.arange(rows.shape[1]) < lengths[:, None]
-        return Rows(rows[used].tobytes(), np.cumsum(lengths))
+        return EncodedRows(rows[used].tobytes(), np.cumsum(lengths))
 
 
 _MADE = _Kinds([prediction_row(_ANY, 0, _LATE, label) for label in range(len(LABELS))])
@@ -65,12 +65,14 @@ _SAID = _Kinds([
 ])  # fmt: skip
 
 
-def prediction_rows(ids: NDArray[np.void], model: Ints, time: Ints, label: Ints) -> Rows:
+def prediction_rows(ids: NDArray[np.void], model: Ints, time: Ints, label: Ints) -> EncodedRows:
     """As `rows.prediction_row`; ``ids`` are 16 bytes each, there may be 128 models."""
     return _MADE.rows(label, ids, model, time)
 
 
-def feedback_rows(ids: NDArray[np.void], model: Ints, time: Ints, actual: Ints, form: Ints) -> Rows:
+def feedback_rows(
+    ids: NDArray[np.void], model: Ints, time: Ints, actual: Ints, form: Ints
+) -> EncodedRows:
     """As `rows.feedback_row`."""
     return _SAID.rows(actual * _FORMS + form, ids, model, time)
 

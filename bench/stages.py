@@ -109,7 +109,9 @@ def measure(load: Load, at_once: int) -> dict[str, float]:
     rounds = list(_rounds(load, at_once))
     clock, log, telemetry = _Clock(), _Log(), Telemetry()
     decoder = Decoder(ModelRules(), telemetry)
-    packer = ObservationProducer(decoder, log, "observations", "letters", _PARTITIONS, "epoch")
+    observation_producer = ObservationProducer(
+        decoder, log, "observations", "letters", _PARTITIONS, "epoch"
+    )
     folds = [
         JoinFold("epoch", number, _PARTITIONS, _HORIZON, telemetry) for number in range(_PARTITIONS)
     ]
@@ -117,8 +119,8 @@ def measure(load: Load, at_once: int) -> dict[str, float]:
     loop = asyncio.new_event_loop()
     count = 0
     for offset, batches in enumerate(rounds):
-        clock("events to rows", partial(_read, packer, batches))
-        clock("rows to records", lambda: loop.run_until_complete(packer.send()))
+        clock("events to rows", partial(_read, observation_producer, batches))
+        clock("rows to records", lambda: loop.run_until_complete(observation_producer.send()))
         sent, log.sent = log.sent, []
         for number, (partition, value) in enumerate(sent):
             at = offset * 1000 + number
@@ -170,12 +172,12 @@ def whole(records: Sequence[ConsumerRecord]) -> RecordBatch:
     return RecordBatch(bytes(content), first, first + len(records))
 
 
-def _read(packer: ObservationProducer, batches: Sequence[_Fetched]) -> None:
+def _read(observation_producer: ObservationProducer, batches: Sequence[_Fetched]) -> None:
     for batch, records in batches:
         if use_native:
-            packer.add_batch("source", 0, batch)
+            observation_producer.add_batch("source", 0, batch)
         else:
-            packer.add_records("source", 0, records)
+            observation_producer.add_records("source", 0, records)
 
 
 def _join(fold: JoinFold, offset: int, value: bytes) -> Deltas:

@@ -29,7 +29,7 @@ _CORRECTED, _REPEATED, _DELAYED = 0.01, 0.01, 0.01
 _SOONEST = 30 * _SECOND
 
 
-class Said(NamedTuple):
+class FeedbackContent(NamedTuple):
     """The feedbacks of an hour's predictions, one for each: ``given`` where there is one,
     ``reached`` the minute in which it comes to the log."""
 
@@ -51,8 +51,8 @@ class Hour(NamedTuple):
     reached: Ints
     label: Ints
     again: Ints
-    first: Said
-    second: Said
+    first: FeedbackContent
+    second: FeedbackContent
     """The correction."""
 
 
@@ -191,13 +191,15 @@ def _in_order(arrivals: NDArray[np.void]) -> NDArray[np.void]:
     return arrivals[np.argsort(arrivals["minute"], kind="stable")]
 
 
-def _said(rng: np.random.Generator, given: Flags, feedback_at: Ints, label: Ints) -> Said:
+def _said(
+    rng: np.random.Generator, given: Flags, feedback_at: Ints, label: Ints
+) -> FeedbackContent:
     n = len(label)
     right = rng.random(n) < _RIGHT
     actual = np.where(right, label, (label + rng.integers(1, 3, n)) % 3)
     form = np.where(rng.random(n) < 0.7, np.where(right, RIGHT, WRONG), TRUTH)
     reached = (feedback_at + rng.random(n) * 2 * _SECOND).astype(np.int64) // _MINUTE
-    return Said(given, feedback_at, reached, actual, form, _again(rng, reached, 60))
+    return FeedbackContent(given, feedback_at, reached, actual, form, _again(rng, reached, 60))
 
 
 def _again(rng: np.random.Generator, reached: Ints, within: int) -> Ints:

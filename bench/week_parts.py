@@ -236,7 +236,8 @@ class _Worker:
     def _kept(self) -> int:
         states = [join.join.state for join in self._joins.values()]
         return sum(
-            sum(table.count for table in state.packed) + sum(map(len, state.others))
+            sum(table.count for table in state.packed_requests)
+            + sum(map(len, state.object_requests))
             for state in states
         )
 

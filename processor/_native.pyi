@@ -19,30 +19,30 @@ class DeltaAccumulator:
     def outcome(
         self, totals: tuple[int, ...], cells: list[tuple[str, str, int]], diagnostics: bool
     ) -> int: ...
-    def take(
+    def drain(
         self, models: list[Any], targets: list[int]
     ) -> list[tuple[int, bytes, bytes, bytes]]: ...
-    def drop(self) -> None: ...
-    def forget(self) -> None: ...
+    def clear(self) -> None: ...
+    def clear_outcomes(self) -> None: ...
 
 class FastPath:
     def __new__(
         cls,
         state: object,
-        ledger: DeltaAccumulator,
-        met: Callable[[int, int], int],
-        settled: Callable[[int, int | None, int | None], int],
-        made: Callable[[int, int, int, int, bool], int | None],
-        said: Callable[[int, int, int, int | None, int | None], int | None],
+        native: DeltaAccumulator,
+        outcome_of_pair: Callable[[int, int], int],
+        outcome_of_completed: Callable[[int, int | None, int | None], int],
+        prediction_id: Callable[[int, int, int, int, bool], int | None],
+        feedback_id: Callable[[int, int, int, int | None, int | None], int | None],
         deployment_of: list[int],
         bounds: Sequence[float],
         most_bytes: int,
         full: int,
     ) -> FastPath: ...
-    def predict(
+    def apply_predictions(
         self, rows: bytes, models: list[int], answers: list[int]
     ) -> tuple[bytes | None, int]: ...
-    def feed(
+    def apply_feedback(
         self,
         rows: bytes,
         models: list[int],
@@ -50,7 +50,7 @@ class FastPath:
         judged: dict[tuple[int, str], int] | None,
         offset: int,
     ) -> tuple[bytes | None, _Judged]: ...
-    def settle(
+    def apply_completed(
         self,
         predictions: bytes,
         feedbacks: bytes,
@@ -88,5 +88,5 @@ class Reader:
         parts: _Parts,
     ) -> None: ...
     def add_line_template(self, text: bytes, parts: _Parts) -> None: ...
-    def pull(self, partition: int, keep_dictionaries: bool) -> _Rows: ...
-    def forget(self) -> None: ...
+    def flush_rows(self, partition: int, keep_dictionaries: bool) -> _Rows: ...
+    def invalidate(self) -> None: ...

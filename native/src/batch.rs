@@ -3,7 +3,7 @@
 /// Goes through the records of a batch.
 pub struct Batch<'a> {
     bytes: Bytes<'a>,
-    left: i64,
+    remaining: i64,
     base_offset: i64,
     first_timestamp: i64,
     /// The greatest time of its records as they were sent (ms).
@@ -24,17 +24,17 @@ impl<'a> Batch<'a> {
             first_timestamp: long(27)?,
             latest,
             appended: (attributes & 8 != 0).then_some(latest),
-            left: i64::from(word(57)?),
+            remaining: i64::from(word(57)?),
             bytes: Bytes { data: batch, at: 61 },
         })
     }
 
     /// None at the end; a None in its place for what is no record.
     pub fn next(&mut self) -> Option<Option<Record<'a>>> {
-        if self.left <= 0 {
+        if self.remaining <= 0 {
             return None;
         }
-        self.left -= 1;
+        self.remaining -= 1;
         Some(self.record())
     }
 

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use crate::ids;
 use crate::ledger::{DeltaAccumulator, Numbers, Sums};
-use crate::rows::{feedback, prediction, Left, Rows, TORN};
+use crate::rows::{feedback, prediction, Remaining, Rows, TORN};
 use crate::settle::{self, Batch};
 use crate::table::Table;
 use crate::times::{HOUR, SECOND};
@@ -38,24 +38,24 @@ impl Delays {
 pub type Judged = (Vec<u64>, f64, Vec<(u32, i64)>);
 
 pub fn judged(delays: Delays, diagnostics: Sums<u32>) -> Judged {
-    (delays.buckets, delays.total, diagnostics.told())
+    (delays.buckets, delays.total, diagnostics.into_vec())
 }
 
-pub fn others(py: Python<'_>, left: Left) -> Others<'_> {
-    left.list().map(|bytes| PyBytes::new(py, &bytes))
+pub fn others(py: Python<'_>, remaining: Remaining) -> Others<'_> {
+    remaining.list().map(|bytes| PyBytes::new(py, &bytes))
 }
 
 /// What rows of predictions share: model, rank, digest, answer, whether it is weak.
-type Made = (u32, u64, u64, u32, bool);
+type PredictionContent = (u32, u64, u64, u32, bool);
 /// What rows of feedbacks share: scope, rank, digest, truth, reward.
-type Said = (u32, u64, u64, Option<u32>, Option<i64>);
+type FeedbackContent = (u32, u64, u64, Option<u32>, Option<i64>);
 
 /// Tables that a call has opened, by deployment.
 pub struct Tables<'py, 'a> {
     state: &'a Bound<'py, PyAny>,
     open: FxHashMap<u32, Table<'py>>,
-    most_bytes: usize,
-    full: i64,
+    max_bucket_bytes: usize,
+    rows_per_bucket: i64,
 }
 
 impl<'py> Tables<'py, '_> {
@@ -63,11 +63,11 @@ impl<'py> Tables<'py, '_> {
         use std::collections::hash_map::Entry;
         Ok(match self.open.entry(deployment) {
             Entry::Occupied(table) => table.into_mut(),
-            Entry::Vacant(room) => room.insert(Table::open(
+            Entry::Vacant(vacant) => vacant.insert(Table::open(
                 self.state,
                 deployment as usize,
-                self.most_bytes,
-                self.full,
+                self.max_bucket_bytes,
+                self.rows_per_bucket,
             )?),
         })
     }
@@ -83,20 +83,20 @@ impl<'py> Tables<'py, '_> {
 #[pyclass]
 pub struct FastPath {
     pub state: Py<PyAny>,
-    pub ledger: Py<DeltaAccumulator>,
-    met: Py<PyAny>,
-    pub settled: Py<PyAny>,
-    made: Py<PyAny>,
-    said: Py<PyAny>,
+    pub accumulator: Py<DeltaAccumulator>,
+    outcome_of_pair: Py<PyAny>,
+    pub outcome_of_completed: Py<PyAny>,
+    prediction_id: Py<PyAny>,
+    feedback_id: Py<PyAny>,
     deployment_of: Py<PyList>,
     pub bounds: Vec<f64>,
-    most_bytes: usize,
-    full: i64,
+    max_bucket_bytes: usize,
+    rows_per_bucket: i64,
     pub prefixes: Vec<Vec<u8>>,
     deployments: Vec<u32>,
-    made_models: Vec<u32>,
-    prediction_ids: Numbers<Made>,
-    feedback_ids: Numbers<Said>,
+    prediction_models: Vec<u32>,
+    prediction_ids: Numbers<PredictionContent>,
+    feedback_ids: Numbers<FeedbackContent>,
 }
 
 impl FastPath {
@@ -110,21 +110,22 @@ impl FastPath {
     }
 
     /// The model of a prediction's content.
-    fn model_of(&mut self, py: Python<'_>, made: u32) -> PyResult<u32> {
-        let made = made as usize;
-        if made >= self.made_models.len() {
-            let contents = self.state.bind(py).getattr("made")?.cast_into::<PyList>()?;
-            for position in self.made_models.len()..contents.len() {
+    fn model_of(&mut self, py: Python<'_>, prediction_id: u32) -> PyResult<u32> {
+        let prediction_id = prediction_id as usize;
+        if prediction_id >= self.prediction_models.len() {
+            let contents =
+                self.state.bind(py).getattr("prediction_contents")?.cast_into::<PyList>()?;
+            for position in self.prediction_models.len()..contents.len() {
                 let content = contents.get_item(position)?;
-                self.made_models.push(content.getattr("model")?.extract()?);
+                self.prediction_models.push(content.getattr("model")?.extract()?);
             }
         }
-        self.made_models.get(made).copied().ok_or_else(torn)
+        self.prediction_models.get(prediction_id).copied().ok_or_else(torn)
     }
 
     pub fn tables<'py, 'a>(&self, state: &'a Bound<'py, PyAny>) -> Tables<'py, 'a> {
-        let (most_bytes, full) = (self.most_bytes, self.full);
-        Tables { state, open: FxHashMap::default(), most_bytes, full }
+        let (max_bucket_bytes, rows_per_bucket) = (self.max_bucket_bytes, self.rows_per_bucket);
+        Tables { state, open: FxHashMap::default(), max_bucket_bytes, rows_per_bucket }
     }
 
     pub fn deployment(&self, model: u32) -> PyResult<u32> {
@@ -145,40 +146,40 @@ pub fn resolve(table: &[u32], position: usize) -> PyResult<u32> {
 impl FastPath {
     #[new]
     #[allow(clippy::too_many_arguments)]
-    #[pyo3(signature = (state, ledger, met, settled, made, said, deployment_of, bounds, most_bytes, full))]
+    #[pyo3(signature = (state, accumulator, outcome_of_pair, outcome_of_completed, prediction_id, feedback_id, deployment_of, bounds, max_bucket_bytes, rows_per_bucket))]
     fn new(
         state: Py<PyAny>,
-        ledger: Py<DeltaAccumulator>,
-        met: Py<PyAny>,
-        settled: Py<PyAny>,
-        made: Py<PyAny>,
-        said: Py<PyAny>,
+        accumulator: Py<DeltaAccumulator>,
+        outcome_of_pair: Py<PyAny>,
+        outcome_of_completed: Py<PyAny>,
+        prediction_id: Py<PyAny>,
+        feedback_id: Py<PyAny>,
         deployment_of: Py<PyList>,
         bounds: Vec<f64>,
-        most_bytes: usize,
-        full: i64,
+        max_bucket_bytes: usize,
+        rows_per_bucket: i64,
     ) -> Self {
         FastPath {
             state,
-            ledger,
-            met,
-            settled,
-            made,
-            said,
+            accumulator,
+            outcome_of_pair,
+            outcome_of_completed,
+            prediction_id,
+            feedback_id,
             deployment_of,
             bounds,
-            most_bytes,
-            full,
+            max_bucket_bytes,
+            rows_per_bucket,
             prefixes: Vec::new(),
             deployments: Vec::new(),
-            made_models: Vec::new(),
+            prediction_models: Vec::new(),
             prediction_ids: Numbers::default(),
             feedback_ids: Numbers::default(),
         }
     }
 
     /// Take predictions; the rows that are left, and how many were taken.
-    fn predict<'py>(
+    fn apply_predictions<'py>(
         &mut self,
         py: Python<'py>,
         rows: &[u8],
@@ -191,21 +192,21 @@ impl FastPath {
         let log_time: i64 = state.getattr("log_time")?.extract()?;
         let first_seen_hour = log_time.div_euclid(HOUR) as u32;
         let mut tables = self.tables(&state);
-        let mut left = Left::default();
-        let mut ledger = self.ledger.bind(py).borrow_mut();
+        let mut remaining = Remaining::default();
+        let mut accumulator = self.accumulator.bind(py).borrow_mut();
         let mut count = 0;
         let mut numbers = std::mem::take(&mut self.prediction_ids);
         let mut rows = Rows::new(rows).ok_or_else(torn)?;
-        while let Some((bytes, said)) = rows.next(prediction) {
-            let Some((key, row)) = said.and_then(|row| Some((ids::pack(row.id)?, row))) else {
-                left.push(bytes);
+        while let Some((bytes, parsed)) = rows.next(prediction) {
+            let Some((key, row)) = parsed.and_then(|row| Some((ids::pack(row.id)?, row))) else {
+                remaining.push(bytes);
                 continue;
             };
             let model = resolve(&models, row.model)?;
             let answer = resolve(&answers, row.answer)?;
             let table = tables.of(self.deployment(model)?)?;
             if row.time <= completed_until || table.has_other(row.id)? {
-                left.push(bytes);
+                remaining.push(bytes);
                 continue;
             }
             let content = (model, row.source_rank, row.digest, answer, row.provisional);
@@ -213,29 +214,29 @@ impl FastPath {
                 if let Some(known) = numbers.get(&content) {
                     return Ok(Some(known));
                 }
-                let number: Option<u32> = self.made.bind(py).call1(content)?.extract()?;
+                let number: Option<u32> = self.prediction_id.bind(py).call1(content)?.extract()?;
                 number.inspect(|&number| numbers.put(content, number));
                 Ok(number)
             };
             if table.add(&key, first_seen_hour, row.time, number)? {
-                ledger.predict(model, row.time);
+                accumulator.predict(model, row.time);
                 count += 1;
             } else {
-                left.push(bytes);
+                remaining.push(bytes);
             }
         }
         tables.close()?;
-        drop(ledger);
+        drop(accumulator);
         self.prediction_ids = numbers;
         if !rows.is_whole() {
             return Err(torn());
         }
-        Ok((others(py, left), count))
+        Ok((others(py, remaining), count))
     }
 
     /// Take feedbacks, and note in `judged` whose they are; the rows that are left, and what is told of
     /// the others.
-    fn feed<'py>(
+    fn apply_feedback<'py>(
         &mut self,
         py: Python<'py>,
         rows: &[u8],
@@ -247,57 +248,57 @@ impl FastPath {
         self.refresh(py)?;
         let state = self.state.bind(py).clone();
         let mut tables = self.tables(&state);
-        let mut left = Left::default();
+        let mut remaining = Remaining::default();
         let (mut delays, mut diagnostics) = (Delays::new(&self.bounds), Sums::default());
         let mut numbers = std::mem::take(&mut self.feedback_ids);
         let mut rows = Rows::new(rows).ok_or_else(torn)?;
-        while let Some((bytes, said)) = rows.next(feedback) {
-            let Some((key, row)) = said.and_then(|row| Some((ids::pack(row.id)?, row))) else {
-                left.push(bytes);
+        while let Some((bytes, parsed)) = rows.next(feedback) {
+            let Some((key, row)) = parsed.and_then(|row| Some((ids::pack(row.id)?, row))) else {
+                remaining.push(bytes);
                 continue;
             };
             let scope = resolve(&models, row.scope)?;
             let truth = row.truth.map(|position| resolve(&truths, position)).transpose()?;
             let deployment = self.deployment(scope)?;
-            let Some(place) = tables.of(deployment)?.find(&key)? else {
-                left.push(bytes);
+            let Some(found) = tables.of(deployment)?.find(&key)? else {
+                remaining.push(bytes);
                 continue;
             };
-            let model = self.model_of(py, place.made)?;
-            if place.said != 0 || (truth.is_none() && scope != model) {
-                left.push(bytes);
+            let model = self.model_of(py, found.prediction_id)?;
+            if found.feedback_id != 0 || (truth.is_none() && scope != model) {
+                remaining.push(bytes);
                 continue;
             }
             let content = (scope, row.source_rank, row.digest, truth, row.reward);
             let number = match numbers.get(&content) {
                 Some(known) => known,
-                None => match self.said.bind(py).call1(content)?.extract::<Option<u32>>()? {
+                None => match self.feedback_id.bind(py).call1(content)?.extract::<Option<u32>>()? {
                     Some(number) => {
                         numbers.put(content, number);
                         number
                     }
                     None => {
-                        left.push(bytes);
+                        remaining.push(bytes);
                         continue;
                     }
                 },
             };
-            tables.of(deployment)?.judge(&place, number, row.time)?;
-            let pair = (place.made, number);
-            let known = self.ledger.bind(py).borrow().pairs.get(&pair);
+            tables.of(deployment)?.judge(&found, number, row.time)?;
+            let pair = (found.prediction_id, number);
+            let known = self.accumulator.bind(py).borrow().pairs.get(&pair);
             let outcome = match known {
                 Some(outcome) => outcome,
                 // It is told to the ledger, which nobody may hold meanwhile.
-                None => self.met.bind(py).call1(pair)?.extract()?,
+                None => self.outcome_of_pair.bind(py).call1(pair)?.extract()?,
             };
-            let mut ledger = self.ledger.bind(py).borrow_mut();
+            let mut accumulator = self.accumulator.bind(py).borrow_mut();
             if known.is_none() {
-                ledger.pairs.put(pair, outcome);
+                accumulator.pairs.put(pair, outcome);
             }
-            if ledger.judged(model, place.predicted_at, row.time, outcome, 1)? {
+            if accumulator.judged(model, found.predicted_at, row.time, outcome, 1)? {
                 diagnostics.add(outcome, 1);
             }
-            delays.observe(&self.bounds, place.predicted_at, row.time);
+            delays.observe(&self.bounds, found.predicted_at, row.time);
             if let Some(judged) = &judged {
                 let id = std::str::from_utf8(row.id).map_err(|_| torn())?;
                 judged.set_item((deployment, id), offset)?;
@@ -308,7 +309,7 @@ impl FastPath {
         if !rows.is_whole() {
             return Err(torn());
         }
-        Ok((others(py, left), self::judged(delays, diagnostics)))
+        Ok((others(py, remaining), self::judged(delays, diagnostics)))
     }
 
     /// Take requests that are all there is of them: a prediction, and a feedback or none. The rows that
@@ -316,7 +317,7 @@ impl FastPath {
     /// rows had been counted before. `prefixes` is what identities of a deployment's requests begin
     /// with, a list that grows.
     #[allow(clippy::type_complexity, clippy::too_many_arguments)]
-    fn settle<'py>(
+    fn apply_completed<'py>(
         &mut self,
         py: Python<'py>,
         predictions: &[u8],
@@ -332,13 +333,13 @@ impl FastPath {
         }
         let batch = Batch { models: &models, answers: &answers, truths: &truths };
         let state = self.state.bind(py);
-        let settled = settle::settle(self, state, &batch, predictions, feedbacks)?;
+        let completed = settle::apply_completed(self, state, &batch, predictions, feedbacks)?;
         Ok((
-            others(py, settled.predictions),
-            others(py, settled.feedbacks),
-            judged(settled.delays, settled.diagnostics),
-            settled.latest,
-            settled.skipped,
+            others(py, completed.predictions),
+            others(py, completed.feedbacks),
+            judged(completed.delays, completed.diagnostics),
+            completed.latest,
+            completed.skipped,
         ))
     }
 }

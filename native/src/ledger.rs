@@ -33,7 +33,7 @@ impl<K: Copy + Eq + Hash> Sums<K> {
         self.sums[place].1 += times;
     }
 
-    pub fn told(self) -> Vec<(K, i64)> {
+    pub fn into_vec(self) -> Vec<(K, i64)> {
         self.sums
     }
 }
@@ -121,14 +121,15 @@ impl DeltaAccumulator {
 
     /// All that was counted since the last time, summed up by model, basis and minute.
     fn changes(&mut self) -> PyResult<Vec<Change>> {
-        let mut changes = Changes::default();
-        for ((model, minute), items) in std::mem::take(&mut self.predicted).told() {
+        let mut changes = DeltaSums::default();
+        for ((model, minute), items) in std::mem::take(&mut self.predicted).into_vec() {
             if items != 0 {
                 let place = changes.of(model, 0, minute);
                 changes.add_totals(place, &[1, 0, 0, 0, 0, 0, 0], items)?;
             }
         }
-        for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged).told() {
+        for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged).into_vec()
+        {
             if times != 0 {
                 let outcome = self.outcomes.get(outcome as usize).ok_or_else(unknown)?;
                 let place = changes.of(model, basis, minute);
@@ -158,7 +159,7 @@ impl Change {
 }
 
 #[derive(Default)]
-struct Changes {
+struct DeltaSums {
     places: FxHashMap<(u32, u8, i64), u32>,
     cells: FxHashMap<(u32, u32, u32), u32>,
     list: Vec<Change>,
@@ -177,7 +178,7 @@ fn sum(sum: i64, number: i64, times: i64) -> PyResult<i64> {
     number.checked_mul(times).and_then(|more| sum.checked_add(more)).ok_or_else(overflow)
 }
 
-impl Changes {
+impl DeltaSums {
     fn of(&mut self, model: u32, basis: u8, minute: i64) -> u32 {
         let list = &mut self.list;
         *self.places.entry((model, basis, minute)).or_insert_with(|| {
@@ -238,14 +239,14 @@ impl Table {
 
 /// The changes of one partition of the deltas.
 #[derive(Default)]
-struct Packer {
+struct BatchWriter {
     models: Table,
     labels: Table,
     count: usize,
     deltas: Vec<u8>,
 }
 
-impl Packer {
+impl BatchWriter {
     fn add(&mut self, change: &Change) {
         let bytes = &mut self.deltas;
         pack::list(bytes, 5);
@@ -313,7 +314,7 @@ impl DeltaAccumulator {
 
     /// What was counted since the last time, by partition of the deltas; `models` and the partitions
     /// `targets` of these are lists that only grow.
-    fn take<'py>(
+    fn drain<'py>(
         &mut self,
         py: Python<'py>,
         models: &Bound<'py, PyList>,
@@ -327,7 +328,7 @@ impl DeltaAccumulator {
             self.models.push(bytes);
             self.targets.push(targets.get_item(position)?.extract()?);
         }
-        let mut packers: Vec<(u32, Packer)> = Vec::new();
+        let mut writers: Vec<(u32, BatchWriter)> = Vec::new();
         let mut places: FxHashMap<u32, usize> = FxHashMap::default();
         for change in self.changes()? {
             if change.is_empty() {
@@ -335,19 +336,19 @@ impl DeltaAccumulator {
             }
             let target = *self.targets.get(change.model as usize).ok_or_else(unknown)?;
             let place = *places.entry(target).or_insert_with(|| {
-                packers.push((target, Packer::default()));
-                packers.len() - 1
+                writers.push((target, BatchWriter::default()));
+                writers.len() - 1
             });
-            packers[place].1.add(&change);
+            writers[place].1.add(&change);
         }
-        let packed = packers.iter().map(|(target, packer)| {
-            let mut deltas = Vec::with_capacity(packer.deltas.len() + 5);
-            pack::list(&mut deltas, packer.count);
-            deltas.extend_from_slice(&packer.deltas);
+        let packed = writers.iter().map(|(target, writer)| {
+            let mut deltas = Vec::with_capacity(writer.deltas.len() + 5);
+            pack::list(&mut deltas, writer.count);
+            deltas.extend_from_slice(&writer.deltas);
             (
                 *target,
-                packer.models.packed(py, &self.models),
-                packer.labels.packed(py, &self.labels.packed),
+                writer.models.packed(py, &self.models),
+                writer.labels.packed(py, &self.labels.packed),
                 PyBytes::new(py, &deltas),
             )
         });
@@ -355,13 +356,13 @@ impl DeltaAccumulator {
     }
 
     /// Forget what was counted since the last time.
-    fn drop(&mut self) {
+    fn clear(&mut self) {
         self.predicted = Sums::default();
         self.judged = Sums::default();
     }
 
     /// Forget all outcomes; nothing may be counted that was not taken.
-    fn forget(&mut self) {
+    fn clear_outcomes(&mut self) {
         self.outcomes.clear();
         self.labels = Labels::default();
         self.pairs = Numbers::default();

@@ -68,7 +68,10 @@ impl Templates {
     }
 
     /// The number of another one.
-    pub fn learn(&mut self, (feedback, model, middle, content, end): Parts) -> PyResult<u32> {
+    pub fn add_template(
+        &mut self,
+        (feedback, model, middle, content, end): Parts,
+    ) -> PyResult<u32> {
         let entries = if feedback { &mut self.truths } else { &mut self.answers };
         let content = content.map(|content| entries.number(content)).transpose()?;
         let model = self.models.number(model)?;
@@ -155,7 +158,11 @@ impl Partition {
     }
 
     /// The rows that were put since the last time; the tables begin anew unless they are kept.
-    pub fn pull<'py>(&mut self, py: Python<'py>, keep_dictionaries: bool) -> PyResult<Pulled<'py>> {
+    pub fn flush_rows<'py>(
+        &mut self,
+        py: Python<'py>,
+        keep_dictionaries: bool,
+    ) -> PyResult<Pulled<'py>> {
         let (predictions, made) = std::mem::take(&mut self.predictions);
         let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
         let list = |table: &Table| PyList::new(py, &table.used);
@@ -175,7 +182,7 @@ impl Partition {
     }
 
     /// Forget the numbers of entries, which stay in the tables.
-    pub fn forget(&mut self) {
+    pub fn invalidate(&mut self) {
         self.placed.clear();
         for table in [&mut self.models, &mut self.answers, &mut self.truths] {
             table.positions.clear();

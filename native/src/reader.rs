@@ -98,7 +98,7 @@ impl Reader {
         let at = self.partition(id);
         let partition = &mut self.partitions[at];
         if partition.is_full(self.most, self.most_bytes) {
-            let pulled = partition.pull(py, false)?;
+            let pulled = partition.flush_rows(py, false)?;
             self.full.bind(py).call1((at, pulled))?;
         }
         Ok(())
@@ -107,16 +107,16 @@ impl Reader {
     /// From now on events like this one mean this.
     fn remember(&mut self, event: Option<Event>, key: Vec<u8>, parts: Parts) -> PyResult<()> {
         match event {
-            Some(event) if event.kind != Kind::Request => self.mean(key.into(), parts),
+            Some(event) if event.kind != Kind::Request => self.template(key.into(), parts),
             _ => Ok(()),
         }
     }
 
-    fn mean(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
+    fn template(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
         if self.meanings.len() >= MOST || self.known_bytes >= MOST_BYTES {
-            self.forget(parts.1 .0.py());
+            self.invalidate(parts.1 .0.py());
         }
-        let number = self.meanings.learn(parts)?;
+        let number = self.meanings.add_template(parts)?;
         self.known_bytes += key.len();
         self.known.insert(key, number);
         Ok(())
@@ -133,7 +133,7 @@ type LeftRecord<'py> = (
 );
 
 impl Record<'_> {
-    fn left<'py>(&self, py: Python<'py>) -> LeftRecord<'py> {
+    fn remaining<'py>(&self, py: Python<'py>) -> LeftRecord<'py> {
         let bytes = |content: Option<&[u8]>| content.map(|content| PyBytes::new(py, content));
         // Kafka takes any bytes for a name.
         let name = |name: &[u8]| Cow::Owned(String::from_utf8_lossy(name).into_owned());
@@ -177,7 +177,7 @@ impl Reader {
         batch: &[u8],
         start: i64,
     ) -> PyResult<(Vec<LeftRecord<'py>>, i64, Counts)> {
-        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
         let mut key = Vec::new();
         let mut records = Batch::new(batch).ok_or_else(torn)?;
         let mut last = records.latest;
@@ -194,10 +194,10 @@ impl Reader {
             };
             match event {
                 Some(event) if is_taken => taken.look_at(&event, record.timestamp),
-                _ => left.push(record.left(py)),
+                _ => remaining.push(record.remaining(py)),
             }
         }
-        Ok((left, last, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, last, (taken.0, taken.1, taken.2, taken.3)))
     }
 
     /// Take the lines of a block; number, start and end of those that are left, how many lines there
@@ -208,7 +208,7 @@ impl Reader {
         py: Python<'_>,
         block: &[u8],
     ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
-        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
         let mut key = Vec::new();
         let (mut start, mut number) = (0, 0);
         while start < block.len() {
@@ -220,12 +220,12 @@ impl Reader {
                 None => false,
             };
             if !is_taken {
-                left.push((number, start, end));
+                remaining.push((number, start, end));
             }
             number += 1;
             start = end + 1;
         }
-        Ok((left, number, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, number, (taken.0, taken.1, taken.2, taken.3)))
     }
 
     /// Take documents, ids and texts, whose answers and feedbacks are from before a time (ns), one of
@@ -238,11 +238,11 @@ impl Reader {
         before: i64,
         since: i64,
     ) -> PyResult<(Vec<usize>, Counts)> {
-        let (mut left, mut taken) = (Vec::new(), Taken::default());
+        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
         let (mut made, mut said) = (Vec::new(), Vec::new());
         for (place, (id, text)) in documents.iter().enumerate() {
             let Ok(id) = id.to_str() else {
-                left.push(place);
+                remaining.push(place);
                 continue;
             };
             let id = id.as_bytes();
@@ -260,7 +260,7 @@ impl Reader {
                     Some((times.made, answer, judgement))
                 });
             let Some((predicted_at, answer, judgement)) = found else {
-                left.push(place);
+                remaining.push(place);
                 continue;
             };
             self.put(py, id, predicted_at, answer, &mut taken);
@@ -269,7 +269,7 @@ impl Reader {
             }
             self.close_if_full(py, id)?;
         }
-        Ok((left, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, (taken.0, taken.1, taken.2, taken.3)))
     }
 
     /// Remember what a document's answer means, and its feedback, if it is of a usual form.
@@ -284,9 +284,9 @@ impl Reader {
         let Some(times) = document::read(id.as_bytes(), text, &mut made, &mut said) else {
             return Ok(());
         };
-        self.mean(made.into(), prediction)?;
+        self.template(made.into(), prediction)?;
         match (feedback, times.said) {
-            (Some(feedback), Some(_)) => self.mean(said.into(), feedback),
+            (Some(feedback), Some(_)) => self.template(said.into(), feedback),
             _ => Ok(()),
         }
     }
@@ -313,21 +313,21 @@ impl Reader {
 
     /// The rows of a partition that were read since the last time; its tables are others from now on
     /// unless they are kept.
-    fn pull<'py>(
+    fn flush_rows<'py>(
         &mut self,
         py: Python<'py>,
         partition: usize,
         keep_dictionaries: bool,
     ) -> PyResult<Pulled<'py>> {
-        self.partitions[partition].pull(py, keep_dictionaries)
+        self.partitions[partition].flush_rows(py, keep_dictionaries)
     }
 
     /// Remember nothing: the rules have changed.
-    fn forget(&mut self, py: Python<'_>) {
+    fn invalidate(&mut self, py: Python<'_>) {
         self.known.clear();
         self.known_bytes = 0;
         self.meanings = Templates::new(py);
-        self.partitions.iter_mut().for_each(Partition::forget);
+        self.partitions.iter_mut().for_each(Partition::invalidate);
     }
 }
 

@@ -26,20 +26,20 @@ pub struct Feedback<'a> {
 pub struct Rows<'a> {
     data: &'a [u8],
     at: usize,
-    left: usize,
+    remaining: usize,
 }
 
 pub const TORN: &str = "rows that are no MessagePack";
 
 impl<'a> Rows<'a> {
     pub fn new(data: &'a [u8]) -> Option<Self> {
-        let mut rows = Rows { data, at: 0, left: 0 };
-        rows.left = rows.list()?;
+        let mut rows = Rows { data, at: 0, remaining: 0 };
+        rows.remaining = rows.list()?;
         Some(rows)
     }
 
     pub fn len(&self) -> usize {
-        self.left
+        self.remaining
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -138,22 +138,22 @@ impl<'a> Rows<'a> {
     /// The next row, and what it says where `read` understands it; None at the end, or where the
     /// bytes are no rows: then `is_whole` is false.
     pub fn next<T>(&mut self, read: fn(&mut Self) -> Option<T>) -> Option<(&'a [u8], Option<T>)> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return None;
         }
         let start = self.at;
-        let said = read(self);
-        if said.is_none() {
+        let parsed = read(self);
+        if parsed.is_none() {
             self.at = start;
             self.skip(0)?;
         }
-        self.left -= 1;
-        Some((&self.data[start..self.at], said))
+        self.remaining -= 1;
+        Some((&self.data[start..self.at], parsed))
     }
 
     /// Whether all rows were read, and nothing follows them.
     pub fn is_whole(&self) -> bool {
-        self.left == 0 && self.at == self.data.len()
+        self.remaining == 0 && self.at == self.data.len()
     }
 }
 
@@ -193,19 +193,19 @@ pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
 
 /// The request and model of a row, whatever else it says.
 pub fn head(row: &[u8]) -> Option<(&[u8], usize)> {
-    let mut rows = Rows { data: row, at: 0, left: 1 };
+    let mut rows = Rows { data: row, at: 0, remaining: 1 };
     rows.list()?;
     Some((rows.text()?, rows.natural()? as usize))
 }
 
 /// Rows that are left for Python, as a list.
 #[derive(Default)]
-pub struct Left {
+pub struct Remaining {
     count: u32,
     bytes: Vec<u8>,
 }
 
-impl Left {
+impl Remaining {
     pub fn push(&mut self, row: &[u8]) {
         if self.count == 0 {
             self.bytes.extend_from_slice(&[0xdd, 0, 0, 0, 0]);
@@ -248,15 +248,15 @@ mod tests {
         write(&mut bytes, b"r1", &[3], 5, &[1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0xc2]);
         bytes.extend_from_slice(&[0x97, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3]);
         let mut rows = Rows::new(&bytes).unwrap();
-        let (_, said) = rows.next(prediction).unwrap();
-        let said = said.unwrap();
-        assert_eq!((said.id, said.model, said.time), (&b"r1"[..], 3, 5));
+        let (_, parsed) = rows.next(prediction).unwrap();
+        let parsed = parsed.unwrap();
+        assert_eq!((parsed.id, parsed.model, parsed.time), (&b"r1"[..], 3, 5));
         assert_eq!(
-            (said.source_rank, said.digest, said.answer, said.provisional),
+            (parsed.source_rank, parsed.digest, parsed.answer, parsed.provisional),
             (1, 9, 2, false)
         );
-        let (several, said) = rows.next(prediction).unwrap();
-        assert!(said.is_none());
+        let (several, parsed) = rows.next(prediction).unwrap();
+        assert!(parsed.is_none());
         assert_eq!(several.len(), 11);
         assert!(rows.next(prediction).is_none());
         assert!(rows.is_whole());

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::ids;
 use crate::join::{resolve, torn, Delays, FastPath};
 use crate::ledger::Sums;
-use crate::rows::{feedback, head, prediction, Feedback, Left, Prediction, Rows};
+use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
 
 /// Rows of a batch: what they are about, their bytes, and what they say where that is usual.
 type Listed<'a, T> = Vec<(usize, &'a [u8], Option<T>)>;
@@ -16,14 +16,14 @@ type Listed<'a, T> = Vec<(usize, &'a [u8], Option<T>)>;
 struct Group<'a> {
     deployment: u32,
     id: &'a [u8],
-    made: Vec<usize>,
-    said: Vec<usize>,
-    left: bool,
+    prediction_rows: Vec<usize>,
+    feedback_rows: Vec<usize>,
+    remaining: bool,
 }
 
-pub struct Settled {
-    pub predictions: Left,
-    pub feedbacks: Left,
+pub struct Completed {
+    pub predictions: Remaining,
+    pub feedbacks: Remaining,
     pub delays: Delays,
     pub diagnostics: Sums<u32>,
     /// The time of the latest prediction, where there was one.
@@ -49,12 +49,18 @@ struct Groups<'a> {
 impl<'a> Groups<'a> {
     fn of(&mut self, deployment: u32, id: &'a [u8]) -> usize {
         let next = self.groups.len();
-        let place = *self.places.entry((deployment, id)).or_insert(next);
-        if place == next {
-            let (made, said) = (Vec::new(), Vec::new());
-            self.groups.push(Group { deployment, id, made, said, left: true });
+        let found = *self.places.entry((deployment, id)).or_insert(next);
+        if found == next {
+            let (prediction_rows, feedback_rows) = (Vec::new(), Vec::new());
+            self.groups.push(Group {
+                deployment,
+                id,
+                prediction_rows,
+                feedback_rows,
+                remaining: true,
+            });
         }
-        place
+        found
     }
 }
 
@@ -68,10 +74,10 @@ fn list<'a, T>(
 ) -> PyResult<Listed<'a, T>> {
     let mut rows = Rows::new(rows).ok_or_else(torn)?;
     let mut found = Vec::with_capacity(rows.len().min(1 << 16));
-    while let Some((bytes, said)) = rows.next(read) {
+    while let Some((bytes, parsed)) = rows.next(read) {
         let (id, model) = head(bytes).ok_or_else(torn)?;
         let deployment = way.deployment(resolve(batch.models, model)?)?;
-        found.push((groups.of(deployment, id), bytes, said));
+        found.push((groups.of(deployment, id), bytes, parsed));
     }
     if rows.is_whole() {
         Ok(found)
@@ -81,26 +87,26 @@ fn list<'a, T>(
 }
 
 /// Count the requests of a batch that are of the usual kind and not in memory.
-pub fn settle(
+pub fn apply_completed(
     way: &FastPath,
     state: &Bound<'_, PyAny>,
     batch: &Batch,
     predictions: &[u8],
     feedbacks: &[u8],
-) -> PyResult<Settled> {
+) -> PyResult<Completed> {
     let mut groups = Groups::default();
     let predictions: Listed<Prediction> = list(way, batch, predictions, prediction, &mut groups)?;
     let feedbacks: Listed<Feedback> = list(way, batch, feedbacks, feedback, &mut groups)?;
     let mut groups = groups.groups;
     for (index, row) in predictions.iter().enumerate() {
-        groups[row.0].made.push(index);
+        groups[row.0].prediction_rows.push(index);
     }
     for (index, row) in feedbacks.iter().enumerate() {
-        groups[row.0].said.push(index);
+        groups[row.0].feedback_rows.push(index);
     }
-    let mut settled = Settled {
-        predictions: Left::default(),
-        feedbacks: Left::default(),
+    let mut completed = Completed {
+        predictions: Remaining::default(),
+        feedbacks: Remaining::default(),
         delays: Delays::new(&way.bounds),
         diagnostics: Sums::default(),
         latest: None,
@@ -109,29 +115,34 @@ pub fn settle(
     let mut tables = way.tables(state);
     let mut counted = IdSet::open(state)?;
     let py = state.py();
-    let ledger = way.ledger.bind(py);
+    let accumulator = way.accumulator.bind(py);
     for group in &mut groups {
         let (deployment, id) = (group.deployment, group.id);
-        let ([made], [] | [_]) = (&group.made[..], &group.said[..]) else { continue };
-        let Some(row) = &predictions[*made].2 else { continue };
-        let judgement = match group.said.first() {
+        let ([prediction_rows], [] | [_]) = (&group.prediction_rows[..], &group.feedback_rows[..])
+        else {
+            continue;
+        };
+        let Some(row) = &predictions[*prediction_rows].2 else { continue };
+        let judgement = match group.feedback_rows.first() {
             None => None,
-            Some(&said) => match &feedbacks[said].2 {
+            Some(&feedback_rows) => match &feedbacks[feedback_rows].2 {
                 Some(judgement) => Some(judgement),
                 None => continue,
             },
         };
         let model = resolve(batch.models, row.model)?;
         let answer = resolve(batch.answers, row.answer)?;
-        let said = match judgement {
+        let feedback_rows = match judgement {
             None => None,
-            Some(said) => {
-                let truth =
-                    said.truth.map(|position| resolve(batch.truths, position)).transpose()?;
-                if truth.is_none() && resolve(batch.models, said.scope)? != model {
+            Some(feedback_rows) => {
+                let truth = feedback_rows
+                    .truth
+                    .map(|position| resolve(batch.truths, position))
+                    .transpose()?;
+                if truth.is_none() && resolve(batch.models, feedback_rows.scope)? != model {
                     continue;
                 }
-                Some(((answer, truth, said.reward), said.time))
+                Some(((answer, truth, feedback_rows.reward), feedback_rows.time))
             }
         };
         let table = tables.of(deployment)?;
@@ -142,43 +153,43 @@ pub fn settle(
         if packed || table.has_other(id)? {
             continue;
         }
-        group.left = false;
+        group.remaining = false;
         let prefix = way.prefixes.get(deployment as usize).ok_or_else(torn)?;
         if !counted.add(identity(prefix, id))? {
-            settled.skipped += 1 + group.said.len() as i64;
+            completed.skipped += 1 + group.feedback_rows.len() as i64;
             continue;
         }
-        settled.latest = settled.latest.max(Some(row.time));
-        ledger.borrow_mut().predict(model, row.time);
-        if let Some((content, feedback_at)) = said {
-            let known = ledger.borrow().contents.get(&content);
+        completed.latest = completed.latest.max(Some(row.time));
+        accumulator.borrow_mut().predict(model, row.time);
+        if let Some((content, feedback_at)) = feedback_rows {
+            let known = accumulator.borrow().contents.get(&content);
             let outcome = match known {
                 Some(outcome) => outcome,
                 // It is told to the ledger, which nobody may hold meanwhile.
-                None => way.settled.bind(py).call1(content)?.extract()?,
+                None => way.outcome_of_completed.bind(py).call1(content)?.extract()?,
             };
-            let mut ledger = ledger.borrow_mut();
+            let mut accumulator = accumulator.borrow_mut();
             if known.is_none() {
-                ledger.contents.put(content, outcome);
+                accumulator.contents.put(content, outcome);
             }
-            if ledger.judged(model, row.time, feedback_at, outcome, 1)? {
-                settled.diagnostics.add(outcome, 1);
+            if accumulator.judged(model, row.time, feedback_at, outcome, 1)? {
+                completed.diagnostics.add(outcome, 1);
             }
-            settled.delays.observe(&way.bounds, row.time, feedback_at);
+            completed.delays.observe(&way.bounds, row.time, feedback_at);
         }
     }
     counted.close()?;
     for (index, bytes, _) in &predictions {
-        if groups[*index].left {
-            settled.predictions.push(bytes);
+        if groups[*index].remaining {
+            completed.predictions.push(bytes);
         }
     }
     for (index, bytes, _) in &feedbacks {
-        if groups[*index].left {
-            settled.feedbacks.push(bytes);
+        if groups[*index].remaining {
+            completed.feedbacks.push(bytes);
         }
     }
-    Ok(settled)
+    Ok(completed)
 }
 
 /// As `id_set.py` has it.
@@ -198,7 +209,7 @@ struct IdSet<'py> {
 
 impl<'py> IdSet<'py> {
     fn open(state: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let set = state.getattr("settled")?;
+        let set = state.getattr("completed_ids")?;
         let mut ids = IdSet {
             table: set.getattr("table")?.cast_into::<PyByteArray>()?,
             count: set.getattr("count")?.extract()?,

@@ -10,9 +10,9 @@ use crate::join::torn;
 
 /// Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
 pub const ROW: usize = 44;
-const BORN: usize = 16;
-const MADE: usize = 20;
-const SAID: usize = 32;
+const FIRST_SEEN: usize = 16;
+const PREDICTION: usize = 20;
+const FEEDBACK: usize = 32;
 
 /// The table of one deployment; its numbers are written back by `close`.
 pub struct Table<'py> {
@@ -22,21 +22,21 @@ pub struct Table<'py> {
     copying: bool,
     mask: u32,
     split: u32,
-    room: i64,
+    grow_at: i64,
     count: i64,
-    most_bytes: usize,
-    full: i64,
+    max_bucket_bytes: usize,
+    rows_per_bucket: i64,
     changed: bool,
 }
 
 /// A request that is here: its bucket, where it starts, and what it holds.
-pub struct Place<'py> {
+pub struct Found<'py> {
     pub bucket: Bound<'py, PyByteArray>,
     number: u32,
     at: usize,
-    pub made: u32,
+    pub prediction_id: u32,
     pub predicted_at: i64,
-    pub said: u32,
+    pub feedback_id: u32,
 }
 
 /// Drop the rows of a table that were born before an hour; how many, and how many of them had no
@@ -44,7 +44,7 @@ pub struct Place<'py> {
 #[pyfunction]
 pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
     let buckets = table.getattr("buckets")?.cast_into::<PyList>()?;
-    let copying = !table.getattr("copies")?.is_none();
+    let copying = !table.getattr("copy_on_write")?.is_none();
     let (mut dropped, mut waiting) = (0, 0);
     let mut old = Vec::with_capacity(LOOKED_AT);
     for start in (0..buckets.len()).step_by(LOOKED_AT) {
@@ -55,12 +55,13 @@ pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
             let length = bucket.len();
             // SAFETY: nothing of Python runs while the slice is there.
             let rows = unsafe { bucket.as_bytes() };
-            let gone = rows.chunks_exact(ROW).take_while(|row| i64::from(word(row, BORN)) < before);
+            let gone =
+                rows.chunks_exact(ROW).take_while(|row| i64::from(word(row, FIRST_SEEN)) < before);
             let (count, unjudged) = gone.fold((0, 0), |(count, unjudged), row| {
-                (count + 1, unjudged + i64::from(word(row, SAID) == 0))
+                (count + 1, unjudged + i64::from(word(row, FEEDBACK) == 0))
             });
             if copying {
-                table.call_method1("keep", (number,))?;
+                table.call_method1("preserve", (number,))?;
             }
             // SAFETY: as above; a copy of the bucket does not change it.
             unsafe { bucket.as_bytes_mut() }.copy_within(count * ROW.., 0);
@@ -99,7 +100,7 @@ fn has_old(
     for &(number, row) in &first[..filled] {
         // SAFETY: the list keeps the bucket, it has a row, and nothing of Python runs.
         let row = unsafe { std::slice::from_raw_parts(row, ROW) };
-        if i64::from(word(row, BORN)) < before {
+        if i64::from(word(row, FIRST_SEEN)) < before {
             old.push(number);
         }
     }
@@ -118,23 +119,24 @@ impl<'py> Table<'py> {
     pub fn open(
         state: &Bound<'py, PyAny>,
         deployment: usize,
-        most_bytes: usize,
-        full: i64,
+        max_bucket_bytes: usize,
+        rows_per_bucket: i64,
     ) -> PyResult<Self> {
-        let table = state.getattr("packed")?.get_item(deployment)?;
-        let others = state.getattr("others")?.get_item(deployment)?.cast_into::<PyDict>()?;
+        let table = state.getattr("packed_requests")?.get_item(deployment)?;
+        let others =
+            state.getattr("object_requests")?.get_item(deployment)?.cast_into::<PyDict>()?;
         let number = |name: &str| table.getattr(name)?.extract::<u32>();
         Ok(Table {
             buckets: table.getattr("buckets")?.cast_into::<PyList>()?,
-            copying: !table.getattr("copies")?.is_none(),
+            copying: !table.getattr("copy_on_write")?.is_none(),
             mask: number("mask")?,
             split: number("split")?,
-            room: table.getattr("room")?.extract()?,
+            grow_at: table.getattr("grow_at")?.extract()?,
             count: table.getattr("count")?.extract()?,
             table,
             others,
-            most_bytes,
-            full,
+            max_bucket_bytes,
+            rows_per_bucket,
             changed: false,
         })
     }
@@ -143,7 +145,7 @@ impl<'py> Table<'py> {
         if self.changed {
             self.table.setattr("mask", self.mask)?;
             self.table.setattr("split", self.split)?;
-            self.table.setattr("room", self.room)?;
+            self.table.setattr("grow_at", self.grow_at)?;
             self.table.setattr("count", self.count)?;
         }
         Ok(())
@@ -172,7 +174,7 @@ impl<'py> Table<'py> {
         Ok(self.buckets.get_item(number as usize)?.cast_into::<PyByteArray>()?)
     }
 
-    pub fn find(&self, key: &Key) -> PyResult<Option<Place<'py>>> {
+    pub fn find(&self, key: &Key) -> PyResult<Option<Found<'py>>> {
         let number = self.number(key);
         let bucket = self.bucket(number)?;
         // SAFETY: nothing of Python runs while the slice is there.
@@ -181,27 +183,27 @@ impl<'py> Table<'py> {
         Ok(found.map(|index| {
             let at = index * ROW;
             let row = &rows[at..at + ROW];
-            let (made, predicted_at) = (word(row, MADE), long(row, MADE + 4));
-            let said = word(row, SAID);
-            Place { number, at, made, predicted_at, said, bucket: bucket.clone() }
+            let (prediction_id, predicted_at) = (word(row, PREDICTION), long(row, PREDICTION + 4));
+            let feedback_id = word(row, FEEDBACK);
+            Found { number, at, prediction_id, predicted_at, feedback_id, bucket: bucket.clone() }
         }))
     }
 
     /// Keep a copy of a bucket that is about to change, while a snapshot is made.
-    fn keep(&self, number: u32) -> PyResult<()> {
+    fn preserve(&self, number: u32) -> PyResult<()> {
         if self.copying {
-            self.table.call_method1("keep", (number,))?;
+            self.table.call_method1("preserve", (number,))?;
         }
         Ok(())
     }
 
     /// Write what was said of a request, and when.
-    pub fn judge(&self, place: &Place<'py>, said: u32, feedback_at: i64) -> PyResult<()> {
-        self.keep(place.number)?;
+    pub fn judge(&self, place: &Found<'py>, feedback_id: u32, feedback_at: i64) -> PyResult<()> {
+        self.preserve(place.number)?;
         // SAFETY: as in `find`; a copy of the bucket does not change it.
         let rows = unsafe { place.bucket.as_bytes_mut() };
-        let row = &mut rows[place.at + SAID..place.at + ROW];
-        row[..4].copy_from_slice(&said.to_le_bytes());
+        let row = &mut rows[place.at + FEEDBACK..place.at + ROW];
+        row[..4].copy_from_slice(&feedback_id.to_le_bytes());
         row[4..].copy_from_slice(&feedback_at.to_le_bytes());
         Ok(())
     }
@@ -213,31 +215,31 @@ impl<'py> Table<'py> {
         key: &Key,
         first_seen_hour: u32,
         predicted_at: i64,
-        made: impl FnOnce() -> PyResult<Option<u32>>,
+        prediction_id: impl FnOnce() -> PyResult<Option<u32>>,
     ) -> PyResult<bool> {
         let number = self.number(key);
         let bucket = self.bucket(number)?;
         let length = bucket.len();
         // SAFETY: as in `find`.
         let here = unsafe { bucket.as_bytes() }.chunks_exact(ROW).any(|row| row[..16] == *key);
-        if here || length >= self.most_bytes {
+        if here || length >= self.max_bucket_bytes {
             return Ok(false);
         }
-        let Some(made) = made()? else {
+        let Some(prediction_id) = prediction_id()? else {
             return Ok(false);
         };
-        self.keep(number)?;
+        self.preserve(number)?;
         bucket.resize(length + ROW)?;
         // SAFETY: as in `find`.
         let row = &mut unsafe { bucket.as_bytes_mut() }[length..];
         row[..16].copy_from_slice(key);
         row[16..20].copy_from_slice(&first_seen_hour.to_le_bytes());
-        row[20..24].copy_from_slice(&made.to_le_bytes());
+        row[20..24].copy_from_slice(&prediction_id.to_le_bytes());
         row[24..32].copy_from_slice(&predicted_at.to_le_bytes());
         row[32..].fill(0);
         self.count += 1;
         self.changed = true;
-        if self.count > self.room {
+        if self.count > self.grow_at {
             self.grow()?;
         }
         Ok(true)
@@ -245,7 +247,7 @@ impl<'py> Table<'py> {
 
     /// Deal the rows of the next bucket out to it and to a new one.
     fn grow(&mut self) -> PyResult<()> {
-        self.keep(self.split)?;
+        self.preserve(self.split)?;
         let old = self.bucket(self.split)?;
         let bit = self.mask + 1;
         let (mut stay, mut goes) = (Vec::new(), Vec::new());
@@ -257,7 +259,7 @@ impl<'py> Table<'py> {
         let py = old.py();
         self.buckets.set_item(self.split as usize, PyByteArray::new(py, &stay))?;
         self.buckets.append(PyByteArray::new(py, &goes))?;
-        self.room += self.full;
+        self.grow_at += self.rows_per_bucket;
         self.split += 1;
         if self.split == bit {
             (self.mask, self.split) = (self.mask << 1 | 1, 0);

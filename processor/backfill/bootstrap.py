@@ -20,7 +20,7 @@ from processor.backfill.bootstrap_policy import (
 from processor.backfill.bootstrap_progress import BootstrapProgress
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from processor.domain.log.observations import AS_THEY_ARE, KNOWN_ONLY, SETTLED
+from processor.domain.log.observations import IngestMode
 from processor.domain.timestamps import HOUR
 from processor.errors import ArchiveError, BrokerError
 from processor.kafka.control_log import ControlLog, ControlRecord
@@ -36,7 +36,7 @@ _TURN = 100
 #: Seconds between looks for new indices, and of the longest pause after a fault.
 _LOOK_AGAIN, _BACKOFF_MOST = 300.0, 60.0
 #: Passes at a first start: the later ones are short, and read what has changed meanwhile.
-_PASSES, _FEW = 3, 1000
+_PASSES, _MAX_ROUND = 3, 1000
 #: Tries to write the outcome of a document that changes at the same moment.
 _TRIES = 5
 
@@ -53,7 +53,7 @@ class Bootstrap:
         archive: ElasticsearchArchive,
         reader: DocumentReader,
         control: ControlLog,
-        packer: Callable[[], ObservationProducer],
+        observation_producer: Callable[[], ObservationProducer],
         telemetry: Telemetry,
         horizon: int,
         clock: Callable[[], int],
@@ -69,7 +69,7 @@ class Bootstrap:
         self._archive = archive
         self._reader = reader
         self._control = control
-        self._packer = packer
+        self._observation_producer = observation_producer
         self._telemetry = telemetry
         self._horizon = horizon
         self._clock = clock
@@ -93,7 +93,7 @@ class Bootstrap:
         while True:
             for _ in range(_PASSES):
                 read = await self._until_it_works(known)
-                if self._control.done or read < _FEW:
+                if self._control.done or read < _MAX_ROUND:
                     break
             if not self._control.done:
                 await self._control.write(ControlRecord("done"))
@@ -156,7 +156,7 @@ class Bootstrap:
         # Only a first start counts what is old: later, old documents have been counted.
         whole = not control.done and not self._is_late()
         gap = control.gap_since
-        deal = await self._deal(whole, gap) if total else BootstrapPolicy()
+        policy = await self._policy(whole, gap) if total else BootstrapPolicy()
         name = "catch-up" if control.done else "bootstrap"
         if total:
             logger.info("%s: %d shards, about %d documents", name, len(ahead), total)
@@ -165,7 +165,7 @@ class Bootstrap:
 
         async def read(source: str, shard: Shard) -> None:
             async with gate:
-                await self._shard(source, shard, cursors.get(source, -1), deal)
+                await self._shard(source, shard, cursors.get(source, -1), policy)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -179,7 +179,7 @@ class Bootstrap:
             await control.write(ControlRecord("filled"))
         return total
 
-    async def _deal(self, whole: bool, gap: int | None) -> BootstrapPolicy:
+    async def _policy(self, whole: bool, gap: int | None) -> BootstrapPolicy:
         """Which documents are of requests that need not be kept, and which were counted already."""
         if not whole and gap is None:
             return BootstrapPolicy(counted_before=self._kept_from)
@@ -198,13 +198,16 @@ class Bootstrap:
             counted_before=None if whole else lambda: min(self._kept_from(), gap or 0),
         )
 
-    async def _shard(self, source: str, shard: Shard, after: int, deal: BootstrapPolicy) -> None:
-        packers = {terms: self._packer() for terms in (AS_THEY_ARE, KNOWN_ONLY, SETTLED)}
+    async def _shard(self, source: str, shard: Shard, after: int, policy: BootstrapPolicy) -> None:
+        observation_producers = {
+            mode: self._observation_producer()
+            for mode in (IngestMode.NORMAL, IngestMode.IF_PRESENT, IngestMode.COUNT_AND_DROP)
+        }
         async with aclosing(self._archive.pages(shard, after, shard.checkpoint)) as pages:
             async for page in pages:
-                settled = await self._add(page, shard, deal, packers)
-                for terms, packer in packers.items():
-                    await asyncio.gather(*await packer.send(terms))
+                settled = await self._add(page, shard, policy, observation_producers)
+                for mode, observation_producer in observation_producers.items():
+                    await asyncio.gather(*await observation_producer.send(mode))
                 if self._outcomes and settled:
                     await self._write_outcomes(settled)
                 # After the page's acknowledgement: a new leader may repeat a page, never miss one.
@@ -218,15 +221,17 @@ class Bootstrap:
         self,
         page: Page,
         shard: Shard,
-        deal: BootstrapPolicy,
-        packers: dict[int, ObservationProducer],
+        policy: BootstrapPolicy,
+        observation_producers: dict[IngestMode, ObservationProducer],
     ) -> list[Pair]:
         """Pack a page; the pairs that are counted and not kept."""
         settled, not_scorable = [], self._reader.decoder.telemetry.not_scorable
         documents: Sequence[Document] = page.documents
-        if deal.settles_before is not None and not self._outcomes:
+        if policy.settles_before is not None and not self._outcomes:
             since = -1 if self._since is None else self._since
-            documents = packers[SETTLED].decode_pairs(documents, deal.settles_before, since)
+            documents = observation_producers[IngestMode.COUNT_AND_DROP].decode_pairs(
+                documents, policy.settles_before, since
+            )
         for number, document in enumerate(documents):
             if number % _TURN == 0:
                 await asyncio.sleep(0)
@@ -235,24 +240,26 @@ class Bootstrap:
             times = [one.time for one in said if not isinstance(one, DeadLetter)]
             if times and self._since is not None and max(times) < self._since:
                 continue
-            pair = deal.pair(document, said)
+            pair = policy.pair(document, said)
             if pair is not None:
-                packers[SETTLED].add_pair(*pair)
+                observation_producers[IngestMode.COUNT_AND_DROP].add_pair(*pair)
                 settled.append(pair)
                 # Items without a label are counted one by one.
                 if not_scorable.total() == before:
-                    packers[SETTLED].add_pair_template(document, said)
+                    observation_producers[IngestMode.COUNT_AND_DROP].add_pair_template(
+                        document, said
+                    )
                 continue
-            packer = packers[deal.terms(times)]
+            observation_producer = observation_producers[policy.mode(times)]
             for one in said:
                 if isinstance(one, DeadLetter):
                     origin = (document.index, shard.number, document.seq_no)
                     event = RawEvent((), document.source, -1)
-                    packer.add_dead_letter(
+                    observation_producer.add_dead_letter(
                         event, one, origin, document.id.encode("utf-8", "replace")
                     )
                 else:
-                    packer.add_observation(one)
+                    observation_producer.add_observation(one)
         return settled
 
     async def _write_outcomes(self, settled: list[Pair]) -> None:

@@ -2,16 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from processor.domain.events.documents import Document, Said
+from processor.domain.events.documents import Decoded, Document
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.outcomes import RequestOutcome, outcome_of
-from processor.domain.log.observations import (
-    AS_THEY_ARE,
-    KNOWN_ONLY,
-    BatchBuilder,
-    Feedback,
-    Prediction,
-)
+from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
 from processor.domain.timestamps import HOUR
 from processor.telemetry import Telemetry
 
@@ -53,16 +47,18 @@ class BootstrapPolicy:
         each has to be asked for."""
         return None if self._counted_before is not None else self._settle_before
 
-    def terms(self, times: Sequence[int]) -> int:
+    def mode(self, times: Sequence[int]) -> IngestMode:
         """Those of a document that is no `pair`, by the times of what it says."""
-        return KNOWN_ONLY if self._is_counted(min(times, default=0)) else AS_THEY_ARE
+        return (
+            IngestMode.IF_PRESENT if self._is_counted(min(times, default=0)) else IngestMode.NORMAL
+        )
 
     def _is_counted(self, oldest: int) -> bool:
         # By the oldest: with a feedback of yesterday and a prediction that has left memory, both
         # were counted.
         return self._counted_before is not None and oldest < self._counted_before()
 
-    def pair(self, document: Document, said: Sequence[Said]) -> Pair | None:
+    def pair(self, document: Document, said: Sequence[Decoded]) -> Pair | None:
         """What is counted and not kept: all that there is of a request, in one document."""
         before = self._settle_before
         if before is None or not said:
@@ -95,5 +91,5 @@ def outcomes_of_pairs(pairs: Sequence[Pair]) -> list[RequestOutcome]:
             builder.add(feedback)
     fold = JoinFold("", 0, 1, None, Telemetry())
     fold.apply(0, 0, builder.build(""))
-    found = [outcome_of(fold, place) for place, _ in fold.places()]
+    found = [outcome_of(fold, ref) for ref, _ in fold.refs()]
     return [outcome for outcome in found if outcome is not None]

@@ -12,7 +12,7 @@ from processor.archive.base import Archive, RequestKey
 from processor.backfill.retry_loop import RetryLoop
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.request_store import RequestRef
-from processor.domain.log.observations import AS_THEY_ARE, RECALLED, TOO_LATE, Prediction
+from processor.domain.log.observations import IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.kafka.control_log import ControlLog
 from processor.stream.observation_producer import ObservationProducer
@@ -41,7 +41,7 @@ class LateFeedbackLookup(RetryLoop):
         archive: Archive,
         rules: ModelRules,
         control: ControlLog,
-        packer: ObservationProducer,
+        observation_producer: ObservationProducer,
         folds: Callable[[], Mapping[int, JoinFold]],
         telemetry: Telemetry,
         in_memory_from: Callable[[int], int | None],
@@ -50,7 +50,7 @@ class LateFeedbackLookup(RetryLoop):
         self._archive = archive
         self._rules = rules
         self._control = control
-        self._packer = packer
+        self._observation_producer = observation_producer
         self._folds = folds
         self._telemetry = telemetry
         self._in_memory_from = in_memory_from
@@ -71,12 +71,12 @@ class LateFeedbackLookup(RetryLoop):
             if fold.unmatched is None:
                 continue
             if self._seen.get(number) is not fold:
-                waiting = list(fold.unmatched_places())
+                waiting = list(fold.unmatched_refs())
             else:
                 waiting = list(fold.unmatched)
             fold.unmatched.clear()
-            for place in waiting:
-                heapq.heappush(self._due, (first, 0, number, place))
+            for ref in waiting:
+                heapq.heappush(self._due, (first, 0, number, ref))
         self._seen = dict(folds)
 
     async def _round(self) -> str:
@@ -86,7 +86,7 @@ class LateFeedbackLookup(RetryLoop):
             return ""
         try:
             await self._control.refresh()
-            wanted = {_key(self._seen[number], place): place for _, _, number, place in due}
+            wanted = {_key(self._seen[number], ref): ref for _, _, number, ref in due}
             self._telemetry.lookups += len(wanted)
             found = await self._look_up(list(wanted))
         except BaseException:
@@ -94,9 +94,9 @@ class LateFeedbackLookup(RetryLoop):
                 heapq.heappush(self._due, entry)
             raise
         now = time.monotonic()
-        for _, attempt, number, place in due:
-            if _key(self._seen[number], place) not in found and attempt + 1 < len(_TRIES):
-                following = (now + _TRIES[attempt + 1], attempt + 1, number, place)
+        for _, attempt, number, ref in due:
+            if _key(self._seen[number], ref) not in found and attempt + 1 < len(_TRIES):
+                following = (now + _TRIES[attempt + 1], attempt + 1, number, ref)
                 heapq.heappush(self._due, following)
         return ""
 
@@ -130,14 +130,18 @@ class LateFeedbackLookup(RetryLoop):
                 else:
                     late += made
         # One that can be judged comes before another of its request that says it is too late.
-        for terms, observations in ((AS_THEY_ARE, whole), (RECALLED, recalled), (TOO_LATE, late)):
+        for mode, observations in (
+            (IngestMode.NORMAL, whole),
+            (IngestMode.RESTORED, recalled),
+            (IngestMode.EXPIRED, late),
+        ):
             for observation in observations:
-                self._packer.add_observation(observation)
-            await asyncio.gather(*await self._packer.send(terms))
+                self._observation_producer.add_observation(observation)
+            await asyncio.gather(*await self._observation_producer.send(mode))
         self._telemetry.recalled += len(recalled) + len(whole)
         return found
 
 
-def _key(fold: JoinFold, place: RequestRef) -> RequestKey:
-    namespace, deployment = fold.state.deployments[place[0]]
-    return RequestKey(namespace, deployment, place[1])
+def _key(fold: JoinFold, ref: RequestRef) -> RequestKey:
+    namespace, deployment = fold.state.deployments[ref[0]]
+    return RequestKey(namespace, deployment, ref[1])

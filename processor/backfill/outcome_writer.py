@@ -12,7 +12,7 @@ from processor.domain.join.request_store import RequestRef
 from processor.telemetry import Telemetry
 
 #: Requests of one round, and how many may wait in a partition.
-_ROUND, MOST_WAITING = 500, 200_000
+_ROUND, MAX_WAITING = 500, 200_000
 #: Seconds between tries of a request without a document: the logger may be slower than the stream.
 _TRIES = (5.0, 25.0, 270.0, 1500.0)
 
@@ -57,25 +57,25 @@ class OutcomeWriter(RetryLoop):
         judged = fold.judged
         if judged is None:
             return ""
-        if len(judged) > MOST_WAITING:
+        if len(judged) > MAX_WAITING:
             # They are all in memory: once the archive answers, all that it holds is offered.
             judged.clear()
             self._behind.add(number)
         last_error = ""
-        while places := self._due(number, judged):
-            last_error = await self._write(number, fold, judged, places) or last_error
+        while refs := self._due(number, judged):
+            last_error = await self._write(number, fold, judged, refs) or last_error
         if number in self._behind:
-            async for places in _all_judged(fold):
-                await self._write(number, fold, judged, places)
+            async for refs in _all_judged(fold):
+                await self._write(number, fold, judged, refs)
             self._behind.discard(number)
         return last_error
 
     def _due(self, number: int, judged: dict[RequestRef, int]) -> dict[RequestRef, int]:
         now = time.monotonic()
         found = {}
-        for place, offset in judged.items():
-            if self._tries.get((number, place), (0, 0.0))[1] <= now:
-                found[place] = offset
+        for ref, offset in judged.items():
+            if self._tries.get((number, ref), (0, 0.0))[1] <= now:
+                found[ref] = offset
                 if len(found) == _ROUND:
                     break
         return found
@@ -85,38 +85,38 @@ class OutcomeWriter(RetryLoop):
         number: int,
         fold: JoinFold,
         judged: dict[RequestRef, int],
-        places: dict[RequestRef, int],
+        refs: dict[RequestRef, int],
     ) -> str:
         outcomes: dict[tuple[str, str, str], tuple[RequestRef, RequestOutcome]] = {}
-        for place in places:
-            outcome = outcome_of(fold, place)
+        for ref in refs:
+            outcome = outcome_of(fold, ref)
             if outcome is not None:
                 key = (outcome.namespace, outcome.deployment, outcome.request_id)
-                outcomes[key] = place, outcome
+                outcomes[key] = ref, outcome
         stored = await self._archive.store([outcome for _, outcome in outcomes.values()])
         self._telemetry.outcomes_written += stored.written
-        held = {place for place, _ in outcomes.values()}
+        held = {ref for ref, _ in outcomes.values()}
         unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.again)}
         now = time.monotonic()
-        for place, offset in places.items():
-            attempt, _ = self._tries.pop((number, place), (0, 0.0))
-            if place in unwritten and attempt < len(_TRIES):
-                judged.setdefault(place, offset)
-                self._tries[number, place] = attempt + 1, now + _TRIES[attempt]
+        for ref, offset in refs.items():
+            attempt, _ = self._tries.pop((number, ref), (0, 0.0))
+            if ref in unwritten and attempt < len(_TRIES):
+                judged.setdefault(ref, offset)
+                self._tries[number, ref] = attempt + 1, now + _TRIES[attempt]
                 continue
             # Without a document, or gone from memory while the archive was away for the horizon.
-            self._telemetry.outcomes_missing += place in unwritten or place not in held
-            if judged.get(place) == offset:  # else it has changed meanwhile
-                del judged[place]
+            self._telemetry.outcomes_missing += ref in unwritten or ref not in held
+            if judged.get(ref) == offset:  # else it has changed meanwhile
+                del judged[ref]
         return stored.last_error
 
 
 async def _all_judged(fold: JoinFold) -> AsyncIterator[dict[RequestRef, int]]:
     """Every judged request in memory, some at a time; what changes meanwhile is noted anyway."""
     some: dict[RequestRef, int] = {}
-    for seen, (place, request) in enumerate(fold.places(), 1):
+    for seen, (ref, request) in enumerate(fold.refs(), 1):
         if request.predictions and request.feedbacks:
-            some[place] = -1
+            some[ref] = -1
         if seen % _ROUND == 0:
             if some:
                 yield some

@@ -24,7 +24,7 @@ from processor.settings import Settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Characters of a body that are shown.
-_SHOWN = 4096
+_MAX_SHOWN = 4096
 
 
 @click.group("dead-letters")
@@ -89,7 +89,7 @@ def list_command(
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    default=_SHOWN,
+    default=_MAX_SHOWN,
     show_default=True,
     help="Characters of the body and of each header.",
 )

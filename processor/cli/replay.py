@@ -228,7 +228,7 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
     rules = read_models_file(options["models"] or settings.models)
     access = _access(settings, options)
     _prepare_long_work()
-    _say_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
+    _report_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
 
 
 def _access(settings: Settings, options: dict[str, Any]) -> Access:
@@ -254,7 +254,7 @@ def _settings() -> Settings:
     return settings
 
 
-def _say_put(put: "Put", settings: Settings) -> None:
+def _report_put(put: "Put", settings: Settings) -> None:
     click.echo(f"{put.read:,} read, {put.put:,} observations put on the log of {settings.app_id}")
     if put.old:
         click.echo(

@@ -112,9 +112,9 @@ class RetryProducer(ObservationProducer):
     @classmethod
     def only(cls, decoder: Decoder) -> "RetryProducer":
         """One that sends nothing."""
-        trial = cls(decoder, None, "", "", 1, "")
-        trial.dry = True
-        return trial
+        retry_producer = cls(decoder, None, "", "", 1, "")
+        retry_producer.dry = True
+        return retry_producer
 
     def read(self, event: RawEvent, origin: SourceOffset) -> DeadLetter | bool:
         """The new verdict; True if there is something to count, False if there is nothing."""
@@ -171,7 +171,7 @@ class DeadLetterRetry:
             producer = self._kafka.producer(linger_ms=2)
             await producer.start()
             try:
-                trial = RetryProducer(
+                retry_producer = RetryProducer(
                     self._decoder,
                     producer,
                     topics.observations,
@@ -179,14 +179,14 @@ class DeadLetterRetry:
                     self._settings.partitions,
                     log_id,
                 )
-                await self._try_all(trial, producer, wanted, start)
+                await self._try_all(retry_producer, producer, wanted, start)
             finally:
                 await producer.stop()
         return {reason: Outcome(**counts) for reason, counts in sorted(self._found.items())}
 
     async def _try_all(
         self,
-        trial: RetryProducer,
+        retry_producer: RetryProducer,
         producer: AIOKafkaProducer | None,
         wanted: Callable[[DeadLetterRecord], bool],
         start: int,
@@ -199,7 +199,7 @@ class DeadLetterRetry:
             if letter.id in self._topic.retried:
                 counts["before"] += 1
                 continue
-            verdict = trial.read(letter.event, letter.origin)
+            verdict = retry_producer.read(letter.event, letter.origin)
             if isinstance(verdict, DeadLetter):
                 counts["unreadable"] += 1
                 continue
@@ -207,20 +207,20 @@ class DeadLetterRetry:
             if verdict:
                 done.append(letter)
             if len(done) >= _CHUNK:
-                await self._put(trial, producer, done)
+                await self._put(retry_producer, producer, done)
                 done = []
-        await self._put(trial, producer, done)
+        await self._put(retry_producer, producer, done)
 
     async def _put(
         self,
-        trial: RetryProducer,
+        retry_producer: RetryProducer,
         producer: AIOKafkaProducer | None,
         dead_letters: list[DeadLetterRecord],
     ) -> None:
         """The observations first: a mark without them would lose the event."""
         if producer is None or not dead_letters:
             return
-        await asyncio.gather(*await trial.send())
+        await asyncio.gather(*await retry_producer.send())
         marks = []
         for letter in dead_letters:
             partition, _, offset = letter.id.partition("/")

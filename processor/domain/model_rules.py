@@ -52,7 +52,7 @@ _ANY = Rule(match="*/*")
 class Listener(Protocol):
     """Whoever remembers what the rules said."""
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """The rules have changed: ask again."""
         ...
 
@@ -72,7 +72,7 @@ class ModelRules:
         """Others from now on; what is decoded already stays as it is."""
         self.entries = tuple(entries)
         for follower in list(self.listeners):
-            follower.forget()
+            follower.invalidate()
 
 
 #: Where in a file something stands, as names and positions from the top.

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.archive.sqlite.requests import Note, number_of
-from processor.domain.events.decoder import Decoder, Said
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -43,14 +43,14 @@ class ArchiveSink:
         self,
         archive: SqliteArchive,
         decoder: Decoder,
-        feed: "ArchivePublisher",
-        room: BrokerMemoryGuard,
+        publisher: "ArchivePublisher",
+        memory_guard: BrokerMemoryGuard,
     ) -> None:
         self._archive = archive
-        self._room = room
+        self._room = memory_guard
         # Its counts are thrown away: the event counts when it comes to the log.
         self._decoder = decoder
-        self._feed = feed
+        self._publisher = publisher
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
         """Store all of them, unreadable ones too: there their dead letters arise again. What is in the
@@ -65,7 +65,7 @@ class ArchiveSink:
                 observation = None
             verdicts.append(observation if isinstance(observation, DeadLetter) else None)
         await self._archive.append(events)
-        self._feed.wake()
+        self._publisher.wake()
         return verdicts
 
 
@@ -78,7 +78,7 @@ class NotingDecoder(Decoder):
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Said | Batch:
+    ) -> Decoded | Batch:
         """See `Decoder.decode`; the events of a batch are decoded after it."""
         said = super().decode(headers, value, timestamp)
         if type(said) is Prediction:

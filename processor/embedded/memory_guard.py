@@ -30,10 +30,10 @@ class BrokerMemoryGuard:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            await self.measure()
             await asyncio.sleep(_EVERY)
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         """See how much it holds."""
         self.held = await self._broker.memory()
         full = self.most is not None and self.held >= self.most

@@ -10,7 +10,7 @@ from processor.domain.events.raw_event import DeadLetter
 from processor.domain.timestamps import format_time
 
 #: Rejected events of a batch that an answer lists.
-_LISTED = 100
+_MAX_LISTED = 100
 
 
 class Refusal(Exception):
@@ -62,7 +62,7 @@ def verdicts(
     ]
     body = {"accepted": len(of) - len(rejected), "time": format_time(time)}
     if rejected:
-        body |= {"rejected": len(rejected), "rejections": rejected[:_LISTED]}
+        body |= {"rejected": len(rejected), "rejections": rejected[:_MAX_LISTED]}
     if rejected and len(rejected) == len(of):
         first = {key: rejected[0][key] for key in ("reason", "detail")}
         return _json(status, first | body, {})

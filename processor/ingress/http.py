@@ -31,11 +31,11 @@ _PLACE: ContextVar[Place] = ContextVar("place")
 
 
 def make_ingress(
-    door: EventSink, settings: Settings, clock_ns: Callable[[], int]
+    sink: EventSink, settings: Settings, clock_ns: Callable[[], int]
 ) -> web.Application:
     """The application for the ingress port; ``app[INGRESS]`` is its `Ingress`, to be drained before
     the port is closed: until then new requests get 503. ``clock_ns``: nanoseconds since 1970."""
-    ingress = Ingress(door, settings, clock_ns)
+    ingress = Ingress(sink, settings, clock_ns)
     app = web.Application(middlewares=[ingress.guard])
     app[INGRESS] = ingress
     app.router.add_post("/", ingress.events)
@@ -46,8 +46,8 @@ def make_ingress(
 class Ingress:
     """The routes and their limits."""
 
-    def __init__(self, door: EventSink, settings: Settings, clock_ns: Callable[[], int]) -> None:
-        self._door = door
+    def __init__(self, sink: EventSink, settings: Settings, clock_ns: Callable[[], int]) -> None:
+        self._sink = sink
         self._token = settings.ingress_token.encode()
         self._max_body = settings.ingress_max_body
         self._gate = Gate(settings.ingress_max_in_flight, settings.ingress_max_body)
@@ -150,7 +150,7 @@ class Ingress:
 
     async def _accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
         try:
-            return await self._door.accept(events)
+            return await self._sink.accept(events)
         except Overloaded as problem:
             raise Refusal.again(429, "overloaded", str(problem), problem.retry_after) from None
         except CapacityError as problem:

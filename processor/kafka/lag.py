@@ -8,7 +8,7 @@ from aiokafka import TopicPartition
 from processor.kafka.clients import Kafka
 
 
-class Place(NamedTuple):
+class PartitionPosition(NamedTuple):
     """Where whoever reads a partition stands. ``mark`` changes with each step forward, also with
     those that do not move ``next_offset`` (reading a checkpoint)."""
 
@@ -25,8 +25,8 @@ class ProgressSample(NamedTuple):
     mark: Hashable
 
 
-async def measure(
-    kafka: Kafka, places: Callable[[], Mapping[TopicPartition, Place]]
+async def measure_lag(
+    kafka: Kafka, positions: Callable[[], Mapping[TopicPartition, PartitionPosition]]
 ) -> list[ProgressSample]:
     """Each partition's place held against its log's end. What the broker raises while it is away is
     for the caller: then nobody can make progress."""
@@ -36,10 +36,10 @@ async def measure(
         # A real question to the broker in any case: aiokafka's client does not survive a stop that
         # follows its start at once, and a worker without partitions wants to know too.
         known = await consumer.topics()
-        ends = await consumer.end_offsets([tp for tp in places() if tp.topic in known])
+        ends = await consumer.end_offsets([tp for tp in positions() if tp.topic in known])
     finally:
         await consumer.stop()
-    now = places()
+    now = positions()
     return [
         ProgressSample(
             f"{partition.topic}/{partition.partition}",

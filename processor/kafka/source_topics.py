@@ -26,7 +26,7 @@ class SourceTopics:
     async def wait(self) -> tuple[str, ...]:
         """Those that there are; waits for the first one."""
         delay = 0.5
-        while not (there := await self._look()):
+        while not (there := await self._check_now()):
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))
             delay = min(delay * 2, _LOOK_AGAIN)
         return there
@@ -36,10 +36,10 @@ class SourceTopics:
         if not self.last_error or asyncio.get_running_loop().time() < self._next_look:
             return False
         before = self.last_error
-        await self._look()
+        await self._check_now()
         return self.last_error != before
 
-    async def _look(self) -> tuple[str, ...]:
+    async def _check_now(self) -> tuple[str, ...]:
         self._next_look = asyncio.get_running_loop().time() + _LOOK_AGAIN
         known = {partition.topic for partition in await self._kafka.partitions(self._names)}
         missing = [name for name in self._names if name not in known]

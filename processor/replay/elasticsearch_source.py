@@ -43,7 +43,7 @@ class Resume:
         as_of = self._fold.selection.as_of
         origin = Origin.of(archive.address, archive.pattern, as_of, self._rules)
         for entry in self._journal.entries(origin):
-            self._fold.restore(entry.piece)
+            self._fold.restore(entry.folded)
         return self._fold.read - before
 
     def positions(self, shards: Sequence[Shard]) -> dict[tuple[str, int], int]:
@@ -57,8 +57,8 @@ class Resume:
         if self._adding:
             raise asyncio.CancelledError
         self._adding = True
-        piece = self._fold.add_piece(documents)
-        self._journal.add(Entry(shard.index, shard.uuid, shard.number, position, piece))
+        folded = self._fold.fold_documents(documents)
+        self._journal.add(Entry(shard.index, shard.uuid, shard.number, position, folded))
         self._adding = False
 
 
@@ -77,7 +77,7 @@ async def read_elasticsearch(
         )
         with CommandProgress(f"reading {archive.pattern} of {archive.address}", total) as progress:
             if restored:
-                progress.say(f"goes on behind {restored:,} documents that were read before")
+                progress.report(f"goes on behind {restored:,} documents that were read before")
             reading = _Reading(archive, sink, resume, positions, progress)
             await reading.read(shards)
             # What has changed since is behind that; hardly ever more than one look is needed.

@@ -44,12 +44,12 @@ class Selection(NamedTuple):
         """Whether the model is of the namespace and deployment that are asked for."""
         return self.namespace in ("", key.namespace) and self.deployment in ("", key.deployment)
 
-    def holds(self, time: int) -> bool:
+    def in_range(self, time: int) -> bool:
         """Whether a time is between start and end."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
 
-class Piece(msgspec.Struct, array_like=True):
+class FoldedDocuments(msgspec.Struct, array_like=True):
     """What some documents say, and what was counted in decoding them."""
 
     read: int
@@ -64,14 +64,14 @@ class _Join(JoinFold):
     """The join without its deltas: what stands at the end is all that a replay asks for."""
 
     def _deltas(self, offset: int) -> Deltas:
-        self._contributions.drop()
+        self._accumulator.clear()
         return {}
 
 
 #: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
-_Like = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+_Group = tuple[int, int | tuple[int, ...], Outcome | None, bool]
 #: Names that a message lists at most.
-_NAMED = 10
+_MAX_NAMES = 10
 
 
 class ReplayFold:
@@ -110,9 +110,9 @@ class ReplayFold:
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
-        self.add_piece(documents)
+        self.fold_documents(documents)
 
-    def add_piece(self, documents: Sequence[Document]) -> Piece:
+    def fold_documents(self, documents: Sequence[Document]) -> FoldedDocuments:
         """`add_documents`, and what `restore` needs to do the same without them."""
         telemetry, reader = self.telemetry, self._reader
         known, nothing = reader.batches_read, telemetry.says_nothing
@@ -120,7 +120,7 @@ class ReplayFold:
         batch = self._documents.read(documents)
         self.read += len(documents)
         self._join.apply(0, 0, batch)
-        return Piece(
+        return FoldedDocuments(
             len(documents),
             batch,
             reader.newest_batches(reader.batches_read - known),
@@ -128,13 +128,13 @@ class ReplayFold:
             dict(telemetry.dead_letters - dead_letters),
         )
 
-    def restore(self, piece: Piece) -> None:
+    def restore(self, folded: FoldedDocuments) -> None:
         """Fold what an earlier process made of documents."""
-        self.read += piece.read
-        self.telemetry.says_nothing += piece.says_nothing
-        self.telemetry.dead_letters.update(piece.dead_letters)
-        self._reader.remember_batches(piece.batches)
-        self._join.apply(0, 0, piece.batch)
+        self.read += folded.read
+        self.telemetry.says_nothing += folded.says_nothing
+        self.telemetry.dead_letters.update(folded.dead_letters)
+        self._reader.remember_batches(folded.batches)
+        self._join.apply(0, 0, folded.batch)
 
     def observe(self, observation: Prediction | Feedback) -> None:
         """Fold one observation, unless it is later than what is to be known."""
@@ -158,17 +158,17 @@ class ReplayFold:
         self._fold()
         selection, telemetry, state = self.selection, self.telemetry, self._join.state
         models: dict[ModelKey, Counts] = {}
-        kinds: Counter[str] = Counter()
+        group_by_content: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
-        for like, times in self._alike(selection).items():
-            self._add_counts(models, like, times, selection)
-            _, answers, outcome, _ = like
+        for group, times in self._groups(selection).items():
+            self._add_counts(models, group, times, selection)
+            _, answers, outcome, _ = group
             for position in (answers,) if isinstance(answers, int) else answers:
                 reason = state.answers[position].reason
                 if reason is not None:
                     reasons[reason] += times
             if outcome is not None:
-                kinds[outcome.kind] += times
+                group_by_content[outcome.kind] += times
                 for reason in outcome.not_scorable:
                     reasons[reason] += times
         return Replay(
@@ -184,8 +184,8 @@ class ReplayFold:
                 unmatched_feedback=state.unmatched,
                 late=telemetry.late,
                 says_nothing=telemetry.says_nothing,
-                rows_differ=kinds[ROWS_DIFFER],
-                ambiguous=kinds[AMBIGUOUS],
+                rows_differ=group_by_content[ROWS_DIFFER],
+                ambiguous=group_by_content[AMBIGUOUS],
                 not_scorable=dict(sorted(reasons.items())),
                 dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
@@ -195,29 +195,29 @@ class ReplayFold:
         """The counts of each model that has any, by the basis, times and names of ``selection``."""
         self._fold()
         models: dict[ModelKey, Counts] = {}
-        for like, times in self._alike(selection).items():
-            self._add_counts(models, like, times, selection)
+        for group, times in self._groups(selection).items():
+            self._add_counts(models, group, times, selection)
         return models
 
     def requests(self) -> Iterator[list[tuple[ModelKey, JoinedPrediction]]]:
         """What each request of the chosen namespace and deployment contributes, of any time."""
         self._fold()
         models = self._join.state.models
-        for standings in self._join.requests():
-            request = [(models[standing.prediction.model], standing) for standing in standings]
+        for joined_predictions in self._join.requests():
+            request = [(models[joined.prediction.model], joined) for joined in joined_predictions]
             if request and self.selection.names(request[0][0]):
                 yield request
 
-    def right(self, standing: JoinedPrediction) -> list[bool | None]:
+    def right(self, joined: JoinedPrediction) -> list[bool | None]:
         """Whether each item of a prediction was right, None where it was not judged."""
-        return [item and item.correct for item in judged_items(self._join.state, standing)]
+        return [item and item.correct for item in judged_items(self._join.state, joined)]
 
     def why_empty(self) -> str:
         """Why the result has no models though there are predictions, for people; empty if there is
         nothing to say."""
         self._fold()
         selection, models = self.selection, self._join.state.models
-        keys = {models[like[0]] for like in self._alike(selection)}
+        keys = {models[group[0]] for group in self._groups(selection)}
         if not keys:
             return "there are no predictions in what was read"
         if not any(map(selection.names, keys)):
@@ -230,17 +230,16 @@ class ReplayFold:
                 if value
             ]
             there = sorted({f"{key.namespace}/{key.deployment}" for key in keys})
-            more = f" and {len(there) - _NAMED} more" if len(there) > _NAMED else ""
-            return (
-                f"no model matches {' '.join(asked)}; there are: {', '.join(there[:_NAMED])}{more}"
-            )
+            more = f" and {len(there) - _MAX_NAMES} more" if len(there) > _MAX_NAMES else ""
+            listed = ", ".join(there[:_MAX_NAMES])
+            return f"no model matches {' '.join(asked)}; there are: {listed}{more}"
         return f"nothing falls between --from and --to by {selection.by} time{self._span()}"
 
     def _span(self) -> str:
         """From when to when there is something, in words; empty where nothing is."""
         times = [
             register.time
-            for prediction, feedback, _ in self._join.standings()
+            for prediction, feedback, _ in self._join.joined_predictions()
             if (register := feedback if self.selection.by == "feedback" else prediction) is not None
         ]
         if not times:
@@ -250,31 +249,31 @@ class ReplayFold:
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
 
-    def _alike(self, selection: Selection) -> dict[_Like, int]:
+    def _groups(self, selection: Selection) -> dict[_Group, int]:
         """How many predictions there are of each kind: of millions there are few that differ."""
         by_feedback = selection.by == "feedback"
 
-        def holds(predicted_at: int, feedback_at: int | None) -> bool:
+        def in_range(predicted_at: int, feedback_at: int | None) -> bool:
             time = feedback_at if by_feedback else predicted_at
-            return time is not None and selection.holds(time)
+            return time is not None and selection.in_range(time)
 
-        alike: Counter[_Like] = Counter()
-        for (prediction, feedback, outcome), held, times in self._join.kinds(holds):
+        groups: Counter[_Group] = Counter()
+        for (prediction, feedback, outcome), held, times in self._join.group_by_content(in_range):
             answers = prediction.answers
-            like = (
+            group = (
                 prediction.model,
                 answers if isinstance(answers, int) else tuple(answers),
                 outcome,
                 held and not (by_feedback and feedback is None),
             )
-            alike[like] += times
-        return alike
+            groups[group] += times
+        return groups
 
     def _add_counts(
-        self, models: dict[ModelKey, Counts], like: _Like, times: int, selection: Selection
+        self, models: dict[ModelKey, Counts], group: _Group, times: int, selection: Selection
     ) -> None:
         """Add what so many predictions contribute to the counts that are asked for."""
-        model, answers, outcome, counted = like
+        model, answers, outcome, counted = group
         key = self._join.state.models[model]
         if not counted or not selection.names(key):
             return
@@ -287,14 +286,14 @@ class ReplayFold:
             models.setdefault(key, Counts()).add(counts, times)
 
 
-def contribution(standing: JoinedPrediction, selection: Selection) -> Counts | None:
+def contribution(joined: JoinedPrediction, selection: Selection) -> Counts | None:
     """What a prediction adds to the counts of a selection; None where its time is outside."""
-    prediction, feedback, outcome = standing
+    prediction, feedback, outcome = joined
     if selection.by == "feedback":
-        if feedback is None or outcome is None or not selection.holds(feedback.time):
+        if feedback is None or outcome is None or not selection.in_range(feedback.time):
             return None
         return outcome.counts
-    if not selection.holds(prediction.time):
+    if not selection.in_range(prediction.time):
         return None
     answers = prediction.answers
     counts = Counts(predictions=1 if isinstance(answers, int) else len(answers))

@@ -24,7 +24,7 @@ from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
-from processor.replay.fold import Piece
+from processor.replay.fold import FoldedDocuments
 
 if sys.version_info >= (3, 14):  # pragma: no cover
     from compression import zstd
@@ -34,7 +34,7 @@ else:
 _MAGIC = b"processor-replay\n"
 _FRAME = Layout("<II")
 #: Of a piece; a page of documents is far less.
-_MOST = 1 << 30
+_MAX_BYTES = 1 << 30
 _LEVEL = 1
 
 
@@ -45,7 +45,7 @@ class Entry(msgspec.Struct, array_like=True):
     uuid: str
     shard: int
     position: int
-    piece: Piece
+    folded: FoldedDocuments
 
 
 class Origin(msgspec.Struct):
@@ -197,7 +197,7 @@ def _unframed(file: BinaryIO) -> bytes | None:
     if len(head) < _FRAME.size:
         return None
     length, checksum = _FRAME.unpack(head)
-    packed = file.read(length) if length <= _MOST else b""
+    packed = file.read(length) if length <= _MAX_BYTES else b""
     if len(packed) < length or crc32(packed) != checksum:
         return None
     return bytes(zstd.decompress(packed))

@@ -14,7 +14,7 @@ from processor.kafka.reading import FAULTS, explain, read_stretches
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
 #: Topics that a message lists at most.
-_NAMED = 10
+_MAX_NAMES = 10
 
 
 class KafkaSource:
@@ -97,8 +97,8 @@ class KafkaSource:
             await admin.start()
             topics = sorted(name for name in await admin.list_topics() if not name.startswith("__"))
             if self.topic not in topics:
-                there = ", ".join(topics[:_NAMED]) or "none"
-                more = f" and {len(topics) - _NAMED} more" if len(topics) > _NAMED else ""
+                there = ", ".join(topics[:_MAX_NAMES]) or "none"
+                more = f" and {len(topics) - _MAX_NAMES} more" if len(topics) > _MAX_NAMES else ""
                 raise BrokerError(
                     f"Kafka at {', '.join(self._servers)} has no topic {self.topic}: check its "
                     f"name; there are: {there}{more}"

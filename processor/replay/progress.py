@@ -62,7 +62,7 @@ class CommandProgress:
         elif time.monotonic() - self._printed >= _PAUSE:
             self._print()
 
-    def say(self, message: str) -> None:
+    def report(self, message: str) -> None:
         """A line of its own, above the bar."""
         if self._bar:
             self._stream.write("\r\033[K")
@@ -76,7 +76,7 @@ class CommandProgress:
             left = max(0, self._total - self._position)
             seconds = (self._printed - self._start) * left / max(self._position, 1)
             share += f", {seconds:,.0f} s left" if left else ""
-        self.say(f"{self._events:,} events{share}, {self._rate():,.0f}/s")
+        self.report(f"{self._events:,} events{share}, {self._rate():,.0f}/s")
 
     def _rate(self) -> float:
         return self._events / max(time.monotonic() - self._start, 1e-3)

@@ -23,7 +23,7 @@ from processor.settings import HTTP, Settings
 _BATCH_BYTES = 8 << 20
 _ELASTICSEARCH = (*HTTP, "elasticsearch:")
 #: Bad lines of a file that are named one by one.
-_NAMED = 10
+_MAX_NAMES = 10
 
 
 class Sink(DocumentSink, Protocol):
@@ -121,24 +121,24 @@ class _Troubles:
         self._strict = strict
         self._count = 0
 
-    def tell(self, detail: str, reason: str) -> None:
+    def notify(self, detail: str, reason: str) -> None:
         """`EventsFileError` with ``strict``."""
         if self._strict:
             raise EventsFileError(f"{self._name}: {detail}")
         self._count += 1
-        if self._count <= _NAMED:
-            self._progress.say(f"{detail}; counted as dead letter {reason}")
+        if self._count <= _MAX_NAMES:
+            self._progress.report(f"{detail}; counted as dead letter {reason}")
 
     def cut_off(self, error: CutOffError) -> None:
         """`CutOffError` with ``strict``."""
         if self._strict:
             raise error
-        self._progress.say(f"WARNING: {error}; the numbers are of what stands before that")
+        self._progress.report(f"WARNING: {error}; the numbers are of what stands before that")
 
     def end(self) -> None:
         """Say how many there were, if not all were named."""
-        if self._count > _NAMED:
-            self._progress.say(f"{self._count:,} in all were no events")
+        if self._count > _MAX_NAMES:
+            self._progress.report(f"{self._count:,} in all were no events")
 
 
 async def _read_file(path: str, sink: Sink, strict: bool) -> None:
@@ -148,7 +148,7 @@ async def _read_file(path: str, sink: Sink, strict: bool) -> None:
         try:
             for block, first, consumed in read_blocks(path):
                 for _, letter in sink.add_lines(block, first):
-                    troubles.tell(letter.detail, letter.reason)
+                    troubles.notify(letter.detail, letter.reason)
                 await sink.settle()
                 progress.update(consumed, sink.read - before)
         except CutOffError as error:
@@ -164,7 +164,7 @@ async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
         for file in read_folder(folder):
             if isinstance(file, DeadLetter):
                 sink.add_bad(file)
-                troubles.tell(file.detail, file.reason)
+                troubles.notify(file.detail, file.reason)
             elif file is None:
                 others += 1
             else:
@@ -173,7 +173,7 @@ async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
             progress.update(0, sink.read - before)
         troubles.end()
         if others:
-            progress.say(f"WARNING: {others:,} files were not read: only *.json are")
+            progress.report(f"WARNING: {others:,} files were not read: only *.json are")
 
 
 async def _read_sqlite(path: Path, sink: Sink) -> None:

@@ -157,15 +157,19 @@ def _discordant(
     for request in fold.requests():
         if len(request) < 2:
             continue
-        standings = {
-            key: standing
-            for key, standing in request
-            if contribution(standing, fold.selection) is not None
+        joined_predictions = {
+            key: joined
+            for key, joined in request
+            if contribution(joined, fold.selection) is not None
         }
         for first, second in pairs:
-            if first not in standings or second not in standings:
+            if first not in joined_predictions or second not in joined_predictions:
                 continue
-            rows = zip(fold.right(standings[first]), fold.right(standings[second]), strict=False)
+            rows = zip(
+                fold.right(joined_predictions[first]),
+                fold.right(joined_predictions[second]),
+                strict=False,
+            )
             for one, other in rows:
                 if one is None or other is None:
                     continue

@@ -78,11 +78,11 @@ class ModelTimelines:
     def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
         """Count what one request contributes."""
         by_feedback = self._selection.by == "feedback"
-        for key, standing in request:
-            counts = contribution(standing, self._selection)
+        for key, joined in request:
+            counts = contribution(joined, self._selection)
             if counts is None:
                 continue
-            prediction, feedback, outcome = standing
+            prediction, feedback, outcome = joined
             time = feedback.time if by_feedback and feedback is not None else prediction.time
             minutes = self._minutes.setdefault(key, {})
             minute = minutes.setdefault(time // (MINUTE * SECOND), [0, 0, 0])

@@ -24,9 +24,9 @@ BLOCK = 2 * HOUR
 #: What a running Prometheus still keeps out of its blocks: a block made by others must not overlap.
 RECENT = 3 * HOUR
 #: Samples of a series in one piece of output, which bounds memory: 69 days of minutes.
-_MOST = 100_000
+_MAX_SERIES = 100_000
 #: Files of a folder: 13 months. More is mostly an event with a wrong time.
-_MOST_FILES = 4_800
+_MAX_FILES = 4_800
 #: Bytes of a family kept in memory.
 _SPOOL = 1 << 22
 
@@ -61,12 +61,12 @@ def check_span(span: Span, step: int, now: float, recent: bool, folder: bool) ->
         )
     samples = span.last - span.first + 1
     files = last // BLOCK - span.first * step // BLOCK + 1
-    if folder and files > _MOST_FILES:
+    if folder and files > _MAX_FILES:
         raise SettingsError(
             f"{_time(span.first * step)} to {_time(last)} are {files:,} files of two hours: name "
             "the time with --from and --to"
         )
-    if not folder and samples > _MOST:
+    if not folder and samples > _MAX_SERIES:
         raise SettingsError(
             f"{_time(span.first * step)} to {_time(last)} are {samples:,} samples of each series, "
             "too many for one file: name a folder with --output, a longer --step, or the time with "

@@ -36,12 +36,12 @@ class Timeline:
 
     def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
         """Count what one request contributes."""
-        for key, standing in request:
+        for key, joined in request:
             for basis, selection in enumerate(self._selections):
-                counts = contribution(standing, selection)
+                counts = contribution(joined, selection)
                 if counts is None or counts.is_empty():
                     continue
-                of = standing.feedback if basis and standing.feedback else standing.prediction
+                of = joined.feedback if basis and joined.feedback else joined.prediction
                 self._count(key, basis, of.time, counts)
 
     def _count(self, key: ModelKey, basis: int, time: int, counts: Counts) -> None:

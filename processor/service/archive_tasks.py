@@ -48,7 +48,7 @@ def source_group(settings: Settings) -> str:
     return f"{settings.app_id}-source"
 
 
-class History:
+class ArchiveTasks:
     """Of one worker."""
 
     def __init__(
@@ -136,7 +136,7 @@ class History:
             archive,
             self._rules,
             worker.control(),
-            worker.packer(Decoder(self._rules, self._telemetry)),
+            worker.observation_producer(Decoder(self._rules, self._telemetry)),
             worker.joins,
             self._telemetry,
             in_memory_from,
@@ -153,7 +153,7 @@ class History:
             archive,
             DocumentReader(self._rules, self._telemetry),
             self._worker.control(),
-            lambda: self._worker.packer(Decoder(self._rules, self._telemetry)),
+            lambda: self._worker.observation_producer(Decoder(self._rules, self._telemetry)),
             self._telemetry,
             settings.horizon * SECOND,
             time.time_ns,

@@ -16,7 +16,7 @@ from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
-from processor.domain.log.observations import KNOWN_ONLY, Feedback, Prediction
+from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND
 from processor.errors import SettingsError
@@ -67,7 +67,7 @@ async def put_on_log(
             control = ControlLog(LogReader(kafka, topics.control, 0), producer, topics.control)
             await control.refresh()
             decoder = Decoder(rules, Telemetry())
-            packers = [
+            observation_producers = [
                 ObservationProducer(
                     decoder,
                     producer,
@@ -80,7 +80,9 @@ async def put_on_log(
             ]
             # A bootstrap counts old requests and does not keep them.
             keeps_all_since = 0 if control.cursors else control.made
-            sink = _LogSink(decoder, rules, selection, packers, keeps_all_since, settings.horizon)
+            sink = _LogSink(
+                decoder, rules, selection, observation_producers, keeps_all_since, settings.horizon
+            )
             await read_sources(sources, sink, access)
             await sink.finish()
         finally:
@@ -98,7 +100,7 @@ class _LogSink:
         decoder: Decoder,
         rules: ModelRules,
         selection: Selection,
-        packers: Sequence[ObservationProducer],
+        observation_producers: Sequence[ObservationProducer],
         keeps_all_since: int,
         horizon: int,
     ) -> None:
@@ -109,7 +111,7 @@ class _LogSink:
         self._decoder = decoder
         self._documents = DocumentReader(rules, decoder.telemetry)
         self._selection = selection
-        self._fresh, self._known_only = packers
+        self._fresh, self._known_only = observation_producers
         self._keeps_all_since = keeps_all_since
         self._horizon = horizon * SECOND
         self._flying: deque[list[asyncio.Future[object]]] = deque()
@@ -169,7 +171,9 @@ class _LogSink:
 
     async def _send(self) -> None:
         self._waiting = 0
-        self._flying.append([*await self._fresh.send(), *await self._known_only.send(KNOWN_ONLY)])
+        self._flying.append(
+            [*await self._fresh.send(), *await self._known_only.send(IngestMode.IF_PRESENT)]
+        )
 
     def _cutoff(self) -> int:
         """The time from which on a request is in memory, if it was ever on the log; while nothing has
@@ -184,9 +188,9 @@ class _LogSink:
         if not found:
             return
         is_old = min(one.time for one in found) < cutoff
-        packer = self._known_only if is_old else self._fresh
+        observation_producer = self._known_only if is_old else self._fresh
         for one in found:
-            packer.add_observation(one)
+            observation_producer.add_observation(one)
         self._put += len(found)
         self._old += len(found) * is_old
         self._waiting += len(found)

@@ -30,7 +30,7 @@ _TIME = re.compile(rb'"ce-time":"([^"]+)"')
 
 
 async def run_demo(
-    settings: Settings, once: bool, now_ns: int, stop: asyncio.Event, say: Callable[[str], None]
+    settings: Settings, once: bool, now_ns: int, stop: asyncio.Event, report: Callable[[str], None]
 ) -> tuple[ModelResult, ...]:
     """Play the experiment; its last event is at ``now_ns``. The numbers when they have settled;
     without ``once`` only after ``stop``."""
@@ -59,7 +59,7 @@ async def run_demo(
             waiting: list[asyncio.Future[Any]] = [running, service]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
-                playing = asyncio.create_task(_play(running.result(), events, once, stop, say))
+                playing = asyncio.create_task(_play(running.result(), events, once, stop, report))
                 # A service that fails ends the demo too, with its reason.
                 await asyncio.wait([playing, service], return_when=asyncio.FIRST_COMPLETED)
                 if playing.done():
@@ -92,11 +92,11 @@ def shift(events: bytes, now_ns: int) -> bytes:
 
 
 async def _play(
-    service: Service, events: Path, once: bool, stop: asyncio.Event, say: Callable[[str], None]
+    service: Service, events: Path, once: bool, stop: asyncio.Event, report: Callable[[str], None]
 ) -> tuple[ModelResult, ...]:
-    say(f"page     {service.metrics_url}")
-    say(f"metrics  {service.metrics_url}metrics")
-    say(f"events   {service.ingress_url}")
+    report(f"page     {service.metrics_url}")
+    report(f"metrics  {service.metrics_url}metrics")
+    report(f"events   {service.ingress_url}")
     sending = asyncio.create_task(
         send_http(
             str(events),
@@ -115,12 +115,12 @@ async def _play(
             results = _numbers(service)
             line = "; ".join(map(_line, results))
             if line != shown:
-                say(line)
+                report(line)
                 shown = line
             if settled:
                 sent = sending.result()
                 if results == expected:
-                    say(f"settled: {sent.accepted} events" + _how_to_end(once))
+                    report(f"settled: {sent.accepted} events" + _how_to_end(once))
                     return results
                 deadline = deadline or time.monotonic() + _PATIENCE
                 if time.monotonic() > deadline:

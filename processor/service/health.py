@@ -33,7 +33,7 @@ class ServiceHealth:
         self.lag: int | None = None
         self.source_error = ""
         """What keeps it from reading the source."""
-        self.room: BrokerMemoryGuard | None = None
+        self.memory_guard: BrokerMemoryGuard | None = None
         """What the embedded broker holds."""
         self.watchdog: Watchdog | None = None
         self._telemetry = telemetry
@@ -49,7 +49,7 @@ class ServiceHealth:
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
             parts = (
-                *(self.room, self.bootstrap, self.late_truth, self.outcomes),
+                *(self.memory_guard, self.bootstrap, self.late_truth, self.outcomes),
                 self.request_logger,
             )
             archive = [part.last_error for part in parts if part is not None]
@@ -109,7 +109,7 @@ class ServiceHealth:
             failing_partitions=worker.failing,
             stalled_seconds=self.watchdog.stalled if self.watchdog else 0.0,
             watermark_timestamp_seconds=min(times) / 1e9 if times else None,
-            embedded_broker_bytes=self.room.held if self.room else None,
-            embedded_broker_limit_bytes=self.room.most if self.room else None,
+            embedded_broker_bytes=self.memory_guard.held if self.memory_guard else None,
+            embedded_broker_limit_bytes=self.memory_guard.most if self.memory_guard else None,
             checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
         )

@@ -20,11 +20,11 @@ from processor.ingress.event_sink import EventSink
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
 from processor.kafka.clients import FAULTS, Kafka
-from processor.kafka.lag import Place, ProgressSample, measure
+from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.topics import prepare
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.site import make_site
-from processor.service.archive_tasks import History, source_group
+from processor.service.archive_tasks import ArchiveTasks, source_group
 from processor.service.health import ServiceHealth
 from processor.service.lifecycle import background, collect_cycles, ending_within, serve
 from processor.service.watchdog import Watchdog
@@ -59,7 +59,7 @@ class Service:
         self._rules = read_models_file(settings.models)
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
-        self._feed: ArchivePublisher | None = None
+        self._publisher: ArchivePublisher | None = None
         self._ingest: SourceIngest | None = None
         self._kafka: Kafka | None = None
 
@@ -96,8 +96,10 @@ class Service:
                 await broker.start()
                 stack.push_async_callback(broker.stop)
                 background(stack, self._watch(broker))
-                self.health.room = room = BrokerMemoryGuard(broker, settings.max_broker_memory)
-                background(stack, self._guard(room.run()))
+                self.health.memory_guard = memory_guard = BrokerMemoryGuard(
+                    broker, settings.max_broker_memory
+                )
+                background(stack, self._guard(memory_guard.run()))
                 servers = (broker.address,)
             self._kafka = kafka = Kafka(settings, servers)
             log_id = await self._prepare(kafka)
@@ -107,10 +109,10 @@ class Service:
             self.health.worker = worker
             if settings.models is not None:
                 background(stack, self._guard(follow_models_file(settings.models, self._rules)))
-            door = self._open_source(stack, kafka, worker)
+            sink = self._open_source(stack, kafka, worker)
             self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
             background(stack, self._guard(watchdog.run()))
-            ingress = make_ingress(door, settings, time.time_ns)
+            ingress = make_ingress(sink, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
             stack.push_async_callback(ingress[INGRESS].drain)
             logger.info(
@@ -145,8 +147,12 @@ class Service:
         worker, kafka = self.health.worker, self._kafka
         if worker is None or kafka is None or not worker.recovered.is_set():
             return False
-        archive, feed = self._archive, self._feed
-        if archive is not None and feed is not None and feed.position < await archive.last():
+        archive, publisher = self._archive, self._publisher
+        if (
+            archive is not None
+            and publisher is not None
+            and publisher.position < await archive.last()
+        ):
             return False
         consumer = kafka.consumer()
         try:
@@ -168,27 +174,27 @@ class Service:
 
     def _open_source(self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker) -> EventSink:
         settings = self.settings
-        history = History(settings, self._rules, kafka, worker, self.health, self.telemetry)
+        history = ArchiveTasks(settings, self._rules, kafka, worker, self.health, self.telemetry)
         archive = self._archive
         if archive is not None:
             noting = NotingDecoder(self._rules, self.telemetry)
-            self._feed = feed = ArchivePublisher(
-                archive, worker.packer(noting), noting, self.telemetry
+            self._publisher = publisher = ArchivePublisher(
+                archive, worker.observation_producer(noting), noting, self.telemetry
             )
-            background(stack, self._guard(feed.run()))
-            background(stack, self._note_bootstrap(feed))
-            background(stack, self._guard(self._note_feed_lag(archive, feed)))
+            background(stack, self._guard(publisher.run()))
+            background(stack, self._note_bootstrap(publisher))
+            background(stack, self._guard(self._note_feed_lag(archive, publisher)))
             # All that is found there was on the log.
             history.ask(archive, stack, self._guard, lambda _: None)
-            assert self.health.room is not None
+            assert self.health.memory_guard is not None
             decoder = Decoder(self._rules, Telemetry())
-            return ArchiveSink(archive, decoder, feed, self.health.room)
+            return ArchiveSink(archive, decoder, publisher, self.health.memory_guard)
         decoder = Decoder(self._rules, self.telemetry)
         ingest = SourceIngest(
             kafka,
             settings.topics,
             source_group(settings),
-            worker.packer(decoder),
+            worker.observation_producer(decoder),
             self.fail,
             history.look_for_gap,
         )
@@ -196,7 +202,9 @@ class Service:
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_lag(ingest))
         history.open(stack, self._guard)
-        return KafkaSink(worker.packer(Decoder(self._rules, self.telemetry)), kafka.servers)
+        return KafkaSink(
+            worker.observation_producer(Decoder(self._rules, self.telemetry)), kafka.servers
+        )
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
@@ -213,20 +221,25 @@ class Service:
 
     async def _progress(self) -> list[ProgressSample]:
         """Where everything stands that has work to do."""
-        worker, kafka, archive, feed = self.health.worker, self._kafka, self._archive, self._feed
+        worker, kafka, archive, publisher = (
+            self.health.worker,
+            self._kafka,
+            self._archive,
+            self._publisher,
+        )
         if worker is None or kafka is None:
             return []
-        places = worker.places
+        positions = worker.positions
         if self._ingest is not None:
-            source = self._ingest.places
+            source = self._ingest.positions
 
-            def places() -> dict[TopicPartition, Place]:
-                return worker.places() | source()
+            def positions() -> dict[TopicPartition, PartitionPosition]:
+                return worker.positions() | source()
 
-        found = [worker.joining(), *await measure(kafka, places)]
-        if archive is not None and feed is not None:
-            behind = await archive.last() - feed.position
-            found.append(ProgressSample("reading the archive", behind, feed.position))
+        found = [worker.joining(), *await measure_lag(kafka, positions)]
+        if archive is not None and publisher is not None:
+            behind = await archive.last() - publisher.position
+            found.append(ProgressSample("reading the archive", behind, publisher.position))
         return found
 
     async def _prepare(self, kafka: Kafka) -> str:
@@ -259,13 +272,13 @@ class Service:
         except BaseException as error:
             self.fail(error)
 
-    async def _note_bootstrap(self, feed: ArchivePublisher) -> None:
-        await feed.complete.wait()
+    async def _note_bootstrap(self, publisher: ArchivePublisher) -> None:
+        await publisher.complete.wait()
         self.health.bootstrap_complete.set()
 
-    async def _note_feed_lag(self, archive: SqliteArchive, feed: ArchivePublisher) -> None:
+    async def _note_feed_lag(self, archive: SqliteArchive, publisher: ArchivePublisher) -> None:
         while True:
-            self.health.lag = max(0, await archive.last() - feed.position)
+            self.health.lag = max(0, await archive.last() - publisher.position)
             await asyncio.sleep(0.5)
 
     async def _note_lag(self, ingest: SourceIngest) -> None:

@@ -26,14 +26,14 @@ class Watchdog:
 
     def __init__(
         self,
-        measure: Callable[[], Awaitable[Sequence[ProgressSample]]],
+        measure_lag: Callable[[], Awaitable[Sequence[ProgressSample]]],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.stalled = 0.0
         """Seconds since the part that stands still longest, though it has work, last took a step."""
         self.last_error = ""
         """Which part that is, once it takes too long."""
-        self._measure = measure
+        self._measure = measure_lag
         self._fail = fail
         self._seen: dict[str, tuple[Hashable, float]] = {}
 
@@ -41,9 +41,9 @@ class Watchdog:
         """Until cancelled."""
         while True:
             await asyncio.sleep(EVERY)
-            await self.look()
+            await self.check()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Hold all parts against where they stood at the last look."""
         try:
             async with asyncio.timeout(PATIENCE):

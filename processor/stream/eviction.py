@@ -27,8 +27,8 @@ class EvictionPolicy:
     async def next_eviction(self, stages: Mapping[int, JoinStage]) -> tuple[int, int] | None:
         """Of which partition requests born before which log hour are to leave, None if of none: the
         oldest hour there is. The running hour stays, however many requests it has."""
-        weight = sum(stage.join.weight for stage in stages.values())
-        if weight <= self._most:
+        approx_bytes = sum(stage.join.approx_bytes for stage in stages.values())
+        if approx_bytes <= self._most:
             self._full = False
             return None
         found = [
@@ -42,7 +42,7 @@ class EvictionPolicy:
                 logger.warning(
                     "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all of it "
                     "is of the running hour, which stays: raise it, or add workers",
-                    weight / (1 << 20),
+                    approx_bytes / (1 << 20),
                     self._most / (1 << 20),
                 )
             self._full = True
@@ -59,7 +59,7 @@ class EvictionPolicy:
             logger.warning(
                 "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB: requests of "
                 "partition %d from before %s leave early",
-                weight / (1 << 20),
+                approx_bytes / (1 << 20),
                 self._most / (1 << 20),
                 number,
                 format_time(before * HOUR),

@@ -14,7 +14,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from processor.domain.native import use_native
 from processor.kafka.clients import FAULTS, Kafka
-from processor.kafka.lag import Place
+from processor.kafka.lag import PartitionPosition
 from processor.kafka.record_batches import deliver_record_batches, record_batches
 from processor.kafka.source_topics import SourceTopics
 from processor.stream.observation_producer import ObservationProducer
@@ -48,14 +48,14 @@ class SourceIngest:
         kafka: Kafka,
         topics: tuple[str, ...],
         group: str,
-        packer: ObservationProducer,
+        observation_producer: ObservationProducer,
         fail: Callable[[BaseException], None],
         look_for_gap: Callable[[], Awaitable[None]],
     ) -> None:
         self._kafka = kafka
         self._source = SourceTopics(kafka, topics)
         self._group = group
-        self._packer = packer
+        self._observation_producer = observation_producer
         self._fail = fail
         self._look_for_gap = look_for_gap
         self._positions: dict[TopicPartition, int] = {}
@@ -115,14 +115,14 @@ class SourceIngest:
         )
         done: dict[TopicPartition, _Position] = {}
         commit_due = clock() + _COMMIT_EVERY
-        packer = self._packer
+        observation_producer = self._observation_producer
         try:
             while not await self._source.have_changed():
                 started = clock()
                 found = await consumer.getmany(timeout_ms=200)
                 if found:
                     position = await self._take(found)
-                    futures = await packer.send()
+                    futures = await observation_producer.send()
                     for future in futures:
                         future.add_done_callback(_look_at)
                     flying.append((futures, position))
@@ -153,10 +153,10 @@ class SourceIngest:
 
         With the last record's time: it tells what is lost if retention overtakes us.
         """
-        packer, position = self._packer, {}
+        observation_producer, position = self._observation_producer, {}
         if not use_native:
             for partition, messages in found.items():
-                packer.add_records(partition.topic, partition.partition, messages)
+                observation_producer.add_records(partition.topic, partition.partition, messages)
                 position[partition] = messages[-1].offset + 1, str(messages[-1].timestamp)
                 # The loop has other work; a batch must not hold it for long.
                 await asyncio.sleep(0)
@@ -165,7 +165,9 @@ class SourceIngest:
         for batches in zip_longest(*found.values()):
             for partition, batch in zip(found, batches, strict=True):
                 if batch is not None:
-                    last = packer.add_batch(partition.topic, partition.partition, batch)
+                    last = observation_producer.add_batch(
+                        partition.topic, partition.partition, batch
+                    )
                     position[partition] = batch.end, str(last)
             await asyncio.sleep(0)
         return position
@@ -207,10 +209,11 @@ class SourceIngest:
             return  # taken away meanwhile
         self.lag = sum(max(0, end - self._positions[partition]) for partition, end in ends.items())
 
-    def places(self) -> dict[TopicPartition, Place]:
+    def positions(self) -> dict[TopicPartition, PartitionPosition]:
         """Where it stands in each partition that it reads."""
         return {
-            partition: Place(offset, True, offset) for partition, offset in self._positions.items()
+            partition: PartitionPosition(offset, True, offset)
+            for partition, offset in self._positions.items()
         }
 
 

@@ -21,11 +21,11 @@ from processor.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 #: How far before the log's end the newest tick is looked for at first.
-_TICK_REACH = 500
+_HEARTBEAT_REACH = 500
 
 
 class JoinStage:
-    """The state of one partition of the join; see `Stage`."""
+    """The state of one partition of the join; see `FoldStage`."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class JoinStage:
         topic: str,
         reader: LogReader,
         snapshots: Snapshotter,
-        sender: DeltaProducer,
+        delta_producer: DeltaProducer,
         telemetry: Telemetry,
     ) -> None:
         self.join = fold
@@ -44,7 +44,7 @@ class JoinStage:
         self._topic = topic
         self._reader = reader
         self._snapshots = snapshots
-        self._sender = sender
+        self._delta_producer = delta_producer
         self._telemetry = telemetry
         self._outgoing: list[tuple[int, int, bytes]] = []
         self._emit_from = 0
@@ -91,7 +91,7 @@ class JoinStage:
         if isinstance(record, Heartbeat):
             self.join.advance(timestamp)
             if record.evict_before:
-                self.join.forget(record.evict_before)
+                self.join.evict(record.evict_before)
         else:
             deltas = self.join.apply(offset, timestamp, record)
             if emitting:
@@ -109,19 +109,19 @@ class JoinStage:
         """Send the deltas; then see to the snapshot."""
         outgoing, self._outgoing = self._outgoing, []
         for partition, offset, value in outgoing:
-            await self._sender.send(partition, value, offset, self.acks)
+            await self._delta_producer.send(partition, value, offset, self.acks)
         self._snapshots.go_on(self.next_offset, self.join, self.acks)
 
     @property
-    def acked(self) -> int:
+    def sent_below(self) -> int:
         """All deltas of records below this offset are on the log."""
         return max(self.acks.below(self.next_offset), self._emit_from)
 
-    def tick(self, evict_before: int = 0) -> Heartbeat:
+    def heartbeat(self, evict_before: int = 0) -> Heartbeat:
         """What the partition's owner tells whoever comes after."""
         self.batches = 0
-        acked = min(self.acked, self.next_offset)
-        return Heartbeat(SCHEMA_VERSION, self.join.log_id, acked, evict_before)
+        sent_below = min(self.sent_below, self.next_offset)
+        return Heartbeat(SCHEMA_VERSION, self.join.log_id, sent_below, evict_before)
 
     async def close(self) -> None:
         """Write a last snapshot, if all its deltas are acknowledged."""
@@ -129,7 +129,7 @@ class JoinStage:
 
     async def _acked_below(self, begin: int, end: int) -> int:
         """The offset of the newest tick: from there on deltas may be missing on the log."""
-        reach = _TICK_REACH
+        reach = _HEARTBEAT_REACH
         while end > begin:
             start = max(begin, end - reach)
             newest = 0
@@ -140,7 +140,7 @@ class JoinStage:
                         record = decode_observation(message.value)
                         check(record, self.join.log_id, self._topic)
                         if isinstance(record, Heartbeat):
-                            newest = max(newest, record.acked)
+                            newest = max(newest, record.sent_below)
             if newest or start == begin:
                 return newest
             reach *= 10

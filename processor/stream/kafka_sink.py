@@ -26,8 +26,8 @@ class KafkaSink:
     every hop.
     """
 
-    def __init__(self, packer: ObservationProducer, servers: tuple[str, ...]) -> None:
-        self._packer = packer
+    def __init__(self, observation_producer: ObservationProducer, servers: tuple[str, ...]) -> None:
+        self._observation_producer = observation_producer
         self._servers = servers
         self._waiting: dict[asyncio.Future[_Verdicts], Sequence[RawEvent]] = {}
         self._sending: asyncio.Task[None] | None = None
@@ -66,10 +66,10 @@ class KafkaSink:
         while self._waiting and size < _GROUP:
             result = next(iter(self._waiting))
             events = self._waiting.pop(result)
-            group[result] = [self._packer.add(event, _ORIGIN) for event in events]
+            group[result] = [self._observation_producer.add(event, _ORIGIN) for event in events]
             size += len(events)
         try:
-            await asyncio.gather(*await self._packer.send())
+            await asyncio.gather(*await self._observation_producer.send())
         except FAULTS as error:
             _settle(group, explain(error, self._servers))
         except Exception as error:

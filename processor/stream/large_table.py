@@ -4,7 +4,7 @@ from collections.abc import Iterator, MutableMapping
 
 import msgspec
 
-from processor.domain.log.records import cut
+from processor.domain.log.records import split_record
 
 Table = MutableMapping[bytes, bytes]
 #: Numbers and names; the first is a number, 0 or more.
@@ -42,23 +42,23 @@ class LargeTable:
 
     def put(self, key: Key, offset: int, value: bytes) -> None:
         """Write a value as of ``offset``, which only goes up."""
-        parts = cut(value)
+        parts = split_record(value)
         if len(parts) == 1:
             self.table[table_key(key)] = value
             return
-        places = self._places.setdefault(key, _Places())
-        place, places.next = places.next, 1 - places.next
+        positions = self._places.setdefault(key, _Places())
+        place, positions.next = positions.next, 1 - positions.next
         for number, part in enumerate(parts):
             self.table[_part_key(key, place, number)] = _encode(_Part(offset, len(parts), part))
-        for number in range(len(parts), places.counts[place]):
+        for number in range(len(parts), positions.counts[place]):
             self.table.pop(_part_key(key, place, number), None)
-        places.counts[place] = len(parts)
+        positions.counts[place] = len(parts)
 
     def remove(self, key: Key) -> None:
         """Remove a value, however it is kept."""
         self.table.pop(table_key(key), None)
-        places = self._places.pop(key, None)
-        for place, count in enumerate(places.counts if places else ()):
+        positions = self._places.pop(key, None)
+        for place, count in enumerate(positions.counts if positions else ()):
             for number in range(count):
                 self.table.pop(_part_key(key, place, number), None)
 
@@ -78,14 +78,14 @@ class LargeTable:
                 )
         newest: dict[Key, int] = {}
         for (key, place), numbered in parts.items():
-            places = self._places.setdefault(key, _Places())
-            places.counts[place] = max(numbered) + 1
+            positions = self._places.setdefault(key, _Places())
+            positions.counts[place] = max(numbered) + 1
             offset = numbered[0].offset if 0 in numbered else -1
             data = [part.data for part in _whole(numbered)]
             if data:
                 found.setdefault(key, []).append(b"".join(data))
                 if offset >= newest.get(key, offset):
-                    newest[key], places.next = offset, 1 - place
+                    newest[key], positions.next = offset, 1 - place
         return found
 
 

@@ -15,7 +15,7 @@ from processor.domain.events.documents import Document
 from processor.domain.events.fast_decoder import FastDecoder, SourceRecord
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.log.deltas import partition_of
-from processor.domain.log.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
 from processor.domain.log.records import encode
 from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
@@ -30,10 +30,10 @@ _ROWS = 2000
 #: topic's largest.
 _TABLE_BYTES = 2 << 20
 #: Characters of a dead letter's detail that a page gets to show.
-_SHOWN = 200
+_MAX_DETAIL = 200
 
 #: The largest body of a dead letter; its headers have to fit beside it.
-_LETTER_BYTES = MAX_RECORD - (1 << 20)
+_MAX_DEAD_LETTER_BYTES = MAX_RECORD - (1 << 20)
 
 Record: TypeAlias = ConsumerRecord | SourceRecord
 
@@ -59,14 +59,14 @@ class ObservationProducer:
         self._builders = [BatchBuilder() for _ in range(partitions)]
         self._failed_events: list[tuple[RawEvent, DeadLetter, SourceOffset, bytes | None]] = []
         self._full: list[tuple[int, BatchBuilder]] = []
-        self._usual = (
+        self._fast_decoder = (
             FastDecoder(decoder, self._builders, _ROWS, _TABLE_BYTES, self._close)
             if use_native
             else None
         )
 
     def add(
-        self, event: RawEvent, origin: SourceOffset, key: bytes | None = None
+        self, event: RawEvent, source: SourceOffset, key: bytes | None = None
     ) -> DeadLetter | None:
         """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
         each event is taken by itself, and the first dead letter is told.
@@ -77,17 +77,17 @@ class ObservationProducer:
             observation = self.decoder.decode(*event)
         except Exception as error:
             # A defect of ours must not stop the stream, nor lose the event that showed it.
-            logger.exception("event %s/%d@%d failed to decode", *origin)
+            logger.exception("event %s/%d@%d failed to decode", *source)
             observation = self.decoder.dead(
                 DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
             )
         if observation is None:
             return None
         if isinstance(observation, DeadLetter):
-            self.add_dead_letter(event, observation, origin, key)
+            self.add_dead_letter(event, observation, source, key)
             return observation
         if isinstance(observation, Batch):
-            verdicts = [self.add(one, origin, key) for one in observation.events]
+            verdicts = [self.add(one, source, key) for one in observation.events]
             return next((verdict for verdict in verdicts if verdict is not None), None)
         self.add_observation(observation)
         return None
@@ -95,40 +95,40 @@ class ObservationProducer:
     def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
         """Take records of a source topic: the hot path where nothing is compiled, so nothing is made
         per event that only a dead letter needs."""
-        decode, usual = self.decoder.decode, self._usual
+        decode, fast_decoder = self.decoder.decode, self._fast_decoder
         not_scorable = self.decoder.telemetry.not_scorable
         for record in records:
-            before = not_scorable.total() if usual else 0
+            before = not_scorable.total() if fast_decoder else 0
             timestamp = record.timestamp * 1_000_000
-            origin = (topic, partition, record.offset)
+            source = (topic, partition, record.offset)
             try:
                 observation = decode(record.headers, record.value, timestamp)
             except Exception:
                 # Once more, where such a defect is told of and the event kept.
-                self.add(RawEvent(record.headers, record.value, timestamp), origin, record.key)
+                self.add(RawEvent(record.headers, record.value, timestamp), source, record.key)
                 continue
             if isinstance(observation, DeadLetter):
                 event = RawEvent(record.headers, record.value, timestamp)
-                self.add_dead_letter(event, observation, origin, record.key)
+                self.add_dead_letter(event, observation, source, record.key)
             elif isinstance(observation, Batch):
                 for one in observation.events:
-                    self.add(one, origin, record.key)
+                    self.add(one, source, record.key)
             elif observation is not None:
                 self.add_observation(observation)
                 # Items without a label are counted one by one.
                 if (
-                    usual is not None
+                    fast_decoder is not None
                     and isinstance(record, SourceRecord)
                     and not_scorable.total() == before
                 ):
-                    usual.add_record_template(record, observation)
+                    fast_decoder.add_record_template(record, observation)
 
     def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
         """Take a batch of records of a source topic; the time of the last one in ms. Only where there
         is the compiled part. `CorruptRecordException` for bytes that are no records."""
-        assert self._usual is not None
+        assert self._fast_decoder is not None
         try:
-            left, last = self._usual.decode_batch(batch.content, batch.start)
+            left, last = self._fast_decoder.decode_batch(batch.content, batch.start)
         except ValueError as error:
             raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
         self.add_records(topic, partition, left)
@@ -138,25 +138,31 @@ class ObservationProducer:
         self, documents: Sequence[Document], before: int, since: int
     ) -> Sequence[Document]:
         """Take documents like those that were learned; see `FastDecoder`. Those that are left."""
-        return self._usual.decode_documents(documents, before, since) if self._usual else documents
+        return (
+            self._fast_decoder.decode_documents(documents, before, since)
+            if self._fast_decoder
+            else documents
+        )
 
     def add_pair_template(self, document: Document, said: Sequence[object]) -> None:
         """From now on documents like this one mean this, where they are usual."""
-        if self._usual is not None:
-            self._usual.add_document_template(document, said)
+        if self._fast_decoder is not None:
+            self._fast_decoder.add_document_template(document, said)
 
     def add_dead_letter(
-        self, event: RawEvent, letter: DeadLetter, origin: SourceOffset, key: bytes | None
+        self, event: RawEvent, dead_letter: DeadLetter, source: SourceOffset, key: bytes | None
     ) -> None:
         """Keep what can't be understood; it is counted already."""
-        shown = RecentDeadLetter(event.timestamp, letter.reason, letter.detail[:_SHOWN], *origin)
+        shown = RecentDeadLetter(
+            event.timestamp, dead_letter.reason, dead_letter.detail[:_MAX_DETAIL], *source
+        )
         self.decoder.telemetry.recent_dead_letters.append(shown)
-        if len(event.value or b"") > _LETTER_BYTES:
+        if len(event.value or b"") > _MAX_DEAD_LETTER_BYTES:
             # Where it was read it may be: a record here that the broker refuses for ever stops all.
-            at = "{}/{}@{}".format(*origin)
-            detail = f"{letter.detail}; its body is too large to be kept: see {at}"
-            event, letter = event._replace(value=None), letter._replace(detail=detail)
-        self._failed_events.append((event, letter, origin, key))
+            at = "{}/{}@{}".format(*source)
+            detail = f"{dead_letter.detail}; its body is too large to be kept: see {at}"
+            event, dead_letter = event._replace(value=None), dead_letter._replace(detail=detail)
+        self._failed_events.append((event, dead_letter, source, key))
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
         """Take both so that they stay in one record."""
@@ -175,40 +181,40 @@ class ObservationProducer:
     def _close_if_full(self, partition: int) -> None:
         builder = self._builders[partition]
         if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
-            self._pull(partition)
+            self._flush_rows(partition)
             self._close(partition)
 
-    def _pull(self, partition: int) -> None:
-        if self._usual is not None:
-            self._usual.pull(partition)
+    def _flush_rows(self, partition: int) -> None:
+        if self._fast_decoder is not None:
+            self._fast_decoder.flush_rows(partition)
 
     def _close(self, partition: int) -> None:
         self._full.append((partition, self._builders[partition]))
         self._builders[partition] = BatchBuilder()
 
-    async def send(self, terms: int = AS_THEY_ARE) -> "list[asyncio.Future[object]]":
+    async def send(self, mode: IngestMode = IngestMode.NORMAL) -> "list[asyncio.Future[object]]":
         """Send all that was added; the futures of the acknowledgements. ``terms``: see
         `ObservationBatch`."""
         for partition in range(self._partitions):
-            self._pull(partition)
+            self._flush_rows(partition)
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
         packed = [
-            (partition, encode(builder.pack(self._log_id, terms))) for partition, builder in full
+            (partition, encode(builder.pack(self._log_id, mode))) for partition, builder in full
         ]
         dead_letters, self._failed_events = self._failed_events, []
         futures = [
             await self._producer.send(self._observations, value, partition=partition)
             for partition, value in packed
         ]
-        for event, letter, origin, key in dead_letters:
+        for event, dead_letter, source, key in dead_letters:
             futures.append(
                 await self._producer.send(
                     self._dead_letters,
                     event.value,
                     # The client refuses a record with neither key nor value.
                     key=b"" if key is None and event.value is None else key,
-                    headers=dead_letter_headers(event, letter, origin),
+                    headers=dead_letter_headers(event, dead_letter, source),
                 )
             )
         return futures

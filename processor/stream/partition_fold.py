@@ -21,7 +21,7 @@ _BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 30.0
 _NEAR = 500
 
 
-class Stage(Protocol):
+class FoldStage(Protocol):
     """What is folded; its state is a function of the log before ``next offset``."""
 
     async def load(self, begin: int, end: int) -> int:
@@ -45,7 +45,7 @@ class PartitionFold:
     While ``opened`` is not set the state is old or undone, and `open` must be running or be called.
     """
 
-    def __init__(self, stage: Stage, reader: LogReader, name: str) -> None:
+    def __init__(self, stage: FoldStage, reader: LogReader, name: str) -> None:
         self.stage = stage
         self.name = name
         self.next_offset = 0

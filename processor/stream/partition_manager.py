@@ -8,22 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from processor.kafka.lag import Place
+from processor.kafka.lag import PartitionPosition
 from processor.stream.partition_fold import PartitionFold
 
 S = TypeVar("S")
 Fail = Callable[[BaseException], None]
 
 #: Seconds between ticks of a partition that has something to tell, and of one that is idle.
-TICK, IDLE_TICK = 1.0, 10.0
+HEARTBEAT, IDLE_HEARTBEAT = 1.0, 10.0
 
 
 @dataclass(slots=True)
-class _Held(Generic[S]):
+class _Assigned(Generic[S]):
     fold: PartitionFold
     stage: S
     opening: "asyncio.Task[None] | None" = None
-    ticked: float = field(default_factory=time.monotonic)
+    last_heartbeat: float = field(default_factory=time.monotonic)
 
 
 class PartitionManager(Generic[S]):
@@ -32,7 +32,7 @@ class PartitionManager(Generic[S]):
     def __init__(self, make: Callable[[int], tuple[PartitionFold, S]], fail: Fail) -> None:
         self._make = make
         self._fail = fail
-        self._held: dict[int, _Held[S]] = {}
+        self._held: dict[int, _Assigned[S]] = {}
         self._may_open = False
 
     @property
@@ -48,7 +48,7 @@ class PartitionManager(Generic[S]):
             if held.opening:
                 held.opening.cancel()
         for number in numbers - self._held.keys():
-            self._held[number] = _Held(*self._make(number))
+            self._held[number] = _Assigned(*self._make(number))
 
     def open(self) -> None:
         """Open what is not open, each in a task of its own."""
@@ -79,9 +79,9 @@ class PartitionManager(Generic[S]):
         """The open partitions whose next tick is due."""
         now, found = time.monotonic(), []
         for number, held in self._held.items():
-            pause = TICK if busy(held.stage) else IDLE_TICK
-            if held.fold.opened.is_set() and now - held.ticked >= pause:
-                held.ticked = now
+            pause = HEARTBEAT if busy(held.stage) else IDLE_HEARTBEAT
+            if held.fold.opened.is_set() and now - held.last_heartbeat >= pause:
+                held.last_heartbeat = now
                 found.append((number, held.stage))
         return found
 
@@ -111,10 +111,12 @@ class PartitionManager(Generic[S]):
             if not held.fold.opened.is_set()
         )
 
-    def places(self) -> dict[int, Place]:
+    def positions(self) -> dict[int, PartitionPosition]:
         """Where each partition stands."""
         return {
-            number: Place(held.fold.next_offset, held.fold.opened.is_set(), held.fold.steps)
+            number: PartitionPosition(
+                held.fold.next_offset, held.fold.opened.is_set(), held.fold.steps
+            )
             for number, held in self._held.items()
         }
 
@@ -128,16 +130,16 @@ class PartitionManager(Generic[S]):
         """The longest that a partition took to come up to date, or takes by now."""
         return max((held.fold.recovery_seconds for held in self._held.values()), default=0.0)
 
-    def _open(self, held: _Held[S]) -> None:
+    def _open(self, held: _Assigned[S]) -> None:
         if not held.fold.opened.is_set() and (held.opening is None or held.opening.done()):
             held.opening = asyncio.create_task(self._opening(held))
             held.opening.add_done_callback(forget)
 
-    async def _opening(self, held: _Held[S]) -> None:
+    async def _opening(self, held: _Assigned[S]) -> None:
         with fatal(self._fail):
             await held.fold.open()
         # What the stream delivered meanwhile was left out; the tick's own delivery shows the gap.
-        held.ticked = -IDLE_TICK
+        held.last_heartbeat = -IDLE_HEARTBEAT
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import msgspec
 from processor.domain.join.packed_table import CopyOnWrite, PackedTable
 from processor.domain.join.request_store import RequestRef
 from processor.domain.join.state import JoinState
-from processor.domain.join.vacuum import compact, is_worth_vacuuming
+from processor.domain.join.vacuum import is_worth_vacuuming, vacuum
 from processor.domain.log.observations import SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
-class Capture:
+class StateCapture:
     """A snapshot in the making: the state as it was at ``offset``, copied in slices."""
 
     def __init__(self, snapshot: Snapshot, tables: Sequence[PackedTable]) -> None:
@@ -96,7 +96,7 @@ class Capture:
         """The file's content as far as it is copied, without what was taken."""
         self._tables = list(tables)  # of what comes meanwhile nothing belongs here
         for table in self._tables:
-            table.copies = CopyOnWrite(0, len(table.buckets))
+            table.copy_on_write = CopyOnWrite(0, len(table.buckets))
         self._slices = _copy(self._tables, self.parts)
 
     def step(self, seconds: float) -> bool:
@@ -114,20 +114,20 @@ class Capture:
         """Leave it incomplete: what changes need not be copied any more."""
         self._slices.close()
         for table in self._tables:
-            table.copies = None
+            table.copy_on_write = None
 
 
 def _copy(tables: Sequence[PackedTable], parts: list[bytes]) -> Generator[None, None, None]:
     """No method: what it holds would stay for as long as a garbage collection takes to come."""
     sizes = array("I")
     for table in tables:
-        copies = table.copies
-        assert copies is not None
-        while pieces := copies.take(table.buckets, _SLICE):
-            parts.append(b"".join(pieces))
-            sizes.extend(map(len, pieces))
+        copy_on_write = table.copy_on_write
+        assert copy_on_write is not None
+        while chunks := copy_on_write.take(table.buckets, _SLICE):
+            parts.append(b"".join(chunks))
+            sizes.extend(map(len, chunks))
             yield
-        table.copies = None
+        table.copy_on_write = None
     parts.append(sizes.tobytes())
 
 
@@ -149,10 +149,15 @@ class SnapshotFile:
         self._partitions = partitions
         self._horizon = horizon
 
-    def capture(self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()) -> Capture:
+    def capture(
+        self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()
+    ) -> StateCapture:
         """Begin a snapshot of a state; one that was begun before and is not complete is void."""
-        outlines = [msgspec.structs.replace(each, buckets=[], copies=None) for each in state.packed]
-        return Capture(
+        outlines = [
+            msgspec.structs.replace(each, buckets=[], copy_on_write=None)
+            for each in state.packed_requests
+        ]
+        return StateCapture(
             Snapshot(
                 _VERSION,
                 self._log_id,
@@ -160,17 +165,17 @@ class SnapshotFile:
                 self._partitions,
                 self._horizon,
                 offset,
-                msgspec.structs.replace(state, packed=outlines),
+                msgspec.structs.replace(state, packed_requests=outlines),
                 list(judged),
-                [len(table.buckets) for table in state.packed],
+                [len(table.buckets) for table in state.packed_requests],
             ),
-            state.packed,
+            state.packed_requests,
         )
 
-    def draft(self) -> "Draft":
+    def draft(self) -> "SnapshotDraft":
         """Begin a file beside the one there is."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        return Draft(self._path)
+        return SnapshotDraft(self._path)
 
     def read(self) -> Snapshot | None:
         """The snapshot, None if there is none that this log and these settings can use."""
@@ -191,11 +196,11 @@ class SnapshotFile:
                     return None
                 _fill(snapshot, file, size)
             if is_worth_vacuuming(snapshot.state):
-                places = compact(snapshot.state)
+                refs = vacuum(snapshot.state)
                 snapshot.judged = [
-                    (places[number], request_id)
+                    (refs[number], request_id)
                     for number, request_id in snapshot.judged
-                    if number in places
+                    if number in refs
                 ]
         except FileNotFoundError:
             return None
@@ -205,7 +210,7 @@ class SnapshotFile:
         return snapshot
 
 
-class Draft:
+class SnapshotDraft:
     """A file in the making. Whoever drops it drops the file; a crash may leave it behind."""
 
     def __init__(self, path: Path) -> None:
@@ -247,7 +252,7 @@ def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
         raise ValueError(f"{stop - start} bytes of tables, not {sum(sizes)}")
     file.seek(start)
     remaining = iter(sizes)
-    for table, count in zip(snapshot.state.packed, snapshot.buckets, strict=True):
+    for table, count in zip(snapshot.state.packed_requests, snapshot.buckets, strict=True):
         while some := list(islice(remaining, min(_SLICE, count - len(table.buckets)))):
             content, at = memoryview(file.read(sum(some))), 0
             for size in some:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from processor.domain.join.fold import JoinFold
 from processor.stream.delta_producer import Acks
-from processor.stream.snapshot_file import Capture, Draft, SnapshotFile
+from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile, StateCapture
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
 
@@ -117,14 +117,14 @@ class SnapshotWriter:
     """A snapshot that was begun; ``seconds`` is for how long it has stopped the stream."""
 
     def __init__(
-        self, file: SnapshotFile, capture: Capture, thread: WriterThread, seconds: float
+        self, file: SnapshotFile, capture: StateCapture, thread: WriterThread, seconds: float
     ) -> None:
         self.capture = capture
         self.complete = self.kept = False
         self.seconds = seconds
         self._file = file
         self._thread = thread
-        self._draft: Draft | None = None
+        self._draft: SnapshotDraft | None = None
         self._writing: asyncio.Future[None] | None = None
 
     def is_writing(self) -> bool:

@@ -38,7 +38,7 @@ class TableRecovery:
         recovery = self._app.tables.recovery
         return max(0, recovery.active_remaining_total()) if recovery.in_recovery else 0
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Once a second or so."""
         if not self._running:
             return

@@ -9,10 +9,10 @@ import msgspec
 
 from processor.domain.log.chunking import ChunkAssembler
 from processor.domain.log.observations import SCHEMA_VERSION
-from processor.domain.log.records import Heartbeat, Piece, check, decode_delta
+from processor.domain.log.records import Heartbeat, RecordChunk, check, decode_delta
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.tally.tally import CheckpointManifest, Chunk, ChunkKey, Tally
+from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Tally
 from processor.domain.tally.windows import Window
 from processor.errors import LogMismatchError
 from processor.stream.large_table import Key, LargeTable, Table
@@ -30,12 +30,12 @@ _FLUSH_SHARE, _FLUSH_OLDEST = 0.01, 120.0
 _IDLE_FLUSH_EVERY = 3600.0
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_chunk = msgspec.msgpack.Decoder(Chunk).decode
+_decode_chunk = msgspec.msgpack.Decoder(BucketBlock).decode
 _decode_floor = msgspec.msgpack.Decoder(CheckpointManifest).decode
 
 
 class TallyStage:
-    """The counts of one partition; see `Stage`."""
+    """The counts of one partition; see `FoldStage`."""
 
     def __init__(
         self,
@@ -64,10 +64,10 @@ class TallyStage:
     async def load(self, begin: int, end: int) -> int:
         """The table's checkpoint, else the log's start."""
         self._pieces = ChunkAssembler()
-        floor, chunks = read_values(self.values, self._partition)
-        for value in (*chunks.values(), *([floor] if floor else ())):
+        manifest, blocks = read_values(self.values, self._partition)
+        for value in (*blocks.values(), *([manifest] if manifest else ())):
             self._check(value)
-        start = self.tally.restore(floor, chunks)
+        start = self.tally.restore(manifest, blocks)
         if start > end:
             raise LogMismatchError(
                 f"topic {self._topic}/{self._partition} ends at {end}, its checkpoint is at "
@@ -89,7 +89,7 @@ class TallyStage:
         if isinstance(record, Heartbeat):
             self.tally.advance(offset, timestamp)
             return
-        if isinstance(record, Piece):
+        if isinstance(record, RecordChunk):
             if record.offset <= self.tally.last.get(record.source, -1):
                 self.tally.advance(offset, timestamp)  # of a batch that was counted
                 return
@@ -130,9 +130,9 @@ class TallyStage:
         expired goes last, since a floor that names a missing value means the whole log again."""
         started = time.monotonic()
         flush, put = self.tally.flush(), self.values.put
-        for key, chunk in flush.chunks:
-            put(value_key(self._partition, key), chunk.offset, _encode(chunk))
-        put(value_key(self._partition, None), flush.floor.offset, _encode(flush.floor))
+        for key, block_value in flush.blocks:
+            put(value_key(self._partition, key), block_value.offset, _encode(block_value))
+        put(value_key(self._partition, None), flush.manifest.offset, _encode(flush.manifest))
         for key in flush.expired:
             self.values.remove(value_key(self._partition, key))
         self.dirty = False
@@ -147,7 +147,7 @@ class TallyStage:
         """See `Tally.board`."""
         return self.tally.board(now)
 
-    def _check(self, value: Chunk | CheckpointManifest) -> None:
+    def _check(self, value: BucketBlock | CheckpointManifest) -> None:
         if value.version != SCHEMA_VERSION or value.log_id != self.tally.log_id:
             raise LogMismatchError(
                 f"the table of {self._topic} belongs to another log or release (schema "
@@ -155,7 +155,7 @@ class TallyStage:
             )
 
 
-def value_key(partition: int, key: ChunkKey | None) -> Key:
+def value_key(partition: int, key: BlockKey | None) -> Key:
     """The key of a chunk, or of the floor (None). It holds the partition, since the table keeps
     values of partitions that this worker has lost."""
     return (partition,) if key is None else (partition, *key.model, key.tier, key.block)
@@ -163,21 +163,21 @@ def value_key(partition: int, key: ChunkKey | None) -> Key:
 
 def read_values(
     values: LargeTable, partition: int
-) -> tuple[CheckpointManifest | None, dict[ChunkKey, Chunk]]:
+) -> tuple[CheckpointManifest | None, dict[BlockKey, BucketBlock]]:
     """The checkpoint of a partition."""
-    floor = None
-    chunks: dict[ChunkKey, Chunk] = {}
+    manifest = None
+    blocks: dict[BlockKey, BucketBlock] = {}
     for key, found in values.read(partition).items():
         if len(key) == 1:
-            floor = max(map(_decode_floor, found), key=_offset_of)
+            manifest = max(map(_decode_floor, found), key=_offset_of)
         else:
             namespace, deployment, predictor, model = map(str, key[1:5])
-            place = ChunkKey(
+            place = BlockKey(
                 ModelKey(namespace, deployment, predictor, model), int(key[5]), int(key[6])
             )
-            chunks[place] = max(map(_decode_chunk, found), key=_offset_of)
-    return floor, chunks
+            blocks[place] = max(map(_decode_chunk, found), key=_offset_of)
+    return manifest, blocks
 
 
-def _offset_of(value: Chunk | CheckpointManifest) -> int:
+def _offset_of(value: BucketBlock | CheckpointManifest) -> int:
     return value.offset

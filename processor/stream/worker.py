@@ -17,7 +17,7 @@ from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import SECOND
 from processor.kafka.clients import Kafka
 from processor.kafka.control_log import ControlLog
-from processor.kafka.lag import Place, ProgressSample
+from processor.kafka.lag import PartitionPosition, ProgressSample
 from processor.kafka.log_reader import LogReader
 from processor.kafka.topics import Topics
 from processor.settings import Settings
@@ -28,7 +28,7 @@ from processor.stream.join_stage import JoinStage, close_within
 from processor.stream.large_table import Table
 from processor.stream.observation_producer import ObservationProducer
 from processor.stream.partition_fold import PartitionFold
-from processor.stream.partition_manager import TICK, PartitionManager, fatal, forget
+from processor.stream.partition_manager import HEARTBEAT, PartitionManager, fatal, forget
 from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.table_recovery import TableRecovery
@@ -71,7 +71,7 @@ class StreamWorker:
         self._tallies = PartitionManager(self._new_tally, fail)
         # Linger is short: a record holds hundreds of events already.
         self._producer = kafka.producer(linger_ms=2, request_timeout_ms=60_000)
-        self._sender = DeltaProducer(self._producer, self.topics.deltas, fail)
+        self._delta_producer = DeltaProducer(self._producer, self.topics.deltas, fail)
         self._app = make_app(settings, kafka.servers)
         self._table = attach(
             self._app, self.topics, settings.partitions, self._deliver_join, self._deliver_tally
@@ -80,7 +80,7 @@ class StreamWorker:
         self._recovery = TableRecovery(self._app, self._tallies.open)
         self.recovered = self._recovery.recovered
         """Set once the table was recovered for the first time."""
-        self._ticker: asyncio.Task[None] | None = None
+        self._heartbeat_task: asyncio.Task[None] | None = None
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -88,8 +88,8 @@ class StreamWorker:
         remove_old_snapshots(self.settings.data, self.settings.app_id, self.log_id)
         await self._producer.start()
         self._runner = asyncio.create_task(self._run_app())
-        self._ticker = asyncio.create_task(self._tick_for_ever())
-        self._ticker.add_done_callback(forget)
+        self._heartbeat_task = asyncio.create_task(self._run_heartbeat())
+        self._heartbeat_task.add_done_callback(forget)
 
     async def stop(self) -> None:
         """Leave the group, let what is on its way arrive, write last snapshots. Takes for ever while
@@ -97,8 +97,8 @@ class StreamWorker:
         await self._app.stop()
         if self._runner:
             await asyncio.wait([self._runner])
-        if self._ticker:
-            self._ticker.cancel()
+        if self._heartbeat_task:
+            self._heartbeat_task.cancel()
         await self._joins.close()
         await self._tallies.close()
         await self._producer.stop()
@@ -110,7 +110,7 @@ class StreamWorker:
         reader = LogReader(self.kafka, self.topics.control, 0)
         return ControlLog(reader, self._producer, self.topics.control)
 
-    def packer(self, decoder: Decoder) -> ObservationProducer:
+    def observation_producer(self, decoder: Decoder) -> ObservationProducer:
         """A way onto this log; each task that adds events needs one of its own."""
         return ObservationProducer(
             decoder,
@@ -135,7 +135,7 @@ class StreamWorker:
 
     # -- partitions come and go
 
-    async def _on_assigned(self, sender: Any, assigned: Any = (), **kwargs: Any) -> None:
+    async def _on_assigned(self, delta_producer: Any, assigned: Any = (), **kwargs: Any) -> None:
         """Drop what was lost; what comes is opened beside the stream. Nothing is dropped before: an
         eager rebalance takes everything for a moment, and gauges must not blink each time."""
         self._assigned += 1
@@ -163,7 +163,7 @@ class StreamWorker:
             f"{topic}/{partition}",
             reader,
             Snapshotter(file, f"{topic}/{partition}", self.telemetry, self._writer),
-            self._sender,
+            self._delta_producer,
             self.telemetry,
         )
         return PartitionFold(stage, reader, f"join {topic}/{partition}"), stage
@@ -197,16 +197,16 @@ class StreamWorker:
 
     # -- ticks
 
-    async def _tick_for_ever(self) -> None:
+    async def _run_heartbeat(self) -> None:
         most = self.settings.max_memory
         cap = None if most is None else EvictionPolicy(most, self.control())
         while True:
-            await asyncio.sleep(TICK)
-            self._recovery.look()
+            await asyncio.sleep(HEARTBEAT)
+            self._recovery.check()
             for partition, join in self._joins.due(lambda stage: stage.batches > 0):
-                await self._tick(self.topics.observations, partition, join.tick())
+                await self._send_heartbeat(self.topics.observations, partition, join.heartbeat())
             for partition, _ in self._tallies.due(lambda stage: stage.dirty):
-                await self._tick(
+                await self._send_heartbeat(
                     self.topics.deltas, partition, Heartbeat(SCHEMA_VERSION, self.log_id, 0)
                 )
 
@@ -218,11 +218,13 @@ class StreamWorker:
         next_eviction = await cap.next_eviction(joins)
         if next_eviction is not None:
             number, before = next_eviction
-            await self._tick(self.topics.observations, number, joins[number].tick(before))
+            await self._send_heartbeat(
+                self.topics.observations, number, joins[number].heartbeat(before)
+            )
 
-    async def _tick(self, topic: str, partition: int, tick: Heartbeat) -> None:
+    async def _send_heartbeat(self, topic: str, partition: int, heartbeat: Heartbeat) -> None:
         with fatal(self._fail):
-            future = await self._producer.send(topic, encode(tick), partition=partition)
+            future = await self._producer.send(topic, encode(heartbeat), partition=partition)
         # A tick that is lost is made up for by the next one.
         future.add_done_callback(forget)
 
@@ -264,7 +266,7 @@ class StreamWorker:
     def join_offsets(self) -> dict[int, int]:
         """The offset that each partition of the join has reached, with its deltas on the log."""
         return {
-            number: min(stage.acked, stage.next_offset)
+            number: min(stage.sent_below, stage.next_offset)
             for number, stage in self._joins.stages().items()
         }
 
@@ -277,17 +279,17 @@ class StreamWorker:
         """Partitions of the observations and of the deltas that this worker holds."""
         return self._joins.numbers, self._tallies.numbers
 
-    def places(self) -> dict[TopicPartition, Place]:
+    def positions(self) -> dict[TopicPartition, PartitionPosition]:
         """Where each partition of both logs stands. While the table is recovered all streams wait,
         so a step of that is one of everybody."""
         table = self._recovery.remaining
         return {
             TopicPartition(topic, number): place._replace(mark=(place.mark, table, self._assigned))
-            for topic, places in (
-                (self.topics.observations, self._joins.places()),
-                (self.topics.deltas, self._tallies.places()),
+            for topic, positions in (
+                (self.topics.observations, self._joins.positions()),
+                (self.topics.deltas, self._tallies.positions()),
             )
-            for number, place in places.items()
+            for number, place in positions.items()
         }
 
     def joining(self) -> ProgressSample:

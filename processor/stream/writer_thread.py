@@ -46,10 +46,10 @@ def _do(work: Callable[[], None], future: "asyncio.Future[None]") -> None:
     except Exception as raised:
         error = raised
     with contextlib.suppress(RuntimeError):  # of a loop that is closed: nobody waits any more
-        future.get_loop().call_soon_threadsafe(_tell, future, error)
+        future.get_loop().call_soon_threadsafe(_notify, future, error)
 
 
-def _tell(future: "asyncio.Future[None]", error: Exception | None) -> None:
+def _notify(future: "asyncio.Future[None]", error: Exception | None) -> None:
     if future.cancelled():
         return
     if error is None:

@@ -20,7 +20,7 @@ from tests.support.servers.indices import DATA
 
 pytestmark = pytest.mark.integration
 
-Said = Prediction | Feedback
+Decoded = Prediction | Feedback
 
 
 def key(request_id: str, namespace: str = "ns") -> RequestKey:
@@ -35,7 +35,7 @@ async def looked_up(archive_harness: ArchiveHarness, *keys: RequestKey) -> list[
     return found
 
 
-async def scanned(archive_harness: ArchiveHarness) -> list[Said]:
+async def scanned(archive_harness: ArchiveHarness) -> list[Decoded]:
     return [one async for batch in archive_harness.archive.scan(ModelRules()) for one in batch]
 
 
@@ -70,7 +70,7 @@ def outcome(
     return RequestOutcome("ns", "dep", request_id, (found,))
 
 
-def plain(said: Said) -> str:
+def plain(said: Decoded) -> str:
     """Without what tells an event from a document."""
     plainer = said._replace(source_rank=DOCUMENT)
     return repr(plainer._replace(provisional=True) if isinstance(plainer, Prediction) else plainer)
@@ -224,7 +224,7 @@ async def test_the_experiment_is_the_same_from_every_archive(
     for one in said:
         builder.add(one)
     fold.apply(0, 0, builder.build(""))
-    outcomes = [whole for place, _ in fold.places() if (whole := outcome_of(fold, place))]
+    outcomes = [whole for place, _ in fold.refs() if (whole := outcome_of(fold, place))]
     items = [one for whole in outcomes for made in whole.predictions for one in made.items]
     assert len(items) == expected["predictions"]
     assert sum(one is not None for one in items) == expected["judged"]

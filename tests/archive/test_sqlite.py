@@ -17,7 +17,7 @@ from processor.archive.sqlite.file import to_row
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError
-from tests.support.archive_harness import answer, event_of, feed
+from tests.support.archive_harness import answer, event_of, publish
 
 
 def event(number: int, value: bytes | None = b"{}") -> RawEvent:
@@ -259,7 +259,7 @@ async def test_a_file_of_version_1_is_read_as_it_is_and_upgraded_by_its_writer(p
 
     for _ in range(2):
         archive = await SqliteArchive.open(path)
-        await feed(archive)
+        await publish(archive)
         wanted = [RequestKey("ns", "dep", f"r{n}") for n in range(4)]
         found = [one async for batch in archive.lookup(wanted, ModelRules()) for one in batch]
         assert [one.request.request_id for one in found] == ["r0", "r1", "r2"]
@@ -284,7 +284,7 @@ async def test_notes_that_cannot_be_written_are_kept(path: Path) -> None:
     await archive.append([event_of(answer("r", "a"))])
     foreign = sqlite3.connect(path, isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
-    await feed(archive)
+    await publish(archive)
     wanted = [RequestKey("ns", "dep", "r")]
     for _ in range(2):
         with pytest.raises(ArchiveError, match="another program holds its lock"):

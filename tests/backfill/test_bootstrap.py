@@ -11,13 +11,7 @@ from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, 
 from processor.backfill.bootstrap import Bootstrap
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.raw_event import DeadLetter
-from processor.domain.log.observations import (
-    AS_THEY_ARE,
-    KNOWN_ONLY,
-    SETTLED,
-    Feedback,
-    Prediction,
-)
+from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import format_time
 from processor.kafka.control_log import ControlLog, ControlRecord
@@ -100,8 +94,8 @@ class _Packer:
     def add_pair_template(self, document: Document, said: Any) -> None:
         pass
 
-    async def send(self, terms: int) -> list[asyncio.Future[object]]:
-        self._sent.update(dict.fromkeys(self._added, terms))
+    async def send(self, mode: IngestMode) -> list[asyncio.Future[object]]:
+        self._sent.update(dict.fromkeys(self._added, mode))
         self._added.clear()
         return []
 
@@ -156,47 +150,55 @@ async def test_the_first_start_counts_everything_and_keeps_what_may_be_spoken_of
     documents = (_OLD, _STRADDLING, _RECENT, _WAITING, _OF_A_BATCH)
     sent = await _run(_first(), *documents)
     assert sent == {
-        "r1": SETTLED,
-        "r2": AS_THEY_ARE,
-        "r3": AS_THEY_ARE,
-        "r4": SETTLED,
-        "r5": AS_THEY_ARE,
+        "r1": IngestMode.COUNT_AND_DROP,
+        "r2": IngestMode.NORMAL,
+        "r3": IngestMode.NORMAL,
+        "r4": IngestMode.COUNT_AND_DROP,
+        "r5": IngestMode.NORMAL,
     }
 
 
 async def test_what_the_source_may_still_hold_is_kept() -> None:
     """With an hour to spare: a record's time is a little later than its event's."""
     sent = await _run(_first(), _OLD, _WAITING, oldest=_NOW - 19 * _DAY - _DAY // 48)
-    assert sent == {"r1": AS_THEY_ARE, "r4": SETTLED}
+    assert sent == {"r1": IngestMode.NORMAL, "r4": IngestMode.COUNT_AND_DROP}
     sent = await _run(_first(), _OLD, _WAITING, oldest=_NOW - 18 * _DAY)
-    assert sent == {"r1": SETTLED, "r4": SETTLED}
+    assert sent == {"r1": IngestMode.COUNT_AND_DROP, "r4": IngestMode.COUNT_AND_DROP}
 
 
 async def test_requests_of_several_predictors_are_kept() -> None:
     """A truth in the document of one judges the predictions of the others too."""
     sent = await _run(_first(), _OLD, crowd=frozenset({("n", "d")}))
-    assert sent == {"r1": AS_THEY_ARE}
+    assert sent == {"r1": IngestMode.NORMAL}
     sent = await _run(_first(), _OLD, crowd=None)
-    assert sent == {"r1": AS_THEY_ARE}
+    assert sent == {"r1": IngestMode.NORMAL}
 
 
 async def test_a_later_start_counts_what_is_in_memory_or_new() -> None:
     """A feedback of yesterday does not make its prediction new, which has left memory."""
     sent = await _run(_Control(True, _NOW - 30 * _DAY, {"uuid/0": 0}), _OLD, _STRADDLING, _RECENT)
-    assert sent == {"r1": KNOWN_ONLY, "r2": KNOWN_ONLY, "r3": AS_THEY_ARE}
+    assert sent == {
+        "r1": IngestMode.IF_PRESENT,
+        "r2": IngestMode.IF_PRESENT,
+        "r3": IngestMode.NORMAL,
+    }
 
 
 async def test_what_may_have_left_memory_early_is_not_counted_again() -> None:
     control = _Control(True, _NOW - 30 * _DAY, {"uuid/0": 0})
     control.evicted = _NOW
-    assert await _run(control, _RECENT) == {"r3": KNOWN_ONLY}
+    assert await _run(control, _RECENT) == {"r3": IngestMode.IF_PRESENT}
 
 
 async def test_an_archive_added_to_an_old_log_does_not_count_it_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     sent = await _run(_Control(False, _NOW - 30 * _DAY, {}), _OLD, _STRADDLING, _RECENT)
-    assert sent == {"r1": KNOWN_ONLY, "r2": KNOWN_ONLY, "r3": AS_THEY_ARE}
+    assert sent == {
+        "r1": IngestMode.IF_PRESENT,
+        "r2": IngestMode.IF_PRESENT,
+        "r3": IngestMode.NORMAL,
+    }
     assert "new PROCESSOR_APP_ID" in caplog.text
 
 
@@ -206,5 +208,10 @@ async def test_what_the_source_lost_is_counted_at_a_later_start() -> None:
     control.gap_since = _NOW - 10 * _DAY
     lost = _document(6, _NOW - 9 * _DAY, _NOW - 8 * _DAY)
     sent = await _run(control, _OLD, _STRADDLING, lost, _RECENT, oldest=_NOW - _DAY)
-    assert sent == {"r1": KNOWN_ONLY, "r2": AS_THEY_ARE, "r6": SETTLED, "r3": AS_THEY_ARE}
+    assert sent == {
+        "r1": IngestMode.IF_PRESENT,
+        "r2": IngestMode.NORMAL,
+        "r6": IngestMode.COUNT_AND_DROP,
+        "r3": IngestMode.NORMAL,
+    }
     assert control.gap_since is None

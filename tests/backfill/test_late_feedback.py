@@ -17,13 +17,13 @@ from processor.backfill.outcome_writer import OutcomeWriter
 from processor.domain.events.decoder import Decoder
 from processor.domain.join.fold import JoinFold
 from processor.domain.log.deltas import DeltaBatch
-from processor.domain.log.observations import AS_THEY_ARE, BatchBuilder, Feedback, Prediction
+from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import HOUR
 from processor.kafka.control_log import ControlLog
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
-from tests.support.archive_harness import Fact, answer, event_of, feed, truth
+from tests.support.archive_harness import Fact, answer, event_of, publish, truth
 from tests.support.faults.cluster import until
 from tests.support.join_model import sums_of, unpacked
 
@@ -57,9 +57,9 @@ class _Partition:
     def add_observation(self, observation: Prediction | Feedback) -> None:
         self._builder.add(observation)
 
-    async def send(self, terms: int = AS_THEY_ARE) -> list[asyncio.Future[object]]:
+    async def send(self, mode: IngestMode = IngestMode.NORMAL) -> list[asyncio.Future[object]]:
         self._offset += 1
-        batch = self._builder.build("epoch", terms)
+        batch = self._builder.build("epoch", mode)
         self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
         return []
 
@@ -72,7 +72,7 @@ class _Partition:
             assert isinstance(said, Prediction | Feedback)
             self.add_observation(said)
         await self.send()
-        await feed(self.archive)
+        await publish(self.archive)
 
     def pass_days(self, days: int) -> None:
         self.now += days * 24 * HOUR
@@ -90,7 +90,7 @@ class _Partition:
 
     @property
     def held(self) -> int:
-        return len(list(self.fold.places()))
+        return len(list(self.fold.refs()))
 
 
 @pytest.fixture

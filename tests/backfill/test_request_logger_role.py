@@ -72,13 +72,13 @@ async def test_it_makes_no_topic_and_reads_each_once_it_is_there(
         Kafka(Settings(), (bootstrap,)), topics, app_id, cast(RequestLog, log), Telemetry()
     )
     looks: list[int] = []
-    look = source_topics.SourceTopics._look
+    look = source_topics.SourceTopics._check_now
 
     async def counted(source: source_topics.SourceTopics) -> tuple[str, ...]:
         looks.append(1)
         return await look(source)
 
-    monkeypatch.setattr(source_topics.SourceTopics, "_look", counted)
+    monkeypatch.setattr(source_topics.SourceTopics, "_check_now", counted)
     task = asyncio.create_task(role.run())
     try:
         await until(lambda: len(looks) >= 3, 30, "looks for the topics")

@@ -32,13 +32,9 @@ from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulato
 from processor.domain.join.packed_table import CopyOnWrite, PackedTable
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import (
-    AS_THEY_ARE,
-    KNOWN_ONLY,
-    RECALLED,
-    SETTLED,
-    TOO_LATE,
     BatchBuilder,
     Feedback,
+    IngestMode,
     ObservationBatch,
     Prediction,
 )
@@ -80,12 +76,16 @@ def test_all_works_where_it_is_not() -> None:
     assert done.returncode == 0, done.stderr
 
 
-Step = tuple[list[Observation], int, int]
+Step = tuple[list[Observation], IngestMode, int]
 
 #: Observations of a batch, the terms on which it comes, and the hours since the last one.
 steps = st.tuples(
     observations,
-    st.sampled_from((AS_THEY_ARE,) * 4 + (SETTLED,) * 3 + (KNOWN_ONLY, RECALLED, TOO_LATE)),
+    st.sampled_from(
+        (IngestMode.NORMAL,) * 4
+        + (IngestMode.COUNT_AND_DROP,) * 3
+        + (IngestMode.IF_PRESENT, IngestMode.RESTORED, IngestMode.EXPIRED)
+    ),
     st.sampled_from((0, 0, 0, 1, 3)),
 )
 
@@ -101,16 +101,16 @@ def folded(
         fold = JoinFold("epoch", 0, 3, 4 * HOUR, Telemetry())
         fold.judged = {} if judged else None
         deltas, states, time = [], [], 0
-        for offset, (seen, terms, hours) in enumerate(course):
+        for offset, (seen, mode, hours) in enumerate(course):
             time += hours * HOUR
             builder = BatchBuilder()
             for one in seen:
                 builder.add(one)
-            packed = encode(builder.build("epoch", terms))
+            packed = encode(builder.build("epoch", mode))
             batch = (decode_packed if by_rows else decode_observation)(packed)
             assert not isinstance(batch, Heartbeat)
             found = unpacked(fold.apply(offset, time, batch))
-            deltas += [_sent(found[target], terms) for target in sorted(found)]
+            deltas += [_sent(found[target], mode) for target in sorted(found)]
             # The order of what came first of settled requests is no part of what is known.
             state = fold.state
             state.sent = dict(sorted(state.sent.items()))
@@ -119,9 +119,9 @@ def folded(
         return deltas, states, fold.telemetry, fold.judged
 
 
-def _sent(batch: DeltaBatch, terms: int) -> bytes:
+def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
     """A batch of deltas as it is sent; of settled requests, whose order is free, in one order."""
-    if terms != SETTLED:
+    if mode != IngestMode.COUNT_AND_DROP:
         return encode(batch)
     changes = [
         (batch.models[one.model], one.basis, one.minute, one.totals,
@@ -170,14 +170,14 @@ def test_tables_that_grow_while_they_are_copied() -> None:
                      rows[start : start + 1000], []], ObservationBatch,
                 )  # fmt: skip
                 if start == 2000:
-                    table = fold.state.packed[0]
-                    table.copies = CopyOnWrite(0, len(table.buckets))
+                    table = fold.state.packed_requests[0]
+                    table.copy_on_write = CopyOnWrite(0, len(table.buckets))
                 fold.apply(start, 0, batch)
-                kept.append(fold.state.packed[0].copies)
-            fold.state.packed[0].copies = None
+                kept.append(fold.state.packed_requests[0].copy_on_write)
+            fold.state.packed_requests[0].copy_on_write = None
             states.append((stored(fold.state), kept))
     assert states[0] == states[1]
-    assert fold.state.packed[0].count == 6000
+    assert fold.state.packed_requests[0].count == 6000
 
 
 USUAL = [
@@ -237,12 +237,12 @@ class _Producer:
         self.sent.append((topic, value, more))
 
 
-Rows = Counter[object]
+EncodedRows = Counter[object]
 
 
-def rows_of(value: bytes | None, partition: int) -> Rows:
+def rows_of(value: bytes | None, partition: int) -> EncodedRows:
     """The rows of a record, with what they point at."""
-    rows: Rows = Counter()
+    rows: EncodedRows = Counter()
     batch = decode_observation(value or b"")
     assert isinstance(batch, ObservationBatch)
     for made in batch.predictions:
@@ -274,20 +274,20 @@ async def packed(
 ) -> tuple[Counter[object], list[object], Telemetry, int]:
     """The rows of some records, with what they point at; the dead letters; and what was counted."""
     producer, telemetry = _Producer(), Telemetry()
-    packer = ObservationProducer(
+    observation_producer = ObservationProducer(
         Decoder(rules, telemetry), producer, "observations", "letters", 3, "epoch"
     )
     rows: Counter[object] = Counter()
     dead_letters: list[object] = []
     for start in range(0, len(records), 2500):
         some = records[start : start + 2500]
-        if packer._usual is None:
-            packer.add_records("source", 0, some)
+        if observation_producer._fast_decoder is None:
+            observation_producer.add_records("source", 0, some)
         else:
-            assert packer.add_batch("source", 0, whole(some)) == some[-1].timestamp
+            assert observation_producer.add_batch("source", 0, whole(some)) == some[-1].timestamp
         if start == 10_000:
             rules.replace(rules.entries)
-        await packer.send()
+        await observation_producer.send()
         if start == 5000:
             rules.replace(rules.entries)
     for topic, value, more in producer.sent:
@@ -333,11 +333,11 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
         for at in range(9000)
     ]
     producer = _Producer()
-    packer = ObservationProducer(
+    observation_producer = ObservationProducer(
         Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 3, "epoch"
     )
-    packer.add_batch("source", 0, whole(records))
-    await packer.send()
+    observation_producer.add_batch("source", 0, whole(records))
+    await observation_producer.send()
     lengths = []
     for _, value, _ in producer.sent:
         batch = decode_observation(value or b"")
@@ -355,20 +355,20 @@ async def test_what_is_given_up_leaves_memory() -> None:
         for at, event in enumerate(USUAL * 3)
     ]
     producer = _Producer()
-    packer = ObservationProducer(
+    observation_producer = ObservationProducer(
         Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 1, "epoch"
     )
-    packer.add_batch("source", 0, whole(records))
-    await packer.send()
+    observation_producer.add_batch("source", 0, whole(records))
+    await observation_producer.send()
     fold = JoinFold("epoch", 0, 3, None, Telemetry())
     for offset, (_, value, _) in enumerate(producer.sent):
         batch = decode_packed(value or b"")
         assert not isinstance(batch, Heartbeat)
         assert fold.apply(offset, 0, batch)
-    held: list[weakref.ref[object]] = [weakref.ref(fold._short), weakref.ref(fold._standings)]
-    assert packer._usual is not None
-    held.append(weakref.ref(packer._usual))
-    del fold, packer
+    held: list[weakref.ref[object]] = [weakref.ref(fold._fast_path), weakref.ref(fold._resolver)]
+    assert observation_producer._fast_decoder is not None
+    held.append(weakref.ref(observation_producer._fast_decoder))
+    del fold, observation_producer
     gc.collect()
     assert [each() for each in held] == [None] * 3
 
@@ -383,7 +383,7 @@ def test_it_may_be_given_up_in_any_thread() -> None:
             Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 1, "epoch"
         ),
     ]
-    gone = [weakref.ref(held[0]._short), weakref.ref(held[1]._usual)]  # type: ignore[attr-defined]
+    gone = [weakref.ref(held[0]._fast_path), weakref.ref(held[1]._fast_decoder)]  # type: ignore[attr-defined]
 
     def drop() -> None:
         held.clear()
@@ -400,7 +400,7 @@ def test_outcomes_of_many_items_are_remembered_for_a_while() -> None:
     """Each is another one, as large as its message."""
     rng = random.Random(5)
     fold = JoinFold("epoch", 0, 1, None, Telemetry())
-    counted = fold._contributions
+    counted = fold._accumulator
     assert isinstance(counted, NativeDeltaAccumulator)
     most = 0
     for number in range(300):
@@ -423,31 +423,31 @@ def test_bytes_that_are_no_records() -> None:
         for event in USUAL[:1]
     ]
     content = whole(records).content
-    packer = ObservationProducer(
+    observation_producer = ObservationProducer(
         Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 3, "epoch"
     )
     for end in (*range(0, 61, 7), *range(61, len(content) - 1)):
         with pytest.raises(CorruptRecordException):
-            packer.add_batch("source", 0, RecordBatch(content[:end], 0, 1))
+            observation_producer.add_batch("source", 0, RecordBatch(content[:end], 0, 1))
 
 
 async def bootstrapped(
-    pages: Sequence[list[Document]], deal: BootstrapPolicy, since: int | None
-) -> tuple[dict[int, Rows], Counter[str]]:
+    pages: Sequence[list[Document]], policy: BootstrapPolicy, since: int | None
+) -> tuple[dict[int, EncodedRows], Counter[str]]:
     """The rows of pages of documents by the terms on which they are sent, and the events counted."""
     producer, telemetry = _Producer(), Telemetry()
     reader = DocumentReader(ModelRules(), telemetry)
     bootstrap = Bootstrap(Any, reader, Any, Any, telemetry, 0, Any, Any, asyncio.Event(), since)  # type: ignore[arg-type]  # its environment, which packing does not touch
-    packers = {
-        terms: ObservationProducer(reader.decoder, producer, f"{terms}", "letters", 2, "epoch")
-        for terms in (AS_THEY_ARE, KNOWN_ONLY, SETTLED)
+    observation_producers = {
+        mode: ObservationProducer(reader.decoder, producer, f"{mode}", "letters", 2, "epoch")
+        for mode in (IngestMode.NORMAL, IngestMode.IF_PRESENT, IngestMode.COUNT_AND_DROP)
     }
     shard = Shard("index", "uuid", 0, 100, 100)
     for page in pages:
-        await bootstrap._add(Page(page, 0), shard, deal, packers)
-        for terms, packer in packers.items():
-            await packer.send(terms)
-    found: dict[int, Rows] = {}
+        await bootstrap._add(Page(page, 0), shard, policy, observation_producers)
+        for mode, observation_producer in observation_producers.items():
+            await observation_producer.send(mode)
+    found: dict[int, EncodedRows] = {}
     for topic, value, more in producer.sent:
         if topic != "letters":
             found.setdefault(int(topic), Counter()).update(rows_of(value, more["partition"]))
@@ -466,9 +466,9 @@ def test_documents(
     pages: list[Documents], before: int | None, since: int | None, multi_predictor: bool
 ) -> None:
     """What is counted and not kept is the same, and so is all else."""
-    deal = BootstrapPolicy(before, frozenset({("ns", "dep")}) if multi_predictor else None)
+    policy = BootstrapPolicy(before, frozenset({("ns", "dep")}) if multi_predictor else None)
     texts = [documents_of(page, f"i{number}") for number, page in enumerate(pages)]
-    ours = asyncio.run(bootstrapped(texts, deal, since))
+    ours = asyncio.run(bootstrapped(texts, policy, since))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("processor.stream.observation_producer.use_native", False)
-        assert ours == asyncio.run(bootstrapped(texts, deal, since))
+        assert ours == asyncio.run(bootstrapped(texts, policy, since))

@@ -19,7 +19,7 @@ from processor.embedded.archive_publisher import ArchiveSink
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.telemetry import Telemetry
-from tests.support.archive_harness import answer, event_of, feed, new_feed
+from tests.support.archive_harness import answer, event_of, new_publisher, publish
 from tests.support.faults.cluster import until
 
 
@@ -37,7 +37,7 @@ async def test_every_event_of_a_batch_is_found(tmp_path: Path) -> None:
     body = json.dumps([_structured(f"r{n}") for n in range(3)]).encode()
     batch = RawEvent([("content-type", b"application/cloudevents-batch+json")], body, 0)
     await archive.append([batch, event_of(answer("other", "a"))])
-    await feed(archive)
+    await publish(archive)
     wanted = [RequestKey("ns", "dep", "r1"), RequestKey("ns", "dep", "r2")]
     found = [one async for some in archive.lookup(wanted, ModelRules()) for one in some]
     assert [held.request for held in found] == wanted
@@ -52,16 +52,16 @@ async def test_the_log_goes_on_while_nothing_can_be_noted(
     monkeypatch.setattr(sqlite, "_NOTES", 1)
     path = tmp_path / "events.sqlite"
     archive = await SqliteArchive.open(path, busy_timeout=0.05)
-    running_feed = new_feed(archive)
-    room = BrokerMemoryGuard(EmbeddedBroker(), None)
-    door = ArchiveSink(archive, Decoder(ModelRules(), Telemetry()), running_feed, room)
-    running = asyncio.create_task(running_feed.run())
+    running_publisher = new_publisher(archive)
+    memory_guard = BrokerMemoryGuard(EmbeddedBroker(), None)
+    sink = ArchiveSink(archive, Decoder(ModelRules(), Telemetry()), running_publisher, memory_guard)
+    running = asyncio.create_task(running_publisher.run())
     monkeypatch.setattr(archive, "note", _at_a_bad_time(archive, path))
-    await door.accept([event_of(answer("r1", "a"))])
-    await until(lambda: running_feed.position == 1, 10, "on the log")
+    await sink.accept([event_of(answer("r1", "a"))])
+    await until(lambda: running_publisher.position == 1, 10, "on the log")
     await until(lambda: "noting requests" in caplog.text, 10, "told")
-    await door.accept([event_of(answer("r2", "a"))])
-    await until(lambda: running_feed.position == 2, 10, "on the log")
+    await sink.accept([event_of(answer("r2", "a"))])
+    await until(lambda: running_publisher.position == 2, 10, "on the log")
     running.cancel()
     await asyncio.wait([running])
     wanted = [RequestKey("ns", "dep", "r1"), RequestKey("ns", "dep", "r2")]

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.log.deltas import partition_of
-from processor.domain.log.records import Piece, decode_delta
+from processor.domain.log.records import RecordChunk, decode_delta
 from processor.domain.model_rules import ModelRules
 from processor.replay.fold import ReplayFold, Selection
 from tests.support.faults.cluster import Worker, WorkerCluster, until
@@ -129,7 +129,7 @@ async def test_the_largest_messages(worker_cluster: WorkerCluster) -> None:
 
     await until(exact, 60, "all counted")
     deltas = await read_topic(worker_cluster.bootstrap, f"{worker_cluster.app_id}-deltas")
-    assert sum(isinstance(decode_delta(record.value), Piece) for record in deltas) >= 4
+    assert sum(isinstance(decode_delta(record.value), RecordChunk) for record in deltas) >= 4
     changelog = f"{worker_cluster.app_id}-confusion-changelog"
     await until(
         lambda: _has_parts(worker_cluster.bootstrap, changelog), 60, "a checkpoint in parts"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processor.domain.events.decoder import Decoder, Said
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import Batch, DeadLetter
 from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
@@ -30,7 +30,7 @@ async def test_every_payload_from_the_java_sdk(
     sent.append(Sent("no data", RESPONSE, "application/json", "seldon", b""))
     send_cloudevents(kafka.bootstrap, source, mode, sent)
     decoder = Decoder(ModelRules(), Telemetry())
-    found: dict[str, Said | Batch] = {}
+    found: dict[str, Decoded | Batch] = {}
     dead_letters = []
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
     await consumer.start()

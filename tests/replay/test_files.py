@@ -62,7 +62,7 @@ def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
     plain = io.StringIO()
     with CommandProgress("sending", 1000, plain) as progress:
         progress.update(500, 10)
-        progress.say("wait")
+        progress.report("wait")
     assert plain.getvalue().splitlines()[0] == "sending: wait"
     assert "sending: 10 events, 50 %" in plain.getvalue()
     terminal = io.StringIO()

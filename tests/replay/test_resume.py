@@ -21,7 +21,7 @@ from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.elasticsearch_source import Resume
-from processor.replay.fold import Piece, ReplayFold, Selection
+from processor.replay.fold import FoldedDocuments, ReplayFold, Selection
 from processor.replay.journal import Entry, Journal, Origin
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
@@ -36,7 +36,9 @@ ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
 
 def entry(position: int, read: int = 3) -> Entry:
     batch = BatchBuilder().pack("")
-    return Entry("log", "uuid", 0, position, Piece(read, batch, [(b"r1", None)], 1, {"no_id": 2}))
+    return Entry(
+        "log", "uuid", 0, position, FoldedDocuments(read, batch, [(b"r1", None)], 1, {"no_id": 2})
+    )
 
 
 packed = msgspec.msgpack.encode
@@ -228,7 +230,7 @@ def test_a_page_that_breaks_off_leaves_nothing_with_the_next_one(
         fold = ReplayFold(ModelRules(), Selection())
         resume = Resume(journal, fold, ModelRules())
         for each in journal.entries(ORIGIN):
-            fold.restore(each.piece)
+            fold.restore(each.folded)
         return fold, resume
 
     path = tmp_path / "part"

@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document
-from processor.domain.log.observations import KNOWN_ONLY, ObservationBatch
+from processor.domain.log.observations import IngestMode, ObservationBatch
 from processor.domain.log.records import decode_observation
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND, format_time
@@ -38,17 +38,19 @@ class Producer:
         return done
 
     def ids(self, known_only: bool) -> list[str]:
-        chosen = [batch for batch in self.batches if (batch.terms == KNOWN_ONLY) == known_only]
+        chosen = [
+            batch for batch in self.batches if (batch.mode == IngestMode.IF_PRESENT) == known_only
+        ]
         ids = [row.request_id for batch in chosen for row in batch.predictions]
         return sorted(ids + [row.request_id for batch in chosen for row in batch.feedbacks])
 
 
 def sink_of(producer: Producer, made: int, selection: Selection) -> _LogSink:
     decoder = Decoder(ModelRules(), Telemetry())
-    packers = [
+    observation_producers = [
         ObservationProducer(decoder, producer, "observations", "letters", 8, "e") for _ in range(2)
     ]
-    return _LogSink(decoder, ModelRules(), selection, packers, made, HORIZON)
+    return _LogSink(decoder, ModelRules(), selection, observation_producers, made, HORIZON)
 
 
 def line(

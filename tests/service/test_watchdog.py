@@ -25,7 +25,7 @@ class Measured:
 
     async def looks(self, number: int) -> None:
         for _ in range(number):
-            await self.dog.look()
+            await self.dog.check()
 
     async def _measure(self) -> Sequence[ProgressSample]:
         if self.error:
@@ -99,5 +99,5 @@ async def test_a_look_that_takes_for_ever_is_a_broker_that_is_away(
         return ()
 
     dog = Watchdog(hang, lambda error: None)
-    await dog.look()
+    await dog.check()
     assert dog.stalled == 0

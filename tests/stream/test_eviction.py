@@ -53,7 +53,7 @@ async def test_the_oldest_hour_of_all_partitions_leaves(caplog: pytest.LogCaptur
     for stage in stages.values():
         _fill(stage, 12, 60)
     control = Control()
-    total = sum(stage.join.weight for stage in stages.values())
+    total = sum(stage.join.approx_bytes for stage in stages.values())
     assert await EvictionPolicy(total, cast(ControlLog, control)).next_eviction(stages) is None
     assert not control.written
     cap = EvictionPolicy(1, cast(ControlLog, control))
@@ -63,9 +63,9 @@ async def test_the_oldest_hour_of_all_partitions_leaves(caplog: pytest.LogCaptur
         assert await cap.next_eviction(stages) == next_eviction  # until the tick comes back
         number, before = next_eviction
         stage = stages[number]
-        tick = stage.tick(before)
-        assert tick == Heartbeat(SCHEMA_VERSION, "epoch", stage.acked, before)
-        stage.fold(stage.next_offset, 12 * HOUR, encode(tick))
+        heartbeat = stage.heartbeat(before)
+        assert heartbeat == Heartbeat(SCHEMA_VERSION, "epoch", stage.sent_below, before)
+        stage.fold(stage.next_offset, 12 * HOUR, encode(heartbeat))
     assert left == [(3, 11), (0, 12)]
     assert [record.position for record in control.written] == [11 * HOUR, 12 * HOUR]
     assert telemetry.evicted_requests == 60

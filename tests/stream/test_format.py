@@ -105,7 +105,7 @@ def _table(packed: dict[str, str]) -> dict[bytes, Any]:
     found = {_bytes(key): msgspec.msgpack.decode(_bytes(value)) for key, value in packed.items()}
     for key, value in found.items():
         if len(msgspec.msgpack.decode(key)) == 1:
-            value[5] = sorted((model, sorted(chunks)) for model, chunks in value[5])
+            value[5] = sorted((model, sorted(blocks)) for model, blocks in value[5])
     return found
 
 

@@ -33,13 +33,13 @@ class FakePacker:
 
 
 @pytest.fixture
-async def packer() -> FakePacker:
+async def observation_producer() -> FakePacker:
     return FakePacker()
 
 
 @pytest.fixture
-async def door(packer: FakePacker) -> KafkaSink:
-    return KafkaSink(packer, ("kafka:9092",))  # type: ignore[arg-type]
+async def door(observation_producer: FakePacker) -> KafkaSink:
+    return KafkaSink(observation_producer, ("kafka:9092",))  # type: ignore[arg-type]
 
 
 def event(value: bytes) -> RawEvent:
@@ -47,54 +47,56 @@ def event(value: bytes) -> RawEvent:
 
 
 async def test_what_comes_while_others_are_on_their_way_goes_together(
-    door: KafkaSink, packer: FakePacker
+    door: KafkaSink, observation_producer: FakePacker
 ) -> None:
     first = asyncio.create_task(door.accept([event(b"1")]))
-    await packer.sending.acquire()
+    await observation_producer.sending.acquire()
     rest = [asyncio.create_task(door.accept([event(v), event(b"x")])) for v in (b"bad", b"3")]
     gone = asyncio.create_task(door.accept([event(b"gone")]))
     await asyncio.sleep(0)
     gone.cancel()
-    packer.acks[0].set_result(None)
+    observation_producer.acks[0].set_result(None)
     assert await first == [None]
-    await packer.sending.acquire()
-    assert packer.sent == [[b"1"], [b"bad", b"x", b"3", b"x"]]
+    await observation_producer.sending.acquire()
+    assert observation_producer.sent == [[b"1"], [b"bad", b"x", b"3", b"x"]]
     assert not any(task.done() for task in rest)
-    packer.acks[1].set_result(None)
+    observation_producer.acks[1].set_result(None)
     bad, good = [await task for task in rest]
     assert [verdict and verdict.reason for verdict in bad] == ["bad_json", None]
     assert good == [None, None]
 
 
-async def test_a_failure_is_that_of_its_group(door: KafkaSink, packer: FakePacker) -> None:
+async def test_a_failure_is_that_of_its_group(
+    door: KafkaSink, observation_producer: FakePacker
+) -> None:
     first = asyncio.create_task(door.accept([event(b"1")]))
-    await packer.sending.acquire()
+    await observation_producer.sending.acquire()
     second = asyncio.create_task(door.accept([event(b"2")]))
     await asyncio.sleep(0)
-    packer.acks[0].set_exception(KafkaTimeoutError())
+    observation_producer.acks[0].set_exception(KafkaTimeoutError())
     with pytest.raises(BrokerError, match="kafka:9092"):
         await first
-    await packer.sending.acquire()
-    packer.acks[1].set_exception(ZeroDivisionError())
+    await observation_producer.sending.acquire()
+    observation_producer.acks[1].set_exception(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await second
     third = asyncio.create_task(door.accept([event(b"3")]))
-    await packer.sending.acquire()
-    packer.acks[2].set_result(None)
+    await observation_producer.sending.acquire()
+    observation_producer.acks[2].set_result(None)
     assert await third == [None]
 
 
 async def test_behind_a_broker_that_says_nothing_nobody_waits(
-    door: KafkaSink, packer: FakePacker, monkeypatch: pytest.MonkeyPatch
+    door: KafkaSink, observation_producer: FakePacker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(door_module, "_STUCK", -1.0)
     first = asyncio.create_task(door.accept([event(b"1")]))
-    await packer.sending.acquire()
+    await observation_producer.sending.acquire()
     with pytest.raises(BrokerError, match="acknowledged nothing"):
         await door.accept([event(b"2")])
-    packer.acks[0].set_result(None)
+    observation_producer.acks[0].set_result(None)
     assert await first == [None]
     second = asyncio.create_task(door.accept([event(b"2")]))
-    await packer.sending.acquire()
-    packer.acks[1].set_result(None)
+    await observation_producer.sending.acquire()
+    observation_producer.acks[1].set_result(None)
     assert await second == [None]

@@ -41,7 +41,7 @@ class Producer:
         return future
 
 
-def packer(producer: Any) -> ObservationProducer:
+def observation_producer(producer: Any) -> ObservationProducer:
     decoder = Decoder(ModelRules(), Telemetry())
     return ObservationProducer(decoder, producer, "observations", "letters", 1, "epoch")
 
@@ -53,7 +53,7 @@ def value(*events: object) -> bytes:
 async def test_pairs_of_any_size_fit_in_records() -> None:
     """A document's names can be as long as a document; with a feedback beside it or without."""
     producer = Producer()
-    taken = packer(producer)
+    taken = observation_producer(producer)
     for number in range(10):
         schema = Schema(names=("\U0001f600" * 1_000_000, str(number)))
         answers = (Answer(str(number), None, TEXT, schema),)
@@ -74,7 +74,7 @@ async def test_pairs_of_any_size_fit_in_records() -> None:
 async def test_a_batch_on_kafka_is_its_events() -> None:
     """A broken one is kept alone, with the record's key and origin."""
     producer = Producer()
-    taken = packer(producer)
+    taken = observation_producer(producer)
     good = [{**ANSWER, "id": str(number)} for number in range(3)]
     record: ConsumerRecord = ConsumerRecord(
         "source", 3, 17, 0, 0, b"key", value(*good[:2], BROKEN, good[2]), None, 3, 0, BATCH
@@ -93,7 +93,7 @@ async def test_a_batch_on_kafka_is_its_events() -> None:
 
 
 def test_the_first_dead_letter_of_a_batch_is_told() -> None:
-    taken = packer(None)
+    taken = observation_producer(None)
     origin = ("http", 0, 0)
     event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
     letter = taken.add(event, origin)
@@ -105,7 +105,7 @@ def test_the_first_dead_letter_of_a_batch_is_told() -> None:
 
 async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() -> None:
     producer = Producer()
-    taken = packer(producer)
+    taken = observation_producer(producer)
     for size in (100, MAX_RECORD):
         taken.add(RawEvent((("a", b"b"),), bytes(size), 5), ("topic", 3, 7))
     await taken.send()
@@ -119,7 +119,7 @@ async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() 
 
 
 def test_the_newest_dead_letters_can_be_shown() -> None:
-    taken = packer(None)
+    taken = observation_producer(None)
     telemetry = taken.decoder.telemetry
     for offset in range(100):
         taken.add(RawEvent([], b"?", 7), ("source", 3, offset))
@@ -133,7 +133,7 @@ def test_the_newest_dead_letters_can_be_shown() -> None:
 async def test_no_record_is_larger_than_the_topic_takes() -> None:
     """Names of many characters that take four bytes each: the texts are bounded in bytes."""
     producer = Producer()
-    taken = packer(producer)
+    taken = observation_producer(producer)
     for number in range(6):
         names = ["\U0001f600" * 500_000, "\U0001f601" * (500_000 + number)]
         data = {"data": {"names": names, "ndarray": [[0.1, 0.9]]}}

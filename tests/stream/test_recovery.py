@@ -54,7 +54,7 @@ async def test_a_recovery_that_stands_still_starts_again_with_more_patience() ->
     def looks() -> int:
         count = 0
         while not start.is_set() and count < 9 * PATIENCE:
-            watch.look()
+            watch.check()
             count += 1
         start.clear()
         return count

@@ -19,7 +19,7 @@ from processor.domain.join.fold import JoinFold
 from processor.stream import snapshotter as snapshot_maker
 from processor.stream.delta_producer import Acks
 from processor.stream.join_stage import JoinStage, close_within
-from processor.stream.snapshot_file import Draft, SnapshotFile
+from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
@@ -47,22 +47,22 @@ class Disk:
         self.error: Exception | None = None
         self.fails_to_keep = False
         self.sizes: list[int] = []
-        append, keep = Draft.append, Draft.keep
+        append, keep = SnapshotDraft.append, SnapshotDraft.keep
 
-        def wait_and_append(draft: Draft, content: list[bytes]) -> None:
+        def wait_and_append(draft: SnapshotDraft, content: list[bytes]) -> None:
             assert self.free.wait(30)
             self.sizes.append(sum(map(len, content)))
             append(draft, content)
             if self.error is not None and not self.fails_to_keep:
                 raise self.error
 
-        def fail_or_keep(draft: Draft) -> None:
+        def fail_or_keep(draft: SnapshotDraft) -> None:
             if self.error is not None:
                 raise self.error
             keep(draft)
 
-        monkeypatch.setattr(Draft, "append", wait_and_append)
-        monkeypatch.setattr(Draft, "keep", fail_or_keep)
+        monkeypatch.setattr(SnapshotDraft, "append", wait_and_append)
+        monkeypatch.setattr(SnapshotDraft, "keep", fail_or_keep)
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ class Partition:
 
     def add(self, number: int) -> None:
         """Fold so many more predictions."""
-        first = len(list(self.fold.places()))
+        first = len(list(self.fold.refs()))
         names = map(request_name, range(first, first + number))
         self.fold.apply(self.offset, 1, pack(*map(prediction, names)))
         self.offset += 1
@@ -112,7 +112,7 @@ class Partition:
 
     def is_copying(self) -> bool:
         """Whether what changes is copied."""
-        return any(table.copies is not None for table in self.fold.state.packed)
+        return any(table.copy_on_write is not None for table in self.fold.state.packed_requests)
 
     def kept(self) -> tuple[int, int] | None:
         """The offset of the snapshot on the disk, and how many requests it has."""
@@ -120,8 +120,8 @@ class Partition:
         if snapshot is None:
             return None
         state = snapshot.state
-        packed = sum(table.count for table in state.packed)
-        return snapshot.offset, packed + sum(map(len, state.others))
+        packed = sum(table.count for table in state.packed_requests)
+        return snapshot.offset, packed + sum(map(len, state.object_requests))
 
 
 @pytest.fixture
@@ -141,14 +141,14 @@ async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: D
     disk.free.clear()
     partition.go_on()
     partition.go_on()
-    (copies,) = (table.copies for table in partition.fold.state.packed)
-    assert copies is not None
-    taken = copies.start
+    (copy_on_write,) = (table.copy_on_write for table in partition.fold.state.packed_requests)
+    assert copy_on_write is not None
+    taken = copy_on_write.start
     for _ in range(20):
         partition.go_on()
         partition.add(10)
         await asyncio.sleep(0)
-    assert copies.start == taken > 0
+    assert copy_on_write.start == taken > 0
     # Nor does anything else that needs a thread.
     await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
     disk.free.set()

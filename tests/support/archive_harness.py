@@ -77,20 +77,20 @@ class _Nowhere:
         return sent
 
 
-def new_feed(archive: SqliteArchive) -> ArchivePublisher:
+def new_publisher(archive: SqliteArchive) -> ArchivePublisher:
     """A feed to a log that nobody reads."""
     decoder = NotingDecoder(ModelRules(), Telemetry())
-    packer = ObservationProducer(
+    observation_producer = ObservationProducer(
         decoder, cast(AIOKafkaProducer, _Nowhere()), "log", "letters", 1, "epoch"
     )
-    return ArchivePublisher(archive, packer, decoder, Telemetry())
+    return ArchivePublisher(archive, observation_producer, decoder, Telemetry())
 
 
-async def feed(archive: SqliteArchive) -> None:
+async def publish(archive: SqliteArchive) -> None:
     """All that an archive holds goes by the log once, as at a start."""
-    feed = new_feed(archive)
-    running = asyncio.create_task(feed.run())
-    await feed.complete.wait()
+    publisher = new_publisher(archive)
+    running = asyncio.create_task(publisher.run())
+    await publisher.complete.wait()
     running.cancel()
     await asyncio.wait([running])
 
@@ -121,7 +121,7 @@ class SqliteHarness:
 
     async def _put(self, events: Sequence[RawEvent]) -> None:
         await self.archive.append(events)
-        await feed(self.archive)
+        await publish(self.archive)
 
     async def settle(self) -> None:
         pass

@@ -192,7 +192,7 @@ def sums_of_standings(folds: Iterable[JoinFold]) -> Sums:
     """What the predictions in memory contribute."""
     sums: Sums = {}
     for fold in folds:
-        for prediction, feedback, outcome in fold.standings():
+        for prediction, feedback, outcome in fold.joined_predictions():
             model = fold.state.models[prediction.model]
             items = len(list(positions(prediction.answers)))
             _add(sums, model, 0, prediction.time, Counts(items))

@@ -12,7 +12,7 @@ from processor.domain.log.deltas import Delta, DeltaBatch, unpack
 from processor.domain.log.records import decode_delta, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.tally.tally import CheckpointManifest, Chunk, ChunkKey, Flush, Tally
+from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Flush, Tally
 from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, parse_window
 from processor.domain.timestamps import SECOND
 
@@ -153,25 +153,26 @@ class Table:
     """The table of checkpoints: bytes by key, written value by value."""
 
     def __init__(self) -> None:
-        self.floor: bytes | None = None
-        self.chunks: dict[ChunkKey, bytes] = {}
+        self.manifest: bytes | None = None
+        self.blocks: dict[BlockKey, bytes] = {}
 
-    def write(self, flush: Flush, chunks: Iterable[int], floor: bool) -> None:
+    def write(self, flush: Flush, blocks: Iterable[int], manifest: bool) -> None:
         """Some of a flush's chunks, by position; its floor and what it has expired."""
-        for i in chunks:
-            if i < len(flush.chunks):
-                key, chunk = flush.chunks[i]
-                self.chunks[key] = encode(chunk)
-        if floor:
+        for i in blocks:
+            if i < len(flush.blocks):
+                key, block_value = flush.blocks[i]
+                self.blocks[key] = encode(block_value)
+        if manifest:
             for key in flush.expired:
-                self.chunks.pop(key, None)
-            self.floor = encode(flush.floor)
+                self.blocks.pop(key, None)
+            self.manifest = encode(flush.manifest)
 
     def restore(self) -> tuple[Tally, int]:
         """A tally that starts from it, and the offset to read from."""
         tally = new_tally()
-        chunks = {
-            key: msgspec.msgpack.decode(value, type=Chunk) for key, value in self.chunks.items()
+        blocks = {
+            key: msgspec.msgpack.decode(value, type=BucketBlock)
+            for key, value in self.blocks.items()
         }
-        floor = self.floor and msgspec.msgpack.decode(self.floor, type=CheckpointManifest)
-        return tally, tally.restore(floor or None, chunks)
+        manifest = self.manifest and msgspec.msgpack.decode(self.manifest, type=CheckpointManifest)
+        return tally, tally.restore(manifest or None, blocks)

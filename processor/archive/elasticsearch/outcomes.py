@@ -12,7 +12,7 @@ from processor.archive.elasticsearch.http import ElasticsearchHttp, NotReadyErro
 from processor.domain.join.outcomes import ItemOutcome, PredictionOutcome, RequestOutcome
 
 #: Documents that one search can give.
-_MOST = 10_000
+_MAX_REMEMBERED = 10_000
 #: Requests of one search.
 _REQUESTS = 500
 _ITEM = re.compile(r"-item-([0-9]{1,9})$")
@@ -29,7 +29,7 @@ class _Source(msgspec.Struct):
     outcome: Any = None
 
 
-class Place(msgspec.Struct):
+class DocumentPlace(msgspec.Struct):
     """Where a document with an answer is, whose it is, and what it shows."""
 
     index: str = msgspec.field(name="_index")
@@ -40,7 +40,7 @@ class Place(msgspec.Struct):
 
 
 class _Hits(msgspec.Struct):
-    hits: list[Place]
+    hits: list[DocumentPlace]
 
 
 class _Shards(msgspec.Struct):
@@ -70,7 +70,7 @@ class OutcomeStore:
             some = {_key(one): one for one in outcomes[start : start + _REQUESTS]}
             places = await self._places(sorted({key.request_id for key in some}))
             found = set()
-            updates: list[tuple[RequestKey, Place, ItemOutcome | None]] = []
+            updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]] = []
             for place in places:
                 key = _key_of(place)
                 if key not in some:
@@ -83,7 +83,7 @@ class OutcomeStore:
             await self._write(updates, stored)
         return stored
 
-    async def _places(self, ids: list[str]) -> list[Place]:
+    async def _places(self, ids: list[str]) -> list[DocumentPlace]:
         body = {
             # A single prediction's document has the request id for its own.
             "query": {
@@ -92,7 +92,7 @@ class OutcomeStore:
                     "minimum_should_match": 1,
                 }
             },
-            "size": _MOST,
+            "size": _MAX_REMEMBERED,
             "seq_no_primary_term": True,
             "_source": {
                 "includes": [
@@ -102,7 +102,7 @@ class OutcomeStore:
             },
         }  # fmt: skip
 
-        async def search(client: AsyncElasticsearch) -> list[Place] | None:
+        async def search(client: AsyncElasticsearch) -> list[DocumentPlace] | None:
             answer = await client.search(
                 index=self._pattern,
                 allow_partial_search_results=False,
@@ -119,14 +119,14 @@ class OutcomeStore:
             return read.hits.hits
 
         found = await self._http.call("looking up documents of outcomes", search)
-        if (found is None or len(found) == _MOST) and len(ids) > 1:
+        if (found is None or len(found) == _MAX_REMEMBERED) and len(ids) > 1:
             # Too many for one answer, or one that no parser takes must not hide the others.
             half = len(ids) // 2
             return await self._places(ids[:half]) + await self._places(ids[half:])
         return [place for place in found or () if place.source.response is not None]
 
     async def _write(
-        self, updates: list[tuple[RequestKey, Place, ItemOutcome | None]], stored: Stored
+        self, updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]], stored: Stored
     ) -> None:
         if not updates:
             return
@@ -147,7 +147,7 @@ class OutcomeStore:
 
 
 def _operations(
-    updates: list[tuple[RequestKey, Place, ItemOutcome | None]],
+    updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]],
 ) -> Iterator[dict[str, Any]]:
     for _, place, shown in updates:
         # A document that has changed since it was read is read again: a worker that lost this
@@ -163,7 +163,7 @@ def _operations(
         yield {"doc": {"outcome": shown and msgspec.to_builtins(shown)}}
 
 
-def outcome_for(place: Place, outcome: RequestOutcome) -> ItemOutcome | None:
+def outcome_for(place: DocumentPlace, outcome: RequestOutcome) -> ItemOutcome | None:
     """What a document is to show: that of its item, of the prediction that it holds."""
     source = place.source
     of_predictor = [one for one in outcome.predictions if one.predictor == source.predictor]
@@ -184,6 +184,6 @@ def _key(outcome: RequestOutcome) -> RequestKey:
     return RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
 
 
-def _key_of(place: Place) -> RequestKey:
+def _key_of(place: DocumentPlace) -> RequestKey:
     source = place.source
     return RequestKey(source.namespace, source.deployment, source.request_id)

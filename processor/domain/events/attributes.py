@@ -10,7 +10,7 @@ Attributes = Mapping[str, bytes | None]
 WRAPPED, _WRAP = b"dev.knative.kafka.event", "ce_kafkaheader"
 
 
-class Form(NamedTuple):
+class BodyFormat(NamedTuple):
     """What tells how to read a body that is not plain JSON. ``json_length`` is the header of the
     Open Inference Protocol's binary form."""
 
@@ -42,13 +42,13 @@ def component(name: bytes | None) -> bytes | None:
     return None if name == b"predictor" else name
 
 
-def form(attributes: Attributes, event_type: bytes) -> Form:
+def resolve_format(attributes: Attributes, event_type: bytes) -> BodyFormat:
     """How the body is to be read, for all that the event says."""
     get = attributes.get
     protocol = get("ce_protocol") or get("protocol") or b""
     if not protocol and event_type.startswith(b"org.kubeflow."):
         protocol = b"v2"
-    return Form(
+    return BodyFormat(
         _token(get("content-type") or get("ce_datacontenttype")),
         protocol.decode("latin-1"),
         get("inference-header-content-length") or get("ce_inferenceheadercontentlength"),

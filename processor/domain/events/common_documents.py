@@ -58,12 +58,12 @@ def read_common(name: str, text: bytes) -> CommonDocument | None:
         source = _decode(text)
     except FAULTS:
         return None
-    usual = (
+    common = (
         source.request_id == name
         and 0 < len(name) < SHORT_ID
         and len(source.response.payload.data.ndarray) == 1
     )
-    return source if usual else None
+    return source if common else None
 
 
 def _model_key(source: CommonDocument) -> Key:

@@ -12,15 +12,15 @@ MAGIC = b"\x1f\x8b"
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
-def unpacked(value: bytes | None) -> bytes | DeadLetter:
+def decompress(value: bytes | None) -> bytes | DeadLetter:
     """A body as it was before it was packed, empty where there is none."""
     # By its first bytes: Knative's receivers pass a packed body on without its content-encoding.
     if not value or value[:2] != MAGIC:
         return value or b""
-    return inflate(value)
+    return decompress_gzip(value)
 
 
-def inflate(data: bytes) -> bytes | DeadLetter:
+def decompress_gzip(data: bytes) -> bytes | DeadLetter:
     """What was packed with gzip or zlib; `too_large` over `MAX_BODY`.
 
     >>> import gzip

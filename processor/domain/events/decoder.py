@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from processor.domain.events.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
-from processor.domain.events.payloads.rows import Rows
+from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED
 from processor.domain.log.observations import EVENT, Feedback, Prediction
@@ -31,7 +31,7 @@ FUTURE = 5 * MINUTE
 _CACHE, _NAMES = 10_000, 16
 #: About how many bytes all that is remembered of models may take: who makes up a label with every
 #: message, for many models, must not fill the memory.
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 #: About what a model, a list of names or an answer takes beside its texts.
 _ENTRY = 600
 
@@ -39,7 +39,7 @@ _ENTRY = 600
 _STRUCTURED = (("content-type", STRUCTURED),)
 
 #: What one event says.
-Said = Prediction | Feedback | DeadLetter | None
+Decoded = Prediction | Feedback | DeadLetter | None
 
 
 class Decoder:
@@ -57,14 +57,14 @@ class Decoder:
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Said | Batch:
+    ) -> Decoded | Batch:
         """What an event says; None where there is nothing to keep (a request, an excluded model,
         a feedback that says nothing); a `Batch` where there are several. ``timestamp``: see
         `RawEvent`."""
         envelope = self._envelope(headers, value)
         said = self._understand(envelope, timestamp)
         if type(said) is DeadLetter:
-            if type(envelope) is Envelope and envelope.form is None:
+            if type(envelope) is Envelope and envelope.body_format is None:
                 # Nearly all bodies are JSON, so only one that is not is asked what it is.
                 said = self._understand(self._envelope.read(headers, value, True), timestamp)
             if type(said) is DeadLetter:
@@ -73,7 +73,7 @@ class Decoder:
 
     def _understand(
         self, envelope: Envelope | DeadLetter | list[bytes], timestamp: int
-    ) -> Said | Batch:
+    ) -> Decoded | Batch:
         """What an envelope holds; counted, unless it is a dead letter."""
         if not isinstance(envelope, Envelope):
             if isinstance(envelope, DeadLetter):
@@ -90,9 +90,9 @@ class Decoder:
             )
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
-        key, form = envelope.key, envelope.form
+        key, form = envelope.key, envelope.body_format
         model = self._models.get(key) or self._remember(key)
-        said: Said = None
+        said: Decoded = None
         if kind == FEEDBACK:
             said = self._feedback(envelope, model.rule, time)
             if type(said) is DeadLetter:
@@ -114,7 +114,7 @@ class Decoder:
             telemetry.future_times += 1
         return said
 
-    def _answers(self, model: "_Model", rows: Rows) -> tuple[tuple[Answer, ...], int]:
+    def _answers(self, model: "_Model", rows: PayloadRows) -> tuple[tuple[Answer, ...], int]:
         """The predicted items of a message, and the digest of them all."""
         known = model.labels(rows.names)
         if len(rows.rows) == 1:
@@ -131,7 +131,7 @@ class Decoder:
         return answers, digest([content for _, content in every])
 
     def _feedback(self, envelope: Envelope, rule: Rule, time: int) -> Feedback | DeadLetter | None:
-        scope, request_id, form = envelope.key, envelope.request_id, envelope.form
+        scope, request_id, form = envelope.key, envelope.request_id, envelope.body_format
         judgement = (
             read_feedback(envelope.data, rule.output_name)
             if form is None
@@ -175,10 +175,10 @@ class Decoder:
     def _note(self, size: int) -> None:
         """So many bytes more are remembered; when it is too much, all is forgotten."""
         self._remembered += size
-        if self._remembered > _MOST_BYTES:
-            self.forget()
+        if self._remembered > _MAX_BYTES:
+            self.invalidate()
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Ask the rules again of every model: they have changed."""
         self._models.clear()
         self._remembered = 0

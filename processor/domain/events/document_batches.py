@@ -46,9 +46,9 @@ class DocumentBatches:
         self._telemetry = telemetry
         self._time = TimeParser()
         self._as_of = MAX_TIME_NS if as_of is None else as_of
-        self._forget()
+        self._invalidate()
 
-    def _forget(self) -> None:
+    def _invalidate(self) -> None:
         self._builder = BatchBuilder()
         self._predictions: dict[Key, PredictionRow] = {}
         self._feedbacks: dict[Key, FeedbackRow] = {}
@@ -61,7 +61,7 @@ class DocumentBatches:
                 self._take(document, source)
         batch = self._builder.pack("", keep_dictionaries=True)
         if len(self._predictions) + len(self._feedbacks) > _CONTENTS:
-            self._forget()
+            self._invalidate()
         return batch
 
     def _decode_common(self, source: CommonDocument) -> bool:
@@ -106,16 +106,16 @@ class DocumentBatches:
         before = not_scorable.total()
         said = [one for one in self._reader.read(document) if not isinstance(one, DeadLetter)]
         # Items without a label are counted one by one.
-        usual = source is not None and not_scorable.total() == before
+        common = source is not None and not_scorable.total() == before
         for one in said:
             builder.add(one)
             if isinstance(one, Prediction):
-                if source is not None and usual:
+                if source is not None and common:
                     self._predictions[prediction_key(source)] = builder.predictions[-1]
                 if one.time > self._as_of:
                     builder.predictions.pop()
             else:
-                if source is not None and usual and source.feedback is not None:
+                if source is not None and common and source.feedback is not None:
                     key = feedback_key(source, source.feedback)
                     if key is not None:
                         self._feedbacks[key] = builder.feedbacks[-1]
@@ -126,18 +126,18 @@ class DocumentBatches:
 class NativeDocumentBatches(DocumentBatches):
     """The same, compiled."""
 
-    def _forget(self) -> None:
+    def _invalidate(self) -> None:
         self._builder = BatchBuilder()
         self._learned = 0
         builders, decoder = [self._builder], self._reader.decoder
-        self._usual = FastDecoder(
+        self._fast_decoder = FastDecoder(
             decoder, builders, UNLIMITED, UNLIMITED, lambda _: None, self._as_of
         )
 
     def read(self, documents: Sequence[Document]) -> PackedBatch:
         """See `DocumentBatches`."""
         not_scorable = self._telemetry.not_scorable
-        for document in self._usual.decode_documents(documents):
+        for document in self._fast_decoder.decode_documents(documents):
             before = not_scorable.total()
             said = [one for one in self._reader.read(document) if not isinstance(one, DeadLetter)]
             for one in said:
@@ -145,12 +145,12 @@ class NativeDocumentBatches(DocumentBatches):
                     self._builder.add(one)
             # Items without a label are counted one by one.
             if not_scorable.total() == before:
-                self._usual.add_document_template(document, said)
+                self._fast_decoder.add_document_template(document, said)
                 self._learned += 1
-        self._usual.pull(0, keep_dictionaries=True)
+        self._fast_decoder.flush_rows(0, keep_dictionaries=True)
         batch = self._builder.pack("", keep_dictionaries=True)
         if self._learned > _CONTENTS:
-            self._forget()
+            self._invalidate()
         return batch
 
 

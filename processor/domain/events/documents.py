@@ -72,7 +72,7 @@ class _Payload(msgspec.Struct, gc=False):
 
 _read_path = msgspec.json.Decoder(_Payload).decode
 
-Said = Prediction | Feedback | DeadLetter
+Decoded = Prediction | Feedback | DeadLetter
 #: A batch of items that were answered together: whose it is, and when.
 BatchKey = tuple[bytes | None, ...]
 
@@ -94,7 +94,7 @@ class DocumentReader:
         self._feedbacks: dict[Key, Feedback] = {}
         rules.listeners.add(self)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read anew what was read before: the rules have changed."""
         self._predictions.clear()
         self._feedbacks.clear()
@@ -111,54 +111,54 @@ class DocumentReader:
             if len(self._batches) > _BATCHES:
                 del self._batches[next(iter(self._batches))]
 
-    def read(self, document: Document) -> list[Said]:
+    def read(self, document: Document) -> list[Decoded]:
         """What a document says: a weak prediction, a feedback, dead letters; or nothing."""
-        usual = read_common(document.id, document.source)
-        if usual is None:
+        common = read_common(document.id, document.source)
+        if common is None:
             return self._read(document)
-        said = self._like_an_earlier_one(usual)
+        said = self._read_by_template(common)
         if said is None:
             not_scorable = self._telemetry.not_scorable
             before = not_scorable.total()
             said = self._read(document)
             # Items without a label are counted one by one.
             if not_scorable.total() == before:
-                self._remember(usual, said)
+                self._remember(common, said)
         return said
 
-    def _like_an_earlier_one(self, usual: CommonDocument) -> list[Said] | None:
+    def _read_by_template(self, common: CommonDocument) -> list[Decoded] | None:
         """What it says if all but its request and times was said before: nearly all documents."""
-        made = self._predictions.get(prediction_key(usual))
-        time = self._time(usual.response.time.encode())
+        made = self._predictions.get(prediction_key(common))
+        time = self._time(common.response.time.encode())
         if made is None or time is None:
             return None
         model, _, _, _, content, answers, _ = made
-        said: list[Said] = [
-            Prediction(model, usual.request_id, time, DOCUMENT, content, answers, True)
+        said: list[Decoded] = [
+            Prediction(model, common.request_id, time, DOCUMENT, content, answers, True)
         ]
-        if usual.feedback is not None:
-            key = feedback_key(usual, usual.feedback)
+        if common.feedback is not None:
+            key = feedback_key(common, common.feedback)
             judged = None if key is None else self._feedbacks.get(key)
-            when = self._time(usual.feedback.time.encode())
+            when = self._time(common.feedback.time.encode())
             if judged is None or when is None:
                 return None
-            said.append(judged._replace(request_id=usual.request_id, time=when))
+            said.append(judged._replace(request_id=common.request_id, time=when))
             self._telemetry.events[FEEDBACK] += 1
         self._telemetry.events[RESPONSE] += 1
         return said
 
-    def _remember(self, usual: CommonDocument, said: list[Said]) -> None:
+    def _remember(self, common: CommonDocument, said: list[Decoded]) -> None:
         if len(self._predictions) + len(self._feedbacks) > _CONTENTS:
-            self.forget()
+            self.invalidate()
         for one in said:
             if isinstance(one, Prediction):
-                self._predictions[prediction_key(usual)] = one
-            elif isinstance(one, Feedback) and usual.feedback is not None:
-                key = feedback_key(usual, usual.feedback)
+                self._predictions[prediction_key(common)] = one
+            elif isinstance(one, Feedback) and common.feedback is not None:
+                key = feedback_key(common, common.feedback)
                 if key is not None:
                     self._feedbacks[key] = one
 
-    def _read(self, document: Document) -> list[Said]:
+    def _read(self, document: Document) -> list[Decoded]:
         try:
             source = _members(document.source, "document")
             parts = [source.get(name) for name in ("response", "feedback")]
@@ -172,7 +172,7 @@ class DocumentReader:
             origin = _origin(source)
         except _FAULTS as error:
             return [self._dead(error)]
-        said: list[Said] = []
+        said: list[Decoded] = []
         if response is not None:
             try:
                 part = _members(response, "response")
@@ -189,7 +189,9 @@ class DocumentReader:
                 said.append(self._dead(error))
         return said
 
-    def _predict(self, name: str, payload: bytes, time: "_Time", origin: "_Origin") -> list[Said]:
+    def _predict(
+        self, name: str, payload: bytes, time: "_Time", origin: "_Origin"
+    ) -> list[Decoded]:
         """The prediction, unless it is a batch's and another of its documents gave it."""
         batch = None
         if name.encode("utf-8", "replace").startswith(origin.request_id + b"-item-"):
@@ -207,7 +209,7 @@ class DocumentReader:
 
     def _decode(
         self, event_type: bytes, body: bytes, time: "_Time", origin: "_Origin"
-    ) -> list[Said]:
+    ) -> list[Decoded]:
         """The event that a part of a document was; none where there is nothing to keep."""
         headers = [
             ("ce_type", event_type),

@@ -5,8 +5,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.events.attributes import WRAPPED, Attributes, Form, component, form, unwrapped
-from processor.domain.events.compression import unpacked
+from processor.domain.events.attributes import (
+    WRAPPED,
+    Attributes,
+    BodyFormat,
+    component,
+    resolve_format,
+    unwrapped,
+)
+from processor.domain.events.compression import decompress
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.events.structured import (
     BATCH,
@@ -36,21 +43,21 @@ MAX_ID_BYTES = 512
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
     """An event's attributes that count. ``time`` is RFC 3339 text, None where the event has none;
-    ``form`` is None where the body is taken for plain JSON without a closer look."""
+    ``body_format`` is None where the body is taken for plain JSON without a closer look."""
 
     kind: str
     key: ModelKey
     request_id: str
     time: bytes | None
     data: bytes
-    form: Form | None = None
+    body_format: BodyFormat | None = None
 
 
 _REQUEST = Envelope(REQUEST, ModelKey("", "", "", ""), "", None, b"")
 
 
 #: What makes the fast path: the headers of every event that Seldon's executor sends.
-_USUAL = (
+_COMMON = (
     "ce_type",
     "ce_namespace",
     "ce_inferenceservicename",
@@ -67,9 +74,9 @@ Names = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 class _Layout(NamedTuple):
-    """Where the headers of `_USUAL` are, and where which others."""
+    """Where the headers of `_COMMON` are, and where which others."""
 
-    usual: tuple[int, ...]
+    common: tuple[int, ...]
     others: list[tuple[int, str]]
 
 
@@ -87,7 +94,7 @@ class EnvelopeReader:
         """The envelope of a Kafka record after a quick look; what that can't do, `read` does."""
         layout = self._layouts.get(len(headers))
         if layout is not None:
-            places = layout.usual
+            places = layout.common
             type_name, event_type = headers[places[0]]
             namespace_name, namespace = headers[places[1]]
             deployment_name, deployment = headers[places[2]]
@@ -133,11 +140,11 @@ class EnvelopeReader:
             if (
                 as_sent
                 and len(attributes) == len(headers)
-                and all(map(attributes.__contains__, _USUAL))
+                and all(map(attributes.__contains__, _COMMON))
             ):
                 names = [name for name, _ in headers]
-                others = [each for each in enumerate(names) if each[1] not in _USUAL]
-                self._layouts[len(names)] = _Layout(tuple(map(names.index, _USUAL)), others)
+                others = [each for each in enumerate(names) if each[1] not in _COMMON]
+                self._layouts[len(names)] = _Layout(tuple(map(names.index, _COMMON)), others)
             return self._of(attributes, value, whole)
         if attributes.get("type") in _KINDS_BY_HEADER:
             return self._plain(attributes, value, whole)
@@ -151,7 +158,7 @@ class EnvelopeReader:
         if media_type not in (STRUCTURED, BATCH):
             kind = media_type[:80].decode("utf-8", "replace")
             return DeadLetter("not_cloudevent", f"{kind} is no JSON format of CloudEvents")
-        data = unpacked(value)
+        data = decompress(value)
         if isinstance(data, DeadLetter):
             return data
         if media_type == BATCH:
@@ -183,7 +190,9 @@ class EnvelopeReader:
         request_id = (
             get("ce_requestid") or get("requestid") or get("seldon-puid") or get("ce_id") or b""
         )
-        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
+        shape = (
+            resolve_format(attributes, event_type) if whole or not _is_plain(attributes) else None
+        )
         return self._envelope(kind, names, request_id, get("ce_time"), value, shape)
 
     def _plain(
@@ -199,7 +208,9 @@ class EnvelopeReader:
             get("modelid"),
         )
         request_id = get("requestid") or get("seldon-puid") or b""
-        shape = form(attributes, event_type) if whole or not _is_plain(attributes) else None
+        shape = (
+            resolve_format(attributes, event_type) if whole or not _is_plain(attributes) else None
+        )
         return self._envelope(
             _KINDS_BY_HEADER[event_type], names, request_id, get("ce_time"), value, shape
         )
@@ -211,7 +222,7 @@ class EnvelopeReader:
         request_id: bytes,
         time: bytes | None,
         value: bytes | None,
-        form: Form | None = None,
+        body_format: BodyFormat | None = None,
     ) -> Envelope | DeadLetter:
         if kind == REQUEST:
             # Counted as read and nothing else (rule 2), so nothing in it can be wrong.
@@ -228,13 +239,13 @@ class EnvelopeReader:
             return DeadLetter("no_id", "none of ce_requestid, requestid, seldon-puid, ce_id")
         if len(request_id) > MAX_ID_BYTES:
             return DeadLetter("bad_header", f"request id of {len(request_id)} bytes")
-        if form is not None:
-            data = unpacked(value)
+        if body_format is not None:
+            data = decompress(value)
             if isinstance(data, DeadLetter):
                 return data
             value = data
         try:
-            return Envelope(kind, key, request_id.decode(), time, value or b"", form)
+            return Envelope(kind, key, request_id.decode(), time, value or b"", body_format)
         except UnicodeDecodeError:
             return DeadLetter("bad_header", "the request id is not UTF-8")
 

@@ -93,9 +93,9 @@ class LineReader:
         self._time = TimeParser()
         self._as_of = MAX_TIME_NS if as_of is None else as_of
         self._more = 0
-        self._forget()
+        self._invalidate()
 
-    def _forget(self) -> None:
+    def _invalidate(self) -> None:
         self._builder = BatchBuilder()
         self._streams: dict[_StreamKey, _Stream | None] = {}
         self._contents = 0
@@ -117,7 +117,7 @@ class LineReader:
     def _build(self) -> ObservationBatch | PackedBatch:
         batch = self._builder.build("", keep_dictionaries=True)
         if self._contents > _CONTENTS or len(self._streams) > _STREAMS:
-            self._forget()
+            self._invalidate()
         return batch
 
     def _decode_common(self, block: bytes) -> tuple[list[_LeftLine], int]:
@@ -243,14 +243,14 @@ class LineReader:
 class NativeLineReader(LineReader):
     """The same, compiled."""
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._usual = FastDecoder(
+    def _invalidate(self) -> None:
+        super()._invalidate()
+        self._fast_decoder = FastDecoder(
             self._decoder, [self._builder], UNLIMITED, UNLIMITED, lambda _: None, self._as_of
         )
 
     def _decode_common(self, block: bytes) -> tuple[list[_LeftLine], int]:
-        left, count = self._usual.decode_lines(block)
+        left, count = self._fast_decoder.decode_lines(block)
         return [(at, text, None) for at, text in left], count
 
     def _remember(
@@ -260,14 +260,14 @@ class NativeLineReader(LineReader):
         row: PredictionRow | FeedbackRow,
         said: Prediction | Feedback,
     ) -> None:
-        self._usual.add_line_template(text, said)
+        self._fast_decoder.add_line_template(text, said)
         self._contents += 1
 
     def _build(self) -> ObservationBatch | PackedBatch:
-        self._usual.pull(0, keep_dictionaries=True)
+        self._fast_decoder.flush_rows(0, keep_dictionaries=True)
         batch = self._builder.pack("", keep_dictionaries=True)
         if self._contents > _CONTENTS:
-            self._forget()
+            self._invalidate()
         return batch
 
 

@@ -9,7 +9,13 @@ from processor.domain.events.common_case import MAX_TIME_NS
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document
 from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
-from processor.domain.log.observations import BatchBuilder, Feedback, Prediction, Rows, packed_parts
+from processor.domain.log.observations import (
+    BatchBuilder,
+    EncodedRows,
+    Feedback,
+    Prediction,
+    packed_parts,
+)
 from processor.domain.native import native
 
 
@@ -107,20 +113,20 @@ class FastDecoder:
         if _is_single(observation):
             self._reader.add_line_template(text, packed_parts(observation))
 
-    def pull(self, partition: int, keep_dictionaries: bool = False) -> None:
+    def flush_rows(self, partition: int, keep_dictionaries: bool = False) -> None:
         """Put the rows that were read into the partition's builder; another one, or one with other
         tables, may take its place from now on unless they are kept."""
-        self._add(partition, Rows(*self._reader.pull(partition, keep_dictionaries)))
+        self._add(partition, EncodedRows(*self._reader.flush_rows(partition, keep_dictionaries)))
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Ask the decoder again of every event: the rules have changed."""
-        self._reader.forget()
+        self._reader.invalidate()
 
     def _add_and_tell(self, partition: int, rows: tuple[Any, ...]) -> None:
-        self._add(partition, Rows(*rows))
+        self._add(partition, EncodedRows(*rows))
         self._full(partition)
 
-    def _add(self, partition: int, rows: Rows) -> None:
+    def _add(self, partition: int, rows: EncodedRows) -> None:
         if rows.predictions or rows.feedbacks:
             self._builders[partition].add_rows(rows)
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.domain.events.attributes import WRAPPED, Attributes, form, unwrapped
-from processor.domain.events.compression import unpacked
+from processor.domain.events.attributes import WRAPPED, Attributes, resolve_format, unwrapped
+from processor.domain.events.compression import decompress
 from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_response
-from processor.domain.events.payloads.rows import Rows
+from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import BATCH, STRUCTURED, read_structured, split_batch
 from processor.domain.timestamps import format_time, parse_time
@@ -31,7 +31,7 @@ _PARTS = {
 }
 #: What no index name may hold; letters are made small.
 _NOT_IN_INDEX = re.compile(r"""[\\/*?"<>| ,#:\x00-\x1f]""")
-_MOST_INDEX_BYTES = 255
+_MAX_INDEX_BYTES = 255
 
 Document = dict[str, Any]
 
@@ -104,7 +104,7 @@ def _version(part: object) -> tuple[int, bytes]:
 def _events(event: RawEvent) -> Iterable[tuple[Attributes, bytes]]:
     """The attributes and the data of each event in a record, named as in binary mode."""
     attributes: Attributes = {name.lower(): content for name, content in event.headers}
-    body = unpacked(event.value)
+    body = decompress(event.value)
     if isinstance(body, DeadLetter):
         return
     media_type = (attributes.get("content-type") or b"").partition(b";")[0].strip().lower()
@@ -145,7 +145,7 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
         "ce-time": stamp or format_time(time),
         "ce-source": _text(attributes, "ce_source").replace("/", ""),
     }
-    rows: Rows | None
+    rows: PayloadRows | None
     items: list[Document] = []
     if part == FEEDBACK:
         content = {**payload, **content}
@@ -170,7 +170,7 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
 
 def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
     """The body as JSON; that of a protobuf message as the JSON message that says the same."""
-    shape = form(attributes, attributes.get("ce_type") or b"")
+    shape = resolve_format(attributes, attributes.get("ce_type") or b"")
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -191,14 +191,14 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value - value != 0 else value
 
 
-def _read(part: str, body: bytes) -> Rows | None:
+def _read(part: str, body: bytes) -> PayloadRows | None:
     if part == REQUEST:
         # Inputs are written as outputs are, under other names.
         content = msgspec.json.decode(body)
         renamed = {"inputs": "outputs", "instances": "predictions"}
         body = msgspec.json.encode({renamed.get(key, key): content[key] for key in content})
     rows = read_response(body)
-    return rows if isinstance(rows, Rows) else None
+    return rows if isinstance(rows, PayloadRows) else None
 
 
 def _item(row: Any, names: tuple[str, ...] | None) -> Document:
@@ -235,7 +235,7 @@ def _index(engine: str, namespace: str, deployment: str, predictor: str) -> str:
         )
     ).lower()
     safe = _NOT_IN_INDEX.sub("_", name).encode()
-    return safe[:_MOST_INDEX_BYTES].decode("utf-8", "ignore")
+    return safe[:_MAX_INDEX_BYTES].decode("utf-8", "ignore")
 
 
 def _text(attributes: Attributes, *names: str) -> str:

@@ -38,7 +38,7 @@ class DeltaAccumulator:
         key = (model, 1, feedback_at // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign
         if outcome.affects_diagnostics:
-            self.gauge(outcome, sign)
+            self.add_diagnostics(outcome, sign)
 
     def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
         """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
@@ -67,7 +67,7 @@ class DeltaAccumulator:
             elif previous.outcome is not outcome:
                 self.telemetry.corrections += 1
 
-    def take(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
+    def drain(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
         """All that was counted since the last time, by partition: ``targets`` are those of the models,
         ``head`` is version, epoch, source and offset of the batches."""
         changes = Changes()
@@ -77,15 +77,15 @@ class DeltaAccumulator:
         for (model, basis, minute, outcome), times in self._judged.items():
             if times:
                 changes.add(model, basis, minute, outcome.counts, times)
-        self.drop()
+        self.clear()
         return changes.batches(self._state.models, targets, head)
 
-    def drop(self) -> None:
+    def clear(self) -> None:
         """Forget what was counted since the last time."""
         self._predicted.clear()
         self._judged.clear()
 
-    def gauge(self, outcome: Outcome, times: int) -> None:
+    def add_diagnostics(self, outcome: Outcome, times: int) -> None:
         """Count an outcome that adds to gauges."""
         state = self._state
         if outcome.kind == ROWS_DIFFER:
@@ -97,7 +97,7 @@ class DeltaAccumulator:
 
     def _count(self, standing: JoinedPrediction, sign: int) -> None:
         prediction, feedback, outcome = standing
-        if not prediction.recalled:
+        if not prediction.restored:
             answers = prediction.answers
             items = 1 if isinstance(answers, int) else len(answers)
             self.predicted(prediction.model, prediction.time // MINUTE, sign * items)

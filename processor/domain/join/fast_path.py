@@ -18,12 +18,12 @@ from processor.domain.join.packed_table import (
     CONTENT_AT,
     FEEDBACK,
     FEEDBACK_AT,
-    MOST_BYTES,
+    MAX_BUCKET_BYTES,
     ROW,
 )
 from processor.domain.join.request_ids import pack_ids
 from processor.domain.join.request_store import RequestRef, RequestStore
-from processor.domain.join.state import JoinState, Made, Said
+from processor.domain.join.state import FeedbackContent, JoinState, PredictionContent
 from processor.domain.log.observations import (
     FeedbackRow,
     PredictionRow,
@@ -62,11 +62,11 @@ def feedback_rows(rows: Feedbacks) -> list[FeedbackRow]:
 class FastPath(Protocol):
     """Folds what is usual into a state. Rows may be as they are on the log; what is left never is."""
 
-    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
         """Take predictions; those that are left."""
         ...
 
-    def feed(
+    def apply_feedback(
         self,
         rows: Feedbacks,
         tables: Tables,
@@ -76,7 +76,7 @@ class FastPath(Protocol):
         """Take feedbacks, and note in ``judged`` whose they are; those that are left."""
         ...
 
-    def settle(
+    def apply_completed(
         self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """Count requests that are whole and not to be kept; the rows of those that are left."""
@@ -90,23 +90,23 @@ class PythonFastPath:
         self,
         state: JoinState,
         store: RequestStore,
-        standings: OutcomeResolver,
-        contributions: DeltaAccumulator,
+        resolver: OutcomeResolver,
+        accumulator: DeltaAccumulator,
         deployment_of: Sequence[int],
     ) -> None:
         self._state = state
         self._store = store
-        self._contributions = contributions
+        self._accumulator = accumulator
         self._deployment_of = deployment_of
-        self._standings = standings
+        self._resolver = resolver
         self._outcomes: dict[tuple[int, int], Outcome] = {}
 
-    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
         """See `FastPath`."""
         rows, left = prediction_rows(rows), []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, answers, _ = tables
-        known, packed, others = store.prediction_ids, state.packed, state.others
+        known, packed, others = store.prediction_ids, state.packed_requests, state.object_requests
         first_seen_hour, completed_until, pack = (
             state.log_time // HOUR,
             state.completed_until,
@@ -129,7 +129,7 @@ class PythonFastPath:
                 if number < table.split:
                     number = code & (table.mask << 1 | 1)
                 bucket = table.buckets[number]
-                if bucket.find(key) < 0 and len(bucket) < MOST_BYTES:
+                if bucket.find(key) < 0 and len(bucket) < MAX_BUCKET_BYTES:
                     content = (
                         model,
                         row.source_rank,
@@ -138,26 +138,26 @@ class PythonFastPath:
                         row.provisional,
                         False,
                     )
-                    made = known.get(content)
-                    if made is None:
-                        made = store.made(Made._make(content))
-                    if made is not None:
-                        if table.copies is not None:
-                            table.keep(number)
-                        bucket += pack(key, first_seen_hour, made, predicted_at, 0, 0)
+                    prediction_id = known.get(content)
+                    if prediction_id is None:
+                        prediction_id = store.prediction_id(PredictionContent._make(content))
+                    if prediction_id is not None:
+                        if table.copy_on_write is not None:
+                            table.preserve(number)
+                        bucket += pack(key, first_seen_hour, prediction_id, predicted_at, 0, 0)
                         table.count += 1
-                        if table.count > table.room:
+                        if table.count > table.grow_at:
                             table.grow()
                         minute = model, predicted_at // MINUTE
                         counts[minute] = counts.get(minute, 0) + 1
                         continue
             left.append(row)
         for (model, at), items in counts.items():
-            self._contributions.predicted(model, at, items)
+            self._accumulator.predicted(model, at, items)
             state.waiting += items
         return left
 
-    def feed(
+    def apply_feedback(
         self,
         rows: Feedbacks,
         tables: Tables,
@@ -168,7 +168,11 @@ class PythonFastPath:
         rows, left, taken = feedback_rows(rows), [], []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, _, truths = tables
-        known, packed, made_contents = store.feedback_ids, state.packed, state.made
+        known, packed, prediction_contents = (
+            store.feedback_ids,
+            state.packed_requests,
+            state.prediction_contents,
+        )
         size = ROW.size
         read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
         ids = pack_ids([row.request_id for row in rows])
@@ -183,40 +187,44 @@ class PythonFastPath:
                 bucket = table.buckets[number]
                 at = bucket.find(key)
                 if at >= 0 and not at % size:
-                    made, predicted_at, held, _ = read(bucket, at + CONTENT_AT)
-                    model = made_contents[made].model
+                    prediction_id, predicted_at, held, _ = read(bucket, at + CONTENT_AT)
+                    model = prediction_contents[prediction_id].model
                     if not held and (truth is not None or scope == model):
                         reading = None if truth is None else truths[truth]
                         content = scope, row.source_rank, row.digest, reading, row.reward
-                        said = known.get(content)
-                        if said is None:
-                            said = store.said(Said._make(content))
-                        if said is not None:
+                        feedback_id = known.get(content)
+                        if feedback_id is None:
+                            feedback_id = store.feedback_id(FeedbackContent._make(content))
+                        if feedback_id is not None:
                             feedback_at = row.time
-                            if table.copies is not None:
-                                table.keep(number)
-                            write(bucket, at + FEEDBACK_AT, said, feedback_at)
-                            outcome = outcomes.get((made, said)) or self._outcome(made, said)
+                            if table.copy_on_write is not None:
+                                table.preserve(number)
+                            write(bucket, at + FEEDBACK_AT, feedback_id, feedback_at)
+                            outcome = outcomes.get((prediction_id, feedback_id)) or self._outcome(
+                                prediction_id, feedback_id
+                            )
                             taken.append((model, predicted_at, feedback_at, outcome))
                             if judged is not None:
                                 judged[deployment, row.request_id] = offset
                             continue
             left.append(row)
-        self._contributions.first_judged(taken)
+        self._accumulator.first_judged(taken)
         state.waiting -= len(taken)
         return left
 
-    def settle(
+    def apply_completed(
         self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """See `FastPath`: there is none."""
         return prediction_rows(predictions), feedback_rows(feedbacks)
 
-    def _outcome(self, made: int, said: int) -> Outcome:
+    def _outcome(self, prediction_id: int, feedback_id: int) -> Outcome:
         """What packed contents come to, for the first time."""
         if len(self._outcomes) > _MEMORY:
             self._outcomes.clear()
-        _, _, _, truth, reward = self._state.said[said - 1]
-        outcome = self._standings.outcome(self._state.made[made].answer, truth, reward)
-        self._outcomes[made, said] = outcome
+        _, _, _, truth, reward = self._state.feedback_contents[feedback_id - 1]
+        outcome = self._resolver.outcome(
+            self._state.prediction_contents[prediction_id].answer, truth, reward
+        )
+        self._outcomes[prediction_id, feedback_id] = outcome
         return outcome

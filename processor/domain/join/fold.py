@@ -28,13 +28,9 @@ from processor.domain.join.state import (
 )
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import (
-    AS_THEY_ARE,
-    KNOWN_ONLY,
-    RECALLED,
     SCHEMA_VERSION,
-    SETTLED,
-    TOO_LATE,
     FeedbackRow,
+    IngestMode,
     ObservationBatch,
     PackedBatch,
     PredictionRow,
@@ -79,28 +75,28 @@ class JoinFold:
         self._target_of: list[int] = []
         self._store = RequestStore(state)
         for model in state.models:
-            self._place(model)
-        self._standings = OutcomeResolver(state)
-        self._contributions: DeltaAccumulator
-        self._short: FastPath
+            self._add_model(model)
+        self._resolver = OutcomeResolver(state)
+        self._accumulator: DeltaAccumulator
+        self._fast_path: FastPath
         if use_native:
-            self._contributions = counted = NativeDeltaAccumulator(state, self.telemetry)
-            self._short = NativeFastPath(
-                state, self._store, self._standings, counted, self._deployment_of
+            self._accumulator = counted = NativeDeltaAccumulator(state, self.telemetry)
+            self._fast_path = NativeFastPath(
+                state, self._store, self._resolver, counted, self._deployment_of
             )
         else:
-            self._contributions = DeltaAccumulator(state, self.telemetry)
-            self._short = PythonFastPath(
-                state, self._store, self._standings, self._contributions, self._deployment_of
+            self._accumulator = DeltaAccumulator(state, self.telemetry)
+            self._fast_path = PythonFastPath(
+                state, self._store, self._resolver, self._accumulator, self._deployment_of
             )
-        self._registers = RequestUpdater(state, self._standings, self._contributions)
+        self._updater = RequestUpdater(state, self._resolver, self._accumulator)
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch) -> Deltas:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
         self._offset = offset
-        self._contributions.telemetry = self.telemetry
+        self._accumulator.telemetry = self.telemetry
         models = [self._model(model) for model in batch.models]
         answers = [
             self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
@@ -108,83 +104,87 @@ class JoinFold:
         ]
         truths = [self._truth(truth) for truth in batch.truths]
         tables = Tables(models, answers, truths)
-        if batch.terms == AS_THEY_ARE:
-            for prediction in self._short.predict(batch.predictions, tables):
-                self._predict(prediction, models[prediction.model], answers)
-            for feedback in self._short.feed(batch.feedbacks, tables, self.judged, offset):
-                self._feed(feedback, models[feedback.scope], truths)
-        elif batch.terms == KNOWN_ONLY:
-            self._apply_known(batch, tables)
-        elif batch.terms == SETTLED:
-            self._settle(batch, tables)
-        elif batch.terms == RECALLED:
+        if batch.mode == IngestMode.NORMAL:
+            for prediction in self._fast_path.apply_predictions(batch.predictions, tables):
+                self._apply_prediction(prediction, models[prediction.model], answers)
+            for feedback in self._fast_path.apply_feedback(
+                batch.feedbacks, tables, self.judged, offset
+            ):
+                self._apply_feedback(feedback, models[feedback.scope], truths)
+        elif batch.mode == IngestMode.IF_PRESENT:
+            self._apply_if_present(batch, tables)
+        elif batch.mode == IngestMode.COUNT_AND_DROP:
+            self._apply_completed(batch, tables)
+        elif batch.mode == IngestMode.RESTORED:
             for prediction in prediction_rows(batch.predictions):
                 model = models[prediction.model]
-                place = self._deployment_of[model], prediction.request_id
-                request = self._store.get(*place)
+                ref = self._deployment_of[model], prediction.request_id
+                request = self._store.get(*ref)
                 if request is not None:
                     register = _prediction(prediction, model, answers)
-                    register.recalled = True
-                    self._learn(place, request, register)
-        elif batch.terms == TOO_LATE:
+                    register.restored = True
+                    self._update_with_prediction(ref, request, register)
+        elif batch.mode == IngestMode.EXPIRED:
             for prediction in prediction_rows(batch.predictions):
-                self._give_up(models[prediction.model], prediction.request_id)
+                self._expire_feedback(models[prediction.model], prediction.request_id)
         else:
-            raise ValueError(f"a batch with terms {batch.terms}")
+            raise ValueError(f"a batch with ingest mode {batch.mode}")
         return self._deltas(offset)
 
-    def _apply_known(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+    def _apply_if_present(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
         models, answers, truths = tables
         for prediction in prediction_rows(batch.predictions):
             if self._knows(models[prediction.model], prediction.request_id):
-                self._predict(prediction, models[prediction.model], answers)
+                self._apply_prediction(prediction, models[prediction.model], answers)
             else:
                 self.telemetry.catch_up_skipped += 1
         for feedback in feedback_rows(batch.feedbacks):
             if self._knows(models[feedback.scope], feedback.request_id):
-                self._feed(feedback, models[feedback.scope], truths)
+                self._apply_feedback(feedback, models[feedback.scope], truths)
             else:
                 self.telemetry.catch_up_skipped += 1
 
-    def _settle(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+    def _apply_completed(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
         """Count requests whole; those that are in memory already stay there."""
         state = self.state
         models, answers, truths = tables
-        predictions, feedbacks = self._short.settle(batch.predictions, batch.feedbacks, tables)
+        predictions, feedbacks = self._fast_path.apply_completed(
+            batch.predictions, batch.feedbacks, tables
+        )
         passing: dict[RequestRef, Request] = {}
         for prediction in predictions:
             model = models[prediction.model]
-            place = self._deployment_of[model], prediction.request_id
-            request = passing.get(place) or self._store.get(*place)
+            ref = self._deployment_of[model], prediction.request_id
+            request = passing.get(ref) or self._store.get(*ref)
             if request is None or not request.predictions:
-                if not state.settled.add(self._identity(model, prediction.request_id)):
+                if not state.completed_ids.add(self._identity(model, prediction.request_id)):
                     self.telemetry.catch_up_skipped += 1
                     continue
                 state.completed_hour = state.log_time // HOUR
             state.completed_until = max(state.completed_until, prediction.time)
             register = _prediction(prediction, model, answers)
             if request is None:
-                passing[place] = self._registers.begin(register)
-            elif place in passing:
-                self._registers.predict(request, register)
+                passing[ref] = self._updater.open_with_prediction(register)
+            elif ref in passing:
+                self._updater.apply_prediction(request, register)
             else:
-                self._learn(place, request, register)
+                self._update_with_prediction(ref, request, register)
         for feedback in feedbacks:
             scope = models[feedback.scope]
             passes = passing.get((self._deployment_of[scope], feedback.request_id))
             if passes is not None:
-                self._registers.feed(passes, _feedback(feedback, scope, truths))
+                self._updater.apply_feedback(passes, _feedback(feedback, scope, truths))
             elif self._knows(scope, feedback.request_id):
-                self._feed(feedback, scope, truths)
+                self._apply_feedback(feedback, scope, truths)
             else:
                 self.telemetry.catch_up_skipped += 1
         state.waiting -= sum(not request.feedbacks for request in passing.values())
 
-    def _give_up(self, model: int, request_id: str) -> None:
+    def _expire_feedback(self, model: int, request_id: str) -> None:
         """The feedback that waits for this request is late (rule 18)."""
-        place = self._deployment_of[model], request_id
-        if self.is_unmatched(place):
-            self._store.pop(*place)
+        ref = self._deployment_of[model], request_id
+        if self.is_unmatched(ref):
+            self._store.pop(*ref)
             self.state.unmatched -= 1
             self.telemetry.late += 1
 
@@ -197,62 +197,62 @@ class JoinFold:
         if self.horizon is None or before // HOUR == timestamp // HOUR:
             return
         last = (timestamp - self.horizon) // HOUR
-        self._forget(last)
-        if state.settled.count and state.completed_hour < last:
-            state.settled, state.completed_until = IdSet(), -1
+        self._drop_before(last)
+        if state.completed_ids.count and state.completed_hour < last:
+            state.completed_ids, state.completed_until = IdSet(), -1
 
-    def forget(self, before: int) -> None:
+    def evict(self, before: int) -> None:
         """Drop requests that were born before a log hour, ahead of the horizon."""
-        self.telemetry.evicted_requests += self._forget(before)
+        self.telemetry.evicted_requests += self._drop_before(before)
 
     @property
-    def weight(self) -> int:
+    def approx_bytes(self) -> int:
         """About how many bytes the requests in memory take."""
-        return self._store.weight
+        return self._store.approx_bytes
 
     def oldest(self) -> int | None:
         """The log hour of the first birth of a request in memory; looks at all of it."""
         return self._store.oldest()
 
-    def standings(self) -> Iterator[JoinedPrediction]:
+    def joined_predictions(self) -> Iterator[JoinedPrediction]:
         """What every prediction in memory contributes now."""
-        for standings in self.requests():
-            yield from standings
+        for joined_predictions in self.requests():
+            yield from joined_predictions
 
     def requests(self) -> Iterator[list[JoinedPrediction]]:
         """The same request by request; empty where feedback waits for its prediction."""
         for _, request in self._store.items():
-            yield self._standings.of(request)
+            yield self._resolver.of(request)
 
-    def kinds(
-        self, holds: Callable[[int, int | None], bool]
+    def group_by_content(
+        self, in_range: Callable[[int, int | None], bool]
     ) -> Iterator[tuple[JoinedPrediction, bool, int]]:
         """What every prediction in memory contributes now, those that are alike once, without their
         times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
-        for request, held, times in self._store.kinds(holds):
-            for standing in self._standings.of(request):
+        for request, held, times in self._store.group_by_content(in_range):
+            for standing in self._resolver.of(request):
                 yield standing, held, times
         for request in self._store.objects():
-            for standing in self._standings.of(request):
+            for standing in self._resolver.of(request):
                 feedback = standing.feedback
                 feedback_at = None if feedback is None else feedback.time
-                yield standing, holds(standing.prediction.time, feedback_at), 1
+                yield standing, in_range(standing.prediction.time, feedback_at), 1
 
-    def standings_of(self, place: RequestRef) -> list[JoinedPrediction]:
+    def joined_predictions_of(self, ref: RequestRef) -> list[JoinedPrediction]:
         """What the predictions of one request contribute now; none if it is not in memory."""
-        request = self._store.get(*place)
-        return [] if request is None else self._standings.of(request)
+        request = self._store.get(*ref)
+        return [] if request is None else self._resolver.of(request)
 
-    def is_unmatched(self, place: RequestRef) -> bool:
+    def is_unmatched(self, ref: RequestRef) -> bool:
         """Whether the feedback of a request in memory waits for its prediction."""
-        request = self._store.get(*place)
+        request = self._store.get(*ref)
         return request is not None and not request.predictions
 
-    def places(self) -> Iterator[tuple[RequestRef, Request]]:
+    def refs(self) -> Iterator[tuple[RequestRef, Request]]:
         """Every request in memory, to read; see `RequestStore.items` for changes meanwhile."""
         return self._store.items()
 
-    def unmatched_places(self) -> Iterator[RequestRef]:
+    def unmatched_refs(self) -> Iterator[RequestRef]:
         """Every request in memory whose feedback waits for its prediction."""
         return self._store.unmatched()
 
@@ -263,7 +263,7 @@ class JoinFold:
         namespace, deployment, _, _ = self.state.models[model]
         return identity(namespace, deployment, request_id)
 
-    def _forget(self, before: int) -> int:
+    def _drop_before(self, before: int) -> int:
         """Drop all requests that were born before a log hour; how many."""
         dropped, waiting, unmatched = self._store.expire(before)
         self.state.waiting -= waiting
@@ -271,45 +271,45 @@ class JoinFold:
         self.telemetry.late += unmatched
         return dropped
 
-    def _predict(self, row: PredictionRow, model: int, answers: list[int]) -> None:
-        place = self._deployment_of[model], row.request_id
-        request, state = self._store.get(*place), self.state
+    def _apply_prediction(self, row: PredictionRow, model: int, answers: list[int]) -> None:
+        ref = self._deployment_of[model], row.request_id
+        request, state = self._store.get(*ref), self.state
         if (
             row.time <= state.completed_until
             and (request is None or not request.predictions)
-            and self._identity(model, row.request_id) in state.settled
+            and self._identity(model, row.request_id) in state.completed_ids
         ):
             self.telemetry.duplicates += 1  # it was counted, and not kept
             return
-        self._learn(place, request, _prediction(row, model, answers))
+        self._update_with_prediction(ref, request, _prediction(row, model, answers))
 
-    def _learn(
-        self, place: RequestRef, request: Request | None, register: PredictionRegister
+    def _update_with_prediction(
+        self, ref: RequestRef, request: Request | None, register: PredictionRegister
     ) -> None:
         if request is None:
-            self._store.put(*place, self._registers.begin(register))
+            self._store.put(*ref, self._updater.open_with_prediction(register))
             return
         if request.feedbacks and self.judged is not None:
-            self.judged[place] = self._offset
-        if self._registers.predict(request, register):
-            self._store.put(*place, request)
+            self.judged[ref] = self._offset
+        if self._updater.apply_prediction(request, register):
+            self._store.put(*ref, request)
 
-    def _feed(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
-        place = self._deployment_of[scope], row.request_id
-        register, request = _feedback(row, scope, truths), self._store.get(*place)
+    def _apply_feedback(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
+        ref = self._deployment_of[scope], row.request_id
+        register, request = _feedback(row, scope, truths), self._store.get(*ref)
         if request is None:
-            self._store.put(*place, self._registers.wait(register))
+            self._store.put(*ref, self._updater.open_with_feedback(register))
             if self.unmatched is not None:
-                self.unmatched[place] = None
+                self.unmatched[ref] = None
             return
         if request.predictions and self.judged is not None:
-            self.judged[place] = self._offset
-        if self._registers.feed(request, register):
-            self._store.put(*place, request)
+            self.judged[ref] = self._offset
+        if self._updater.apply_feedback(request, register):
+            self._store.put(*ref, request)
 
     def _deltas(self, offset: int) -> Deltas:
         head = (SCHEMA_VERSION, self.log_id, self.source, offset)
-        batches = self._contributions.take(self._target_of, head)
+        batches = self._accumulator.drain(self._target_of, head)
         sent = self.state.sent
         for target, batch in batches.items():
             batch.prev = sent.get(target, -1)
@@ -321,10 +321,10 @@ class JoinFold:
         if position is None:
             position = self._model_index[model] = len(self.state.models)
             self.state.models.append(model)
-            self._place(model)
+            self._add_model(model)
         return position
 
-    def _place(self, model: ModelKey) -> None:
+    def _add_model(self, model: ModelKey) -> None:
         pair = (model.namespace, model.deployment)
         deployment = self._deployment_index.get(pair)
         if deployment is None:

@@ -6,9 +6,9 @@ from processor.domain.join.fast_path import Feedbacks, Predictions, Tables
 from processor.domain.join.id_set import prefix
 from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.outcome_resolver import OutcomeResolver
-from processor.domain.join.packed_table import FULL, MOST_BYTES
+from processor.domain.join.packed_table import MAX_BUCKET_BYTES, ROWS_PER_BUCKET
 from processor.domain.join.request_store import RequestRef, RequestStore
-from processor.domain.join.state import JoinState, Made, Said
+from processor.domain.join.state import FeedbackContent, JoinState, PredictionContent
 from processor.domain.log.observations import (
     FeedbackRow,
     PredictionRow,
@@ -29,42 +29,44 @@ class NativeFastPath:
         self,
         state: JoinState,
         store: RequestStore,
-        standings: OutcomeResolver,
-        contributions: NativeDeltaAccumulator,
+        resolver: OutcomeResolver,
+        accumulator: NativeDeltaAccumulator,
         deployment_of: list[int],
     ) -> None:
         self._state = state
-        self._standings = standings
-        self._contributions = contributions
+        self._resolver = resolver
+        self._accumulator = accumulator
         self._prefixes: list[bytes] = []
 
         # None of these may hold this object: what is compiled can't tell the garbage collector of it,
         # and the state of a partition that is given away would stay for ever.
-        def met(made: int, number: int) -> int:
-            said = state.said[number - 1]
-            answer = state.made[made].answer
-            return contributions.number(standings.outcome(answer, said.truth, said.reward))
+        def outcome_of_pair(prediction_id: int, number: int) -> int:
+            feedback_id = state.feedback_contents[number - 1]
+            answer = state.prediction_contents[prediction_id].answer
+            return accumulator.number(
+                resolver.outcome(answer, feedback_id.truth, feedback_id.reward)
+            )
 
         self._way = native.FastPath(
             state,
-            contributions.ledger,
-            met,
-            lambda *content: contributions.number(standings.outcome(*content)),
-            lambda *content: store.made(Made._make((*content, False))),
-            lambda *content: store.said(Said(*content)),
+            accumulator.native,
+            outcome_of_pair,
+            lambda *content: accumulator.number(resolver.outcome(*content)),
+            lambda *content: store.prediction_id(PredictionContent._make((*content, False))),
+            lambda *content: store.feedback_id(FeedbackContent(*content)),
             deployment_of,
             DELAY_BOUNDS,
-            MOST_BYTES,
-            FULL,
+            MAX_BUCKET_BYTES,
+            ROWS_PER_BUCKET,
         )
 
-    def predict(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
         """See `FastPath`."""
-        left, count = self._way.predict(_packed(rows), tables.models, tables.answers)
+        left, count = self._way.apply_predictions(_packed(rows), tables.models, tables.answers)
         self._state.waiting += count
         return read_predictions(left) if left else []
 
-    def feed(
+    def apply_feedback(
         self,
         rows: Feedbacks,
         tables: Tables,
@@ -72,27 +74,29 @@ class NativeFastPath:
         offset: int,
     ) -> list[FeedbackRow]:
         """See `FastPath`."""
-        left, told = self._way.feed(_packed(rows), tables.models, tables.truths, judged, offset)
-        self._state.waiting -= self._contributions.told(*told)
+        left, summary = self._way.apply_feedback(
+            _packed(rows), tables.models, tables.truths, judged, offset
+        )
+        self._state.waiting -= self._accumulator.count_joined(*summary)
         return read_feedbacks(left) if left else []
 
-    def settle(
+    def apply_completed(
         self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """See `FastPath`."""
         state, prefixes = self._state, self._prefixes
         prefixes += [prefix(*pair) for pair in state.deployments[len(prefixes) :]]
-        made, said, told, latest, skipped = self._way.settle(
+        prediction_id, feedback_id, summary, latest, skipped = self._way.apply_completed(
             _packed(predictions), _packed(feedbacks), *tables, prefixes
         )
         if latest is not None:
             state.completed_hour = state.log_time // HOUR
             state.completed_until = max(state.completed_until, latest)
-        self._contributions.told(*told)
-        self._contributions.telemetry.catch_up_skipped += skipped
+        self._accumulator.count_joined(*summary)
+        self._accumulator.telemetry.catch_up_skipped += skipped
         return (
-            read_predictions(made) if made else [],
-            read_feedbacks(said) if said else [],
+            read_predictions(prediction_id) if prediction_id else [],
+            read_feedbacks(feedback_id) if feedback_id else [],
         )
 
 

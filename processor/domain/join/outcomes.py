@@ -35,20 +35,20 @@ class RequestOutcome(msgspec.Struct, frozen=True):
     predictions: tuple[PredictionOutcome, ...]
 
 
-def outcome_of(fold: JoinFold, place: RequestRef) -> RequestOutcome | None:
+def outcome_of(fold: JoinFold, ref: RequestRef) -> RequestOutcome | None:
     """What a request in memory counts as by now; None if it has left, or has no prediction."""
-    standings = fold.standings_of(place)
-    if not standings:
+    joined = fold.joined_predictions_of(ref)
+    if not joined:
         return None
     state = fold.state
     found = []
-    for standing in standings:
-        prediction, feedback, _ = standing
+    for joined_prediction in joined:
+        prediction, feedback, _ = joined_prediction
         times = [format_time(one.time) for one in (prediction, feedback) if one is not None]
         items = tuple(
-            [item and ItemOutcome(*item, *times) for item in judged_items(state, standing)]
+            [item and ItemOutcome(*item, *times) for item in judged_items(state, joined_prediction)]
         )
         model = state.models[prediction.model]
         found.append(PredictionOutcome(model.predictor, model.model, items))
-    namespace, deployment = state.deployments[place[0]]
-    return RequestOutcome(namespace, deployment, place[1], tuple(found))
+    namespace, deployment = state.deployments[ref[0]]
+    return RequestOutcome(namespace, deployment, ref[1], tuple(found))

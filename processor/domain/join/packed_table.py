@@ -15,12 +15,12 @@ import msgspec
 
 #: Rows of a bucket on average when the table splits the next one, and at most: only chosen ids can
 #: crowd a bucket, and those are kept elsewhere.
-FULL, _MOST = 16, 512
+ROWS_PER_BUCKET, MAX_ROWS_PER_BUCKET = 16, 512
 
 #: Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
 ROW = Layout("<16sIIqIq")
 #: Bytes of a bucket from which on nothing is added to it.
-MOST_BYTES = _MOST * ROW.size
+MAX_BUCKET_BYTES = MAX_ROWS_PER_BUCKET * ROW.size
 _WHOLE = Layout(f"{ROW.size}s")
 _KEY = Layout(f"16s{ROW.size - 16}x")
 _BORN = Layout("<I").unpack_from
@@ -34,9 +34,9 @@ class PackedRow(NamedTuple):
 
     key: bytes
     first_seen_hour: int
-    made: int
+    prediction_id: int
     predicted_at: int
-    said: int
+    feedback_id: int
     feedback_at: int
 
 
@@ -46,15 +46,15 @@ class CopyOnWrite(msgspec.Struct):
 
     start: int
     stop: int
-    kept: dict[int, bytes] = msgspec.field(default_factory=dict)
+    preserved: dict[int, bytes] = msgspec.field(default_factory=dict)
 
     def take(self, buckets: list[bytearray], most: int) -> list[bytes | bytearray]:
         """The next ones, at most so many, as they were."""
         first, self.start = self.start, min(self.start + most, self.stop)
         numbers = range(first, self.start)
-        if not self.kept:
+        if not self.preserved:
             return list(buckets[first : self.start])
-        return [self.kept.pop(number, buckets[number]) for number in numbers]
+        return [self.preserved.pop(number, buckets[number]) for number in numbers]
 
 
 class PackedTable(msgspec.Struct, array_like=True):
@@ -65,17 +65,20 @@ class PackedTable(msgspec.Struct, array_like=True):
     mask: int = 0
     """Of the bits of a hash that every key has used; `split` buckets use one more."""
     split: int = 0
-    room: int = FULL
+    grow_at: int = ROWS_PER_BUCKET
     """Rows from which on the table is to grow."""
-    copies: CopyOnWrite | None = None
+    copy_on_write: CopyOnWrite | None = None
     """While a snapshot is made."""
 
-    def keep(self, number: int) -> None:
+    def preserve(self, number: int) -> None:
         """Copy a bucket that is about to change, while a snapshot is made and has yet to take it."""
-        copies = self.copies
-        assert copies is not None
-        if copies.start <= number < copies.stop and number not in copies.kept:
-            copies.kept[number] = bytes(self.buckets[number])
+        copy_on_write = self.copy_on_write
+        assert copy_on_write is not None
+        if (
+            copy_on_write.start <= number < copy_on_write.stop
+            and number not in copy_on_write.preserved
+        ):
+            copy_on_write.preserved[number] = bytes(self.buckets[number])
 
     def _number(self, key: bytes) -> int:
         code = crc32(key)
@@ -85,8 +88,8 @@ class PackedTable(msgspec.Struct, array_like=True):
     def _changing(self, key: bytes) -> bytearray:
         """The bucket where a key belongs, which is about to change."""
         number = self._number(key)
-        if self.copies is not None:
-            self.keep(number)
+        if self.copy_on_write is not None:
+            self.preserve(number)
         return self.buckets[number]
 
     def get(self, key: bytes) -> PackedRow | None:
@@ -102,14 +105,14 @@ class PackedTable(msgspec.Struct, array_like=True):
         if at >= 0:
             bucket[at : at + ROW.size] = packed
             return True
-        if len(bucket) >= MOST_BYTES:
+        if len(bucket) >= MAX_BUCKET_BYTES:
             return False
         at = len(bucket)
         while at and _BORN(bucket, at - ROW.size + _BORN_AT)[0] > row.first_seen_hour:
             at -= ROW.size
         bucket[at:at] = packed
         self.count += 1
-        if self.count > self.room:
+        if self.count > self.grow_at:
             self.grow()
         return True
 
@@ -137,14 +140,14 @@ class PackedTable(msgspec.Struct, array_like=True):
         for number, bucket in enumerate(self.buckets):
             if not bucket or _BORN(bucket, _BORN_AT)[0] >= before:
                 continue
-            if self.copies is not None:
-                self.keep(number)
+            if self.copy_on_write is not None:
+                self.preserve(number)
             rows = 0
-            for _, first_seen_hour, _, _, said, _ in ROW.iter_unpack(bytes(bucket)):
+            for _, first_seen_hour, _, _, feedback_id, _ in ROW.iter_unpack(bytes(bucket)):
                 if first_seen_hour >= before:
                     break
                 rows += 1
-                waiting += not said
+                waiting += not feedback_id
             del bucket[: rows * ROW.size]
             dropped += rows
         self.count -= dropped
@@ -152,14 +155,14 @@ class PackedTable(msgspec.Struct, array_like=True):
 
     def grow(self) -> None:
         """Deal the rows of the next bucket out to it and to a new one."""
-        if self.copies is not None:
-            self.keep(self.split)
+        if self.copy_on_write is not None:
+            self.preserve(self.split)
         old, bit = self.buckets[self.split], self.mask + 1
         rows = [row for (row,) in _WHOLE.iter_unpack(old)]
         goes = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
         self.buckets[self.split] = bytearray().join(compress(rows, map(not_, goes)))
         self.buckets.append(bytearray().join(compress(rows, goes)))
-        self.room += FULL
+        self.grow_at += ROWS_PER_BUCKET
         self.split += 1
         if self.split == bit:
             self.mask, self.split = self.mask << 1 | 1, 0

@@ -12,12 +12,12 @@ from msgspec.structs import astuple
 from processor.domain.join.packed_table import ROW, PackedRow, PackedTable
 from processor.domain.join.request_ids import pack_id, unpack_id
 from processor.domain.join.state import (
+    FeedbackContent,
     FeedbackRegister,
     JoinState,
-    Made,
+    PredictionContent,
     PredictionRegister,
     Request,
-    Said,
 )
 from processor.domain.native import native, use_native
 
@@ -28,7 +28,7 @@ RequestRef = tuple[int, str]
 expire = native.expire if use_native else PackedTable.expire
 
 #: Contents that packed rows can share; what is new with every message must not pile up there.
-_MOST_CONTENTS = 1 << 18
+_MAX_CONTENTS = 1 << 18
 #: About what they take in memory, all in: a row, a bucket, any other request, a content.
 _ROW_BYTES, _BUCKET_BYTES, _OTHER_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
 
@@ -40,57 +40,62 @@ class RequestStore:
         self._state = state
         # By what is equal to a content: a plain tuple too, which is made in less time.
         self.prediction_ids: dict[tuple[object, ...], int] = {
-            content: number for number, content in enumerate(state.made)
+            content: number for number, content in enumerate(state.prediction_contents)
         }
         self.feedback_ids: dict[tuple[object, ...], int] = {
-            content: number for number, content in enumerate(state.said, 1)
+            content: number for number, content in enumerate(state.feedback_contents, 1)
         }
 
     def __len__(self) -> int:
         state = self._state
-        return sum(table.count for table in state.packed) + sum(map(len, state.others))
+        return sum(table.count for table in state.packed_requests) + sum(
+            map(len, state.object_requests)
+        )
 
     def add_deployment(self) -> None:
         """Make room for the next one."""
-        self._state.packed.append(PackedTable())
-        self._state.others.append({})
+        self._state.packed_requests.append(PackedTable())
+        self._state.object_requests.append({})
 
-    def made(self, content: Made) -> int | None:
+    def prediction_id(self, content: PredictionContent) -> int | None:
         """The number of a content; None if there is no room for another one."""
         number = self.prediction_ids.get(content)
-        if number is None and len(self._state.made) < _MOST_CONTENTS:
-            number = self.prediction_ids[content] = len(self._state.made)
-            self._state.made.append(content)
+        if number is None and len(self._state.prediction_contents) < _MAX_CONTENTS:
+            number = self.prediction_ids[content] = len(self._state.prediction_contents)
+            self._state.prediction_contents.append(content)
         return number
 
-    def said(self, content: Said) -> int | None:
+    def feedback_id(self, content: FeedbackContent) -> int | None:
         """The number of a content, from 1; None if there is no room for another one."""
         number = self.feedback_ids.get(content)
-        if number is None and len(self._state.said) < _MOST_CONTENTS:
-            self._state.said.append(content)
-            number = self.feedback_ids[content] = len(self._state.said)
+        if number is None and len(self._state.feedback_contents) < _MAX_CONTENTS:
+            self._state.feedback_contents.append(content)
+            number = self.feedback_ids[content] = len(self._state.feedback_contents)
         return number
 
     def get(self, deployment: int, request_id: str) -> Request | None:
         """A request to read, or to change and `put` back."""
-        request = self._state.others[deployment].get(request_id)
+        request = self._state.object_requests[deployment].get(request_id)
         if request is None:
             key = pack_id(request_id)
-            row = None if key is None else self._state.packed[deployment].get(key)
+            row = None if key is None else self._state.packed_requests[deployment].get(key)
             if row is not None:
                 return self._unpacked(row)
         return request
 
     def has(self, deployment: int, request_id: str) -> bool:
         """Whether a request is here."""
-        if request_id in self._state.others[deployment]:
+        if request_id in self._state.object_requests[deployment]:
             return True
         key = pack_id(request_id)
-        return key is not None and self._state.packed[deployment].get(key) is not None
+        return key is not None and self._state.packed_requests[deployment].get(key) is not None
 
     def put(self, deployment: int, request_id: str, request: Request) -> None:
         """Keep a request, new or changed."""
-        table, others = self._state.packed[deployment], self._state.others[deployment]
+        table, others = (
+            self._state.packed_requests[deployment],
+            self._state.object_requests[deployment],
+        )
         key = pack_id(request_id)
         if key is None:
             others[request_id] = request
@@ -105,46 +110,52 @@ class RequestStore:
 
     def pop(self, deployment: int, request_id: str) -> Request:
         """Remove a request that is here."""
-        request = self._state.others[deployment].pop(request_id, None)
+        request = self._state.object_requests[deployment].pop(request_id, None)
         if request is None:
             request = self.get(deployment, request_id)
             key = pack_id(request_id)
             assert request is not None
             assert key is not None
-            self._state.packed[deployment].remove(key)
+            self._state.packed_requests[deployment].remove(key)
         return request
 
     def items(self) -> Iterator[tuple[RequestRef, Request]]:
         """Every request. One that changes meanwhile may be told twice or not at all."""
-        for deployment in range(len(self._state.packed)):
-            for request_id, request in list(self._state.others[deployment].items()):
+        for deployment in range(len(self._state.packed_requests)):
+            for request_id, request in list(self._state.object_requests[deployment].items()):
                 yield (deployment, request_id), request
-            for row in self._state.packed[deployment].rows():
+            for row in self._state.packed_requests[deployment].rows():
                 yield (deployment, unpack_id(row.key)), self._unpacked(row)
 
-    def kinds(self, holds: Callable[[int, int], bool]) -> Iterator[tuple[Request, bool, int]]:
+    def group_by_content(
+        self, in_range: Callable[[int, int], bool]
+    ) -> Iterator[tuple[Request, bool, int]]:
         """Packed requests by what they share: one of each kind without its times, whether ``holds`` is
         true of its times (that of no feedback is 0), and how many there are."""
-        for table in self._state.packed:
-            kinds: Counter[tuple[int, int, bool]] = Counter()
+        for table in self._state.packed_requests:
+            group_by_content: Counter[tuple[int, int, bool]] = Counter()
             for bucket in table.buckets:
-                kinds.update(
-                    (made, said, holds(predicted_at, feedback_at))
-                    for _, _, made, predicted_at, said, feedback_at in ROW.iter_unpack(
+                group_by_content.update(
+                    (prediction_id, feedback_id, in_range(predicted_at, feedback_at))
+                    for _, _, prediction_id, predicted_at, feedback_id, feedback_at in ROW.iter_unpack(
                         bytes(bucket)
                     )
                 )
-            for (made, said, held), times in kinds.items():
-                yield self._unpacked(PackedRow(b"", 0, made, 0, said, 0)), held, times
+            for (prediction_id, feedback_id, held), times in group_by_content.items():
+                yield (
+                    self._unpacked(PackedRow(b"", 0, prediction_id, 0, feedback_id, 0)),
+                    held,
+                    times,
+                )
 
     def objects(self) -> Iterator[Request]:
         """Requests that are not packed."""
-        for others in self._state.others:
+        for others in self._state.object_requests:
             yield from list(others.values())
 
     def unmatched(self) -> Iterator[RequestRef]:
         """Every request that has feedback and no prediction: none of these is packed."""
-        for deployment, others in enumerate(self._state.others):
+        for deployment, others in enumerate(self._state.object_requests):
             for request_id, request in others.items():
                 if not request.predictions:
                     yield deployment, request_id
@@ -153,7 +164,9 @@ class RequestStore:
         """Drop what was born before a log hour: how many requests, how many of them had a
         prediction alone, and how many feedback alone."""
         dropped = waiting = unmatched = 0
-        for table, others in zip(self._state.packed, self._state.others, strict=True):
+        for table, others in zip(
+            self._state.packed_requests, self._state.object_requests, strict=True
+        ):
             rows, without = expire(table, before)
             dropped, waiting = dropped + rows, waiting + without
             for request_id in [
@@ -167,21 +180,23 @@ class RequestStore:
 
     def oldest(self) -> int | None:
         """The log hour of the first birth."""
-        hours = [table.oldest() for table in self._state.packed]
+        hours = [table.oldest() for table in self._state.packed_requests]
         hours += [
             min((one.first_seen_hour for one in o.values()), default=None)
-            for o in self._state.others
+            for o in self._state.object_requests
         ]
         return min((hour for hour in hours if hour is not None), default=None)
 
     @property
-    def weight(self) -> int:
+    def approx_bytes(self) -> int:
         """About how much memory the requests take."""
         state = self._state
         return (
-            sum(t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in state.packed)
-            + sum(map(len, state.others)) * _OTHER_BYTES
-            + (len(state.made) + len(state.said)) * _CONTENT_BYTES
+            sum(
+                t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in state.packed_requests
+            )
+            + sum(map(len, state.object_requests)) * _OTHER_BYTES
+            + (len(state.prediction_contents) + len(state.feedback_contents)) * _CONTENT_BYTES
         )
 
     def _row(self, key: bytes, request: Request) -> PackedRow | None:
@@ -191,41 +206,47 @@ class RequestStore:
         model, predicted_at, source_rank, digest, answers, *flags = astuple(request.predictions[0])
         if isinstance(answers, list):
             return None
-        made = self.made(Made(model, source_rank, digest, answers, *flags))
-        said: int | None = 0
+        prediction_id = self.prediction_id(
+            PredictionContent(model, source_rank, digest, answers, *flags)
+        )
+        feedback_id: int | None = 0
         feedback_at = 0
         for feedback in request.feedbacks:
             scope, feedback_at, source_rank, digest, truth, reward = astuple(feedback)
             if isinstance(truth, list):
                 return None
-            said = self.said(Said(scope, source_rank, digest, truth, reward))
-        if made is None or said is None:
+            feedback_id = self.feedback_id(
+                FeedbackContent(scope, source_rank, digest, truth, reward)
+            )
+        if prediction_id is None or feedback_id is None:
             return None
-        return PackedRow(key, request.first_seen_hour, made, predicted_at, said, feedback_at)
+        return PackedRow(
+            key, request.first_seen_hour, prediction_id, predicted_at, feedback_id, feedback_at
+        )
 
     def _unpacked(self, row: PackedRow) -> Request:
         state = self._state
-        made = state.made[row.made]
+        content = state.prediction_contents[row.prediction_id]
         prediction = PredictionRegister(
-            made.model,
+            content.model,
             row.predicted_at,
-            made.source_rank,
-            made.digest,
-            made.answer,
-            made.provisional,
-            made.recalled,
+            content.source_rank,
+            content.digest,
+            content.answer,
+            content.provisional,
+            content.restored,
         )
         feedbacks = []
-        if row.said:
-            said = state.said[row.said - 1]
+        if row.feedback_id:
+            feedback = state.feedback_contents[row.feedback_id - 1]
             feedbacks.append(
                 FeedbackRegister(
-                    said.scope,
+                    feedback.scope,
                     row.feedback_at,
-                    said.source_rank,
-                    said.digest,
-                    said.truth,
-                    said.reward,
+                    feedback.source_rank,
+                    feedback.digest,
+                    feedback.truth,
+                    feedback.reward,
                 )
             )
         return Request(row.first_seen_hour, [prediction], feedbacks)

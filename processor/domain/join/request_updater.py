@@ -10,29 +10,29 @@ class RequestUpdater:
     """Takes observations into requests, and counts what changes."""
 
     def __init__(
-        self, state: JoinState, standings: OutcomeResolver, contributions: DeltaAccumulator
+        self, state: JoinState, resolver: OutcomeResolver, accumulator: DeltaAccumulator
     ) -> None:
         self._state = state
-        self._standings = standings
-        self._contributions = contributions
+        self._resolver = resolver
+        self._accumulator = accumulator
 
-    def begin(self, register: PredictionRegister) -> Request:
+    def open_with_prediction(self, register: PredictionRegister) -> Request:
         """A new request with its first prediction."""
         request = Request(self._state.log_time // HOUR, [register], [])
         self._state.waiting += 1
-        self._contributions.change((), self._standings.of(request))
+        self._accumulator.change((), self._resolver.of(request))
         return request
 
-    def wait(self, register: FeedbackRegister) -> Request:
+    def open_with_feedback(self, register: FeedbackRegister) -> Request:
         """A new request whose feedback waits for its prediction."""
         self._state.unmatched += 1
         return Request(self._state.log_time // HOUR, [], [register])
 
-    def predict(self, request: Request, register: PredictionRegister) -> bool:
+    def apply_prediction(self, request: Request, register: PredictionRegister) -> bool:
         """Take a prediction; whether the request has changed."""
         state = self._state
         if request.predictions:
-            register.recalled = any(held.recalled for held in request.predictions)
+            register.restored = any(held.restored for held in request.predictions)
         predictor = state.models[register.model].predictor
         rivals = [
             held
@@ -42,7 +42,7 @@ class RequestUpdater:
         ]
         if rivals and register.provisional:
             return False
-        before = self._standings.of(request)
+        before = self._resolver.of(request)
         state.unmatched -= not request.predictions
         # A weak one holds only while its predictor has no other (rule 14), and that one stays.
         request.predictions = [held for held in request.predictions if held not in rivals]
@@ -54,12 +54,12 @@ class RequestUpdater:
                 break
         else:
             request.predictions.append(register)
-        self._contributions.change(before, self._standings.of(request))
+        self._accumulator.change(before, self._resolver.of(request))
         return True
 
-    def feed(self, request: Request, register: FeedbackRegister) -> bool:
+    def apply_feedback(self, request: Request, register: FeedbackRegister) -> bool:
         """Take a feedback; whether the request has changed."""
-        before = self._standings.of(request)
+        before = self._resolver.of(request)
         for i, held in enumerate(request.feedbacks):
             if (register.truth is None) == (held.truth is None) and (
                 register.truth is not None or held.scope == register.scope
@@ -71,7 +71,7 @@ class RequestUpdater:
         else:
             self._state.waiting -= not request.feedbacks
             request.feedbacks.append(register)
-        self._contributions.change(before, self._standings.of(request))
+        self._accumulator.change(before, self._resolver.of(request))
         return True
 
     def _wins(
@@ -80,7 +80,7 @@ class RequestUpdater:
         held: PredictionRegister | FeedbackRegister,
     ) -> bool:
         """Counting rule 12; either the new version or the held one is repeated or superseded."""
-        telemetry = self._contributions.telemetry
+        telemetry = self._accumulator.telemetry
         if new.digest == held.digest:
             telemetry.duplicates += 1
         else:

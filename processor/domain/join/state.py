@@ -20,7 +20,7 @@ class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
     digest: int
     answers: int | list[int]
     provisional: bool
-    recalled: bool = False
+    restored: bool = False
     """Whether it was counted among the predictions before it had left memory."""
 
 
@@ -43,7 +43,7 @@ class Request(msgspec.Struct, array_like=True, gc=False):
     feedbacks: list[FeedbackRegister]
 
 
-class Made(NamedTuple):
+class PredictionContent(NamedTuple):
     """A prediction of one item without its time, as packed rows share it."""
 
     model: int
@@ -51,10 +51,10 @@ class Made(NamedTuple):
     digest: int
     answer: int
     provisional: bool
-    recalled: bool
+    restored: bool
 
 
-class Said(NamedTuple):
+class FeedbackContent(NamedTuple):
     """A feedback of one item without its time, as packed rows share it."""
 
     scope: int
@@ -73,12 +73,12 @@ class JoinState(msgspec.Struct, array_like=True):
     answers: list[Answer] = []
     truths: list[Reading] = []
     deployments: list[tuple[str, str]] = []
-    packed: list[PackedTable] = []
+    packed_requests: list[PackedTable] = []
     """By deployment: requests with a UUID, one prediction of one item and at most one feedback."""
-    others: list[dict[str, Request]] = []
+    object_requests: list[dict[str, Request]] = []
     """By deployment: all other requests."""
-    made: list[Made] = []
-    said: list[Said] = []
+    prediction_contents: list[PredictionContent] = []
+    feedback_contents: list[FeedbackContent] = []
     """What packed rows say, by position; the first of ``said`` is number 1."""
     sent: dict[int, int] = {}
     """The last offset that sent a delta, by target partition."""
@@ -89,7 +89,7 @@ class JoinState(msgspec.Struct, array_like=True):
     """Requests with a prediction and no feedback."""
     unmatched: int = 0
     """Requests with feedback and no prediction."""
-    settled: IdSet = msgspec.field(default_factory=IdSet)
+    completed_ids: IdSet = msgspec.field(default_factory=IdSet)
     """Requests that were counted whole and not kept, until the horizon after the last of them."""
     completed_hour: int = 0
     """The log hour of the last of them."""

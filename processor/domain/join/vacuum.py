@@ -14,33 +14,35 @@ from processor.domain.join.state import JoinState, Request, positions
 WORTH = 50_000
 
 #: Positions in a table that are left, by what they were.
-_Places = dict[int, int]
+_NewPositions = dict[int, int]
 
 
 def is_worth_vacuuming(state: JoinState) -> bool:
     """Whether the tables are large."""
     names = len(state.models) + len(state.answers) + len(state.truths)
-    return names + len(state.made) + len(state.said) >= WORTH
+    return names + len(state.prediction_contents) + len(state.feedback_contents) >= WORTH
 
 
-def compact(state: JoinState) -> _Places:
+def vacuum(state: JoinState) -> _NewPositions:
     """Drop from the tables of a state what nothing uses; no fold may have it yet. The new positions of
     the deployments that are left, by their old ones."""
-    requests = [request for others in state.others for request in others.values()]
-    made, said = _used_by_rows(state)
-    models, answers, truths = _used(state, requests, made, said)
-    deployments = _places(
-        number for number, others in enumerate(state.others) if others or state.packed[number].count
+    requests = [request for others in state.object_requests for request in others.values()]
+    prediction_ids, feedback_ids = _used_by_rows(state)
+    models, answers, truths = _used(state, requests, prediction_ids, feedback_ids)
+    deployments = _renumber(
+        number
+        for number, others in enumerate(state.object_requests)
+        if others or state.packed_requests[number].count
     )
-    state.made = [
+    state.prediction_contents = [
         one._replace(model=models[one.model], answer=answers[one.answer])
-        for one in (state.made[number] for number in made)
+        for one in (state.prediction_contents[number] for number in prediction_ids)
     ]
-    state.said = [
+    state.feedback_contents = [
         one._replace(
             scope=models[one.scope], truth=None if one.truth is None else truths[one.truth]
         )
-        for one in (state.said[number - 1] for number in said)
+        for one in (state.feedback_contents[number - 1] for number in feedback_ids)
     ]
     for request in requests:
         for prediction in request.predictions:
@@ -50,16 +52,16 @@ def compact(state: JoinState) -> _Places:
             feedback.scope = models[feedback.scope]
             if feedback.truth is not None:
                 feedback.truth = _moved(feedback.truth, truths)
-    for table in state.packed:
+    for table in state.packed_requests:
         for bucket in table.buckets:
             bucket[:] = b"".join(
                 [
                     ROW.pack(
                         key,
                         first_seen_hour,
-                        made[what],
+                        prediction_ids[what],
                         predicted_at,
-                        said[judged] if judged else 0,
+                        feedback_ids[judged] if judged else 0,
                         feedback_at,
                     )
                     for key, first_seen_hour, what, predicted_at, judged, feedback_at in ROW.iter_unpack(
@@ -71,26 +73,29 @@ def compact(state: JoinState) -> _Places:
     state.answers = [state.answers[number] for number in answers]
     state.truths = [state.truths[number] for number in truths]
     state.deployments = [state.deployments[number] for number in deployments]
-    state.packed = [state.packed[number] for number in deployments]
-    state.others = [state.others[number] for number in deployments]
+    state.packed_requests = [state.packed_requests[number] for number in deployments]
+    state.object_requests = [state.object_requests[number] for number in deployments]
     return deployments
 
 
-def _used_by_rows(state: JoinState) -> tuple[_Places, _Places]:
+def _used_by_rows(state: JoinState) -> tuple[_NewPositions, _NewPositions]:
     """The contents that packed rows point at; what was said counts from 1."""
-    made: set[int] = set()
-    said: set[int] = set()
-    for table in state.packed:
+    prediction_ids: set[int] = set()
+    feedback_ids: set[int] = set()
+    for table in state.packed_requests:
         for bucket in table.buckets:
             for _, _, what, _, judged, _ in ROW.iter_unpack(bucket):
-                made.add(what)
-                said.add(judged)
-    return _places(made), _places(said - {0}, start=1)
+                prediction_ids.add(what)
+                feedback_ids.add(judged)
+    return _renumber(prediction_ids), _renumber(feedback_ids - {0}, start=1)
 
 
 def _used(
-    state: JoinState, requests: list[Request], made: _Places, said: _Places
-) -> tuple[_Places, _Places, _Places]:
+    state: JoinState,
+    requests: list[Request],
+    prediction_ids: _NewPositions,
+    feedback_ids: _NewPositions,
+) -> tuple[_NewPositions, _NewPositions, _NewPositions]:
     """The models, answers and truths that requests and contents speak of."""
     models, answers, truths = set[int](), set[int](), set[int]()
     for prediction in (one for request in requests for one in request.predictions):
@@ -99,18 +104,20 @@ def _used(
     for feedback in (one for request in requests for one in request.feedbacks):
         models.add(feedback.scope)
         truths.update(() if feedback.truth is None else positions(feedback.truth))
-    for content in (state.made[number] for number in made):
+    for content in (state.prediction_contents[number] for number in prediction_ids):
         models.add(content.model)
         answers.add(content.answer)
-    for judgement in (state.said[number - 1] for number in said):
+    for judgement in (state.feedback_contents[number - 1] for number in feedback_ids):
         models.add(judgement.scope)
         truths.update(() if judgement.truth is None else (judgement.truth,))
-    return _places(models), _places(answers), _places(truths)
+    return _renumber(models), _renumber(answers), _renumber(truths)
 
 
-def _places(used: Iterable[int], start: int = 0) -> _Places:
+def _renumber(used: Iterable[int], start: int = 0) -> _NewPositions:
     return {old: new for new, old in enumerate(sorted(used), start)}
 
 
-def _moved(packed: int | list[int], places: _Places) -> int | list[int]:
-    return places[packed] if isinstance(packed, int) else [places[one] for one in packed]
+def _moved(packed: int | list[int], new_positions: _NewPositions) -> int | list[int]:
+    return (
+        new_positions[packed] if isinstance(packed, int) else [new_positions[one] for one in packed]
+    )

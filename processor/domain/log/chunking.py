@@ -6,19 +6,19 @@ log whatever it says, or the log ends there.
 """
 
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas
-from processor.domain.log.records import Piece, cut, decode_delta, encode
+from processor.domain.log.records import RecordChunk, decode_delta, encode, split_record
 
 
 def delta_records(batch: DeltaBatch | PackedDeltas) -> list[bytes]:
     """The records of a batch: itself, or its pieces. Equal batches are cut the same way."""
     value = encode(batch)
-    pieces = cut(value)
-    if len(pieces) == 1:
+    chunks = split_record(value)
+    if len(chunks) == 1:
         return [value]
     version, log_id, source, offset = batch.version, batch.log_id, batch.source, batch.offset
     return [
-        encode(Piece(version, log_id, source, offset, number, len(pieces), piece))
-        for number, piece in enumerate(pieces)
+        encode(RecordChunk(version, log_id, source, offset, number, len(chunks), chunk))
+        for number, chunk in enumerate(chunks)
     ]
 
 
@@ -34,13 +34,13 @@ class ChunkAssembler:
         """Whether there are pieces that wait for others."""
         return bool(self._found)
 
-    def add(self, piece: Piece) -> DeltaBatch | None:
+    def add(self, chunk: RecordChunk) -> DeltaBatch | None:
         """The batch, if this was the last piece that was missing."""
-        found = self._found.setdefault((piece.source, piece.offset), {})
-        found[piece.number] = piece.data
-        if len(found) < piece.count:
+        found = self._found.setdefault((chunk.source, chunk.offset), {})
+        found[chunk.number] = chunk.data
+        if len(found) < chunk.count:
             return None
-        del self._found[piece.source, piece.offset]
-        batch = decode_delta(b"".join(found[number] for number in range(piece.count)))
+        del self._found[chunk.source, chunk.offset]
+        batch = decode_delta(b"".join(found[number] for number in range(chunk.count)))
         assert isinstance(batch, DeltaBatch)
         return batch

@@ -5,6 +5,7 @@ log: repeated values stand once in its tables, rows point at them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -77,6 +78,21 @@ class AnswerRow(msgspec.Struct, array_like=True, gc=False):
     schema: int
 
 
+class IngestMode(IntEnum):
+    """How the join takes the rows of a batch."""
+
+    NORMAL = 0
+    """Fold every row."""
+    IF_PRESENT = 1
+    """Fold only rows about requests in memory: older ones were counted before they left."""
+    COUNT_AND_DROP = 2
+    """Predictions with their feedback, complete requests: count each once and do not keep it."""
+    RESTORED = 3
+    """Predictions that were counted and have left memory, for the feedback that waits for them."""
+    EXPIRED = 4
+    """Predictions that were counted and have left memory; the feedback that waits for them is late."""
+
+
 class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     """Observations of one partition, and the tables that their rows point into."""
 
@@ -88,8 +104,8 @@ class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     truths: list[Reading]
     predictions: list[PredictionRow]
     feedbacks: list[FeedbackRow]
-    terms: int = 0
-    """One of the terms below."""
+    mode: int = 0
+    """The `IngestMode` of all rows."""
 
 
 class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
@@ -103,7 +119,7 @@ class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
     truths: list[Reading]
     predictions: msgspec.Raw
     feedbacks: msgspec.Raw
-    terms: int = 0
+    mode: int = 0
 
 
 read_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
@@ -111,29 +127,18 @@ read_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Rows(NamedTuple):
+class EncodedRows(NamedTuple):
     """Rows that are packed already: how many predictions, one after another, and how many feedbacks;
     and the tables that they point into, where an entry can stand twice."""
 
     predictions: int
-    made: bytes
+    prediction_rows: bytes
     feedbacks: int
-    said: bytes
+    feedback_rows: bytes
     models: list[ModelKey]
     answers: list[Answer]
     truths: list[Reading]
 
-
-#: How the rows of a batch are taken.
-AS_THEY_ARE = 0
-#: Only about requests that are still in memory: what is older was counted before it left.
-KNOWN_ONLY = 1
-#: Predictions with their feedback, all that there is of each request: counted once, and not kept.
-SETTLED = 2
-#: Predictions that were counted and have left memory: for the feedback that waits for them.
-RECALLED = 3
-#: Predictions that were counted and have left memory; the feedback that waits for them is late.
-TOO_LATE = 4
 
 #: Version of the packed form, of both batches; a reader refuses every other.
 SCHEMA_VERSION = 2
@@ -163,7 +168,7 @@ class BatchBuilder:
         self.predictions: list[PredictionRow] = []
         """The rows so far, for a caller that has others of the same answers to put behind them."""
         self.feedbacks: list[FeedbackRow] = []
-        self._packed: Rows | None = None
+        self._packed: EncodedRows | None = None
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
@@ -195,7 +200,7 @@ class BatchBuilder:
             )
             self.rows += len(answers)
             if len(table) > known:
-                self.table_bytes += sum(map(_weight, answers))
+                self.table_bytes += sum(map(_approx_bytes, answers))
         else:
             scope, request_id, time, source_rank, digest, truth, reward = observation
             truths = self._truths
@@ -217,41 +222,45 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.table_bytes += _truth_weight(truth)
+                self.table_bytes += _truth_bytes(truth)
         self._weigh_models(models)
 
     def _weigh_models(self, known: int) -> None:
         """Count the names of a model beyond those known before."""
         if len(self._models) > known:
-            self.table_bytes += _model_weight(next(reversed(self._models)))
+            self.table_bytes += _model_bytes(next(reversed(self._models)))
 
-    def add_rows(self, rows: Rows) -> None:
+    def add_rows(self, rows: EncodedRows) -> None:
         """Add rows that are packed, once for each batch."""
         assert self._packed is None
         self._packed = rows
         self.rows += rows.predictions + rows.feedbacks
 
     def pack(
-        self, log_id: str, terms: int = AS_THEY_ARE, keep_dictionaries: bool = False
+        self, log_id: str, mode: IngestMode = IngestMode.NORMAL, keep_dictionaries: bool = False
     ) -> PackedBatch:
         """As `build`, with rows as they are on the log."""
-        packed = self._packed or Rows(0, b"", 0, b"", [], [], [])
+        packed = self._packed or EncodedRows(0, b"", 0, b"", [], [], [])
         models, scopes = _put_behind(packed.models, self._models)
-        answers, said = _put_behind(packed.answers, self._answers)
-        truths, judged = _put_behind(packed.truths, self._truths)
+        answers, feedback_rows = _put_behind(packed.answers, self._answers)
+        truths, truth_positions = _put_behind(packed.truths, self._truths)
         if self._packed is not None:
-            for made in self.predictions:
-                made.model = scopes[made.model]
-                several = made.answers
-                made.answers = (
-                    said[several] if isinstance(several, int) else [said[one] for one in several]
+            for prediction_rows in self.predictions:
+                prediction_rows.model = scopes[prediction_rows.model]
+                several = prediction_rows.answers
+                prediction_rows.answers = (
+                    feedback_rows[several]
+                    if isinstance(several, int)
+                    else [feedback_rows[one] for one in several]
                 )
             for feedback in self.feedbacks:
                 feedback.scope = scopes[feedback.scope]
                 truth = feedback.truth
                 if truth is not None:
                     feedback.truth = (
-                        judged[truth] if isinstance(truth, int) else [judged[one] for one in truth]
+                        truth_positions[truth]
+                        if isinstance(truth, int)
+                        else [truth_positions[one] for one in truth]
                     )
         schemas, rows = self._answer_rows(answers)
         batch = PackedBatch(
@@ -261,15 +270,15 @@ class BatchBuilder:
             schemas,
             rows,
             truths,
-            _merged(packed.predictions, packed.made, self.predictions),
-            _merged(packed.feedbacks, packed.said, self.feedbacks),
-            terms,
+            _merged(packed.predictions, packed.prediction_rows, self.predictions),
+            _merged(packed.feedbacks, packed.feedback_rows, self.feedbacks),
+            mode,
         )
         self._reset(keep_dictionaries)
         return batch
 
     def build(
-        self, log_id: str, terms: int = AS_THEY_ARE, keep_dictionaries: bool = False
+        self, log_id: str, mode: IngestMode = IngestMode.NORMAL, keep_dictionaries: bool = False
     ) -> ObservationBatch:
         """The batch of all that was added (none of it packed); the builder is empty after it, but for
         its tables where the next batch is to have the same."""
@@ -284,7 +293,7 @@ class BatchBuilder:
             list(self._truths),
             self.predictions,
             self.feedbacks,
-            terms,
+            mode,
         )
         self._reset(keep_dictionaries)
         return batch
@@ -312,15 +321,15 @@ def packed_parts(
     answers or truths with its weight, if there is one; and the rest, packed."""
     if isinstance(observation, Prediction):
         model, _, _, source_rank, digest, (answer,), provisional = observation
-        content: tuple[Answer | Reading, int] | None = answer, _weight(answer)
+        content: tuple[Answer | Reading, int] | None = answer, _approx_bytes(answer)
         end = _encode(provisional)
     else:
         model, _, _, source_rank, digest, truth, reward = observation
-        content = None if truth is None else (truth[0], _truth_weight(truth))
+        content = None if truth is None else (truth[0], _truth_bytes(truth))
         end = _encode(reward)
     middle = _encode(source_rank) + _encode(digest)
     feedback = isinstance(observation, Feedback)
-    return feedback, (model, _model_weight(model)), middle, content, end
+    return feedback, (model, _model_bytes(model)), middle, content, end
 
 
 def _put_behind(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
@@ -349,18 +358,18 @@ def _merged(
     return msgspec.Raw(b"".join([head, packed, *map(_encode, others)]))
 
 
-def _model_weight(model: ModelKey) -> int:
-    return sum(map(_most_bytes, model))
+def _model_bytes(model: ModelKey) -> int:
+    return sum(map(_max_bytes, model))
 
 
-def _truth_weight(truth: Sequence[Reading]) -> int:
-    return sum(_most_bytes(str(row.value)) for row in truth)
+def _truth_bytes(truth: Sequence[Reading]) -> int:
+    return sum(_max_bytes(str(row.value)) for row in truth)
 
 
-def _weight(answer: Answer) -> int:
+def _approx_bytes(answer: Answer) -> int:
     names = answer.schema.names or ()
-    return _most_bytes(answer.label or "") + sum(map(_most_bytes, names))
+    return _max_bytes(answer.label or "") + sum(map(_max_bytes, names))
 
 
-def _most_bytes(text: str) -> int:
+def _max_bytes(text: str) -> int:
     return len(text) if text.isascii() else 4 * len(text)

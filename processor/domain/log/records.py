@@ -10,13 +10,13 @@ __all__ = [
     "DeltaRecord",
     "Heartbeat",
     "ObservationRecord",
-    "Piece",
+    "RecordChunk",
     "check",
-    "cut",
     "decode_delta",
     "decode_observation",
     "decode_packed",
     "encode",
+    "split_record",
 ]
 
 
@@ -28,11 +28,11 @@ class Heartbeat(msgspec.Struct, array_like=True, tag="t"):
 
     version: int
     log_id: str
-    acked: int
+    sent_below: int
     evict_before: int = 0
 
 
-class Piece(msgspec.Struct, array_like=True, tag="p"):
+class RecordChunk(msgspec.Struct, array_like=True, tag="p"):
     """One of the ``count`` pieces of a packed delta batch that is too large for one record."""
 
     version: int
@@ -45,10 +45,10 @@ class Piece(msgspec.Struct, array_like=True, tag="p"):
 
 
 ObservationRecord = ObservationBatch | Heartbeat
-DeltaRecord = DeltaBatch | Heartbeat | Piece
+DeltaRecord = DeltaBatch | Heartbeat | RecordChunk
 
 #: Bytes of a piece; half of what a record may have.
-PIECE = 8 << 20
+CHUNK_BYTES = 8 << 20
 
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
@@ -56,9 +56,9 @@ decode_packed = msgspec.msgpack.Decoder(PackedBatch | Heartbeat).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 
 
-def cut(value: bytes) -> list[bytes]:
+def split_record(value: bytes) -> list[bytes]:
     """A value in pieces that fit in a record each; mostly it is its only one."""
-    return [value[start : start + PIECE] for start in range(0, len(value), PIECE)]
+    return [value[start : start + CHUNK_BYTES] for start in range(0, len(value), CHUNK_BYTES)]
 
 
 def check(record: ObservationRecord | PackedBatch | DeltaRecord, log_id: str, topic: str) -> None:

@@ -17,22 +17,22 @@ from processor.domain.timestamps import SECOND
 
 #: Buckets of one chunk, by tier: a flush rewrites a chunk whole, and most changes are recent.
 #: A chunk is one record: a day of hours of 100 classes, every cell in use, is 2.5 MB.
-CHUNK_BUCKETS = (120, 24, 8, 1)
+BLOCK_BUCKETS = (120, 24, 8, 1)
 
 
 #: How long (ns of log time) an expired chunk stays: a former owner's late floor may name it still.
 _GRACE = 3600 * SECOND
 
 
-class ChunkKey(NamedTuple):
-    """``block`` is the number of the first bucket divided by the tier's `CHUNK_BUCKETS`."""
+class BlockKey(NamedTuple):
+    """``block`` is the number of the first bucket divided by the tier's `BLOCK_BUCKETS`."""
 
     model: ModelKey
     tier: int
     block: int
 
 
-class Chunk(msgspec.Struct, array_like=True):
+class BucketBlock(msgspec.Struct, array_like=True):
     """A stretch of buckets as of the deltas before ``offset``; ``last`` is the newest source offset
     per source partition among these. A bucket: basis, number, totals, and its cells as actual,
     predicted, n, actual, ... with positions in ``labels``."""
@@ -54,15 +54,15 @@ class CheckpointManifest(msgspec.Struct, array_like=True):
     offset: int
     last: dict[int, int]
     log_time: int
-    chunks: list[tuple[ModelKey, list[tuple[int, int, int]]]]
+    blocks: list[tuple[ModelKey, list[tuple[int, int, int]]]]
 
 
 class Flush(NamedTuple):
     """What a flush writes, in this order, and which values are no longer needed."""
 
-    chunks: list[tuple[ChunkKey, Chunk]]
-    floor: CheckpointManifest
-    expired: list[ChunkKey]
+    blocks: list[tuple[BlockKey, BucketBlock]]
+    manifest: CheckpointManifest
+    expired: list[BlockKey]
 
 
 Buckets = dict[int, Counts]
@@ -78,7 +78,7 @@ class ModelTally:
         self.fresh: tuple[Buckets, Buckets] = ({}, {})
         self.sums = [RollingSum(window, self) for window in windows]
 
-    def settle(self, floors: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    def apply_fresh(self, floors: tuple[int, ...]) -> Iterator[tuple[int, int]]:
         """Bring the changes to the tiers; yields the (tier, bucket) that changed. A bucket below its
         tier's floor takes no change: it is gone."""
         for basis, fresh in enumerate(self.fresh):
@@ -159,10 +159,10 @@ class Tally:
         #: of them was sent again.
         self.held: dict[int, int] = {}
         self._newest_held: dict[int, int] = {}
-        self._saved: dict[ChunkKey, int] = {}
-        self._dirty: set[ChunkKey] = set()
+        self._saved: dict[BlockKey, int] = {}
+        self._dirty: set[BlockKey] = set()
         #: Only while catching up: the offset before which a chunk has all deltas.
-        self._includes: dict[ChunkKey, int] = {}
+        self._includes: dict[BlockKey, int] = {}
         self._complete_at = 0
 
     def apply(self, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
@@ -207,7 +207,7 @@ class Tally:
 
     def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """Model, window, basis and counts at ``now`` (seconds since 1970), of every model."""
-        self._settle()
+        self._apply_fresh()
         for key, tally in self.models.items():
             for rolling in tally.sums:
                 rolling.advance(now)
@@ -216,23 +216,23 @@ class Tally:
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
         """The buckets of a tier on the basis "request" or "feedback", by number, of every model."""
-        self._settle()
+        self._apply_fresh()
         for key, tally in self.models.items():
             yield key, tally.tiers[tier][BASES.index(basis)]
 
     def flush(self) -> Flush:
         """What has changed since the last flush."""
-        self._settle()
+        self._apply_fresh()
         expired = self._expire()
         written = []
         for key in self._dirty:
             self._saved[key] = self.offset
-            written.append((key, self._chunk(key)))
+            written.append((key, self._block(key)))
         self._dirty.clear()
         listed: dict[ModelKey, list[tuple[int, int, int]]] = {}
         for key, offset in self._saved.items():
             listed.setdefault(key.model, []).append((key.tier, key.block, offset))
-        floor = CheckpointManifest(
+        manifest = CheckpointManifest(
             self.version,
             self.log_id,
             self.offset,
@@ -240,9 +240,11 @@ class Tally:
             self.log_time,
             list(listed.items()),
         )
-        return Flush(written, floor, expired)
+        return Flush(written, manifest, expired)
 
-    def restore(self, floor: CheckpointManifest | None, chunks: Mapping[ChunkKey, Chunk]) -> int:
+    def restore(
+        self, manifest: CheckpointManifest | None, blocks: Mapping[BlockKey, BucketBlock]
+    ) -> int:
         """Start from a checkpoint: the deltas offset to read the log from.
 
         A chunk newer than the floor (a flush was cut short) skips what it has; one older than the
@@ -250,33 +252,35 @@ class Tally:
         that the floor names and that is missing, or no floor at all, at the log's start.
         """
         self._reset()
-        if floor is None:
+        if manifest is None:
             return 0
         named = {
-            ChunkKey(model, tier, block): offset
-            for model, entries in floor.chunks
+            BlockKey(model, tier, block): offset
+            for model, entries in manifest.blocks
             for tier, block, offset in entries
         }
-        if any(key not in chunks for key in named):
+        if any(key not in blocks for key in named):
             return 0
-        floors = retention_floors(floor.log_time - _GRACE)
-        start, last = floor.offset, floor.last
-        for key, chunk in chunks.items():
-            if key not in named and chunk.offset <= floor.offset:
+        floors = retention_floors(manifest.log_time - _GRACE)
+        start, last = manifest.offset, manifest.last
+        for key, block_value in blocks.items():
+            if key not in named and block_value.offset <= manifest.offset:
                 continue  # expired; a former owner wrote it once more
             if _is_over(key, floors):
                 continue
-            self._load(key, chunk)
+            self._load(key, block_value)
             # Equal to the floor's or newer: what the floor names is in there.
-            known = named.get(key, chunk.offset)
+            known = named.get(key, block_value.offset)
             self._includes[key] = (
-                chunk.offset if chunk.offset < known else max(chunk.offset, floor.offset)
+                block_value.offset
+                if block_value.offset < known
+                else max(block_value.offset, manifest.offset)
             )
-            if chunk.offset < known and chunk.offset < start:
-                start, last = chunk.offset, chunk.last
+            if block_value.offset < known and block_value.offset < start:
+                start, last = block_value.offset, block_value.last
         self._complete_at = max(self._includes.values(), default=0)
         self.offset, self.last = start, dict(last)
-        self.log_time = floor.log_time
+        self.log_time = manifest.log_time
         return start
 
     def _tally(self, model: ModelKey) -> ModelTally:
@@ -285,13 +289,13 @@ class Tally:
             tally = self.models[model] = ModelTally(self.windows)
         return tally
 
-    def _settle(self) -> None:
+    def _apply_fresh(self) -> None:
         floors = retention_floors(self.log_time)
         dirty = self._dirty
         for key, tally in self.models.items():
             if tally.fresh[0] or tally.fresh[1]:
-                for tier, bucket in tally.settle(floors):
-                    dirty.add(ChunkKey(key, tier, bucket // CHUNK_BUCKETS[tier]))
+                for tier, bucket in tally.apply_fresh(floors):
+                    dirty.add(BlockKey(key, tier, bucket // BLOCK_BUCKETS[tier]))
 
     def _apply_partly(
         self, offset: int, model: ModelKey, basis: int, minute: int, counts: Counts
@@ -301,7 +305,7 @@ class Tally:
         tally = self._tally(model)
         for tier, (_, size, _) in enumerate(TIERS):
             bucket = minute * 60 // size if size else 0
-            key = ChunkKey(model, tier, bucket // CHUNK_BUCKETS[tier])
+            key = BlockKey(model, tier, bucket // BLOCK_BUCKETS[tier])
             if offset < self._includes.get(key, 0) or (size and bucket < floors[tier]):
                 continue
             tally.tiers[tier][basis].setdefault(bucket, Counts()).add(counts)
@@ -309,18 +313,18 @@ class Tally:
                 rolling.change(tier, basis, bucket, counts)
             self._dirty.add(key)
 
-    def _load(self, key: ChunkKey, chunk: Chunk) -> None:
+    def _load(self, key: BlockKey, block_value: BucketBlock) -> None:
         tally = self._tally(key.model)
-        for basis, bucket, totals, cells in chunk.buckets:
-            counts = Counts(*totals, cells=unpack_cells(cells, chunk.labels))
+        for basis, bucket, totals, cells in block_value.buckets:
+            counts = Counts(*totals, cells=unpack_cells(cells, block_value.labels))
             tally.tiers[key.tier][basis][bucket] = counts
             for rolling in tally.sums:
                 rolling.change(key.tier, basis, bucket, counts)
-        self._saved[key] = chunk.offset
+        self._saved[key] = block_value.offset
 
-    def _chunk(self, key: ChunkKey) -> Chunk:
+    def _block(self, key: BlockKey) -> BucketBlock:
         tally = self.models[key.model]
-        length = CHUNK_BUCKETS[key.tier]
+        length = BLOCK_BUCKETS[key.tier]
         first = key.block * length
         buckets = []
         labels: dict[str, int] = {}
@@ -331,18 +335,20 @@ class Tally:
                 if counts is not None and not counts.is_empty():
                     cells = pack_cells(counts.cells, labels)
                     buckets.append((basis, bucket, counts.totals(), cells))
-        return Chunk(self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets)
+        return BucketBlock(
+            self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
+        )
 
-    def _expire(self) -> list[ChunkKey]:
+    def _expire(self) -> list[BlockKey]:
         floors = retention_floors(self.log_time - _GRACE)
         gone = {key for key in self._saved.keys() | self._dirty if _is_over(key, floors)}
         self._dirty -= gone
         expired = [key for key in gone if self._saved.pop(key, None) is not None]
         for key in gone:
-            first = key.block * CHUNK_BUCKETS[key.tier]
+            first = key.block * BLOCK_BUCKETS[key.tier]
             tally = self.models[key.model]
             for basis, held in enumerate(tally.tiers[key.tier]):
-                for bucket in range(first, first + CHUNK_BUCKETS[key.tier]):
+                for bucket in range(first, first + BLOCK_BUCKETS[key.tier]):
                     counts = held.pop(bucket, None)
                     if counts is None:
                         continue
@@ -358,5 +364,5 @@ def retention_floors(log_time: int) -> tuple[int, ...]:
     return tuple((seconds - keep) // size if keep else 0 for _, size, keep in TIERS)
 
 
-def _is_over(key: ChunkKey, floors: tuple[int, ...]) -> bool:
-    return key.tier != ALL and (key.block + 1) * CHUNK_BUCKETS[key.tier] <= floors[key.tier]
+def _is_over(key: BlockKey, floors: tuple[int, ...]) -> bool:
+    return key.tier != ALL and (key.block + 1) * BLOCK_BUCKETS[key.tier] <= floors[key.tier]

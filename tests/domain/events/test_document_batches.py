@@ -95,7 +95,7 @@ def test_batches_say_what_their_documents_say(documents: Documents, as_of: int |
         fast.add_documents(made(documents, prefix))
         for one in made(documents, prefix):
             reader = slow._documents._reader
-            reader.forget()
+            reader.invalidate()
             slow._documents = DocumentBatches(reader, slow.telemetry, as_of)
             slow.add_documents([one])
     assert outcome(fast) == outcome(slow)
@@ -108,7 +108,7 @@ def test_what_was_read_before_changes_nothing(documents: Documents) -> None:
     remembering, forgetting = (DocumentReader(RULES, telemetry) for telemetry in telemetries)
     for prefix in ("id", "jd"):
         for one in made(documents, prefix):
-            forgetting.forget()
+            forgetting.invalidate()
             assert remembering.read(one) == forgetting.read(one)
     assert telemetries[0] == telemetries[1]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.documents import Document, DocumentReader, Said
+from processor.domain.events.documents import Decoded, Document, DocumentReader
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
@@ -53,7 +53,7 @@ def feedback(**body: Any) -> dict[str, Any]:
     return {"ce-time": JUDGED, "ce-source": "x", **body}
 
 
-def reasons(said: list[Said]) -> list[str]:
+def reasons(said: list[Decoded]) -> list[str]:
     return [one.reason for one in said if isinstance(one, DeadLetter)]
 
 

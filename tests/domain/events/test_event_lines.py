@@ -144,19 +144,19 @@ def outcome(
     fold: ReplayFold,
 ) -> tuple[Replay, dict[str, int], dict[str, int], set[tuple[object, ...]]]:
     telemetry = fold.telemetry
-    standings: set[tuple[object, ...]] = {
+    joined_predictions: set[tuple[object, ...]] = {
         (
             s.prediction.time,
             s.prediction.digest,
             s.feedback and (s.feedback.time, s.feedback.digest),
         )
-        for s in fold._join.standings()
+        for s in fold._join.joined_predictions()
     }
     replay = fold.result()
     # Within a block the order of arrival is another, and these depend on it.
     events = replace(replay.events, superseded=0, corrections=0, duplicates=0)
     replay = replace(replay, events=events)
-    return replay, dict(telemetry.events), dict(telemetry.not_scorable), standings
+    return replay, dict(telemetry.events), dict(telemetry.not_scorable), joined_predictions
 
 
 @settings(max_examples=300, deadline=None)

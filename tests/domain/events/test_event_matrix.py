@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.domain.events.decoder import Decoder, Said
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import Batch, RawEvent
 from processor.domain.join.judge import judge
 from processor.domain.log.observations import Feedback, Prediction
@@ -13,7 +13,7 @@ from tests.support.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope
 from tests.support.payload_kinds import PAYLOADS, Payload
 
 
-def decode(event: RawEvent) -> Said:
+def decode(event: RawEvent) -> Decoded:
     """What the event says, or the last one of its batch."""
     decoder = Decoder(ModelRules(), Telemetry())
     said = decoder.decode(*event)

@@ -12,15 +12,11 @@ from processor.domain.join.id_set import IdSet, identity
 from processor.domain.join.outcomes import outcome_of
 from processor.domain.log.deltas import DeltaBatch
 from processor.domain.log.observations import (
-    AS_THEY_ARE,
     DOCUMENT,
     EVENT,
-    KNOWN_ONLY,
-    RECALLED,
-    SETTLED,
-    TOO_LATE,
     BatchBuilder,
     Feedback,
+    IngestMode,
     ObservationBatch,
     Prediction,
 )
@@ -54,11 +50,11 @@ class Log:
         self._offset = 0
         self._deltas: list[DeltaBatch] = []
 
-    def put(self, terms: int, *seen: Observation) -> None:
+    def put(self, mode: IngestMode, *seen: Observation) -> None:
         builder = BatchBuilder()
         for one in seen:
             builder.add(one)
-        batch = decode_observation(encode(builder.build("epoch", terms)))
+        batch = decode_observation(encode(builder.build("epoch", mode)))
         assert isinstance(batch, ObservationBatch)
         self._offset += 1
         self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
@@ -76,7 +72,7 @@ class Log:
 
     @property
     def held(self) -> set[str]:
-        return {one for (_, one), _ in self.fold.places()}
+        return {one for (_, one), _ in self.fold.refs()}
 
 
 @st.composite
@@ -103,11 +99,11 @@ def test_what_is_settled_counts_once_and_is_not_kept(
     log = Log()
     again = data.draw(st.lists(st.sampled_from(found), max_size=5)) if found else []
     for pair in data.draw(st.permutations(found + again)):
-        log.put(SETTLED, *pair)
+        log.put(IngestMode.COUNT_AND_DROP, *pair)
         if data.draw(st.booleans()):
             log.restart()
         if data.draw(st.booleans()):
-            log.put(AS_THEY_ARE, pair[0])  # its event, after all
+            log.put(IngestMode.NORMAL, pair[0])  # its event, after all
     sums, _ = expected(one for pair in found for one in pair)
     assert log.sums == sums
     assert not log.held
@@ -118,9 +114,9 @@ def test_what_is_settled_counts_once_and_is_not_kept(
 def test_a_settled_request_that_is_in_memory_stays_there() -> None:
     """Feedback that came by the stream first: the document is the prediction that it waits for."""
     log = Log()
-    log.put(AS_THEY_ARE, feedback("r", "y", 9))
-    log.put(SETTLED, prediction("r", provisional=True), feedback("r", "x", 5))
-    log.put(SETTLED, prediction("r", provisional=True), feedback("r", "x", 5))
+    log.put(IngestMode.NORMAL, feedback("r", "y", 9))
+    log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True), feedback("r", "x", 5))
+    log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True), feedback("r", "x", 5))
     sums, _ = expected([prediction("r", provisional=True), feedback("r", "y", 9)])
     assert log.sums == sums
     assert log.held == {"r"}
@@ -128,20 +124,20 @@ def test_a_settled_request_that_is_in_memory_stays_there() -> None:
 
 def test_feedback_of_a_settled_request_waits_for_the_archive() -> None:
     log = Log()
-    log.put(SETTLED, prediction("r", provisional=True))
-    log.put(AS_THEY_ARE, feedback("r", "x", 5))
+    log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True))
+    log.put(IngestMode.NORMAL, feedback("r", "x", 5))
     assert list(log.fold.unmatched or ()) == [(0, "r")]
-    log.put(RECALLED, prediction("r", provisional=True))
+    log.put(IngestMode.RESTORED, prediction("r", provisional=True))
     sums, _ = expected([prediction("r", provisional=True), feedback("r", "x", 5)])
     assert log.sums == sums
 
 
 def test_what_was_settled_is_forgotten_after_the_horizon() -> None:
     log = Log()
-    log.put(SETTLED, prediction("r", provisional=True))
-    assert len(log.fold.state.settled) == 1
+    log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True))
+    assert len(log.fold.state.completed_ids) == 1
     log.expire()
-    assert len(log.fold.state.settled) == 0
+    assert len(log.fold.state.completed_ids) == 0
 
 
 @settings(max_examples=150, deadline=None)
@@ -154,7 +150,7 @@ def test_late_truth_counts_once(seen: list[Observation], data: st.DataObject) ->
         if isinstance(one, Prediction)
     ]
     log = Log()
-    log.put(AS_THEY_ARE, *made)
+    log.put(IngestMode.NORMAL, *made)
     log.expire()
     assert not log.held
     judged = [
@@ -162,29 +158,31 @@ def test_late_truth_counts_once(seen: list[Observation], data: st.DataObject) ->
         for one in made
     ]
     documents = [one._replace(provisional=True, source_rank=DOCUMENT) for one in made]
-    log.put(AS_THEY_ARE, *judged, *judged)
+    log.put(IngestMode.NORMAL, *judged, *judged)
     for document in documents:
         for _ in range(data.draw(st.integers(1, 3))):
-            log.put(RECALLED, document)
+            log.put(IngestMode.RESTORED, document)
         if data.draw(st.booleans()):
             log.restart()
-    log.put(AS_THEY_ARE, *judged)
+    log.put(IngestMode.NORMAL, *judged)
     sums, _ = expected([*made, *judged])
     assert log.sums == sums
     # A correction takes the judgement back, and not the prediction.
     corrected = [
         one._replace(time=one.time + 1, digest=1, truth=(Reading(TEXT, "z"),)) for one in judged
     ]
-    log.put(AS_THEY_ARE, *corrected)
+    log.put(IngestMode.NORMAL, *corrected)
     sums, _ = expected([*made, *corrected])
     assert log.sums == sums
 
 
 def test_feedback_that_is_too_late_is_counted_as_that_alone() -> None:
     log = Log()
-    log.put(AS_THEY_ARE, feedback("r"), prediction("s"), feedback("s"))
+    log.put(IngestMode.NORMAL, feedback("r"), prediction("s"), feedback("s"))
     before = log.sums
-    log.put(TOO_LATE, prediction("r", provisional=True), prediction("s", provisional=True))
+    log.put(
+        IngestMode.EXPIRED, prediction("r", provisional=True), prediction("s", provisional=True)
+    )
     assert log.telemetry.late == 1
     assert log.held == {"s"}
     assert log.sums == before
@@ -193,25 +191,25 @@ def test_feedback_that_is_too_late_is_counted_as_that_alone() -> None:
 
 def test_what_is_known_only_adds_no_request() -> None:
     log = Log()
-    log.put(AS_THEY_ARE, prediction("r"))
-    log.put(KNOWN_ONLY, feedback("r"), prediction("s"), feedback("s"))
+    log.put(IngestMode.NORMAL, prediction("r"))
+    log.put(IngestMode.IF_PRESENT, feedback("r"), prediction("s"), feedback("s"))
     assert log.held == {"r"}
     assert log.telemetry.catch_up_skipped == 2
     assert sum((counts.judged for counts in log.sums.values()), 0) == 2  # on both bases
 
 
-def test_other_terms_are_refused() -> None:
-    with pytest.raises(ValueError, match="terms 9"):
-        Log().put(9, prediction("r"))
+def test_other_modes_are_refused() -> None:
+    with pytest.raises(ValueError, match="ingest mode 9"):
+        Log().put(9, prediction("r"))  # type: ignore[arg-type]
 
 
 def test_who_was_judged_is_noted_with_its_offset() -> None:
     log = Log()
-    log.put(AS_THEY_ARE, prediction("r"), prediction("s"))
+    log.put(IngestMode.NORMAL, prediction("r"), prediction("s"))
     assert log.fold.judged == {}
-    log.put(AS_THEY_ARE, feedback("r"))
+    log.put(IngestMode.NORMAL, feedback("r"))
     assert log.fold.judged == {(0, "r"): 2}
-    log.put(AS_THEY_ARE, feedback("r", "y", 5))
+    log.put(IngestMode.NORMAL, feedback("r", "y", 5))
     assert log.fold.judged == {(0, "r"): 3}
 
 
@@ -221,7 +219,7 @@ def test_the_outcome_of_a_request_names_its_items() -> None:
     made = Prediction(MODEL, "r", 0, EVENT, digest(answers), answers)
     truth = (Reading(TEXT, "y"), Reading(TEXT, "y"))
     said = Feedback(ModelKey("seldon", "iris", "", ""), "r", 10**9, EVENT, 1, truth, None)
-    log.put(AS_THEY_ARE, made, said)
+    log.put(IngestMode.NORMAL, made, said)
     outcome = outcome_of(log.fold, (0, "r"))
     assert outcome is not None
     (of_model,) = outcome.predictions

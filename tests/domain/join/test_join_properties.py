@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
-from processor.domain.join.vacuum import compact
+from processor.domain.join.vacuum import vacuum
 from processor.domain.log.deltas import DeltaBatch, partition_of
 from processor.domain.log.observations import (
     DOCUMENT,
@@ -114,7 +114,7 @@ class Cluster:
             fresh = JoinFold(EPOCH, source, TARGETS, None, Telemetry())
             state = restored(stored(fold.state))
             if self.forgets:
-                compact(state)
+                vacuum(state)
             fresh.restore(state)
             self.folds[source] = fresh
 
@@ -234,7 +234,7 @@ def test_the_scope_decides_between_rewards_of_one_version(first: tuple[str, str]
         fold.apply(0, 0, pack(*made, *order))
         judged = {
             fold.state.models[one.prediction.model]
-            for one in fold.standings()
+            for one in fold.joined_predictions()
             if one.outcome is not None and one.outcome.counts.judged
         }
         assert judged == {MODEL}
@@ -269,7 +269,7 @@ def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon
         clock += step  # of one broker and another: it can go back
         now = max(now, clock)
         fold.advance(clock)
-        held = {one for (_, one), _ in fold.places()}
+        held = {one for (_, one), _ in fold.refs()}
         for one in set(first_seen_hour) - held:
             assert now - first_seen_hour.pop(one) > horizon
             left[kinds.pop(one) == {"feedback"}] += 1
@@ -280,7 +280,7 @@ def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon
             fold.apply(0, clock, pack(made))
             first_seen_hour.setdefault(request_id, now)
             kinds.setdefault(request_id, set()).add(kind)
-        assert {one for (_, one), _ in fold.places()} == set(first_seen_hour)
+        assert {one for (_, one), _ in fold.refs()} == set(first_seen_hour)
         assert fold.state.log_time == now
         assert fold.state.waiting == sum(said == {"prediction"} for said in kinds.values())
         assert fold.state.unmatched == sum(said == {"feedback"} for said in kinds.values())
@@ -291,7 +291,7 @@ def test_expiry_takes_nothing_back() -> None:
     fold = JoinFold(EPOCH, 0, 1, HOUR, Telemetry())
     (first,) = fold.apply(0, 10 * HOUR, pack(prediction("r"), feedback("r"))).values()
     assert fold.apply(1, 20 * HOUR, pack()) == {}
-    assert list(fold.standings()) == []
+    assert list(fold.joined_predictions()) == []
     (again,) = fold.apply(2, 20 * HOUR, pack(prediction("r"), feedback("r"))).values()
     assert (again.prev, again.deltas) == (0, first.deltas)
 
@@ -301,7 +301,7 @@ def test_event_time_moves_nothing() -> None:
     fold = JoinFold(EPOCH, 0, 1, HOUR, Telemetry())
     fold.apply(0, 10 * HOUR, pack(prediction("r")))
     fold.apply(1, 10 * HOUR + 1, pack(prediction("s", time=1_000_000 * HOUR)))
-    assert len(list(fold.standings())) == 2
+    assert len(list(fold.joined_predictions())) == 2
 
 
 def test_many_requests_over_hours() -> None:
@@ -327,13 +327,13 @@ def test_many_requests_over_hours() -> None:
             sent += unpacked(fold.apply(number, (1000 + hour) * HOUR, batch)).values()
     sums, _ = expected(seen)
     assert sums_of(sent) == sums
-    held = {request_id for (_, request_id), _ in fold.places()}
+    held = {request_id for (_, request_id), _ in fold.refs()}
     assert held == {request_name(number) for hour, number in log if hour >= 3}
     left = [one for one in seen if one.request_id in held]
     sums, counted = expected(left)
     assert sums_of_standings([fold]) == sums
     assert gauges([fold.state]) == counted
-    assert 0 < sum(map(len, fold.state.others)) < fold.state.packed[0].count
+    assert 0 < sum(map(len, fold.state.object_requests)) < fold.state.packed_requests[0].count
 
 
 @pytest.mark.parametrize("slices", [1, 7, 40])
@@ -359,15 +359,18 @@ def test_a_snapshot_is_that_of_its_beginning(slices: int, monkeypatch: pytest.Mo
         changes += [prediction(request_name(2400 + step * 40 + n)) for n in range(40)]
         changes += [feedback(request_name(first + step * 7 + n), "y", step) for n in range(7)]
         fold.apply(10 + step, (1002 + step // 3) * HOUR, pack(*changes))
-        if (copies := fold.state.packed[0].copies) is not None:
+        if (copy_on_write := fold.state.packed_requests[0].copy_on_write) is not None:
             # Neither what was taken already, nor what there was not yet.
-            assert all(copies.start <= number < copies.stop for number in copies.kept)
-            changed += len(copies.kept)
+            assert all(
+                copy_on_write.start <= number < copy_on_write.stop
+                for number in copy_on_write.preserved
+            )
+            changed += len(copy_on_write.preserved)
     assert step > 2
     assert changed
     assert b"".join(capture.parts) == before
     again = restored(before)
-    assert [table.count for table in again.packed] == [1600]
+    assert [table.count for table in again.packed_requests] == [1600]
     assert stored(again) == before
 
 
@@ -377,12 +380,12 @@ def test_what_is_forgotten_is_as_if_it_had_expired() -> None:
     fold.apply(0, 10 * HOUR, pack(prediction(request_name(0)), prediction("r"), feedback("s")))
     fold.apply(1, 11 * HOUR, pack(prediction(request_name(1)), feedback(request_name(1))))
     assert fold.oldest() == 10
-    weight = fold.weight
-    fold.forget(11)
+    approx_bytes = fold.approx_bytes
+    fold.evict(11)
     assert (telemetry.evicted_requests, telemetry.late) == (3, 1)
     assert (fold.state.waiting, fold.state.unmatched) == (0, 0)
-    assert [request_id for (_, request_id), _ in fold.places()] == [request_name(1)]
+    assert [request_id for (_, request_id), _ in fold.refs()] == [request_name(1)]
     assert fold.oldest() == 11
-    assert fold.weight < weight
-    fold.forget(11)
+    assert fold.approx_bytes < approx_bytes
+    fold.evict(11)
     assert telemetry.evicted_requests == 3

@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.domain.join.packed_table import MOST_BYTES, ROW, PackedRow, PackedTable
+from processor.domain.join.packed_table import MAX_BUCKET_BYTES, ROW, PackedRow, PackedTable
 from processor.domain.join.request_ids import pack_id, pack_ids, unpack_id
 from processor.domain.join.request_store import RequestStore
 from processor.domain.join.state import FeedbackRegister, JoinState, PredictionRegister, Request
@@ -62,7 +62,7 @@ def test_the_table_is_a_dict_of_rows(course: list[PackedRow | tuple[str, object]
             gone = [
                 model.pop(row.key) for row in list(model.values()) if row.first_seen_hour < before
             ]
-            assert table.expire(before) == (len(gone), sum(not row.said for row in gone))
+            assert table.expire(before) == (len(gone), sum(not row.feedback_id for row in gone))
         assert table.count == len(model)
     assert sorted(table.rows()) == sorted(model.values())
     assert all(table.get(key) == row for key, row in model.items())
@@ -78,35 +78,35 @@ def test_a_table_grows_by_a_bucket_at_a_time() -> None:
     for number in range(5000):
         row = table.get(number.to_bytes(16, "big"))
         assert row is not None
-        assert row.made == number
+        assert row.prediction_id == number
     assert table.get((5000).to_bytes(16, "big")) is None
 
 
 def test_a_bucket_of_chosen_keys_takes_no_more() -> None:
     """Else somebody who chooses ids could make each search a long one."""
-    table = PackedTable(mask=0, room=10**9)  # as if all keys had one hash
+    table = PackedTable(mask=0, grow_at=10**9)  # as if all keys had one hash
     taken = [
         table.put(PackedRow(number.to_bytes(16, "big"), 0, 0, 0, 0, 0)) for number in range(600)
     ]
-    assert taken == [number < MOST_BYTES // ROW.size for number in range(600)]
+    assert taken == [number < MAX_BUCKET_BYTES // ROW.size for number in range(600)]
 
 
 def test_what_finds_no_room_is_kept_as_an_object() -> None:
     state = JoinState()
     store = RequestStore(state)
     store.add_deployment()
-    state.packed[0].room = 10**9
+    state.packed_requests[0].grow_at = 10**9
     request = Request(1, [PredictionRegister(0, 5, 1, 2, 3, False)], [])
     ids = [str(UUID(int=number)) for number in range(600)]
     for each in ids:
         store.put(0, each, request)
-    assert len(state.others[0]) == 600 - MOST_BYTES // ROW.size
+    assert len(state.object_requests[0]) == 600 - MAX_BUCKET_BYTES // ROW.size
     assert all(store.get(0, each) == request for each in ids)
     store.pop(0, ids[0])
-    store.put(0, ids[-1], request)  # there is room for it now
-    assert ids[-1] not in state.others[0]
+    store.put(0, ids[-1], request)  # there is grow_at for it now
+    assert ids[-1] not in state.object_requests[0]
     assert len(store) == 599
-    assert {place for place, _ in store.items()} == {(0, each) for each in ids[1:]}
+    assert {ref for ref, _ in store.items()} == {(0, each) for each in ids[1:]}
 
 
 requests = st.builds(
@@ -167,7 +167,10 @@ def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) ->
             and not any(isinstance(said.truth, list) for said in one.feedbacks)
             for name, one in model.items()
         )
-        assert (state.packed[0].count, len(state.others[0])) == (usual, len(model) - usual)
+        assert (state.packed_requests[0].count, len(state.object_requests[0])) == (
+            usual,
+            len(model) - usual,
+        )
     assert set(store.unmatched()) == {(0, n) for n, one in model.items() if not one.predictions}
     for name, request in model.items():
         assert store.has(0, name)

@@ -20,9 +20,9 @@ HORIZON = 24 * HOUR
 
 
 def _sizes(state: JoinState) -> tuple[int, ...]:
-    assert len(state.packed) == len(state.others) == len(state.deployments)
+    assert len(state.packed_requests) == len(state.object_requests) == len(state.deployments)
     names = (len(state.models), len(state.deployments), len(state.answers), len(state.truths))
-    return (*names, len(state.made), len(state.said))
+    return (*names, len(state.prediction_contents), len(state.feedback_contents))
 
 
 def test_what_left_with_its_requests_is_forgotten_at_a_start(
@@ -50,7 +50,7 @@ def test_what_left_with_its_requests_is_forgotten_at_a_start(
     join.apply(1, later, builder.build("e"))
     assert _sizes(join.state)[:2] == (101, 101)
     join.advance(later + HORIZON)
-    assert sum(1 for _ in join.places()) == 2
+    assert sum(1 for _ in join.refs()) == 2
     file = SnapshotFile(tmp_path, "app", "e", 0, 8, HORIZON)
     judged = [(100, request_name(999)), (3, request_name(3))]
     capture = file.capture(2, join.state, judged)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import processor.domain.log.records as records_module
 from processor.domain.log.chunking import ChunkAssembler, delta_records
 from processor.domain.log.deltas import DeltaBatch
-from processor.domain.log.records import Heartbeat, Piece, decode_delta, decode_observation
+from processor.domain.log.records import Heartbeat, RecordChunk, decode_delta, decode_observation
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.stream.large_table import Key, LargeTable
@@ -52,13 +52,13 @@ async def test_a_start_after_any_piece_gives_the_same_counts(
     """Two senders of one partition: the first is killed within each batch, the next sends it again.
     The worker starts again from its checkpoint after every record."""
     wanted = await _expected(batches)
-    monkeypatch.setattr(records_module, "PIECE", 60)
+    monkeypatch.setattr(records_module, "CHUNK_BYTES", 60)
     monkeypatch.setattr("processor.stream.tally_stage._FLUSH_EVERY", 0.0)
     log = []
     for batch in batches:
-        pieces = delta_records(batch)
-        assert len(pieces) > 3
-        log += [*pieces[:2], *pieces, pieces[1]]
+        chunks = delta_records(batch)
+        assert len(chunks) > 3
+        log += [*chunks[:2], *chunks, chunks[1]]
     table: dict[bytes, bytes] = {}
     for offset, value in enumerate(log):
         stage = frozen.new_tally(0, table)
@@ -75,12 +75,14 @@ async def test_a_start_after_any_piece_gives_the_same_counts(
 def test_a_batch_is_whole_in_any_order_of_pieces(
     batches: list[DeltaBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records_module, "PIECE", 60)
-    pieces = ChunkAssembler()
+    monkeypatch.setattr(records_module, "CHUNK_BYTES", 60)
+    chunks = ChunkAssembler()
     decoded = [decode_delta(value) for batch in batches for value in delta_records(batch)]
     twice = decoded * 2
     Random(1).shuffle(twice)
-    found = [whole for piece in twice if isinstance(piece, Piece) and (whole := pieces.add(piece))]
+    found = [
+        whole for chunk in twice if isinstance(chunk, RecordChunk) and (whole := chunks.add(chunk))
+    ]
     assert {batch.offset: batch for batch in found} == {batch.offset: batch for batch in batches}
 
 
@@ -119,7 +121,7 @@ def test_the_newest_whole_value_is_there_whenever_a_crash_comes(
     values: list[tuple[int, int]],
 ) -> None:
     """Each value is written by a process that dies after so many changes; the next one goes on."""
-    old, records_module.PIECE = records_module.PIECE, 50
+    old, records_module.CHUNK_BYTES = records_module.CHUNK_BYTES, 50
     try:
         kept: dict[bytes, bytes] = {}
         newest = -1
@@ -144,4 +146,4 @@ def test_the_newest_whole_value_is_there_whenever_a_crash_comes(
         assert kept == {}
         assert LargeTable({}).read(4) == {}
     finally:
-        records_module.PIECE = old
+        records_module.CHUNK_BYTES = old

@@ -88,15 +88,15 @@ def test_any_checkpoint_is_right(
             flush = tally.flush()
             flushes.append(flush)
             whole = action == "flush"
-            table.write(flush, range(len(flush.chunks) if whole else number), whole)
+            table.write(flush, range(len(flush.blocks) if whole else number), whole)
             if not whole:
                 owners[who] = table.restore()
         elif action == "start":
             owners[who] = table.restore()
         elif action == "late" and flushes:
             table.write(flushes[number % len(flushes)], pieces, floor)
-        elif action == "lose" and table.chunks:
-            table.chunks.pop(sorted(table.chunks)[number % len(table.chunks)])
+        elif action == "lose" and table.blocks:
+            table.blocks.pop(sorted(table.blocks)[number % len(table.blocks)])
     expected = kept(direct(batches), messages[-1].time)
     for tally, at in (*owners, table.restore()):
         for offset in range(at, len(messages)):
@@ -202,7 +202,7 @@ def test_what_expires_leaves_its_windows() -> None:
     assert shown(tally, START)[MODELS[0], "24h", "request"].predictions == 1
     later = START + 23 * HOUR + 12 * HOUR
     tally.advance(1, later * SECOND)
-    assert 0 not in {key.tier for key, _ in tally.flush().chunks}
+    assert 0 not in {key.tier for key, _ in tally.flush().blocks}
     assert (MODELS[0], "24h", "request") not in shown(tally, START + 23 * HOUR)
     assert (MODELS[0], "24h", "request") not in shown(tally, later)
     assert shown(tally, later)[MODELS[0], "all", "request"].predictions == 1
@@ -234,12 +234,12 @@ def test_a_value_that_a_former_owner_wrote_is_read_from_its_own_offset() -> None
         if offset % 2:
             flushes.append(tally.flush())
     for flush in flushes[:3]:
-        table.write(flush, range(len(flush.chunks)), True)
-    torn = {key: i for i, (key, _) in enumerate(flushes[3].chunks)}
+        table.write(flush, range(len(flush.blocks)), True)
+    torn = {key: i for i, (key, _) in enumerate(flushes[3].blocks)}
     first, *_ = [key for key in torn if key.tier == 0]
     table.write(flushes[3], [torn[first]], False)
     assert table.restore()[1] == 6
-    stale = next(i for i, (key, _) in enumerate(flushes[0].chunks) if key.tier == 3)
+    stale = next(i for i, (key, _) in enumerate(flushes[0].blocks) if key.tier == 3)
     table.write(flushes[0], [stale], False)
     again, start = table.restore()
     assert start == 2
@@ -261,13 +261,13 @@ def test_a_bucket_below_the_floor_takes_no_change() -> None:
 def test_a_flush_writes_what_changed_alone() -> None:
     tally = new_tally()
     tally.apply(0, START * SECOND, one(0, 0))
-    assert len(tally.flush().chunks) == len(TIERS)
-    assert tally.flush().chunks == []
+    assert len(tally.flush().blocks) == len(TIERS)
+    assert tally.flush().blocks == []
     tally.apply(1, START * SECOND, one(1, 24 * 60))
     flush = tally.flush()
-    assert {key.tier for key, _ in flush.chunks} == {0, 1, 2, 3}
-    assert flush.floor.offset == 2
-    assert flush.floor.last == {0: 1}
+    assert {key.tier for key, _ in flush.blocks} == {0, 1, 2, 3}
+    assert flush.manifest.offset == 2
+    assert flush.manifest.last == {0: 1}
 
 
 def test_a_start_reads_the_log_from_the_floor() -> None:
@@ -277,12 +277,12 @@ def test_a_start_reads_the_log_from_the_floor() -> None:
     for offset in range(3):
         tally.apply(offset, START * SECOND, one(offset, 0))
     flush = tally.flush()
-    table.write(flush, range(len(flush.chunks)), True)
+    table.write(flush, range(len(flush.blocks)), True)
     assert table.restore()[1] == 3
     tally.advance(3, (START + 40 * HOUR) * SECOND)
     flush = tally.flush()
     assert [key.tier for key in flush.expired] == [0]
     table.write(flush, (), True)
     assert table.restore()[1] == 4
-    del table.chunks[next(iter(table.chunks))]
+    del table.blocks[next(iter(table.blocks))]
     assert table.restore()[1] == 0

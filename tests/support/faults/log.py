@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from processor.domain.log.records import Heartbeat, Piece, decode_delta
+from processor.domain.log.records import Heartbeat, RecordChunk, decode_delta
 
 
 async def read_topic(bootstrap: str, topic: str, partitions: int = 8) -> list[ConsumerRecord]:
@@ -68,7 +68,7 @@ async def check_deltas(bootstrap: str, topic: str) -> None:
         delta = decode_delta(record.value)
         if isinstance(delta, Heartbeat):
             continue
-        number = delta.number if isinstance(delta, Piece) else 0
+        number = delta.number if isinstance(delta, RecordChunk) else 0
         key = (record.partition, delta.source, delta.offset, number)
         repeats += key in seen
         assert seen.setdefault(key, record.value) == record.value, f"{key}: another content"

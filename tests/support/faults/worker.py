@@ -36,17 +36,17 @@ def join_halfway(number: int) -> None:
     def faulty(fold: JoinFold, offset: int, timestamp: int, batch: Batch) -> Any:
         if not calls.now():
             return apply(fold, offset, timestamp, batch)
-        way = type(fold._short)
-        feed = way.feed
+        way = type(fold._fast_path)
+        feed = way.apply_feedback
 
         def failing(*_: Any) -> Any:
             raise PlantedError("half-way in the join")
 
-        plant(way, "feed", failing)
+        plant(way, "apply_feedback", failing)
         try:
             return apply(fold, offset, timestamp, batch)
         finally:
-            plant(way, "feed", feed)
+            plant(way, "apply_feedback", feed)
 
     plant(JoinFold, "apply", faulty)
 
@@ -92,12 +92,12 @@ def lost_delta(number: int) -> None:
     send, calls = DeltaProducer.send, Countdown(number)
 
     async def faulty(
-        sender: DeltaProducer, partition: int, value: bytes, offset: int, acks: Acks
+        delta_producer: DeltaProducer, partition: int, value: bytes, offset: int, acks: Acks
     ) -> None:
         if calls.now():
             print(f"planted: the delta of {offset} for {partition} is lost", flush=True)
             return
-        await send(sender, partition, value, offset, acks)
+        await send(delta_producer, partition, value, offset, acks)
 
     plant(DeltaProducer, "send", faulty)
 
@@ -119,7 +119,7 @@ def blocked_fold(number: int) -> None:
 def lost_changelog(number: int) -> None:
     """Nothing of the table's changelog comes, until its recovery was started again ``number`` times;
     that takes seconds of patience."""
-    fetch, look, left = driver.AIOKafkaConsumerThread._fetch_records, TableRecovery.look, number
+    fetch, check, left = driver.AIOKafkaConsumerThread._fetch_records, TableRecovery.check, number
 
     async def faulty(*args: Any, **limits: Any) -> Any:
         found = await fetch(*args, **limits)
@@ -129,11 +129,11 @@ def lost_changelog(number: int) -> None:
     def counting(recovery: TableRecovery) -> None:
         nonlocal left
         before = recovery._patience
-        look(recovery)
+        check(recovery)
         left -= recovery._patience > before
 
     plant(driver.AIOKafkaConsumerThread, "_fetch_records", faulty)
-    plant(TableRecovery, "look", counting)
+    plant(TableRecovery, "check", counting)
     plant(table_recovery, "PATIENCE", 2)
 
 
@@ -212,7 +212,7 @@ def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -
         if not calls.now():
             flush(stage)
             return
-        stage.tally._settle()
+        stage.tally._apply_fresh()
         table = torn(stage, len(stage.tally._dirty))
         stage.values.table = table
         flush(stage)

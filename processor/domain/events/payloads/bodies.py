@@ -1,11 +1,10 @@
 """Bodies of any form: JSON, JSON with binary data behind it, protobuf messages."""
 
 from processor.domain.events import raw_json
-from processor.domain.events.attributes import Form
-from processor.domain.events.payloads import json_bodies as payloads
-from processor.domain.events.payloads import protobuf as protobuf_bodies
+from processor.domain.events.attributes import BodyFormat
+from processor.domain.events.payloads import json_bodies, protobuf
 from processor.domain.events.payloads.json_bodies import Judgement
-from processor.domain.events.payloads.rows import Rows
+from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import DeadLetter
 
 _PROTOBUF = frozenset(
@@ -23,47 +22,52 @@ _PROTOBUF = frozenset(
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
 
-def read_response(body: bytes, form: Form, output: str | None) -> Rows | DeadLetter:
+def read_response(
+    body: bytes, body_format: BodyFormat, output: str | None
+) -> PayloadRows | DeadLetter:
     """Rows of a response; ``output`` names the one of several outputs that counts.
 
     A body that is JSON is read as such whatever the headers say: nearly all are, and the quick look
     has no eye for these.
     """
-    rows = payloads.read_response(body, output) if _may_be_json(body, form) else None
-    if rows is not None and (isinstance(rows, Rows) or rows.reason != "bad_json"):
+    rows = json_bodies.read_response(body, output) if _may_be_json(body, body_format) else None
+    if rows is not None and (isinstance(rows, PayloadRows) or rows.reason != "bad_json"):
         return rows
-    if form.encoding not in _ENCODINGS:
-        return _packed(form)
-    if form.content_type in _PROTOBUF:
-        return protobuf_bodies.read_response(body, form.protocol, output)
-    if form.json_length is not None:
-        parts = _split(body, form.json_length)
+    if body_format.encoding not in _ENCODINGS:
+        return _packed(body_format)
+    if body_format.content_type in _PROTOBUF:
+        return protobuf.read_response(body, body_format.protocol, output)
+    if body_format.json_length is not None:
+        parts = _split(body, body_format.json_length)
         if isinstance(parts, DeadLetter):
             return parts
-        return payloads.read_response(parts[0], output, parts[1])
-    return _with_binary(body, output) or rows or payloads.read_response(body)
+        return json_bodies.read_response(parts[0], output, parts[1])
+    return _with_binary(body, output) or rows or json_bodies.read_response(body)
 
 
-def read_feedback(body: bytes, form: Form, output: str | None) -> Judgement | DeadLetter:
+def read_feedback(
+    body: bytes, body_format: BodyFormat, output: str | None
+) -> Judgement | DeadLetter:
     """What a feedback says."""
-    said = payloads.read_feedback(body, output) if _may_be_json(body, form) else None
+    said = json_bodies.read_feedback(body, output) if _may_be_json(body, body_format) else None
     if said is not None and (isinstance(said, Judgement) or said.reason != "bad_json"):
         return said
-    if form.encoding not in _ENCODINGS:
-        return _packed(form)
-    if form.content_type in _PROTOBUF:
-        return protobuf_bodies.read_feedback(body)
-    return said or payloads.read_feedback(body)
+    if body_format.encoding not in _ENCODINGS:
+        return _packed(body_format)
+    if body_format.content_type in _PROTOBUF:
+        return protobuf.read_feedback(body)
+    return said or json_bodies.read_feedback(body)
 
 
-def _may_be_json(body: bytes, form: Form) -> bool:
+def _may_be_json(body: bytes, body_format: BodyFormat) -> bool:
     """Saves a protobuf message the attempt: every JSON message is an object."""
-    return form.content_type not in _PROTOBUF or body.lstrip()[:1] == b"{"
+    return body_format.content_type not in _PROTOBUF or body.lstrip()[:1] == b"{"
 
 
-def _packed(form: Form) -> DeadLetter:
+def _packed(body_format: BodyFormat) -> DeadLetter:
     return DeadLetter(
-        "bad_header", f"content-encoding {form.encoding[:40]} can't be read: use gzip or none"
+        "bad_header",
+        f"content-encoding {body_format.encoding[:40]} can't be read: use gzip or none",
     )
 
 
@@ -77,12 +81,12 @@ def _split(body: bytes, length: bytes) -> tuple[bytes, bytes] | DeadLetter:
     return body[: int(length)], body[int(length) :]
 
 
-def _with_binary(body: bytes, output: str | None) -> Rows | None:
+def _with_binary(body: bytes, output: str | None) -> PayloadRows | None:
     """The JSON ends by itself, and Knative's receivers drop the header that says where; it counts
     only if its outputs tell of exactly the bytes that follow."""
     try:
         head, rest = raw_json.first(body)
     except ValueError:
         return None
-    rows = payloads.read_response(head, output, rest) if rest else None
-    return rows if isinstance(rows, Rows) else None
+    rows = json_bodies.read_response(head, output, rest) if rest else None
+    return rows if isinstance(rows, PayloadRows) else None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from processor.domain.events.payloads.rows import Rows, checked, shaped
+from processor.domain.events.payloads.rows import PayloadRows, checked, shaped
 from processor.domain.events.payloads.tensors import (
     choose,
     from_bytes,
@@ -56,7 +56,7 @@ class _Feedback(msgspec.Struct):
 class Judgement(msgspec.Struct, frozen=True):
     """What a feedback says: truth rows and a reward in millionths; either can be absent."""
 
-    truth: Rows | None
+    truth: PayloadRows | None
     reward: int | None
 
 
@@ -65,7 +65,9 @@ _message = msgspec.json.Decoder(_Message)
 _feedback = msgspec.json.Decoder(_Feedback)
 
 
-def read_response(body: bytes, output: str | None = None, binary: bytes = b"") -> Rows | DeadLetter:
+def read_response(
+    body: bytes, output: str | None = None, binary: bytes = b""
+) -> PayloadRows | DeadLetter:
     """Rows of a response; a body without any data is a dead letter.
 
     ``output`` names the one of several outputs that counts; ``binary`` is what follows the JSON in
@@ -127,7 +129,7 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
 
 def _rows(
     message: _Message, output: str | None, binary: bytes, is_truth: bool
-) -> Rows | DeadLetter | None:
+) -> PayloadRows | DeadLetter | None:
     """None where the message has no data at all."""
     data = message.data
     if (
@@ -187,12 +189,12 @@ def _rows(
             return checked(value)
         case "binData" | "customData":
             # Bytes of the caller's own: one item without a label.
-            return Rows([None], None)
+            return PayloadRows([None], None)
     # A scalar, or an object or null, which has no label.
-    return Rows([value], None)
+    return PayloadRows([value], None)
 
 
-def _tensor(tensor: object, names: object) -> Rows | DeadLetter:
+def _tensor(tensor: object, names: object) -> PayloadRows | DeadLetter:
     shape = tensor.get("shape") if isinstance(tensor, dict) else None
     values = tensor.get("values") if isinstance(tensor, dict) else None
     if not isinstance(shape, list) or not isinstance(values, list):
@@ -216,7 +218,7 @@ def _is_inference(outputs: object) -> bool:
 
 def _outputs(
     outputs: list[dict[str, Any]], wanted: str | None, binary: bytes, is_truth: bool
-) -> Rows | DeadLetter:
+) -> PayloadRows | DeadLetter:
     """Rows of the output that counts."""
     sizes = [_binary_size(one) for one in outputs]
     if sum(sizes) != len(binary):
@@ -243,7 +245,7 @@ def _binary_size(output: dict[str, Any]) -> int:
     return size if type(size) is int and size > 0 else 0
 
 
-def _tensorflow(value: object, wanted: str | None, is_truth: bool) -> Rows | DeadLetter:
+def _tensorflow(value: object, wanted: str | None, is_truth: bool) -> PayloadRows | DeadLetter:
     """Rows of ``predictions`` (by rows) or ``outputs`` (by columns); several outputs are an object
     in each row, or one of columns."""
     if type(value) is dict and "b64" not in value:
@@ -251,7 +253,7 @@ def _tensorflow(value: object, wanted: str | None, is_truth: bool) -> Rows | Dea
         position = choose(names, wanted, is_truth) if names else None
         column = value[names[position or 0]] if names else None
         if type(column) is not list:
-            return Rows([column if position is not None else None], None)
+            return PayloadRows([column if position is not None else None], None)
         return checked(column if position is not None else [None] * len(column))
     rows = value if type(value) is list else [value]
     if not any(type(row) is dict for row in rows):

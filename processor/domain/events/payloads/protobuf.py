@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, st
 from google.protobuf.message import DecodeError
 
 from processor.domain.events.payloads.json_bodies import Judgement, micros
-from processor.domain.events.payloads.rows import Rows, checked, shaped
+from processor.domain.events.payloads.rows import PayloadRows, checked, shaped
 from processor.domain.events.payloads.tensors import (
     choose,
     from_bytes,
@@ -89,7 +89,7 @@ MESSAGES = _classes()
 _INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
 
 
-def read_response(body: bytes, protocol: str, output: str | None) -> Rows | DeadLetter:
+def read_response(body: bytes, protocol: str, output: str | None) -> PayloadRows | DeadLetter:
     """Rows of a response; ``protocol`` as the executor names them, Seldon's own where none is
     given."""
     if protocol in _INFERENCE:
@@ -129,16 +129,16 @@ def _parse(name: str, body: bytes) -> Any:
         return DeadLetter("bad_shape", f"the body is no {name} of protobuf")
 
 
-def _seldon(message: Any) -> Rows | DeadLetter | None:
+def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
     """None where the message has no data at all."""
     container = message.WhichOneof("one")
     if container == "str_data":
-        return Rows([message.str_data], None)
+        return PayloadRows([message.str_data], None)
     if container == "json_data":
         value = _plain(message.json_data)
-        return checked(value) if type(value) is list else Rows([value], None)
+        return checked(value) if type(value) is list else PayloadRows([value], None)
     if container != "data":
-        return None if container is None else Rows([None], None)
+        return None if container is None else PayloadRows([None], None)
     data = message.data
     names, container = list(data.names), data.WhichOneof("one")
     if container == "tensor":
@@ -158,7 +158,7 @@ def _plain(value: Any) -> Any:
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 
-def _tensor_proto(tensor: Any, names: list[str] | None = None) -> Rows | DeadLetter:
+def _tensor_proto(tensor: Any, names: list[str] | None = None) -> PayloadRows | DeadLetter:
     # Of no dimensions: a scalar, which is one row.
     shape = [dim.size for dim in tensor.tensor_shape.dim] or [1]
     values: list[Any] = []
@@ -172,7 +172,7 @@ def _tensor_proto(tensor: Any, names: list[str] | None = None) -> Rows | DeadLet
     return tensor_proto(tensor.dtype, shape, tensor.tensor_content, values, names)
 
 
-def _inference(message: Any, wanted: str | None) -> Rows | DeadLetter:
+def _inference(message: Any, wanted: str | None) -> PayloadRows | DeadLetter:
     outputs = message.outputs
     if not outputs:
         return DeadLetter("bad_shape", "the ModelInferResponse has no outputs")
@@ -192,7 +192,7 @@ def _inference(message: Any, wanted: str | None) -> Rows | DeadLetter:
     return shaped(shape, values)
 
 
-def _tensorflow(message: Any, wanted: str | None) -> Rows | DeadLetter:
+def _tensorflow(message: Any, wanted: str | None) -> PayloadRows | DeadLetter:
     outputs = message.outputs
     if not outputs:
         return DeadLetter("bad_shape", "the PredictResponse has no outputs")

@@ -15,29 +15,31 @@ MAX_NAMES = 1 << 20
 _MAX_DIMENSIONS = 64
 
 
-class Rows(msgspec.Struct, frozen=True):
+class PayloadRows(msgspec.Struct, frozen=True):
     """Rows of a message, one per item, and the names of the columns where it has any."""
 
     rows: list[Any]
     names: tuple[str, ...] | None
 
 
-def checked(rows: list[Any], names: object = None) -> Rows | DeadLetter:
+def checked(rows: list[Any], names: object = None) -> PayloadRows | DeadLetter:
     """Rows as they stand, if there are neither none nor too many. A list of names is one of text."""
     if not rows:
         return DeadLetter("bad_shape", "no rows")
     if len(rows) > MAX_ROWS:
         return DeadLetter("too_large", f"{len(rows)} rows, {MAX_ROWS} are the most")
     if not names:
-        return Rows(rows, None)
+        return PayloadRows(rows, None)
     if type(names) is not list:
         return DeadLetter("bad_shape", "names is not a list of strings")
     if len(names) > MAX_ROWS or sum(map(len, names)) > MAX_NAMES:
         return DeadLetter("too_large", f"names of more than {MAX_NAMES} characters")
-    return Rows(rows, tuple(names))
+    return PayloadRows(rows, tuple(names))
 
 
-def shaped(shape: Sequence[int], values: list[Any], names: object = None) -> Rows | DeadLetter:
+def shaped(
+    shape: Sequence[int], values: list[Any], names: object = None
+) -> PayloadRows | DeadLetter:
     """Rows of a flat, row-major tensor; its first dimension are the rows.
 
     >>> shaped([2, 2], [0.1, 0.9, 0.8, 0.2]).rows

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from processor.domain.events.payloads.rows import Rows, checked, shaped, size_of
+from processor.domain.events.payloads.rows import PayloadRows, checked, shaped, size_of
 from processor.domain.events.raw_event import DeadLetter
 
 #: How the values of a datatype stand in bytes, little-endian.
@@ -44,14 +44,14 @@ def choose(names: Sequence[str], wanted: str | None, is_truth: bool) -> int | No
     return 0 if is_truth else None
 
 
-def unscorable(shape: Any) -> Rows | DeadLetter:
+def unscorable(shape: Any) -> PayloadRows | DeadLetter:
     """As many rows without a label as a tensor of this shape has."""
     if size_of(shape) is None:
         return DeadLetter("bad_shape", "a tensor's shape is a list of sizes, one at least")
     return checked([None] * min(shape[0], _MAX_VALUES))
 
 
-def shaped_or_nested(shape: Any, data: list[Any]) -> Rows | DeadLetter:
+def shaped_or_nested(shape: Any, data: list[Any]) -> PayloadRows | DeadLetter:
     """Rows of an output's data, which may be flat or nested as its shape."""
     if size_of(shape) is None:
         return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
@@ -67,7 +67,7 @@ def shaped_or_nested(shape: Any, data: list[Any]) -> Rows | DeadLetter:
     return checked(data)
 
 
-def from_bytes(datatype: str, shape: Any, raw: bytes) -> Rows | DeadLetter:
+def from_bytes(datatype: str, shape: Any, raw: bytes) -> PayloadRows | DeadLetter:
     """Rows of an output in the protocol's binary form."""
     size = size_of(shape)
     if size is None:
@@ -107,7 +107,7 @@ def _texts(raw: bytes) -> list[str | None] | None:
 
 def tensor_proto(
     dtype: object, shape: list[int], content: bytes, values: list[Any], names: object = None
-) -> Rows | DeadLetter:
+) -> PayloadRows | DeadLetter:
     """Rows of a TensorProto, whose values are packed in ``content`` or stand in a list that may
     leave out repetitions of its last. ``dtype``: number or name."""
     if content:
@@ -116,7 +116,7 @@ def tensor_proto(
                 "bad_shape", f"tensor_content of dtype {str(dtype)[:40]} can't be read"
             )
         rows = from_bytes(_DATATYPES[dtype], shape, content)
-        return checked(rows.rows, names) if isinstance(rows, Rows) else rows
+        return checked(rows.rows, names) if isinstance(rows, PayloadRows) else rows
     size = size_of(shape)
     if size is not None and len(values) < size and values:
         if size > _MAX_VALUES:
@@ -132,7 +132,7 @@ _VALUES = (
 )  # fmt: skip
 
 
-def read_tensor_proto(tensor: object, names: object) -> Rows | DeadLetter:
+def read_tensor_proto(tensor: object, names: object) -> PayloadRows | DeadLetter:
     """Rows of a TensorProto in protobuf's JSON form, in either spelling of its fields."""
     if not isinstance(tensor, dict):
         return DeadLetter("bad_shape", "tftensor is no object")
