@@ -1,42 +1,38 @@
-"""`python -m bench`: the processor, a bare read loop, and other systems at the same job.
+"""Compare the processor with a plain consumer and with other systems at the same job.
 
-Every system reads the same topic, must reach the exact truth before its time counts, and runs
-in a process of its own; they take turns, so that a noisy machine is noisy for all of them.
+Every system reads the same topic in a process of its own. Its time counts only if its counts become
+exact. The systems take turns, so that a noisy machine is noisy for all of them.
 """
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.support.servers import ServerError, kafka_server
-
-from . import decode, rounds
-from .filled import fill, say
-from .machine import description
-from .measure import BenchError
-from .report import Results, table, write_json
-from .systems import SYSTEMS, TITLES, System
+from . import decode
+from .peers.systems import SYSTEMS, TITLES, System, prepare, run
+from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.report import Results, machine, table, write_json
+from .support.topic_fill import fill
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    machine = description()
+    return exit_code(partial(_compare, _parser().parse_args(arguments)))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    before = machine()
     systems = [system for system in SYSTEMS if system.name in options.systems]
     results = Results({system.name: system.title for system in systems})
-    rounds.prepare(systems, results)
-    try:
-        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            well = _measure(options, systems, results, broker.bootstrap, Path(folder))
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    prepare(systems, results)
+    with kafka_and_folder() as (bootstrap, folder):
+        well = _measure(options, systems, results, bootstrap, folder)
     print(table(results))
     costs = decode.costs()
     print("\n" + decode.table(costs))
     if options.json:
-        write_json(options.json, results, machine, costs)
+        write_json(options.json, results, before, costs)
         say(f"written to {options.json}")
     return 0 if well else 1
 
@@ -58,24 +54,30 @@ def _measure(
                 # Its rate does not depend on their number.
                 load = fill(bootstrap, min(options.events, options.naive_events), options.models)
             job = load.job(folder / f"{number}-{system.name}")
-            well = rounds.run(system, job, results) and well
+            well = run(system, job, results) and well
     return well
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--events", type=int, default=330_000, help="on the topic (%(default)s)")
-    parser.add_argument("--models", type=int, default=10, help="deployments (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of all but naive (%(default)s)")
-    parser.add_argument("--naive-events", type=int, default=20_000, help="its slice (%(default)s)")
-    parser.add_argument(
-        "--systems", nargs="+", choices=TITLES, default=list(TITLES), help="which to run"
+    line = parser("bench", __doc__, "--events 50000 --repeats 1 --systems bare processor")
+    line.add_argument(
+        "--events", type=int, default=330_000, help="number of events on the topic (%(default)s)"
     )
-    parser.add_argument(
+    line.add_argument("--models", type=int, default=10, help="number of deployments (%(default)s)")
+    line.add_argument(
+        "--repeats", type=int, default=3, help="rounds, of all systems but naive (%(default)s)"
+    )
+    line.add_argument(
+        "--naive-events", type=int, default=20_000, help="events for naive (%(default)s)"
+    )
+    line.add_argument(
+        "--systems", nargs="+", choices=TITLES, default=list(TITLES), help="systems to run (all)"
+    )
+    line.add_argument(
         "--json", type=Path, nargs="?", const=Path("bench/results.json"),
-        help="write every run there (%(const)s)",
+        help="write every run to this file (%(const)s)",
     )  # fmt: skip
-    return parser
+    return line
 
 
 if __name__ == "__main__":

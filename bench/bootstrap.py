@@ -1,191 +1,157 @@
-"""`python -m bench.bootstrap`: a start from many documents in Elasticsearch, beside one
-`helpers.scan` loop over the same; then the same start with its leader killed half-way."""
+"""Measure a worker's first start from many documents in Elasticsearch.
+
+It is compared with one loop over `helpers.scan` that only counts the same documents. Then the start is
+repeated with two workers, and the one that reads the documents is killed half-way. Each time the
+counts must become exact.
+"""
 
 import argparse
-import asyncio
 import json
-import os
 import sys
-import tempfile
 import time
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 from elasticsearch import Elasticsearch, helpers
 
 from tests.support.faults.documents import document
-from tests.support.servers import kafka_server
 from tests.support.servers.elasticsearch import ElasticsearchServer
 from tests.support.servers.indices import MAPPING
-from tests.support.servers.process import free_port
-from tests.support.servers.topics import create_topics
 
-from .measure import BenchError, child, get, tail
+from .support.command import exit_code, kafka_and_folder, parser
+from .support.measure import Service, get, metric, resident_bytes, wait_until
+from .support.processor_app import fresh_name, worker
+from .support.topic_fill import fresh_topic
 
 _SHARDS = 4
 _MODELS = 10
 _DAY = 86_400
+_LIMIT = 900.0
+
+#: (predictions, judged, correct) by deployment.
+Counts = Mapping[str, tuple[int, int, int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.bootstrap", description=__doc__)
-    parser.add_argument("--documents", type=int, default=1_000_000, help="(%(default)s)")
-    parser.add_argument(
+    line = parser("bench.bootstrap", __doc__, "--documents 20000")
+    line.add_argument(
+        "--documents", type=int, default=1_000_000, help="number of documents (%(default)s)"
+    )
+    line.add_argument(
         "--days", type=int, default=40,
-        help="how old the newest is; over 7: counted and not kept (%(default)s)",
+        help="age of the newest document; over 7: counted and not kept (%(default)s)",
     )  # fmt: skip
-    options = parser.parse_args(arguments)
-    try:
+    return exit_code(partial(_run, line.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    documents = options.documents
+    with kafka_and_folder() as (kafka, folder), ElasticsearchServer(heap="2g") as elastic:
+        index = f"inference-log-{fresh_name()}"
+        end = int(time.time()) - options.days * _DAY
+        scan = _indexed(elastic.url, index, documents, end)
+        apart = partial(_workers, kafka, elastic.url, index, folder)
         with ExitStack() as stack:
-            broker = stack.enter_context(kafka_server())
-            elastic = stack.enter_context(ElasticsearchServer(heap="2g"))
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            _run(broker.bootstrap, elastic.url, folder, options.documents, options.days)
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+            (one,) = apart(stack, 1)
+            rate, marks = _read(one, documents)
+        memory = ", ".join(f"{share:.0%} {size >> 20} MiB" for share, size in marks)
+        _say(f"bootstrap: exact, {rate:,.0f}/s, {rate / scan:.2f} of the scan; memory at {memory}")
+        with ExitStack() as stack:
+            killed, again = _read_with_a_kill(apart(stack, 2), documents)
+        _say(
+            f"leader killed after {killed:,} documents: exact; the other read {again:,}, "
+            f"{killed + again - documents:,} of them twice"
+        )
     return 0
 
 
-def _run(kafka: str, elastic: str, folder: Path, documents: int, days: int) -> None:
-    index = f"inference-log-bench-{uuid.uuid4().hex[:8]}"
-    end = int(time.time()) - days * _DAY
+def _indexed(elastic: str, index: str, documents: int, end: int) -> float:
+    """Fill the index; documents per second of one `helpers.scan` loop."""
     with Elasticsearch(elastic, request_timeout=120) as client:
         begin = time.perf_counter()
         _load(client, index, documents, end)
-        _say(
-            f"{documents:,} documents indexed at {documents / (time.perf_counter() - begin):,.0f}/s"
-        )
+        rate = documents / (time.perf_counter() - begin)
+        _say(f"{documents:,} documents indexed at {rate:,.0f}/s")
         begin = time.perf_counter()
         scanned = sum(1 for _ in helpers.scan(client, index=index))
         scan = scanned / (time.perf_counter() - begin)
         _say(f"one helpers.scan loop: {scanned:,} documents at {scan:,.0f}/s")
-    worker = _App(kafka, elastic, index, folder, documents)
-    with worker.start("one") as process:
-        rate, marks = worker.read(process)
-        memory = ", ".join(f"{share:.0%} {size >> 20} MiB" for share, size in marks)
-        _say(f"bootstrap: exact, {rate:,.0f}/s, {rate / scan:.2f} of the scan; memory at {memory}")
-    worker = _App(kafka, elastic, index, folder, documents)
-    with worker.start("first") as first, worker.start("second") as second:
-        killed, again = worker.read_with_a_kill(first, second)
-    _say(
-        f"leader killed after {killed:,} documents: exact; the other read {again:,}, "
-        f"{killed + again - documents:,} of them twice"
-    )
+    return scan
 
 
-class _App:
-    """Workers of one fresh app that start from the index."""
-
-    def __init__(self, kafka: str, elastic: str, index: str, folder: Path, documents: int) -> None:
-        self._app_id = f"bench-{uuid.uuid4().hex[:12]}"
-        asyncio.run(create_topics(kafka, [self._app_id], 8))
-        self._folder = folder
-        self._documents = documents
-        self._ports: dict[int, int] = {}
-        self._env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
-        self._env |= {
-            "PROCESSOR_BROKER": f"kafka://{kafka}",
-            "PROCESSOR_TOPICS": self._app_id,
-            "PROCESSOR_APP_ID": self._app_id,
-            "PROCESSOR_ARCHIVE": elastic,
-            "PROCESSOR_INDEX": index,
-            "PROCESSOR_INGRESS_PORT": "0",
-        }
-
-    def start(self, name: str) -> Any:
-        port = free_port()
-        self._log = self._folder / f"{self._app_id}-{name}.log"
-        data = self._folder / f"{self._app_id}-{name}"
-        env = {
-            **self._env, "PROCESSOR_METRICS_PORT": str(port), "PROCESSOR_DATA": str(data),
-        }  # fmt: skip
-        return _Started(child([sys.executable, "-m", "processor", "run"], self._log, env), port)
-
-    def read(self, process: "_Worker") -> tuple[float, list[tuple[float, int]]]:
-        """Documents a second, and the worker's memory at shares of them."""
-        marks = [0.1, 0.25, 0.5, 0.75, 1.0]
-        found: list[tuple[float, int]] = []
-        begin = time.monotonic()
-        read = 0
-        while len(found) < len(marks):
-            self._check(process, begin)
-            read = process.documents()
-            if not read:
-                begin = time.monotonic()
-            elif read >= self._documents * marks[len(found)]:
-                found.append((marks[len(found)], process.memory()))
-            time.sleep(0.05)
-        rate = self._documents / (time.monotonic() - begin)
-        self._until_exact([process], begin)
-        return rate, found
-
-    def read_with_a_kill(self, *workers: "_Worker") -> tuple[int, int]:
-        begin = time.monotonic()
-        while max(reads := [worker.documents() for worker in workers]) < self._documents // 2:
-            for worker in workers:
-                self._check(worker, begin)
-            time.sleep(0.05)
-        leader = workers[reads.index(max(reads))]
-        other = workers[1 - workers.index(leader)]
-        killed = leader.documents()
-        leader.process.kill()
-        self._until_exact([other], begin)
-        return killed, other.documents()
-
-    def _until_exact(self, workers: Sequence["_Worker"], begin: float) -> None:
-        wanted = _truth(self._documents)
-        while (found := workers[0].counts()) != wanted or not workers[0].complete():
-            self._check(workers[0], begin, f"{found}, not {wanted}")
-            time.sleep(0.2)
-
-    def _check(self, worker: "_Worker", begin: float, why: str = "not read") -> None:
-        if worker.process.poll() is not None:
-            raise BenchError(f"a worker ended:\n{tail(self._log)}")
-        if time.monotonic() - begin > 900:
-            raise BenchError(f"{why} after 900 s:\n{tail(self._log)}")
+def _workers(
+    kafka: str, elastic: str, index: str, folder: Path, stack: ExitStack, number: int
+) -> list[Service]:
+    """Workers of a fresh app that start from the index."""
+    topic = fresh_topic(kafka)
+    settings = {
+        "PROCESSOR_ARCHIVE": elastic, "PROCESSOR_INDEX": index, "PROCESSOR_INGRESS_PORT": "0",
+    }  # fmt: skip
+    return [
+        stack.enter_context(worker(kafka, topic, topic, folder / f"{topic}-{each}", settings))
+        for each in range(number)
+    ]
 
 
-class _Worker:
-    def __init__(self, process: "Popen[bytes]", port: int) -> None:
-        self.process = process
-        self._url = f"http://127.0.0.1:{port}"
+def _read(one: Service, documents: int) -> tuple[float, list[tuple[float, int]]]:
+    """Documents per second, and the worker's memory at shares of them."""
+    shares = [0.1, 0.25, 0.5, 0.75, 1.0]
+    marks: list[tuple[float, int]] = []
+    begin = time.monotonic()
 
-    def documents(self) -> int:
-        for line in (get(f"{self._url}/metrics") or b"").decode().splitlines():
-            if line.startswith("processor_bootstrap_documents_total "):
-                return int(float(line.split()[1]))
-        return 0
+    def read_all() -> bool:
+        nonlocal begin
+        read = _documents(one)
+        if not read:
+            begin = time.monotonic()
+        elif read >= documents * shares[len(marks)]:
+            marks.append((shares[len(marks)], resident_bytes(one.process.pid)))
+        return len(marks) == len(shares)
 
-    def complete(self) -> bool:
-        return get(f"{self._url}/ready?wait=bootstrap") is not None
-
-    def counts(self) -> dict[str, tuple[int, int, int]]:
-        body = get(f"{self._url}/api/models?window=all&by=request")
-        return {
-            model["deployment"]: (model["predictions"], model["judged"], model["correct"])
-            for model in json.loads(body or b'{"models": []}')["models"]
-        }
-
-    def memory(self) -> int:
-        """Bytes that it holds now."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+    wait_until(read_all, [one], _LIMIT, lambda: "the documents were not read", pause=0.05)
+    rate = documents / (time.monotonic() - begin)
+    _until_exact(one, documents)
+    return rate, marks
 
 
-class _Started:
-    def __init__(self, process: Any, port: int) -> None:
-        self._process, self._port = process, port
+def _read_with_a_kill(workers: Sequence[Service], documents: int) -> tuple[int, int]:
+    """Kill the worker that reads half-way; the documents that it read, and those of the other."""
 
-    def __enter__(self) -> _Worker:
-        return _Worker(self._process.__enter__(), self._port)
+    def half() -> bool:
+        return max(map(_documents, workers)) >= documents // 2
 
-    def __exit__(self, *error: Any) -> None:
-        self._process.__exit__(*error)
+    wait_until(half, workers, _LIMIT, lambda: "the documents were not read", pause=0.05)
+    leader, other = sorted(workers, key=_documents, reverse=True)
+    killed = _documents(leader)
+    leader.process.kill()
+    _until_exact(other, documents)
+    return killed, _documents(other)
+
+
+def _until_exact(one: Service, documents: int) -> None:
+    wanted, found = _truth(documents), _counts(one)
+
+    def exact() -> bool:
+        nonlocal found
+        found = _counts(one)
+        return found == wanted and get(f"{one.url}/ready?wait=bootstrap") is not None
+
+    wait_until(exact, [one], _LIMIT, lambda: f"{found}, not {wanted}", pause=0.2)
+
+
+def _documents(one: Service) -> int:
+    return int(metric(one.url, "processor_bootstrap_documents_total") or 0)
+
+
+def _counts(one: Service) -> Counts:
+    body = get(f"{one.url}/api/models?window=all&by=request")
+    return {
+        model["deployment"]: (model["predictions"], model["judged"], model["correct"])
+        for model in json.loads(body or b'{"models": []}')["models"]
+    }
 
 
 def _load(client: Elasticsearch, index: str, documents: int, end: int) -> None:
@@ -210,7 +176,7 @@ def _actions(index: str, documents: int, end: int) -> Iterator[dict[str, Any]]:
 
 
 def _document(number: int, end: int) -> dict[str, Any]:
-    """The tests' documents, of several models, with ids and inputs as in life."""
+    """A document as the request logger writes it, with an id and inputs of usual length."""
     source = document(number, end)
     inputs = {"data": {"ndarray": [[5.1, 3.5, 1.4, 0.2]]}}
     return source | {
@@ -222,7 +188,7 @@ def _document(number: int, end: int) -> dict[str, Any]:
     }
 
 
-def _truth(documents: int) -> dict[str, tuple[int, int, int]]:
+def _truth(documents: int) -> Counts:
     found: dict[str, tuple[int, int, int]] = {}
     for number in range(documents):
         name = f"model-{number % _MODELS}"

@@ -1,70 +1,59 @@
-"""`python -m bench.ingress`: what one event a request costs at the HTTP door, on real Kafka.
+"""Measure the HTTP ingress with one event per request, on a real Kafka.
 
-Binary mode over connections that stay open; a request is answered when its event is on the log. The
-client shares the machine, so it does as little as it can: bytes made before, answers by length.
+Binary CloudEvents go over connections that stay open; a request is answered when its event is on the
+log. The client shares the machine, so it does as little as it can: requests made before, answers
+read by their length.
 """
 
 import argparse
 import asyncio
 import itertools
-import os
 import re
 import sys
-import tempfile
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.support.servers import kafka_server
 from tests.support.servers.process import free_port
-from tests.support.servers.topics import create_topics
 
-from .load import Event, Load
-from .measure import BenchError, child, tail, usage
+from .support.command import exit_code, kafka_and_folder, parser
+from .support.load import Event, Load
+from .support.measure import BenchError, usage, wait_until
+from .support.processor_app import fresh_name, worker
+from .support.topic_fill import fresh_topic
 
 _START_SECONDS = 60.0
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.ingress", description=__doc__)
-    parser.add_argument("--connections", type=int, default=50, help="(%(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of load (%(default)s)")
-    options = parser.parse_args()
-    try:
-        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            print(_run(broker.bootstrap, Path(folder), options.connections, options.seconds))
-    except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+def main(arguments: Sequence[str] | None = None) -> int:
+    line = parser("bench.ingress", __doc__, "--connections 10 --seconds 3")
+    line.add_argument(
+        "--connections", type=int, default=50, help="connections at a time (%(default)s)"
+    )
+    line.add_argument("--seconds", type=float, default=10.0, help="of load (%(default)s)")
+    return exit_code(partial(_measure, line.parse_args(arguments)))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    with kafka_and_folder() as (bootstrap, folder):
+        print(_run(bootstrap, folder, options.connections, options.seconds))
     return 0
 
 
 def _run(bootstrap: str, folder: Path, connections: int, seconds: float) -> str:
-    topic, port = f"bench-{uuid.uuid4().hex[:12]}", free_port()
-    asyncio.run(create_topics(bootstrap, [topic], 1))
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PROCESSOR_")}
-    env |= {
-        "PROCESSOR_BROKER": f"kafka://{bootstrap}",
-        "PROCESSOR_TOPICS": topic,
-        "PROCESSOR_APP_ID": topic,
-        "PROCESSOR_METRICS_PORT": str(free_port()),
-        "PROCESSOR_INGRESS_PORT": str(port),
-        "PROCESSOR_DATA": str(folder / "data"),
-        "PROCESSOR_ARCHIVE": "none",
-    }
-    log = folder / "processor.log"
-    with child([sys.executable, "-m", "processor", "run"], log, env) as process:
-        deadline = time.monotonic() + _START_SECONDS
-        while b"events in:" not in log.read_bytes():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"the processor does not start:\n{tail(log)}")
-            time.sleep(0.1)
+    topic, port = fresh_topic(bootstrap, partitions=1), free_port()
+    settings = {"PROCESSOR_INGRESS_PORT": str(port)}
+    with worker(bootstrap, topic, fresh_name(), folder, settings) as one:
+        wait_until(
+            lambda: b"events in:" in one.log.read_bytes(), [one], _START_SECONDS,
+            lambda: "the processor did not start",
+        )  # fmt: skip
         requests = [_request(event) for event in itertools.islice(Load(50_000).events(), 60_000)]
-        before = usage(process.pid)
+        before = usage(one.process.pid)
         taken = asyncio.run(_load(port, itertools.cycle(requests), connections, seconds))
-        used = usage(process.pid).cpu_seconds - before.cpu_seconds
+        used = usage(one.process.pid).cpu_seconds - before.cpu_seconds
     taken.sort()
     return (
         f"ingress: {len(taken) / seconds:,.0f} events/s, one a request, {connections} connections; "
@@ -77,7 +66,7 @@ def _run(bootstrap: str, folder: Path, connections: int, seconds: float) -> str:
 async def _load(
     port: int, requests: Iterator[bytes], connections: int, seconds: float
 ) -> list[float]:
-    """Seconds that each answer took."""
+    """Send for that many seconds; the seconds that each answer took."""
     taken: list[float] = []
     clock = time.perf_counter
     end = clock() + seconds

@@ -1,19 +1,18 @@
-"""`python -m bench.journal`: a worker's start on a log with many observations, on a real Kafka.
+"""Measure a worker's start on a log with many observations, on a real Kafka.
 
-The log is filled with records as the packer makes them. One worker folds it all for the first time
-and sends its deltas; then it is started again with its snapshots, and without them; each time it must
-show the exact counts before its time counts.
+The log is filled with records as the processor makes them. A worker folds it for the first time and
+sends its deltas; then it is started again with its snapshots, and without them. The time of a start
+counts only if its counts become exact.
 """
 
 import argparse
 import asyncio
-import re
 import shutil
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,28 +24,36 @@ from processor.domain.log.records import encode
 from processor.kafka.clients import Kafka
 from processor.kafka.topics import Topics, prepare
 from processor.settings import Settings
-from tests.support.servers import ServerError, kafka_server
-from tests.support.servers.topics import create_topics
 
-from .filled import PARTITIONS, say
-from .load import NAMES, Expected, ModelCounts, deployment
-from .measure import BenchError, differences, end_in_order_on_sigterm, get, models, tail, usage
-from .ours import fresh_app_id, worker
-from .rows import RIGHT, WRONG, batch, feedback_row, model_keys, prediction_row, request_ids
+from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.load import NAMES, Expected, ModelCounts, deployment
+from .support.measure import differences, metric, models, usage, wait_until
+from .support.processor_app import fresh_name, worker
+from .support.rows import (
+    RIGHT,
+    WRONG,
+    batch,
+    feedback_row,
+    model_keys,
+    prediction_row,
+    request_ids,
+)
+from .support.topic_fill import PARTITIONS, fresh_topic
 
 FIRST, WITH_SNAPSHOTS, WITHOUT = "the first: deltas are sent", "with snapshots", "without"
 _MODELS = 10
 _FEEDBACK, _RIGHT = 0.63, 46 / 63
 _ROWS = 2000
-#: Requests that are drawn at a time; their feedback is some such steps behind.
+#: Requests of a step, and by how many steps their feedback comes later.
 _STEP, _BEHIND = 10_000, 5
 _SPAN, _DELAY = 3600 * 1_000_000_000, 1_000_000_000
 _LIMIT = 900.0
 
 
 class Start(NamedTuple):
-    """``seconds`` from the process's start to exact counts; ``reading`` is the worker's own account:
-    the slowest partition's way from its assignment to the log's end."""
+    """A start of a worker: `seconds` from the start of the process to exact counts, and the worker's
+    own figure, `reading`: seconds of the slowest partition from its assignment to the end of the log.
+    """
 
     title: str
     seconds: float
@@ -55,16 +62,16 @@ class Start(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.journal", description=__doc__)
-    parser.add_argument("--observations", type=int, default=10_000_000, help="(%(default)s)")
-    options = parser.parse_args(arguments)
-    end_in_order_on_sigterm()
-    try:
-        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            written, starts = _run(broker.bootstrap, Path(folder), options.observations)
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    line = parser("bench.journal", __doc__, "--observations 100000")
+    line.add_argument(
+        "--observations", type=int, default=10_000_000, help="on the log (%(default)s)"
+    )
+    return exit_code(partial(_measure, line.parse_args(arguments)))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    with kafka_and_folder() as (bootstrap, folder):
+        written, starts = _run(bootstrap, folder, options.observations)
     print(table(starts, written))
     return 0
 
@@ -85,8 +92,7 @@ def table(starts: Sequence[Start], observations: int) -> str:
 
 
 def _run(bootstrap: str, folder: Path, observations: int) -> tuple[int, list[Start]]:
-    app_id, topic = fresh_app_id(), fresh_app_id()
-    asyncio.run(create_topics(bootstrap, [topic], PARTITIONS))
+    app_id, topic = fresh_name(), fresh_topic(bootstrap)
     begin = time.monotonic()
     written, expected = asyncio.run(fill(bootstrap, app_id, observations))
     say(f"{written:,} observations put on the log in {time.monotonic() - begin:.0f} s")
@@ -103,35 +109,35 @@ def _start(
     title: str, bootstrap: str, topic: str, app_id: str, folder: Path, expected: Expected
 ) -> Start:
     begin = time.monotonic()
-    with worker(bootstrap, topic, app_id, folder) as (process, url, log):
-        while wrong := _wrong(expected, url):
-            if process.poll() is not None:
-                raise BenchError(f"the worker ended with {process.returncode}:\n{tail(log)}")
-            if time.monotonic() - begin > _LIMIT:
-                raise BenchError(f"{title}: wrong: {'; '.join(wrong[:5])}:\n{tail(log)}")
-            time.sleep(0.1)
+    wrong: list[str] = []
+    with worker(bootstrap, topic, app_id, folder) as one:
+
+        def exact() -> bool:
+            wrong[:] = _wrong(expected, one.url)
+            return not wrong
+
+        wait_until(exact, [one], _LIMIT, lambda: f"{title}: wrong: {'; '.join(wrong[:5])}")
         seconds = time.monotonic() - begin
-        peak = usage(process.pid).peak_bytes
-        reading = _metric(url, "processor_recovery_seconds")
+        peak = usage(one.process.pid).peak_bytes
+        reading = metric(one.url, "processor_recovery_seconds")
     return Start(title, seconds, reading or 0.0, peak)
 
 
 def _wrong(expected: Expected, url: str) -> list[str]:
-    """What is not as it must be: the counts, which the tally knows from its checkpoint, and the requests
-    without feedback, which only a join that has read the whole log knows."""
+    """What differs from the truth: the requests without feedback, or else the counts.
+
+    The tally knows the counts from its checkpoint; only a join that has read the whole log knows the
+    requests without feedback.
+    """
     wanted = sum(model.predictions for model in expected.models.values()) - expected.judged
-    found = _metric(url, "processor_waiting_requests")
-    waiting = [] if found == wanted else [f"{found} requests wait, not {wanted}"]
-    return waiting + (differences(expected, models(url)) if not waiting else [])
-
-
-def _metric(url: str, name: str) -> float | None:
-    found = re.search(rf"^{name} (\S+)$", (get(f"{url}/metrics") or b"").decode(), re.MULTILINE)
-    return None if found is None else float(found[1])
+    found = metric(url, "processor_waiting_requests")
+    if found != wanted:
+        return [f"{found} requests wait, not {wanted}"]
+    return differences(expected, models(url))
 
 
 async def fill(bootstrap: str, app_id: str, observations: int) -> tuple[int, Expected]:
-    """Put about so many on the log of a fresh app; how many, and what they must come to."""
+    """Put about that many observations on the log of a fresh app; their number and exact counts."""
     settings = Settings.from_env(
         {"PROCESSOR_BROKER": f"kafka://{bootstrap}", "PROCESSOR_APP_ID": app_id}
     )
@@ -167,7 +173,7 @@ async def fill(bootstrap: str, app_id: str, observations: int) -> tuple[int, Exp
 def draw(
     observations: int, start_ns: int
 ) -> Iterator[tuple[list[PredictionRow], list[FeedbackRow], Expected]]:
-    """About so many over an hour of event time, step by step, and what each step comes to."""
+    """About that many observations over an hour of event time, in steps, with their exact counts."""
     rng = np.random.default_rng(1)
     requests = round(observations / (1 + _FEEDBACK))
     behind = deque[list[FeedbackRow]]([] for _ in range(_BEHIND))

@@ -1,44 +1,53 @@
-"""`python -m bench.latency`: from an event on the topic to its number in /metrics.
+"""Measure the time from an event on the topic until its number shows in /metrics.
 
-Beside a load at shares of the top rate, probes are sent by the clock, whether the earlier ones have
-shown or not: a prediction on each partition, and a feedback for the one before. A probe's time runs
-from just before it is sent until a scrape that counts it has arrived, so the pause between scrapes
-is part of it. At the end all counts must be exact.
+Beside a load at shares of the top rate, probes are sent by the clock, whether earlier ones have shown
+or not: a prediction on each partition, and a feedback for the one before. The time of a probe runs
+from just before it is sent until a scrape that counts it has arrived, so the pause between scrapes is
+part of it. At the end all counts must be exact.
 """
 
 import argparse
 import asyncio
 import math
+import random
+import re
 import sys
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
+from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
 
-from tests.support.servers import ServerError, kafka_server
-from tests.support.servers.topics import create_topics
+from .scale import wait_until_shared
+from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.load import (
+    NAMES,
+    SPAN_NS,
+    Event,
+    Expected,
+    Load,
+    ModelCounts,
+    deployment,
+    right_answer,
+)
+from .support.measure import BenchError, Service, wait_until, wait_until_exact
+from .support.processor_app import fresh_name, worker
+from .support.rate_limit import Feeder, feeder
+from .support.topic_fill import PARTITIONS, fresh_topic
 
-from .filled import PARTITIONS, say
-from .load import SPAN_NS, Expected, Load, ModelCounts
-from .measure import BenchError, differences, get, models, tail
-from .ours import Worker, fresh_app_id, worker
-from .pace import Feeder, feeder
-from .probes import Probes
-from .scale import shared
-
-_START_SECONDS = 120.0
 _END_SECONDS = 120.0
+_SERIES = re.compile(r"^model_(predictions|judged)\{(.*)\} (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Level:
-    """What was found at one rate: times in seconds, rates in events per second."""
+    """The results at one rate: times in seconds, rates in events per second."""
 
     share: float
     asked: float
@@ -48,11 +57,12 @@ class Level:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least value that so large a share of all does not exceed."""
+    """The smallest of the values that at least `share` of them do not exceed."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def table(levels: Sequence[Level]) -> str:
+    """Markdown: a row for each rate."""
     lines = [
         "| of the top rate | events/s asked | events/s sent | p50 ms | p99 ms | max ms | probes "
         "| a scrape, median ms |",
@@ -70,64 +80,160 @@ def table(levels: Sequence[Level]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__)
-    parser.add_argument("--top-rate", type=float, required=True, help="events/s, by `make bench`")
-    parser.add_argument(
-        "--shares", type=float, nargs="+", default=[0.01, 0.5, 0.9], help="of it (0.01 0.5 0.9)"
-    )
-    parser.add_argument("--seconds", type=float, default=20, help="of load each (%(default)s)")
-    parser.add_argument("--models", type=int, default=10, help="in the load (%(default)s)")
-    parser.add_argument(
-        "--every", type=float, default=0.25, help="seconds between a lane's probes (%(default)s)"
-    )
-    parser.add_argument(
+    line = parser("bench.latency", __doc__, "--top-rate 20000 --shares 0.5 --seconds 5")
+    line.add_argument(
+        "--top-rate", type=float, required=True,
+        help="events per second that the processor reached in `python -m bench`",
+    )  # fmt: skip
+    line.add_argument(
+        "--shares", type=float, nargs="+", default=[0.01, 0.5, 0.9],
+        help="shares of the top rate, a run each (0.01 0.5 0.9)",
+    )  # fmt: skip
+    line.add_argument("--seconds", type=float, default=20, help="load of a run (%(default)s)")
+    line.add_argument("--models", type=int, default=10, help="number of deployments (%(default)s)")
+    line.add_argument(
+        "--every", type=float, default=0.25,
+        help="seconds between the probes of a partition (%(default)s)",
+    )  # fmt: skip
+    line.add_argument(
         "--scrape", type=float, default=0.1, help="seconds between scrapes (%(default)s)"
     )
-    options = parser.parse_args(arguments)
-    try:
-        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            levels = asyncio.run(_measure(options, broker.bootstrap, Path(folder)))
-    except (BenchError, ServerError, aiohttp.ClientError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    return exit_code(partial(_run, line.parse_args(arguments)))
+
+
+def _run(options: argparse.Namespace) -> int:
+    with kafka_and_folder() as (bootstrap, folder):
+        topic = fresh_topic(bootstrap)
+        with worker(bootstrap, topic, fresh_name(), folder) as one:
+            wait_until_shared([one])
+            try:
+                levels = asyncio.run(_measure(options, bootstrap, topic, one))
+            except aiohttp.ClientError as error:
+                raise BenchError(str(error)) from error
     print(table(levels))
     return 0
 
 
-async def _measure(options: argparse.Namespace, bootstrap: str, folder: Path) -> list[Level]:
-    topic = f"bench-{uuid.uuid4().hex[:12]}"
-    await create_topics(bootstrap, [topic], PARTITIONS)
+async def _measure(
+    options: argparse.Namespace, bootstrap: str, topic: str, one: Service
+) -> list[Level]:
     levels: list[Level] = []
     truth = Expected()
-    with worker(bootstrap, topic, fresh_app_id(), folder) as one:
-        await _until(lambda: shared([get(f"{one.url}/ready")]), one, _START_SECONDS, "not ready")
-        async with (
-            AIOKafkaProducer(bootstrap_servers=bootstrap, acks=1) as producer,
-            aiohttp.ClientSession() as session,
-        ):
-            probes = Probes(producer, topic, options.models)
-            for number, share in enumerate(options.shares):
-                rate = share * options.top_rate
-                load = Load.of_events(
-                    max(1, round(rate * options.seconds)), models=options.models,
-                    start_ns=time.time_ns() - SPAN_NS,
-                )  # fmt: skip
-                # Other seeds, other requests: else they would be repetitions.
-                load = replace(load, seed=number + 1)
-                with feeder(bootstrap, topic, load, rate) as feed:
-                    level = _Level(options, one, session, probes, feed)
-                    levels.append(await level.run(share, rate))
-                _add(truth, load.expected())
-                await _until_exact(one, truth, probes)
-                say(f"{share:.0%}: {len(levels[-1].latencies):,} probes, counts exact")
+    async with (
+        AIOKafkaProducer(bootstrap_servers=bootstrap, acks=1) as producer,
+        aiohttp.ClientSession() as session,
+    ):
+        probes = Probes(producer, topic, options.models)
+        for number, share in enumerate(options.shares):
+            rate = share * options.top_rate
+            load = Load.of_events(
+                max(1, round(rate * options.seconds)), models=options.models,
+                start_ns=time.time_ns() - SPAN_NS,
+            )  # fmt: skip
+            # Other seeds, other requests: else they would be repetitions.
+            load = replace(load, seed=number + 1)
+            with feeder(bootstrap, topic, load, rate) as feed:
+                level = _Level(options, one, session, probes, feed)
+                levels.append(await level.run(share, rate))
+            truth.add(load.expected())
+            wanted = Expected({**truth.models, **probes.expected()})
+            await asyncio.to_thread(wait_until_exact, [one], wanted, _END_SECONDS)
+            say(f"{share:.0%}: {len(levels[-1].latencies):,} probes, counts exact")
     return levels
 
 
+class Lane:
+    """The probes of one deployment: the times at which they were sent, and how many have shown.
+
+    Probes may overtake each other on the way, so the n-th that shows is compared with the n-th that
+    was sent; the sum over all is the same.
+    """
+
+    def __init__(self) -> None:
+        self.sent: dict[str, list[float]] = {"predictions": [], "judged": []}
+        self._shown = {"predictions": 0, "judged": 0}
+
+    def show(self, family: str, number: int, now: float) -> list[float]:
+        """Latencies of the probes that `number` counts for the first time, at the monotonic `now`."""
+        sent, before = self.sent[family], self._shown[family]
+        if number > len(sent):
+            raise BenchError(f"{number} {family} of a probe's deployment, {len(sent)} were sent")
+        self._shown[family] = max(before, number)
+        return [now - at for at in sent[before:number]]
+
+    @property
+    def waiting(self) -> int:
+        """How many have not shown yet."""
+        return sum(len(self.sent[family]) - shown for family, shown in self._shown.items())
+
+
+class Probes:
+    """A lane for each partition; each is a deployment that nothing else counts for."""
+
+    def __init__(self, producer: Any, topic: str, first_model: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._rng = random.Random(uuid.uuid4().int)
+        self._lanes = {deployment(first_model + number): Lane() for number in range(PARTITIONS)}
+        self._first = first_model
+        self._judgements: dict[int, Event] = {}
+
+    async def send(self, number: int) -> None:
+        """Send a prediction to a partition, and the feedback for the one before."""
+        await self.judge(number)
+        answer, judgement = right_answer(self._first + number, time.time_ns(), self._rng)
+        await self._put(number, "predictions", answer)
+        self._judgements[number] = judgement
+
+    async def judge(self, number: int) -> None:
+        """Send the feedback for the last prediction of a partition, if it has none yet."""
+        if number in self._judgements:
+            await self._put(number, "judged", self._judgements.pop(number))
+
+    async def _put(self, number: int, family: str, event: Event) -> None:
+        lane = self._lanes[deployment(self._first + number)]
+        lane.sent[family].append(time.monotonic())
+        await self._producer.send_and_wait(
+            self._topic, event.value, headers=event.headers, partition=number
+        )
+
+    def show(self, text: str, now: float) -> list[float]:
+        """The latencies of the probes that a scrape counts for the first time."""
+        return [
+            latency
+            for name, family, number in counted(text)
+            if name in self._lanes
+            for latency in self._lanes[name].show(family, number, now)
+        ]
+
+    @property
+    def waiting(self) -> int:
+        """How many probes have not shown yet."""
+        return sum(lane.waiting for lane in self._lanes.values())
+
+    def expected(self) -> dict[str, ModelCounts]:
+        """The exact counts of the probes so far, by deployment."""
+        return {
+            name: ModelCounts(
+                len(lane.sent["predictions"]),
+                Counter({(NAMES[0], NAMES[0]): len(lane.sent["judged"])}),
+            )
+            for name, lane in self._lanes.items()
+        }
+
+
+def counted(text: str) -> Iterator[tuple[str, str, int]]:
+    """(deployment, family, number) of the counts of all time by request time in a scrape."""
+    for family, labels, value in _SERIES.findall(text):
+        if 'window="all"' in labels and 'by="request"' in labels:
+            yield labels.partition(',deployment="')[2].partition('"')[0], family, int(float(value))
+
+
 class _Level:
-    """One rate's load under way, with its probes and scrapes."""
+    """A run at one rate: the load, the probes and the scrapes."""
 
     def __init__(
-        self, options: argparse.Namespace, one: Worker, session: aiohttp.ClientSession,
+        self, options: argparse.Namespace, one: Service, session: aiohttp.ClientSession,
         probes: Probes, feed: Feeder,
     ) -> None:  # fmt: skip
         self._options = options
@@ -148,9 +254,9 @@ class _Level:
             seconds = await asyncio.to_thread(self._feed.wait, limit)
             over.set()
             await asyncio.gather(*lanes)
-            await _until(
-                lambda: scraping.done() or not self._probes.waiting,
-                self._worker, _END_SECONDS, "some probes never showed",
+            await asyncio.to_thread(
+                wait_until, lambda: scraping.done() or not self._probes.waiting,
+                [self._worker], _END_SECONDS, lambda: "some probes never showed",
             )  # fmt: skip
         finally:
             for task in (*lanes, scraping):
@@ -178,37 +284,6 @@ class _Level:
             self._scrapes.append(now - begin)
             self._latencies += self._probes.show(text, now)
             await asyncio.sleep(max(0.0, begin + self._options.scrape - time.monotonic()))
-
-
-async def _until_exact(one: Worker, truth: Expected, probes: Probes) -> None:
-    expected = Expected({**truth.models, **probes.expected()})
-    wrong: list[str] = []
-
-    def exact() -> bool:
-        wrong[:] = differences(expected, models(one.url))
-        return not wrong
-
-    try:
-        await _until(exact, one, _END_SECONDS, "the counts are wrong")
-    except BenchError as error:
-        raise BenchError(f"{'; '.join(wrong[:5])}; {error}") from None
-
-
-async def _until(ready: Callable[[], bool], one: Worker, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not await asyncio.to_thread(ready):
-        if one.process.poll() is not None:
-            raise BenchError(f"the worker ended with {one.process.returncode}:\n{tail(one.log)}")
-        if time.monotonic() > deadline:
-            raise BenchError(f"{what} after {seconds:g} s:\n{tail(one.log)}")
-        await asyncio.sleep(0.1)
-
-
-def _add(truth: Expected, more: Expected) -> None:
-    for name, counts in more.models.items():
-        total = truth.models.setdefault(name, ModelCounts())
-        total.predictions += counts.predictions
-        total.cells += counts.cells
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
-"""`python -m bench.memory`: what a kept request costs, and what keeping many does to the join.
+"""Measure the memory of a kept request, and how the join does with many of them.
 
 For each number of requests, in a process of its own: bytes per request by the growth of the process
-(all in: table, buckets, allocator), time per observation over all and over the last tenth, the
-longest stop of a snapshot, and the time to read it back. 63 % of the requests get a feedback, some
-batches later.
+(with table, buckets and allocator), CPU time per observation over all and over the last tenth, the
+longest pause for a snapshot, its size, and the time to read it. 63 % of the requests get a feedback,
+some batches later.
 """
 
-import argparse
 import gc
 import multiprocessing
-import os
 import random
 import sys
 import tempfile
@@ -21,29 +19,32 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.observations import (
-    EVENT,
-    SCHEMA_VERSION,
-    AnswerRow,
-    FeedbackRow,
-    ObservationBatch,
-    PackedBatch,
-    PredictionRow,
-)
-from processor.domain.model_key import ModelKey
+from processor.domain.log.observations import FeedbackRow, PackedBatch
+from processor.domain.log.records import encode
 from processor.domain.timestamps import HOUR, SECOND
-from processor.domain.values import SCORES, Reading, Schema, digest
 from processor.stream.snapshot_file import SnapshotFile
 from processor.telemetry import Telemetry
 
-_LABELS = ("setosa", "versicolor", "virginica")
+from .support.command import parser
+from .support.measure import resident_bytes
+from .support.rows import (
+    EPOCH,
+    LABELS,
+    TRUTH,
+    batch,
+    feedback_row,
+    model_keys,
+    prediction_row,
+    request_ids,
+)
+
 _MODELS, _PER_BATCH, _BEHIND, _SHARE = 10, 1230, 5, 0.63
 _START = 1_700_000_000 * SECOND
 _HORIZON = 168 * HOUR
 
 
 class Result(NamedTuple):
-    """Of one number of requests. ``us`` and ``last_us``: CPU per observation; the rest in seconds."""
+    """For one number of requests; `us` and `last_us`: CPU µs per observation, times in seconds."""
 
     requests: int
     bytes_each: float
@@ -55,13 +56,16 @@ class Result(NamedTuple):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__)
-    parser.add_argument("--requests", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
-    options = parser.parse_args(arguments)
+    line = parser("bench.memory", __doc__, "--requests 100000 1000000")
+    line.add_argument(
+        "--requests", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000],
+        help="numbers of requests, a run each (%(default)s)",
+    )  # fmt: skip
+    options = line.parse_args(arguments)
     print("| requests kept | bytes each | µs/observation | in the last tenth | snapshot's stop "
           "| its file | reading it |\n|---|---|---|---|---|---|---|")  # fmt: skip
     for requests in options.requests:
-        # A fresh process: what another run has left would be counted, or hide what this one takes.
+        # A fresh process: memory that an earlier run left would be counted, or hide what this one takes.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = pool.apply(measure, (requests,))
         print(
@@ -74,24 +78,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(requests: int) -> Result:
-    """Fold so many requests and their feedback as one partition of the log."""
-    fold = JoinFold("bench", 0, 8, _HORIZON, Telemetry())
-    before = _resident()
+    """Fold that many requests and their feedback as one partition of the log."""
+    fold = JoinFold(EPOCH, 0, 8, _HORIZON, Telemetry())
+    before = resident_bytes()
     spent, marks, rows, made = 0.0, [(0.0, 0)], 0, 0
-    for offset, (batch, predictions, feedbacks) in enumerate(_batches(requests)):
+    for offset, (record, predictions, feedbacks) in enumerate(_batches(requests)):
         begin = time.thread_time()
-        fold.apply(offset, _START, batch)
+        fold.apply(offset, _START, record)
         spent += time.thread_time() - begin
         rows += predictions + feedbacks
         made += predictions
         if made - _PER_BATCH < requests * 0.9 <= made:
             marks.append((spent, rows))
-    del batch
+    del record
     gc.collect()
-    taken = _resident() - before
+    taken = resident_bytes() - before
     last_spent, last_rows = spent - marks[-1][0], rows - marks[-1][1]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        file = SnapshotFile(Path(folder), "bench", "bench", 0, 8, _HORIZON)
+        file = SnapshotFile(Path(folder), "bench", EPOCH, 0, 8, _HORIZON)
         begin = time.thread_time()
         capture, draft = file.capture(1, fold.state), file.draft()
         stop = time.thread_time() - begin
@@ -107,7 +111,7 @@ def measure(requests: int) -> Result:
         begin = time.perf_counter()
         snapshot = file.read()
         assert snapshot is not None
-        JoinFold("bench", 0, 8, _HORIZON, Telemetry()).restore(snapshot.state)
+        JoinFold(EPOCH, 0, 8, _HORIZON, Telemetry()).restore(snapshot.state)
         restore = time.perf_counter() - begin
     return Result(
         made, taken / made, spent / rows * 1e6, last_spent / last_rows * 1e6, stop, file_bytes,
@@ -116,54 +120,27 @@ def measure(requests: int) -> Result:
 
 
 def _batches(requests: int) -> Iterator[tuple[PackedBatch, int, int]]:
-    """About 2,000 predictions each, as they are read from the log; how many, and how many feedbacks."""
+    """Records as they are read from the log, each with its numbers of predictions and feedbacks."""
     rng = random.Random(5)
-    models = [ModelKey("seldon", f"model-{i}", "default", "classifier") for i in range(_MODELS)]
-    schema = Schema(names=_LABELS)
-    answers = [AnswerRow(label, None, SCORES, 0) for label in _LABELS]
-    truths = [Reading(SCORES, i, len(_LABELS)) for i in range(len(_LABELS))]
-    contents = [digest(i) for i in range(len(_LABELS))]
+    models = model_keys(_MODELS)
     decode = msgspec.msgpack.Decoder(PackedBatch).decode
     waiting: list[list[FeedbackRow]] = [[] for _ in range(_BEHIND)]
     made = 0
     while made < requests:
         predictions, feedbacks = [], []
         for _ in range(_PER_BATCH):
-            digits = rng.randbytes(16).hex()
-            request_id = "-".join(
-                (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])
-            )
-            model, said, time_ns = (
-                rng.randrange(_MODELS),
-                rng.randrange(3),
-                _START + made * 2_000_000,
-            )
+            (request_id,) = request_ids(rng.randbytes(16))
+            model, label = rng.randrange(_MODELS), rng.randrange(len(LABELS))
+            time_ns = _START + made * 2_000_000
             made += 1
-            predictions.append(
-                PredictionRow(request_id, model, time_ns, EVENT, contents[said], said, False)
-            )
+            predictions.append(prediction_row(request_id, model, time_ns, label))
             if rng.random() < _SHARE:
-                said = rng.randrange(3)
-                feedbacks.append(
-                    FeedbackRow(
-                        request_id, model, time_ns + SECOND, EVENT, contents[said], said, None
-                    )
-                )
+                actual = rng.randrange(len(LABELS))
+                feedbacks.append(feedback_row(request_id, model, time_ns + SECOND, actual, TRUTH))
         waiting.append(feedbacks)
-        batch = ObservationBatch(
-            SCHEMA_VERSION, "bench", models, [schema], answers, truths, predictions, waiting.pop(0)
-        )
-        yield (
-            decode(msgspec.msgpack.encode(batch)),
-            len(batch.predictions),
-            len(batch.feedbacks),
-        )
-
-
-def _resident() -> int:
-    """Bytes of this process in memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        judged = waiting.pop(0)
+        record = encode(batch(models, predictions, judged))
+        yield decode(record), len(predictions), len(judged)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,35 @@
-"""`python -m bench.plot`: the rates of a benchmark's JSON as bars, in an SVG for the docs."""
+"""Draw the rates in the results of `python -m bench` as bars: an SVG for the docs.
 
-import argparse
+Curves over time, a PNG, are for the reports of the long runs.
+"""
+
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+
+from .support.command import parser
 
 _WIDTH, _LABELS, _BARS, _ROW, _TOP = 860, 270, 370, 30, 58
 _COLOURS = {"processor": "#2563eb", "bare": "#9ca3af"}
 _PEER = "#d1d5db"
+_LINES = ("#2563eb", "#ea580c", "#059669", "#7c3aed")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.plot", description=__doc__)
-    parser.add_argument(
+    line = parser("bench.plot", __doc__, "bench/results.json docs/img/bench.svg")
+    line.add_argument(
         "results", type=Path, nargs="?", default=Path("bench/results.json"),
         help="what `python -m bench --json` wrote (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
+    line.add_argument(
         "picture", type=Path, nargs="?", default=Path("docs/img/bench.svg"), help="(%(default)s)"
     )
-    options = parser.parse_args(arguments)
+    options = line.parse_args(arguments)
     try:
         results = json.loads(options.results.read_text())
         picture = svg(results["machine"], results["systems"])
@@ -91,6 +98,39 @@ def _text(
         f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-weight="{weight}" fill="{fill}" '
         f'font-size="{size}">{escape(text)}</text>'
     )
+
+
+class Panel(NamedTuple):
+    """Lines over one y axis, by name: their x and y."""
+
+    label: str
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+
+
+def draw_curves(
+    path: Path, title: str, x_label: str, panels: Sequence[Panel],
+    marks: Mapping[str, Sequence[float]] | None = None,
+) -> None:  # fmt: skip
+    """Draw a PNG: panels above each other with the same x axis; `marks` are the x of events, by kind."""
+    figure = Figure(figsize=(9, 1 + 2 * len(panels)), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axis, panel in zip(axes, panels, strict=True):
+        for colour, (name, (x, y)) in zip(_LINES, panel.lines.items(), strict=False):
+            axis.plot(x, y, color=colour, linewidth=1, label=name)
+        for style, (kind, places) in zip(("--", ":"), (marks or {}).items(), strict=False):
+            for number, place in enumerate(places):
+                axis.axvline(
+                    place, color="#9ca3af", linestyle=style, linewidth=0.8,
+                    label=kind if not number else None,
+                )  # fmt: skip
+        axis.set_ylabel(panel.label, fontsize=9)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, loc="upper left")
+    axes[-1].set_xlabel(x_label, fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
 
 
 if __name__ == "__main__":

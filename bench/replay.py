@@ -1,21 +1,20 @@
-"""`python -m bench.replay`: how fast a replay reads, and what it keeps.
+"""Measure how fast a replay reads, and how much memory it takes.
 
-From a local events file with so many requests, and from Elasticsearch beside a single loop over
-`helpers.scan`, which only counts. Each run is a process of its own, and one that replays must reach
-the exact truth before its time counts.
+It reads local events files, and an Elasticsearch index beside one loop over `helpers.scan` that only
+counts the documents. Each run is a process of its own; its time counts only if its counts are exact.
 """
 
 import argparse
 import asyncio
 import gc
 import json
-import subprocess
 import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,11 @@ from processor.domain.model_rules import ModelRules
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
-from tests.support.servers import ServerError
 from tests.support.servers.elasticsearch import ElasticsearchServer
 
-from .load import Load
-from .measure import BenchError, Run, differences, own_usage
+from .support.command import exit_code, parser, say
+from .support.load import Load
+from .support.measure import BenchError, Run, differences, own_usage, run_json
 
 _PAGE = 2000
 
@@ -42,16 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.child:
         print(json.dumps(asdict(_child(options))))
         return 0
+    return exit_code(partial(_replay, options))
+
+
+def _replay(options: argparse.Namespace) -> int:
     runs: list[Run] = []
-    try:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            for requests in options.requests:
-                runs += _from_files(Path(folder) / f"{requests}.ndjson", requests, options.repeats)
-        if options.documents:
-            runs += _from_elasticsearch(options.documents, options.repeats)
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        for requests in options.requests:
+            runs += _from_files(Path(folder) / f"{requests}.ndjson", requests, options.repeats)
+    if options.documents:
+        runs += _from_elasticsearch(options.documents, options.repeats)
     print(_table(runs))
     return 0
 
@@ -81,8 +80,10 @@ def _from_elasticsearch(documents: int, repeats: int) -> Iterator[Run]:
 
 
 def _documents(index: str, load: Load) -> Iterator[dict[str, Any]]:
-    """A document a request with its response, as the request logger stores it; of the load's feedback
-    none, so that the truth is simple."""
+    """A document for each request with its response, as the request logger stores it.
+
+    The load's feedback is left out, so that the truth is simple.
+    """
     for headers, value in load.events():
         attributes = {name: text.decode() for name, text in headers}
         if not attributes["ce_type"].endswith("response"):
@@ -112,15 +113,10 @@ def _documents(index: str, load: Load) -> Iterator[dict[str, Any]]:
 
 
 def _run(system: str, source: str, requests: int, index: str = "", *, scan: bool = False) -> Run:
-    command = [sys.executable, "-m", "bench.replay", "--child", source, "--requests", str(requests)]
-    command += ["--system", system, *(["--index", index] if index else [])]
-    done = subprocess.run(
-        [*command, *(["--scan"] if scan else [])], capture_output=True, text=True, timeout=900
-    )
-    if done.returncode != 0:
-        raise BenchError(f"{system} failed:\n{done.stderr}")
-    run = Run(**json.loads(done.stdout))
-    print(f"{system}: {run.rate:,.0f} events/s", file=sys.stderr, flush=True)
+    arguments = ["--child", source, "--requests", str(requests), "--system", system]
+    arguments += ["--index", index] if index else []
+    run = Run(**run_json("bench.replay", [*arguments, *(["--scan"] if scan else [])]))
+    say(f"{system}: {run.rate:,.0f} events/s")
     return run
 
 
@@ -154,7 +150,7 @@ def _child(options: argparse.Namespace) -> Run:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    """Markdown: a row for each system, of its best run: what else ran on the machine only slows."""
+    """Markdown: the best run of each system, since other processes of the machine only slow it."""
     lines = [
         "| source | events | events/s | events/s of CPU time | peak MB |",
         "|---|---|---|---|---|",
@@ -169,19 +165,24 @@ def _table(runs: Sequence[Run]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.replay", description=__doc__)
-    parser.add_argument(
+    line = parser("bench.replay", __doc__, "--requests 10000 --documents 0 --repeats 1")
+    line.add_argument(
         "--requests", type=int, nargs="+", default=[100_000, 1_000_000],
-        help="in the events files, a file each (%(default)s)",
+        help="numbers of requests, an events file each (%(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--documents", type=int, default=50_000, help="in Elasticsearch; 0 = none (%(default)s)"
+    line.add_argument(
+        "--documents",
+        type=int,
+        default=50_000,
+        help="documents in Elasticsearch; 0 = without it (%(default)s)",
     )
-    parser.add_argument("--repeats", type=int, default=3, help="of each run (%(default)s)")
+    line.add_argument(
+        "--repeats", type=int, default=3, help="times that each run is repeated (%(default)s)"
+    )
     for internal in ("--child", "--system", "--index"):
-        parser.add_argument(internal, default="", help=argparse.SUPPRESS)
-    parser.add_argument("--scan", action="store_true", help=argparse.SUPPRESS)
-    return parser
+        line.add_argument(internal, default="", help=argparse.SUPPRESS)
+    line.add_argument("--scan", action="store_true", help=argparse.SUPPRESS)
+    return line
 
 
 if __name__ == "__main__":

@@ -1,31 +1,29 @@
-"""`python -m bench.scrape`: what a scrape of many series takes, and how long it stops the rest.
+"""Measure how long a scrape of many series takes, and how long it stops the worker.
 
 A worker on a real Kafka counts a load of many models. Once its counts are exact, /metrics is fetched
-again and again, as Prometheus does (packed) and plain, while /health is asked without a pause: its
-slowest answer is how long the event loop, and so the stream, had to wait for the scrape.
+again and again, compressed as Prometheus does and plain, while /health is asked without a pause. Its
+slowest answer shows how long the event loop, and with it the stream, had to wait for the scrape.
 """
 
 import argparse
 import gzip
 import http.client
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from statistics import median
 from urllib.parse import urlsplit
 
-from tests.support.servers import ServerError, kafka_server
-
-from .filled import fill
-from .measure import BenchError, clocked, end_in_order_on_sigterm
-from .ours import fresh_app_id, worker
+from .support.command import exit_code, kafka_and_folder, parser
+from .support.measure import BenchError, clocked
+from .support.processor_app import fresh_name, worker
+from .support.topic_fill import fill
 
 
 class _Health:
-    """Asks for /health until the end of the block; ``longest`` is the slowest answer, in seconds."""
+    """Asks for /health until the block ends; `longest` is the time of the slowest answer, in seconds."""
 
     def __init__(self, url: str) -> None:
         self.longest = 0.0
@@ -59,22 +57,21 @@ class _Health:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.scrape", description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000, help="(%(default)s)")
-    parser.add_argument("--models", type=int, default=140, help="deployments (%(default)s)")
-    parser.add_argument("--scrapes", type=int, default=30, help="of each kind (%(default)s)")
-    options = parser.parse_args(arguments)
-    end_in_order_on_sigterm()
-    try:
-        with kafka_server() as broker, tempfile.TemporaryDirectory(prefix="bench-") as name:
-            filled = fill(broker.bootstrap, options.events, options.models)
-            job = filled.job(Path(name) / "worker")
-            with worker(job.bootstrap, job.topic, fresh_app_id(), job.folder) as one:
-                clocked("processor", job, *one, seconds=300)
-                print(table(one.url, options.scrapes))
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    line = parser("bench.scrape", __doc__, "--events 20000 --models 20 --scrapes 5")
+    line.add_argument("--events", type=int, default=200_000, help="number of events (%(default)s)")
+    line.add_argument("--models", type=int, default=140, help="number of deployments (%(default)s)")
+    line.add_argument(
+        "--scrapes", type=int, default=30, help="scrapes, packed and plain each (%(default)s)"
+    )
+    return exit_code(partial(_measure, line.parse_args(arguments)))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    with kafka_and_folder() as (bootstrap, folder):
+        job = fill(bootstrap, options.events, options.models).job(folder / "worker")
+        with worker(job.bootstrap, job.topic, fresh_name(), job.folder) as one:
+            clocked(one, job, seconds=300)
+            print(table(one.url, options.scrapes))
     return 0
 
 

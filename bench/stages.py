@@ -1,11 +1,12 @@
-"""`python -m bench.stages`: what each stage of the stream costs, in µs of CPU for each event, compiled
-and interpreted. In one process on the load's events; Kafka and its client are not in it."""
+"""Measure the CPU time of each stage of the stream, in µs per event, compiled and interpreted.
+
+All stages run in one process on the load's events, without Kafka and its client.
+"""
 
 import argparse
 import asyncio
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,9 @@ from processor.settings import Settings
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 
-from .load import Load
+from .support.command import exit_code, parser
+from .support.load import Load
+from .support.measure import run_json
 
 _PARTITIONS, _BATCH = 8, 300
 _HORIZON = 7 * 86_400 * 1_000_000_000
@@ -46,7 +49,7 @@ T = TypeVar("T")
 
 
 class _Log:
-    """Takes what is sent, by partition."""
+    """A producer that keeps what is sent, with its partition."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
@@ -56,7 +59,7 @@ class _Log:
 
 
 class _Clock:
-    """CPU seconds by stage."""
+    """CPU seconds by stage; call it with a stage and its work."""
 
     def __init__(self) -> None:
         self.spent = dict.fromkeys(_STAGES, 0.0)
@@ -71,28 +74,30 @@ class _Clock:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.stages", description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000, help="(%(default)s)")
-    parser.add_argument("--models", type=int, default=10, help="deployments (%(default)s)")
-    parser.add_argument("--classes", type=int, default=3, help="of each model (%(default)s)")
-    parser.add_argument(
+    line = parser("bench.stages", __doc__, "--events 30000 --models 100")
+    line.add_argument("--events", type=int, default=300_000, help="number of events (%(default)s)")
+    line.add_argument("--models", type=int, default=10, help="number of deployments (%(default)s)")
+    line.add_argument("--classes", type=int, default=3, help="classes of each model (%(default)s)")
+    line.add_argument(
         "--at-once", type=int, default=12_000,
         help="events between sends: fewer make smaller records (%(default)s)",
     )  # fmt: skip
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    line.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    options = line.parse_args(arguments)
     if options.child:
         collect_rarely()
         print(json.dumps(measure(_load(options), options.at_once)))
         return 0
-    found = {}
-    for name in "auto", "off":
-        command = [sys.executable, "-m", "bench.stages", "--child"]
-        command += ["--events", str(options.events), "--models", str(options.models)]
-        command += ["--at-once", str(options.at_once), "--classes", str(options.classes)]
-        env = os.environ | {"PROCESSOR_COMPILED": name}
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        found[name] = json.loads(done.stdout)
+    return exit_code(partial(_compare, options))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    arguments = ["--child", "--events", str(options.events), "--models", str(options.models)]
+    arguments += ["--at-once", str(options.at_once), "--classes", str(options.classes)]
+    found = {
+        name: run_json("bench.stages", arguments, os.environ | {"PROCESSOR_COMPILED": name})
+        for name in ("auto", "off")
+    }
     print("| stage | compiled, CPU µs/event | interpreted | ratio |\n|---|--:|--:|--:|")
     for stage in _STAGES:
         fast, slow = found["auto"][stage], found["off"][stage]
@@ -105,7 +110,7 @@ def _load(options: argparse.Namespace) -> Load:
 
 
 def measure(load: Load, at_once: int) -> dict[str, float]:
-    """µs for each event, by stage."""
+    """CPU µs per event, by stage; `at_once` events lie between two sends."""
     rounds = list(_rounds(load, at_once))
     clock, log, telemetry = _Clock(), _Log(), Telemetry()
     decoder = Decoder(ModelRules(), telemetry)
@@ -135,12 +140,12 @@ def measure(load: Load, at_once: int) -> dict[str, float]:
     return {stage: spent / count * 1e6 for stage, spent in clock.spent.items()}
 
 
-#: A batch whole, and its records.
+#: A batch as the broker sends it, and its records.
 _Fetched = tuple[RecordBatch, list[ConsumerRecord]]
 
 
 def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
-    """The load as fetches bring it: whole batches where they can be read, else records."""
+    """The load in fetches of about `at_once` events, each a list of batches."""
     fetch: list[_Fetched] = []
     records: list[ConsumerRecord] = []
     for offset, (headers, value) in enumerate(load.events()):
@@ -159,7 +164,7 @@ def _rounds(load: Load, at_once: int) -> Iterator[list[_Fetched]]:
 
 
 def whole(records: Sequence[ConsumerRecord]) -> RecordBatch:
-    """The records as the broker sends them."""
+    """A batch of the records, as the broker sends it."""
     builder = DefaultRecordBatchBuilder(
         magic=2, compression_type=0, is_transactional=0, producer_id=-1, producer_epoch=-1,
         base_sequence=-1, batch_size=1 << 30,

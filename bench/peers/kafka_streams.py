@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.support.servers.maven import Artifact, find_program
 from tests.support.servers.process import free_port
 
-from ..measure import Job, Run, child, clocked
+from ..support.measure import Job, Run, clocked, service
 from .environment import java_classes
 
 VERSION = "3.9.1"
@@ -41,8 +41,7 @@ def exactly_once(job: Job) -> Run:
 
 
 def _run(system: str, job: Job, guarantee: str) -> Run:
-    port, log = free_port(), job.folder / "log"
-    log4j = job.folder / "log4j.properties"
+    port, log4j = free_port(), job.folder / "log4j.properties"
     log4j.write_text(_LOG4J)
     command = [
         find_program("java", "default-jre-headless"), "-Xmx512m", "-XX:+UseParallelGC",
@@ -50,6 +49,5 @@ def _run(system: str, job: Job, guarantee: str) -> Run:
         f"{system}-{uuid.uuid4().hex[:12]}", job.bootstrap, job.topic, str(job.partitions),
         str(port), str(job.folder / "state"), guarantee,
     ]  # fmt: skip
-    with child(command, log) as process:
-        url = f"http://127.0.0.1:{port}"
-        return clocked(system, job, process, url, log, 60 + job.events / 1000)
+    with service(system, command, job.folder / "log", port) as one:
+        return clocked(one, job, 60 + job.events / 1000)

@@ -16,7 +16,7 @@ import faust
 from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
 
-from ..measure import Job, Run, child, clocked
+from ..support.measure import Job, Run, clocked, service
 from .job import Shown, changes, joined, observation
 
 _GROUP = "by-request"
@@ -75,14 +75,14 @@ def run(job: Job) -> Run:
     Its internal topics are made here: Faust would make them too late, since it ignores a topic
     that is missing when it subscribes.
     """
-    app_id, port, log = f"naive-{uuid.uuid4().hex[:12]}", free_port(), job.folder / "log"
+    app_id, port = f"naive-{uuid.uuid4().hex[:12]}", free_port()
     internal = [f"{job.topic}-{_GROUP}-repartition", f"{app_id}-requests-changelog"]
     asyncio.run(create_topics(job.bootstrap, internal, job.partitions))
     options = json.dumps([app_id, job.bootstrap, job.topic, port, str(job.folder)])
-    with child([sys.executable, "-m", "bench.peers.naive_faust", options], log) as process:
-        url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "bench.peers.naive_faust", options]
+    with service("naive", command, job.folder / "log", port) as one:
         # A tenth of the slowest rate seen; it is there to end, not to judge.
-        return clocked("naive", job, process, url, log, 60 + job.events / 100)
+        return clocked(one, job, 60 + job.events / 100)
 
 
 def main() -> None:

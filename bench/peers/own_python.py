@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.support.servers.process import free_port
 
-from ..measure import Job, Run, child, clocked
+from ..support.measure import Job, Run, clocked, service
 from .environment import python_with
 
 _BYTEWAX = ("bytewax[kafka]==0.21.1", "orjson>=3.10")
@@ -55,9 +55,7 @@ def _run_quix(system: str, job: Job, guarantee: str) -> Run:
 def _run(
     system: str, job: Job, python: Path, module: str, arguments: Sequence[object], port: int
 ) -> Run:
-    log = job.folder / "log"
     command = [str(python), "-m", f"bench.peers.{module}", json.dumps(arguments)]
-    with child(command, log) as process:
-        url = f"http://127.0.0.1:{port}"
+    with service(system, command, job.folder / "log", port) as one:
         # A tenth of the rates seen; it is there to end, not to judge.
-        return clocked(system, job, process, url, log, 60 + job.events / 1000)
+        return clocked(one, job, 60 + job.events / 1000)

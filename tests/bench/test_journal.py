@@ -3,7 +3,7 @@
 from collections import Counter
 
 from bench.journal import draw
-from bench.load import NAMES, Expected, deployment
+from bench.support.load import NAMES, Expected, deployment
 
 
 def test_truth_is_what_the_rows_say() -> None:

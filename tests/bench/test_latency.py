@@ -4,11 +4,10 @@ import json
 
 import pytest
 
-from bench.latency import Level, percentile, table
-from bench.measure import BenchError, Run
-from bench.probes import Lane, counted
+from bench.latency import Lane, Level, counted, percentile, table
 from bench.scale import shared
 from bench.scale import table as scale_table
+from bench.support.measure import BenchError, Run
 
 SCRAPE = """# TYPE model_predictions gauge
 model_predictions{deployment_namespace="seldon",deployment="model-9",predictor="default",\

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bench.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce, right_answer
+from bench.support.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce, right_answer
 from tests.support.servers import Broker
 from tests.support.servers.topics import create_topics
 

@@ -7,8 +7,18 @@ from typing import Any
 
 import pytest
 
-from bench.load import Expected, ModelCounts
-from bench.measure import BenchError, Job, Run, Usage, child, clocked, differences, usage
+from bench.support.load import Expected, ModelCounts
+from bench.support.measure import (
+    BenchError,
+    Job,
+    Run,
+    Usage,
+    child,
+    clocked,
+    differences,
+    service,
+    usage,
+)
 from tests.support.servers.process import free_port
 
 # Answers as the processor does: no event at first, then events, then counts that grow.
@@ -54,10 +64,10 @@ def _job(expected: Expected, folder: Path) -> Job:
 
 
 def _clock(final: int, wanted: int, tmp_path: Path, seconds: float = 20) -> Run:
-    port, log = free_port(), tmp_path / "log"
-    with child([sys.executable, "-c", FAKE, str(port), str(final)], log) as process:
-        url = f"http://127.0.0.1:{port}"
-        return clocked("fake", _job(_expected(wanted), tmp_path), process, url, log, seconds)
+    port = free_port()
+    command = [sys.executable, "-c", FAKE, str(port), str(final)]
+    with service("fake", command, tmp_path / "log", port) as one:
+        return clocked(one, _job(_expected(wanted), tmp_path), seconds)
 
 
 def test_time_counts_once_the_truth_is_reached(tmp_path: Path) -> None:
@@ -75,12 +85,12 @@ def test_wrong_counts_give_no_time(tmp_path: Path) -> None:
 
 
 def test_an_ended_system_shows_its_log(tmp_path: Path) -> None:
-    log, url = tmp_path / "log", f"http://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-c", "raise SystemExit('no broker')"]
     with (
-        child([sys.executable, "-c", "raise SystemExit('no broker')"], log) as process,
+        service("fake", command, tmp_path / "log", free_port()) as one,
         pytest.raises(BenchError, match="no broker"),
     ):
-        clocked("fake", _job(_expected(1), tmp_path), process, url, log, 5)
+        clocked(one, _job(_expected(1), tmp_path), 5)
 
 
 def test_usage_of_a_process_that_has_ended(tmp_path: Path) -> None:

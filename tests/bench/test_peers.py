@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.load import Event, Load
-from bench.measure import differences, get, models
 from bench.peers import environment, kafka_streams
 from bench.peers.environment import PeerMissing, python_with
 from bench.peers.job import Row, Shown, changes, joined, observation
+from bench.support.load import Event, Load
+from bench.support.measure import differences, get, models
 from tests.support.servers.process import free_port
 
 LOAD = Load(requests=2_000, models=3)

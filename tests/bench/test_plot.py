@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.measure import Run
 from bench.plot import main
-from bench.report import Results, write_json
+from bench.support.measure import Run
+from bench.support.report import Results, write_json
 
 MACHINE = {"cpu": "A & B", "cores": 2, "memory_gib": 8.0, "kafka": "3.9.1"}
 SVG = "{http://www.w3.org/2000/svg}"

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from bench.measure import Run
-from bench.report import Results, rows, table, write_json
+from bench.support.measure import Run
+from bench.support.report import Results, rows, table, write_json
 
 TITLES = {
     "bare": "a loop", "processor": "ours", "kafka-streams": "KS", "quix": "Quix", "naive": "Faust",

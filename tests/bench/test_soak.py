@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from bench.soak import Course, Sample, beyond, main, table
+from bench.soak.__main__ import main
+from bench.soak.report import Course, Sample, beyond, table
 
 _MIB = 1 << 20
 

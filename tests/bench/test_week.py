@@ -5,13 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from bench.journal_file import JournalFiles
-from bench.rows import LABELS, RIGHT, TRUTH, WRONG, batch, feedback_row, model_keys, prediction_row
-from bench.traffic import START, Traffic
-from bench.week import main
-from bench.week_log import journal, write
-from bench.week_parts import Life, live
-from bench.week_truth import differences
+from bench.support.rows import (
+    LABELS,
+    RIGHT,
+    TRUTH,
+    WRONG,
+    batch,
+    feedback_row,
+    model_keys,
+    prediction_row,
+)
+from bench.week.__main__ import main
+from bench.week.log_files import JournalFiles, journal, write
+from bench.week.traffic import START, Traffic
+from bench.week.truth import differences
+from bench.week.worker import Life, live
 from processor.domain.log.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.timestamps import HOUR
 from processor.domain.values import SCORES, Answer, Reading, Schema

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
-from bench.load import Load
+from bench.support.load import Load
 from tests.support.faults.cluster import WorkerCluster, until
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import Size

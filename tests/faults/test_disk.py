@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bench.load import Load
+from bench.support.load import Load
 from tests.support.faults.cluster import WorkerCluster
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import FULL, Size

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.load import Load
+from bench.support.load import Load
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import RawEvent
 from tests.support.faults.cluster import WorkerCluster, until

@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.load import Event, Load
+from bench.support.load import Event, Load
 from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, metric, models
 from tests.support.faults.cluster import Worker, until
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from elasticsearch import AsyncElasticsearch
 
-from bench.load import NAMES, NAMESPACE, deployment
-from bench.rows import RIGHT, batch, feedback_row, model_keys, prediction_row, request_ids
+from bench.support.load import NAMES, NAMESPACE, deployment
+from bench.support.rows import RIGHT, batch, feedback_row, model_keys, prediction_row, request_ids
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.records import encode
 from processor.domain.timestamps import HOUR, SECOND, format_time

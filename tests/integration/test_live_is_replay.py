@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from bench.load import NAMES, Event, Load
+from bench.support.load import NAMES, Event, Load
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules

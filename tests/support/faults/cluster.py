@@ -17,8 +17,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from bench.load import Load
-from bench.measure import differences
+from bench.support.load import Load
+from bench.support.measure import differences
 from tests.support.faults.embedded_source import Feed
 from tests.support.faults.log import check_deltas
 from tests.support.faults.outcomes import Outcome

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from bench.load import Event
+from bench.support.load import Event
 
 #: Answers that Knative sends again after; all others of 300 and above are final.
 _AGAIN = frozenset({404, 408, 409, 429, *range(500, 600)})

@@ -6,7 +6,7 @@ from itertools import islice
 
 from aiokafka import AIOKafkaProducer
 
-from bench.load import Event, Load
+from bench.support.load import Event, Load
 
 _PARTITIONS = 8
 #: Events between two looks at the clock.

@@ -1,9 +1,8 @@
-"""What a simulated week of log time is made of, and the truth about it.
+"""The traffic of a simulated week of log time, and the exact counts that it must come to.
 
-Every hour of predictions is drawn by itself from a seed: when each is made and reaches the log, what
-is said of it and when. Whoever writes the log and whoever works out what must be counted draw the
-same hour; nothing of the processor is in here. Times are minutes from the start, but for `predicted_at`
-and `feedback_at` (ns).
+Each hour of predictions is drawn by itself from a seed: when a prediction is made and reaches the log,
+its feedback, and when that reaches the log. The log and the truth are made from the same draws; nothing
+of the processor is used. Times are minutes from the start, except `predicted_at` and `feedback_at` (ns).
 """
 
 from collections.abc import Iterator
@@ -14,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .rows import RIGHT, TRUTH, WRONG
+from ..support.rows import RIGHT, TRUTH, WRONG, Ints
 
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-#: An hour since 1970, in ns.
+#: The start of the traffic, a full hour, in ns since 1970.
 START = 472_222 * 3_600_000_000_000
 _SECOND, _MINUTE, _HOUR = 1_000_000_000, 60_000_000_000, 3_600_000_000_000
 
@@ -30,8 +28,8 @@ _SOONEST = 30 * _SECOND
 
 
 class FeedbackContent(NamedTuple):
-    """The feedbacks of an hour's predictions, one for each: ``given`` where there is one,
-    ``reached`` the minute in which it comes to the log."""
+    """A feedback for each prediction of an hour: `given` tells where there is one, `reached` is the
+    minute in which it reaches the log."""
 
     given: Flags
     feedback_at: Ints
@@ -39,7 +37,7 @@ class FeedbackContent(NamedTuple):
     actual: Ints
     form: Ints
     again: Ints
-    """The minute in which it comes once more, -1 = it does not."""
+    """The minute in which it reaches the log a second time; -1: it does not."""
 
 
 class Hour(NamedTuple):
@@ -53,11 +51,11 @@ class Hour(NamedTuple):
     again: Ints
     first: FeedbackContent
     second: FeedbackContent
-    """The correction."""
+    """The corrections of the feedback."""
 
 
 class Expected(NamedTuple):
-    """What must be counted of all that reached the log before a minute."""
+    """The exact counts of all that reached the log before a minute."""
 
     predictions: Ints
     """By model and minute."""
@@ -71,7 +69,7 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Traffic:
-    """``rate`` predictions a second for ``days``; feedback comes up to 9/7 of the horizon later."""
+    """`rate` predictions per second for `days`; feedback comes up to 9/7 of the horizon later."""
 
     rate: float
     days: int
@@ -82,12 +80,12 @@ class Traffic:
 
     @property
     def hours(self) -> int:
-        """With predictions."""
+        """The number of hours with predictions."""
         return self.days * 24
 
     @cached_property
     def all_hours(self) -> int:
-        """Until the last feedback has come, a repeat of it included."""
+        """The number of hours until the last feedback has come, its repetition included."""
         return self.hours + self._longest // _HOUR + 3
 
     @property
@@ -95,7 +93,7 @@ class Traffic:
         return self.horizon * _HOUR * 9 // 7
 
     def hour(self, number: int) -> Hour:
-        """Draw an hour."""
+        """The predictions of an hour and their feedback; the same ones each time."""
         rng = np.random.default_rng((self.seed, number))
         n = round(self.rate * 3600)
         predicted_at = number * _HOUR + np.arange(n) * (_HOUR // n)
@@ -161,7 +159,7 @@ class Traffic:
         return Expected(predictions, judged, kept, alone)
 
     def arrivals(self) -> Iterator[NDArray[np.void]]:
-        """What reaches the log, hour by hour, in the order of minutes: see `ARRIVAL`."""
+        """The events that reach the log, hour by hour, in the order of minutes: arrays of `ARRIVAL`."""
         waiting: dict[int, list[NDArray[np.void]]] = {}
         for number in range(self.all_hours):
             if number < self.hours:
@@ -174,7 +172,7 @@ class Traffic:
             yield _in_order(found)
 
 
-#: A prediction (``form`` -1; ``label`` is what it says) or a feedback (``label`` is the truth).
+#: A prediction (`form` is -1, `label` the predicted label) or a feedback (`label` is the true label).
 ARRIVAL = np.dtype(
     [
         ("minute", "i8"),

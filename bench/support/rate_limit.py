@@ -1,12 +1,13 @@
-"""A load sent at a steady rate, or all at once, from a process of its own.
+"""A load that is sent at a limited rate, or all at once, from a process of its own.
 
-The records are packed beforehand, so that sending takes little from the two cores' other users.
+The records are packed into batches beforehand, so that sending takes little CPU from the processes
+that are measured.
 """
 
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count, islice, repeat
 from multiprocessing.connection import Connection
@@ -22,7 +23,7 @@ TICK = 0.05
 #: Events in a sending when all go at once.
 _AT_ONCE = 2_000
 
-#: Within which a topic is found.
+#: Time limit for finding the topic.
 _TOPIC_SECONDS = 10.0
 
 #: (partition, a packed batch) of one sending.
@@ -30,13 +31,14 @@ Sending = list[tuple[int, Any]]
 
 
 class Feeder:
-    """A load that is packed and waits for `go`."""
+    """A load of `events` that another process has packed, and sends after `go`."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.events = self._receive(600, "packed")
 
     def go(self) -> None:
+        """Start to send."""
         self._pipe.send(None)
 
     def wait(self, seconds: float) -> float:
@@ -54,15 +56,22 @@ class Feeder:
 
 @contextmanager
 def feeder(bootstrap: str, topic: str, load: Load, rate: float | None) -> Iterator[Feeder]:
-    """`rate` in events per second; None: as fast as the broker takes them."""
+    """A process with the packed load; `rate` in events per second, None: as the broker takes them."""
+    with sending_process(_feed, bootstrap, topic, load, rate) as pipe:
+        yield Feeder(pipe)
+
+
+@contextmanager
+def sending_process(send: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+    """Run `send(*arguments, pipe)` in another process until the block ends; our end of its pipe."""
     # A fork would take over the event loop and the connections of this process.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_feed, args=(bootstrap, topic, load, rate, theirs))
+    process = context.Process(target=send, args=(*arguments, theirs))
     process.start()
     theirs.close()
     try:
-        yield Feeder(ours)
+        yield ours
     finally:
         process.terminate()
         process.join()

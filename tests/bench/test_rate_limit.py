@@ -8,9 +8,9 @@ from itertools import islice
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bench.load import Event, Load
-from bench.measure import BenchError
-from bench.pace import TICK, feeder, shares, sizes_at
+from bench.support.load import Event, Load
+from bench.support.measure import BenchError
+from bench.support.rate_limit import TICK, feeder, shares, sizes_at
 from tests.support.servers import Broker
 
 

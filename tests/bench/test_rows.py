@@ -2,9 +2,17 @@
 
 import numpy as np
 
-from bench.packed_rows import feedback_rows, packed_batch, prediction_rows
-from bench.rows import batch, feedback_row, model_keys, prediction_row, request_ids
-from bench.traffic import START
+from bench.support.rows import (
+    batch,
+    feedback_row,
+    feedback_rows,
+    model_keys,
+    packed_batch,
+    prediction_row,
+    prediction_rows,
+    request_ids,
+)
+from bench.week.traffic import START
 from processor.domain.log.records import decode_observation, encode
 
 

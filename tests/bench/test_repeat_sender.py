@@ -7,9 +7,9 @@ import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from bench.again import ROUNDS, PackedLoad
-from bench.load import Load
-from bench.pace import packed, shares
+from bench.soak.repeat_sender import ROUNDS, PackedLoad
+from bench.support.load import Load
+from bench.support.rate_limit import packed, shares
 
 _NOW = 1_800_000_000_000
 

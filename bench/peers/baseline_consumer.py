@@ -1,9 +1,11 @@
-"""The machine's ceiling: a bare aiokafka loop that decodes each event's body and nothing else."""
+"""The machine's ceiling: an aiokafka loop that decodes each event's body and does nothing else.
 
-import argparse
+It runs in a process of its own, as the other systems do; its one argument is JSON: [bootstrap
+servers, topic, number of events].
+"""
+
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ from dataclasses import asdict
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from .measure import BenchError, Job, Run, own_usage
+from ..support.measure import BenchError, Job, Run, own_usage, run_json
 
 FETCH_BYTES = 4 * 1024 * 1024
 POLL_RECORDS = 5_000
@@ -48,24 +50,13 @@ async def read(bootstrap: str, topic: str, events: int) -> Run:
 
 
 def run(job: Job) -> Run:
-    """The loop in a process of its own, as the other systems are."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.bare", job.bootstrap, job.topic, str(job.events)],
-        capture_output=True, text=True, timeout=600,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise BenchError(f"the bare loop failed:\n{done.stderr}")
-    return Run(**json.loads(done.stdout))
+    """Measure the loop in a fresh process."""
+    arguments = json.dumps([job.bootstrap, job.topic, job.events])
+    return Run(**run_json("bench.peers.baseline_consumer", [arguments]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("bootstrap")
-    parser.add_argument("topic")
-    parser.add_argument("events", type=int)
-    options = parser.parse_args()
-    result = asyncio.run(read(options.bootstrap, options.topic, options.events))
-    print(json.dumps(asdict(result)))
+    print(json.dumps(asdict(asyncio.run(read(*json.loads(sys.argv[1]))))))
 
 
 if __name__ == "__main__":

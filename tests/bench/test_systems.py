@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import rounds
-from bench.load import Expected
-from bench.measure import BenchError, Job, Run
+from bench.peers import systems
 from bench.peers.environment import PeerMissing
-from bench.report import Results
-from bench.systems import System
+from bench.peers.systems import System
+from bench.support.load import Expected
+from bench.support.measure import BenchError, Job, Run
+from bench.support.report import Results
 
 
 def _missing() -> None:
@@ -35,7 +35,7 @@ def _job(folder: Path) -> Job:
 def test_what_cannot_be_installed_is_left_out() -> None:
     results = _results()
 
-    rounds.prepare([System("a", "A", _right, _missing), System("b", "B", _right)], results)
+    systems.prepare([System("a", "A", _right, _missing), System("b", "B", _right)], results)
 
     assert results.left_out == {"a": "not installed: no wheel"}
 
@@ -43,14 +43,14 @@ def test_what_cannot_be_installed_is_left_out() -> None:
 def test_a_peer_that_fails_is_left_out_and_told(tmp_path: Path) -> None:
     results = _results()
 
-    assert rounds.run(System("good", "Good", _right), _job(tmp_path), results)
-    assert not rounds.run(System("bad", "Bad", _wrong), _job(tmp_path), results)
+    assert systems.run(System("good", "Good", _right), _job(tmp_path), results)
+    assert not systems.run(System("bad", "Bad", _wrong), _job(tmp_path), results)
 
     assert list(results.rounds[1]) == ["good"]
     assert results.left_out == {"bad": "failed in round 2: wrong: m judged 2, not 3"}
 
 
-@pytest.mark.parametrize("name", rounds.NEEDED)
+@pytest.mark.parametrize("name", systems.NEEDED)
 def test_without_a_needed_system_it_ends(name: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="judged 2, not 3"):
-        rounds.run(System(name, name, _wrong), _job(tmp_path), _results())
+        systems.run(System(name, name, _wrong), _job(tmp_path), _results())

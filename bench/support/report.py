@@ -1,15 +1,21 @@
-"""A benchmark's results: medians and spread per system, as a table and as JSON."""
+"""A benchmark's results: medians and spread per system, as a table and as JSON, and the machine."""
 
 import json
+import os
+import platform
+import shutil
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.support.servers.kafka import VERSION as KAFKA
+
 from .measure import Run
 
-#: Whose rate the others' are held against, and the column that says so.
+#: The systems to whose rate the others' are compared, and the titles of these columns.
 _BASES = {
     "bare": "of bare",
     "kafka-streams": "to Kafka Streams",
@@ -29,6 +35,8 @@ class Results:
 
 @dataclass(frozen=True)
 class Spread:
+    """The median of some values, and their range."""
+
     median: float
     min: float
     max: float
@@ -39,6 +47,7 @@ class Spread:
         return cls(median(values), min(values), max(values)) if values else None
 
     def shown(self, form: str) -> str:
+        """As "median (min-max)"; `form` is a format specification."""
         return f"{self.median:{form}} ({self.min:{form}}-{self.max:{form}})"
 
 
@@ -91,9 +100,9 @@ def _ratios(rounds: Sequence[Mapping[str, Run]], system: str, base: str) -> list
     rates = [one[base].rate for one in rounds if base in one]
     if not rates:
         return []
-    usual = median(rates)
+    middle = median(rates)
     return [
-        one[system].rate / (one[base].rate if base in one else usual)
+        one[system].rate / (one[base].rate if base in one else middle)
         for one in rounds
         if system in one
     ]
@@ -140,12 +149,12 @@ def _ratio(spread: Spread | None) -> str:
 
 
 def write_json(
-    path: Path, results: Results, machine: Mapping[str, Any], decoding: Mapping[str, float]
+    path: Path, results: Results, found: Mapping[str, Any], decoding: Mapping[str, float]
 ) -> None:
-    """The machine, a row per system, every run with its round, and what it costs to decode an event of
-    each kind, in microseconds."""
+    """Write the machine as `machine` found it, a row per system, every run with its round, and the CPU
+    time for decoding an event of each kind, in microseconds."""
     whole = {
-        "machine": machine,
+        "machine": found,
         "systems": [asdict(row) for row in rows(results)],
         "runs": [
             {"round": number, **asdict(run)}
@@ -155,3 +164,34 @@ def write_json(
         "decoding_us": decoding,
     }
     path.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """The machine that this runs on: CPU, usable cores, memory in GiB, versions, and the load now."""
+    return {
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "java": _java(),
+        "kafka": "as given" if os.environ.get("PROCESSOR_TEST_KAFKA") else KAFKA,
+        "load_average_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _java() -> str | None:
+    java = shutil.which("java")
+    if java is None:
+        return None
+    done = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60)
+    return next(iter(done.stderr.splitlines()), None)

@@ -1,4 +1,4 @@
-"""What `bench.week` has found: a table, a summary, a picture and JSON."""
+"""The results of a simulated week: a table, a summary, JSON and a picture."""
 
 import json
 from collections.abc import Sequence
@@ -6,15 +6,16 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .curves import Panel, draw
-from .machine import description
+from ..plot import Panel, draw_curves
+from ..support.report import machine
 from .traffic import Traffic
-from .week_parts import Life, Restart, Sample
+from .worker import Life, Restart, Sample
 
 
 class Week(NamedTuple):
-    """``lives`` and the starts with snapshots (``warm``) and of one partition without (``cold``) are
-    by worker, ``written`` the observations of each hour by partition, ``wrong`` the differences."""
+    """All that was found. `lives`, the starts with snapshots (`warm`) and those of one partition without
+    (`cold`) are by worker; `written` are the observations of each hour by partition; `wrong` are the
+    differences from the truth."""
 
     traffics: Sequence[Traffic]
     lives: Sequence[Life]
@@ -34,7 +35,7 @@ class Week(NamedTuple):
         return sum(life.empty for life in self.lives)
 
     def samples(self) -> list[Sample]:
-        """Of all workers together: sums, but the longest stop and checkpoint of any of them."""
+        """All workers together, by hour: sums, but maxima of `longest` and `flush`."""
         hours = zip(*(life.samples for life in self.lives), strict=True)
         return [
             Sample(*map(sum, zip(*hour, strict=True)))._replace(
@@ -72,7 +73,7 @@ def table(week: Week) -> str:
 
 
 def summary(week: Week) -> str:
-    """What the table does not show."""
+    """Lines with the totals, the snapshots and the starts."""
     first, samples = week.traffics[0], week.samples()
     full = [life.full for life in week.lives]
     snapshots = sum(each.snapshot_bytes for each in full)
@@ -101,10 +102,10 @@ def summary(week: Week) -> str:
 
 
 def write_json(path: Path, week: Week) -> None:
-    """Every hour, all workers together."""
+    """Write every hour of all workers together, and the machine."""
     first = week.traffics[0]
     found = {
-        "machine": description(),
+        "machine": machine(),
         "rate": week.rate,
         "days": first.days,
         "horizon_hours": first.horizon,
@@ -123,8 +124,8 @@ def write_json(path: Path, week: Week) -> None:
     path.write_text(json.dumps(found) + "\n")
 
 
-def draw_curves(path: Path, week: Week) -> None:
-    """Requests, memory, time and checkpoint by day; a PNG."""
+def draw(path: Path, week: Week) -> None:
+    """Draw requests, memory, CPU time and checkpoint size by day of log time; a PNG."""
     samples, first = week.samples(), week.traffics[0]
     days = [(number + 1) / 24 for number in range(len(samples))]
     busy = days[: first.hours]
@@ -133,7 +134,7 @@ def draw_curves(path: Path, week: Week) -> None:
         found = samples[: first.hours]
         return [getattr(sample, column) / sample.observations * 1e6 for sample in found]
 
-    draw(
+    draw_curves(
         path,
         f"{week.rate:g} predictions/s for {first.days} days of log time, "
         f"horizon {first.horizon / 24:g} days",

@@ -1,6 +1,6 @@
-"""The processes of `bench.week`: some live through the log, others start from it.
+"""The workers of a simulated week: some fold the whole log, others start from what is left.
 
-A share is what one worker has of the log: the traffic of each of its partitions, by number.
+The share of a worker is the traffic of each of its partitions, by number.
 """
 
 import asyncio
@@ -28,12 +28,11 @@ from processor.stream.tally_stage import TallyStage
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
 
-from .filled import say
-from .journal_file import JournalFiles
-from .measure import BenchError
-from .rows import EPOCH
+from ..support.command import say
+from ..support.measure import BenchError, resident_bytes
+from ..support.rows import EPOCH
+from .log_files import JournalFiles, journal
 from .traffic import START, Traffic
-from .week_log import journal
 
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "all")))
 #: Hours of log time from checkpoint to checkpoint.
@@ -45,9 +44,9 @@ CountsSource = dict[tuple[str, int], dict[str, Counts]]
 
 
 class Sample(NamedTuple):
-    """After an hour of log time. ``join`` and ``tally`` are CPU seconds of this hour, ``longest`` those
-    of one record in the join, ``flush`` those of a checkpoint, 0 where none was due; ``resident`` is
-    the process's memory."""
+    """The state after an hour of log time. CPU seconds of this hour: `join`, `tally`, `longest` (of one
+    record in the join) and `flush` (of the checkpoint, 0 if none was due); `resident` is the memory of
+    the process in bytes."""
 
     observations: int
     kept: int
@@ -61,31 +60,32 @@ class Sample(NamedTuple):
 
 
 class Look(NamedTuple):
-    """All that can be held against the truth, after an hour. Only what its tier still keeps."""
+    """All that can be compared with the truth after an hour; buckets that their tier still keeps."""
 
     hour: int
     kept: int
     alone: int
-    """Requests that had feedback without a prediction: those that wait, and those told late."""
+    """Requests with feedback but without a prediction: those that wait, and those judged too late."""
     buckets: Buckets
     board: CountsSource
 
 
 class Full(NamedTuple):
-    """What the worker leaves behind after the last hour with predictions; by partition, or of all."""
+    """The state that a worker leaves after the last hour with predictions, by partition or of all."""
 
     next_offsets: dict[int, int]
     snapshot_seconds: float
     snapshot_bytes: int
     digests: dict[int, str]
     tally_seconds: float
-    """To restore the tally from its table."""
+    """Seconds to restore the tally from its table."""
     tally_equal: bool
 
 
 class Life(NamedTuple):
-    """``empty`` is the memory before the first record; ``left`` the requests in memory a horizon
-    after the last one, and ``too_late`` those that were told late by then."""
+    """A worker's way through the log: `empty` is its memory before the first record in bytes, `left` the
+    requests in memory a horizon after the last record, `too_late` the requests judged too late by then.
+    """
 
     empty: int
     samples: list[Sample]
@@ -96,7 +96,7 @@ class Life(NamedTuple):
 
 
 class Restart(NamedTuple):
-    """A start of the join of a share; a digest tells one state of a partition from another."""
+    """A start of the joins of a share; equal digests mean equal states of a partition."""
 
     seconds: float
     resident: int
@@ -106,8 +106,10 @@ class Restart(NamedTuple):
 def start(
     share: Share, partitions: int, folder: Path, data: str, ends: Mapping[int, int]
 ) -> Restart:
-    """Start a worker's join on the log up to an offset of each of its partitions, one after another,
-    with what a data folder has."""
+    """Start a worker's joins, one after another, on the log up to an offset of each partition.
+
+    `data` is the name of the folder with their snapshots.
+    """
     collect_rarely()
     seconds, joins = 0.0, {}
     for number, traffic in share.items():
@@ -118,7 +120,7 @@ def start(
         begin = time.perf_counter()
         asyncio.run(_opened(partition))
         seconds += time.perf_counter() - begin
-    resident, digests = _resident(), {}
+    resident, digests = resident_bytes(), {}
     for number, join in joins.items():
         snapshots = _snapshots(share[number], number, partitions, folder)
         capture = snapshots.capture(join.next_offset, join.join.state)
@@ -143,14 +145,14 @@ async def _opened(partition: PartitionFold) -> None:
 def live(
     share: Share, partitions: int, folder: Path, written: Mapping[int, list[int]]
 ) -> Life:  # fmt: skip
-    """Fold everything as it comes, and what the join sends; ``written`` are the observations of each
-    hour, by partition."""
+    """Fold the log and the deltas that the joins send; `written` are the observations of each hour, by
+    partition."""
     collect_rarely()
     return asyncio.run(_Worker(share, partitions, folder).live(written))
 
 
 class _Deltas:
-    """Takes what the join sends; acknowledged at once."""
+    """A sender that keeps the deltas of the joins and acknowledges them at once."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
@@ -182,7 +184,7 @@ class _Worker:
 
     async def live(self, written: Mapping[int, list[int]]) -> Life:
         traffic = self._traffic
-        empty, samples, looks, full = _resident(), [], [], None
+        empty, samples, looks, full = resident_bytes(), [], [], None
         for number in range(traffic.all_hours):
             observations = sum(hours[number] for hours in written.values())
             samples.append(await self._hour(number, observations))
@@ -228,7 +230,7 @@ class _Worker:
                 pass
         table_bytes = sum(len(key) + len(value) for key, value in self._table.items())
         return Sample(
-            observations, self._kept, self._unmatched, _resident(), join_seconds,
+            observations, self._kept, self._unmatched, resident_bytes(), join_seconds,
             tally_seconds, longest, flush, table_bytes,
         )  # fmt: skip
 
@@ -250,7 +252,7 @@ class _Worker:
         return Look(number, self._kept, late, *_shown(self._tally, number))
 
     async def _leave(self) -> Full:
-        """What an orderly end does to the join, and what a start does to the tally."""
+        """End the joins as an orderly stop does, and restore the tally as a start does."""
         begin = time.perf_counter()
         for join in self._joins.values():
             await join.close()
@@ -273,7 +275,7 @@ class _Worker:
 
 
 def _shown(stage: TallyStage, number: int) -> tuple[Buckets, CountsSource]:
-    """What the tally keeps, and its windows, after an hour."""
+    """The buckets that the tally keeps, and its windows, after an hour."""
     clock, buckets = _clock(number), Buckets()
     for tier, (_, size, keep) in enumerate(TIERS):
         floor = (clock - keep) // size if keep else 0
@@ -291,7 +293,7 @@ def _shown(stage: TallyStage, number: int) -> tuple[Buckets, CountsSource]:
 
 
 def _clock(number: int) -> int:
-    """The last record's second in an hour."""
+    """The second of the last record in an hour."""
     return (START + (number + 1) * HOUR) // SECOND - 1
 
 
@@ -313,9 +315,3 @@ def _join(
     return JoinStage(
         fold, topic, cast(LogReader, reader), maker, cast(DeltaProducer, sender), telemetry
     )  # fmt: skip
-
-
-def _resident() -> int:
-    """Bytes of this process in memory (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Holding what was counted in a simulated week against its truth."""
+"""Compare the counts of a simulated week with the truth about its traffic."""
 
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.tally.windows import TIERS
 
-from .rows import LABELS, RIGHT, WRONG
-from .traffic import START, Expected, Flags, Ints
-from .week_parts import WINDOWS, Buckets, CountsSource, Look, Share
+from ..support.rows import LABELS, RIGHT, WRONG, Ints
+from .traffic import START, Expected, Flags
+from .worker import WINDOWS, Buckets, CountsSource, Look, Share
 
 _SECOND = 1_000_000_000
 P = TypeVar("P")
@@ -30,7 +30,7 @@ def expected(share: Share, hour: int) -> Expected:
 
 
 def differences(share: Share, look: Look) -> list[str]:
-    """What differs; empty when all is right."""
+    """The differences of the counts after an hour from the truth, a line each."""
     truth = expected(share, look.hour)
     clock = START // _SECOND + (look.hour + 1) * 3600 - 1
     wrong = [
@@ -60,7 +60,7 @@ def _unequal(
 
 
 def _buckets(truth: Expected, clock: int) -> Buckets:
-    """By tier and basis, from each tier's floor on."""
+    """Counts by tier and basis, of the buckets that the tier still keeps."""
     found = Buckets()
     seconds = _seconds(truth)
     for tier, (_, size, keep) in enumerate(TIERS):
@@ -75,7 +75,7 @@ def _buckets(truth: Expected, clock: int) -> Buckets:
 
 
 def _board(truth: Expected, clock: int) -> CountsSource:
-    """By window and basis (counting rule 16)."""
+    """Counts by window and basis; a window ends with the bucket that holds the clock's second."""
     found = CountsSource()
     seconds = _seconds(truth)
     for name, length, tier in WINDOWS:
@@ -112,7 +112,7 @@ def _sums(
 
 
 def _counts(predictions: int, judged: NDArray[np.int64]) -> Counts:
-    """Of judgements by actual, predicted and form."""
+    """Counts of predictions, and of judgements by actual, predicted and form."""
     forms = judged.sum(axis=(0, 1)).tolist()
     cells = {
         Cell(LABELS[actual], LABELS[predicted]): n

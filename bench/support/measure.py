@@ -1,4 +1,4 @@
-"""One system under the clock: its process, what it uses, and whether it has got the truth.
+"""One system under the clock: its process, CPU time and memory, and whether its counts are right.
 
 The clock runs from a system's first event until its counts equal the truth, so start-up is
 excluded. Both ends are on the safe side: it starts when the system last said "no event yet",
@@ -7,6 +7,7 @@ and stops when the right answer has arrived.
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -18,11 +19,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .load import NAMESPACE, Expected, ModelCounts
 
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _START_POLL_SECONDS = 0.05
 _RESULT_POLL_SECONDS = 0.1
 _START_SECONDS = 180.0
@@ -32,8 +33,19 @@ class BenchError(Exception):
     """A system did not start, ended early, or never reached the truth."""
 
 
+class Service(NamedTuple):
+    """A running process that answers HTTP at `url` and writes to the file `log`."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
+
+
 @dataclass(frozen=True)
 class Usage:
+    """CPU time so far, and the most memory that was resident."""
+
     cpu_seconds: float
     peak_bytes: int
 
@@ -52,6 +64,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Run:
+    """What one run of a system took; `cpu_seconds` and `peak_bytes` with its descendants."""
+
     system: str
     events: int
     seconds: float
@@ -94,44 +108,80 @@ def child(
         process.wait()
 
 
-def clocked(
-    system: str, job: Job, process: "subprocess.Popen[bytes]", url: str, log: Path, seconds: float
-) -> Run:
-    """Measure a running system that shows its events at /metrics and its counts at /api/models."""
+@contextmanager
+def service(
+    name: str, command: Sequence[str], log: Path, port: int, env: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """A process that serves HTTP on a local port, ended with the block."""
+    with child(command, log, env) as process:
+        yield Service(name, process, f"http://127.0.0.1:{port}", log)
 
-    def wait(poll: Callable[[], bool], pause: float, limit: float, what: Callable[[], str]) -> None:
-        deadline = time.monotonic() + limit
-        while not poll():
+
+def run_json(module: str, arguments: Sequence[str], env: Mapping[str, str] | None = None) -> Any:
+    """What `python -m module` prints as JSON, run in a fresh process for at most 900 s.
+
+    A fresh process, since what an earlier run left in memory would be counted, or hide what the next
+    one takes. A BenchError has the output on stderr.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=_ROOT, env=env, capture_output=True,
+        text=True, timeout=900,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise BenchError(f"{module} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def wait_until(
+    done: Callable[[], bool], services: Sequence[Service], seconds: float,
+    missing: Callable[[], str], pause: float = _RESULT_POLL_SECONDS,
+) -> None:  # fmt: skip
+    """Ask until it is done, for at most `seconds`, while none of the services ends.
+
+    A BenchError has the end of a log, and what `missing` says when the time is over.
+    """
+    deadline = time.monotonic() + seconds
+    while not done():
+        for name, process, _, log in services:
             if process.poll() is not None:
-                raise BenchError(f"{system} ended with {process.returncode}:\n{tail(log)}")
-            if time.monotonic() > deadline:
-                raise BenchError(f"{system}: {what()} after {limit:g} s:\n{tail(log)}")
-            time.sleep(pause)
+                raise BenchError(f"{name} ended with {process.returncode}:\n{tail(log)}")
+        if time.monotonic() > deadline:
+            name, _, _, log = services[0]
+            raise BenchError(f"{name}: {missing()} after {seconds:g} s:\n{tail(log)}")
+        time.sleep(pause)
 
+
+def clocked(one: Service, job: Job, seconds: float) -> Run:
+    """Measure a running system that shows its events at /metrics and its counts at /api/models."""
     begin = time.monotonic()
-    used = usage(process.pid)
+    used = usage(one.process.pid)
 
     def started() -> bool:
         nonlocal begin, used
         # From before the question: a busy system may answer late.
-        asked, used_then = time.monotonic(), usage(process.pid)
-        count = events_total(url)
+        asked, used_then = time.monotonic(), usage(one.process.pid)
+        count = events_total(one.url)
         if count == 0:
             begin, used = asked, used_then
         return bool(count)
 
-    wanted: list[str] = []
-
-    def right() -> bool:
-        nonlocal wanted
-        wanted = differences(job.expected, models(url))
-        return not wanted
-
-    wait(started, _START_POLL_SECONDS, _START_SECONDS, lambda: "no event read")
-    wait(right, _RESULT_POLL_SECONDS, seconds, lambda: "wrong: " + "; ".join(wanted[:5]))
+    wait_until(started, [one], _START_SECONDS, lambda: "no event read", _START_POLL_SECONDS)
+    wait_until_exact([one], job.expected, seconds)
     elapsed = time.monotonic() - begin
-    total = usage(process.pid)
-    return Run(system, job.events, elapsed, total.cpu_seconds - used.cpu_seconds, total.peak_bytes)
+    total = usage(one.process.pid)
+    cpu_seconds = total.cpu_seconds - used.cpu_seconds
+    return Run(one.name, job.events, elapsed, cpu_seconds, total.peak_bytes)
+
+
+def wait_until_exact(services: Sequence[Service], expected: Expected, seconds: float) -> None:
+    """Ask the services until their models together are as expected, for at most `seconds`."""
+    wrong: list[str] = []
+
+    def exact() -> bool:
+        wrong[:] = differences(expected, [each for one in services for each in models(one.url)])
+        return not wrong
+
+    wait_until(exact, services, seconds, lambda: "wrong: " + "; ".join(wrong[:5]))
 
 
 def differences(expected: Expected, found: list[dict[str, Any]]) -> list[str]:
@@ -183,6 +233,15 @@ def own_usage() -> Usage:
     return Usage(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 
+def resident_bytes(pid: int | None = None) -> int:
+    """Memory of a process, without its descendants; of this one by default; 0 after its end (Linux)."""
+    try:
+        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _descendants(pid: int) -> Iterator[int]:
     yield pid
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -192,11 +251,12 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a file."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def get(url: str) -> bytes | None:
-    """The body; None while nobody answers with 200."""
+    """The body of an answer with status 200; None of any other answer or none."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
             body: bytes = answer.read()
@@ -205,7 +265,14 @@ def get(url: str) -> bytes | None:
         return None
 
 
+def metric(url: str, name: str) -> float | None:
+    """The value of a metric without labels; None while it is not shown."""
+    found = re.search(rf"^{name} (\S+)$", (get(f"{url}/metrics") or b"").decode(), re.MULTILINE)
+    return None if found is None else float(found[1])
+
+
 def events_total(url: str) -> float | None:
+    """The events of all types that a system has read; None while it does not answer."""
     body = get(f"{url}/metrics")
     if body is None:
         return None
@@ -217,6 +284,7 @@ def events_total(url: str) -> float | None:
 
 
 def models(url: str) -> list[dict[str, Any]]:
+    """Counts of all time by model, by time of the request; none while the system does not answer."""
     body = get(f"{url}/api/models?window=all&by=request")
     if body is None:
         return []

@@ -1,0 +1,1 @@
+"""Shared parts of the benchmarks: loads, clocks, workers of the processor, reports."""

@@ -1,0 +1,1 @@
+"""`python -m bench.week`: a simulated week of log time, checked against its truth."""
