@@ -7,21 +7,18 @@ exact. The systems take turns, so that a noisy machine is noisy for all of them.
 import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from . import decode
 from .peers.systems import SYSTEMS, TITLES, System, prepare, run
-from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.command import command, kafka_and_folder, parser, say
 from .support.report import Results, machine, table, write_json
 from .support.topic_fill import fill
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code(partial(_compare, _parser().parse_args(arguments)))
-
-
-def _compare(options: argparse.Namespace) -> int:
+    options = _parser().parse_args(arguments)
     before = machine()
     systems = [system for system in SYSTEMS if system.name in options.systems]
     results = Results({system.name: system.title for system in systems})

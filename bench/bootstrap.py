@@ -5,7 +5,6 @@ repeated with two workers, and the one that reads the documents is killed half-w
 counts must become exact.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -21,7 +20,7 @@ from tests.support.faults.documents import document
 from tests.support.servers.elasticsearch import ElasticsearchServer
 from tests.support.servers.indices import MAPPING
 
-from .support.command import exit_code, kafka_and_folder, parser
+from .support.command import command, kafka_and_folder, parser
 from .support.measure import Service, get, metric, resident_bytes, wait_until
 from .support.processor_app import fresh_name, worker
 from .support.topic_fill import fresh_topic
@@ -35,6 +34,7 @@ _LIMIT = 900.0
 Counts = Mapping[str, tuple[int, int, int]]
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.bootstrap", __doc__, "--documents 20000")
     line.add_argument(
@@ -44,10 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--days", type=int, default=40,
         help="age of the newest document; over 7: counted and not kept (%(default)s)",
     )  # fmt: skip
-    return exit_code(partial(_run, line.parse_args(arguments)))
-
-
-def _run(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     documents = options.documents
     with kafka_and_folder() as (kafka, folder), ElasticsearchServer(heap="2g") as elastic:
         index = f"inference-log-{fresh_name()}"

@@ -5,19 +5,17 @@ log. The client shares the machine, so it does as little as it can: requests mad
 read by their length.
 """
 
-import argparse
 import asyncio
 import itertools
 import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from tests.support.servers.process import free_port
 
-from .support.command import exit_code, kafka_and_folder, parser
+from .support.command import command, kafka_and_folder, parser
 from .support.load import Event, Load
 from .support.measure import BenchError, usage, wait_until
 from .support.processor_app import fresh_name, worker
@@ -27,16 +25,14 @@ _START_SECONDS = 60.0
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.ingress", __doc__, "--connections 10 --seconds 3")
     line.add_argument(
         "--connections", type=int, default=50, help="connections at a time (%(default)s)"
     )
     line.add_argument("--seconds", type=float, default=10.0, help="of load (%(default)s)")
-    return exit_code(partial(_measure, line.parse_args(arguments)))
-
-
-def _measure(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     with kafka_and_folder() as (bootstrap, folder):
         print(_run(bootstrap, folder, options.connections, options.seconds))
     return 0

@@ -5,14 +5,12 @@ sends its deltas; then it is started again with its snapshots, and without them.
 counts only if its counts become exact.
 """
 
-import argparse
 import asyncio
 import shutil
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +23,7 @@ from processor.kafka.clients import Kafka
 from processor.kafka.topics import Topics, prepare
 from processor.settings import Settings
 
-from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.command import command, kafka_and_folder, parser, say
 from .support.load import NAMES, Expected, ModelCounts, deployment
 from .support.measure import differences, metric, models, usage, wait_until
 from .support.processor_app import fresh_name, worker
@@ -61,15 +59,13 @@ class Start(NamedTuple):
     peak_bytes: int
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.journal", __doc__, "--observations 100000")
     line.add_argument(
         "--observations", type=int, default=10_000_000, help="on the log (%(default)s)"
     )
-    return exit_code(partial(_measure, line.parse_args(arguments)))
-
-
-def _measure(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     with kafka_and_folder() as (bootstrap, folder):
         written, starts = _run(bootstrap, folder, options.observations)
     print(table(starts, written))

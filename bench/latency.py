@@ -18,14 +18,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
 
 from .scale import wait_until_shared
-from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.command import command, kafka_and_folder, parser, say
 from .support.load import (
     NAMES,
     SPAN_NS,
@@ -79,6 +78,7 @@ def table(levels: Sequence[Level]) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.latency", __doc__, "--top-rate 20000 --shares 0.5 --seconds 5")
     line.add_argument(
@@ -98,10 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line.add_argument(
         "--scrape", type=float, default=0.1, help="seconds between scrapes (%(default)s)"
     )
-    return exit_code(partial(_run, line.parse_args(arguments)))
-
-
-def _run(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     with kafka_and_folder() as (bootstrap, folder):
         topic = fresh_topic(bootstrap)
         with worker(bootstrap, topic, fresh_name(), folder) as one:

@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +28,19 @@ from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.support.servers.elasticsearch import ElasticsearchServer
 
-from .support.command import exit_code, parser, say
+from .support.command import command, parser, say
 from .support.load import Load
 from .support.measure import BenchError, Run, differences, own_usage, run_json
 
 _PAGE = 2000
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.child:
         print(json.dumps(asdict(_child(options))))
         return 0
-    return exit_code(partial(_replay, options))
-
-
-def _replay(options: argparse.Namespace) -> int:
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         for requests in options.requests:

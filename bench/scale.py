@@ -4,17 +4,15 @@ All workers are up and share the partitions before the load comes, all at once. 
 there until their counts together are exact.
 """
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from statistics import median
 
-from .support.command import exit_code, kafka_and_folder, parser, say
+from .support.command import command, kafka_and_folder, parser, say
 from .support.load import SPAN_NS, Load
 from .support.measure import Run, Service, get, usage, wait_until, wait_until_exact
 from .support.processor_app import fresh_name, worker
@@ -25,6 +23,7 @@ from .support.topic_fill import PARTITIONS, fresh_topic
 _SHARED_SECONDS = 120.0
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.scale", __doc__, "--events 50000 --repeats 1 --workers 1 2")
     line.add_argument("--events", type=int, default=330_000, help="number of events (%(default)s)")
@@ -37,10 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="numbers of workers, a run each (1 2)",
     )
     line.add_argument("--repeats", type=int, default=3, help="rounds (%(default)s)")
-    return exit_code(partial(_compare, line.parse_args(arguments)))
-
-
-def _compare(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     runs: dict[int, list[Run]] = {number: [] for number in options.workers}
     with kafka_and_folder() as (bootstrap, folder):
         for repeat in range(options.repeats):

@@ -5,18 +5,16 @@ again and again, compressed as Prometheus does and plain, while /health is asked
 slowest answer shows how long the event loop, and with it the stream, had to wait for the scrape.
 """
 
-import argparse
 import gzip
 import http.client
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from statistics import median
 from urllib.parse import urlsplit
 
-from .support.command import exit_code, kafka_and_folder, parser
+from .support.command import command, kafka_and_folder, parser
 from .support.measure import BenchError, clocked
 from .support.processor_app import fresh_name, worker
 from .support.topic_fill import fill
@@ -56,6 +54,7 @@ class _Health:
             connection.close()
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.scrape", __doc__, "--events 20000 --models 20 --scrapes 5")
     line.add_argument("--events", type=int, default=200_000, help="number of events (%(default)s)")
@@ -63,10 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line.add_argument(
         "--scrapes", type=int, default=30, help="scrapes, packed and plain each (%(default)s)"
     )
-    return exit_code(partial(_measure, line.parse_args(arguments)))
-
-
-def _measure(options: argparse.Namespace) -> int:
+    options = line.parse_args(arguments)
     with kafka_and_folder() as (bootstrap, folder):
         job = fill(bootstrap, options.events, options.models).job(folder / "worker")
         with worker(job.bootstrap, job.topic, fresh_name(), job.folder) as one:

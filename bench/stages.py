@@ -37,7 +37,7 @@ from processor.settings import Settings
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 
-from .support.command import exit_code, parser
+from .support.command import command, parser
 from .support.load import Load
 from .support.measure import run_json
 
@@ -73,6 +73,7 @@ class _Clock:
         return found
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.stages", __doc__, "--events 30000 --models 100")
     line.add_argument("--events", type=int, default=300_000, help="number of events (%(default)s)")
@@ -86,16 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = line.parse_args(arguments)
     if options.child:
         collect_rarely()
-        print(json.dumps(measure(_load(options), options.at_once)))
+        load = Load.of_events(options.events, options.models, classes=options.classes)
+        print(json.dumps(measure(load, options.at_once)))
         return 0
-    return exit_code(partial(_compare, options))
-
-
-def _compare(options: argparse.Namespace) -> int:
-    arguments = ["--child", "--events", str(options.events), "--models", str(options.models)]
-    arguments += ["--at-once", str(options.at_once), "--classes", str(options.classes)]
+    passed = ["--child", "--events", str(options.events), "--models", str(options.models)]
+    passed += ["--at-once", str(options.at_once), "--classes", str(options.classes)]
     found = {
-        name: run_json("bench.stages", arguments, os.environ | {"PROCESSOR_COMPILED": name})
+        name: run_json("bench.stages", passed, os.environ | {"PROCESSOR_COMPILED": name})
         for name in ("auto", "off")
     }
     print("| stage | compiled, CPU µs/event | interpreted | ratio |\n|---|--:|--:|--:|")
@@ -103,10 +101,6 @@ def _compare(options: argparse.Namespace) -> int:
         fast, slow = found["auto"][stage], found["off"][stage]
         print(f"| {stage} | {fast:.2f} | {slow:.2f} | {slow / fast:.1f} |")
     return 0
-
-
-def _load(options: argparse.Namespace) -> Load:
-    return Load.of_events(options.events, options.models, classes=options.classes)
 
 
 def measure(load: Load, at_once: int) -> dict[str, float]:

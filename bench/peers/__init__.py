@@ -1,1 +1,1 @@
-"""The same job in other systems, each as its own users would write it for speed."""
+"""The systems that are compared: the same job, as the users of each would write it for speed."""

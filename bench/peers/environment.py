@@ -1,4 +1,4 @@
-"""What a peer needs and the project does not: fetched on first use, into the project's cache."""
+"""Packages that only the peers need: fetched on first use, into the project's cache."""
 
 import hashlib
 import shutil
@@ -18,7 +18,7 @@ class PeerMissing(Exception):
 
 
 def python_with(name: str, packages: Sequence[str]) -> Path:
-    """The Python of a virtual environment with these packages, which the project's has not."""
+    """The Python of a virtual environment with these packages, made if need be."""
     key = hashlib.sha256("\n".join([sys.version, *packages]).encode()).hexdigest()[:8]
     folder = cache_folder() / f"bench-{name}-{key}"
     python, whole = folder / "bin" / "python", folder / "whole"

@@ -1,7 +1,7 @@
-"""The job as the Python peers do it: what an event says, its request's row, and the counts.
+"""The job of the Python peers: read an event, update the row of its request, count the changes.
 
-It needs nothing but the standard library, since some peers run in environments of their own.
-Rows and observations are lists, so that any store's serializer takes them.
+It needs the standard library alone, since some peers run in environments of their own. Rows and
+observations are lists, so that any store's serializer takes them.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The peers in Python whose packages the project has not: each in an environment of its own."""
+"""Bytewax and Quix Streams, each in a virtual environment of its own."""
 
 import json
 import uuid

@@ -12,12 +12,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from tests.support.servers import KafkaServer
 
-from ..support.command import exit_code, parser, say
+from ..support.command import command, parser, say
 from ..support.load import Expected
 from ..support.measure import BenchError, differences, models
 from ..support.processor_app import fresh_name
@@ -36,11 +35,9 @@ _KEPT = {"log.retention.ms": "600000", "log.segment.bytes": str(128 * MIB),
          "log.retention.check.interval.ms": "30000"}  # fmt: skip
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code(partial(_soak, _parser().parse_args(arguments)))
-
-
-def _soak(options: argparse.Namespace) -> int:
+    options = _parser().parse_args(arguments)
     with ExitStack() as stack:
         broker = stack.enter_context(KafkaServer(_KEPT, heap="1g"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))

@@ -5,37 +5,46 @@ import tempfile
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec
 
 from tests.support.servers import ServerError, kafka_server
 
 from .measure import BenchError, end_in_order_on_sigterm
 
+P = ParamSpec("P")
 
-def parser(command: str, description: str | None, example: str) -> ArgumentParser:
+
+def parser(module: str, description: str | None, example: str) -> ArgumentParser:
     """A parser whose help is the module's docstring and one example of its arguments.
 
-    `command` is what follows `python -m`.
+    `module` is the name that follows `python -m`.
     """
     return ArgumentParser(
-        prog=f"python -m {command}",
+        prog=f"python -m {module}",
         description=description,
-        epilog=f"example: python -m {command} {example}".rstrip(),
+        epilog=f"example: python -m {module} {example}".rstrip(),
         formatter_class=RawDescriptionHelpFormatter,
     )
 
 
-def exit_code(run: Callable[[], int]) -> int:
-    """The exit code of `run`; a BenchError or ServerError becomes a line on stderr and 1.
+def command(main: Callable[P, int]) -> Callable[P, int]:
+    """Decorate a `main`: a BenchError or ServerError becomes a line on stderr and exit code 1.
 
     SIGTERM ends the process in order, so that the servers it started end with it.
     """
-    end_in_order_on_sigterm()
-    try:
-        return run()
-    except (BenchError, ServerError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+
+    @wraps(main)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        end_in_order_on_sigterm()
+        try:
+            return main(*args, **kwargs)
+        except (BenchError, ServerError) as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 1
+
+    return run
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""A seeded load of CloudEvents as Seldon's executor and Knative put them on Kafka, and its truth.
+"""A seeded load of CloudEvents as Seldon's executor and Knative put them on Kafka, and its exact counts.
 
-The truth is known by construction: the same draws make the events and the expected counts, so
-nothing of the processor's own code decides what is right.
+The same draws make the events and the expected counts, so no code of the processor decides what is
+right.
 """
 
 import random
@@ -21,11 +21,11 @@ SPAN_NS = 28 * 60 * 1_000_000_000
 _START_NS = 1_795_165_200_000_000_000
 NAMESPACE = "seldon"
 
-#: The shares of the notebook's experiment: 63 of 100 judged, 46 of those right.
+#: Shares of the notebook's experiment: 63 of 100 predictions are judged, 46 of these are right.
 _FEEDBACK, _RIGHT = 0.63, 46 / 63
 _CORRECTED, _DUPLICATED = 0.01, 0.01
 
-#: Events are shuffled within blocks of so many, so some feedback comes before its prediction.
+#: Events are shuffled within blocks of this size, so some feedback comes before its prediction.
 _BLOCK = 2_000
 
 _DAY = "20/11/2026"
@@ -41,6 +41,8 @@ _BASE: Headers = [
 
 
 class Event(NamedTuple):
+    """A record of the source topic."""
+
     headers: Headers
     value: bytes
 
@@ -62,7 +64,7 @@ class _Request(NamedTuple):
 
 @dataclass
 class ModelCounts:
-    """What the processor must show for one deployment, window `all`, basis `request`."""
+    """The exact counts of one deployment in window `all`, by time of the request."""
 
     predictions: int = 0
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -80,7 +82,7 @@ class ModelCounts:
 
 @dataclass
 class Expected:
-    """The exact result of a load: `models` by deployment."""
+    """The exact counts of a load, by deployment."""
 
     models: dict[str, ModelCounts] = field(default_factory=dict)
 
@@ -89,7 +91,7 @@ class Expected:
         return sum(model.judged for model in self.models.values())
 
     def add(self, other: "Expected") -> None:
-        """Expect what the other expects as well."""
+        """Add the counts of another load."""
         for name, counts in other.models.items():
             model = self.models.setdefault(name, ModelCounts())
             model.predictions += counts.predictions
@@ -98,7 +100,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Load:
-    """So many request ids over 28 minutes of event time, and the feedback they get.
+    """`requests` predictions over 28 minutes of event time, and their feedback.
 
     1 % of the feedback is corrected later, 1 % of the events come twice.
     """
@@ -114,12 +116,13 @@ class Load:
     def of_events(
         cls, events: int, models: int = 10, start_ns: int = _START_NS, classes: int = len(NAMES)
     ) -> "Load":
-        """The load with about so many response and feedback events."""
+        """The load with about that many response and feedback events."""
         each = (1 + _FEEDBACK * (1 + _CORRECTED)) * (1 + _DUPLICATED)
         requests = max(1, round(events / each))
         return cls(requests, models, start_ns=start_ns, classes=classes)
 
     def expected(self) -> Expected:
+        """The exact counts of all events."""
         expected = Expected()
         for request in self._requests():
             model = expected.models.setdefault(deployment(request.model), ModelCounts())
@@ -130,7 +133,7 @@ class Load:
         return expected
 
     def events(self) -> Iterator[Event]:
-        """In order of time but for the shuffle, feedback and second copies where they fall."""
+        """All events in order of time, except for the shuffle within blocks."""
         rng = random.Random(self.seed + 1)
         blocks: dict[int, list[Event]] = {}
         done = 0
@@ -186,7 +189,7 @@ class Load:
 
 
 def right_answer(model: int, time_ns: int, rng: random.Random) -> tuple[Event, Event]:
-    """The prediction of a new request, and the feedback that it was right."""
+    """A prediction with a new request id, and the feedback that it was right."""
     request = _Request(0, _uuid(rng), model, time_ns, predicted=0, judgements=())
     kinds = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
     answer, judgement = (_headers(kind, request, time_ns, rng) for kind in kinds)
@@ -196,6 +199,7 @@ def right_answer(model: int, time_ns: int, rng: random.Random) -> tuple[Event, E
 
 
 def deployment(model: int) -> str:
+    """The name of the deployment of a model."""
     return f"model-{model}"
 
 
@@ -269,7 +273,7 @@ def _feedback(actual: int, predicted: int, classes: int) -> bytes:
 
 
 async def produce(bootstrap: str, topic: str, load: Load, partitions: int = 8) -> int:
-    """Put the load on the topic with null keys, event by event on the next partition."""
+    """Put the load on the topic with null keys, each event on the next partition; their number."""
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks=1, linger_ms=50, max_batch_size=256 * 1024
     )

@@ -13,14 +13,12 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from argparse import Namespace
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..support.command import exit_code, parser, say
+from ..support.command import command, parser, say
 from .log_files import journal, write
 from .report import Week, draw, summary, table, write_json
 from .traffic import Traffic
@@ -30,6 +28,7 @@ from .worker import Life, Restart, Share, live, start
 R = TypeVar("R")
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     line = parser(
         "bench.week", __doc__, "--rate 1 --days 1 --horizon 12 --partitions 2 --workers 2"
@@ -50,10 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = line.parse_args(arguments)
     if not 0 < options.workers <= options.partitions:
         line.error(f"--workers {options.workers}: from 1 to the number of --partitions")
-    return exit_code(partial(_simulate, options))
-
-
-def _simulate(options: Namespace) -> int:
     traffics = [
         Traffic(options.rate / options.partitions, options.days, options.horizon, seed=number + 1)
         for number in range(options.partitions)
