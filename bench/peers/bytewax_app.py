@@ -1,7 +1,7 @@
 """The job in Bytewax: one worker, with or without recovery in SQLite every second.
 
-It runs in an environment of its own; its one argument is JSON: [bootstrap servers, topic, port,
-recovery folder or null].
+It runs in an environment of its own; its one argument is JSON: [app id (unused), bootstrap servers,
+topic, port, recovery folder, "recovery" or "none"].
 """
 
 import json
@@ -71,15 +71,15 @@ def build(bootstrap: str, topic: str, shown: Shown) -> Any:
 
 
 def main() -> None:
-    bootstrap, topic, port, recovery = json.loads(sys.argv[1])
+    _, bootstrap, topic, port, folder, recovery = json.loads(sys.argv[1])
     shown = Shown()
     shown.serve(port)
     config = None
-    if recovery is not None:
-        folder = Path(recovery)
-        folder.mkdir()
-        init_db_dir(folder, 1)
-        config = RecoveryConfig(folder)
+    if recovery == "recovery":
+        state = Path(folder)
+        state.mkdir()
+        init_db_dir(state, 1)
+        config = RecoveryConfig(state)
     flow = build(bootstrap, topic, shown)
     cli_main(flow, workers_per_process=1, epoch_interval=_EPOCH, recovery_config=config)
 

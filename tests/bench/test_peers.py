@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers import environment, kafka_streams
+from bench.peers import environment, systems
 from bench.peers.environment import PeerMissing, python_with
 from bench.peers.job import Row, Shown, changes, joined, observation
 from bench.support.load import Event, Load
@@ -89,7 +89,7 @@ def test_without_a_compiler_java_peers_say_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(PeerMissing, match="install a JDK"):
-        kafka_streams.prepare()
+        systems.class_path()
 
 
 def test_an_environment_is_made_once_and_whole(
