@@ -1,5 +1,10 @@
-"""Benchmarks: the processor beside other systems on one load, and its own parts one by one.
+"""Benchmarks of the processor; `python -m bench.NAME --help` explains each of them.
 
-Each module of this package but `__init__` is a command, `python -m bench.MODULE --help` explains it.
-`support` holds what they share, `peers` the other systems.
+- `python -m bench`: other systems at the same job; `plot` draws its results, `scale` adds workers
+- `stages`, `decode`: CPU time of an event; `memory`: of kept requests
+- `latency`, `scrape`, `ingress`: a running worker from the outside
+- `replay`, `bootstrap`, `journal`: reading the past: events files, an archive, the log
+- `soak`, `week`: long runs, in real time and in simulated time
+
+`support` holds the parts that they share, `peers` the other systems.
 """

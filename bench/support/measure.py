@@ -123,10 +123,13 @@ def run_json(module: str, arguments: Sequence[str], env: Mapping[str, str] | Non
     A fresh process, since what an earlier run left in memory would be counted, or hide what the next
     one takes. A BenchError has the output on stderr.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments], cwd=_ROOT, env=env, capture_output=True,
-        text=True, timeout=900,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=_ROOT, env=env, capture_output=True,
+            text=True, timeout=900,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(f"{module} did not end within {error.timeout:g} s") from None
     if done.returncode != 0:
         raise BenchError(f"{module} failed:\n{done.stderr}")
     return json.loads(done.stdout)
