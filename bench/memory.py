@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.observations import FeedbackRow, PackedBatch
+from processor.domain.log.observations import FeedbackRow, ObservationBatch
 from processor.domain.log.records import encode
 from processor.domain.timestamps import HOUR, SECOND
 from processor.stream.snapshot_file import SnapshotFile
@@ -119,11 +119,11 @@ def measure(requests: int) -> Result:
     )  # fmt: skip
 
 
-def _batches(requests: int) -> Iterator[tuple[PackedBatch, int, int]]:
+def _batches(requests: int) -> Iterator[tuple[ObservationBatch, int, int]]:
     """Records as they are read from the log, each with its numbers of predictions and feedbacks."""
     rng = random.Random(5)
     models = model_keys(_MODELS)
-    decode = msgspec.msgpack.Decoder(PackedBatch).decode
+    decode = msgspec.msgpack.Decoder(ObservationBatch).decode
     waiting: list[list[FeedbackRow]] = [[] for _ in range(_BEHIND)]
     made = 0
     while made < requests:

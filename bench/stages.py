@@ -26,7 +26,6 @@ from processor.domain.log.records import (
     Heartbeat,
     decode_delta,
     decode_observation,
-    decode_packed,
     encode,
 )
 from processor.domain.model_rules import ModelRules
@@ -180,7 +179,7 @@ def _read(observation_producer: ObservationProducer, batches: Sequence[_Fetched]
 
 
 def _join(fold: JoinFold, offset: int, value: bytes) -> Deltas:
-    batch = (decode_packed if use_native else decode_observation)(value)
+    batch = decode_observation(value)
     assert not isinstance(batch, Heartbeat)
     return fold.apply(offset, offset, batch)
 

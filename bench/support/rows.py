@@ -17,7 +17,6 @@ from processor.domain.log.observations import (
     AnswerRow,
     FeedbackRow,
     ObservationBatch,
-    PackedBatch,
     PredictionRow,
 )
 from processor.domain.log.records import encode
@@ -82,9 +81,13 @@ def batch(
 ) -> ObservationBatch:
     """A record of the log."""
     return ObservationBatch(
-        SCHEMA_VERSION, log_id, models, _SCHEMAS, _ANSWERS, _TRUTHS, list(predictions),
-        list(feedbacks),
+        SCHEMA_VERSION, log_id, models, _SCHEMAS, _ANSWERS, _TRUTHS, _raw(predictions),
+        _raw(feedbacks),
     )  # fmt: skip
+
+
+def _raw(rows: Sequence[PredictionRow | FeedbackRow]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.msgpack.encode(rows))
 
 
 _ANY = request_ids(bytes(16))[0]
@@ -150,10 +153,10 @@ def feedback_rows(
 
 def packed_batch(
     models: list[ModelKey], predictions: msgspec.Raw, feedbacks: msgspec.Raw
-) -> PackedBatch:
+) -> ObservationBatch:
     """A record of the log with encoded rows."""
     plain = batch(models, [], [])
-    return PackedBatch(
+    return ObservationBatch(
         plain.version, plain.log_id, plain.models, plain.schemas, plain.answers, plain.truths,
         predictions, feedbacks,
     )  # fmt: skip

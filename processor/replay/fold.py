@@ -16,7 +16,7 @@ from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
-from processor.domain.log.observations import BatchBuilder, Feedback, PackedBatch, Prediction
+from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, Replay, model_results
@@ -53,7 +53,7 @@ class FoldedDocuments(msgspec.Struct, array_like=True):
     """What some documents say, and what was counted in decoding them."""
 
     read: int
-    batch: PackedBatch
+    batch: ObservationBatch
     batches: list[BatchKey]
     """Batches of items whose first document is among them."""
     says_nothing: int

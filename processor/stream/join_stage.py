@@ -10,8 +10,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
 from processor.domain.log.chunking import delta_records
 from processor.domain.log.observations import SCHEMA_VERSION
-from processor.domain.log.records import Heartbeat, check, decode_observation, decode_packed
-from processor.domain.native import use_native
+from processor.domain.log.records import Heartbeat, check, decode_observation
 from processor.errors import LogMismatchError
 from processor.kafka.log_reader import LogReader
 from processor.stream.delta_producer import Acks, DeltaProducer
@@ -83,7 +82,7 @@ class JoinStage:
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
         """Take in a batch or a tick."""
-        record = decode_packed(value) if use_native else decode_observation(value)
+        record = decode_observation(value)
         check(record, self.join.log_id, self._topic)
         emitting = offset >= self._emit_from
         # What was counted by whoever sent these deltas is not counted again.

@@ -200,7 +200,7 @@ class ObservationProducer:
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
         packed = [
-            (partition, encode(builder.pack(self._log_id, mode))) for partition, builder in full
+            (partition, encode(builder.build(self._log_id, mode))) for partition, builder in full
         ]
         dead_letters, self._failed_events = self._failed_events, []
         futures = [

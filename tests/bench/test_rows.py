@@ -13,7 +13,12 @@ from bench.support.rows import (
     request_ids,
 )
 from bench.week.traffic import START
+from processor.domain.log.observations import ObservationBatch
 from processor.domain.log.records import decode_observation, encode
+
+
+def _tables(batch: ObservationBatch) -> tuple[object, ...]:
+    return batch.log_id, batch.models, batch.schemas, batch.answers, batch.truths, batch.mode
 
 
 def test_they_are_the_same_on_the_log() -> None:
@@ -31,4 +36,10 @@ def test_they_are_the_same_on_the_log() -> None:
     packed_said = feedback_rows(ids, model, time, label, form)
     for start, end in ((0, 500), (0, 1), (7, 7), (120, 400), (499, 500)):
         packed = packed_batch(models, packed_made.part(start, end), packed_said.part(start, end))
-        assert decode_observation(encode(packed)) == batch(models, made[start:end], said[start:end])
+        found = decode_observation(encode(packed))
+        wanted = decode_observation(encode(batch(models, made[start:end], said[start:end])))
+        assert isinstance(found, ObservationBatch)
+        assert isinstance(wanted, ObservationBatch)
+        assert found.prediction_rows() == wanted.prediction_rows()
+        assert found.feedback_rows() == wanted.feedback_rows()
+        assert _tables(found) == _tables(wanted)

@@ -21,6 +21,7 @@ from bench.week.traffic import START, Traffic
 from bench.week.truth import differences
 from bench.week.worker import Life, live
 from processor.domain.log.observations import BatchBuilder, Feedback, Prediction
+from processor.domain.log.records import encode
 from processor.domain.timestamps import HOUR
 from processor.domain.values import SCORES, Answer, Reading, Schema
 
@@ -94,7 +95,7 @@ def test_a_batch_is_what_the_packer_makes() -> None:
                 truth, judgement.reward,
             )
         )  # fmt: skip
-    assert batch([model], rows, said) == builder.build("bench")
+    assert encode(batch([model], rows, said)) == encode(builder.build("bench"))
 
 
 def test_the_command_prints_its_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from processor.domain.log.observations import (
     ObservationBatch,
     Prediction,
 )
-from processor.domain.log.records import Heartbeat, decode_observation, decode_packed, encode
+from processor.domain.log.records import Heartbeat, decode_observation, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import HOUR
@@ -91,7 +91,7 @@ steps = st.tuples(
 
 
 def folded(
-    course: Sequence[Step], by_rows: bool, interpreted: bool, judged: bool
+    course: Sequence[Step], interpreted: bool, judged: bool
 ) -> tuple[list[bytes], list[bytes], object, object]:
     """The deltas of a course of batches, the states after them, and what else was noted."""
     with pytest.MonkeyPatch.context() as patch:
@@ -107,7 +107,7 @@ def folded(
             for one in seen:
                 builder.add(one)
             packed = encode(builder.build("epoch", mode))
-            batch = (decode_packed if by_rows else decode_observation)(packed)
+            batch = decode_observation(packed)
             assert not isinstance(batch, Heartbeat)
             found = unpacked(fold.apply(offset, time, batch))
             deltas += [_sent(found[target], mode) for target in sorted(found)]
@@ -136,14 +136,13 @@ def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
 @given(
     st.lists(steps, min_size=1, max_size=5),
     st.booleans(),
-    st.booleans(),
     st.sampled_from((0, 9999)),
 )
-def test_the_join(course: list[Step], by_rows: bool, judged: bool, memory: int) -> None:
+def test_the_join(course: list[Step], judged: bool, memory: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("processor.domain.join.native_delta_accumulator._MEMORY", memory)
-        ours = folded(course, by_rows, interpreted=False, judged=judged)
-    assert ours == folded(course, False, interpreted=True, judged=judged)
+        ours = folded(course, interpreted=False, judged=judged)
+    assert ours == folded(course, interpreted=True, judged=judged)
 
 
 @needs_compiled
@@ -165,10 +164,12 @@ def test_tables_that_grow_while_they_are_copied() -> None:
             kept: list[CopyOnWrite | None] = []
             for start in range(0, len(rows), 1000):
                 schema: list[Any] = [None, None, 0.5, False]
-                batch = msgspec.convert(
+                packed = encode(
                     ["o", 2, "epoch", [["ns", "dep", "p", "m"]], [schema], answers, [],
-                     rows[start : start + 1000], []], ObservationBatch,
+                     rows[start : start + 1000], []],
                 )  # fmt: skip
+                batch = decode_observation(packed)
+                assert isinstance(batch, ObservationBatch)
                 if start == 2000:
                     table = fold.state.packed_requests[0]
                     table.copy_on_write = CopyOnWrite(0, len(table.buckets))
@@ -245,7 +246,7 @@ def rows_of(value: bytes | None, partition: int) -> EncodedRows:
     rows: EncodedRows = Counter()
     batch = decode_observation(value or b"")
     assert isinstance(batch, ObservationBatch)
-    for made in batch.predictions:
+    for made in batch.prediction_rows():
         several = [made.answers] if isinstance(made.answers, int) else made.answers
         said = [
             (row.label, row.reason, row.mode, batch.schemas[row.schema])
@@ -260,7 +261,7 @@ def rows_of(value: bytes | None, partition: int) -> EncodedRows:
             made.provisional,
         )
         rows[partition, model, fixed, tuple(said)] += 1
-    for judged in batch.feedbacks:
+    for judged in batch.feedback_rows():
         held = [judged.truth] if isinstance(judged.truth, int) else judged.truth
         truth = None if held is None else tuple(tuple(batch.truths[at]) for at in held)
         scope = tuple(batch.models[judged.scope])
@@ -342,7 +343,7 @@ async def test_a_skewed_load_makes_no_record_of_any_length() -> None:
     for _, value, _ in producer.sent:
         batch = decode_observation(value or b"")
         assert isinstance(batch, ObservationBatch)
-        lengths.append(len(batch.predictions))
+        lengths.append(len(batch.prediction_rows()))
     assert sum(lengths) == 9000
     assert max(lengths) <= 4000
 
@@ -362,7 +363,7 @@ async def test_what_is_given_up_leaves_memory() -> None:
     await observation_producer.send()
     fold = JoinFold("epoch", 0, 3, None, Telemetry())
     for offset, (_, value, _) in enumerate(producer.sent):
-        batch = decode_packed(value or b"")
+        batch = decode_observation(value or b"")
         assert not isinstance(batch, Heartbeat)
         assert fold.apply(offset, 0, batch)
     held: list[weakref.ref[object]] = [weakref.ref(fold._fast_path), weakref.ref(fold._resolver)]
@@ -410,7 +411,7 @@ def test_outcomes_of_many_items_are_remembered_for_a_while() -> None:
         truth = tuple(Reading(TEXT, str(rng.randrange(40))) for _ in labels)
         builder.add(Prediction(ModelKey("n", "d", "p", "m"), f"r{number}", 5, 1, 1, answers))
         builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, None))
-        assert fold.apply(number, 0, builder.pack("epoch"))
+        assert fold.apply(number, 0, builder.build("epoch"))
         most = max(most, sum(len(outcome.counts.cells) for outcome in counted._outcomes))
     assert 40_000 < most < 52_000
 

@@ -35,7 +35,7 @@ ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
 
 
 def entry(position: int, read: int = 3) -> Entry:
-    batch = BatchBuilder().pack("")
+    batch = BatchBuilder().build("")
     return Entry(
         "log", "uuid", 0, position, FoldedDocuments(read, batch, [(b"r1", None)], 1, {"no_id": 2})
     )

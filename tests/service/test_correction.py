@@ -41,8 +41,8 @@ class Producer:
         chosen = [
             batch for batch in self.batches if (batch.mode == IngestMode.IF_PRESENT) == known_only
         ]
-        ids = [row.request_id for batch in chosen for row in batch.predictions]
-        return sorted(ids + [row.request_id for batch in chosen for row in batch.feedbacks])
+        ids = [row.request_id for batch in chosen for row in batch.prediction_rows()]
+        return sorted(ids + [row.request_id for batch in chosen for row in batch.feedback_rows()])
 
 
 def sink_of(producer: Producer, made: int, selection: Selection) -> _LogSink:

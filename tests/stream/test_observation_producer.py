@@ -67,8 +67,8 @@ async def test_pairs_of_any_size_fit_in_records() -> None:
     for _, content, _ in producer.sent:
         batch = decode_observation(content)
         assert isinstance(batch, ObservationBatch)
-        odd = {row.request_id for row in batch.predictions if int(row.request_id[1:]) % 2}
-        assert {row.request_id for row in batch.feedbacks} == odd
+        odd = {row.request_id for row in batch.prediction_rows() if int(row.request_id[1:]) % 2}
+        assert {row.request_id for row in batch.feedback_rows()} == odd
 
 
 async def test_a_batch_on_kafka_is_its_events() -> None:
@@ -84,7 +84,7 @@ async def test_a_batch_on_kafka_is_its_events() -> None:
     (_, packed, _), (topic, kept, more) = producer.sent
     observations = decode_observation(packed)
     assert isinstance(observations, ObservationBatch)
-    assert [row.request_id for row in observations.predictions] == ["0", "1", "2"]
+    assert [row.request_id for row in observations.prediction_rows()] == ["0", "1", "2"]
     assert (topic, json.loads(kept), more["key"]) == ("letters", BROKEN, b"key")
     headers = dict(more["headers"])
     assert headers["content-type"] == b"application/cloudevents+json"

@@ -21,7 +21,7 @@ from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import (
     BatchBuilder,
     FeedbackRow,
-    PackedBatch,
+    ObservationBatch,
     Prediction,
     PredictionRow,
 )
@@ -53,13 +53,13 @@ class DocumentBatches:
         self._predictions: dict[Key, PredictionRow] = {}
         self._feedbacks: dict[Key, FeedbackRow] = {}
 
-    def read(self, documents: Sequence[Document]) -> PackedBatch:
+    def read(self, documents: Sequence[Document]) -> ObservationBatch:
         """What some documents say."""
         for document in documents:
             source = read_common(document.id, document.source)
             if source is None or not self._decode_common(source):
                 self._take(document, source)
-        batch = self._builder.pack("", keep_dictionaries=True)
+        batch = self._builder.build("", keep_dictionaries=True)
         if len(self._predictions) + len(self._feedbacks) > _CONTENTS:
             self._invalidate()
         return batch
@@ -134,7 +134,7 @@ class NativeDocumentBatches(DocumentBatches):
             decoder, builders, UNLIMITED, UNLIMITED, lambda _: None, self._as_of
         )
 
-    def read(self, documents: Sequence[Document]) -> PackedBatch:
+    def read(self, documents: Sequence[Document]) -> ObservationBatch:
         """See `DocumentBatches`."""
         not_scorable = self._telemetry.not_scorable
         for document in self._fast_decoder.decode_documents(documents):
@@ -148,7 +148,7 @@ class NativeDocumentBatches(DocumentBatches):
                 self._fast_decoder.add_document_template(document, said)
                 self._learned += 1
         self._fast_decoder.flush_rows(0, keep_dictionaries=True)
-        batch = self._builder.pack("", keep_dictionaries=True)
+        batch = self._builder.build("", keep_dictionaries=True)
         if self._learned > _CONTENTS:
             self._invalidate()
         return batch

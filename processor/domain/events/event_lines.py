@@ -24,7 +24,6 @@ from processor.domain.log.observations import (
     Feedback,
     FeedbackRow,
     ObservationBatch,
-    PackedBatch,
     Prediction,
     PredictionRow,
 )
@@ -40,7 +39,7 @@ _STREAMS, _CONTENTS = 2000, 2000
 class Lines(NamedTuple):
     """What a block of lines says; ``read`` counts the events, and the lines that are none."""
 
-    batch: ObservationBatch | PackedBatch
+    batch: ObservationBatch
     bad: list[BadLine]
     read: int
 
@@ -114,7 +113,7 @@ class LineReader:
                 bad.append(BadLine(first + at, letter))
         return Lines(self._build(), bad, count - empty + self._more)
 
-    def _build(self) -> ObservationBatch | PackedBatch:
+    def _build(self) -> ObservationBatch:
         batch = self._builder.build("", keep_dictionaries=True)
         if self._contents > _CONTENTS or len(self._streams) > _STREAMS:
             self._invalidate()
@@ -263,9 +262,9 @@ class NativeLineReader(LineReader):
         self._fast_decoder.add_line_template(text, said)
         self._contents += 1
 
-    def _build(self) -> ObservationBatch | PackedBatch:
+    def _build(self) -> ObservationBatch:
         self._fast_decoder.flush_rows(0, keep_dictionaries=True)
-        batch = self._builder.pack("", keep_dictionaries=True)
+        batch = self._builder.build("", keep_dictionaries=True)
         if self._contents > _CONTENTS:
             self._invalidate()
         return batch

@@ -27,8 +27,8 @@ from processor.domain.join.state import FeedbackContent, JoinState, PredictionCo
 from processor.domain.log.observations import (
     FeedbackRow,
     PredictionRow,
-    read_feedbacks,
-    read_predictions,
+    decode_feedbacks,
+    decode_predictions,
 )
 from processor.domain.timestamps import HOUR, MINUTE
 
@@ -44,31 +44,16 @@ class Tables(NamedTuple):
     truths: list[int]
 
 
-#: Rows as objects, or packed as they are on the log.
-Predictions = list[PredictionRow] | msgspec.Raw
-Feedbacks = list[FeedbackRow] | msgspec.Raw
-
-
-def prediction_rows(rows: Predictions) -> list[PredictionRow]:
-    """The rows as objects."""
-    return read_predictions(rows) if isinstance(rows, msgspec.Raw) else rows
-
-
-def feedback_rows(rows: Feedbacks) -> list[FeedbackRow]:
-    """The rows as objects."""
-    return read_feedbacks(rows) if isinstance(rows, msgspec.Raw) else rows
-
-
 class FastPath(Protocol):
-    """Folds what is usual into a state. Rows may be as they are on the log; what is left never is."""
+    """Folds the common case into a state. Rows come encoded, as on the log; what is left is decoded."""
 
-    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
         """Take predictions; those that are left."""
         ...
 
     def apply_feedback(
         self,
-        rows: Feedbacks,
+        rows: msgspec.Raw,
         tables: Tables,
         judged: dict[RequestRef, int] | None,
         offset: int,
@@ -77,7 +62,7 @@ class FastPath(Protocol):
         ...
 
     def apply_completed(
-        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+        self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """Count requests that are whole and not to be kept; the rows of those that are left."""
         ...
@@ -101,9 +86,9 @@ class PythonFastPath:
         self._resolver = resolver
         self._outcomes: dict[tuple[int, int], Outcome] = {}
 
-    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
         """See `FastPath`."""
-        rows, left = prediction_rows(rows), []
+        decoded, left = decode_predictions(rows), list[PredictionRow]()
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, answers, _ = tables
         known, packed, others = store.prediction_ids, state.packed_requests, state.object_requests
@@ -113,8 +98,8 @@ class PythonFastPath:
             ROW.pack,
         )
         counts: dict[tuple[int, int], int] = {}
-        ids = pack_ids([row.request_id for row in rows])
-        for row, (key, code) in zip(rows, ids, strict=True):
+        ids = pack_ids([row.request_id for row in decoded])
+        for row, (key, code) in zip(decoded, ids, strict=True):
             answer, predicted_at, model = row.answers, row.time, models[row.model]
             deployment = deployment_of[model]
             held = others[deployment]
@@ -159,13 +144,14 @@ class PythonFastPath:
 
     def apply_feedback(
         self,
-        rows: Feedbacks,
+        rows: msgspec.Raw,
         tables: Tables,
         judged: dict[RequestRef, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
         """See `FastPath`."""
-        rows, left, taken = feedback_rows(rows), [], []
+        decoded, left = decode_feedbacks(rows), list[FeedbackRow]()
+        taken: list[tuple[int, int, int, Outcome]] = []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, _, truths = tables
         known, packed, prediction_contents = (
@@ -175,8 +161,8 @@ class PythonFastPath:
         )
         size = ROW.size
         read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
-        ids = pack_ids([row.request_id for row in rows])
-        for row, (key, code) in zip(rows, ids, strict=True):
+        ids = pack_ids([row.request_id for row in decoded])
+        for row, (key, code) in zip(decoded, ids, strict=True):
             truth, scope = row.truth, models[row.scope]
             deployment = deployment_of[scope]
             if key is not None and not isinstance(truth, list):
@@ -213,10 +199,10 @@ class PythonFastPath:
         return left
 
     def apply_completed(
-        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+        self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """See `FastPath`: there is none."""
-        return prediction_rows(predictions), feedback_rows(feedbacks)
+        return decode_predictions(predictions), decode_feedbacks(feedbacks)
 
     def _outcome(self, prediction_id: int, feedback_id: int) -> Outcome:
         """What packed contents come to, for the first time."""

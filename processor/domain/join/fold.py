@@ -11,8 +11,6 @@ from processor.domain.join.fast_path import (
     FastPath,
     PythonFastPath,
     Tables,
-    feedback_rows,
-    prediction_rows,
 )
 from processor.domain.join.id_set import IdSet, identity
 from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
@@ -32,7 +30,6 @@ from processor.domain.log.observations import (
     FeedbackRow,
     IngestMode,
     ObservationBatch,
-    PackedBatch,
     PredictionRow,
 )
 from processor.domain.model_key import ModelKey
@@ -91,7 +88,7 @@ class JoinFold:
             )
         self._updater = RequestUpdater(state, self._resolver, self._accumulator)
 
-    def apply(self, offset: int, timestamp: int, batch: ObservationBatch | PackedBatch) -> Deltas:
+    def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> Deltas:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
         target partition. After an exception the state is undefined: restore it."""
         self.advance(timestamp)
@@ -116,7 +113,7 @@ class JoinFold:
         elif batch.mode == IngestMode.COUNT_AND_DROP:
             self._apply_completed(batch, tables)
         elif batch.mode == IngestMode.RESTORED:
-            for prediction in prediction_rows(batch.predictions):
+            for prediction in batch.prediction_rows():
                 model = models[prediction.model]
                 ref = self._deployment_of[model], prediction.request_id
                 request = self._store.get(*ref)
@@ -125,26 +122,26 @@ class JoinFold:
                     register.restored = True
                     self._update_with_prediction(ref, request, register)
         elif batch.mode == IngestMode.EXPIRED:
-            for prediction in prediction_rows(batch.predictions):
+            for prediction in batch.prediction_rows():
                 self._expire_feedback(models[prediction.model], prediction.request_id)
         else:
             raise ValueError(f"a batch with ingest mode {batch.mode}")
         return self._deltas(offset)
 
-    def _apply_if_present(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+    def _apply_if_present(self, batch: ObservationBatch, tables: Tables) -> None:
         models, answers, truths = tables
-        for prediction in prediction_rows(batch.predictions):
+        for prediction in batch.prediction_rows():
             if self._knows(models[prediction.model], prediction.request_id):
                 self._apply_prediction(prediction, models[prediction.model], answers)
             else:
                 self.telemetry.catch_up_skipped += 1
-        for feedback in feedback_rows(batch.feedbacks):
+        for feedback in batch.feedback_rows():
             if self._knows(models[feedback.scope], feedback.request_id):
                 self._apply_feedback(feedback, models[feedback.scope], truths)
             else:
                 self.telemetry.catch_up_skipped += 1
 
-    def _apply_completed(self, batch: ObservationBatch | PackedBatch, tables: Tables) -> None:
+    def _apply_completed(self, batch: ObservationBatch, tables: Tables) -> None:
         """Count requests whole; those that are in memory already stay there."""
         state = self.state
         models, answers, truths = tables

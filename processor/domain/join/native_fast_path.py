@@ -2,7 +2,7 @@
 
 import msgspec
 
-from processor.domain.join.fast_path import Feedbacks, Predictions, Tables
+from processor.domain.join.fast_path import Tables
 from processor.domain.join.id_set import prefix
 from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.outcome_resolver import OutcomeResolver
@@ -12,14 +12,12 @@ from processor.domain.join.state import FeedbackContent, JoinState, PredictionCo
 from processor.domain.log.observations import (
     FeedbackRow,
     PredictionRow,
-    read_feedbacks,
-    read_predictions,
+    decode_feedbacks,
+    decode_predictions,
 )
 from processor.domain.native import native
 from processor.domain.timestamps import HOUR
 from processor.telemetry import DELAY_BOUNDS
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class NativeFastPath:
@@ -60,34 +58,34 @@ class NativeFastPath:
             ROWS_PER_BUCKET,
         )
 
-    def apply_predictions(self, rows: Predictions, tables: Tables) -> list[PredictionRow]:
+    def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
         """See `FastPath`."""
-        left, count = self._way.apply_predictions(_packed(rows), tables.models, tables.answers)
+        left, count = self._way.apply_predictions(bytes(rows), tables.models, tables.answers)
         self._state.waiting += count
-        return read_predictions(left) if left else []
+        return decode_predictions(left) if left else []
 
     def apply_feedback(
         self,
-        rows: Feedbacks,
+        rows: msgspec.Raw,
         tables: Tables,
         judged: dict[RequestRef, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
         """See `FastPath`."""
         left, summary = self._way.apply_feedback(
-            _packed(rows), tables.models, tables.truths, judged, offset
+            bytes(rows), tables.models, tables.truths, judged, offset
         )
         self._state.waiting -= self._accumulator.count_joined(*summary)
-        return read_feedbacks(left) if left else []
+        return decode_feedbacks(left) if left else []
 
     def apply_completed(
-        self, predictions: Predictions, feedbacks: Feedbacks, tables: Tables
+        self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """See `FastPath`."""
         state, prefixes = self._state, self._prefixes
         prefixes += [prefix(*pair) for pair in state.deployments[len(prefixes) :]]
-        prediction_id, feedback_id, summary, latest, skipped = self._way.apply_completed(
-            _packed(predictions), _packed(feedbacks), *tables, prefixes
+        predictions_left, feedbacks_left, summary, latest, skipped = self._way.apply_completed(
+            bytes(predictions), bytes(feedbacks), *tables, prefixes
         )
         if latest is not None:
             state.completed_hour = state.log_time // HOUR
@@ -95,10 +93,6 @@ class NativeFastPath:
         self._accumulator.count_joined(*summary)
         self._accumulator.telemetry.catch_up_skipped += skipped
         return (
-            read_predictions(prediction_id) if prediction_id else [],
-            read_feedbacks(feedback_id) if feedback_id else [],
+            decode_predictions(predictions_left) if predictions_left else [],
+            decode_feedbacks(feedbacks_left) if feedbacks_left else [],
         )
-
-
-def _packed(rows: Predictions | Feedbacks) -> bytes:
-    return bytes(rows) if isinstance(rows, msgspec.Raw) else _encode(rows)

@@ -93,23 +93,14 @@ class IngestMode(IntEnum):
     """Predictions that were counted and have left memory; the feedback that waits for them is late."""
 
 
+_decode_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
+_decode_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
 class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
-    """Observations of one partition, and the tables that their rows point into."""
-
-    version: int
-    log_id: str
-    models: list[ModelKey]
-    schemas: list[Schema]
-    answers: list[AnswerRow]
-    truths: list[Reading]
-    predictions: list[PredictionRow]
-    feedbacks: list[FeedbackRow]
-    mode: int = 0
-    """The `IngestMode` of all rows."""
-
-
-class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
-    """An `ObservationBatch`, field by field, whose rows are still as they are on the log."""
+    """Observations of one partition as they stand on the log, and the dictionaries that their rows
+    point into. The rows stay encoded: the native extension reads them so."""
 
     version: int
     log_id: str
@@ -120,16 +111,31 @@ class PackedBatch(msgspec.Struct, array_like=True, tag="o"):
     predictions: msgspec.Raw
     feedbacks: msgspec.Raw
     mode: int = 0
+    """The `IngestMode` of all rows."""
+
+    def prediction_rows(self) -> list[PredictionRow]:
+        """The predictions, decoded."""
+        return decode_predictions(self.predictions)
+
+    def feedback_rows(self) -> list[FeedbackRow]:
+        """The feedbacks, decoded."""
+        return decode_feedbacks(self.feedbacks)
 
 
-read_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
-read_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
-_encode = msgspec.msgpack.Encoder().encode
+def decode_predictions(rows: bytes | msgspec.Raw) -> list[PredictionRow]:
+    """The prediction rows of an encoded list."""
+    return _decode_predictions(rows)
+
+
+def decode_feedbacks(rows: bytes | msgspec.Raw) -> list[FeedbackRow]:
+    """The feedback rows of an encoded list."""
+    return _decode_feedbacks(rows)
 
 
 class EncodedRows(NamedTuple):
-    """Rows that are packed already: how many predictions, one after another, and how many feedbacks;
-    and the tables that they point into, where an entry can stand twice."""
+    """Rows that the native extension has encoded: the number of predictions and their rows one after
+    another, the same of feedbacks, and the dictionaries that they point into. An entry may stand in a
+    dictionary twice."""
 
     predictions: int
     prediction_rows: bytes
@@ -140,17 +146,20 @@ class EncodedRows(NamedTuple):
     truths: list[Reading]
 
 
-#: Version of the packed form, of both batches; a reader refuses every other.
+#: Version of the records' form, observations and deltas; a reader refuses every other.
 SCHEMA_VERSION = 2
 
 
+_NO_ROWS = EncodedRows(0, b"", 0, b"", [], [], [])
+
+
 class BatchBuilder:
-    """Packs observations into a batch; every one of them must be of one partition of the log."""
+    """Packs observations into batches; all observations of a batch belong to one partition."""
 
     __slots__ = (
         "_answers",
+        "_encoded",
         "_models",
-        "_packed",
         "_truths",
         "feedbacks",
         "predictions",
@@ -168,7 +177,7 @@ class BatchBuilder:
         self.predictions: list[PredictionRow] = []
         """The rows so far, for a caller that has others of the same answers to put behind them."""
         self.feedbacks: list[FeedbackRow] = []
-        self._packed: EncodedRows | None = None
+        self._encoded: EncodedRows | None = None
 
     def _reset_tables(self) -> None:
         self.table_bytes = 0
@@ -231,86 +240,44 @@ class BatchBuilder:
             self.table_bytes += _model_bytes(next(reversed(self._models)))
 
     def add_rows(self, rows: EncodedRows) -> None:
-        """Add rows that are packed, once for each batch."""
-        assert self._packed is None
-        self._packed = rows
+        """Add encoded rows, once for each batch."""
+        assert self._encoded is None
+        self._encoded = rows
         self.rows += rows.predictions + rows.feedbacks
-
-    def pack(
-        self, log_id: str, mode: IngestMode = IngestMode.NORMAL, keep_dictionaries: bool = False
-    ) -> PackedBatch:
-        """As `build`, with rows as they are on the log."""
-        packed = self._packed or EncodedRows(0, b"", 0, b"", [], [], [])
-        models, scopes = _put_behind(packed.models, self._models)
-        answers, feedback_rows = _put_behind(packed.answers, self._answers)
-        truths, truth_positions = _put_behind(packed.truths, self._truths)
-        if self._packed is not None:
-            for prediction_rows in self.predictions:
-                prediction_rows.model = scopes[prediction_rows.model]
-                several = prediction_rows.answers
-                prediction_rows.answers = (
-                    feedback_rows[several]
-                    if isinstance(several, int)
-                    else [feedback_rows[one] for one in several]
-                )
-            for feedback in self.feedbacks:
-                feedback.scope = scopes[feedback.scope]
-                truth = feedback.truth
-                if truth is not None:
-                    feedback.truth = (
-                        truth_positions[truth]
-                        if isinstance(truth, int)
-                        else [truth_positions[one] for one in truth]
-                    )
-        schemas, rows = self._answer_rows(answers)
-        batch = PackedBatch(
-            SCHEMA_VERSION,
-            log_id,
-            models,
-            schemas,
-            rows,
-            truths,
-            _merged(packed.predictions, packed.prediction_rows, self.predictions),
-            _merged(packed.feedbacks, packed.feedback_rows, self.feedbacks),
-            mode,
-        )
-        self._reset(keep_dictionaries)
-        return batch
 
     def build(
         self, log_id: str, mode: IngestMode = IngestMode.NORMAL, keep_dictionaries: bool = False
     ) -> ObservationBatch:
-        """The batch of all that was added (none of it packed); the builder is empty after it, but for
-        its tables where the next batch is to have the same."""
-        assert self._packed is None
-        schemas, answers = self._answer_rows(self._answers)
+        """The batch of all rows that were added. The builder is empty afterwards; with
+        ``keep_dictionaries`` the next batch starts with the same dictionaries."""
+        encoded = self._encoded or _NO_ROWS
+        models, model_positions = _append(encoded.models, self._models)
+        answers, answer_positions = _append(encoded.answers, self._answers)
+        truths, truth_positions = _append(encoded.truths, self._truths)
+        if self._encoded is not None:
+            for prediction in self.predictions:
+                prediction.model = model_positions[prediction.model]
+                prediction.answers = _moved(prediction.answers, answer_positions)
+            for feedback in self.feedbacks:
+                feedback.scope = model_positions[feedback.scope]
+                if feedback.truth is not None:
+                    feedback.truth = _moved(feedback.truth, truth_positions)
+        schemas, answer_rows = _answer_rows(answers)
         batch = ObservationBatch(
             SCHEMA_VERSION,
             log_id,
-            list(self._models),
+            models,
             schemas,
-            answers,
-            list(self._truths),
-            self.predictions,
-            self.feedbacks,
+            answer_rows,
+            truths,
+            _encoded_list(encoded.predictions, encoded.prediction_rows, self.predictions),
+            _encoded_list(encoded.feedbacks, encoded.feedback_rows, self.feedbacks),
             mode,
         )
-        self._reset(keep_dictionaries)
-        return batch
-
-    def _answer_rows(self, answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
-        """A table of answers, and the one of schemas that it points into."""
-        schemas: dict[Schema, int] = {}
-        rows = [
-            AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
-            for label, reason, mode, schema in answers
-        ]
-        return list(schemas), rows
-
-    def _reset(self, keep_dictionaries: bool) -> None:
         self._reset_rows()
         if not keep_dictionaries:
             self._reset_tables()
+        return batch
 
 
 def packed_parts(
@@ -332,30 +299,45 @@ def packed_parts(
     return feedback, (model, _model_bytes(model)), middle, content, end
 
 
-def _put_behind(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
-    """A table with more entries behind the first ones, and where each entry of ``own`` is in it."""
+def _answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
+    """A dictionary of answers, and the one of schemas that it points into."""
+    schemas: dict[Schema, int] = {}
+    rows = [
+        AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
+        for label, reason, mode, schema in answers
+    ]
+    return list(schemas), rows
+
+
+def _append(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
+    """A dictionary with the entries of ``own`` after the first ones, and the position of each entry
+    of ``own`` in it."""
     if not first:
         return list(own), list(own.values())
     table = list(first)
-    places: list[int] = []
+    positions: list[int] = []
     if own:
-        known = {entry: place for place, entry in enumerate(table)}
+        known = {entry: position for position, entry in enumerate(table)}
         for entry in own:
-            place = known.get(entry, len(table))
-            if place == len(table):
+            position = known.get(entry, len(table))
+            if position == len(table):
                 table.append(entry)
-            places.append(place)
-    return table, places
+            positions.append(position)
+    return table, positions
 
 
-def _merged(
-    count: int, packed: bytes, others: Sequence[PredictionRow | FeedbackRow]
+def _moved(packed: int | list[int], positions: list[int]) -> int | list[int]:
+    return positions[packed] if isinstance(packed, int) else [positions[one] for one in packed]
+
+
+def _encoded_list(
+    count: int, encoded: bytes, others: Sequence[PredictionRow | FeedbackRow]
 ) -> msgspec.Raw:
-    """A list of rows."""
+    """A list of rows: the encoded ones first."""
     if not count:
         return msgspec.Raw(_encode(others))
     head = b"\xdd" + (count + len(others)).to_bytes(4, "big")
-    return msgspec.Raw(b"".join([head, packed, *map(_encode, others)]))
+    return msgspec.Raw(b"".join([head, encoded, *map(_encode, others)]))
 
 
 def _model_bytes(model: ModelKey) -> int:

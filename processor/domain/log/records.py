@@ -3,7 +3,7 @@
 import msgspec
 
 from processor.domain.log.deltas import DeltaBatch
-from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch, PackedBatch
+from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.errors import LogMismatchError
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "check",
     "decode_delta",
     "decode_observation",
-    "decode_packed",
     "encode",
     "split_record",
 ]
@@ -52,7 +51,6 @@ CHUNK_BYTES = 8 << 20
 
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
-decode_packed = msgspec.msgpack.Decoder(PackedBatch | Heartbeat).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 
 
@@ -61,7 +59,7 @@ def split_record(value: bytes) -> list[bytes]:
     return [value[start : start + CHUNK_BYTES] for start in range(0, len(value), CHUNK_BYTES)]
 
 
-def check(record: ObservationRecord | PackedBatch | DeltaRecord, log_id: str, topic: str) -> None:
+def check(record: ObservationRecord | DeltaRecord, log_id: str, topic: str) -> None:
     """Refuse a record of another log or another schema: counting on would be wrong for ever."""
     if record.version != SCHEMA_VERSION:
         raise LogMismatchError(

@@ -8,7 +8,7 @@ from typing import Any
 from processor.cli.main import main
 from processor.domain.join.fold import JoinFold
 from processor.domain.log.deltas import DeltaBatch, unpack
-from processor.domain.log.observations import ObservationBatch, PackedBatch
+from processor.domain.log.observations import ObservationBatch
 from processor.domain.tally import tally as tally_module
 from processor.domain.tally.tally import Tally
 from processor.kafka.faust_import import driver
@@ -18,8 +18,6 @@ from processor.stream.delta_producer import Acks, DeltaProducer
 from processor.stream.large_table import table_key
 from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally_stage import TallyStage, value_key
-
-Batch = ObservationBatch | PackedBatch
 
 #: The exit code of a crash that was planted.
 CRASHED = 77
@@ -33,7 +31,7 @@ def join_halfway(number: int) -> None:
     """The ``number``-th batch of the process raises after its predictions, before its feedback."""
     apply, calls = JoinFold.apply, Countdown(number)
 
-    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: Batch) -> Any:
+    def faulty(fold: JoinFold, offset: int, timestamp: int, batch: ObservationBatch) -> Any:
         if not calls.now():
             return apply(fold, offset, timestamp, batch)
         way = type(fold._fast_path)
