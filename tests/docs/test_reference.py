@@ -15,6 +15,11 @@ from tests.support.demo import Demo
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
+#: Pages for contributors; their commands are not run here.
+PAPERS = [
+    *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")),
+    *sorted((DOCS / "decisions").glob("*.md")),
+]
 
 
 def text(name: str) -> str:
@@ -68,7 +73,7 @@ def test_every_sample_of_the_page_has_the_labels_of_a_real_one(
             assert set(sample.labels) == real[sample.name], sample
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES + PAPERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
