@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
-QUICK := not integration and not long
 NATIVE := native/Cargo.toml
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs)
 
@@ -32,8 +31,8 @@ chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = 
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
 
 coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with and without the native extension
-	$(BIN)/python -m pytest -m '$(QUICK)' --cov --cov-report=
-	PROCESSOR_COMPILED=off $(BIN)/python -m pytest -m '$(QUICK)' tests/domain --cov --cov-append \
+	$(BIN)/python -m pytest -m 'not integration' --cov --cov-report=
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest -m 'not integration' tests/domain --cov --cov-append \
 		--cov-report=term:skip-covered
 
 lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities
