@@ -87,12 +87,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES + PAPERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_of_files_and_settings_are_real(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:deploy|docs|tests|examples|processor|bench)/[\w./-]+)`", content):
         assert (ROOT / path).exists(), path
     known = {f"PROCESSOR_{each.name.upper()}" for each in fields(Settings)}
     known |= {f"{name}_FILE" for name in known}
+    known.add("PROCESSOR_TEST_CACHE")  # of the tests, not of the service
     for name in re.findall(r"\bPROCESSOR_[A-Z_]*[A-Z]\b", content):
         assert name in known, name
