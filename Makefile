@@ -35,7 +35,7 @@ coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with a
 	PROCESSOR_COMPILED=off $(BIN)/python -m pytest -m 'not integration' tests/domain --cov --cov-append \
 		--cov-report=term:skip-covered
 
-lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities
+lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities, names and sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,6 +44,7 @@ lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vuln
 		cargo fmt --check --manifest-path $(NATIVE) \
 		&& cargo clippy --quiet --release --manifest-path $(NATIVE) -- --deny warnings; fi
 	$(BIN)/python .ci/audit.py
+	$(BIN)/python .ci/words.py
 
 format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
