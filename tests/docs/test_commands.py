@@ -30,7 +30,7 @@ ELSEWHERE = {
 
 
 #: Pages whose examples name files that only a reader has: tests/replay and tests/report run the like.
-ON_FILES_OF_THE_READER = ("replay.md", "reports.md")
+ON_FILES_OF_THE_READER = ("events-file.md", "replay.md", "reports.md")
 
 
 def commands() -> list[str]:

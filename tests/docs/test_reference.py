@@ -14,11 +14,15 @@ from tests.support.demo import Demo
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
 #: Pages for contributors; their commands are not run here.
 PAPERS = [
     *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")),
     *sorted((DOCS / "decisions").glob("*.md")),
+]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "deploy" / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if page not in PAPERS),
 ]
 
 
@@ -27,14 +31,21 @@ def text(name: str) -> str:
 
 
 def test_every_setting_is_listed_as_it_is() -> None:
-    listed = re.findall(r"^\| `PROCESSOR_.*$", text("settings.md"), re.MULTILINE)
-    wanted = [
+    row = re.compile(r"^(\| `PROCESSOR_.*? \| .*? )\| (.*?) (\| .*? \|)$", re.MULTILINE)
+    listed = {start + end: takes for start, takes, end in row.findall(text("settings.md"))}
+    wanted = {
         f"| `PROCESSOR_{each.name.upper()}` "
         f"| {'`' + each.metadata['default'] + '`' if each.metadata['default'] else ''} "
-        f"| {each.metadata['meaning']} |"
+        f"| {each.metadata['meaning']} |": each.metadata["parse"]
         for each in fields(Settings)
-    ]
-    assert listed == wanted, "docs/settings.md is not what processor/settings.py says"
+    }
+    assert sorted(listed) == sorted(wanted), (
+        "docs/settings.md is not what processor/settings.py says"
+    )
+    for line, takes in listed.items():
+        for value in re.findall(r"`([^`]+)`", takes):
+            if not value.startswith("PROCESSOR_"):
+                wanted[line](value)  # an example that is refused raises
 
 
 def families(exposition: str) -> dict[str, Metric]:
