@@ -255,3 +255,11 @@ def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHea
 
 def test_windows_of_the_fake_are_those_of_the_settings() -> None:
     assert tuple(window.name for window in Settings().windows) == WINDOWS
+
+
+def test_an_average_that_no_class_defines_has_no_sample() -> None:
+    one_class = FakeBoard({EXPERIMENT: Counts(2, 2, 2, cells={Cell("x", "x"): 2})})
+    series = collected(one_class)
+    for average in ("macro", "micro", "weighted"):
+        assert series[model(f"model_recall_{average}_ratio", EXPERIMENT)] == 1
+        assert model(f"model_specificity_{average}_ratio", EXPERIMENT) not in series
