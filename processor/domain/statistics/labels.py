@@ -175,7 +175,8 @@ def _mean(weights: Sequence[int], of: Sequence[Ratios]) -> Ratios:
 def _average(weights: Sequence[int], values: tuple[float | None, ...], total: int) -> float | None:
     if values.count(None) == len(values):
         return None
-    return sum(map(mul, weights, [value or 0.0 for value in values])) / total
+    weighed: float = sum(map(mul, weights, [value or 0.0 for value in values]))
+    return weighed / total
 
 
 def micro(classes: Mapping[str, ClassScores]) -> Ratios:
