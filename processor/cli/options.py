@@ -41,17 +41,20 @@ class Duration(click.ParamType):
 _ORDERLY = 3.0
 
 
+def exit_after(seconds: float) -> None:
+    """End the process with code 130 if it still runs by then. In a thread: neither the event loop nor
+    a thread that waits for a name server can be relied on to end."""
+    timer = threading.Timer(seconds, os._exit, (130,))
+    timer.daemon = True
+    timer.start()
+
+
 def interrupt_at_once() -> None:
     """Ctrl-C ends a command wherever it is. The loop's own way waits for the next await, which a read
     from a pipe never comes to, and a client that is connecting can swallow the cancellation."""
 
-    def end() -> None:
-        os._exit(130)
-
     def interrupt(*_: object) -> None:
-        timer = threading.Timer(_ORDERLY, end)
-        timer.daemon = True
-        timer.start()
+        exit_after(_ORDERLY)
         # Tasks that break off with it are nothing to tell of.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt

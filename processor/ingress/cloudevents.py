@@ -8,7 +8,7 @@ has a ``ce-`` header too for a binary one. What it writes is read here: the test
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from processor.domain.events import raw_json
@@ -98,3 +98,19 @@ def to_events(headers: RawHeaders, content_type: str, body: bytes, time: int) ->
         return [RawEvent(single, element, time) for element in raw_json.elements(body)]
     except ValueError as error:
         raise Unreadable(whole, DeadLetter("bad_json", f"a batch: {error}"), 400) from None
+
+
+def with_advice(
+    events: Sequence[RawEvent], found: Sequence[DeadLetter | None]
+) -> Sequence[DeadLetter | None]:
+    """The dead letters ``found`` of a request's events; that of a plain body says what to add."""
+    if len(events) != 1 or found[0] is None or found[0].reason != "not_cloudevent":
+        return found
+    headers = dict(events[0].headers)
+    if "ce_type" in headers or headers.get("content-type", b"").startswith(_STRUCTURED.encode()):
+        return found
+    detail = (
+        "the request has no header Ce-Type: add it, with Ce-Id, Ce-Source and Ce-Specversion, or "
+        "POST feedback in Seldon's form to /feedback"
+    )
+    return [DeadLetter("not_cloudevent", detail)]

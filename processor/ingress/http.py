@@ -11,7 +11,7 @@ from aiohttp import web
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import CapacityError, ProcessorError
 from processor.ingress.answers import Refusal, error, verdicts, wants_event
-from processor.ingress.cloudevents import Unreadable, to_events
+from processor.ingress.cloudevents import Unreadable, to_events, with_advice
 from processor.ingress.event_sink import EventSink, Overloaded
 from processor.ingress.feedback import feedback_event
 from processor.ingress.limits import DRAIN_DEADLINE, LATER, MUCH_LATER, Gate, Place
@@ -81,7 +81,11 @@ class Ingress:
         except web.HTTPException as problem:  # no such route or method
             headers = {"Allow": "POST"} if problem.status == 405 else {}
             reason = problem.reason.lower().replace(" ", "_")
-            return error(problem.status, reason, "POST to / or /feedback", headers)
+            detail = (
+                f"there is no {request.method} {request.path[:100]}: POST CloudEvents to /, and "
+                "feedback in Seldon's form to /feedback"
+            )
+            return error(problem.status, reason, detail, headers)
         except Exception:
             log.exception("a request failed")
             return error(500, "internal", "the processor failed: see its log", {})
@@ -100,7 +104,8 @@ class Ingress:
         if len(events) > MAX_BATCH:
             raise Refusal(413, "too_many", f"{len(events)} events: send {MAX_BATCH} at most")
         is_empty = wants_event(request.headers.get("Prefer", ""))
-        return verdicts(await self._accept(events) if events else [], time, is_empty=is_empty)
+        found = await self._accept(events) if events else []
+        return verdicts(with_advice(events, found), time, is_empty=is_empty)
 
     async def feedback(self, request: web.Request) -> web.Response:
         """``POST /feedback``: a Seldon feedback body on the prediction named by ``seldon-puid``."""

@@ -1,7 +1,10 @@
 """Partitions of Kafka read to an end, and what is said of a broker's fault: for whoever reads topics."""
 
+import os
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from socket import gaierror
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -17,8 +20,35 @@ _PATIENCE = 60.0
 
 def explain(error: BaseException, servers: Sequence[str]) -> BrokerError:
     """One line for a fault of the broker."""
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return BrokerError(f"Kafka at {', '.join(servers)} failed: {what}: check PROCESSOR_BROKER")
+    return BrokerError(
+        f"Kafka at {', '.join(servers)} failed: {broker_trouble(error)}: check PROCESSOR_BROKER"
+    )
+
+
+def broker_trouble(error: BaseException) -> str:
+    """What a client's error says, in words for a user.
+
+    aiokafka's errors begin with their class's name, and list addresses as Python tuples.
+
+    >>> from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
+    >>> broker_trouble(KafkaConnectionError("Unable to bootstrap from [('host', 9092, 2)]"))
+    'no connection can be made'
+    >>> broker_trouble(ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9)"))
+    'connection refused'
+    >>> broker_trouble(NodeNotReadyError("node 1")), broker_trouble(TimeoutError())
+    ('node 1 (NodeNotReadyError)', 'no answer in time')
+    """
+    name = type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        # asyncio puts the address into strerror, as a tuple.
+        what = error.strerror if isinstance(error, gaierror) else os.strerror(error.errno)
+        return (what or name).lower()
+    text = re.sub(rf"^(\[Error -?\d+\] )?{name}(: )?", "", str(error)).strip()
+    if text.startswith("Unable to bootstrap from"):
+        return "no connection can be made"
+    if not text:
+        return "no answer in time" if isinstance(error, TimeoutError) else name
+    return f"{text} ({name})" if isinstance(error, KafkaError) else text
 
 
 async def read_stretches(

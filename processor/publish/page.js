@@ -133,9 +133,10 @@ function show() {
 
 function emptyState() {
   const [title, text, code] = $("empty").children;
+  const { ingressScheme: scheme, ingressPort: port } = document.documentElement.dataset;
   title.textContent = "No model yet";
   text.textContent = "As soon as this worker reads a prediction, its model is here. Events come from the source topics, or by HTTP:";
-  code.textContent = `processor send events.ndjson --to ${location.protocol}//${location.hostname}:8080/`;
+  code.textContent = `processor send events.ndjson --to ${scheme}://${location.hostname}:${port}/`;
 }
 
 function say(text, kind) {

@@ -142,7 +142,7 @@ def make_site(
     registry.register(OwnCollector(telemetry, health))
     ProcessCollector(registry=registry)
     site = _Site(board, health, telemetry, settings, clock, registry)
-    app = web.Application()
+    app = web.Application(middlewares=[_name_routes])
     app.on_response_prepare.append(_secure)
     app.add_routes(
         [
@@ -159,6 +159,25 @@ def make_site(
     return app
 
 
+@web.middleware
+async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An address or a method that there is not is answered with those that there are."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as problem:
+        routes = [
+            resource.canonical
+            for resource in request.app.router.resources()
+            if resource.canonical.strip("/") not in _ASSETS
+        ]
+        error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
+        headers = {hdrs.CONTENT_TYPE: JSON}
+        if "Allow" in problem.headers:
+            headers["Allow"] = problem.headers["Allow"]
+        body = encode_json({"error": error, "routes": routes})
+        return web.Response(status=problem.status, body=body, headers=headers)
+
+
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.update(_SECURITY)
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
@@ -171,8 +190,15 @@ def _read(name: str) -> str:
 def _page(settings: Settings) -> Handler:
     # Names of windows and bases are plain words: the settings check them.
     page = _read("page.html")
-    page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
-    return _file(page.replace("{{bases}}", " ".join(BASES)), "text/html; charset=utf-8")
+    for name, text in (
+        ("windows", " ".join(window.name for window in settings.windows)),
+        ("bases", " ".join(BASES)),
+        ("ingress_scheme", "https" if settings.ingress_cert else "http"),
+        # Of a free port the number is not known yet.
+        ("ingress_port", str(settings.ingress_port or "PORT")),
+    ):
+        page = page.replace(f"{{{{{name}}}}}", text)
+    return _file(page, "text/html; charset=utf-8")
 
 
 def _file(text: str, kind: str) -> Handler:

@@ -1,6 +1,6 @@
 """The HTTP door over real connections: what reaches the door, and what is answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +8,7 @@ from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_stru
 from cloudevents.core.v1.event import CloudEvent
 
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback
 from processor.domain.model_key import ModelKey
 from processor.models_file import read_models_file
@@ -162,7 +162,27 @@ async def test_other_methods_and_paths(start: Start) -> None:
             answer = await client.request(method, path)
             await error(answer, 405, "method_not_allowed")
             assert answer.headers["Allow"] == "POST"
-    await error(await client.post("/other", data="1"), 404, "not_found")
+    detail = await error(await client.post("/other", data="1"), 404, "not_found")
+    assert detail.startswith("there is no POST /other: POST CloudEvents to /, and feedback")
+
+
+async def test_a_plain_body_is_told_what_is_missing(start: Start, door: FakeDoor) -> None:
+    client = await start()
+    door.accept = decoded  # type: ignore[method-assign]
+    for body in ('{"a": 1}', '{"reward": 1}'):
+        answer = await client.post("/", data=body, headers={"Content-Type": "application/json"})
+        detail = await error(answer, 400, "not_cloudevent")
+        assert "add it" in detail
+        assert "Ce-Type" in detail
+        assert "/feedback" in detail
+    answer = await client.post("/", data='{"a": 1}', headers=STRUCTURED)
+    assert "Ce-Type" not in (await answer.json())["detail"]
+
+
+async def decoded(events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
+    decoder = Decoder(read_models_file(None), Telemetry())
+    found = [decoder.decode(*event) for event in events]
+    return [each if isinstance(each, DeadLetter) else None for each in found]
 
 
 async def test_feedback(start: Start, door: FakeDoor) -> None:

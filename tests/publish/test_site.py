@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -293,3 +294,24 @@ async def test_an_empty_board(client: Client, board: FakeBoard) -> None:
     text = await (await client.get("/metrics")).text()
     assert not re.search("^model_", text, re.MULTILINE)
     assert (await body(client, "/api/models"))["windows"]["all"]["feedback"] == {"models": []}
+
+
+async def test_an_address_that_is_not_there_is_answered_with_those_that_are(client: Client) -> None:
+    found = await body(client, "/api/model", 404)
+    assert found["error"].startswith("there is no GET /api/model: GET /, /metrics, /api/models, ")
+    assert {"/health", "/ready"} <= set(found["routes"])
+    response = await client.post("/metrics")
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET,HEAD"
+    assert "there is no POST /metrics" in (await response.json())["error"]
+
+
+async def test_the_page_knows_where_events_go(board: FakeBoard, health: FakeHealth) -> None:
+    for settings, expected in (
+        (Settings(ingress_port=18080), ("http", "18080")),
+        (Settings(ingress_port=0, ingress_cert=Path("cert.pem")), ("https", "PORT")),
+    ):
+        site = make_site(board, health, Telemetry(), settings, lambda: NOW)
+        async with TestClient(TestServer(site)) as client:
+            page = await (await client.get("/")).text()
+        assert re.findall(r'data-ingress-\w+="(\w+)"', page) == list(expected)

@@ -126,7 +126,10 @@ def test_the_newest_dead_letters_can_be_shown() -> None:
     assert telemetry.dead_letters["not_cloudevent"] == 100
     shown = list(telemetry.recent_dead_letters)
     assert [letter.offset for letter in shown] == list(range(80, 100))
-    detail = "neither a ce_type, nor structured, nor the executor's own log"
+    detail = (
+        "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+        "executor's own log"
+    )
     assert shown[0] == RecentDeadLetter(7, "not_cloudevent", detail, "source", 3, 80)
 
 

@@ -149,7 +149,9 @@ class EnvelopeReader:
         if attributes.get("type") in _KINDS_BY_HEADER:
             return self._plain(attributes, value, whole)
         return DeadLetter(
-            "not_cloudevent", "neither a ce_type, nor structured, nor the executor's own log"
+            "not_cloudevent",
+            "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+            "executor's own log",
         )
 
     def _enclosed(
