@@ -142,7 +142,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         sys.stdout.flush()
         # The thread that may still wait for standard input would make Python's own end abort.
         os._exit(_INTERRUPTED)
-    if sent.refused:
+    if sent.refused or not (sent.read or stopped):
         raise click.exceptions.Exit(1)
 
 

@@ -21,6 +21,7 @@ from processor.report.command import (
     report_sources,
     report_stored,
 )
+from processor.report.output import check_output
 from processor.settings import Settings
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def report(
     settings = _settings()
     selection = _selection(options)
     by = options["by"] if _is_given(context, "by") else ""
-    output = Path(options["output"]) if options["output"] else None
+    output = _output(options)
     asyncio.run(report_stored(settings, selection, by, options["style"], output))
 
 
@@ -190,7 +191,7 @@ def _report(
     context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
 ) -> None:
     selection = _selection(options)
-    style, output = options["style"], options["output"]
+    style, output = options["style"], _output(options)
     for name in ("step", "recent"):
         if style != "openmetrics" and _is_given(context, name):
             raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
@@ -198,7 +199,7 @@ def _report(
     rules = read_models_file(options["models"] or settings.models)
     wanted = Wanted(
         style,
-        Path(output) if output else None,
+        output,
         options["step"],
         options["recent"],
         (options["by"],) if _is_given(context, "by") else (),
@@ -206,13 +207,26 @@ def _report(
         options["store"],
         options["resume"],
     )
-    if style == "openmetrics" and output.endswith("/"):
-        prepare_folder(Path(output))
     access = _access(settings, options)
     _prepare_long_work()
-    empty = asyncio.run(report_sources(sources, rules, selection, access, wanted))
-    if empty:
-        click.echo(f"processor: {empty}", err=True)
+    shortfall = asyncio.run(report_sources(sources, rules, selection, access, wanted))
+    if shortfall is not None:
+        click.echo(f"processor: {shortfall.message}", err=True)
+        if shortfall.is_failure:
+            raise click.exceptions.Exit(1)
+
+
+def _output(options: dict[str, Any]) -> Path | None:
+    """Where to write, which can be written; None for standard output."""
+    output = options["output"]
+    if not output:
+        return None
+    path = Path(output)
+    if options["style"] == "openmetrics" and output.endswith("/"):
+        prepare_folder(path)
+    elif options["style"] != "openmetrics" or not path.is_dir():
+        check_output(path)
+    return path
 
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -264,6 +278,10 @@ def _report_put(put: "Put", settings: Settings) -> None:
     if put.not_understood:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(put.not_understood.items()))
         click.echo(f"not understood, and not put there: {reasons}")
+    for damage in put.damage:
+        click.echo(f"processor: {damage}", err=True)
+    if put.damage or put.not_understood.total() >= put.read:
+        raise click.exceptions.Exit(1)
 
 
 def _prepare_long_work() -> None:

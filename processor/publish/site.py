@@ -171,7 +171,7 @@ async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResp
             if resource.canonical.strip("/") not in _ASSETS
         ]
         error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
-        headers = {hdrs.CONTENT_TYPE: JSON}
+        headers = {"Content-Type": JSON}
         if "Allow" in problem.headers:
             headers["Allow"] = problem.headers["Allow"]
         body = encode_json({"error": error, "routes": routes})

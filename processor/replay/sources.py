@@ -27,7 +27,10 @@ _MAX_NAMES = 10
 
 
 class Sink(DocumentSink, Protocol):
-    """What takes the events that are read. ``read`` counts them, with those that can't be understood."""
+    """What takes the events that are read. ``read`` counts them, with those that can't be understood;
+    ``damage`` gets a line for each source that is cut off, damaged, or no source of events."""
+
+    damage: list[str]
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
         """Take whole lines of an events file, the ``first``-th on; those that are no events."""
@@ -129,16 +132,14 @@ class _Troubles:
         if self._count <= _MAX_NAMES:
             self._progress.report(f"{detail}; counted as dead letter {reason}")
 
-    def cut_off(self, error: CutOffError) -> None:
-        """`CutOffError` with ``strict``."""
-        if self._strict:
-            raise error
-        self._progress.report(f"WARNING: {error}; the numbers are of what stands before that")
-
-    def end(self) -> None:
-        """Say how many there were, if not all were named."""
+    def end(self, read: int, unit: str) -> str:
+        """Say how many there were, if not all were named; why the source is none of events, if none
+        of the ``read`` units (lines, files) was understood."""
         if self._count > _MAX_NAMES:
             self._progress.report(f"{self._count:,} in all were no events")
+        if self._count and self._count == read:
+            return f"{self._name} holds no events: none of its {read:,} {unit} is an event"
+        return ""
 
 
 async def _read_file(path: str, sink: Sink, strict: bool) -> None:
@@ -152,8 +153,11 @@ async def _read_file(path: str, sink: Sink, strict: bool) -> None:
                 await sink.settle()
                 progress.update(consumed, sink.read - before)
         except CutOffError as error:
-            troubles.cut_off(error)
-        troubles.end()
+            if strict:
+                raise
+            sink.damage.append(f"{error}; the numbers are of what stands before that")
+        if damage := troubles.end(sink.read - before, "lines"):
+            sink.damage.append(damage)
 
 
 async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
@@ -171,7 +175,8 @@ async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
                 sink.add(file)
                 await sink.settle()
             progress.update(0, sink.read - before)
-        troubles.end()
+        if damage := troubles.end(sink.read - before, "files"):
+            sink.damage.append(damage)
         if others:
             progress.report(f"WARNING: {others:,} files were not read: only *.json are")
 

@@ -261,7 +261,7 @@ def test_a_time_far_away_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 def test_nothing_to_say_is_an_empty_file(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", traffic(10, 1, ("a", "b")))
-    text = done("replay", path, "--format", "openmetrics", "--deployment", "nobody")
+    text = done("replay", path, "--format", "openmetrics", "--from", "2030-01-01T00:00:00Z")
     assert text == "# EOF\n"
 
 

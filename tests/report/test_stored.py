@@ -124,7 +124,9 @@ def test_stored_results_are_chosen_and_shown(tmp_path: Path, url: str) -> None:
     assert len(listed(url)) == 8
     assert len(listed(url, "--deployment", "one")) == 4
     assert len(listed(url, "--deployment", "one", *PERIOD)) == 2
-    assert listed(url, "--namespace", "nobody") == []
+    ran = processor("report", "--stored", "--namespace", "shoq", archive=url)
+    assert ran.returncode == 1
+    assert "no model matches --namespace shoq: did you mean shop/one or shop/two?" in ran.stderr
     assert listed(url, "--by", "feedback") == []
     command = ("report", "--stored", "--deployment", "two")
     text = done(*command, archive=url)
