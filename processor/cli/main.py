@@ -26,6 +26,8 @@ from processor.tls import client_context
 _INTERRUPTED = 130
 #: Seconds for `send` to end when it is stopped, whatever its client waits for.
 _SEND_ENDS = 0.9
+#: Seconds between looks whether the service is ready.
+_LOOK = 0.1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -65,8 +67,16 @@ def run() -> None:
     settings = Settings.from_env()
     set_up_logs(settings.log_level, settings.log_format)
 
+    announcing: list[asyncio.Task[None]] = []
+
     def started(service: Service) -> None:
-        click.echo(f"page and metrics: {service.metrics_url}  events in: {service.ingress_url}")
+        click.echo(f"events in: {service.ingress_url}")
+        announcing.append(asyncio.create_task(announce(service)))
+
+    async def announce(service: Service) -> None:
+        while not service.health.ready().ready:  # noqa: ASYNC110  # many parts make it so
+            await asyncio.sleep(_LOOK)
+        click.echo(f"ready: {service.metrics_url}")
 
     _run(lambda stop: run_service(settings, stop, started))
 

@@ -94,8 +94,8 @@ def local_ingress(settings: Settings) -> str:
     """The address of the ingress that a service with these settings opens on this machine."""
     if not settings.ingress_port:
         raise SettingsError(
-            "PROCESSOR_INGRESS_PORT is 0, a free port that the service chose and printed: name its "
-            "address with --to http://127.0.0.1:PORT/"
+            "PROCESSOR_INGRESS_PORT is 0, a free port that the service chose and printed: name that "
+            "address (processor send --to, examples.iris --events)"
         )
     scheme = "https" if settings.ingress_cert else "http"
     return f"{scheme}://127.0.0.1:{settings.ingress_port}/"

@@ -115,9 +115,6 @@ class Service:
             ingress = make_ingress(sink, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
             stack.push_async_callback(ingress[INGRESS].drain)
-            logger.info(
-                "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
-            )
             yield self
 
     def _warn_of_idle_settings(self) -> None:

@@ -71,7 +71,7 @@ class JoinStage:
         self._outgoing.clear()
         self._snapshots.restart()
         self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
-        logger.info(
+        logger.debug(
             "join %s: from offset %d (%s), sending from %d",
             self._topic,
             self.next_offset,

@@ -65,7 +65,7 @@ async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
         return (await get(worker, "/ready"))[0] == 200
 
     await until(ready, 60, "the service is ready")
-    ingress = re.search(r"events in at http://\S+?:(\d+)", worker.text)
+    ingress = re.search(r"events in: http://\S+?:(\d+)", worker.text)
     assert ingress
     scripts = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
