@@ -13,9 +13,9 @@ import click
 import uvloop
 
 from processor.cli.dead_letters import dead_letters
-from processor.cli.options import collect_rarely, exit_after, interrupt_at_once
+from processor.cli.options import Commands, collect_rarely, exit_after, interrupt_at_once
 from processor.cli.replay import replay, report
-from processor.errors import ProcessorError, SettingsError
+from processor.errors import ProcessorError, SettingsError, described
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.replay.send import Sent, local_ingress, send_http, send_kafka
@@ -30,7 +30,9 @@ _SEND_ENDS = 0.9
 _LOOK = 0.1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="feedback-metrics-processor")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -207,8 +209,19 @@ def _run(
         return runner.run(main())
 
 
+def _hold_standard_files() -> None:
+    """Where a standard stream is closed, its number must not go to a file that is opened later: what
+    is printed would go there, and libuv aborts. ``sys.stdin`` and the others stay None."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def main() -> None:
     """The console script: exit code 2 for usage and settings, 1 for any other failure."""
+    _hold_standard_files()
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Abort:
@@ -224,8 +237,6 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(
-            f"processor: {type(error).__name__}: {error} (processor --debug shows where)", err=True
-        )
+        click.echo(f"processor: {described(error)} (processor --debug shows where)", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,24 +5,44 @@ import logging
 import os
 import signal
 import threading
+import time
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from processor.domain.tally.windows import parse_duration
-from processor.domain.timestamps import parse_time
+from processor.domain.timestamps import INSTANTS, parse_instant
 
 
 class Time(click.ParamType):
-    """An RFC 3339 time, in nanoseconds."""
+    """An RFC 3339 time, a date or a span before now, in nanoseconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        time_ns = value if isinstance(value, int) else parse_time(value)
+        time_ns = value if isinstance(value, int) else parse_instant(value, time.time_ns())
         if time_ns is None:
-            self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time: write {INSTANTS}", param, ctx)
         return time_ns
+
+
+class Commands(click.Group):
+    """A group that names the closest commands where one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See `click.Group`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError as error:
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if close:
+                error.message += f" Did you mean {' or '.join(close)}?"
+            raise
 
 
 class Duration(click.ParamType):

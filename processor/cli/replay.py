@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
+from processor.domain.timestamps import INSTANTS
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
@@ -33,9 +34,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _replay_options(style: str) -> Callable[[F], F]:
     """The options that replay and report share; ``style`` is the default form."""
     options = (
-        click.option("--from", "start", type=Time(), help="First time that counts (inclusive)."),
-        click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive)."),
-        click.option("--as-of", type=Time(), help="The last time that is known of."),
+        click.option(
+            "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
+        ),
+        click.option(
+            "--to",
+            "end",
+            type=Time(),
+            help="End of the time that counts (exclusive); written as --from.",
+        ),
+        click.option(
+            "--as-of", type=Time(), help="The last time that is known of; written as --from."
+        ),
         click.option(
             "--by",
             type=click.Choice(["request", "feedback"]),
@@ -102,7 +112,7 @@ def _replay_options(style: str) -> Callable[[F], F]:
 @click.command(
     epilog="\b\nExamples:\n"
     "  processor replay events.ndjson\n"
-    "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
+    "  processor replay events.ndjson --by feedback --from 2026-11-20\n"
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
     "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
@@ -264,7 +274,8 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 def _settings() -> Settings:
     settings = Settings.from_env()
-    set_up_logs("WARNING", settings.log_format)
+    # A client's own lines say again what the error says, in its terms.
+    set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
     return settings
 
 

@@ -165,6 +165,10 @@ def _read(file: BinaryIO, path: str, size: int) -> bytes:
 @contextmanager
 def _open(path: str) -> Iterator[BinaryIO]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise EventsFileError(
+                "standard input is closed: name an events file, or pipe one into the command"
+            )
         yield sys.stdin.buffer
         return
     try:

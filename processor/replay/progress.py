@@ -1,5 +1,6 @@
 """How far a long command is: a bar on a terminal, plain lines elsewhere; always on stderr."""
 
+import io
 import sys
 import time
 from types import TracebackType
@@ -21,7 +22,8 @@ class CommandProgress:
     def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
         self._label = label
         self._total = total
-        self._stream = sys.stderr if stream is None else stream
+        # Without a standard error (2>&-) nothing is shown.
+        self._stream = stream or sys.stderr or io.StringIO()
         self._position = self._events = 0
         self._start = self._printed = time.monotonic()
         self._bar: ProgressBar[int] | None = (

@@ -142,7 +142,7 @@ def _other_period(selection: Selection, wanted: Wanted) -> Selection | None:
     if wanted.compare == PREDICTOR:
         return None
     try:
-        return parse_period(wanted.compare, selection.by)
+        return parse_period(wanted.compare, selection.by, time.time_ns())
     except ValueError as error:
         raise SettingsError(f"--compare {error}") from None
 

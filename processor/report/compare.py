@@ -9,7 +9,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, model_result
 from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
 from processor.domain.statistics.counts import Counts
-from processor.domain.timestamps import format_time, parse_time
+from processor.domain.timestamps import INSTANTS, format_time, parse_instant
 from processor.replay.fold import ReplayFold, Selection, contribution
 
 PREDICTOR = "predictor"
@@ -51,23 +51,24 @@ class Comparisons(msgspec.Struct, frozen=True):
     not_compared: tuple[str, ...] = ()
 
 
-def parse_period(text: str, by: str) -> Selection:
-    """``FROM/TO``, RFC 3339; either may be left out. ValueError says what is wrong.
+def parse_period(text: str, by: str, now: int) -> Selection:
+    """``FROM/TO``, times as `parse_instant` takes them; either may be left out. ValueError says what is
+    wrong.
 
-    >>> parse_period("2026-11-20T00:00:00Z/", "request").end
-    >>> parse_period("yesterday", "request")
+    >>> parse_period("2026-11-20/", "request", 0).end
+    >>> parse_period("yesterday", "request", 0)
     Traceback (most recent call last):
-    ValueError: 'yesterday' is neither 'predictor' nor FROM/TO, as in \
-2026-11-19T00:00:00Z/2026-11-20T00:00:00Z
+    ValueError: 'yesterday' is neither 'predictor' nor FROM/TO, as in 2026-11-19/2026-11-20
     """
     parts = text.split("/")
-    times = [parse_time(part) if part else None for part in parts]
-    wrong = len(parts) != 2 or not any(parts)
-    if wrong or any(part and time is None for part, time in zip(parts, times, strict=True)):
+    times = [parse_instant(part, now) if part else None for part in parts]
+    if len(parts) != 2 or not any(parts):
         raise ValueError(
-            f"{text!r} is neither 'predictor' nor FROM/TO, as in "
-            "2026-11-19T00:00:00Z/2026-11-20T00:00:00Z"
+            f"{text!r} is neither 'predictor' nor FROM/TO, as in 2026-11-19/2026-11-20"
         )
+    for part, time in zip(parts, times, strict=True):
+        if part and time is None:
+            raise ValueError(f"{text!r}: {part!r} is not a time: write {INSTANTS}")
     start, end = times
     if start is not None and end is not None and start >= end:
         raise ValueError(f"{text!r}: FROM must be before TO")

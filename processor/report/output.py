@@ -24,6 +24,8 @@ def write_output(text: Iterable[str], path: Path | None) -> None:
     """Write whole or not at all: an interrupted write leaves no half file. ``text`` comes in pieces;
     what UTF-8 can't hold is written as an escape."""
     if path is None:
+        if sys.stdout is None:
+            raise ProcessorError("standard output is closed: name a file with --output")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         sys.stdout.writelines(text)

@@ -15,7 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink, NotingDecoder
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
-from processor.errors import BrokerError, SettingsError, StalledError
+from processor.errors import BrokerError, SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
@@ -66,7 +66,7 @@ class Service:
     def fail(self, error: BaseException) -> None:
         """End the process for this error; the first one counts."""
         if not self._failed.done():
-            self.health.failure = f"{type(error).__name__}: {error}"
+            self.health.failure = described(error)
             self._failed.set_result(error)
 
     async def wait_for_failure(self) -> BaseException:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -140,9 +141,15 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
     [
         (("replay",), 2, "SOURCE"),
         (("replay", "missing.ndjson"), 1, "missing.ndjson"),
-        (("replay", "x", "--from", "yesterday"), 2, "yesterday"),
+        (("replay", "x", "--from", "yesterday"), 2, "2026-11-20 (its first moment in UTC) or -24h"),
+        (("replay", "x", "--compare", "a/b"), 2, "compare"),
+        (("report", "x", "--compare", "a/"), 2, "'a' is not a time: write 2026-11-20T00:00:00Z"),
+        (("dead-letters", "list", "--since", "2026-11-31"), 2, "'2026-11-31' is not a time"),
+        (("reply", "x"), 2, "Did you mean replay?"),
+        (("dead-letters", "lst"), 2, "Did you mean list?"),
         (("send", "missing.ndjson", "--to", "ftp://x"), 2, "ftp://x"),
         (("nonsense",), 2, "nonsense"),
+        (("send", "x", "--to", "http://127.0.0.1:1/", "--rate", "0"), 2, "--rate"),
     ],
 )
 def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, said: str) -> None:
@@ -150,6 +157,56 @@ def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, said: str
     assert ran.returncode == code
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "said"),
+    [
+        ("replay -", "<&-", "standard input is closed"),
+        ("send - --to http://127.0.0.1:1/", "<&-", "standard input is closed"),
+        (f"replay {DATA}/events.ndjson", ">&-", "standard output is closed"),
+    ],
+)
+def test_a_closed_stream_is_named(command: str, closed: str, said: str) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m processor {command} {closed}"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    last = ran.stderr.splitlines()[-1]
+    assert last.startswith(f"processor: {said}")
+    assert "Error" not in ran.stderr
+    # Without a standard error there is nobody to tell.
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m processor replay {DATA}/events.ndjson 2>&-"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert json.loads(ran.stdout)["events"]["read"] == 263
+
+
+def test_a_day_is_a_period() -> None:
+    day = ("--from", "2026-11-20", "--to", "2026-11-21")
+    ran = _run("replay", DATA / "events.ndjson", *day)
+    found = json.loads(ran.stdout)
+    assert (found["from"], found["to"]) == ("2026-11-20T00:00:00Z", "2026-11-21T00:00:00Z")
+    assert_equal(found["models"], [expected()])
+    ran = _run("replay", DATA / "events.ndjson", "--from", "-24h", "--to", "1h", "--as-of", "-1d")
+    found = json.loads(ran.stdout)
+    ends = [datetime.fromisoformat(found[name]) for name in ("from", "to")]
+    assert timedelta(hours=22.9) < ends[1] - ends[0] < timedelta(hours=23.1)
+
+
+def test_an_unreachable_broker_is_told_in_words() -> None:
+    for command in (("replay", "kafka:t"), ("send", DATA / "events.ndjson", "--to", "kafka:t")):
+        ran = _run(*command, PROCESSOR_BROKER="kafka://127.0.0.1:1")
+        assert ran.returncode == 1
+        assert ran.stderr.count("\n") == 1
+        assert "127.0.0.1:1 " in ran.stderr
+        assert "no connection can be made" in ran.stderr
+        assert "KafkaConnectionError" not in ran.stderr
+        assert "AddressFamily" not in ran.stderr
+    ran = _run("check", PROCESSOR_BROKER="kafka://127.0.0.1:1")
+    assert "WRONG  broker: Kafka at 127.0.0.1:1 failed: connection refused" in ran.stdout
 
 
 def test_help_has_examples_and_every_setting() -> None:
