@@ -65,8 +65,9 @@ lock:  ## Pin what the image installs to today's versions
 	{ head -1 deploy/constraints.txt; .cache/lock/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
 	mv .cache/constraints.txt deploy/constraints.txt
 
-clean:  ## Remove the environment and caches
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean:  ## Remove the environment, what was compiled, and caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build \
+		*.egg-info processor/*.so native/target
 
 $(VENV)/.runtime: $(COMPILED)
 	$(PYTHON) -m venv $(VENV)
