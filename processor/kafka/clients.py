@@ -7,7 +7,6 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     KafkaConnectionError,
@@ -17,7 +16,7 @@ from aiokafka.errors import (
 
 from processor.errors import BrokerError
 from processor.kafka.lenient_headers import accept_lenient_headers
-from processor.kafka.reading import FAULTS, explain
+from processor.kafka.reading import FAULTS, connection_error, explain
 from processor.settings import Settings
 from processor.tls import client_context
 
@@ -33,8 +32,6 @@ __all__ = [
 
 #: Bytes of the largest record of an internal topic.
 MAX_RECORD = 16 << 20
-#: Milliseconds for a connection that is tried only to hear why it fails.
-_TRY_MS = 10_000
 
 
 def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, Any]:
@@ -133,23 +130,15 @@ class Kafka:
             await admin.close()
 
     async def explain(self, error: BaseException) -> BrokerError:
-        """One line for a fault, with the setting to correct. A client that could not connect has kept
-        the reason to itself, so one more connection is tried for it."""
+        """One line for a fault, with the setting to correct (see `connection_error`)."""
         if not isinstance(error, KafkaConnectionError):
             return explain(error, self.servers)
+        reason: BaseException = error
         for server in self.servers:
-            host, _, port = server.rpartition(":")
-            options = {**self._options, "request_timeout_ms": _TRY_MS}
-            del options["bootstrap_servers"]
-            try:
-                connection = await create_conn(host.strip("[]"), int(port), **options)
-            except FAULTS as reason:
-                error = reason
-                if (remedy := _remedy(reason, self.settings)) is not None:
-                    return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
-            else:
-                connection.close()
-        return explain(error, self.servers)
+            reason = await connection_error(error, (server,), self._options)
+            if (remedy := _remedy(reason, self.settings)) is not None:
+                return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
+        return explain(reason, self.servers)
 
 
 def _remedy(error: BaseException, settings: Settings) -> str | None:

@@ -5,9 +5,11 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from socket import gaierror
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from processor.errors import BrokerError
@@ -16,6 +18,8 @@ from processor.errors import BrokerError
 FAULTS = (KafkaError, OSError, TimeoutError)
 #: Seconds without a step forward after which a read has failed.
 _PATIENCE = 60.0
+#: Milliseconds for a connection that is tried only to hear why it fails.
+_TRY_MS = 10_000
 
 
 def explain(error: BaseException, servers: Sequence[str]) -> BrokerError:
@@ -49,6 +53,28 @@ def broker_trouble(error: BaseException) -> str:
     if not text:
         return "no answer in time" if isinstance(error, TimeoutError) else name
     return f"{text} ({name})" if isinstance(error, KafkaError) else text
+
+
+async def connection_error(
+    error: BaseException, servers: Sequence[str], options: Mapping[str, Any]
+) -> BaseException:
+    """Why no connection could be made: a client that bootstraps keeps the reason to itself, so one
+    more connection is tried for it. Other errors are given back as they are.
+
+    ``options`` are aiokafka's for the connection.
+    """
+    found = error
+    limited = {**options, "request_timeout_ms": _TRY_MS}
+    limited.pop("bootstrap_servers", None)
+    for server in servers if isinstance(error, KafkaConnectionError) else ():
+        host, _, port = server.rpartition(":")
+        try:
+            connection = await create_conn(host.strip("[]"), int(port), **limited)
+        except FAULTS as reason:
+            found = reason
+            break
+        connection.close()
+    return found
 
 
 async def read_stretches(

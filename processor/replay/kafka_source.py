@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, SettingsError
-from processor.kafka.reading import FAULTS, explain, read_stretches
+from processor.kafka.reading import FAULTS, connection_error, explain, read_stretches
 
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
@@ -85,7 +85,8 @@ class KafkaSource:
             self._ends = await consumer.end_offsets(partitions)
         except FAULTS as error:
             await self._stop()
-            raise explain(error, self._servers) from None
+            reason = await connection_error(error, self._servers, self._options)
+            raise explain(reason, self._servers) from None
         except BaseException:
             await self._stop()
             raise

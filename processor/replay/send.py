@@ -26,7 +26,7 @@ from processor.errors import (
     SettingsError,
     without_credentials,
 )
-from processor.kafka.reading import broker_trouble
+from processor.kafka.reading import broker_trouble, connection_error
 from processor.replay.files import file_size
 from processor.replay.player import Played, play
 from processor.replay.progress import CommandProgress
@@ -308,9 +308,10 @@ async def send_kafka(
             work = _produce(producer, topic, events, _Tally(sent, progress))
             await _unless_stopped(work, stop)
     except (KafkaError, TimeoutError) as error:
+        reason = await connection_error(error, servers, kafka_options or {})
         raise BrokerError(
             f"Kafka at {','.join(servers)} does not take events for the topic {topic} "
-            f"({broker_trouble(error)}): check the address, the topic and your rights"
+            f"({broker_trouble(reason)}): check the address, the topic and your rights"
         ) from None
     finally:
         # It waits for what is under way; who has stopped does not.
