@@ -15,7 +15,7 @@ import uvloop
 from processor.cli.dead_letters import dead_letters
 from processor.cli.options import Commands, collect_rarely, exit_after, interrupt_at_once
 from processor.cli.replay import replay, report
-from processor.errors import ProcessorError, SettingsError, described
+from processor.errors import EventsFileError, ProcessorError, SettingsError, described
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.replay.send import Sent, local_ingress, send_http, send_kafka
@@ -154,7 +154,9 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         sys.stdout.flush()
         # The thread that may still wait for standard input would make Python's own end abort.
         os._exit(_INTERRUPTED)
-    if sent.refused or not (sent.read or stopped):
+    if not (sent.read or stopped):
+        raise EventsFileError(f"{file} holds no events")
+    if sent.refused:
         raise click.exceptions.Exit(1)
 
 

@@ -13,7 +13,7 @@ from processor.domain.timestamps import INSTANTS
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
-from processor.replay.fold import Selection
+from processor.replay.fold import NOTHING_READ, Selection
 from processor.replay.sources import Access
 from processor.report.command import (
     FORMATS,
@@ -291,6 +291,8 @@ def _report_put(put: "Put", settings: Settings) -> None:
         click.echo(f"not understood, and not put there: {reasons}")
     for damage in put.damage:
         click.echo(f"processor: {damage}", err=True)
+    if not put.read and not put.damage:
+        click.echo(f"processor: {NOTHING_READ}", err=True)
     if put.damage or put.not_understood.total() >= put.read:
         raise click.exceptions.Exit(1)
 

@@ -79,6 +79,8 @@ class _Join(JoinFold):
 
 #: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
 _Group = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+#: What is said of sources that are empty.
+NOTHING_READ = "nothing was read: the source holds no events"
 #: Names that a message lists at most.
 _MAX_NAMES = 10
 
@@ -229,7 +231,7 @@ class ReplayFold:
         if result.models:
             return None
         if not self.read:
-            return Shortfall("nothing was read: the source holds no events", True)
+            return Shortfall(NOTHING_READ, True)
         dead_letters = self.telemetry.dead_letters
         if dead_letters.total() >= self.read:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(dead_letters.items()))

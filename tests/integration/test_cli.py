@@ -150,6 +150,7 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
         (("send", "missing.ndjson", "--to", "ftp://x"), 2, "ftp://x"),
         (("nonsense",), 2, "nonsense"),
         (("send", "x", "--to", "http://127.0.0.1:1/", "--rate", "0"), 2, "--rate"),
+        (("send", os.devnull, "--to", "http://127.0.0.1:1/"), 1, "holds no events"),
     ],
 )
 def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, said: str) -> None:
