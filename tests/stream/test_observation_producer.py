@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
@@ -34,10 +34,11 @@ class Producer:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
 
-    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[None]":
+    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[object]":
         self.sent.append((topic, value, more))
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        record = RecordMetadata(topic, 2, TopicPartition(topic, 2), len(self.sent), 0, 0, 0)
+        future.set_result(record)
         return future
 
 
@@ -116,6 +117,16 @@ async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() 
     assert headers["dead-letter-reason"] == b"not_cloudevent"
     assert headers["dead-letter-detail"].endswith(b"too large to be kept: see topic/3@7")
     assert headers["a"] == b"b"
+
+
+async def test_a_dead_letter_is_shown_with_the_id_of_its_record() -> None:
+    taken = observation_producer(Producer())
+    taken.add(RawEvent([], b"?", 7), ("source", 3, 40))
+    shown = taken.decoder.telemetry.recent_dead_letters[0]
+    assert shown.id is None
+    await asyncio.gather(*await taken.send())
+    await asyncio.sleep(0)
+    assert shown.id == "2/1"
 
 
 def test_the_newest_dead_letters_can_be_shown() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
@@ -85,9 +86,8 @@ class Decoder:
             return None
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
-            return DeadLetter(
-                "bad_time", f"ce_time {(envelope.time or b'')[:60]!r} is not RFC 3339"
-            )
+            text = printable(envelope.time or b"", 60)
+            return DeadLetter("bad_time", f"ce_time '{text}' is not RFC 3339")
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
         key, form = envelope.key, envelope.body_format
