@@ -87,7 +87,9 @@ class Service:
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
-            site = make_site(self, self.health, self.telemetry, settings, time.time)
+            site = make_site(
+                self, self.health, self.telemetry, settings, time.time, lambda: self.ingress_url
+            )
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
             if settings.embedded:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -260,8 +261,11 @@ async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -
     assert {"page.css", "page.js", "metrics"} <= set(local)
     for link in local:
         assert (await client.get(f"/{link}")).status == 200
-    for kind in ("page.css", "page.js", "page_charts.js", "page_detail.js", "page_dom.js"):
-        response = await client.get(f"/{kind}")
+    scripts = [file.name for file in (files("processor.publish") / "web").iterdir()]
+    scripts.remove("page.html")
+    assert {"page.css", "page.js", "format.js"} <= set(scripts)
+    for name in scripts:
+        response = await client.get(f"/{name}")
         assert response.status == 200
         # A name, not an address: nothing is asked of it.
         text = (await response.text()).replace('"http://www.w3.org/2000/svg"', "")

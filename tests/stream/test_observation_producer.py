@@ -119,6 +119,16 @@ async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() 
     assert headers["a"] == b"b"
 
 
+def test_a_dead_letters_detail_is_text() -> None:
+    taken = observation_producer(None)
+    for time, shown in ((b"yesterday", "yesterday"), (b"caf\xc3\xa9\xff\x1b", r"café\xff\x1b")):
+        event = {**ANSWER, "requestid": "r"}
+        del event["data"], event["time"]
+        headers = [(f"ce_{name}", str(text).encode()) for name, text in event.items()]
+        verdict = taken.add(RawEvent([*headers, ("ce_time", time)], b"{}", 7), ("source", 3, 0))
+        assert verdict == DeadLetter("bad_time", f"ce_time '{shown}' is not RFC 3339")
+
+
 async def test_a_dead_letter_is_shown_with_the_id_of_its_record() -> None:
     taken = observation_producer(Producer())
     taken.add(RawEvent([], b"?", 7), ("source", 3, 40))

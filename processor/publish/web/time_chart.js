@@ -1,54 +1,17 @@
-// Charts as SVG: a sparkline, accuracy over time, shares of a whole, a distribution.
+// Accuracy and counts of one model over time.
 
-import { counted, draw, heading, items, make, number, percent, range } from "./page_dom.js";
-
-// Accuracy over time in a row of the list; gaps are where nothing was judged.
-export function sparkline(points, steps) {
-  const [width, height] = [84, 26];
-  const svg = draw("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  const x = (i) => 2 + ((i + 0.5) / steps) * (width - 4);
-  const y = (share) => 3 + (1 - share) * (height - 6);
-  const runs = judgedRuns(points);
-  for (const run of runs) {
-    const path = run.map((p) => `${x(p.index).toFixed(1)},${y(p.accuracy).toFixed(1)}`);
-    svg.append(run.length > 1
-      ? draw("polyline", { points: path.join(" "), class: "line" })
-      : draw("circle", { cx: x(run[0].index), cy: y(run[0].accuracy), r: 1.6, class: "point" }));
-  }
-  return svg;
-}
-
-// The points with something judged, in runs without a gap.
-function judgedRuns(points) {
-  const runs = [];
-  let last = null;
-  for (const point of rows(points)) {
-    if (!point.judged) continue;
-    if (last !== null && point.index === last + 1) runs[runs.length - 1].push(point);
-    else runs.push([point]);
-    last = point.index;
-  }
-  return runs;
-}
-
-function rows(points) {
-  return points.index.map((index, i) => ({
-    index,
-    predictions: points.predictions[i],
-    judged: points.judged[i],
-    correct: points.correct[i],
-    accuracy: points.judged[i] ? points.correct[i] / points.judged[i] : null,
-    low: points.low[i],
-    high: points.high[i],
-  }));
-}
+import { draw, heading, make } from "./dom.js";
+import { compact, counted, items, moment, number, percent, range, zone } from "./format.js";
+import { judgedRuns, points, stretches } from "./series.js";
+import { fitting, shareTicks, timeTicks } from "./ticks.js";
 
 const MARGIN = { left: 44, right: 10, top: 10 };
 const LINES = 180; // height of the part with accuracy
 const BARS = 44; // of the part with counts
 const FOOT = 22;
+const APART = 75; // least distance of two marks of the time axis
 
-// One model over time; the wrapper keeps its focus while what it holds is drawn anew.
+// The wrapper keeps its focus while what it holds is drawn anew.
 export class TimeChart {
   constructor() {
     this.tip = make("div", "tip");
@@ -73,7 +36,7 @@ export class TimeChart {
     this.history = history;
     this.overall = overall;
     this.byRequest = byRequest;
-    this.points = rows(history.models[0]?.points ?? { index: [] });
+    this.points = points(history.models[0]?.points ?? { index: [] }, history.steps);
     this.start = Date.parse(history.from);
     this.at = null;
     this.frame.setAttribute("aria-label",
@@ -93,8 +56,13 @@ export class TimeChart {
     return new Date(this.start + index * this.history.step * 1000);
   }
 
+  // The time of a point, in words.
+  #moment(index) {
+    return moment(this.time(index), this.history.step, this.history.step * this.history.steps);
+  }
+
   #draw() {
-    const width = Math.max(260, this.frame.clientWidth);
+    const width = Math.max(240, this.frame.clientWidth);
     const inner = width - MARGIN.left - MARGIN.right;
     const { steps } = this.history;
     const height = MARGIN.top + LINES + 14 + BARS + FOOT;
@@ -105,26 +73,30 @@ export class TimeChart {
     const y = (share) => MARGIN.top + ((1 - share) / (1 - bottom)) * LINES;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
 
-    for (const share of ticks(bottom)) {
+    for (const share of shareTicks(bottom)) {
       svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(share), y2: y(share), class: "grid" }),
         draw("text", { x: MARGIN.left - 6, y: y(share) + 4, class: "end" }, `${Math.round(100 * share)}\u202f%`));
     }
     const wide = Math.min(48, Math.max(2, inner / steps - 1));
     for (const point of this.points.filter((p) => p.judged)) {
       svg.append(draw("rect", {
-        x: this.x(point.index) - wide / 2, width: wide, rx: 2, class: "band",
+        x: this.x(point.index) - wide / 2, width: wide, rx: 2, class: point.running ? "band running" : "band",
         y: y(point.high), height: Math.max(1, y(point.low) - y(point.high)),
       }));
     }
     if (this.overall !== null) {
       svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(this.overall), y2: y(this.overall), class: "overall" }));
     }
-    for (const run of judgedRuns(this.history.models[0]?.points ?? { index: [] })) {
-      svg.append(draw("polyline", { class: "line", points: run.map((p) => `${this.x(p.index)},${y(p.accuracy)}`).join(" ") }));
-      for (const p of run) svg.append(draw("circle", { cx: this.x(p.index), cy: y(p.accuracy), r: 2.5, class: "point" }));
+    for (const run of judgedRuns(this.points)) {
+      for (const [kind, part] of stretches(run)) {
+        svg.append(draw("polyline", { class: kind, points: part.map((p) => `${this.x(p.index)},${y(p.accuracy)}`).join(" ") }));
+      }
+      for (const p of run) {
+        svg.append(draw("circle", { cx: this.x(p.index), cy: y(p.accuracy), r: p.running ? 3.5 : 2.5, class: p.running ? "point running" : "point" }));
+      }
     }
     this.#bars(svg, inner, wide);
-    this.#times(svg, left, inner, height);
+    this.#times(svg, inner, width, height);
     this.cursor = draw("line", { class: "cursor", y1: MARGIN.top, y2: height - FOOT, visibility: "hidden" });
     svg.append(this.cursor);
     this.frame.replaceChildren(svg);
@@ -136,7 +108,7 @@ export class TimeChart {
     const most = Math.max(1, ...this.points.map((p) => Math.max(p.predictions, p.judged)));
     const rect = (point, count, kind) => svg.append(draw("rect", {
       x: this.x(point.index) - wide / 2, width: wide, y: base - (count / most) * BARS,
-      height: (count / most) * BARS, class: kind,
+      height: (count / most) * BARS, class: point.running ? `${kind} running` : kind,
     }));
     for (const point of this.points) {
       rect(point, point.predictions, "predicted");
@@ -147,14 +119,16 @@ export class TimeChart {
       draw("text", { x: MARGIN.left - 6, y: base, class: "end" }, "0"));
   }
 
-  #times(svg, left, inner, height) {
-    const { step, steps } = this.history;
-    const most = Math.max(2, Math.floor(inner / 90));
-    const every = Math.max(1, Math.ceil(steps / most));
-    for (let i = 0; i < steps; i += every) {
-      const middle = i === 0 ? "start" : "mid";
-      svg.append(draw("line", { x1: left(i), x2: left(i), y1: height - FOOT, y2: height - FOOT + 4, class: "axis" }),
-        draw("text", { x: left(i), y: height - 4, class: middle }, clock(this.time(i), step, step * steps)));
+  #times(svg, inner, width, height) {
+    const [start, end] = [this.time(0), this.time(this.history.steps)];
+    const x = (time) => MARGIN.left + ((time - start) / (end - start)) * inner;
+    const marks = timeTicks(start, end, inner / APART).map(([time, text]) => [x(time), text]);
+    const { fontFamily } = getComputedStyle(this.frame);
+    for (const [at] of marks) {
+      svg.append(draw("line", { x1: at, x2: at, y1: height - FOOT, y2: height - FOOT + 4, class: "axis" }));
+    }
+    for (const [at, text] of fitting(marks, width, `11.5px ${fontFamily}`)) {
+      svg.append(draw("text", { x: at, y: height - 4, class: "mid time" }, text));
     }
   }
 
@@ -178,13 +152,13 @@ export class TimeChart {
   #point(at) {
     this.at = at;
     const point = this.points[at];
-    const { step, steps } = this.history;
     const lines = [
-      make("b", "", `${clock(this.time(point.index), step, step * steps)} to ${clock(this.time(point.index + 1), step, step * steps)}`),
+      make("b", "", `${this.#moment(point.index)} to ${this.#moment(point.index + 1)} ${zone(this.time(point.index))}`),
       make("span", "", point.judged ? `accuracy ${percent(point.accuracy)} (${range(point.low, point.high)})` : "nothing judged"),
       make("span", "", `${number(point.correct)} right of ${number(point.judged)} judged`),
     ];
     if (this.byRequest) lines.push(make("span", "", `${items(point.predictions)} predicted`));
+    if (point.running) lines.push(make("span", "quiet", "not over yet: these numbers go on changing"));
     this.tip.replaceChildren(...lines);
     this.tip.hidden = false;
     const x = this.x(point.index);
@@ -202,70 +176,12 @@ export class TimeChart {
   }
 
   table() {
-    const { step, steps } = this.history;
-    const head = ["from", ...(this.byRequest ? ["predicted"] : []), "judged", "right", "accuracy", "interval"];
-    const body = this.points.map((p) => make("tr", "", heading("row", clock(this.time(p.index), step, step * steps)),
+    const head = [`from (${zone(this.time(0))})`, ...(this.byRequest ? ["predicted"] : []), "judged", "right", "accuracy", "95\u202f% interval"];
+    const body = this.points.map((p) => make("tr", "", heading("row", this.#moment(p.index), p.running ? ", not over yet" : ""),
       ...(this.byRequest ? [make("td", "", number(p.predictions))] : []),
       make("td", "", number(p.judged)), make("td", "", number(p.correct)), make("td", "", percent(p.accuracy)),
       make("td", "", p.judged ? range(p.low, p.high) : "–")));
     return make("table", "scores", make("thead", "", make("tr", "", ...head.map((name) => heading("col", name)))),
       make("tbody", "", ...body));
   }
-}
-
-const compact = (n) => new Intl.NumberFormat("en", { notation: "compact" }).format(n);
-
-function ticks(bottom) {
-  const step = bottom > 0.75 ? 0.05 : bottom > 0.4 ? 0.1 : 0.2;
-  const found = [];
-  for (let share = 1; share > bottom - 1e-9; share -= step) found.push(Math.max(0, share));
-  return found;
-}
-
-// As much of a time as the span needs.
-function clock(time, step, span) {
-  if (step >= 86400) return time.toLocaleDateString([], { day: "numeric", month: "short" });
-  const hour = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return span > 86400
-    ? time.toLocaleString([], { day: "numeric", month: "short", ...hour })
-    : time.toLocaleTimeString([], hour);
-}
-
-// A whole in two parts: [name, count, class] each.
-export function pie(title, parts) {
-  const total = parts.reduce((sum, [, count]) => sum + count, 0);
-  const svg = draw("svg", { viewBox: "0 0 42 42", class: "pie", "aria-hidden": "true" });
-  const circle = (kind, from, share) => draw("circle", {
-    cx: 21, cy: 21, r: 15.9155, class: kind, "stroke-dasharray": `${100 * share} ${100 - 100 * share}`,
-    "stroke-dashoffset": 25 - 100 * from,
-  });
-  svg.append(circle("whole", 0, 1));
-  let from = 0;
-  for (const [, count, kind] of parts) {
-    if (!count) continue;
-    svg.append(circle(kind, from, count / total));
-    from += count / total;
-  }
-  const legend = make("ul", "legend", ...parts.map(([name, count, kind]) => make("li", "", make("i", kind),
-    make("span", "", name), make("b", "", total ? percent(count / total) : "–"), make("span", "quiet", number(count)))));
-  return make("div", "pie-box", make("h3", "", title), make("div", "pie-row", svg, legend));
-}
-
-// Bars over named bounds; the longest is full.
-export function distribution(names, counts) {
-  const most = Math.max(1, ...counts);
-  const total = counts.reduce((sum, n) => sum + n, 0);
-  const body = make("tbody", "", ...names.map((name, i) => {
-    const row = make("tr", "", heading("row", name), make("td", "wide", bar100(counts[i] / most)), make("td", "", number(counts[i])));
-    row.title = `${number(counts[i])} of ${number(total)}`;
-    return row;
-  }));
-  return make("table", "bars", body);
-}
-
-function bar100(share) {
-  const fill = make("i", "fill");
-  fill.style.setProperty("--from", "0%");
-  fill.style.setProperty("--to", `${100 * share}%`);
-  return make("div", "bar", fill);
 }

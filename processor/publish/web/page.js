@@ -1,13 +1,15 @@
-// The live page: what is chosen, the list of models, and asking for news.
+// The live page: what is chosen, what the worker says of itself, and asking for news.
 
-import { sparkline } from "./page_charts.js";
-import { showDetail, showWork } from "./page_detail.js";
-import { $, bar, counted, make, number, percent } from "./page_dom.js";
+import { showDetail } from "./detail.js";
+import { $, make } from "./dom.js";
+import { counted, number, percent, timeOfDay } from "./format.js";
+import { ModelList, ordered } from "./list.js";
+import { NAMES, differences, keyOf, namesOf } from "./names.js";
+import { showWork } from "./work.js";
 
 const POLL = 2000; // milliseconds
 const SPARK = 30000;
 const BEHIND = 30; // seconds from which the counts are called old
-const NAMES = ["namespace", "deployment", "predictor", "model"];
 
 const query = new URLSearchParams(location.search);
 const root = document.documentElement.dataset;
@@ -27,9 +29,14 @@ let past = new Map(); // model key -> its points
 let steps = 1;
 let asked = 0; // number of the newest question: a slow answer to an older one is dropped
 let askedPast = 0;
-const rows = new Map(); // model key -> {text, element}
-
-const keyOf = (model) => JSON.stringify(NAMES.map((name) => model[name]));
+const list = new ModelList(address, (model) => {
+  choose(model);
+  // As a link does: from the end of a long list, to the top of what it leads to.
+  if ($("list").offsetParent === null || $("detail").getBoundingClientRect().top < 0) {
+    $("detail").scrollIntoView();
+    $("detail").focus({ preventScroll: true });
+  }
+});
 
 function parameters(model) {
   const found = { window: chosen.window, by: chosen.by };
@@ -44,74 +51,17 @@ function address(model) {
   return `?${state}`;
 }
 
-// -- the list
-
-const ORDERS = {
-  name: () => 0, // as the server sends them
-  accuracy: (a, b) => (a.accuracy ?? 2) - (b.accuracy ?? 2),
-  judged: (a, b) => b.judged - a.judged,
-  coverage: (a, b) => (a.coverage ?? 2) - (b.coverage ?? 2),
-};
-
-function matching() {
-  const wanted = chosen.filter.toLowerCase();
-  const found = latest.models.filter((m) => NAMES.map((name) => m[name]).join("/").toLowerCase().includes(wanted));
-  return found.sort(ORDERS[chosen.order]);
-}
-
-function row(model) {
-  const points = past.get(keyOf(model));
-  const names = make("span", "names", make("b", "", model.deployment),
-    make("small", "", `${model.namespace} · ${model.predictor} · ${model.model}`));
-  const figures = model.judged
-    ? make("span", "share", make("b", "", percent(model.accuracy)), bar(model.accuracy_low, model.accuracy_high, model.accuracy),
-      make("small", "", `of ${number(model.judged)}`))
-    : make("span", "share", make("b", "", "–"), make("small", "", "no feedback"));
-  const link = make("a", "row", names, points ? sparkline(points, steps) : make("span", "spark"), figures);
-  link.href = address(NAMES.map((name) => model[name]));
-  link.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    choose(NAMES.map((name) => model[name]));
-    if ($("list").offsetParent === null) $("detail").focus();
-  });
-  return make("li", "", link);
+// By time of the feedback nothing is known of predictions, so there is no coverage to order by.
+function order() {
+  const byFeedback = chosen.by === "feedback";
+  $("order").querySelector("[value=coverage]").hidden = byFeedback;
+  return byFeedback && chosen.order === "coverage" ? "name" : chosen.order;
 }
 
 function showList() {
-  const found = matching();
-  const seen = new Set();
-  let before = null;
-  for (const model of found) {
-    const key = keyOf(model);
-    const text = JSON.stringify([model, past.get(key), steps, chosen]);
-    let known = rows.get(key);
-    if (!known || known.text !== text) {
-      const element = row(model);
-      if (known) {
-        const focused = known.element.contains(document.activeElement);
-        known.element.replaceWith(element);
-        if (focused) element.firstChild.focus({ preventScroll: true });
-      }
-      known = { text, element };
-      rows.set(key, known);
-    }
-    const link = known.element.firstChild;
-    if (latest.detail && key === keyOf(latest.detail.result)) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-    const place = before ? before.nextSibling : $("models").firstChild;
-    if (known.element !== place) $("models").insertBefore(known.element, place);
-    before = known.element;
-    seen.add(key);
-  }
-  for (const [key, known] of rows) {
-    if (seen.has(key)) continue;
-    known.element.remove();
-    rows.delete(key);
-  }
-  const all = latest.models.length;
-  $("count").textContent = found.length === all ? counted(all, "model", "models") : `${number(found.length)} of ${counted(all, "model", "models")}`;
-  document.body.classList.toggle("one", all === 1);
+  const current = latest.detail ? keyOf(latest.detail.result) : null;
+  list.show(latest.models, { filter: chosen.filter, order: order() }, current, past, steps);
+  document.body.classList.toggle("one", latest.models.length === 1);
 }
 
 // -- everything
@@ -120,23 +70,28 @@ function show() {
   const none = !latest.models.length;
   $("empty").hidden = !none;
   document.querySelector("main").hidden = none;
-  if (none) emptyState();
+  if (none) emptyState(latest.ingress_url);
   else showList();
   document.body.classList.toggle("picked", chosen.model !== null);
   const { detail } = latest;
   $("detail").hidden = !detail;
-  if (detail) showDetail(detail, latest.by);
+  if (detail) showDetail(detail, latest.by, differences(latest.models).get(keyOf(detail.result)));
   document.title = detail ? `${percent(detail.result.accuracy)} ${detail.result.deployment} · Model quality` : "Model quality";
   showWork(latest.work);
   $("json").href = `api/models?${new URLSearchParams(parameters(null))}`;
 }
 
-function emptyState() {
+// `ingress` is where this worker takes events in, as it knows itself; null until it does.
+function emptyState(ingress) {
   const [title, text, code] = $("empty").children;
-  const { ingressScheme: scheme, ingressPort: port } = document.documentElement.dataset;
   title.textContent = "No model yet";
-  text.textContent = "As soon as this worker reads a prediction, its model is here. Events come from the source topics, or by HTTP:";
-  code.textContent = `processor send events.ndjson --to ${scheme}://${location.hostname}:${port}/`;
+  text.textContent = "As soon as this worker reads a prediction, its model is here. Events come from the source topics, or by HTTP" +
+    (ingress ? ":" : "; the address for that is here as soon as the worker takes events in.");
+  code.hidden = !ingress;
+  if (!ingress) return;
+  const url = new URL(ingress);
+  url.hostname = location.hostname; // the name under which the reader reaches the worker
+  code.textContent = `processor send events.ndjson --to ${url}`;
 }
 
 function say(text, kind) {
@@ -158,7 +113,7 @@ function notices(page) {
   }
   if (work.recovery_remaining) found.push(["warning", `Catching up with the log: ${counted(work.recovery_remaining, "record", "records")} to read.`]);
   if (work.held_deltas) found.push(["bad", `${counted(work.held_deltas, "change waits", "changes wait")} for one that is missing: counts are held back.`]);
-  if (behind > BEHIND) found.push(["warning", `The counts include the log up to ${new Date(work.counts_until).toLocaleTimeString([], { hourCycle: "h23" })}, ${Math.round(behind)}\u202fs ago.`]);
+  if (behind > BEHIND) found.push(["warning", `The counts include the log up to ${timeOfDay(work.counts_until)}, ${Math.round(behind)}\u202fs ago.`]);
   if (chosen.model && !page.detail) found.push(["warning", `This worker does not hold ${chosen.model.join("/")}: it may have moved to another.`]);
   const text = JSON.stringify(found);
   if ($("notices").dataset.text === text) return;
@@ -168,7 +123,7 @@ function notices(page) {
 
 function sayState(page) {
   const { lag } = page.work.ready;
-  const parts = [`live, ${new Date(page.at).toLocaleTimeString([], { hourCycle: "h23" })}`];
+  const parts = [`live, ${timeOfDay(page.at)}`];
   if (lag) parts.push(`${counted(lag, "record", "records")} behind`);
   say(parts.join(" · "), lag > 1000 ? "late" : "good");
 }
@@ -184,7 +139,7 @@ async function poll() {
   try {
     let page = await ask("api/page", parameters(chosen.model ?? first()));
     if (!page.detail && !chosen.model && page.models.length) {
-      page = await ask("api/page", parameters(NAMES.map((name) => page.models[0][name])));
+      page = await ask("api/page", parameters(namesOf(ordered(page.models, order())[0])));
     }
     if (mine !== asked) return;
     latest = page;
@@ -192,14 +147,14 @@ async function poll() {
     notices(page);
     sayState(page);
   } catch (error) {
-    const since = latest ? `No news since ${new Date(latest.at).toLocaleTimeString([], { hourCycle: "h23" })}` : "No answer";
+    const since = latest ? `No news since ${timeOfDay(latest.at)}` : "No answer";
     if (mine === asked) say(`${since}: ${error.message}. Trying again.`, "bad");
   }
 }
 
 // The model that is shown while none is picked.
 function first() {
-  return latest?.detail ? NAMES.map((name) => latest.detail.result[name]) : null;
+  return latest?.detail ? namesOf(latest.detail.result) : null;
 }
 
 async function pollPast() {
