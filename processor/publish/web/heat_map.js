@@ -28,12 +28,14 @@ export class HeatMap {
     new ResizeObserver(() => this.labels && this.#draw()).observe(this.element);
   }
 
-  // `count(actual, predicted)` of items, over `labels`.
-  show(labels, count) {
+  // `cells` {actual, predicted, count} of a matrix over `labels`; what has no cell is 0.
+  show(labels, cells) {
     if (this.labels?.join("\n") !== labels.join("\n")) this.at = null;
     this.labels = labels;
-    this.count = count;
-    this.totals = labels.map((actual) => labels.reduce((sum, predicted) => sum + count(actual, predicted), 0));
+    const place = new Map(labels.map((label, i) => [label, i]));
+    this.counts = labels.map(() => new Map()); // by row: column -> items
+    for (const { actual, predicted, count } of cells) this.counts[place.get(actual)].set(place.get(predicted), count);
+    this.totals = this.counts.map((row) => [...row.values()].reduce((sum, count) => sum + count, 0));
     this.frame.setAttribute("aria-label", `Confusion matrix of ${labels.length} labels; arrow keys move between its cells`);
     this.#draw();
   }
@@ -52,20 +54,18 @@ export class HeatMap {
       draw("text", { x: left, y: 10, class: "axis-name" }, "predicted →"),
       draw("text", { x: left - 6, y: top - 6, class: "axis-name end" }, "actual ↓"));
     const every = Math.ceil(APART / cell);
-    this.labels.forEach((actual, i) => {
+    names.forEach((name, i) => {
       const middle = (i + 0.5) * cell;
       if (i % every === 0) {
-        svg.append(draw("text", { x: left - 6, y: top + middle + 4, class: "end" }, names[i]),
-          draw("text", { transform: `translate(${left + middle + 4} ${top - 6}) rotate(-90)` }, names[i]));
+        svg.append(draw("text", { x: left - 6, y: top + middle + 4, class: "end" }, name),
+          draw("text", { transform: `translate(${left + middle + 4} ${top - 6}) rotate(-90)` }, name));
       }
-      this.labels.forEach((predicted, j) => {
-        const count = this.count(actual, predicted);
-        if (!count) return;
+      for (const [j, count] of this.counts[i]) {
         svg.append(draw("rect", {
           x: left + j * cell, y: top + i * cell, width: cell, height: cell, class: i === j ? "right" : "wrong",
           "fill-opacity": (0.3 + 0.7 * (count / this.totals[i])).toFixed(3),
         }));
-      });
+      }
     });
     this.mark = draw("rect", { class: "mark", width: cell + 2, height: cell + 2, visibility: "hidden" });
     svg.append(this.mark);
@@ -94,7 +94,7 @@ export class HeatMap {
       return;
     }
     const [actual, predicted] = at.map((i) => this.labels[i]);
-    const count = this.count(actual, predicted);
+    const count = this.counts[at[0]].get(at[1]) ?? 0;
     const total = this.totals[at[0]];
     this.readout.textContent = `actual ${visible(actual)} → predicted ${visible(predicted)}: ${items(count)}` +
       (total ? `, ${percent(count / total)} of actual ${visible(actual)}` : "");

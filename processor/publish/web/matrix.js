@@ -26,15 +26,15 @@ export function matrix(model, none) {
   const title = make("h3", "", many ? `Confusion matrix of ${labels.length} labels: the stronger the colour, the larger the share of the row`
     : "Confusion matrix: items, and share of the row");
   if (!labels.length) return [title, make("p", "quiet", none)];
-  const counts = new Map(model.confusion.map((c) => [JSON.stringify([c.actual, c.predicted]), c.count]));
-  const count = (actual, predicted) => counts.get(JSON.stringify([actual, predicted])) || 0;
-  if (many) map.show(labels, count);
-  const found = [title, many ? map.element : scroller("Confusion matrix", table(labels, count))];
+  if (many) map.show(labels, model.confusion);
+  const found = [title, many ? map.element : scroller("Confusion matrix", table(labels, model.confusion))];
   if (model.unknown_actual) found.push(make("p", "quiet", `Not in it: ${items(model.unknown_actual)}, wrong, with a truth that is not known.`));
   return found;
 }
 
-function table(labels, count) {
+function table(labels, cells) {
+  const counts = new Map(cells.map((c) => [JSON.stringify([c.actual, c.predicted]), c.count]));
+  const count = (actual, predicted) => counts.get(JSON.stringify([actual, predicted])) || 0;
   const axis = heading("colgroup", make("span", "", "predicted →"));
   axis.className = "axis";
   axis.colSpan = labels.length;
