@@ -173,7 +173,7 @@ async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResp
         routes = [
             resource.canonical
             for resource in request.app.router.resources()
-            if resource.canonical.strip("/") not in _ASSETS
+            if PurePath(resource.canonical).suffix not in _KINDS
         ]
         error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
         headers = {"Content-Type": JSON}

@@ -5,7 +5,6 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -308,14 +307,3 @@ async def test_an_address_that_is_not_there_is_answered_with_those_that_are(clie
     assert response.status == 405
     assert response.headers["Allow"] == "GET,HEAD"
     assert "there is no POST /metrics" in (await response.json())["error"]
-
-
-async def test_the_page_knows_where_events_go(board: FakeBoard, health: FakeHealth) -> None:
-    for settings, expected in (
-        (Settings(ingress_port=18080), ("http", "18080")),
-        (Settings(ingress_port=0, ingress_cert=Path("cert.pem")), ("https", "PORT")),
-    ):
-        site = make_site(board, health, Telemetry(), settings, lambda: NOW)
-        async with TestClient(TestServer(site)) as client:
-            page = await (await client.get("/")).text()
-        assert re.findall(r'data-ingress-\w+="(\w+)"', page) == list(expected)
