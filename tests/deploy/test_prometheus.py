@@ -85,7 +85,7 @@ def test_an_alert_says_what_is_wrong_and_is_tried(alert: dict[str, Any]) -> None
 
 
 def test_the_runbooks_are_those_of_the_alerts() -> None:
-    text = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "operate.md").read_text(encoding="utf-8")
     assert re.findall(r"^### (\w+)$", text, re.MULTILINE) == [each["alert"] for each in ALERTS]
 
 
