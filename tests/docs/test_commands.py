@@ -26,11 +26,14 @@ ELSEWHERE = {
     "processor dead-letters show": "its example names a letter: tests/integration/test_dead_letters.py",
     "processor dead-letters retry": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
+    "kubectl -n ": "needs a cluster",
+    "amtool ": "needs an Alertmanager",
+    'curl --silent "http://$': "needs a model on a cluster: tests/integration/test_example.py",
 }
 
 
 #: Pages whose examples name files that only a reader has: tests/replay and tests/report run the like.
-ON_FILES_OF_THE_READER = ("events-file.md", "replay.md", "reports.md")
+ON_FILES_OF_THE_READER = ("events-file.md", "replay.md", "reports.md", "back-up.md")
 
 
 def commands() -> list[str]:
@@ -46,6 +49,15 @@ def commands() -> list[str]:
                 if command:
                     found.append(command)
     return list(dict.fromkeys(found))
+
+
+def programs() -> list[str]:
+    """Every block of Python that talks to the service."""
+    found: list[str] = []
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        found += re.findall(r"^```python\n(.*?)^```", content, re.MULTILINE | re.DOTALL)
+    return [each for each in found if ":8080" in each]
 
 
 def here() -> list[str]:
@@ -80,6 +92,16 @@ async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
             ["bash", "-c", line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
         )
         assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+    for program in programs():
+        run = subprocess.run(
+            [sys.executable, "-c", program.replace(":8080", f":{ingress[1]}")],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert run.returncode == 0, f"{program}\n{run.stdout}{run.stderr}"
 
 
 def _has(program: str) -> bool:
@@ -91,5 +113,5 @@ def _has(program: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_ours_exist(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
-    for name in re.findall(r"(?:^|`)processor ([a-z-]+)", content, re.MULTILINE):
+    for name in re.findall(r"(?:^|`)processor ([a-z][a-z-]*)", content, re.MULTILINE):
         assert name in cli.commands, name
