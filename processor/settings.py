@@ -107,6 +107,14 @@ def _horizon(value: str) -> int:
     return seconds
 
 
+def _session_timeout(value: str) -> int:
+    seconds = parse_duration(value)
+    # Faust refuses a session that outlasts its requests (90 s).
+    if seconds > 60:
+        raise ValueError("use a minute at most, such as 10s")
+    return seconds
+
+
 def _bases(value: str) -> tuple[str, ...]:
     bases = tuple(dict.fromkeys(base.strip() for base in value.split(",") if base.strip()))
     if not bases or not set(bases) <= {"request", "feedback"}:
@@ -214,6 +222,9 @@ class Settings:
     )
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
     max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
+    session_timeout: int = _setting(
+        "10s", _session_timeout, "silence after which Kafka gives a worker's partitions to others"
+    )
     kafka_security_protocol: str = _setting(
         "PLAINTEXT",
         _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),

@@ -26,12 +26,23 @@ __all__ = [
     "Kafka",
     "client_options",
     "explain",
+    "heartbeat_seconds",
     "kafka_options",
     "ssl_context",
 ]
 
 #: Bytes of the largest record of an internal topic.
 MAX_RECORD = 16 << 20
+
+
+def heartbeat_seconds(session: int) -> float:
+    """Seconds between the heartbeats of a group's member: two may be lost in a session of so many
+    seconds.
+
+    >>> heartbeat_seconds(10), heartbeat_seconds(2)
+    (1.0, 0.5)
+    """
+    return min(1.0, session / 4)
 
 
 def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, Any]:
@@ -100,6 +111,7 @@ class Kafka:
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """A consumer; the caller says which group and where to start."""
         accept_lenient_headers()
+        session = self.settings.session_timeout
         return AIOKafkaConsumer(
             *topics,
             **self._options,
@@ -107,6 +119,9 @@ class Kafka:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=4 << 20,
             fetch_max_bytes=32 << 20,
+            session_timeout_ms=session * 1000,
+            heartbeat_interval_ms=round(heartbeat_seconds(session) * 1000),
+            rebalance_timeout_ms=max(10, session) * 1000,
             **options,
         )
 

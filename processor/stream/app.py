@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from processor.kafka.clients import MAX_RECORD, ssl_context
+from processor.kafka.clients import MAX_RECORD, heartbeat_seconds, ssl_context
 from processor.kafka.faust_import import faust
 from processor.kafka.topics import Topics
 from processor.kafka.transport import Transport
@@ -19,6 +19,7 @@ Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
     """A Faust app for the settings; topics exist already, so it declares none."""
     fast = settings.embedded
+    session = min(settings.session_timeout, 6) if fast else settings.session_timeout
     app = faust.App(
         settings.app_id,
         broker=[f"kafka://{server}" for server in servers],
@@ -44,9 +45,9 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         # Records are micro-batches: a few make work enough for one turn.
         broker_max_poll_records=50,
         broker_commit_interval=2.0,
-        broker_session_timeout=6.0 if fast else 10.0,
-        broker_rebalance_timeout=6.0 if fast else 20.0,
-        broker_heartbeat_interval=1.0,
+        broker_session_timeout=float(session),
+        broker_rebalance_timeout=6.0 if fast else max(20.0, 2.0 * session),
+        broker_heartbeat_interval=heartbeat_seconds(session),
         producer_acks=-1,
         producer_max_request_size=MAX_RECORD,
         producer_request_timeout=60.0,

@@ -94,9 +94,6 @@ class SourceIngest:
             group_id=self._group,
             max_poll_records=_BATCH,
             value_deserializer=record_batches if use_native else None,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1_000,
-            rebalance_timeout_ms=10_000,
             # The group is ours alone, and topics may be made later.
             metadata_max_age_ms=30_000,
         )
