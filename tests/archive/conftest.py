@@ -10,7 +10,12 @@ from processor.archive.sqlite.archive import SqliteArchive
 from processor.settings import Settings
 from tests.conftest import elastic_of
 from tests.support.archive_harness import ArchiveHarness, ElasticsearchHarness, SqliteHarness
-from tests.support.servers.elasticsearch import VERSIONS, ElasticsearchServer, secure_server
+from tests.support.servers.elasticsearch import (
+    VERSIONS,
+    ElasticsearchServer,
+    StartedElastic,
+    secure_server,
+)
 from tests.support.servers.indices import Indices
 
 
@@ -33,7 +38,7 @@ async def archive_harness(
 
 
 @pytest.fixture(scope="session")
-def secure_elastic() -> ElasticsearchServer:
+def secure_elastic() -> StartedElastic:
     """A server that speaks HTTPS and wants credentials."""
     return secure_server()
 

@@ -18,7 +18,13 @@ from processor.domain.events.documents import Document
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
-from tests.support.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
+from tests.support.servers.elasticsearch import (
+    PASSWORD,
+    USER,
+    Elastic,
+    ElasticsearchServer,
+    StartedElastic,
+)
 from tests.support.servers.indices import Indices, stored
 from tests.support.servers.process import free_port
 
@@ -264,7 +270,7 @@ async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchSer
     assert sorted(seen) == sorted(f"r{n}" for n in range(600))
 
 
-async def test_security(secure_elastic: ElasticsearchServer) -> None:
+async def test_security(secure_elastic: StartedElastic) -> None:
     url, ca = secure_elastic.url, str(secure_elastic.ca)
     indices = Indices(url, ca_certs=ca, basic_auth=(USER, PASSWORD))
     indices.add(indices.make("one"), numbered(1))

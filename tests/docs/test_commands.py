@@ -70,6 +70,7 @@ def test_what_is_not_run_is_still_there() -> None:
     assert len(here()) > 6
 
 
+@pytest.mark.long
 async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
     worker = start()
 

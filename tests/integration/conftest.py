@@ -16,6 +16,7 @@ from elasticsearch import AsyncElasticsearch
 
 from processor.domain.events.events_file import parse_line
 from tests.support.faults.cluster import Worker, until
+from tests.support.faults.size import SMALL
 from tests.support.servers.elasticsearch import Elastic
 from tests.support.servers.indices import MAPPING
 
@@ -33,6 +34,7 @@ class Start:
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
         env |= {
             "PROCESSOR_INGRESS_PORT": "0",
+            "PROCESSOR_SESSION_TIMEOUT": f"{SMALL.session}s",
             "PROCESSOR_DATA": str(self._folder / settings.pop("data", "data")),
             **{f"PROCESSOR_{name.upper()}": value for name, value in settings.items()},
         }

@@ -1,10 +1,8 @@
 """What stands at /metrics, read back with Prometheus' own parsers."""
 
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -242,10 +240,9 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     }
 
 
-def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHealth) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+def test_promtool_finds_nothing_to_complain_of(
+    board: FakeBoard, health: FakeHealth, promtool: str
+) -> None:
     registry = CollectorRegistry()
     registry.register(OwnCollector(Telemetry(), health))
     text = exposed(board, Settings()).encode() + generate_latest(registry)

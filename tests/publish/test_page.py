@@ -15,6 +15,8 @@ from tests.support.demo import Demo
 from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, FakeHealth
 from tests.support.large_board import ManyBoard, PastBoard, busy_health, many_labels
 
+pytestmark = pytest.mark.integration
+
 
 async def names_of_controls(page: Page) -> list[tuple[str, str]]:
     """Role and name of what a screen reader can act on."""

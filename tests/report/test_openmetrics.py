@@ -311,7 +311,7 @@ def prometheus(tmp_path: Path) -> Iterator[Any]:
         server.stop()
 
 
-def test_prometheus_serves_the_past_day(tmp_path: Path, prometheus: Any) -> None:
+def test_prometheus_serves_the_past_day(tmp_path: Path, prometheus: Any, promtool: str) -> None:
     step = 300
     end = (int(time.time()) - 4 * HOUR) // step * step
     start = end - 24 * HOUR
@@ -322,8 +322,6 @@ def test_prometheus_serves_the_past_day(tmp_path: Path, prometheus: Any) -> None
         "--from", format_time(start * SECOND), "--to", format_time(end * SECOND),
         windows="1h,all",
     )  # fmt: skip
-    promtool = shutil.which("promtool")
-    assert promtool, "promtool is not on PATH: install the package 'prometheus'"
     files = sorted((tmp_path / "om").iterdir())
     assert len(files) in (12, 13)
     data = tmp_path / "data"
