@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     AuthenticationFailedError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -146,6 +147,12 @@ class Kafka:
 
     async def explain(self, error: BaseException) -> BrokerError:
         """One line for a fault, with the setting to correct (see `connection_error`)."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            return BrokerError(
+                f"Kafka at {', '.join(self.servers)} refuses PROCESSOR_SESSION_TIMEOUT="
+                f"{self.settings.session_timeout}s: use a value between the brokers' "
+                "group.min.session.timeout.ms and group.max.session.timeout.ms"
+            )
         if not isinstance(error, KafkaConnectionError):
             return explain(error, self.servers)
         reason: BaseException = error

@@ -226,7 +226,7 @@ def _make_certificate(config: Path) -> None:
 
 def _readable_home(version: str, folder: Path) -> Path:
     """The unpacked distribution; a copy in `folder` where its user can't reach the cache."""
-    home = _fetch(version)
+    home = fetch(version)
     test = [*_drop_root(), "test", "-r", str(home / "bin" / "elasticsearch")]
     if subprocess.run(test).returncode == 0:
         return home
@@ -234,7 +234,7 @@ def _readable_home(version: str, folder: Path) -> Path:
     return Path(shutil.copytree(home, folder / "home"))
 
 
-def _fetch(version: str) -> Path:
+def fetch(version: str) -> Path:
     """`<cache>/elasticsearch-<version>/home`, from Maven Central the first time."""
     folder = cache_folder() / f"elasticsearch-{version}"
     home = folder / "home"

@@ -105,17 +105,20 @@ def ask_at(address: Address) -> None:
     _Here.address = address
 
 
-@cache
 def shared(start: Callable[..., AbstractContextManager[T]], *arguments: Any) -> T:
     """The value of ``start(*arguments)``, entered once for the whole run. The value must be
     picklable, such as a `NamedTuple` of addresses."""
-    request = (start, arguments)
+    return cast(T, _get((start, arguments)))
+
+
+@cache
+def _get(request: _Request) -> Any:
     if _Here.address is None:
         assert _Here.things is not None, "tests/conftest.py says who holds what is shared"
-        return cast(T, _Here.things.get(request))
+        return _Here.things.get(request)
     with Client(_Here.address.path, authkey=_Here.address.key) as connection:
         connection.send(request)
         answer = connection.recv()
     if isinstance(answer, Exception):
         raise answer
-    return cast(T, answer)
+    return answer
