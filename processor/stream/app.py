@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from processor.errors import ProcessorError
 from processor.kafka.clients import MAX_RECORD, heartbeat_seconds, ssl_context
 from processor.kafka.faust_import import faust
 from processor.kafka.topics import Topics
@@ -80,7 +81,11 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
         async for event in stream.events():
             message = event.message
             timestamp = round(message.timestamp * 1000) * 1_000_000
-            await deliver(message.partition, message.offset, timestamp, message.value)
+            try:
+                await deliver(message.partition, message.offset, timestamp, message.value)
+            except ProcessorError:
+                # The process ends with its one line already; Faust would log a traceback.
+                return
 
     async def join_agent(stream: Any) -> None:
         await run(stream, join)

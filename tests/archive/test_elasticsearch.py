@@ -248,6 +248,7 @@ async def test_an_index_that_goes_away_is_an_error(indices: Indices) -> None:
             await everything(source, shard)
 
 
+@pytest.mark.long
 async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchServer) -> None:
     indices = Indices(own_elastic.url)
     index = indices.make("one", shards=2)

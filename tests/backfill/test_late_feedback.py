@@ -134,18 +134,18 @@ async def test_thirty_days_late_and_twice_counts_once_with_outcomes(partition: _
     async with asking(partition, outcomes=True):
         await partition.put(answer("r", "a", "b"), answer("s", "a"), truth("s", "a"))
         telemetry = partition.telemetry
-        await until(lambda: telemetry.outcomes_written == 1, 10, "what was in time is written")
+        await until(lambda: telemetry.outcomes_written == 1, 60, "what was in time is written")
         partition.pass_days(30)
         assert partition.held == 0
         await partition.put(truth("r", "a", "x"))
-        await until(lambda: telemetry.outcomes_written == 3, 10, "what was late is written")
+        await until(lambda: telemetry.outcomes_written == 3, 60, "what was late is written")
         assert partition.counted == (3, 3, 2)
         await partition.put(truth("r", "a", "x"))
         assert partition.counted == (3, 3, 2)
         # Once more when the request has left again, and for one that was counted in time.
         partition.pass_days(30)
         await partition.put(truth("r", "x", "x"), truth("s", "x"))
-        await until(lambda: telemetry.late == 2, 10, "late")
+        await until(lambda: telemetry.late == 2, 60, "late")
         assert partition.counted == (3, 3, 2)
         assert (telemetry.recalled, partition.held) == (1, 0)
 
@@ -155,7 +155,7 @@ async def test_thirty_days_late_is_late_without_outcomes(partition: _Partition) 
         await partition.put(answer("r", "a"))
         partition.pass_days(30)
         await partition.put(truth("r", "a"))
-        await until(lambda: partition.telemetry.late == 1, 10, "late")
+        await until(lambda: partition.telemetry.late == 1, 60, "late")
         assert partition.counted == (1, 0, 0)
         assert partition.held == 0
 
@@ -167,7 +167,7 @@ async def test_every_predictor_is_recalled_by_its_newest_answer(partition: _Part
         assert partition.counted == (2, 0, 0)
         partition.pass_days(30)
         await partition.put(truth("r", "b"))
-        await until(lambda: partition.telemetry.outcomes_written == 2, 10, "both are written")
+        await until(lambda: partition.telemetry.outcomes_written == 2, 60, "both are written")
     assert partition.counted == (2, 2, 2)
 
 
@@ -177,7 +177,7 @@ async def test_what_is_not_on_the_log_yet_is_no_late_truth(partition: _Partition
         await partition.put(truth("r", "a"))
         await partition.archive.append([event_of(answer("r", "a"))])
         telemetry = partition.telemetry
-        await until(lambda: telemetry.lookups == 4, 10, "it was looked up as often as it will be")
+        await until(lambda: telemetry.lookups == 4, 60, "it was looked up as often as it will be")
         assert (partition.held, telemetry.late, telemetry.recalled) == (1, 0, 0)
         await partition.put(answer("r", "a"))
     assert partition.counted == (1, 1, 1)

@@ -10,6 +10,7 @@ from tests.support.faults.worker import CRASHED
 _TORN = ("crash_before_floor", "crash_between_values")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fold", ["join", "tally"])
 async def test_an_exception_halfway_in_a_fold_leaves_no_trace(
     worker_cluster: WorkerCluster, fold: str

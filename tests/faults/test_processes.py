@@ -10,6 +10,7 @@ import pytest
 from tests.support.faults.cluster import WorkerCluster, until
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("keeps", [True, False], ids=["keeping_its_data", "losing_its_data"])
 async def test_killed_workers_lose_and_repeat_nothing(
     worker_cluster: WorkerCluster, keeps: bool
@@ -34,6 +35,7 @@ async def test_killed_workers_lose_and_repeat_nothing(
     await worker_cluster.until_exact()
 
 
+@pytest.mark.long
 async def test_ended_workers_lose_and_repeat_nothing(worker_cluster: WorkerCluster) -> None:
     """SIGTERM under load, three times, each worker started again at once."""
     worker_cluster.start("data-0")
@@ -72,6 +74,7 @@ async def test_a_frozen_worker_comes_back_under_load(worker_cluster: WorkerClust
     await worker_cluster.until_exact()
 
 
+@pytest.mark.long
 async def test_late_writes_of_a_zombie_change_nothing(worker_cluster: WorkerCluster) -> None:
     """SIGCONT after the load: what the zombie had on its way comes after its successor's. Then all
     start over, and nothing but the broker remembers."""

@@ -21,6 +21,7 @@ async def _documents_read(get: Get, worker: Worker) -> int:
     return 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("days", "kept"), [(3, True), (30, False)])
 async def test_another_worker_goes_on_where_the_leader_died(
     kafka: Broker,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from processor.archive.sqlite.archive import SqliteArchive
@@ -68,6 +69,7 @@ async def _keep(bootstrap: str, topic: str, events: list[RawEvent]) -> None:
             await producer.send_and_wait(topic, event.value, headers=headers, partition=2)
 
 
+@pytest.mark.long
 async def test_letters_on_kafka(
     kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get
 ) -> None:

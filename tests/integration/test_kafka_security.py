@@ -15,6 +15,9 @@ from tests.support.faults.cluster import until
 from tests.support.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
 from tests.support.servers.topics import create_topics
 
+# One broker for all of them.
+pytestmark = pytest.mark.xdist_group("secure Kafka")
+
 
 @pytest.fixture(scope="module")
 def secure() -> Iterator[SecureKafkaServer]:

@@ -21,7 +21,8 @@ from tests.support.servers.elasticsearch import (
     shared_server,
 )
 
-pytestmark = pytest.mark.integration
+# Results have one index for all: these tests would see each other's.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("stored results")]
 
 PERIOD = ("--from", "2026-03-01T01:00:00Z", "--to", "2026-03-01T04:00:00.000000001Z")
 
@@ -70,6 +71,7 @@ def listed(url: str, *options: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_results_are_kept_once_by_model_period_and_basis(tmp_path: Path, each_url: str) -> None:
     url = each_url
     assert "no results stored" in done("report", "--stored", archive=url)
