@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.domain.tally.windows import Window, parse_duration, parse_window
-from processor.domain.timestamps import parse_time
+from processor.domain.tally.windows import Window, parse_window
+from processor.domain.timestamps import parse_duration, parse_time
 from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")

@@ -11,8 +11,7 @@ from typing import Any
 
 import click
 
-from processor.domain.tally.windows import parse_duration
-from processor.domain.timestamps import INSTANTS, parse_instant
+from processor.domain.timestamps import INSTANTS, parse_duration, parse_instant
 
 
 class Time(click.ParamType):

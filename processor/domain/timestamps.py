@@ -3,8 +3,6 @@
 import re
 from datetime import UTC, datetime
 
-from processor.domain.tally.windows import parse_duration
-
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -13,6 +11,8 @@ _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 #: The last year that fits in 64 bits of nanoseconds.
 _LAST_YEAR = 2261
@@ -76,6 +76,18 @@ class TimeParser:
 _POINT = (b".", b"")
 #: Nanoseconds of a unit of two digits of seconds and so many of fraction.
 _SCALE = [int(10 ** max(0, 11 - digits)) for digits in range(12)]
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError says what is wrong.
+
+    >>> parse_duration("7d")
+    604800
+    """
+    match = _DURATION.fullmatch(text)
+    if not match or not int(match[1]):
+        raise ValueError(f"{text!r} is not a duration such as 5m, 12h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
 
 
 def parse_time(text: str) -> int | None:
