@@ -10,8 +10,8 @@ import pytest
 
 from processor.cli.main import cli
 from tests.docs.test_reference import PAGES, ROOT
-from tests.integration.conftest import Get, Start
 from tests.support.faults.cluster import until
+from tests.support.workers import Get, Start
 
 #: What does not run here, and where it is tried instead.
 ELSEWHERE = {

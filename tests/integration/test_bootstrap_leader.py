@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import Worker, until
 from tests.support.faults.documents import DOCUMENTS, SHARDS, load_documents
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import VERSIONS, shared_server
+from tests.support.workers import Get, Start, models
 
 _PAGE = 2_000
 

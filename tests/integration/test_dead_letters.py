@@ -17,10 +17,10 @@ from aiokafka import AIOKafkaProducer
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.domain.events.dead_letters import dead_letter_headers
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import until
 from tests.support.servers import Broker
 from tests.support.servers.process import free_port
+from tests.support.workers import Get, Start, models
 
 _TIME = 1_795_165_439_000_000_000
 _HOSTILE = b"\x1b]0;owned\x07\xff\r\n<script>alert(1)</script>"

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 
 from bench.support.load import Event, Load
-from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, metric, models
 from tests.support.faults.cluster import Worker, until
+from tests.support.workers import DATA, Get, Start, assert_equal, expected, metric, models
 
 
 async def _address(worker: Worker) -> str:

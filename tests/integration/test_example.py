@@ -9,8 +9,8 @@ from pathlib import Path
 from yarl import URL
 
 from examples.iris.__main__ import FEEDBACKS, REQUESTS
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import until
+from tests.support.workers import Get, Start, models
 
 ROOT = Path(__file__).resolve().parents[2]
 

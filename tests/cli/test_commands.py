@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import DATA, assert_equal, expected
+from tests.support.workers import DATA, assert_equal, expected
 
 
 def _run(*args: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
