@@ -53,3 +53,9 @@ class CapacityError(ProcessorError):
 
 class EventsFileError(ProcessorError):
     """A line of an events file is not what the format says: correct the file."""
+
+
+class UnknownModelError(ProcessorError, KeyError):
+    """No model, or more than one, has the name that was asked for: use one of those listed."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes

@@ -1,7 +1,7 @@
 """The commands ``processor replay`` and ``processor report``."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,8 @@ from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import NOTHING_READ, Selection
 from processor.replay.sources import Access
+from processor.replay.tables.columns import Columns
+from processor.replay.tables.reading import resolve
 from processor.report.command import (
     FORMATS,
     Wanted,
@@ -62,7 +64,52 @@ def _replay_options(style: str) -> Callable[[F], F]:
             help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
         ),
         click.option("--namespace", default="", help="Only this namespace."),
-        click.option("--deployment", default="", help="Only this deployment."),
+        click.option(
+            "--deployment",
+            default="",
+            metavar="NAME|COLUMN",
+            help="Only this deployment. Table: the column of the deployments, or the name of all rows.",
+        ),
+        click.option(
+            "--predicted",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the predictions. Default: prediction.",
+        ),
+        click.option(
+            "--actual",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the true labels. Default: actual.",
+        ),
+        click.option(
+            "--score",
+            multiple=True,
+            metavar="COLUMN[=CLASS]",
+            help="Table without predictions: column with the scores of a class; may be repeated. "
+            "Default: score_CLASS.",
+        ),
+        click.option(
+            "--id",
+            "id_column",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the request ids. Default: request_id, or else the row's number.",
+        ),
+        click.option(
+            "--time",
+            "time_column",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the predictions' times. Default: time, or else the row's place.",
+        ),
+        click.option(
+            "--feedback-time",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the true labels' times. Default: feedback_time, or else the "
+            "prediction's time.",
+        ),
         click.option(
             "--format", "style", type=click.Choice(FORMATS), default=style, show_default=True
         ),
@@ -137,7 +184,9 @@ def replay(
     SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
     input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
     KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
-    elasticsearch: for that of PROCESSOR_ARCHIVE.
+    elasticsearch: for that of PROCESSOR_ARCHIVE. It can be a table too: CSV, Parquet or JSON lines with
+    columns request_id, time, prediction or score_CLASS, actual, feedback_time, deployment, namespace,
+    predictor, model, reward, or others that the options below name.
 
     A line that is no event is named, counted as a dead letter, and reading goes on.
     """
@@ -151,6 +200,7 @@ def replay(
     epilog="\b\nExamples:\n"
     "  processor report events.ndjson\n"
     "  processor report events.ndjson --format html --output report.html\n"
+    "  processor report predictions.csv --predicted y_pred --actual y_true\n"
     "  processor report events.ndjson --compare predictor\n"
     "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
     "      --compare /2026-11-21T00:00:00Z                  the day against all before it\n"
@@ -177,7 +227,8 @@ def report(
 ) -> None:
     """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
 
-    SOURCE is the same as for 'processor replay'.
+    SOURCE is the same as for 'processor replay': also a table of predictions and true labels (CSV,
+    Parquet, JSON lines). Without the options that name its columns the command says what it sees.
     """
     if not stored:
         if not sources:
@@ -186,12 +237,13 @@ def report(
         return
     for name in (
         "compare", "store", "as_of", "models", "index", "step", "recent", "strict", "resume",
+        "predicted", "actual", "score", "id_column", "time_column", "feedback_time",
     ):  # fmt: skip
         if sources or _is_given(context, name):
-            given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
+            given = "SOURCE" if sources else f"--{name.removesuffix('_column').replace('_', '-')}"
             raise click.UsageError(f"{given} has no place beside --stored: leave it out")
     settings = _settings()
-    selection = _selection(options)
+    selection, _ = _selection(options, ())
     by = options["by"] if _is_given(context, "by") else ""
     output = _output(options)
     asyncio.run(report_stored(settings, selection, by, options["style"], output))
@@ -200,7 +252,7 @@ def report(
 def _report(
     context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
 ) -> None:
-    selection = _selection(options)
+    selection, columns = _selection(options, sources)
     style, output = options["style"], _output(options)
     for name in ("step", "recent"):
         if style != "openmetrics" and _is_given(context, name):
@@ -217,7 +269,7 @@ def _report(
         options["store"],
         options["resume"],
     )
-    access = _access(settings, options)
+    access = _access(settings, options, columns)
     _prepare_long_work()
     shortfall = asyncio.run(report_sources(sources, rules, selection, access, wanted))
     if shortfall is not None:
@@ -250,22 +302,31 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
 
     settings = _settings()
     rules = read_models_file(options["models"] or settings.models)
-    access = _access(settings, options)
+    selection, columns = _selection(options, sources)
+    access = _access(settings, options, columns)
     _prepare_long_work()
-    _report_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
+    _report_put(asyncio.run(put_on_log(sources, rules, selection, access)), settings)
 
 
-def _access(settings: Settings, options: dict[str, Any]) -> Access:
-    return Access(settings, options["index"], options["strict"], kafka_options(settings))
+def _access(settings: Settings, options: dict[str, Any], columns: Columns) -> Access:
+    return Access(settings, options["index"], options["strict"], kafka_options(settings), columns)
 
 
-def _selection(options: dict[str, Any]) -> Selection:
+def _selection(options: dict[str, Any], sources: Sequence[str]) -> tuple[Selection, Columns]:
     start, end = options["start"], options["end"]
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
-    return Selection(
-        options["by"], start, end, options["as_of"], options["namespace"], options["deployment"]
+    columns = Columns(
+        options["predicted"],
+        options["actual"],
+        options["score"],
+        options["id_column"],
+        options["time_column"],
+        options["feedback_time"],
     )
+    columns, deployment = resolve(sources, columns, options["deployment"])
+    names = (options["namespace"], deployment)
+    return Selection(options["by"], start, end, options["as_of"], *names), columns
 
 
 def _is_given(context: click.Context, name: str) -> bool:

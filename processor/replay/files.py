@@ -174,7 +174,7 @@ def _open(path: str) -> Iterator[BinaryIO]:
     try:
         file = open(path, "rb")  # noqa: SIM115  # the block of the reader is not this error's
     except FileNotFoundError:
-        raise EventsFileError(f"there is no events file {path}: check the path") from None
+        raise EventsFileError(f"there is no file {path}: check the path") from None
     except IsADirectoryError:
         raise EventsFileError(
             f"{path} is a folder: name an events file (*.ndjson), or kserve:{path} for the files of "

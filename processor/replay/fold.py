@@ -12,10 +12,11 @@ from processor.domain.events.document_batches import document_batches
 from processor.domain.events.documents import BatchKey, Document, DocumentReader
 from processor.domain.events.event_lines import line_reader
 from processor.domain.events.events_file import BadLine
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
+from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
 from processor.domain.model_key import ModelKey
@@ -81,6 +82,8 @@ class _Join(JoinFold):
 _Group = tuple[int, int | tuple[int, ...], Outcome | None, bool]
 #: What is said of sources that are empty.
 NOTHING_READ = "nothing was read: the source holds no events"
+#: Outcomes whose items are remembered.
+_MEMORY = 10_000
 #: Names that a message lists at most.
 _MAX_NAMES = 10
 
@@ -119,6 +122,16 @@ class ReplayFold:
             self.read += 1
             if observation is not None and not isinstance(observation, DeadLetter):
                 self.observe(observation)
+
+    def add_row(self, row: TableRow) -> DeadLetter | None:
+        """Fold one row of a table; the dead letter where it can't be understood."""
+        self.read += 1
+        found = self._decoder.decode_row(row)
+        if isinstance(found, DeadLetter):
+            return self._decoder.dead(found)
+        for observation in found:
+            self.observe(observation)
+        return None
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
@@ -237,6 +250,7 @@ class ReplayFold:
             reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(dead_letters.items()))
             message = f"none of the {self.read:,} events could be understood: {reasons}"
             return Shortfall(message, True)
+
         selection, models = self.selection, self._join.state.models
         keys = {models[group[0]] for group in self._groups(selection)}
         if not keys:
@@ -245,6 +259,30 @@ class ReplayFold:
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
         message = f"nothing falls between --from and --to by {selection.by} time{self._span()}"
         return Shortfall(message, False)
+
+    def judged_items(self, key: ModelKey) -> Iterator[tuple[str, list[Item | None]]]:
+        """The request id and the items of each judged prediction of a model in the chosen time; None
+        for an item that is not judged."""
+        self._fold()
+        join, models = self._join, self._join.state.models
+        deployments = join.state.deployments
+        known: dict[Outcome, list[Item | None]] = {}  # few of millions differ
+        for ref, _ in join.refs():
+            if deployments[ref[0]] != key[:2]:
+                continue
+            for joined in join.joined_predictions_of(ref):
+                prediction, feedback, outcome = joined
+                if feedback is None or outcome is None or models[prediction.model] != key:
+                    continue
+                time = feedback.time if self.selection.by == "feedback" else prediction.time
+                if not self.selection.in_range(time):
+                    continue
+                items = known.get(outcome)
+                if items is None:
+                    if len(known) > _MEMORY:
+                        known.clear()
+                    items = known[outcome] = judged_items(join.state, joined)
+                yield ref[1], items
 
     def _span(self) -> str:
         """From when to when there is something, in words; empty where nothing is."""

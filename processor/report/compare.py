@@ -1,10 +1,11 @@
 """Two predictors, or two periods, side by side, and whether they differ by more than chance."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from processor.domain.join.judge import Item
 from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, model_result
 from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
@@ -111,6 +112,34 @@ def compare_predictors(fold: ReplayFold, results: Sequence[ModelResult]) -> Comp
         ),
         tuple("/".join(model_key(each)) for first, each in pairs if first is None),
     )  # fmt: skip
+
+
+def compare_models(first: tuple[ReplayFold, Side], second: tuple[ReplayFold, Side]) -> Comparison:
+    """Two models of one fold or two. Items pair up by request id and row, unless they turn out to be
+    of different requests."""
+    (one, left), (other, right) = first, second
+    pairs = _paired(
+        dict(one.judged_items(model_key(left.result))), other.judged_items(model_key(right.result))
+    )
+    return _comparison(left, right, pairs)
+
+
+def _paired(
+    firsts: dict[str, list[Item | None]], seconds: Iterable[tuple[str, list[Item | None]]]
+) -> tuple[int, int, int] | None:
+    """Items judged of both, and those that the first alone, and the second alone, had right. None
+    where one request has two truths: then equal ids (the numbers of rows) are not equal requests."""
+    n = only_first = only_second = 0
+    for request_id, items in seconds:
+        for one, other in zip(firsts.get(request_id, ()), items, strict=False):
+            if one is None or other is None:
+                continue
+            if None not in (one.actual, other.actual) and one.actual != other.actual:
+                return None
+            n += 1
+            only_first += one.correct and not other.correct
+            only_second += other.correct and not one.correct
+    return (n, only_first, only_second) if n else None
 
 
 def period_title(start: int | None, end: int | None) -> str:

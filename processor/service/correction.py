@@ -15,6 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
@@ -141,6 +142,15 @@ class _LogSink:
                 continue
             self.read += 1
             self._take([said], cutoff)
+
+    def add_row(self, row: TableRow) -> DeadLetter | None:
+        """See `Sink`."""
+        self.read += 1
+        found = self._decoder.decode_row(row)
+        if isinstance(found, DeadLetter):
+            return self._decoder.dead(found)
+        self._take(found, self._cutoff())
+        return None
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""
