@@ -258,7 +258,7 @@ class Settings:
     )
     log_format: str = _setting("text", _choice("text", "json"), "form of log lines")
     # Read where the compiled part is loaded, before there are settings.
-    use_native: str = _setting(
+    compiled: str = _setting(
         "auto", _choice("auto", "off"), "use of the native extension, where it is installed"
     )
 

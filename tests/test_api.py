@@ -32,8 +32,9 @@ def replay(*arguments: str | Path) -> dict[str, Any]:
     """The JSON of ``processor replay``."""
     ran = subprocess.run(
         [sys.executable, "-m", "processor", "replay", *arguments],
-        capture_output=True, timeout=120, check=True,
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
+    assert ran.returncode in (0, 1), ran.stderr  # 1: nothing matches, said beside an empty result
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
 
@@ -230,7 +231,7 @@ def test_two_periods_compared_are_those_of_the_command() -> None:
 def replay_compared(*arguments: str) -> list[dict[str, Any]]:
     ran = subprocess.run(
         [sys.executable, "-m", "processor", "report", EVENTS, "--format", "json", *arguments],
-        capture_output=True, timeout=120, check=True,
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     found: list[dict[str, Any]] = json.loads(ran.stdout)["comparisons"]
     return found

@@ -203,10 +203,11 @@ def _installed_binary() -> str | None:
 
 
 def _resident(pid: int) -> int:
-    """The bytes that a process holds in memory."""
+    """Bytes of memory that a process uses; on Linux without those that it shares with files."""
     if sys.platform == "linux":
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        # Pages of the program's file are not counted: how many are mapped depends on the file cache.
+        resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
     command = ["/bin/ps", "-o", "rss=", "-p", str(pid)]
     return 1024 * int(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603
 

@@ -11,6 +11,8 @@ from tests.support.browser import Page
 from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, experiment_counts
 from tests.support.large_board import ExtremeBoard, ManyBoard
 
+pytestmark = pytest.mark.integration
+
 WIDTHS = range(320, 1921, 16)
 
 #: What reaches beyond its box: the page, an element or a text beyond its card or row, a text beyond its
