@@ -217,10 +217,10 @@ async def test_lookup_finds_what_odd_documents_leave(indices: Indices) -> None:
     async with archive(indices.url, indices.pattern) as source:
         await source.shards()  # which refreshes; the logger itself does at each write
         wanted = [RequestKey("ns", "dep", name) for name in ("batch", "half", "asked")]
-        found = [held async for batch in source.lookup(wanted, ModelRules()) for held in batch]
-    said = [type(one).__name__ for held in found for one in held.said]
+        found = [record async for batch in source.lookup(wanted, ModelRules()) for record in batch]
+    said = [type(one).__name__ for record in found for one in record.observations]
     assert sorted(said) == ["Feedback", "Prediction"]
-    assert {held.request.request_id for held in found if held.said} == {"batch"}
+    assert {record.request.request_id for record in found if record.observations} == {"batch"}
 
 
 async def test_check_says_what_is_there(indices: Indices) -> None:
