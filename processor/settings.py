@@ -1,4 +1,4 @@
-"""Every setting of the service, once: its variable, default and meaning."""
+"""The settings of the service: the environment variable, default and meaning of each."""
 
 import os
 import re
@@ -13,16 +13,16 @@ from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")
 
-#: What the address of a server begins with.
+#: The prefixes of an HTTP address.
 HTTP = ("http://", "https://")
 
-#: What a broker accepts as part of a topic name; also keeps labels and file names harmless.
+#: Characters that Kafka accepts in a topic name; they are safe in metric labels and file names too.
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class Secret(str):
-    """A string that never shows itself in a log, an error or a repr."""
+    """A string whose repr hides it, so that it does not appear in logs and errors."""
 
     __slots__ = ()
 
@@ -168,8 +168,9 @@ def _setting(default: str, parse: Callable[[str], T], meaning: str, secret: bool
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One field a variable: ``app_id`` is ``PROCESSOR_APP_ID``. A secret can come from a file named
-    by the variable with ``_FILE`` behind it."""
+    """The settings of the service, one field per variable: ``app_id`` is ``PROCESSOR_APP_ID``. A
+    secret can also be in a file, which the variable with the suffix ``_FILE`` names. Units are
+    seconds, bytes and ports, unless the meaning says otherwise."""
 
     app_id: str = _setting(
         "feedback-metrics",
@@ -248,7 +249,7 @@ class Settings:
     )
     ingress_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
     ingress_ca: Path | None = _setting("", _optional_path, "PEM file of the senders' authority")
-    # Below the largest record of the log, or what came in could not be kept.
+    # Below the largest record of the log, so that every accepted body can be kept.
     ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "largest body, in bytes")
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
     outcomes: bool = _setting("off", _flag, "write each prediction's outcome back to the archive")
@@ -257,24 +258,24 @@ class Settings:
         "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )
     log_format: str = _setting("text", _choice("text", "json"), "form of log lines")
-    # Read where the compiled part is loaded, before there are settings.
+    # Read from the environment when the native extension is loaded, before settings exist.
     compiled: str = _setting(
         "auto", _choice("auto", "off"), "use of the native extension, where it is installed"
     )
 
     @property
     def embedded(self) -> bool:
-        """Whether the broker is the embedded one."""
+        """Whether the service runs its own, embedded broker."""
         return not self.broker
 
     @property
     def elasticsearch(self) -> bool:
-        """Whether the archive is Elasticsearch."""
+        """Whether the archive is in Elasticsearch."""
         return self.archive.startswith(HTTP)
 
     @property
     def has_archive(self) -> bool:
-        """Whether there is an archive to ask about requests: the embedded mode always has one."""
+        """Whether an archive can look up requests: Elasticsearch, or SQLite in the embedded mode."""
         return self.embedded or self.elasticsearch
 
     @property
@@ -284,7 +285,8 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
-        """Read ``PROCESSOR_*``; `SettingsError` names the variable, its value and the remedy."""
+        """The settings from the variables ``PROCESSOR_*`` of ``env``, by default the environment of
+        the process. `SettingsError` names the variable, its value and the remedy."""
         env = os.environ if env is None else env
         values: dict[str, Any] = {}
         known = set()
@@ -305,7 +307,7 @@ class Settings:
                     f"{name}={shown!r} is not valid: {without_credentials(str(error))}"
                 ) from None
         for name in env:
-            # A misspelt setting would otherwise be ignored in silence.
+            # Otherwise a misspelt setting would be ignored silently.
             if name.startswith("PROCESSOR_") and name not in known | _FOREIGN:
                 raise SettingsError(f"{name} is not a setting of the processor: see 'run --help'")
         settings = cls(**values)
@@ -313,7 +315,7 @@ class Settings:
         return settings
 
 
-#: Variables with our prefix that are not settings: they steer the tests.
+#: Variables with the same prefix that are not settings but options of the tests.
 _FOREIGN = frozenset(
     {"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_ELASTICSEARCH"}
 )

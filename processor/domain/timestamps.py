@@ -1,4 +1,4 @@
-"""Times as integer nanoseconds since 1970 (counting rule 13): floats would lose the last digits."""
+"""Times as integer nanoseconds since 1970 (counting rule 13); floats would lose the last digits."""
 
 import re
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ _LAST_YEAR = 2261
 
 
 class TimeParser:
-    """RFC 3339 to nanoseconds, with the starts of seconds and minutes remembered: events come in time
-    order more or less, and the calendar is what costs.
+    """A parser of RFC 3339 times to nanoseconds that caches the starts of seconds and minutes: events
+    arrive roughly in the order of time, and the calendar is the costly part.
 
     >>> TimeParser()(b"2026-11-20T09:03:59.330716836Z")
     1795165439330716836
@@ -31,7 +31,7 @@ class TimeParser:
         self._seconds: dict[bytes, int] = {}
 
     def __call__(self, text: bytes) -> int | None:
-        """None if the text is not a time between 1970 and 2261."""
+        """Nanoseconds since 1970; None if the text is not a time between 1970 and 2261."""
         second = self._seconds.get(text[:19])
         if second is not None and text[19:20] == b"." and text[-1:] == b"Z":
             fraction = text[20:-1]
@@ -45,7 +45,7 @@ class TimeParser:
         return time
 
     def _parse(self, text: bytes) -> int | None:
-        # The fast path is 2026-11-20T09:03:59[.fraction]Z; all else goes to the regular expression.
+        # The fast path is for 2026-11-20T09:03:59[.fraction]Z; other forms take the regular expression.
         minute = self._minutes.get(text[:17])
         if minute is not None:
             seconds = text[17:-1]
@@ -63,18 +63,18 @@ class TimeParser:
             time = parse_time(text.decode())
         except UnicodeDecodeError:
             return None
-        # A leap second belongs to the next minute already.
-        usual = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
-        if time is not None and usual:
+        # A leap second belongs to the next minute.
+        cacheable = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
+        if time is not None and cacheable:
             if len(self._minutes) > 10_000:
                 self._minutes.clear()
             self._minutes[text[:17]] = time - time % MINUTE
         return time
 
 
-#: A fraction, or the end of the text.
+#: The character after the seconds: a point before a fraction, or nothing.
 _POINT = (b".", b"")
-#: Nanoseconds of a unit of two digits of seconds and so many of fraction.
+#: Nanoseconds per unit of the last digit, by the number of digits: two of seconds, then the fraction.
 _SCALE = [int(10 ** max(0, 11 - digits)) for digits in range(12)]
 
 
@@ -91,7 +91,8 @@ def parse_duration(text: str) -> int:
 
 
 def parse_time(text: str) -> int | None:
-    """Nanoseconds of an RFC 3339 time, None if it is none, or not between 1970 and 2261.
+    """Nanoseconds since 1970 of an RFC 3339 time; None if the text is not one, or not between 1970 and
+    2261. Digits beyond nanoseconds are cut off.
 
     >>> parse_time("1970-01-01T01:00:00.5+01:00")
     500000000
@@ -145,7 +146,7 @@ def parse_instant(text: str, now: int) -> int | None:
 
 
 def format_time(time: int) -> str:
-    """RFC 3339 in UTC, with nanoseconds where there are any.
+    """A time (ns since 1970) in RFC 3339 and UTC, with the fraction only if it is not zero.
 
     >>> format_time(1795165439330716836)
     '2026-11-20T09:03:59.330716836Z'

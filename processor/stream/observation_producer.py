@@ -183,7 +183,7 @@ class ObservationProducer:
 
     def _close_if_full(self, partition: int) -> None:
         builder = self._builders[partition]
-        if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
+        if builder.rows >= _ROWS or builder.dictionary_bytes >= _TABLE_BYTES:
             self._flush_rows(partition)
             self._close(partition)
 

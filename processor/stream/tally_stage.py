@@ -115,7 +115,7 @@ class TallyStage:
     def maybe_flush(self) -> None:
         """Write the checkpoint if it is time; only from inside a stream's iteration."""
         self._live = True
-        if self._pieces.are_missing:
+        if self._pieces.is_incomplete:
             return  # a start from such a checkpoint would not read the first of them
         now = time.monotonic()
         if self.dirty and now >= self._flush_due:
@@ -145,7 +145,7 @@ class TallyStage:
 
     def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """See `Tally.board`."""
-        return self.tally.board(now)
+        return self.tally.window_counts(now)
 
     def _check(self, value: BucketBlock | CheckpointManifest) -> None:
         if value.version != SCHEMA_VERSION or value.log_id != self.tally.log_id:

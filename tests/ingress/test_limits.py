@@ -219,4 +219,4 @@ async def test_what_is_no_http_is_refused_and_its_bytes_are_not_logged(
     writer.close()
     assert head.startswith(b"HTTP/1.0 400 ")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("a request that is no HTTP, refused with 400: from 127.0.0.1")
+    assert line.endswith("a malformed HTTP request, refused with 400: from 127.0.0.1")

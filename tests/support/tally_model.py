@@ -129,7 +129,7 @@ def direct(batches: Iterable[DeltaBatch]) -> Buckets:
 
 def held_by(tally: Tally) -> Buckets:
     """What the tally holds."""
-    list(tally.board(0.0))  # brings fresh changes to the tiers
+    list(tally.window_counts(0.0))  # brings fresh changes to the tiers
     return {
         (tier, model, basis, bucket): counts
         for model, one in tally.models.items()

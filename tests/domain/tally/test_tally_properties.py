@@ -127,7 +127,7 @@ def window_sums(buckets: Buckets, now: float) -> dict[tuple[object, str, str], C
 def shown(tally: Tally, now: float) -> dict[tuple[object, str, str], Counts]:
     return {
         (model, window, basis): counts.copy()
-        for model, window, basis, counts in tally.board(now)
+        for model, window, basis, counts in tally.window_counts(now)
         if not counts.is_empty()
     }
 
