@@ -86,7 +86,7 @@ async def test_a_changed_file_is_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so; a broken one leaves the rules as they were, and the next good one counts."""
-    monkeypatch.setattr(models_file, "_LOOK", 0.01)
+    monkeypatch.setattr(models_file, "_INTERVAL", 0.01)
     caplog.set_level(logging.INFO)
     path = tmp_path / "models.yaml"
     path.write_text("models: [{match: vision/*, threshold: 0.2}]\n")
