@@ -77,13 +77,13 @@ def test_another_schema_is_refused_and_says_what_to_do(kept: dict[str, Any]) -> 
         (decode_delta, next(iter(kept["deltas"].values()))[0]),
     ):
         record = decode(_bytes(packed))
-        check(record, frozen.EPOCH, "topic")
+        check(record, frozen.LOG_ID, "topic")
         record.version += 1
         with pytest.raises(
             LogMismatchError,
             match=f"records of {_LATER}.* new PROCESSOR_APP_ID",
         ):
-            check(decode(encode(record)), frozen.EPOCH, "topic")
+            check(decode(encode(record)), frozen.LOG_ID, "topic")
     later = kept["control"][0].replace("{", f'{{"version":{SCHEMA_VERSION + 1},', 1)
     with pytest.raises(LogMismatchError, match=_LATER):
         decode_control(later.encode())

@@ -1,4 +1,4 @@
-"""The scores, against scikit-learn and against values worked out by hand."""
+"""The scores against scikit-learn, and against values calculated by hand."""
 
 import warnings
 from collections import Counter
@@ -34,7 +34,7 @@ def close(ours: float | None, theirs: float) -> bool:
 
 @given(pairs)
 @settings(max_examples=150, deadline=None)
-def test_scores_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
+def test_scores_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     labels = sorted({*actual, *predicted})
     ours = scores(counted(items))
@@ -65,7 +65,9 @@ def test_scores_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
 
 @given(pairs)
 @settings(max_examples=100, deadline=None)
-def test_specificity_is_that_of_one_class_against_the_rest(items: list[tuple[str, str]]) -> None:
+def test_specificity_equals_that_of_one_class_against_the_rest(
+    items: list[tuple[str, str]],
+) -> None:
     actual, predicted = zip(*items, strict=True)
     labels = sorted({*actual, *predicted})
     ours = scores(counted(items))
@@ -87,11 +89,11 @@ def test_specificity_is_that_of_one_class_against_the_rest(items: list[tuple[str
 
 @given(pairs)
 @settings(max_examples=100, deadline=None)
-def test_correlations_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
+def test_correlations_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     ours = scores(counted(items))
 
-    # Where nothing varies scikit-learn says 0 or NaN; here that is undefined.
+    # Without variance scikit-learn returns 0 or NaN; here the score is undefined.
     one_sided = len(set(actual)) == 1 or len(set(predicted)) == 1
     assert (ours.mcc is None) == one_sided
     with warnings.catch_warnings():
@@ -151,7 +153,7 @@ def test_nothing_counted_is_undefined() -> None:
     )
 
 
-def test_unknown_actuals_are_wrong_but_in_no_class() -> None:
+def test_unknown_actuals_are_incorrect_and_belong_to_no_class() -> None:
     counts = Counts(predictions=4, judged=4, correct=1, unknown_actual=3)
     counts.cells[Cell("x", "x")] = 1
     ours = scores(counts)
@@ -176,7 +178,9 @@ def test_an_average_is_undefined_only_where_no_class_defines_the_score() -> None
 
 
 @given(st.integers(1, 10**12), st.data())
-def test_wilson_holds_the_ratio_and_stays_within_0_and_1(judged: int, data: st.DataObject) -> None:
+def test_wilson_contains_the_ratio_and_stays_within_0_and_1(
+    judged: int, data: st.DataObject
+) -> None:
     correct = data.draw(st.integers(0, judged))
     low, high = wilson(correct, judged)
     assert low is not None
