@@ -30,7 +30,7 @@ def read_models_file(path: Path | None) -> ModelRules:
     except (yaml.YAMLError, RecursionError) as error:
         raise SettingsError(f"models file {path} is not YAML: {_yaml_trouble(error)}") from None
     for name, line in _duplicate_keys(node):
-        raise SettingsError(f"models file {path}, line {line}: {name!r} stands twice: keep one")
+        raise SettingsError(f"models file {path}, line {line}: {name!r} is duplicated: keep one")
     return parse_rules(content, str(path), lambda where: _line(node, where))
 
 

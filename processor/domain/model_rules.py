@@ -86,7 +86,7 @@ def _list(choices: Iterable[str]) -> str:
 
 
 #: The accepted values of each key of an entry, for messages.
-_TAKES = {
+_EXPECTED = {
     "match": "namespace/deployment[/predictor[/model]], with globs",
     "output": _list(get_args(Output)),
     "output_name": "the name of an output, as text",
@@ -116,33 +116,33 @@ def parse_rules(
         )
         path: YamlPath = () if unknown is None else (str(unknown),)
         problem = "is not an object" if unknown is None else f"has {unknown!r}"
-        raise wrong(path, f"the file {problem}: it takes only models, a list of entries")
+        raise wrong(path, f"the file {problem}: expected only models, a list of entries")
     entries = content.get("models") or []
     if not isinstance(entries, list):
-        raise wrong(("models",), f"models is {_shown(entries)}: it takes a list of entries")
+        raise wrong(("models",), f"models is {_shown(entries)}: expected a list of entries")
     rules = []
     for number, entry in enumerate(entries):
         name = f"models[{number}]"
         if not isinstance(entry, dict):
-            raise wrong(("models", number), f"{name} is {_shown(entry)}: it takes keys and values")
+            raise wrong(("models", number), f"{name} is {_shown(entry)}: expected keys and values")
         for key in entry:
-            if key not in _TAKES:
+            if key not in _EXPECTED:
                 raise wrong(
-                    ("models", number, key), f"{name} has {key!r}: it takes {_list(_TAKES)}"
+                    ("models", number, key), f"{name} has {key!r}: expected {_list(_EXPECTED)}"
                 )
         if "match" not in entry:
-            raise wrong(("models", number), f"{name} has no match: {_TAKES['match']}")
+            raise wrong(("models", number), f"{name} has no match: {_EXPECTED['match']}")
         for key, value in entry.items():
             if not _is_valid(key, value):
                 raise wrong(
                     ("models", number, key),
-                    f"{name}.{key} is {_shown(value)}: it takes {_TAKES[key]}",
+                    f"{name}.{key} is {_shown(value)}: expected {_EXPECTED[key]}",
                 )
         rule = msgspec.convert(entry, Rule)
         if rule.output == "probability" and rule.classes is not None and len(rule.classes) != 2:
             raise wrong(
                 ("models", number, "classes"),
-                f"{name} has output probability, which takes two classes, not {len(rule.classes)}",
+                f"{name} has output probability, which needs two classes, not {len(rule.classes)}",
             )
         rules.append(rule)
     return ModelRules(rules)

@@ -171,7 +171,7 @@ class EmbeddedBroker:
         except (OSError, AssertionError):
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return f"; it said: {' | '.join(lines[-_LAST_LINES:])}" if lines else ""
+        return f"; its last lines: {' | '.join(lines[-_LAST_LINES:])}" if lines else ""
 
 
 class _PortTaken(BrokerError):

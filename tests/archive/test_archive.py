@@ -150,7 +150,7 @@ async def test_hostile_ids_are_ids(archive_harness: ArchiveHarness) -> None:
         assert labels(await looked_up(archive_harness, key(name))) == {(name, "default", ("b",))}
     outcomes = [outcome(name, item("b", "b")) for name in _HOSTILE]
     assert await archive_harness.archive.store(outcomes) == StoreResult(len(_HOSTILE))
-    await archive_harness.settle()
+    await archive_harness.refresh()
     assert all(judged(await looked_up(archive_harness, *map(key, _HOSTILE))).values())
     assert not any(judged(await looked_up(archive_harness, key("r"))).values())
 
@@ -167,7 +167,7 @@ async def test_an_outcome_is_shown_until_it_is_taken_back(archive_harness: Archi
         (None, 0),
     ):
         assert await store([outcome("r1", shown)]) == StoreResult(written)
-        await archive_harness.settle()
+        await archive_harness.refresh()
         found = await looked_up(archive_harness, key("r1"), key("r2"))
         assert judged(found) == {("r1", "default"): shown is not None, ("r2", "default"): False}
         (stored,) = archive_harness.shown("r1")
@@ -195,7 +195,7 @@ async def test_missing_requests_are_reported(archive_harness: ArchiveHarness) ->
 async def test_each_predictor_shows_its_own_outcome(archive_harness: ArchiveHarness) -> None:
     await archive_harness.put(answer("r", "a"), answer("r", "b", predictor="canary"))
     await archive_harness.archive.store([outcome("r", item("b", "a"), predictor="canary")])
-    await archive_harness.settle()
+    await archive_harness.refresh()
     found = await looked_up(archive_harness, key("r"))
     assert judged(found) == {("r", "default"): False, ("r", "canary"): True}
 
@@ -207,7 +207,7 @@ async def test_a_batch_is_judged_if_any_of_its_items_is(
     await archive_harness.put(answer("r", "a", "b", "c"), answer("s", "a", "b"))
     items = [item("a", "b") if number == shown else None for number in range(3)]
     assert await archive_harness.archive.store([outcome("r", *items)]) == StoreResult(1)
-    await archive_harness.settle()
+    await archive_harness.refresh()
     assert [one is not None for one in archive_harness.shown("r", 3)] == [
         n == shown for n in range(3)
     ]
@@ -241,5 +241,5 @@ async def test_the_experiment_is_the_same_from_every_archive(
     # The outcomes can be stored.
     stored = await archive_harness.archive.store(outcomes)
     assert (stored.written, stored.missing) == (expected["judged"], [])
-    await archive_harness.settle()
+    await archive_harness.refresh()
     assert sum(judged(await looked_up(archive_harness, *wanted)).values()) == expected["judged"]

@@ -55,8 +55,8 @@ async def fake_server(answer: Answer, product: bool = True) -> AsyncIterator[str
 @pytest.mark.parametrize(
     ("version", "product", "match"),
     [
-        ({"number": "7.10.2"}, False, "is version 7.10.2: it takes 7.17 or newer"),
-        ({"number": "7.16.3"}, True, "is version 7.16.3: it takes 7.17 or newer"),
+        ({"number": "7.10.2"}, False, "is version 7.10.2: use version 7.17 or newer"),
+        ({"number": "7.16.3"}, True, "is version 7.16.3: use version 7.17 or newer"),
         ({"number": "2.11.0", "distribution": "opensearch"}, False, "but opensearch"),
         ("?", False, "another server"),
     ],

@@ -83,7 +83,7 @@ def entry(**values: Any) -> dict[str, Any]:
         (entry(classes=["a", "b", "a"]), "each once"),
         (entry(classes=[1, 2]), "classes"),
         (entry(output="probability", classes=["a", "b", "c"]), "two classes, not 3"),
-        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: it takes a map"),
+        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: expected a map"),
         (entry(labels={0: "a"}), "quote numbers"),
         (entry(labels={"0": 1}), "quote numbers"),
         (entry(output_name=""), "output_name is ''"),

@@ -135,7 +135,7 @@ async def test_an_early_end_is_reported_with_the_last_lines(
     failing.chmod(0o755)
     monkeypatch.setenv("CALF_TANSU_BIN", str(failing))
     broker = EmbeddedBroker()
-    with pytest.raises(BrokerError, match=r"at once with exit code 3; it said: .*is wrong"):
+    with pytest.raises(BrokerError, match=r"at once with exit code 3; its last lines: .*is wrong"):
         await broker.start()
     assert (broker.pid, broker.log) == (None, None)
 

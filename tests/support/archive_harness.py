@@ -61,7 +61,7 @@ class ArchiveHarness(Protocol):
     async def put_notebook(self) -> None:
         """Put the recorded experiment with the notebook's types."""
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         """Make stored outcomes visible."""
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:
@@ -126,7 +126,7 @@ class SqliteHarness:
         await self.archive.append(events)
         await publish(self.archive)
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         pass
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:
@@ -173,12 +173,12 @@ class ElasticsearchHarness:
                 operations.append({"doc": document, "doc_as_upsert": True})
         answer = self._indices.client.bulk(operations=operations)
         assert not answer["errors"], answer
-        await self.settle()
+        await self.refresh()
 
     async def put_notebook(self) -> None:
         index = self._index("seldon", "default")
         self._indices.add(index, stored(NOTEBOOK / "elasticsearch.ndjson"))
-        await self.settle()
+        await self.refresh()
 
     def _index(self, namespace: str, predictor: str) -> str:
         key = namespace, predictor
@@ -186,7 +186,7 @@ class ElasticsearchHarness:
             self._indices_by_model[key] = self._indices.make("-".join(key))
         return self._indices_by_model[key]
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         self._indices.client.indices.refresh(index=self._indices.pattern)
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:

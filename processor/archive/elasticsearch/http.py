@@ -152,7 +152,7 @@ class ElasticsearchHttp:
             return no_index(self.address, self._subject)
         if status in (406, 415):
             return ArchiveError(
-                f"{server} does not understand this client ({status}): it takes 7.17 or newer"
+                f"{server} does not understand this client ({status}): use version 7.17 or newer"
             )
         reason = reason_of(error.body) if isinstance(error, ApiError) else _line(error)
         code = f" ({status})" if status else ""
@@ -208,7 +208,7 @@ def _foreign(address: str, content: dict[str, Any]) -> str:
 
 def too_old(address: str, number: str) -> str:
     """The message about a server of an unsupported version."""
-    return f"Elasticsearch at {address} is version {number[:20]}: it takes 7.17 or newer"
+    return f"Elasticsearch at {address} is version {number[:20]}: use version 7.17 or newer"
 
 
 def _line(error: Exception) -> str:

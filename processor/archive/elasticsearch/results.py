@@ -20,14 +20,14 @@ _BULK, _PAGE = 4 << 20, 200
 #: Seconds to wait for a server that is busy or away.
 _PATIENCE = 60.0
 
-_FOUR = ("precision", "recall", "specificity", "f1")
+_SCORES = ("precision", "recall", "specificity", "f1")
 _NAMES = ("namespace", "deployment", "predictor", "model")
 _COUNTS = ("predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements")
 _RATIOS = (
     "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
     "mcc", "kappa",
 )  # fmt: skip
-_MEAN = {"properties": {name: {"type": "double"} for name in _FOUR}}
+_MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
 #: Labels are arbitrary text: as field names they would grow the mapping without bound.
 _UNSEARCHED = {"type": "object", "enabled": False}
 _MAPPINGS: dict[str, Any] = {
@@ -150,7 +150,7 @@ class ResultStore:
         except msgspec.ValidationError as error:
             raise ArchiveError(
                 f"document {hit.get('_id')!r} of {hit.get('_index')!r} is not a result of the "
-                f"processor ({error}): remove it, or what else writes to {_PATTERN}"
+                f"processor ({error}): remove it, and keep other programs from writing to {_PATTERN}"
             ) from None
 
 
