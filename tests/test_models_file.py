@@ -29,7 +29,7 @@ KEY = ModelKey("vision", "pets", "default", "classifier")
         ("models:\n  - match: a/b\n    outputs: x\n", 3, "has 'outputs': expected match, output,"),
         ("models:\n  - output: label\n", 2, "models[0] has no match"),
         ("model:\n  - match: a/b\n", 1, "has 'model': expected only models"),
-        ("models:\n  - match: a/b\n    output: label\n    output: scores\n", 4, "is duplicated: keep one"),
+        ("models:\n  - match: a/b\n    output: label\n    output: scores\n", 4, "is duplicated"),
         ("- match: a/b\n", 1, "expected only models"),
     ],
 )  # fmt: skip
