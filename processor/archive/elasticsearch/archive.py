@@ -183,16 +183,20 @@ class ElasticsearchArchive:
             wanted = set(requests[start : start + LOOKUP])
             ids = sorted({key.request_id for key in wanted})
             # Documents with one prediction or with feedback have the request id as their own id.
-            found = [(one, decode_source(one.source)) for one in await self._find(ids, by_id)]
-            answered = {source.request for _, source in found if source.response is not None}
-            rest = sorted({key.request_id for key in wanted - answered})
-            batched = await self._find(rest, one_of_each)
-            found += [(one, decode_source(one.source)) for one in batched]
+            documents = await self._find(ids, by_id)
+            sources = [decode_source(document.source) for document in documents]
+            answered = {source.request for source in sources if source.response is not None}
+            # The other requests may be batches, whose documents have ids of their own.
+            batches = await self._find(
+                sorted({key.request_id for key in wanted - answered}), one_of_each
+            )
+            documents += batches
+            sources += [decode_source(document.source) for document in batches]
             records = [
                 ArchivedRecord(
                     source.request, _decode(document, reader), source.outcome is not None
                 )
-                for document, source in found
+                for document, source in zip(documents, sources, strict=True)
                 if source.request in wanted
             ]
             if records:

@@ -52,7 +52,7 @@ class OutcomeStore:
         repeated. `ArchiveError` if the server can't be used."""
         stored = StoreResult()
         for start in range(0, len(outcomes), _REQUESTS):
-            wanted = {_key(one): one for one in outcomes[start : start + _REQUESTS]}
+            wanted = {_key(outcome): outcome for outcome in outcomes[start : start + _REQUESTS]}
             refs = await self._refs(sorted({key.request_id for key in wanted}))
             found = set()
             updates: list[_Update] = []
@@ -61,9 +61,9 @@ class OutcomeStore:
                 if key not in wanted:
                     continue
                 found.add(key)
-                outcome = outcome_for(ref, wanted[key])
-                if ref.source.outcome != (outcome and msgspec.to_builtins(outcome)):
-                    updates.append(_Update(key, ref, outcome))
+                item = outcome_for(ref, wanted[key])
+                if ref.source.outcome != (item and msgspec.to_builtins(item)):
+                    updates.append(_Update(key, ref, item))
             stored.missing += wanted.keys() - found
             await self._write(updates, stored)
         return stored
@@ -143,12 +143,12 @@ def outcome_for(ref: DocumentRef, outcome: RequestOutcome) -> ItemOutcome | None
     """The outcome that a document should show: that of its item, in the prediction of its predictor
     and node; None if it should show none."""
     source = ref.source
-    of_predictor = [one for one in outcome.predictions if one.predictor == source.predictor]
-    if not of_predictor:
+    predictions = [each for each in outcome.predictions if each.predictor == source.predictor]
+    if not predictions:
         return None
     # The request logger keeps the answer of one of several nodes.
     prediction: PredictionOutcome = next(
-        (one for one in of_predictor if one.node == source.node), of_predictor[0]
+        (each for each in predictions if each.node == source.node), predictions[0]
     )
     match = _ITEM.search(ref.hit.id) if ref.hit.id != source.request_id else None
     number = int(match[1]) if match else 0

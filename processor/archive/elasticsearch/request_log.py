@@ -192,11 +192,11 @@ class RequestLog:
 
         found = await self._http.call("reading documents", get)
         return {
-            (one["_index"], one["_id"]): _Stored(
-                one["_source"], one["_seq_no"], one["_primary_term"]
+            (doc["_index"], doc["_id"]): _Stored(
+                doc["_source"], doc["_seq_no"], doc["_primary_term"]
             )
-            for one in found.get("docs", ())
-            if one.get("found")
+            for doc in found.get("docs", ())
+            if doc.get("found")
         }
 
     async def _bulk(self, operations: list[Document]) -> list[Document]:

@@ -64,19 +64,19 @@ def write_outcomes(
         if known.fetchone() is None:
             stored.missing.append(key)
             continue
-        of_request = _columns(key)
-        old = _stored_outcomes(connection, of_request)
+        request_columns = _columns(key)
+        old = _stored_outcomes(connection, request_columns)
         new = _outcomes(outcome)
         changed = [(item, row) for item, row in new.items() if old.get(item) != row]
         gone = [item for item in old if item not in new]
         connection.executemany(
             "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*of_request, *item, *row) for item, row in changed],
+            [(*request_columns, *item, *row) for item, row in changed],
         )
         connection.executemany(
             "DELETE FROM outcomes WHERE request_id = ? AND namespace = ? AND deployment = ?"
             " AND predictor = ? AND node = ? AND item = ?",
-            [(*of_request, *item) for item in gone],
+            [(*request_columns, *item) for item in gone],
         )
         stored.written += len(changed) + len(gone)
     return stored
@@ -98,12 +98,12 @@ def _outcomes(outcome: RequestOutcome) -> dict[_Item, _Outcome]:
 
 
 def _stored_outcomes(
-    connection: sqlite3.Connection, of_request: tuple[str, str, str]
+    connection: sqlite3.Connection, request_columns: tuple[str, str, str]
 ) -> dict[_Item, _Outcome]:
     rows = connection.execute(
         "SELECT predictor, node, item, predicted, actual, correct, request_time, feedback_time"
         " FROM outcomes WHERE request_id = ? AND namespace = ? AND deployment = ?",
-        of_request,
+        request_columns,
     )
     return {(predictor, node, item): tuple(row) for predictor, node, item, *row in rows}
 
