@@ -58,6 +58,6 @@ class EventsFileError(ProcessorError):
 
 
 class UnknownModelError(ProcessorError, KeyError):
-    """No model, or more than one, has the name that was asked for: use one of those listed."""
+    """No model, or more than one, has the given name: use one of the listed names."""
 
     __str__ = Exception.__str__  # KeyError shows its message in quotes

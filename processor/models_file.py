@@ -28,14 +28,14 @@ def read_models_file(path: Path | None) -> ModelRules:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"models file {path} can't be read: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise SettingsError(f"models file {path} is not YAML: {_yaml_trouble(error)}") from None
+        raise SettingsError(f"models file {path} is not YAML: {_yaml_problem(error)}") from None
     for name, line in _duplicate_keys(node):
         raise SettingsError(f"models file {path}, line {line}: {name!r} is duplicated: keep one")
     return parse_rules(content, str(path), lambda where: _line(node, where))
 
 
-def _yaml_trouble(error: yaml.YAMLError | RecursionError) -> str:
-    """Where and what, in a line; PyYAML's own text calls the file "<unicode string>"."""
+def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
+    """The position and the problem in one line, since PyYAML's own message names no file."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         context = f" {error.context}" if error.context else ""

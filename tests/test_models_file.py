@@ -52,7 +52,7 @@ def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str
         ),
         ("a: *b", "is not YAML: line 1, column 4: found undefined alias 'b'"),
         ("models: \x00", "is not YAML: character 9: special characters are not allowed"),
-        ("a: &x [*x]\nb: 1\nb: 2", "line 3: 'b' stands twice"),
+        ("a: &x [*x]\nb: 1\nb: 2", "line 3: 'b' is duplicated"),
     ],
 )
 def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, message: str) -> None:

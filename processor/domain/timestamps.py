@@ -79,7 +79,8 @@ _SCALE = [int(10 ** max(0, 11 - digits)) for digits in range(12)]
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError says what is wrong.
+    """The seconds of a duration such as ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError if the
+    text is not one.
 
     >>> parse_duration("7d")
     604800
@@ -118,7 +119,7 @@ def parse_time(text: str) -> int | None:
     return time if time >= 0 else None
 
 
-#: What `parse_instant` takes, for messages.
+#: The forms that `parse_instant` accepts, for messages.
 INSTANTS = (
     "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC) or -24h (24 hours ago; also "
     "s, m, d and w)"
@@ -126,8 +127,8 @@ INSTANTS = (
 
 
 def parse_instant(text: str, now: int) -> int | None:
-    """Nanoseconds of a time that a user writes: RFC 3339, a date, or a span before ``now`` (ns), with
-    or without its minus; None if it is none of these.
+    """Nanoseconds since 1970 of a time that a user writes: RFC 3339, a date, or a duration before
+    ``now`` (ns), with or without a minus sign; None if the text is none of these.
 
     >>> parse_instant("1970-01-02", 0), parse_instant("-1m", 90 * SECOND)
     (86400000000000, 30000000000)

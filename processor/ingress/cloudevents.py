@@ -102,14 +102,15 @@ def to_events(headers: RawHeaders, content_type: str, body: bytes, time: int) ->
 
 
 def with_advice(
-    events: Sequence[RawEvent], found: Sequence[DeadLetter | None]
+    events: Sequence[RawEvent], results: Sequence[DeadLetter | None]
 ) -> Sequence[DeadLetter | None]:
-    """The dead letters ``found`` of a request's events; that of a plain body says what to add."""
-    if len(events) != 1 or found[0] is None or found[0].reason != "not_cloudevent":
-        return found
+    """The ``results`` of a request's events. If the request is a single event without the header
+    Ce-Type, its dead letter names the missing headers."""
+    if len(events) != 1 or results[0] is None or results[0].reason != "not_cloudevent":
+        return results
     headers = dict(events[0].headers)
     if "ce_type" in headers or headers.get("content-type", b"").startswith(_STRUCTURED.encode()):
-        return found
+        return results
     detail = (
         "the request has no header Ce-Type: add it, with Ce-Id, Ce-Source and Ce-Specversion, or "
         "POST feedback in Seldon's form to /feedback"

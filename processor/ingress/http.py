@@ -108,9 +108,8 @@ class Ingress:
             return verdicts([letter or unreadable.dead_letter], time, unreadable.status)
         if len(events) > MAX_BATCH:
             raise Refusal(413, "too_many", f"{len(events)} events: send {MAX_BATCH} at most")
-        omit_body = wants_event(request.headers.get("Prefer", ""))
-        results = await self._accept(events) if events else []
-        return verdicts(with_advice(events, results), time, omit_body=omit_body)
+        results = with_advice(events, await self._accept(events) if events else [])
+        return verdicts(results, time, omit_body=wants_event(request.headers.get("Prefer", "")))
 
     async def feedback(self, request: web.Request) -> web.Response:
         """Handle ``POST /feedback``: a Seldon feedback body on the prediction whose id is in the

@@ -168,9 +168,9 @@ async def test_other_methods_and_paths(start: Start) -> None:
     assert detail.startswith("there is no POST /other: POST CloudEvents to /, and feedback")
 
 
-async def test_a_plain_body_is_told_what_is_missing(start: Start, door: FakeDoor) -> None:
+async def test_a_body_without_headers_gets_advice(start: Start, sink: FakeSink) -> None:
     client = await start()
-    door.accept = decoded  # type: ignore[method-assign]
+    sink.accept = decoded  # type: ignore[method-assign]
     for body in ('{"a": 1}', '{"reward": 1}'):
         answer = await client.post("/", data=body, headers={"Content-Type": "application/json"})
         detail = await error(answer, 400, "not_cloudevent")
@@ -183,8 +183,8 @@ async def test_a_plain_body_is_told_what_is_missing(start: Start, door: FakeDoor
 
 async def decoded(events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
     decoder = Decoder(read_models_file(None), Telemetry())
-    found = [decoder.decode(*event) for event in events]
-    return [each if isinstance(each, DeadLetter) else None for each in found]
+    results = [decoder.decode(*event) for event in events]
+    return [one if isinstance(one, DeadLetter) else None for one in results]
 
 
 async def test_feedback(start: Start, sink: FakeSink) -> None:

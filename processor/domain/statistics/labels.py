@@ -147,7 +147,7 @@ specificity=0.6666666666666666, f1=0.0))
 
 def macro(classes: Mapping[str, ClassScores]) -> Ratios:
     """The macro average: the unweighted mean of the classes' scores. An undefined score counts as 0
-    where another class defines that score; a score that no class defines is None (counting rule 20).
+    if another class defines that score; a score that no class defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="macro", zero_division=0.
 
@@ -162,8 +162,8 @@ def macro(classes: Mapping[str, ClassScores]) -> Ratios:
 
 def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
     """The weighted average: the mean of the classes' scores weighted by support, sum_k t_k s_k / sum_k
-    t_k. An undefined score counts as 0 where another class defines that score; a score that
-    no class defines is None (counting rule 20).
+    t_k. An undefined score counts as 0 if another class defines that score; a score that no class
+    defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="weighted",
     zero_division=0.
@@ -185,8 +185,8 @@ def _mean(weights: Sequence[int], ratios: Sequence[Ratios]) -> Ratios:
 def _average(weights: Sequence[int], values: tuple[float | None, ...], total: int) -> float | None:
     if values.count(None) == len(values):
         return None
-    weighed: float = sum(map(mul, weights, [value or 0.0 for value in values]))
-    return weighed / total
+    weighted_sum: float = sum(map(mul, weights, [value or 0.0 for value in values]))
+    return weighted_sum / total
 
 
 def micro(classes: Mapping[str, ClassScores]) -> Ratios:
