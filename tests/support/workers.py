@@ -120,7 +120,7 @@ async def counted(get: Get, worker: Worker, **wanted: int) -> None:
         found = await models(get, worker)
         return bool(found) and all(found[0][name] == value for name, value in wanted.items())
 
-    await until(reached, 60, f"{wanted}")
+    await until(reached, 120, f"{wanted}")
 
 
 async def metric(get: Get, worker: Worker, name: str, value: float) -> None:
@@ -128,14 +128,14 @@ async def metric(get: Get, worker: Worker, name: str, value: float) -> None:
         _, metrics = await get(worker, "/metrics")
         return f"{name} {value}\n" in metrics
 
-    await until(reached, 60, f"{name} {value}")
+    await until(reached, 120, f"{name} {value}")
 
 
 async def bootstrapped(get: Get, worker: Worker) -> None:
     async def complete() -> bool:
         return (await get(worker, "/ready?wait=bootstrap"))[0] == 200
 
-    await until(complete, 60, "bootstrap complete")
+    await until(complete, 120, "bootstrap complete")
 
 
 @pytest.fixture
