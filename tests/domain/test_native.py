@@ -27,8 +27,8 @@ from processor.domain import native
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.raw_event import RawEvent
+from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.packed_table import CopyOnWrite, PackedTable
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import (
@@ -140,7 +140,7 @@ def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
 )
 def test_the_join(course: list[Step], judged: bool, memory: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processor.domain.join.native_delta_accumulator._MEMORY", memory)
+        patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", memory)
         ours = folded(course, interpreted=False, judged=judged)
     assert ours == folded(course, interpreted=True, judged=judged)
 

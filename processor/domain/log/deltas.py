@@ -57,62 +57,31 @@ def partition_of(key: str, partitions: int) -> int:
     return crc32(key.encode("utf-8", "surrogatepass")) % partitions
 
 
-class Changes:
-    """Sums changes until they are packed; what cancels out is left out."""
-
-    __slots__ = ("_sums",)
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[int, int, int], Counts] = {}
-
-    def add(self, model: int, basis: int, minute: int, counts: Counts, times: int) -> None:
-        """Count ``counts`` ``times`` times (below 0: take back) in a minute of a model."""
-        key = (model, basis, minute)
-        sums = self._sums.get(key)
-        if sums is None:
-            sums = self._sums[key] = Counts()
-        sums.add(counts, times)
-
-    def batches(
-        self,
-        models: list[ModelKey],
-        targets: list[int],
-        head: tuple[int, str, int, int],
-    ) -> dict[int, DeltaBatch]:
-        """A batch for every partition that has changes; ``prev`` is still to be set. ``targets`` are
-        the partitions of the models, ``head`` is version, epoch, source and offset."""
-        packers: dict[int, _Packer] = {}
-        for (model, basis, minute), counts in self._sums.items():
-            if counts.is_empty():
-                continue
-            packer = packers.get(targets[model])
-            if packer is None:
-                packer = packers[targets[model]] = _Packer()
-            packer.add(models[model], basis, minute, counts)
-        return {
-            partition: DeltaBatch(
-                *head, -1, list(packer.models), list(packer.labels), packer.deltas
-            )
-            for partition, packer in packers.items()
-        }
-
-
-class _Packer:
-    __slots__ = ("deltas", "labels", "models")
-
-    def __init__(self) -> None:
-        self.models: dict[ModelKey, int] = {}
-        self.labels: dict[str, int] = {}
-        self.deltas: list[Delta] = []
-
-    def add(self, model: ModelKey, basis: int, minute: int, counts: Counts) -> None:
-        cells = pack_cells(counts.cells, self.labels)
-        position = self.models.setdefault(model, len(self.models))
-        self.deltas.append(Delta(position, basis, minute, counts.totals(), cells))
+def pack_deltas(
+    sums: Mapping[tuple[int, int, int], Counts],
+    models: list[ModelKey],
+    targets: list[int],
+    head: tuple[int, str, int, int],
+) -> dict[int, DeltaBatch]:
+    """The sums by model, basis and minute as a batch for each partition of the deltas; empty sums are
+    left out. ``targets`` are the models' partitions; ``head`` is version, log id, source and offset.
+    ``prev`` of the batches is still to be set."""
+    partitions: dict[int, tuple[dict[ModelKey, int], dict[str, int], list[Delta]]] = {}
+    for (model, basis, minute), counts in sums.items():
+        if counts.is_empty():
+            continue
+        names, labels, deltas = partitions.setdefault(targets[model], ({}, {}, []))
+        position = names.setdefault(models[model], len(names))
+        cells = pack_cells(counts.cells, labels)
+        deltas.append(Delta(position, basis, minute, counts.totals(), cells))
+    return {
+        partition: DeltaBatch(*head, -1, list(names), list(labels), deltas)
+        for partition, (names, labels, deltas) in partitions.items()
+    }
 
 
 def unpack(delta: Delta, labels: list[str]) -> Counts:
-    """The counts of a delta."""
+    """The counts of a delta, by the labels of its batch."""
     return Counts(*delta.totals, cells=unpack_cells(delta.cells, labels))
 
 

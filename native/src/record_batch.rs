@@ -1,25 +1,25 @@
-//! The records of a batch as Kafka sends it: version 2, not compressed.
+//! Reads the records of a Kafka record batch (version 2, not compressed).
 
-/// Goes through the records of a batch.
-pub struct Batch<'a> {
+/// Reads the records of a batch, one after another.
+pub struct RecordBatch<'a> {
     bytes: Bytes<'a>,
     remaining: i64,
     base_offset: i64,
     first_timestamp: i64,
-    /// The greatest time of its records as they were sent (ms).
+    /// The greatest timestamp of its records (ms).
     pub latest: i64,
-    /// That of all records, where the broker has set it.
+    /// The timestamp of all records (ms), if the broker has set it.
     appended: Option<i64>,
 }
 
-impl<'a> Batch<'a> {
-    /// The parts of the batch's head that tell of its records.
+impl<'a> RecordBatch<'a> {
+    /// Parse the head of a batch; None if it is too short.
     pub fn new(batch: &'a [u8]) -> Option<Self> {
         let long = |at: usize| Some(i64::from_be_bytes(batch.get(at..at + 8)?.try_into().ok()?));
         let word = |at: usize| Some(i32::from_be_bytes(batch.get(at..at + 4)?.try_into().ok()?));
         let attributes = u16::from_be_bytes(batch.get(21..23)?.try_into().ok()?);
         let latest = long(35)?;
-        Some(Batch {
+        Some(RecordBatch {
             base_offset: long(0)?,
             first_timestamp: long(27)?,
             latest,
@@ -29,7 +29,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// None at the end; a None in its place for what is no record.
+    /// The next record: None at the end, `Some(None)` if it is malformed.
     pub fn next(&mut self) -> Option<Option<Record<'a>>> {
         if self.remaining <= 0 {
             return None;
@@ -44,11 +44,11 @@ impl<'a> Batch<'a> {
         bytes.at += 1;
         let timestamp = self.first_timestamp.wrapping_add(bytes.varint()?);
         let offset = self.base_offset.wrapping_add(bytes.varint()?);
-        let (key, value) = (bytes.piece()?, bytes.piece()?);
+        let (key, value) = (bytes.sized()?, bytes.sized()?);
         let count = bytes.varint()?;
         let mut headers = Vec::with_capacity(count.clamp(0, 64) as usize);
         for _ in 0..count {
-            headers.push((bytes.piece()??, bytes.piece()?));
+            headers.push((bytes.sized()??, bytes.sized()?));
         }
         Some(Record { offset, timestamp: self.appended.unwrap_or(timestamp), key, value, headers })
     }
@@ -60,7 +60,7 @@ struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// A number as Kafka writes them: seven bits a byte, the sign in the lowest.
+    /// An integer in Kafka's encoding: zigzag, seven bits in a byte.
     fn varint(&mut self) -> Option<i64> {
         let mut number: u64 = 0;
         for shift in (0..64).step_by(7) {
@@ -74,8 +74,8 @@ impl<'a> Bytes<'a> {
         None
     }
 
-    /// Bytes after their length; a None inside for null.
-    fn piece(&mut self) -> Option<Option<&'a [u8]>> {
+    /// Bytes with their length in front: `Some(None)` for null.
+    fn sized(&mut self) -> Option<Option<&'a [u8]>> {
         let length = self.varint()?;
         if length < 0 {
             return Some(None);
@@ -87,10 +87,10 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// What a record of a batch holds.
+/// One record of a batch.
 pub struct Record<'a> {
     pub offset: i64,
-    /// In milliseconds.
+    /// Milliseconds since 1970.
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
