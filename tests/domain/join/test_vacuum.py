@@ -29,7 +29,7 @@ def test_what_left_with_its_requests_is_forgotten_at_a_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred models that were made up, and an honest one that goes on."""
-    monkeypatch.setattr(compaction, "WORTH", 100)
+    monkeypatch.setattr(compaction, "MIN_ENTRIES", 100)
     join = JoinFold("e", 0, 8, HORIZON, Telemetry())
     builder = BatchBuilder()
 
