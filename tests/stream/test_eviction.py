@@ -19,7 +19,7 @@ from processor.stream.snapshot_file import SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import pack, prediction
+from tests.support.join_batches import pack, prediction
 from tests.support.join_model import request_name
 
 

@@ -9,7 +9,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
 from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import pack, prediction
+from tests.support.join_batches import pack, prediction
 from tests.support.join_model import request_name
 from tests.support.snapshot_files import write
 
