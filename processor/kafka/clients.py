@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 
 from processor.errors import BrokerError
-from processor.kafka.lenient_headers import accept_lenient_headers
+from processor.kafka.patches import patch_consumers
 from processor.kafka.reading import FAULTS, explain
 from processor.settings import Settings
 from processor.tls import client_context
@@ -102,7 +102,7 @@ class Kafka:
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """A consumer; the caller says which group and where to start."""
-        accept_lenient_headers()
+        patch_consumers()
         return AIOKafkaConsumer(
             *topics,
             **self._options,

@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from processor.kafka.clients import MAX_RECORD, ssl_context
-from processor.kafka.faust_import import faust
+from processor.kafka.patches import faust_transport, import_faust
 from processor.kafka.topics import Topics
-from processor.kafka.transport import Transport
 from processor.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+faust, _ = import_faust()
 
 #: Takes partition, offset, append time (ns), value.
 Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
@@ -51,7 +52,7 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         producer_max_request_size=MAX_RECORD,
         producer_request_timeout=60.0,
     )
-    app.transport = Transport(app.conf.broker_consumer, app)
+    app.transport = faust_transport(app)
     return app
 
 

@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from processor.domain.native import use_native
 from processor.kafka.clients import FAULTS, Kafka
 from processor.kafka.lag import PartitionPosition
-from processor.kafka.record_batches import deliver_record_batches, record_batches
+from processor.kafka.patches import record_batches
 from processor.kafka.source_topics import SourceTopics
 from processor.stream.observation_producer import ObservationProducer
 
@@ -88,7 +88,6 @@ class SourceIngest:
     async def _consume(self) -> None:
         topics = await self._source.wait()
         await self._look_for_gap()
-        deliver_record_batches()
         consumer = self._kafka.consumer(
             *topics,
             group_id=self._group,

@@ -19,7 +19,7 @@ from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode
 from processor.domain.log.records import encode
 from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
-from processor.kafka.record_batches import RecordBatch
+from processor.kafka.patches import RecordBatch
 from processor.telemetry import RecentDeadLetter
 
 logger = logging.getLogger(__name__)
