@@ -127,7 +127,7 @@ class Bootstrap:
     def _is_late(self) -> bool:
         """Whether the log has run for so long without this archive that requests which it counted
         have left memory: they can't be told from those that it never saw."""
-        late = not self._control.cursors and self._control.made < self._kept_from()
+        late = not self._control.cursors and self._control.created_at < self._kept_from()
         if late:
             logger.warning(
                 "bootstrap: this log is older than PROCESSOR_HORIZON, so only recent documents can "

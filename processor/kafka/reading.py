@@ -1,4 +1,4 @@
-"""Partitions of Kafka read to an end, and what is said of a broker's fault: for whoever reads topics."""
+"""Reading partitions from one offset to another, and describing a broker's fault."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -9,14 +9,14 @@ from aiokafka.structs import ConsumerRecord
 
 from processor.errors import BrokerError
 
-#: What a client raises when the broker is away or refuses.
+#: The errors that a client raises if the broker is away or refuses a request.
 FAULTS = (KafkaError, OSError, TimeoutError)
-#: Seconds without a step forward after which a read has failed.
+#: Seconds without progress after which a read has failed.
 _PATIENCE = 60.0
 
 
 def explain(error: BaseException, servers: Sequence[str]) -> BrokerError:
-    """One line for a fault of the broker."""
+    """Describe a fault of the broker in one line."""
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return BrokerError(f"Kafka at {', '.join(servers)} failed: {what}: check PROCESSOR_BROKER")
 
@@ -25,35 +25,38 @@ async def read_stretches(
     consumer: AIOKafkaConsumer,
     starts: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
-    most: int,
+    max_records: int,
 ) -> AsyncIterator[list[Sequence[ConsumerRecord]]]:
-    """The records with start <= offset < end of each partition, which the consumer is assigned: in
-    order within each, ``most`` at a time. `BrokerError` if no more come."""
-    left = {partition: start for partition, start in starts.items() if start < ends[partition]}
-    for partition, start in left.items():
+    """Yield the records with start <= offset < end of each partition, at most ``max_records`` at a time.
+
+    The partitions must be assigned to the consumer. Each item is a list of record sequences, each from
+    one partition; the records of a partition come in order. `BrokerError` after 60 s without progress.
+    """
+    positions = {one: start for one, start in starts.items() if start < ends[one]}
+    for partition, start in positions.items():
         consumer.seek(partition, start)
     limit = time.monotonic() + _PATIENCE
-    while left:
-        found = await consumer.getmany(*left, timeout_ms=500, max_records=most)
+    while positions:
+        found = await consumer.getmany(*positions, timeout_ms=500, max_records=max_records)
         batches: list[Sequence[ConsumerRecord]] = []
-        for partition, start in tuple(left.items()):
+        for partition, start in tuple(positions.items()):
             end, records = ends[partition], found.get(partition, ())
             reached = start
             if records:
                 reached = records[-1].offset + 1
                 batches.append([r for r in records if r.offset < end] if reached > end else records)
             elif not found:
-                # Offsets without records (markers of transactions) move the position too.
+                # Offsets without records (transaction markers) move the position too.
                 reached = await consumer.position(partition)
             if reached > start:
-                left[partition] = reached
+                positions[partition] = reached
                 limit = time.monotonic() + _PATIENCE
             if reached >= end:
-                del left[partition]
+                del positions[partition]
         if batches:
             yield batches
-        elif left and time.monotonic() > limit:
-            partition, offset = next(iter(left.items()))
+        elif positions and time.monotonic() > limit:
+            partition, offset = next(iter(positions.items()))
             raise BrokerError(
                 f"{partition.topic}/{partition.partition} can't be read at offset {offset}: nothing "
                 f"comes for {_PATIENCE:.0f} s"

@@ -58,8 +58,8 @@ class _Control:
     gap_since: int | None = None
     evicted = 0
 
-    def __init__(self, done: bool, made: int, cursors: dict[str, int]) -> None:
-        self.done, self.made, self.cursors = done, made, cursors
+    def __init__(self, done: bool, created_at: int, cursors: dict[str, int]) -> None:
+        self.done, self.created_at, self.cursors = done, created_at, cursors
 
     async def refresh(self) -> None:
         pass

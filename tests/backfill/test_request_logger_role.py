@@ -65,7 +65,7 @@ async def _send(bootstrap: str, topic: str) -> None:
 async def test_it_makes_no_topic_and_reads_each_once_it_is_there(
     making_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_topics, "_LOOK_AGAIN", 0.5)
+    monkeypatch.setattr(source_topics, "_CHECK_EVERY", 0.5)
     bootstrap = making_broker.bootstrap
     log, topics = _Log(), ("first", "second")
     role = RequestLogger(

@@ -16,7 +16,7 @@ from typing import Any, cast
 import pytest
 
 from processor.domain.join.fold import JoinFold
-from processor.stream import snapshotter as snapshot_maker
+from processor.stream import snapshotter
 from processor.stream.delta_producer import Acks
 from processor.stream.join_stage import JoinStage, close_within
 from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile
@@ -33,9 +33,9 @@ _REQUESTS = 3000
 @pytest.fixture(autouse=True)
 def _small_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processor.stream.snapshot_file._SLICE", 8)
-    monkeypatch.setattr(snapshot_maker, "_EVERY", 0.0)
-    monkeypatch.setattr(snapshot_maker, "_SHARE", math.inf)
-    monkeypatch.setattr(snapshot_maker, "_SLICE", 0.0)
+    monkeypatch.setattr(snapshotter, "_EVERY", 0.0)
+    monkeypatch.setattr(snapshotter, "_MAX_SHARE", math.inf)
+    monkeypatch.setattr(snapshotter, "_STEP", 0.0)
 
 
 class Disk:
@@ -82,13 +82,13 @@ class Partition:
         self.offset = 0
         self.file = SnapshotFile(folder, "app", _EPOCH, 0, 8, 0)
         self.thread = WriterThread()
-        self.maker = Snapshotter(self.file, "t/0", self.telemetry, self.thread)
+        self.snapshotter = Snapshotter(self.file, "t/0", self.telemetry, self.thread)
         self.add(_REQUESTS)
 
     def stage(self) -> JoinStage:
         """The same as part of a worker."""
         nothing = cast(Any, None)
-        stage = JoinStage(self.fold, "t/0", nothing, self.maker, nothing, self.telemetry)
+        stage = JoinStage(self.fold, "t/0", nothing, self.snapshotter, nothing, self.telemetry)
         stage.next_offset = self.offset
         return stage
 
@@ -99,15 +99,15 @@ class Partition:
         self.fold.apply(self.offset, 1, pack(*map(prediction, names)))
         self.offset += 1
 
-    def go_on(self) -> None:
+    def advance(self) -> None:
         """What comes after each batch."""
-        self.maker.go_on(self.offset, self.fold, self.acks)
+        self.snapshotter.advance(self.offset, self.fold, self.acks)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Go on until something holds."""
         async with asyncio.timeout(30):
             while not holds():
-                self.go_on()
+                self.advance()
                 await asyncio.sleep(0)
 
     def is_copying(self) -> bool:
@@ -139,13 +139,13 @@ async def test_a_slice_at_a_time_is_in_memory(partition: Partition, disk: Disk) 
 async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: Disk) -> None:
     """What it takes in meanwhile is no part of the snapshot, and nothing more is copied."""
     disk.free.clear()
-    partition.go_on()
-    partition.go_on()
+    partition.advance()
+    partition.advance()
     (copy_on_write,) = (table.copy_on_write for table in partition.fold.state.packed_requests)
     assert copy_on_write is not None
     taken = copy_on_write.start
     for _ in range(20):
-        partition.go_on()
+        partition.advance()
         partition.add(10)
         await asyncio.sleep(0)
     assert copy_on_write.start == taken > 0
@@ -159,17 +159,17 @@ async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: D
 async def test_it_never_passes_what_is_not_acknowledged(partition: Partition) -> None:
     partition.acks.expect(0, 1)
     await partition.until(lambda: not partition.is_copying())  # not begun yet
-    partition.go_on()
+    partition.advance()
     assert partition.is_copying()
     await partition.until(lambda: not partition.is_copying())
     for _ in range(100):
-        partition.go_on()
+        partition.advance()
         await asyncio.sleep(0)
     assert partition.kept() is None
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() is None
     partition.acks.arrived(0)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() == (1, _REQUESTS)
 
 
@@ -192,7 +192,7 @@ async def test_a_disk_that_fails_leaves_nothing_behind(
 ) -> None:
     """Neither a file, nor copies of all that changes; the next one is made, and the fold goes on."""
     disk.error, disk.fails_to_keep = error, keeping
-    partition.go_on()
+    partition.advance()
     await partition.until(lambda: partition.telemetry.snapshot_failures == 1)
     assert not partition.is_copying()
     assert not list(tmp_path.iterdir())
@@ -204,15 +204,15 @@ async def test_a_disk_that_fails_leaves_nothing_behind(
 
 async def test_the_last_one_is_of_the_end(partition: Partition, disk: Disk) -> None:
     """Whatever was begun before; and it is written by slices too."""
-    partition.go_on()
-    partition.go_on()
+    partition.advance()
+    partition.advance()
     partition.add(7)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() == (2, _REQUESTS + 7)
     assert not partition.is_copying()
     assert max(disk.sizes) < sum(disk.sizes) / 3  # the first one has the head too
     written = len(disk.sizes)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert len(disk.sizes) == written  # it is on the disk already
 
 
@@ -223,13 +223,13 @@ async def test_what_was_begun_is_dropped_with_its_file(
     """By a fold that starts over while a thread writes, and by a partition that is given away."""
     await partition.until(lambda: len(disk.sizes) > 2)
     disk.free.clear()
-    partition.go_on()
-    partition.go_on()
+    partition.advance()
+    partition.advance()
     assert [path.suffix for path in tmp_path.iterdir()] == [".new"]
     if way == "restart":
-        partition.maker.restart()
+        partition.snapshotter.restart()
     else:
-        del partition.maker
+        del partition.snapshotter
     disk.free.set()
     async with asyncio.timeout(30):
         while list(tmp_path.iterdir()):
@@ -249,7 +249,7 @@ async def test_deployments_may_come_at_any_time(partition: Partition) -> None:
         partition.fold.apply(partition.offset, 1, pack(other._replace(model=model)))
         return partition.kept() is not None
 
-    partition.go_on()
+    partition.advance()
     await partition.until(is_kept)
     assert new > 10
     assert partition.kept() == (1, _REQUESTS)
@@ -262,12 +262,12 @@ async def test_the_last_one_knows_how_the_one_before_ended(
 ) -> None:
     if fails:
         disk.error, disk.fails_to_keep = OSError(28, "No space left on device"), True
-    partition.go_on()
+    partition.advance()
     await partition.until(lambda: not partition.is_copying())
-    partition.go_on()
+    partition.advance()
     written = len(disk.sizes)
     await asyncio.sleep(0)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     if fails:
         assert partition.telemetry.snapshot_failures > 0
         assert partition.kept() is None
