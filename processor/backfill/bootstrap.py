@@ -193,7 +193,7 @@ class Bootstrap:
             before = min(before, oldest - HOUR)
         multi_predictor = await self._archive.multi_predictor()
         if multi_predictor is None:
-            logger.info("bootstrap: every request is kept: predictors can't be told apart")
+            logger.info("bootstrap: every request is kept, since predictors cannot be told apart")
         return BootstrapPolicy(
             completed_before=before if multi_predictor is not None else None,
             multi_predictor=multi_predictor,

@@ -84,4 +84,6 @@ class RequestLogger(RetryLoop):
                 {partition: messages[-1].offset + 1 for partition, messages in fetched.items()}
             )
         except (CommitFailedError, IllegalStateError) as error:
-            logger.info("commit of the request logger refused (%s); it reads again", error)
+            logger.info(
+                "commit of the request logger refused (%s); the records are read again", error
+            )

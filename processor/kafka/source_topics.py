@@ -50,6 +50,6 @@ class SourceTopics:
         missing = [name for name in self._names if name not in known]
         last_error = f"source topics missing: {', '.join(missing)}" if missing else ""
         if last_error and last_error != self.last_error:
-            logger.warning("%s: make them, or correct PROCESSOR_TOPICS", last_error)
+            logger.warning("%s: create them, or correct PROCESSOR_TOPICS", last_error)
         self.last_error = last_error
         return tuple(name for name in self._names if name in known)

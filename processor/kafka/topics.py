@@ -111,8 +111,8 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             missing = await _still_missing(admin, missing)
             if missing:
                 raise LogMismatchError(
-                    f"topics {', '.join(missing)} are gone, and with them what the others refer to: "
-                    "use a new PROCESSOR_APP_ID"
+                    f"topics {', '.join(missing)} were deleted, and the other topics refer to their "
+                    "records: use a new PROCESSOR_APP_ID"
                 )
         for spec in wanted:
             if spec.name not in missing:
@@ -159,8 +159,8 @@ async def _create(admin: Any, topic: NewTopic) -> None:
         if code and code != TopicAlreadyExistsError.errno:
             detail = message[0] if message else ""
             raise BrokerError(
-                f"topic {topic.name} can't be made: {for_code(code).__name__} {detail}: "
-                "check the rights, or make it yourself"
+                f"topic {topic.name} cannot be created: {for_code(code).__name__} "
+                f"{detail}: check the rights, or create it yourself"
             )
 
 
@@ -206,8 +206,8 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
             expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
             if expected is not None and actual is not None and _less(int(actual), int(expected)):
                 raise LogMismatchError(
-                    f"topic {spec.name} has {name}={actual}, {expected} are needed: records would be "
-                    "lost; change it"
+                    f"topic {spec.name} has {name}={actual}, but {expected} is needed, or else records "
+                    "would be lost: change it"
                 )
 
 
@@ -241,7 +241,7 @@ async def _log_id(kafka: Kafka, control: str, settings: Settings, deadline: floa
         # Another worker may have been a moment earlier: the first record counts.
         epoch = await _first_epoch(kafka, control, deadline)
     if epoch is None:
-        raise BrokerError(f"topic {control} does not keep what is written to it")
+        raise BrokerError(f"topic {control} does not keep its records")
     _check_horizon(epoch, settings)
     return epoch.log_id
 
@@ -250,7 +250,7 @@ def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
     if epoch.horizon != settings.horizon:
         # With another horizon the same log gives other counts.
         raise LogMismatchError(
-            f"this log was made with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
+            f"this log was created with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
             f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
 
@@ -271,5 +271,5 @@ async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRe
                 if record.kind == "epoch":
                     return record
             if time.monotonic() > limit:
-                raise BrokerError(f"topic {control} can't be read to its end")
+                raise BrokerError(f"topic {control} cannot be read to its end")
     return None

@@ -46,8 +46,8 @@ class EvictionPolicy:
         if not evictable:
             if not self._full:
                 logger.warning(
-                    "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all of it "
-                    "is of the running hour, which stays: raise it, or add workers",
+                    "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all "
+                    "requests are of the running hour, which is not evicted: raise it, or add workers",
                     approx_bytes / (1 << 20),
                     self._max_bytes / (1 << 20),
                 )

@@ -196,7 +196,7 @@ class SourceIngest:
             await consumer.commit(committed)
         except (CommitFailedError, IllegalStateError) as error:
             # A rebalance came first: the partitions' new owner reads the records again.
-            logger.info("commit of the source refused (%s); it is read again", error)
+            logger.info("commit of the source refused (%s); its records are read again", error)
         except KafkaError as error:
             logger.warning("commit of the source failed: %s", error)
 

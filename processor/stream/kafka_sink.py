@@ -74,14 +74,14 @@ class KafkaSink:
         try:
             await asyncio.gather(*await self._observation_producer.send())
         except FAULTS as error:
-            _settle(group, explain(error, self._servers))
+            _resolve(group, explain(error, self._servers))
         except Exception as error:
-            _settle(group, error)
+            _resolve(group, error)
         else:
-            _settle(group, None)
+            _resolve(group, None)
 
 
-def _settle(group: dict[asyncio.Future[_Verdicts], _Verdicts], error: Exception | None) -> None:
+def _resolve(group: dict[asyncio.Future[_Verdicts], _Verdicts], error: Exception | None) -> None:
     for result, verdicts in group.items():
         if result.done():  # the caller was cancelled
             continue

@@ -62,7 +62,7 @@ def remove_old_snapshots(folder: Path, app_id: str, log_id: str) -> None:
             if unfinished or not path.name.startswith(kept):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("old snapshot %s can't be removed: %s", path, error)
+            logger.warning("old snapshot %s cannot be removed: %s", path, error)
 
 
 def _is_being_written(path: Path) -> bool:
@@ -207,7 +207,7 @@ class SnapshotFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
-            logger.warning("snapshot %s can't be used: %s; reading the log", self._path, error)
+            logger.warning("snapshot %s cannot be used: %s; reading the log", self._path, error)
             return None
         return snapshot
 

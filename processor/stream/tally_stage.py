@@ -80,7 +80,7 @@ class TallyStage:
         if start < begin:
             raise LogMismatchError(
                 f"topic {self._topic}/{self._partition} begins at {begin}, its checkpoint is at "
-                f"{start}: what lies between is gone; use a new PROCESSOR_APP_ID and bootstrap"
+                f"{start}: the records between are gone; use a new PROCESSOR_APP_ID and bootstrap"
             )
         self._live = False
         logger.info("tally %s/%d: from offset %d", self._topic, self._partition, start)
@@ -103,7 +103,7 @@ class TallyStage:
             record = batch
         if not self.tally.apply(offset, timestamp, record):
             logger.warning(
-                "tally %s/%d: delta %d of partition %d waits for the one before it",
+                "tally %s/%d: delta %d of partition %d waits for the previous one",
                 self._topic,
                 self._partition,
                 record.offset,
