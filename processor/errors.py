@@ -12,6 +12,16 @@ def without_credentials(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
+def described(error: BaseException) -> str:
+    """The error's class and text, for errors that are not this product's own.
+
+    >>> described(ValueError("x")), described(ValueError("ValueError: x"))
+    ('ValueError: x', 'ValueError: x')
+    """
+    name, text = type(error).__name__, str(error)
+    return text if text.startswith(name) else f"{name}: {text}"  # aiokafka's name themselves
+
+
 class ProcessorError(Exception):
     """Root of all errors of this product. The command line prints it as one line, exit code 1."""
 
@@ -43,3 +53,9 @@ class CapacityError(ProcessorError):
 
 class EventsFileError(ProcessorError):
     """A line of an events file is not what the format says: correct the file."""
+
+
+class UnknownModelError(ProcessorError, KeyError):
+    """No model, or more than one, has the name that was asked for: use one of those listed."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes

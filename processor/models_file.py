@@ -27,11 +27,21 @@ def read_models_file(path: Path | None) -> ModelRules:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"models file {path} can't be read: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise SettingsError(f"models file {path} is not YAML: {what}") from None
+        raise SettingsError(f"models file {path} is not YAML: {_yaml_trouble(error)}") from None
     for name, line in _repeated(node):
         raise SettingsError(f"models file {path}, line {line}: {name!r} stands twice: keep one")
     return parse_rules(content, str(path), lambda place: _line(node, place))
+
+
+def _yaml_trouble(error: yaml.YAMLError | RecursionError) -> str:
+    """Where and what, in a line; PyYAML's own text calls the file "<unicode string>"."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        context = f" {error.context}" if error.context else ""
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{context}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1}: {error.reason}"
+    return " ".join(str(error).split())
 
 
 async def follow_models_file(path: Path, rules: ModelRules) -> None:

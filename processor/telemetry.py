@@ -4,7 +4,6 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 
 @dataclass(slots=True)
@@ -38,8 +37,10 @@ DELAY_BOUNDS = (
 END_TO_END_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-class RecentDeadLetter(NamedTuple):
-    """A dead letter as a page shows it: ``time`` is its record's, in nanoseconds since 1970."""
+@dataclass(slots=True)
+class RecentDeadLetter:
+    """A dead letter as a page shows it: ``time`` is its record's, in nanoseconds since 1970; ``id`` is
+    ``partition/offset`` of its record among the dead letters, None until that is acknowledged."""
 
     time: int
     reason: str
@@ -47,6 +48,7 @@ class RecentDeadLetter(NamedTuple):
     topic: str
     partition: int
     offset: int
+    id: str | None = None
 
 
 @dataclass(slots=True)

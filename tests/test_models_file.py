@@ -42,12 +42,27 @@ def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["models: [", "a: *b", "models: \x00", "a: &x [*x]\nb: 1\nb: 2"])
-def test_what_is_no_yaml_is_told(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: [", "is not YAML: line 1, column 10: expected the node content"),
+        (
+            "models:\n  a: b: c",
+            "is not YAML: line 2, column 7: mapping values are not allowed here",
+        ),
+        ("a: *b", "is not YAML: line 1, column 4: found undefined alias 'b'"),
+        ("models: \x00", "is not YAML: character 9: special characters are not allowed"),
+        ("a: &x [*x]\nb: 1\nb: 2", "line 3: 'b' stands twice"),
+    ],
+)
+def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "models.yaml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=r"models\.yaml"):
+    with pytest.raises(SettingsError) as error:
         read_models_file(path)
+    assert str(error.value).startswith(f"models file {path}")
+    assert message in str(error.value)
+    assert "unicode string" not in str(error.value)
 
 
 async def _until(condition: Callable[[], bool]) -> None:

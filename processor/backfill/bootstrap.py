@@ -268,9 +268,9 @@ class Bootstrap:
         for _ in range(_MAX_TRIES):
             stored = await self._archive.store(outcomes)
             self._telemetry.outcomes_written += stored.written
-            if not stored.again:
+            if not stored.retry:
                 return
-            again = set(stored.again)
+            again = set(stored.retry)
             outcomes = [
                 one for one in outcomes if (one.namespace, one.deployment, one.request_id) in again
             ]

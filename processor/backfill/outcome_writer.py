@@ -99,7 +99,7 @@ class OutcomeWriter(RetryLoop):
         stored = await self._archive.store([outcome for _, outcome in outcomes.values()])
         self._telemetry.outcomes_written += stored.written
         in_memory = {ref for ref, _ in outcomes.values()}
-        unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.again)}
+        unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.retry)}
         now = time.monotonic()
         for ref, offset in refs.items():
             attempt, _ = self._tries.pop((number, ref), (0, 0.0))

@@ -13,17 +13,26 @@ import click
 import uvloop
 
 from processor.cli.dead_letters import dead_letters
-from processor.cli.options import collect_rarely
+from processor.cli.options import Commands, collect_rarely, exit_after, interrupt_at_once
 from processor.cli.replay import replay, report
-from processor.errors import ProcessorError, SettingsError
+from processor.errors import EventsFileError, ProcessorError, SettingsError, described
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
-from processor.replay.send import Sent, send_http, send_kafka
+from processor.replay.send import Sent, local_ingress, send_http, send_kafka
 from processor.settings import HTTP, Settings
 from processor.tls import client_context
 
+#: The exit code of a command that was stopped before its end.
+_INTERRUPTED = 130
+#: Seconds for `send` to end when it is stopped, whatever its client waits for.
+_SEND_ENDS = 0.9
+#: Seconds between looks whether the service is ready.
+_LOOK = 0.1
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="feedback-metrics-processor")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
@@ -60,8 +69,16 @@ def run() -> None:
     settings = Settings.from_env()
     set_up_logs(settings.log_level, settings.log_format)
 
+    announcing: list[asyncio.Task[None]] = []
+
     def started(service: Service) -> None:
-        click.echo(f"page and metrics: {service.metrics_url}  events in: {service.ingress_url}")
+        click.echo(f"events in: {service.ingress_url}")
+        announcing.append(asyncio.create_task(announce(service)))
+
+    async def announce(service: Service) -> None:
+        while not service.health.ready().ready:  # noqa: ASYNC110  # many parts make it so
+            await asyncio.sleep(_LOOK)
+        click.echo(f"ready: {service.metrics_url}")
 
     _run(lambda stop: run_service(settings, stop, started))
 
@@ -97,11 +114,17 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     authority PROCESSOR_INGRESS_CA.
     """
     settings = Settings.from_env()
-    set_up_logs("WARNING", settings.log_format)
-    scheme = "https" if settings.ingress_cert else "http"
-    target = target or f"{scheme}://127.0.0.1:{settings.ingress_port}/"
+    set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
+    target = target or local_ingress(settings)
+    stopped = False
 
     async def play(stop: asyncio.Event) -> Sent:
+        sent = await play_to(target, stop)
+        nonlocal stopped
+        stopped = stop.is_set()
+        return sent
+
+    async def play_to(target: str, stop: asyncio.Event) -> Sent:
         if target.startswith("kafka:"):
             if not settings.broker:
                 raise SettingsError("PROCESSOR_BROKER is empty: set it to kafka://host:port")
@@ -121,11 +144,18 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         token = str(settings.ingress_token)
         return await send_http(file, target, rate, loop, token=token, tls=tls, stop=stop)
 
-    sent: Sent = _run(play)
+    sent: Sent = _run(play, within=_SEND_ENDS)
     refused = ", ".join(f"{n} {reason}" for reason, n in sent.refused.items()) or "none"
     click.echo(
-        f"{sent.accepted} of {sent.read} accepted in {sent.seconds:.1f} s; refused: {refused}"
+        f"{'stopped: ' if stopped else ''}{sent.accepted} of {sent.read} accepted in "
+        f"{sent.seconds:.1f} s; refused: {refused}"
     )
+    if stopped and not loop:
+        sys.stdout.flush()
+        # The thread that may still wait for standard input would make Python's own end abort.
+        os._exit(_INTERRUPTED)
+    if not (sent.read or stopped):
+        raise EventsFileError(f"{file} holds no events")
     if sent.refused:
         raise click.exceptions.Exit(1)
 
@@ -137,6 +167,7 @@ def check() -> None:
 
     settings = Settings.from_env()
     set_up_logs("CRITICAL", settings.log_format, libraries="CRITICAL")
+    interrupt_at_once()
 
     async def findings() -> bool:
         well = True
@@ -154,8 +185,11 @@ cli.add_command(report)
 cli.add_command(dead_letters)
 
 
-def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
-    """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once."""
+def _run(
+    work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]], within: float | None = None
+) -> Any:
+    """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once, and so does the time
+    ``within`` (seconds) which the work has to end."""
 
     async def main() -> Any:
         stop = asyncio.Event()
@@ -163,8 +197,10 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
 
         def on_signal() -> None:
             if stop.is_set():
-                os._exit(130)
+                os._exit(_INTERRUPTED)
             stop.set()
+            if within is not None:
+                exit_after(within)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
@@ -175,12 +211,23 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]]) -> Any:
         return runner.run(main())
 
 
+def _hold_standard_files() -> None:
+    """Where a standard stream is closed, its number must not go to a file that is opened later: what
+    is printed would go there, and libuv aborts. ``sys.stdin`` and the others stay None."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def main() -> None:
     """The console script: exit code 2 for usage and settings, 1 for any other failure."""
+    _hold_standard_files()
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -192,8 +239,6 @@ def main() -> None:
     except Exception as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(
-            f"processor: {type(error).__name__}: {error} (processor --debug shows where)", err=True
-        )
+        click.echo(f"processor: {described(error)} (processor --debug shows where)", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -5,24 +5,43 @@ import logging
 import os
 import signal
 import threading
+import time
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from processor.domain.tally.windows import parse_duration
-from processor.domain.timestamps import parse_time
+from processor.domain.timestamps import INSTANTS, parse_duration, parse_instant
 
 
 class Time(click.ParamType):
-    """An RFC 3339 time, in nanoseconds."""
+    """An RFC 3339 time, a date or a span before now, in nanoseconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        time_ns = value if isinstance(value, int) else parse_time(value)
+        time_ns = value if isinstance(value, int) else parse_instant(value, time.time_ns())
         if time_ns is None:
-            self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time: write {INSTANTS}", param, ctx)
         return time_ns
+
+
+class Commands(click.Group):
+    """A group that names the closest commands where one is misspelt."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See `click.Group`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError as error:
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if close:
+                error.message += f" Did you mean {' or '.join(close)}?"
+            raise
 
 
 class Duration(click.ParamType):
@@ -41,17 +60,20 @@ class Duration(click.ParamType):
 _ORDERLY = 3.0
 
 
+def exit_after(seconds: float) -> None:
+    """End the process with code 130 if it still runs by then. In a thread: neither the event loop nor
+    a thread that waits for a name server can be relied on to end."""
+    timer = threading.Timer(seconds, os._exit, (130,))
+    timer.daemon = True
+    timer.start()
+
+
 def interrupt_at_once() -> None:
     """Ctrl-C ends a command wherever it is. The loop's own way waits for the next await, which a read
     from a pipe never comes to, and a client that is connecting can swallow the cancellation."""
 
-    def end() -> None:
-        os._exit(130)
-
     def interrupt(*_: object) -> None:
-        timer = threading.Timer(_ORDERLY, end)
-        timer.daemon = True
-        timer.start()
+        exit_after(_ORDERLY)
         # Tasks that break off with it are nothing to tell of.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt

@@ -10,6 +10,9 @@ HOUR = 60 * MINUTE
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 #: The last year that fits in 64 bits of nanoseconds.
 _LAST_YEAR = 2261
@@ -75,6 +78,18 @@ _POINT = (b".", b"")
 _SCALE = [int(10 ** max(0, 11 - digits)) for digits in range(12)]
 
 
+def parse_duration(text: str) -> int:
+    """Seconds of ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError says what is wrong.
+
+    >>> parse_duration("7d")
+    604800
+    """
+    match = _DURATION.fullmatch(text)
+    if not match or not int(match[1]):
+        raise ValueError(f"{text!r} is not a duration such as 5m, 12h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
 def parse_time(text: str) -> int | None:
     """Nanoseconds of an RFC 3339 time, None if it is none, or not between 1970 and 2261.
 
@@ -99,6 +114,33 @@ def parse_time(text: str) -> int | None:
         offset = (int(zone[1:3]) * 60 + int(zone[4:])) * (-1 if zone[0] == "-" else 1)
     minutes = (day.toordinal() - _EPOCH) * 1440 + int(hour) * 60 + int(minute) - offset
     time = minutes * MINUTE + int(second) * SECOND + int((fraction or "0")[:9].ljust(9, "0"))
+    return time if time >= 0 else None
+
+
+#: What `parse_instant` takes, for messages.
+INSTANTS = (
+    "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC) or -24h (24 hours ago; also "
+    "s, m, d and w)"
+)
+
+
+def parse_instant(text: str, now: int) -> int | None:
+    """Nanoseconds of a time that a user writes: RFC 3339, a date, or a span before ``now`` (ns), with
+    or without its minus; None if it is none of these.
+
+    >>> parse_instant("1970-01-02", 0), parse_instant("-1m", 90 * SECOND)
+    (86400000000000, 30000000000)
+    >>> parse_instant("2026-11-31", 0), parse_instant("yesterday", 0), parse_instant("2h", SECOND)
+    (None, None, None)
+    """
+    time = parse_time(text)
+    if time is None and _DATE.fullmatch(text):
+        time = parse_time(f"{text}T00:00:00Z")
+    if time is None:
+        try:
+            time = now - parse_duration(text.removeprefix("-")) * SECOND
+        except ValueError:
+            return None
     return time if time >= 0 else None
 
 

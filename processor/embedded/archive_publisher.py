@@ -1,7 +1,7 @@
-"""The embedded mode's way from the archive to the log.
+"""Publish the archive's events on the log, in the embedded mode.
 
-The archive is read from its first event at every start, since the embedded broker forgets; from
-there on each new event follows. So bootstrap and live traffic are one path.
+Each start reads the archive from its first event, since the embedded broker keeps nothing, and then
+follows new events. So bootstrap and live traffic take the same path.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from processor.archive.sqlite.archive import SqliteArchive
-from processor.archive.sqlite.requests import Note, number_of
+from processor.archive.sqlite.requests import Note, request_digest
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, Prediction
@@ -25,19 +25,19 @@ _BATCH_BYTES = 8 << 20
 
 
 class Log(Protocol):
-    """Where the events go."""
+    """The producer that puts events on the log."""
 
     def add(self, event: RawEvent, origin: tuple[str, int, int]) -> DeadLetter | None:
-        """Take one event."""
+        """Decode and queue one event; the dead letter if it can't be decoded."""
         ...
 
     def send(self) -> "Awaitable[list[asyncio.Future[object]]]":
-        """Send what was added; the futures of the acknowledgements."""
+        """Send the queued events; returns the futures of the acknowledgements."""
         ...
 
 
 class ArchiveSink:
-    """Makes events durable in the archive; see the ingress room's ``EventSink``."""
+    """The `EventSink` of the embedded mode: it makes events durable in the archive."""
 
     def __init__(
         self,
@@ -47,21 +47,21 @@ class ArchiveSink:
         memory_guard: BrokerMemoryGuard,
     ) -> None:
         self._archive = archive
-        self._room = memory_guard
-        # Its counts are thrown away: the event counts when it comes to the log.
+        self._memory_guard = memory_guard
+        # This decoder's telemetry is discarded: events count when they are put on the log.
         self._decoder = decoder
         self._publisher = publisher
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Store all of them, unreadable ones too: there their dead letters arise again. What is in the
-        archive has to find room on the log."""
-        self._room.check()
+        """Store all events, even those that can't be decoded: their dead letters are created again on
+        the way to the log. `CapacityError` if the broker has no memory left for them."""
+        self._memory_guard.check()
         verdicts = []
         for event in events:
             try:
                 observation = self._decoder.decode(*event)
             except Exception:
-                # Stored all the same: on its way to the log it becomes a dead letter, and is told.
+                # Stored nevertheless: on the way to the log it becomes a dead letter and is reported.
                 observation = None
             verdicts.append(observation if isinstance(observation, DeadLetter) else None)
         await self._archive.append(events)
@@ -70,38 +70,39 @@ class ArchiveSink:
 
 
 class NotingDecoder(Decoder):
-    """Keeps which requests the decoded events speak of."""
+    """A decoder that collects the requests of the events it decodes."""
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
         super().__init__(rules, telemetry)
         self.requests: list[int] = []
+        """The digests (`request_digest`) of the requests since the list was last cleared."""
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
     ) -> Decoded | Batch:
-        """See `Decoder.decode`; the events of a batch are decoded after it."""
-        said = super().decode(headers, value, timestamp)
-        if type(said) is Prediction:
-            self.requests.append(number_of(*said.model[:2], said.request_id))
-        elif type(said) is Feedback:
-            self.requests.append(number_of(*said.scope[:2], said.request_id))
-        return said
+        """Decode an event, see `Decoder.decode`. The events of a batch are decoded by later calls."""
+        decoded = super().decode(headers, value, timestamp)
+        if type(decoded) is Prediction:
+            self.requests.append(request_digest(*decoded.model[:2], decoded.request_id))
+        elif type(decoded) is Feedback:
+            self.requests.append(request_digest(*decoded.scope[:2], decoded.request_id))
+        return decoded
 
 
 class ArchivePublisher:
-    """Puts the archive's events on the log, in their order, from the first one on, and then tells the
-    archive of which requests they speak: what it finds of a request was on the log before.
+    """Puts the archive's events on the log in their order, from the first one, and then notes their
+    requests in the archive: a lookup never returns events that are not on the log yet.
 
-    ``decoder`` is the one that ``log`` uses.
+    ``decoder`` must be the decoder of ``log``.
     """
 
     def __init__(
         self, archive: SqliteArchive, log: Log, decoder: NotingDecoder, telemetry: Telemetry
     ) -> None:
         self.position = 0
-        """The sequence number of the last event that is on the log."""
+        """The sequence number of the last event on the log."""
         self.complete = asyncio.Event()
-        """Set once all is on the log that was there at the start."""
+        """Set once all events that were in the archive at the start are on the log."""
         self._archive = archive
         self._log = log
         self._decoder = decoder
@@ -109,11 +110,11 @@ class ArchivePublisher:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """There are new events."""
+        """Publish the events that were appended meanwhile."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Publish events until cancelled."""
         last = await self._archive.last()
         while True:
             self._wake.clear()
@@ -140,5 +141,6 @@ class ArchivePublisher:
         try:
             await self._archive.note(notes)
         except ArchiveError as error:
-            # It has them still, and only feedback for requests that have left memory waits for it.
+            # The archive keeps the notes and tries again with the next ones. Meanwhile only feedback
+            # for requests that have left memory has to wait.
             logger.warning("noting requests: %s; trying again", error)

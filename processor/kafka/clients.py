@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from processor.errors import BrokerError
 from processor.kafka.patches import patch_consumers
-from processor.kafka.reading import FAULTS, explain
+from processor.kafka.reading import FAULTS, connection_error, explain
 from processor.settings import Settings
 from processor.tls import client_context
 
@@ -27,6 +27,7 @@ __all__ = [
     "Kafka",
     "client_options",
     "explain",
+    "heartbeat_seconds",
     "kafka_options",
     "running",
     "ssl_context",
@@ -34,8 +35,18 @@ __all__ = [
 
 #: The largest record of an internal topic, in bytes.
 MAX_RECORD = 16 << 20
-#: Timeout (ms) of a connection that is opened only to learn why it fails.
-_TRY_MS = 10_000
+
+
+def heartbeat_seconds(session: int) -> float:
+    """Return the seconds between the heartbeats of a group's member.
+
+    ``session``: seconds of the session timeout. Two heartbeats in a row may be lost within it.
+
+    >>> heartbeat_seconds(10), heartbeat_seconds(2)
+    (1.0, 0.5)
+    """
+    return min(1.0, session / 4)
+
 
 C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
 
@@ -126,6 +137,7 @@ class Kafka:
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """Make a consumer; the caller sets its group and its start."""
         patch_consumers()
+        session = self.settings.session_timeout
         return AIOKafkaConsumer(
             *topics,
             **self._options,
@@ -133,6 +145,9 @@ class Kafka:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=4 << 20,
             fetch_max_bytes=32 << 20,
+            session_timeout_ms=session * 1000,
+            heartbeat_interval_ms=round(heartbeat_seconds(session) * 1000),
+            rebalance_timeout_ms=max(10, session) * 1000,
             **options,
         )
 
@@ -152,25 +167,21 @@ class Kafka:
             )
 
     async def explain(self, error: BaseException) -> BrokerError:
-        """Describe a fault in one line, with the setting to correct.
-
-        A client that could not connect does not say why, so one more connection is tried.
-        """
+        """Describe a fault in one line, with the setting to correct (see `connection_error`)."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            return BrokerError(
+                f"Kafka at {', '.join(self.servers)} refuses PROCESSOR_SESSION_TIMEOUT="
+                f"{self.settings.session_timeout}s: use a value between the brokers' "
+                "group.min.session.timeout.ms and group.max.session.timeout.ms"
+            )
         if not isinstance(error, KafkaConnectionError):
             return explain(error, self.servers)
+        reason: BaseException = error
         for server in self.servers:
-            host, _, port = server.rpartition(":")
-            options = {**self._options, "request_timeout_ms": _TRY_MS}
-            del options["bootstrap_servers"]
-            try:
-                connection = await create_conn(host.strip("[]"), int(port), **options)
-            except FAULTS as reason:
-                error = reason
-                if (remedy := _remedy(reason, self.settings)) is not None:
-                    return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
-            else:
-                connection.close()
-        return explain(error, self.servers)
+            reason = await connection_error(error, (server,), self._options)
+            if (remedy := _remedy(reason, self.settings)) is not None:
+                return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
+        return explain(reason, self.servers)
 
 
 def _remedy(error: BaseException, settings: Settings) -> str | None:

@@ -57,7 +57,7 @@ _GAUGES = {
     "held_deltas": "Deltas kept back since one before them is missing.",
     "recovery_remaining_records": "Records to read before the counts are those of the log.",
     "recovery_seconds": "How long the slowest partition took to come up to date, or takes by now.",
-    "failing_partitions": "PartitionManager with a record that fails to fold, again and again.",
+    "failing_partitions": "Partitions with a record that fails to fold, again and again.",
     "stalled_seconds": "Time without progress though there is work and the broker answers.",
     "watermark_timestamp_seconds": "Log time that the counts include, since 1970.",
     "checkpoint_age_seconds": "Time since the oldest of the newest checkpoints was written.",

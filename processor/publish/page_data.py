@@ -52,8 +52,10 @@ class Detail(msgspec.Struct, frozen=True):
 
 
 class ShownDeadLetter(msgspec.Struct, frozen=True):
-    """A dead letter; ``at`` is RFC 3339."""
+    """A dead letter: ``id`` is what ``processor dead-letters show`` takes, None while the broker has
+    not acknowledged the record; ``at`` is RFC 3339; the rest is where its event was read."""
 
+    id: str | None
     at: str
     reason: str
     detail: str
@@ -90,6 +92,8 @@ class Page(msgspec.Struct, frozen=True):
     at: str
     window: str
     by: str
+    ingress_url: str | None
+    """Where this worker takes events over HTTP, as it knows itself; None until that port is open."""
     models: tuple[Summary, ...]
     detail: Detail | None
     work: Work
@@ -106,6 +110,8 @@ class Worker(Protocol):
     def telemetry(self) -> Telemetry: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def ingress_url(self) -> str: ...
 
 
 async def page_data(
@@ -130,7 +136,15 @@ async def page_data(
         )
         past = await history(worker.board, window, by, now, key)
         detail = Detail(result, windows, past)
-    return Page(instant(now), window.name, by, tuple(summaries), detail, _work(worker))
+    return Page(
+        instant(now),
+        window.name,
+        by,
+        worker.ingress_url or None,
+        tuple(summaries),
+        detail,
+        _work(worker),
+    )
 
 
 def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
@@ -159,13 +173,15 @@ def _work(worker: Worker) -> Work:
         waiting=gauges.waiting_requests,
         events=live_events(telemetry, gauges),
         feedback_delay=_distribution(telemetry.feedback_delay),
-        dead_letters=tuple(_dead_letters(telemetry)),
+        dead_letters=tuple(_dead_letters(telemetry, worker.settings.embedded)),
     )
 
 
-def _dead_letters(telemetry: Telemetry) -> Sequence[ShownDeadLetter]:
+def _dead_letters(telemetry: Telemetry, embedded: bool) -> Sequence[ShownDeadLetter]:
     return [
         ShownDeadLetter(
+            # The embedded broker's topic ends with the process: there the archive's number is the id.
+            str(letter.offset) if embedded else letter.id,
             format_time(letter.time),
             letter.reason,
             letter.detail,

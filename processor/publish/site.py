@@ -5,6 +5,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 from typing import TypeVar
 
 import msgspec
@@ -40,13 +41,9 @@ _GZIP_LEVEL = 1
 #: Below this many bytes an answer is sent as it is.
 _GZIP_FROM = 1000
 
-_ASSETS = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "page_charts.js": "text/javascript; charset=utf-8",
-    "page_detail.js": "text/javascript; charset=utf-8",
-    "page_dom.js": "text/javascript; charset=utf-8",
-}
+#: The folder of the page's files, and the kinds among them that are served under their own names.
+_WEB = files("processor.publish") / "web"
+_KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 #: The page shows labels that come from anybody's events: whatever slips through must not run.
 _SECURITY = {
@@ -68,6 +65,12 @@ class _Site:
     settings: Settings
     clock: Callable[[], float]
     registry: CollectorRegistry
+    find_ingress: Callable[[], str]
+
+    @property
+    def ingress_url(self) -> str:
+        """Where events come in over HTTP; empty until that port is open."""
+        return self.find_ingress()
 
     async def metrics(self, request: web.Request) -> web.Response:
         settings = self.settings
@@ -136,13 +139,15 @@ def make_site(
     telemetry: Telemetry,
     settings: Settings,
     clock: Callable[[], float],
+    ingress_url: Callable[[], str] = lambda: "",
 ) -> web.Application:
-    """The web application of the metrics port; ``clock`` gives seconds since 1970."""
+    """The web application of the metrics port. ``clock`` gives seconds since 1970; ``ingress_url``
+    gives the address where events come in over HTTP, empty until that port is open."""
     registry = CollectorRegistry()
     registry.register(OwnCollector(telemetry, health))
     ProcessCollector(registry=registry)
-    site = _Site(board, health, telemetry, settings, clock, registry)
-    app = web.Application()
+    site = _Site(board, health, telemetry, settings, clock, registry, ingress_url)
+    app = web.Application(middlewares=[_name_routes])
     app.on_response_prepare.append(_secure)
     app.add_routes(
         [
@@ -153,10 +158,29 @@ def make_site(
             web.get("/api/page", site.page),
             web.get("/health", site.alive),
             web.get("/ready", site.ready),
-            *(web.get(f"/{name}", _file(_read(name), kind)) for name, kind in _ASSETS.items()),
+            *_assets(),
         ]
     )
     return app
+
+
+@web.middleware
+async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """An address or a method that there is not is answered with those that there are."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as problem:
+        routes = [
+            resource.canonical
+            for resource in request.app.router.resources()
+            if PurePath(resource.canonical).suffix not in _KINDS
+        ]
+        error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
+        headers = {"Content-Type": JSON}
+        if "Allow" in problem.headers:
+            headers["Allow"] = problem.headers["Allow"]
+        body = encode_json({"error": error, "routes": routes})
+        return web.Response(status=problem.status, body=body, headers=headers)
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
@@ -164,13 +188,18 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
 
-def _read(name: str) -> str:
-    return files("processor.publish").joinpath(name).read_text(encoding="utf-8")
+def _assets() -> list[web.RouteDef]:
+    """A route for each style and script of the page."""
+    return [
+        web.get(f"/{file.name}", _file(file.read_text(encoding="utf-8"), kind))
+        for file in _WEB.iterdir()
+        if (kind := _KINDS.get(PurePath(file.name).suffix))
+    ]
 
 
 def _page(settings: Settings) -> Handler:
     # Names of windows and bases are plain words: the settings check them.
-    page = _read("page.html")
+    page = (_WEB / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
     return _file(page.replace("{{bases}}", " ".join(BASES)), "text/html; charset=utf-8")
 

@@ -61,7 +61,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _why_not(settings: Settings) -> str:
-    return "switched off" if settings.use_native == "off" else "not installed"
+    return "switched off" if settings.compiled == "off" else "not installed"
 
 
 def _ingress(settings: Settings) -> str:

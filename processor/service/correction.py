@@ -15,6 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
@@ -36,12 +37,13 @@ _BATCH, _IN_FLIGHT = 10_000, 4
 @dataclass(slots=True)
 class Put:
     """What became of the events. ``old`` of those that were put on the log are older than the
-    horizon, and count only where their request is still in memory."""
+    horizon, and count only where their request is still in memory; ``damage`` is that of `Sink`."""
 
     read: int = 0
     put: int = 0
     old: int = 0
     not_understood: Counter[str] = field(default_factory=Counter)
+    damage: Sequence[str] = ()
 
 
 async def put_on_log(
@@ -107,6 +109,7 @@ class _LogSink:
         """``keeps_all_since`` is when the log was made (ns), 0 where it has counted requests that it
         did not keep; ``horizon`` in seconds."""
         self.read = 0
+        self.damage: list[str] = []
         self._put = self._old = self._waiting = 0
         self._decoder = decoder
         self._documents = DocumentReader(rules, decoder.telemetry)
@@ -140,6 +143,15 @@ class _LogSink:
             self.read += 1
             self._take([said], cutoff)
 
+    def add_row(self, row: TableRow) -> DeadLetter | None:
+        """See `Sink`."""
+        self.read += 1
+        found = self._decoder.decode_row(row)
+        if isinstance(found, DeadLetter):
+            return self._decoder.dead(found)
+        self._take(found, self._cutoff())
+        return None
+
     def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""
         cutoff = self._cutoff()
@@ -167,7 +179,8 @@ class _LogSink:
 
     def result(self) -> Put:
         """What became of all that was added."""
-        return Put(self.read, self._put, self._old, self._decoder.telemetry.dead_letters)
+        dead_letters = self._decoder.telemetry.dead_letters
+        return Put(self.read, self._put, self._old, dead_letters, self.damage)
 
     async def _send(self) -> None:
         self._waiting = 0

@@ -109,7 +109,7 @@ class ServiceHealth:
             failing_partitions=worker.failing,
             stalled_seconds=self.watchdog.stalled if self.watchdog else 0.0,
             watermark_timestamp_seconds=min(times) / 1e9 if times else None,
-            embedded_broker_bytes=self.memory_guard.held if self.memory_guard else None,
-            embedded_broker_limit_bytes=self.memory_guard.most if self.memory_guard else None,
+            embedded_broker_bytes=self.memory_guard.used_bytes if self.memory_guard else None,
+            embedded_broker_limit_bytes=self.memory_guard.max_bytes if self.memory_guard else None,
             checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, described
 
 #: Seconds between looks for cycles among young objects: a look takes milliseconds.
 _COLLECT_EVERY = 10.0
@@ -99,7 +99,7 @@ def ending_within(seconds: float, reason: BaseException | None) -> Iterator[None
     event loop, for ever while the broker is away, and no timeout in the loop ends that."""
 
     def end() -> None:
-        why = f"{type(reason).__name__}: {reason}; " if reason else ""
+        why = f"{described(reason)}; " if reason else ""
         print(
             f"processor: {why}stopping took more than {seconds:.0f} s, so it was cut short: "
             "nothing is lost, the next start reads more of the log",

@@ -15,7 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink, NotingDecoder
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
-from processor.errors import BrokerError, SettingsError, StalledError
+from processor.errors import BrokerError, SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
@@ -66,7 +66,7 @@ class Service:
     def fail(self, error: BaseException) -> None:
         """End the process for this error; the first one counts."""
         if not self._failed.done():
-            self.health.failure = f"{type(error).__name__}: {error}"
+            self.health.failure = described(error)
             self._failed.set_result(error)
 
     async def wait_for_failure(self) -> BaseException:
@@ -87,7 +87,9 @@ class Service:
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
-            site = make_site(self, self.health, self.telemetry, settings, time.time)
+            site = make_site(
+                self, self.health, self.telemetry, settings, time.time, lambda: self.ingress_url
+            )
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             servers = settings.broker
             if settings.embedded:
@@ -115,9 +117,6 @@ class Service:
             ingress = make_ingress(sink, settings, time.time_ns)
             self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
             stack.push_async_callback(ingress[INGRESS].drain)
-            logger.info(
-                "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
-            )
             yield self
 
     def _warn_of_idle_settings(self) -> None:

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from processor.kafka.clients import MAX_RECORD, ssl_context
+from processor.errors import ProcessorError
+from processor.kafka.clients import MAX_RECORD, heartbeat_seconds, ssl_context
 from processor.kafka.patches import faust_transport, import_faust
 from processor.kafka.topics import Topics
 from processor.settings import Settings
@@ -20,6 +21,7 @@ Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
     """Make the Faust app. The topics exist already, so it declares none."""
     fast = settings.embedded
+    session = min(settings.session_timeout, 6) if fast else settings.session_timeout
     app = faust.App(
         settings.app_id,
         broker=[f"kafka://{server}" for server in servers],
@@ -45,9 +47,9 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         # Records are micro-batches: a few of them are enough for one turn of the event loop.
         broker_max_poll_records=50,
         broker_commit_interval=2.0,
-        broker_session_timeout=6.0 if fast else 10.0,
-        broker_rebalance_timeout=6.0 if fast else 20.0,
-        broker_heartbeat_interval=1.0,
+        broker_session_timeout=float(session),
+        broker_rebalance_timeout=6.0 if fast else max(20.0, 2.0 * session),
+        broker_heartbeat_interval=heartbeat_seconds(session),
         producer_acks=-1,
         producer_max_request_size=MAX_RECORD,
         producer_request_timeout=60.0,
@@ -80,7 +82,11 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
         async for event in stream.events():
             message = event.message
             timestamp = round(message.timestamp * 1000) * 1_000_000
-            await deliver(message.partition, message.offset, timestamp, message.value)
+            try:
+                await deliver(message.partition, message.offset, timestamp, message.value)
+            except ProcessorError:
+                # The process ends with its one line already; Faust would log a traceback.
+                return
 
     async def join_agent(stream: Any) -> None:
         await run(stream, join)

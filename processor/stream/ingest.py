@@ -95,9 +95,6 @@ class SourceIngest:
             group_id=self._group,
             max_poll_records=_MAX_RECORDS,
             value_deserializer=record_batches if use_native else None,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1_000,
-            rebalance_timeout_ms=10_000,
             # No other consumer is in the group, and topics may be created later.
             metadata_max_age_ms=30_000,
         )

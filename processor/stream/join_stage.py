@@ -75,7 +75,7 @@ class JoinStage:
         self._outgoing.clear()
         self._snapshotter.restart()
         self._emit_from = max(self._emit_from, await self._newest_sent_below(begin, end))
-        logger.info(
+        logger.debug(
             "join %s: from offset %d (%s), sending from %d",
             self._topic,
             self.next_offset,

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import CorruptRecordException
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, RecordMetadata
 
 from processor.domain.events.dead_letters import SourceOffset, dead_letter_headers
 from processor.domain.events.decoder import Decoder
@@ -59,7 +60,9 @@ class ObservationProducer:
         self._partitions = partitions
         self._log_id = log_id
         self._builders = [BatchBuilder() for _ in range(partitions)]
-        self._failed_events: list[tuple[RawEvent, DeadLetter, SourceOffset, bytes | None]] = []
+        self._failed_events: list[
+            tuple[RawEvent, DeadLetter, SourceOffset, bytes | None, RecentDeadLetter]
+        ] = []
         self._full: list[tuple[int, BatchBuilder]] = []
         self._fast_decoder = (
             FastDecoder(decoder, self._builders, _MAX_ROWS, _MAX_DICTIONARY_BYTES, self._close)
@@ -173,7 +176,7 @@ class ObservationProducer:
             at = "{}/{}@{}".format(*source)
             detail = f"{dead_letter.detail}; its body is too large to be kept: see {at}"
             event, dead_letter = event._replace(value=None), dead_letter._replace(detail=detail)
-        self._failed_events.append((event, dead_letter, source, key))
+        self._failed_events.append((event, dead_letter, source, key, shown))
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
         """Queue a prediction and its feedback in the same record."""
@@ -220,14 +223,21 @@ class ObservationProducer:
             await self._producer.send(self._observations, value, partition=partition)
             for partition, value in records
         ]
-        for event, dead_letter, source, key in dead_letters:
-            futures.append(
-                await self._producer.send(
-                    self._dead_letters,
-                    event.value,
-                    # The client refuses a record without a key and a value.
-                    key=b"" if key is None and event.value is None else key,
-                    headers=dead_letter_headers(event, dead_letter, source),
-                )
+        for event, dead_letter, source, key, shown in dead_letters:
+            future = await self._producer.send(
+                self._dead_letters,
+                event.value,
+                # The client refuses a record without a key and a value.
+                key=b"" if key is None and event.value is None else key,
+                headers=dead_letter_headers(event, dead_letter, source),
             )
+            future.add_done_callback(partial(_set_id, shown))
+            futures.append(future)
         return futures
+
+
+def _set_id(shown: RecentDeadLetter, acknowledged: "asyncio.Future[RecordMetadata]") -> None:
+    """Set the id of a dead letter's record once it is acknowledged; its sender handles a failure."""
+    if not acknowledged.cancelled() and acknowledged.exception() is None:
+        record = acknowledged.result()
+        shown.id = f"{record.partition}/{record.offset}"

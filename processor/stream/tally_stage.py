@@ -83,7 +83,7 @@ class TallyStage:
                 f"{start}: the records between are gone; use a new PROCESSOR_APP_ID and bootstrap"
             )
         self._live = False
-        logger.info("tally %s/%d: from offset %d", self._topic, self._partition, start)
+        logger.debug("tally %s/%d: from offset %d", self._topic, self._partition, start)
         return start
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:

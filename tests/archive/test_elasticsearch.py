@@ -18,7 +18,13 @@ from processor.domain.events.documents import Document
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
-from tests.support.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
+from tests.support.servers.elasticsearch import (
+    PASSWORD,
+    USER,
+    Elastic,
+    ElasticsearchServer,
+    StartedElastic,
+)
 from tests.support.servers.indices import Indices, stored
 from tests.support.servers.process import free_port
 
@@ -211,10 +217,10 @@ async def test_lookup_finds_what_odd_documents_leave(indices: Indices) -> None:
     async with archive(indices.url, indices.pattern) as source:
         await source.shards()  # which refreshes; the logger itself does at each write
         wanted = [RequestKey("ns", "dep", name) for name in ("batch", "half", "asked")]
-        found = [held async for batch in source.lookup(wanted, ModelRules()) for held in batch]
-    said = [type(one).__name__ for held in found for one in held.said]
+        found = [record async for batch in source.lookup(wanted, ModelRules()) for record in batch]
+    said = [type(one).__name__ for record in found for one in record.observations]
     assert sorted(said) == ["Feedback", "Prediction"]
-    assert {held.request.request_id for held in found if held.said} == {"batch"}
+    assert {record.request.request_id for record in found if record.observations} == {"batch"}
 
 
 async def test_check_says_what_is_there(indices: Indices) -> None:
@@ -242,6 +248,7 @@ async def test_an_index_that_goes_away_is_an_error(indices: Indices) -> None:
             await everything(source, shard)
 
 
+@pytest.mark.long
 async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchServer) -> None:
     indices = Indices(own_elastic.url)
     index = indices.make("one", shards=2)
@@ -264,7 +271,7 @@ async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchSer
     assert sorted(seen) == sorted(f"r{n}" for n in range(600))
 
 
-async def test_security(secure_elastic: ElasticsearchServer) -> None:
+async def test_security(secure_elastic: StartedElastic) -> None:
     url, ca = secure_elastic.url, str(secure_elastic.ca)
     indices = Indices(url, ca_certs=ca, basic_auth=(USER, PASSWORD))
     indices.add(indices.make("one"), numbered(1))

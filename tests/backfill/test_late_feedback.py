@@ -134,18 +134,18 @@ async def test_thirty_days_late_and_twice_counts_once_with_outcomes(partition: _
     async with running_tasks(partition, outcomes=True):
         await partition.put(answer("r", "a", "b"), answer("s", "a"), truth("s", "a"))
         telemetry = partition.telemetry
-        await until(lambda: telemetry.outcomes_written == 1, 10, "the outcome that was in time")
+        await until(lambda: telemetry.outcomes_written == 1, 60, "the outcome that was in time")
         partition.pass_days(30)
         assert partition.requests_in_memory == 0
         await partition.put(truth("r", "a", "x"))
-        await until(lambda: telemetry.outcomes_written == 3, 10, "the late outcomes")
+        await until(lambda: telemetry.outcomes_written == 3, 60, "the late outcomes")
         assert partition.counted == (3, 3, 2)
         await partition.put(truth("r", "a", "x"))
         assert partition.counted == (3, 3, 2)
         # Again after the request has left memory again, and for a request that was counted in time.
         partition.pass_days(30)
         await partition.put(truth("r", "x", "x"), truth("s", "x"))
-        await until(lambda: telemetry.late == 2, 10, "late")
+        await until(lambda: telemetry.late == 2, 60, "late")
         assert partition.counted == (3, 3, 2)
         assert (telemetry.recalled, partition.requests_in_memory) == (1, 0)
 
@@ -155,7 +155,7 @@ async def test_thirty_days_late_is_late_without_outcomes(partition: _Partition) 
         await partition.put(answer("r", "a"))
         partition.pass_days(30)
         await partition.put(truth("r", "a"))
-        await until(lambda: partition.telemetry.late == 1, 10, "late")
+        await until(lambda: partition.telemetry.late == 1, 60, "late")
         assert partition.counted == (1, 0, 0)
         assert partition.requests_in_memory == 0
 
@@ -167,7 +167,7 @@ async def test_every_predictor_is_restored_by_its_newest_answer(partition: _Part
         assert partition.counted == (2, 0, 0)
         partition.pass_days(30)
         await partition.put(truth("r", "b"))
-        await until(lambda: partition.telemetry.outcomes_written == 2, 10, "both outcomes")
+        await until(lambda: partition.telemetry.outcomes_written == 2, 60, "both outcomes")
     assert partition.counted == (2, 2, 2)
 
 
@@ -179,7 +179,7 @@ async def test_a_prediction_that_is_not_on_the_log_yet_is_not_restored(
         await partition.put(truth("r", "a"))
         await partition.archive.append([event_of(answer("r", "a"))])
         telemetry = partition.telemetry
-        await until(lambda: telemetry.lookups == 4, 10, "all look-ups")
+        await until(lambda: telemetry.lookups == 4, 60, "all look-ups")
         assert (partition.requests_in_memory, telemetry.late, telemetry.recalled) == (1, 0, 0)
         await partition.put(answer("r", "a"))
     assert partition.counted == (1, 1, 1)

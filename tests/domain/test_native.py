@@ -234,8 +234,10 @@ class _Producer:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
 
-    async def send(self, topic: str, value: bytes | None, **more: Any) -> None:
+    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
         self.sent.append((topic, value, more))
+        # Never acknowledged.
+        return asyncio.get_running_loop().create_future()
 
 
 EncodedRows = Counter[object]

@@ -13,9 +13,9 @@ from processor.errors import SettingsError
 from processor.ingress.tls import ingress_tls
 from processor.settings import Settings
 from processor.tls import client_context
-from tests.integration.conftest import DATA, Get, Start, assert_equal, counted, expected, models
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers.certificates import authority, signed
+from tests.support.workers import DATA, Get, Start, assert_equal, counted, expected, models
 
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,11 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from elasticsearch import AsyncElasticsearch
 
-from tests.integration.conftest import (
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
+from tests.support.workers import (
     DATA,
     Get,
     Start,
@@ -21,10 +25,6 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import Elastic
-from tests.support.servers.indices import stored
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"

@@ -1,10 +1,8 @@
 """What stands at /metrics, read back with Prometheus' own parsers."""
 
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -242,10 +240,9 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     }
 
 
-def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHealth) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+def test_promtool_finds_nothing_to_complain_of(
+    board: FakeBoard, health: FakeHealth, promtool: str
+) -> None:
     registry = CollectorRegistry()
     registry.register(OwnCollector(Telemetry(), health))
     text = exposed(board, Settings()).encode() + generate_latest(registry)
@@ -255,3 +252,11 @@ def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHea
 
 def test_windows_of_the_fake_are_those_of_the_settings() -> None:
     assert tuple(window.name for window in Settings().windows) == WINDOWS
+
+
+def test_an_average_that_no_class_defines_has_no_sample() -> None:
+    one_class = FakeBoard({EXPERIMENT: Counts(2, 2, 2, cells={Cell("x", "x"): 2})})
+    series = collected(one_class)
+    for average in ("macro", "micro", "weighted"):
+        assert series[model(f"model_recall_{average}_ratio", EXPERIMENT)] == 1
+        assert model(f"model_specificity_{average}_ratio", EXPERIMENT) not in series

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -259,8 +260,11 @@ async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -
     assert {"page.css", "page.js", "metrics"} <= set(local)
     for link in local:
         assert (await client.get(f"/{link}")).status == 200
-    for kind in ("page.css", "page.js", "page_charts.js", "page_detail.js", "page_dom.js"):
-        response = await client.get(f"/{kind}")
+    scripts = [file.name for file in (files("processor.publish") / "web").iterdir()]
+    scripts.remove("page.html")
+    assert {"page.css", "page.js", "format.js"} <= set(scripts)
+    for name in scripts:
+        response = await client.get(f"/{name}")
         assert response.status == 200
         # A name, not an address: nothing is asked of it.
         text = (await response.text()).replace('"http://www.w3.org/2000/svg"', "")
@@ -293,3 +297,13 @@ async def test_an_empty_board(client: Client, board: FakeBoard) -> None:
     text = await (await client.get("/metrics")).text()
     assert not re.search("^model_", text, re.MULTILINE)
     assert (await body(client, "/api/models"))["windows"]["all"]["feedback"] == {"models": []}
+
+
+async def test_an_address_that_is_not_there_is_answered_with_those_that_are(client: Client) -> None:
+    found = await body(client, "/api/model", 404)
+    assert found["error"].startswith("there is no GET /api/model: GET /, /metrics, /api/models, ")
+    assert {"/health", "/ready"} <= set(found["routes"])
+    response = await client.post("/metrics")
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET,HEAD"
+    assert "there is no POST /metrics" in (await response.json())["error"]

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
@@ -34,10 +34,11 @@ class Producer:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
 
-    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[None]":
+    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[object]":
         self.sent.append((topic, value, more))
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        record = RecordMetadata(topic, 2, TopicPartition(topic, 2), len(self.sent), 0, 0, 0)
+        future.set_result(record)
         return future
 
 
@@ -118,6 +119,28 @@ async def test_a_dead_letter_that_is_too_large_is_kept_without_its_body() -> Non
     assert headers["a"] == b"b"
 
 
+def test_the_detail_of_a_dead_letter_is_text() -> None:
+    observations = observation_producer(None)
+    for time, shown in ((b"yesterday", "yesterday"), (b"caf\xc3\xa9\xff\x1b", r"café\xff\x1b")):
+        event = {**ANSWER, "requestid": "r"}
+        del event["data"], event["time"]
+        headers = [(f"ce_{name}", str(text).encode()) for name, text in event.items()]
+        verdict = observations.add(
+            RawEvent([*headers, ("ce_time", time)], b"{}", 7), ("source", 3, 0)
+        )
+        assert verdict == DeadLetter("bad_time", f"ce_time '{shown}' is not RFC 3339")
+
+
+async def test_a_dead_letter_is_shown_with_the_id_of_its_record() -> None:
+    observations = observation_producer(Producer())
+    observations.add(RawEvent([], b"?", 7), ("source", 3, 40))
+    shown = observations.decoder.telemetry.recent_dead_letters[0]
+    assert shown.id is None
+    await asyncio.gather(*await observations.send())
+    await asyncio.sleep(0)
+    assert shown.id == "2/1"
+
+
 def test_the_newest_dead_letters_can_be_shown() -> None:
     observations = observation_producer(None)
     telemetry = observations.decoder.telemetry
@@ -126,7 +149,10 @@ def test_the_newest_dead_letters_can_be_shown() -> None:
     assert telemetry.dead_letters["not_cloudevent"] == 100
     shown = list(telemetry.recent_dead_letters)
     assert [dead_letter.offset for dead_letter in shown] == list(range(80, 100))
-    detail = "neither a ce_type, nor structured, nor the executor's own log"
+    detail = (
+        "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+        "executor's own log"
+    )
     assert shown[0] == RecentDeadLetter(7, "not_cloudevent", detail, "source", 3, 80)
 
 

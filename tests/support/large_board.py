@@ -1,4 +1,4 @@
-"""A board of many models with a past, each a little different, the same each time."""
+"""Boards of models with a past: many, large, with many labels; the same each time."""
 
 from collections.abc import Mapping
 from random import Random
@@ -13,22 +13,17 @@ _MINUTES = 20 * 60
 _LABELS = ("bird", "cat", "dog", "a class with a rather long name")
 
 
-class ManyBoard(FakeBoard):
-    """``number`` models; each window holds all of the last 20 hours, which is all there is."""
+class PastBoard(FakeBoard):
+    """Models with a past: counts by model and minute since 1970. Each window holds all of it."""
 
-    def __init__(self, number: int) -> None:
-        names = [f"model-{i:03}" for i in range(number)]
-        self._past = {
-            ModelKey("shop" if i % 3 else "fraud", name, "default", "classifier"): _past(i)
-            for i, name in enumerate(names)
-        }
+    def __init__(self, past: Mapping[ModelKey, Mapping[int, Counts]]) -> None:
+        self._past = past
         sums = {}
-        for key, minutes in self._past.items():
+        for key, minutes in past.items():
             sums[key] = Counts()
             for counts in minutes.values():
                 sums[key].add(counts)
         super().__init__(sums)
-
         self._tiers = [self._grouped(tier.size // 60) for tier in TIERS[:3]]
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
@@ -41,6 +36,61 @@ class ManyBoard(FakeBoard):
             for minute, counts in past.items():
                 grouped.setdefault(minute // minutes, Counts()).add(counts)
         return result
+
+
+class ManyBoard(PastBoard):
+    """``number`` models, of the last 20 hours."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            {
+                ModelKey("shop" if i % 3 else "fraud", f"model-{i:03}", "default", "classifier"): (
+                    _past(i)
+                )
+                for i in range(number)
+            }
+        )
+
+
+class ExtremeBoard(PastBoard):
+    """``number`` models with numbers of seven digits and names as long as Kubernetes allows, some
+    without a place to break them; every tenth deployment has two predictors."""
+
+    def __init__(self, number: int) -> None:
+        past = {}
+        for i in range(number):
+            name = ("recommendation-engine-of-the-shop-" * 2 if i % 2 else "x" * 59) + f"{i:03}"
+            for predictor in ("default", "canary") if i % 10 == 1 else ("default",):
+                past[ModelKey("n" * 63, name, predictor, "classifier" * 6)] = _large_past(i)
+        super().__init__(past)
+
+
+def _large_past(seed: int) -> dict[int, Counts]:
+    """Every two hours 400,000 predictions, 150,000 and some of them judged."""
+    end = int(NOW) // 60
+    past = {}
+    for minute in range(end - _MINUTES, end + 1, 120):
+        wrong = 7_919 * (1 + seed % 9)
+        cells = {Cell(label, label): 40_000 for label in _LABELS}
+        cells |= {Cell(_LABELS[0], _LABELS[-1]): wrong, Cell(_LABELS[1], _LABELS[2]): wrong // 3}
+        judged = sum(cells.values())
+        past[minute] = Counts(
+            400_000, judged, 40_000 * len(_LABELS), 0, judged, 40_000 * MICRO, 12_345, cells
+        )
+    return past
+
+
+def many_labels(number: int) -> Counts:
+    """A model of so many labels that is right in 70 % and else takes a label for one of its
+    neighbours, the one at a third most often."""
+    cells = {}
+    for i in range(number):
+        cells[Cell(f"{i}", f"{i}")] = 70
+        for away in (1, 2, 5):
+            cells[Cell(f"{i}", f"{(i + away) % number}")] = 12 - away
+    cells[Cell(f"{number // 3}", f"{number - 1}")] = 171
+    total = sum(cells.values())
+    return Counts(2 * total, total, 70 * number, cells=cells)
 
 
 def _past(seed: int) -> dict[int, Counts]:

@@ -24,7 +24,7 @@ def decompress_gzip(data: bytes) -> bytes | DeadLetter:
     """What was packed with gzip or zlib; `too_large` over `MAX_BODY`.
 
     >>> import gzip
-    >>> inflate(gzip.compress(b"{}"))
+    >>> decompress_gzip(gzip.compress(b"{}"))
     b'{}'
     """
     parts = bytearray()

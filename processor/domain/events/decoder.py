@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 
+from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED
 from processor.domain.log.observations import EVENT, Feedback, Prediction
@@ -71,6 +73,32 @@ class Decoder:
                 self.dead(said)
         return said
 
+    def decode_row(self, row: TableRow) -> list[Prediction | Feedback] | DeadLetter:
+        """The prediction and the feedback that a row of a table holds. A row that holds neither is
+        counted as a feedback that says nothing; a dead letter is returned and not counted."""
+        key, request_id, time, feedback_time, answer, truth, reward = row
+        model = self._models.get(key) or self._remember(key)
+        output = model.rule.output_name
+        if isinstance(answer, bytes):
+            message = read_response(answer, output)
+            if isinstance(message, DeadLetter):
+                return message
+            answer = message
+        if isinstance(truth, bytes):
+            message = read_response(truth, output)
+            if isinstance(message, DeadLetter):
+                return message
+            truth = message
+        found: list[Prediction | Feedback] = []
+        if answer is not None and not model.rule.exclude:
+            answers, content = self._answers(model, answer)
+            found.append(Prediction(key, request_id, time, EVENT, content, answers))
+        if truth is not None or reward is not None:
+            found.append(self._judged(key, request_id, feedback_time, model.rule, truth, reward))
+        elif answer is None:
+            self.telemetry.says_nothing += 1
+        return found
+
     def _understand(
         self, envelope: Envelope | DeadLetter | list[bytes], timestamp: int
     ) -> Decoded | Batch:
@@ -85,9 +113,8 @@ class Decoder:
             return None
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
-            return DeadLetter(
-                "bad_time", f"ce_time {(envelope.time or b'')[:60]!r} is not RFC 3339"
-            )
+            text = printable(envelope.time or b"", 60)
+            return DeadLetter("bad_time", f"ce_time '{text}' is not RFC 3339")
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
         key, form = envelope.key, envelope.body_format
@@ -139,10 +166,21 @@ class Decoder:
         )
         if isinstance(judgement, DeadLetter):
             return judgement
-        rows, reward = judgement.truth, judgement.reward
-        if rows is None and reward is None:
+        if judgement.truth is None and judgement.reward is None:
             self.telemetry.says_nothing += 1
             return None
+        return self._judged(scope, request_id, time, rule, judgement.truth, judgement.reward)
+
+    def _judged(
+        self,
+        scope: ModelKey,
+        request_id: str,
+        time: int,
+        rule: Rule,
+        rows: PayloadRows | None,
+        reward: int | None,
+    ) -> Feedback:
+        """The feedback of truth rows, or a reward, or both."""
         if rows is None:
             return Feedback(
                 scope, request_id, time, EVENT, self._digest(None, reward), None, reward

@@ -14,6 +14,7 @@ from processor.domain.events.attributes import (
     unwrapped,
 )
 from processor.domain.events.compression import decompress
+from processor.domain.events.dead_letters import printable
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.events.structured import (
     BATCH,
@@ -149,7 +150,9 @@ class EnvelopeReader:
         if attributes.get("type") in _KINDS_BY_HEADER:
             return self._plain(attributes, value, whole)
         return DeadLetter(
-            "not_cloudevent", "neither a ce_type, nor structured, nor the executor's own log"
+            "not_cloudevent",
+            "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+            "executor's own log",
         )
 
     def _enclosed(
@@ -180,7 +183,7 @@ class EnvelopeReader:
                 wrapped = unwrapped(attributes)
                 if wrapped.get("type") in _KINDS_BY_HEADER:
                     return self._plain(wrapped, value, whole)
-            return DeadLetter("unknown_type", f"type {event_type[:120]!r}")
+            return DeadLetter("unknown_type", f"type '{printable(event_type, 120)}'")
         names = (
             get("ce_namespace"),
             get("ce_inferenceservicename"),

@@ -3,8 +3,9 @@
 Every formula here takes counts of items, and costs one pass over the cells at most.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
+from operator import mul
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import MICRO, Cell, Counts
@@ -136,18 +137,23 @@ specificity=0.6666666666666666, f1=0.0))
 
 
 def macro(classes: Mapping[str, ClassScores]) -> Ratios:
-    """Plain mean over the classes; a class's undefined score counts as 0 (counting rule 20).
+    """Plain mean over the classes. A class's undefined score counts as 0 where another class defines
+    that score; a score that no class defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="macro", zero_division=0.
 
     >>> macro(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1}))
     Ratios(precision=0.5, recall=0.3333333333333333, specificity=0.3333333333333333, f1=0.4)
+    >>> macro(class_scores({Cell("x", "x"): 2}))
+    Ratios(precision=1.0, recall=1.0, specificity=None, f1=1.0)
     """
-    return _mean([(1, score.ratios) for score in classes.values()])
+    each = classes.values()
+    return _mean([1] * len(each), [score.ratios for score in each])
 
 
 def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
-    """Mean weighted by support; a class's undefined score counts as 0 (counting rule 20).
+    """Mean weighted by support. A class's undefined score counts as 0 where another class defines
+    that score; a score that no class defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="weighted",
     zero_division=0.
@@ -155,20 +161,22 @@ def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
     >>> weighted(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})).recall
     0.6666666666666666
     """
-    return _mean([(score.support, score.ratios) for score in classes.values()])
+    each = classes.values()
+    return _mean([score.support for score in each], [score.ratios for score in each])
 
 
-def _mean(weighed: list[tuple[int, Ratios]]) -> Ratios:
-    total = sum(weight for weight, _ in weighed)
+def _mean(weights: Sequence[int], of: Sequence[Ratios]) -> Ratios:
+    total = sum(weights)
     if not total:
         return UNDEFINED
-    precision = recall = specificity = f1 = 0.0
-    for weight, ratios in weighed:
-        precision += weight * (ratios.precision or 0.0)
-        recall += weight * (ratios.recall or 0.0)
-        specificity += weight * (ratios.specificity or 0.0)
-        f1 += weight * (ratios.f1 or 0.0)
-    return Ratios(precision / total, recall / total, specificity / total, f1 / total)
+    return Ratios(*(_average(weights, column, total) for column in zip(*of, strict=True)))
+
+
+def _average(weights: Sequence[int], values: tuple[float | None, ...], total: int) -> float | None:
+    if values.count(None) == len(values):
+        return None
+    weighed: float = sum(map(mul, weights, [value or 0.0 for value in values]))
+    return weighed / total
 
 
 def micro(classes: Mapping[str, ClassScores]) -> Ratios:

@@ -1,13 +1,12 @@
 """Rolling windows as sums of buckets, and the tiers of buckets that serve them (counting rule 16)."""
 
-import re
 from typing import NamedTuple
+
+from processor.domain.timestamps import parse_duration
 
 MINUTE = 60
 HOUR = 3600
 DAY = 86400
-
-_UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
 class Tier(NamedTuple):
@@ -36,18 +35,6 @@ class Window(NamedTuple):
     name: str
     seconds: int
     tier: int
-
-
-def parse_duration(text: str) -> int:
-    """Seconds of ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError says what is wrong.
-
-    >>> parse_duration("7d")
-    604800
-    """
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
-    if not match or not int(match[1]):
-        raise ValueError(f"{text!r} is not a duration such as 5m, 12h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
 
 
 def parse_window(name: str) -> Window:

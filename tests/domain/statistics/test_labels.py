@@ -79,6 +79,8 @@ def test_specificity_is_that_of_one_class_against_the_rest(items: list[tuple[str
     each = np.array([tn[i] / (tn[i] + fp[i]) if tn[i] + fp[i] else 0.0 for i in range(len(labels))])
     assert close(ours.macro.specificity, each.mean())
     assert close(ours.weighted.specificity, float(np.average(each, weights=tp + fn)))
+    undefined = all(score.ratios.specificity is None for score in ours.classes.values())
+    assert (ours.macro.specificity is None) == (ours.weighted.specificity is None) == undefined
     negatives = int(tn.sum() + fp.sum())
     assert close(ours.micro.specificity, int(tn.sum()) / negatives if negatives else 0.0)
 
@@ -154,8 +156,7 @@ def test_unknown_actuals_are_wrong_but_in_no_class() -> None:
     counts.cells[Cell("x", "x")] = 1
     ours = scores(counts)
     assert ours.accuracy == 0.25
-    assert ours.macro == Ratios(1.0, 1.0, 0.0, 1.0)
-    assert ours.micro == Ratios(1.0, 1.0, None, 1.0)
+    assert ours.macro == ours.weighted == ours.micro == Ratios(1.0, 1.0, None, 1.0)
 
 
 def test_undefined_class_score_is_none_and_counts_as_zero_in_the_mean() -> None:
@@ -164,6 +165,14 @@ def test_undefined_class_score_is_none_and_counts_as_zero_in_the_mean() -> None:
     assert ours.classes["x"].ratios.specificity is None
     assert ours.macro.recall == 0.25
     assert ours.macro.specificity == 0.25
+
+
+def test_an_average_is_undefined_only_where_no_class_defines_the_score() -> None:
+    ours = scores(counted([("x", "y")]))
+    assert ours.classes["x"].ratios == Ratios(None, 0.0, None, 0.0)
+    assert ours.classes["y"].ratios == Ratios(0.0, None, 0.0, 0.0)
+    # All the support is with x, whose precision is undefined; y defines it.
+    assert ours.macro == ours.weighted == Ratios(0.0, 0.0, 0.0, 0.0)
 
 
 @given(st.integers(1, 10**12), st.data())
