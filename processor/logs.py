@@ -10,7 +10,7 @@ from aiohttp.web import RequestPayloadError
 _NOISY = (
     *("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio"),
     # Classes of Faust with a method mended: they log under the name of our module.
-    "processor.kafka.transport",
+    "processor.kafka.patches",
 )
 _CLIENT_FAULTS = (HttpProcessingError, RequestPayloadError)
 

@@ -1,9 +1,9 @@
-"""How to reach Kafka: one place for addresses, credentials and limits of every client."""
+"""Kafka clients: the addresses, credentials and limits of all of them."""
 
 import contextlib
 import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 
 from processor.errors import BrokerError
-from processor.kafka.lenient_headers import accept_lenient_headers
+from processor.kafka.patches import patch_consumers
 from processor.kafka.reading import FAULTS, connection_error, explain
 from processor.settings import Settings
 from processor.tls import client_context
@@ -29,16 +29,18 @@ __all__ = [
     "explain",
     "heartbeat_seconds",
     "kafka_options",
+    "running",
     "ssl_context",
 ]
 
-#: Bytes of the largest record of an internal topic.
+#: The largest record of an internal topic, in bytes.
 MAX_RECORD = 16 << 20
 
 
 def heartbeat_seconds(session: int) -> float:
-    """Seconds between the heartbeats of a group's member: two may be lost in a session of so many
-    seconds.
+    """Return the seconds between the heartbeats of a group's member.
+
+    ``session``: seconds of the session timeout. Two heartbeats in a row may be lost within it.
 
     >>> heartbeat_seconds(10), heartbeat_seconds(2)
     (1.0, 0.5)
@@ -46,8 +48,25 @@ def heartbeat_seconds(session: int) -> float:
     return min(1.0, session / 4)
 
 
+C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
+
+
+@contextlib.asynccontextmanager
+async def running(client: C) -> AsyncIterator[C]:
+    """Start a client, and stop it at the end of the block.
+
+    The client is also stopped if its start fails, or else it would leave sockets and tasks behind:
+    aiokafka's own context managers do not do this.
+    """
+    try:
+        await client.start()
+        yield client
+    finally:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+
+
 def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments that every aiokafka client takes."""
+    """Return the arguments that all aiokafka clients share: addresses, encryption and login."""
     options: dict[str, Any] = {
         "bootstrap_servers": list(servers),
         "security_protocol": settings.kafka_security_protocol,
@@ -62,7 +81,10 @@ def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, An
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
-    """The same for the broker of the settings but for its address; empty without one."""
+    """Return `client_options` for the broker in the settings, without its address.
+
+    Empty if the settings have no broker (embedded mode).
+    """
     if not settings.broker:
         return {}
     options = client_options(settings, settings.broker)
@@ -71,8 +93,11 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
 
 
 class _HangsUp(ssl.SSLObject):
-    """Says goodbye and does not wait for the answer. A broker that still sends a record gives none,
-    and every client that is closed would wait 30 s for it (measured)."""
+    """A TLS connection that closes without waiting for the peer's close message.
+
+    A broker that is still sending a record sends none, and each client would wait 30 s for it when it
+    is closed (measured).
+    """
 
     def unwrap(self) -> Any:
         with contextlib.suppress(ssl.SSLError):
@@ -80,7 +105,7 @@ class _HangsUp(ssl.SSLObject):
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
-    """The context for an encrypted connection; a file that can't be used is a `SettingsError`."""
+    """Make the TLS context of the settings. `SettingsError` if a file cannot be used."""
     context = client_context(
         "PROCESSOR_KAFKA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key
     )
@@ -89,7 +114,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
 
 
 class Kafka:
-    """Makes clients for one cluster."""
+    """Makes clients for one cluster; they are not started yet (see `running`)."""
 
     def __init__(self, settings: Settings, servers: tuple[str, ...]) -> None:
         self.servers = servers
@@ -97,12 +122,12 @@ class Kafka:
         self._options = client_options(settings, servers)
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
-        """A producer whose records are durable once acknowledged, and in order."""
+        """Make a producer whose acknowledged records are durable, and in order."""
         return AIOKafkaProducer(
             **self._options,
             acks="all",
-            # The embedded broker has no producer ids. A repeat is harmless there too: it is one
-            # broker in memory, and the fold skips what it has.
+            # The embedded broker has no producer ids. A repeated record is harmless there too: it is
+            # one broker in memory, and the fold skips records that it has.
             enable_idempotence=not self.settings.embedded,
             max_request_size=MAX_RECORD,
             max_batch_size=1 << 20,
@@ -110,8 +135,8 @@ class Kafka:
         )
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
-        """A consumer; the caller says which group and where to start."""
-        accept_lenient_headers()
+        """Make a consumer; the caller sets its group and its start."""
+        patch_consumers()
         session = self.settings.session_timeout
         return AIOKafkaConsumer(
             *topics,
@@ -127,26 +152,22 @@ class Kafka:
         )
 
     def admin(self) -> AIOKafkaAdminClient:
-        """A client for topics."""
+        """Make a client that creates and describes topics."""
         return AIOKafkaAdminClient(**self._options)
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """The partitions of those of the topics that are there."""
-        admin = self.admin()
-        try:
-            await admin.start()
-            # To ask for the partitions of a topic that is missing could make it.
-            there = sorted(set(topics) & set(await admin.list_topics()))
+        """Return the partitions of the given topics, without the topics that do not exist."""
+        async with running(self.admin()) as admin:
+            # A request for the partitions of a missing topic could create it.
+            existing = sorted(set(topics) & set(await admin.list_topics()))
             return sorted(
                 TopicPartition(topic["topic"], partition["partition"])
-                for topic in (await admin.describe_topics(there) if there else ())
+                for topic in (await admin.describe_topics(existing) if existing else ())
                 for partition in topic["partitions"]
             )
-        finally:
-            await admin.close()
 
     async def explain(self, error: BaseException) -> BrokerError:
-        """One line for a fault, with the setting to correct (see `connection_error`)."""
+        """Describe a fault in one line, with the setting to correct (see `connection_error`)."""
         if isinstance(error, InvalidSessionTimeoutError):
             return BrokerError(
                 f"Kafka at {', '.join(self.servers)} refuses PROCESSOR_SESSION_TIMEOUT="
@@ -164,7 +185,7 @@ class Kafka:
 
 
 def _remedy(error: BaseException, settings: Settings) -> str | None:
-    """What is wrong with the login or the encryption; None if it is something else."""
+    """Describe a fault of the login or the encryption; None for any other fault."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({error.verify_message}): set PROCESSOR_KAFKA_CA to its "

@@ -1,4 +1,4 @@
-"""Partitions of Kafka read to an end, and what is said of a broker's fault: for whoever reads topics."""
+"""Reading partitions from one offset to another, and describing a broker's fault."""
 
 import os
 import re
@@ -14,23 +14,23 @@ from aiokafka.structs import ConsumerRecord
 
 from processor.errors import BrokerError
 
-#: What a client raises when the broker is away or refuses.
+#: The errors that a client raises if the broker is away or refuses a request.
 FAULTS = (KafkaError, OSError, TimeoutError)
-#: Seconds without a step forward after which a read has failed.
+#: Seconds without progress after which a read has failed.
 _PATIENCE = 60.0
-#: Milliseconds for a connection that is tried only to hear why it fails.
+#: Timeout (ms) of a connection that is opened only to learn why it fails.
 _TRY_MS = 10_000
 
 
 def explain(error: BaseException, servers: Sequence[str]) -> BrokerError:
-    """One line for a fault of the broker."""
+    """Describe a fault of the broker in one line."""
     return BrokerError(
         f"Kafka at {', '.join(servers)} failed: {broker_trouble(error)}: check PROCESSOR_BROKER"
     )
 
 
 def broker_trouble(error: BaseException) -> str:
-    """What a client's error says, in words for a user.
+    """Describe a client's error in words for a user.
 
     aiokafka's errors begin with their class's name, and list addresses as Python tuples.
 
@@ -58,10 +58,10 @@ def broker_trouble(error: BaseException) -> str:
 async def connection_error(
     error: BaseException, servers: Sequence[str], options: Mapping[str, Any]
 ) -> BaseException:
-    """Why no connection could be made: a client that bootstraps keeps the reason to itself, so one
-    more connection is tried for it. Other errors are given back as they are.
+    """Find out why a client could not connect; errors of other kinds are returned unchanged.
 
-    ``options`` are aiokafka's for the connection.
+    A client does not say why it could not connect, so one more connection is tried. ``options`` are
+    aiokafka's options of the connection.
     """
     found = error
     limited = {**options, "request_timeout_ms": _TRY_MS}
@@ -81,35 +81,38 @@ async def read_stretches(
     consumer: AIOKafkaConsumer,
     starts: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
-    most: int,
+    max_records: int,
 ) -> AsyncIterator[list[Sequence[ConsumerRecord]]]:
-    """The records with start <= offset < end of each partition, which the consumer is assigned: in
-    order within each, ``most`` at a time. `BrokerError` if no more come."""
-    left = {partition: start for partition, start in starts.items() if start < ends[partition]}
-    for partition, start in left.items():
+    """Yield the records with start <= offset < end of each partition, at most ``max_records`` at a time.
+
+    The partitions must be assigned to the consumer. Each item is a list of record sequences, each from
+    one partition; the records of a partition come in order. `BrokerError` after 60 s without progress.
+    """
+    positions = {one: start for one, start in starts.items() if start < ends[one]}
+    for partition, start in positions.items():
         consumer.seek(partition, start)
     limit = time.monotonic() + _PATIENCE
-    while left:
-        found = await consumer.getmany(*left, timeout_ms=500, max_records=most)
+    while positions:
+        found = await consumer.getmany(*positions, timeout_ms=500, max_records=max_records)
         batches: list[Sequence[ConsumerRecord]] = []
-        for partition, start in tuple(left.items()):
+        for partition, start in tuple(positions.items()):
             end, records = ends[partition], found.get(partition, ())
             reached = start
             if records:
                 reached = records[-1].offset + 1
                 batches.append([r for r in records if r.offset < end] if reached > end else records)
             elif not found:
-                # Offsets without records (markers of transactions) move the position too.
+                # Offsets without records (transaction markers) move the position too.
                 reached = await consumer.position(partition)
             if reached > start:
-                left[partition] = reached
+                positions[partition] = reached
                 limit = time.monotonic() + _PATIENCE
             if reached >= end:
-                del left[partition]
+                del positions[partition]
         if batches:
             yield batches
-        elif left and time.monotonic() > limit:
-            partition, offset = next(iter(left.items()))
+        elif positions and time.monotonic() > limit:
+            partition, offset = next(iter(positions.items()))
             raise BrokerError(
                 f"{partition.topic}/{partition.partition} can't be read at offset {offset}: nothing "
                 f"comes for {_PATIENCE:.0f} s"

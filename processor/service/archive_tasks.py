@@ -77,7 +77,7 @@ class ArchiveTasks:
             raise KafkaConnectionError(str(error)) from None
         kept_from = self._in_memory_from(control.evicted)
         group = source_group(settings)
-        old = control.made < kept_from
+        old = control.created_at < kept_from
         gap = await find_gap(self._kafka, settings.topics, group, kept_from if old else None)
         if gap.records:
             self._telemetry.source_lost += gap.records
@@ -88,7 +88,7 @@ class ArchiveTasks:
                 if settings.elasticsearch
                 else "there is no archive to read them from",
             )
-            since = control.made if gap.since is None else gap.since
+            since = control.created_at if gap.since is None else gap.since
             await control.write(ControlRecord("gap", position=since))
         self._source_known.set()
 

@@ -81,7 +81,7 @@ async def put_on_log(
                 for _ in range(2)
             ]
             # A bootstrap counts old requests and does not keep them.
-            keeps_all_since = 0 if control.cursors else control.made
+            keeps_all_since = 0 if control.cursors else control.created_at
             sink = _LogSink(
                 decoder, rules, selection, observation_producers, keeps_all_since, settings.horizon
             )

@@ -71,7 +71,7 @@ class ServiceHealth:
         if self.bootstrap is None:
             return BootstrapState(complete, read)
         progress = self.bootstrap.progress
-        left = progress.seconds_left
+        left = progress.remaining_seconds
         return BootstrapState(
             complete,
             read,
@@ -82,7 +82,7 @@ class ServiceHealth:
 
     def _bootstrap_remaining(self) -> int:
         progress = self.bootstrap.progress if self.bootstrap else None
-        return progress.left if progress else 0
+        return progress.remaining if progress else 0
 
     def gauges(self) -> Gauges:
         """Sums over the partitions that are up to date."""

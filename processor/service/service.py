@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +10,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.backoff import Backoff
 from processor.domain.events.decoder import Decoder
 from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink, NotingDecoder
 from processor.embedded.broker import EmbeddedBroker
@@ -243,16 +243,15 @@ class Service:
 
     async def _prepare(self, kafka: Kafka) -> str:
         """Wait for the broker as long as it takes: one line a try, and /ready says why."""
-        delay = 0.5
+        backoff = Backoff(0.5, 30.0)
         while True:
             try:
                 return await prepare(kafka, self.settings)
             except (*FAULTS, BrokerError) as error:
                 last_error = error if isinstance(error, BrokerError) else await kafka.explain(error)
                 self.health.last_error = str(last_error)
-                logger.warning("%s; next try in %.1f s", last_error, delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, 30.0)
+                logger.warning("%s; next try in %.1f s", last_error, backoff.delay)
+                await backoff.sleep()
 
     async def _watch(self, broker: EmbeddedBroker) -> None:
         error = await broker.died()

@@ -1,4 +1,4 @@
-"""Events to the log: decoded, packed by partition, sent, and acknowledged before they count as read."""
+"""Putting events on the log: they are decoded, batched by partition, and sent."""
 
 import asyncio
 import logging
@@ -20,27 +20,29 @@ from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode
 from processor.domain.log.records import encode
 from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
-from processor.kafka.record_batches import RecordBatch
+from processor.kafka.patches import RecordBatch
 from processor.telemetry import RecentDeadLetter
 
 logger = logging.getLogger(__name__)
 
-#: Rows in one record of the observations: enough to share its costs, few enough to stay small.
-_ROWS = 2000
-#: And bytes of its tables, those of the compiled part and ours each: a record must stay below the
-#: topic's largest.
-_TABLE_BYTES = 2 << 20
-#: Characters of a dead letter's detail that a page gets to show.
+#: The most rows in one record of the observations: enough to share its fixed cost, yet a small record.
+_MAX_ROWS = 2000
+#: The most bytes in the dictionaries of one record, in the native builder and in Python's each: a
+#: record must stay below the topic's largest.
+_MAX_DICTIONARY_BYTES = 2 << 20
+#: The most characters of a dead letter's detail that the status page shows.
 _MAX_DETAIL = 200
-
-#: The largest body of a dead letter; its headers have to fit beside it.
+#: The largest body of a dead letter, in bytes; its headers need space beside it.
 _MAX_DEAD_LETTER_BYTES = MAX_RECORD - (1 << 20)
 
 Record: TypeAlias = ConsumerRecord | SourceRecord
 
 
 class ObservationProducer:
-    """Puts events on the log of one app. Not to be shared by tasks that interleave `add`."""
+    """Decodes events and puts their observations on the log of one app.
+
+    `add` and its variants queue, and `send` sends: tasks that interleave them must not share an object.
+    """
 
     def __init__(
         self,
@@ -63,7 +65,7 @@ class ObservationProducer:
         ] = []
         self._full: list[tuple[int, BatchBuilder]] = []
         self._fast_decoder = (
-            FastDecoder(decoder, self._builders, _ROWS, _TABLE_BYTES, self._close)
+            FastDecoder(decoder, self._builders, _MAX_ROWS, _MAX_DICTIONARY_BYTES, self._close)
             if use_native
             else None
         )
@@ -71,15 +73,15 @@ class ObservationProducer:
     def add(
         self, event: RawEvent, source: SourceOffset, key: bytes | None = None
     ) -> DeadLetter | None:
-        """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
-        each event is taken by itself, and the first dead letter is told.
+        """Decode one event and queue its observations.
 
-        ``key`` is that of its record, which only dead letters keep.
+        Returns the dead letter, which is queued too, if the event cannot be decoded; for a batched event
+        the first one. ``key`` is the key of the event's record, which only dead letters keep.
         """
         try:
             observation = self.decoder.decode(*event)
         except Exception as error:
-            # A defect of ours must not stop the stream, nor lose the event that showed it.
+            # A defect in the decoder must not stop the stream, or lose the event that revealed it.
             logger.exception("event %s/%d@%d failed to decode", *source)
             observation = self.decoder.dead(
                 DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
@@ -96,8 +98,11 @@ class ObservationProducer:
         return None
 
     def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Take records of a source topic: the hot path where nothing is compiled, so nothing is made
-        per event that only a dead letter needs."""
+        """Decode records of a source topic and queue their observations.
+
+        Without the native extension this is the hot path, so it makes no objects per event that only a
+        dead letter needs.
+        """
         decode, fast_decoder = self.decoder.decode, self._fast_decoder
         not_scorable = self.decoder.telemetry.not_scorable
         for record in records:
@@ -107,7 +112,7 @@ class ObservationProducer:
             try:
                 observation = decode(record.headers, record.value, timestamp)
             except Exception:
-                # Once more, where such a defect is told of and the event kept.
+                # Again by `add`, which logs the defect and keeps the event.
                 self.add(RawEvent(record.headers, record.value, timestamp), source, record.key)
                 continue
             if isinstance(observation, DeadLetter):
@@ -118,7 +123,7 @@ class ObservationProducer:
                     self.add(one, source, record.key)
             elif observation is not None:
                 self.add_observation(observation)
-                # Items without a label are counted one by one.
+                # Not if an item has no label: such items are counted one by one.
                 if (
                     fast_decoder is not None
                     and isinstance(record, SourceRecord)
@@ -127,48 +132,54 @@ class ObservationProducer:
                     fast_decoder.add_record_template(record, observation)
 
     def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
-        """Take a batch of records of a source topic; the time of the last one in ms. Only where there
-        is the compiled part. `CorruptRecordException` for bytes that are no records."""
+        """Decode a batch of records of a source topic, and queue their observations.
+
+        Returns the time (ms) of the last record. Requires the native extension.
+        `CorruptRecordException` if the bytes are not records.
+        """
         assert self._fast_decoder is not None
         try:
-            left, last = self._fast_decoder.decode_batch(batch.content, batch.start)
+            remaining, last = self._fast_decoder.decode_batch(batch.content, batch.start)
         except ValueError as error:
             raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
-        self.add_records(topic, partition, left)
+        self.add_records(topic, partition, remaining)
         return last
 
     def decode_pairs(
         self, documents: Sequence[Document], before: int, since: int
     ) -> Sequence[Document]:
-        """Take documents like those that were learned; see `FastDecoder`. Those that are left."""
+        """Queue the documents that a template matches, and return the remaining ones.
+
+        See `FastDecoder.decode_documents`; without the native extension all remain.
+        """
         return (
             self._fast_decoder.decode_documents(documents, before, since)
             if self._fast_decoder
             else documents
         )
 
-    def add_pair_template(self, document: Document, said: Sequence[object]) -> None:
-        """From now on documents like this one mean this, where they are usual."""
+    def add_pair_template(self, document: Document, decoded: Sequence[object]) -> None:
+        """Make a template of a document and what it was decoded to, for `decode_pairs`."""
         if self._fast_decoder is not None:
-            self._fast_decoder.add_document_template(document, said)
+            self._fast_decoder.add_document_template(document, decoded)
 
     def add_dead_letter(
         self, event: RawEvent, dead_letter: DeadLetter, source: SourceOffset, key: bytes | None
     ) -> None:
-        """Keep what can't be understood; it is counted already."""
+        """Queue a dead letter for its topic; it is counted already."""
         shown = RecentDeadLetter(
             event.timestamp, dead_letter.reason, dead_letter.detail[:_MAX_DETAIL], *source
         )
         self.decoder.telemetry.recent_dead_letters.append(shown)
         if len(event.value or b"") > _MAX_DEAD_LETTER_BYTES:
-            # Where it was read it may be: a record here that the broker refuses for ever stops all.
+            # The source topic may allow it, but here the broker would refuse it for ever, and stop all.
             at = "{}/{}@{}".format(*source)
             detail = f"{dead_letter.detail}; its body is too large to be kept: see {at}"
             event, dead_letter = event._replace(value=None), dead_letter._replace(detail=detail)
         self._failed_events.append((event, dead_letter, source, key, shown))
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
-        """Take both so that they stay in one record."""
+        """Queue a prediction and its feedback in the same record."""
         partition = partition_of(prediction.request_id, self._partitions)
         self._builders[partition].add(prediction)
         if feedback is not None:
@@ -176,14 +187,14 @@ class ObservationProducer:
         self._close_if_full(partition)
 
     def add_observation(self, observation: Prediction | Feedback) -> None:
-        """Take one that is decoded already."""
+        """Queue an observation that is decoded already."""
         partition = partition_of(observation.request_id, self._partitions)
         self._builders[partition].add(observation)
         self._close_if_full(partition)
 
     def _close_if_full(self, partition: int) -> None:
         builder = self._builders[partition]
-        if builder.rows >= _ROWS or builder.dictionary_bytes >= _TABLE_BYTES:
+        if builder.rows >= _MAX_ROWS or builder.dictionary_bytes >= _MAX_DICTIONARY_BYTES:
             self._flush_rows(partition)
             self._close(partition)
 
@@ -196,35 +207,37 @@ class ObservationProducer:
         self._builders[partition] = BatchBuilder()
 
     async def send(self, mode: IngestMode = IngestMode.NORMAL) -> "list[asyncio.Future[object]]":
-        """Send all that was added; the futures of the acknowledgements. ``terms``: see
-        `ObservationBatch`."""
+        """Send all queued observations and dead letters; returns the futures of their acknowledgements.
+
+        ``mode`` says how the join counts the observations, see `IngestMode`.
+        """
         for partition in range(self._partitions):
             self._flush_rows(partition)
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
-        packed = [
+        records = [
             (partition, encode(builder.build(self._log_id, mode))) for partition, builder in full
         ]
         dead_letters, self._failed_events = self._failed_events, []
         futures = [
             await self._producer.send(self._observations, value, partition=partition)
-            for partition, value in packed
+            for partition, value in records
         ]
         for event, dead_letter, source, key, shown in dead_letters:
             future = await self._producer.send(
                 self._dead_letters,
                 event.value,
-                # The client refuses a record with neither key nor value.
+                # The client refuses a record without a key and a value.
                 key=b"" if key is None and event.value is None else key,
                 headers=dead_letter_headers(event, dead_letter, source),
             )
-            future.add_done_callback(partial(_name, shown))
+            future.add_done_callback(partial(_set_id, shown))
             futures.append(future)
         return futures
 
 
-def _name(shown: RecentDeadLetter, acknowledged: "asyncio.Future[RecordMetadata]") -> None:
-    """Tell the id of a letter's record once the broker has it; whoever waits for it sees a failure."""
+def _set_id(shown: RecentDeadLetter, acknowledged: "asyncio.Future[RecordMetadata]") -> None:
+    """Set the id of a dead letter's record once it is acknowledged; its sender handles a failure."""
     if not acknowledged.cancelled() and acknowledged.exception() is None:
         record = acknowledged.result()
         shown.id = f"{record.partition}/{record.offset}"

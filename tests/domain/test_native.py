@@ -35,7 +35,7 @@ from processor.domain.log.observations import (
 from processor.domain.log.records import Heartbeat, decode_observation
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import HOUR
-from processor.kafka.record_batches import RecordBatch
+from processor.kafka.patches import RecordBatch
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.domain.events.test_document_batches import Documents, document

@@ -1,4 +1,4 @@
-"""PROCESSOR_SESSION_TIMEOUT: which values it takes, and what a broker's refusal is told as."""
+"""PROCESSOR_SESSION_TIMEOUT: its values, and the error message if a broker refuses one."""
 
 import pytest
 from aiokafka.errors import InvalidSessionTimeoutError
@@ -35,7 +35,7 @@ def test_other_values_are_refused(value: str) -> None:
 
 async def test_a_refusal_names_the_setting() -> None:
     settings = Settings.from_env({"PROCESSOR_BROKER": BROKER, "PROCESSOR_SESSION_TIMEOUT": "2s"})
-    told = str(await Kafka(settings, settings.broker).explain(InvalidSessionTimeoutError()))
-    assert "broker:9092" in told
-    assert "PROCESSOR_SESSION_TIMEOUT=2s" in told
-    assert "group.min.session.timeout.ms" in told
+    message = str(await Kafka(settings, settings.broker).explain(InvalidSessionTimeoutError()))
+    assert "broker:9092" in message
+    assert "PROCESSOR_SESSION_TIMEOUT=2s" in message
+    assert "group.min.session.timeout.ms" in message
