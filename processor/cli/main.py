@@ -72,7 +72,7 @@ def run() -> None:
     announcing: list[asyncio.Task[None]] = []
 
     def started(service: Service) -> None:
-        click.echo(f"events in: {service.ingress_url}")
+        click.echo(f"events in: {service.view.ingress_url}")
         announcing.append(asyncio.create_task(announce(service)))
 
     async def announce(service: Service) -> None:

@@ -7,13 +7,13 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.tally.windows import TIERS
 from processor.publish.interfaces import Gauges
-from tests.support.fakes import NOW, FakeBoard, FakeHealth
+from tests.support.fakes import NOW, FakeCounts, FakeHealth
 
 _MINUTES = 20 * 60
 _LABELS = ("bird", "cat", "dog", "a class with a rather long name")
 
 
-class PastBoard(FakeBoard):
+class PastCounts(FakeCounts):
     """Models with a past: counts by model and minute since 1970. Each window holds all of it."""
 
     def __init__(self, past: Mapping[ModelKey, Mapping[int, Counts]]) -> None:
@@ -38,7 +38,7 @@ class PastBoard(FakeBoard):
         return result
 
 
-class ManyBoard(PastBoard):
+class ManyModels(PastCounts):
     """``number`` models, of the last 20 hours."""
 
     def __init__(self, number: int) -> None:
@@ -52,7 +52,7 @@ class ManyBoard(PastBoard):
         )
 
 
-class ExtremeBoard(PastBoard):
+class ExtremeModels(PastCounts):
     """``number`` models with numbers of seven digits and names as long as Kubernetes allows, some
     without a place to break them; every tenth deployment has two predictors."""
 
