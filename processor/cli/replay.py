@@ -32,7 +32,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _replay_options(style: str) -> Callable[[F], F]:
-    """The options that replay and report share; ``style`` is the default form."""
+    """The options that replay and report share; ``style`` is the default of ``--format``."""
     options = (
         click.option(
             "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
@@ -132,14 +132,14 @@ def _replay_options(style: str) -> Callable[[F], F]:
 def replay(
     context: click.Context, /, sources: tuple[str, ...], into: str | None, **options: Any
 ) -> None:
-    """Fold a stored period without Kafka: the same numbers as the live run.
+    """Compute the results of a stored period without Kafka; they are equal to those of a live run.
 
     SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
     input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
     KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
     elasticsearch: for that of PROCESSOR_ARCHIVE.
 
-    A line that is no event is named, counted as a dead letter, and reading goes on.
+    A line that is not an event is reported and counted as a dead letter, and reading goes on.
     """
     if into:
         _put_on_log(context, sources, options)
@@ -175,7 +175,7 @@ def report(
     stored: bool,
     **options: Any,
 ) -> None:
-    """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
+    """Show how good models were in a stored period, as text, JSON, CSV or HTML with plots.
 
     SOURCE is the same as for 'processor replay'.
     """
@@ -227,7 +227,7 @@ def _report(
 
 
 def _output(options: dict[str, Any]) -> Path | None:
-    """Where to write, which can be written; None for standard output."""
+    """The path to write to, after a check that it is writable; None for standard output."""
     output = options["output"]
     if not output:
         return None
