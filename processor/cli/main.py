@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line `processor`: its commands, and the exit codes of the program."""
 
 import asyncio
 import os
@@ -24,10 +24,10 @@ from processor.tls import client_context
 
 #: The exit code of a command that was stopped before its end.
 _INTERRUPTED = 130
-#: Seconds for `send` to end when it is stopped, whatever its client waits for.
-_SEND_ENDS = 0.9
-#: Seconds between looks whether the service is ready.
-_LOOK = 0.1
+#: Seconds within which `send` ends when it is stopped, whatever its client waits for.
+_MAX_SEND_END = 0.9
+#: Seconds between checks whether the service is ready.
+_READY_CHECK_EVERY = 0.1
 
 
 @click.group(
@@ -37,7 +37,7 @@ _LOOK = 0.1
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """How good deployed models really are, live and exactly, as ground truth comes in.
+    """Live, exact quality metrics for deployed models, as ground truth arrives.
 
     Settings are environment variables PROCESSOR_*; 'processor run --help' lists them.
     """
@@ -60,8 +60,8 @@ def _settings_help() -> str:
     "\b\nSettings (default), each an environment variable:\n\n" + _settings_help()
 )
 def run() -> None:
-    """Run the service: read events, join them, publish metrics. No broker set = embedded."""
-    from processor.service.service import (  # Faust and all: only where it is needed
+    """Run the service: read events, join them, publish metrics. Without a broker it is embedded."""
+    from processor.service.service import (  # imports Faust, which other commands do without
         Service,
         run_service,
     )
@@ -72,19 +72,19 @@ def run() -> None:
     announcing: list[asyncio.Task[None]] = []
 
     def started(service: Service) -> None:
-        click.echo(f"events in: {service.ingress_url}")
+        click.echo(f"events in: {service.view.ingress_url}")
         announcing.append(asyncio.create_task(announce(service)))
 
     async def announce(service: Service) -> None:
-        while not service.health.ready().ready:  # noqa: ASYNC110  # many parts make it so
-            await asyncio.sleep(_LOOK)
+        while not service.health.ready().ready:  # noqa: ASYNC110  # many parts decide it
+            await asyncio.sleep(_READY_CHECK_EVERY)
         click.echo(f"ready: {service.metrics_url}")
 
     _run(lambda stop: run_service(settings, stop, started))
 
 
 @cli.command(epilog="\b\nExamples:\n  processor demo\n  processor demo --once")
-@click.option("--once", is_flag=True, help="Stop when the numbers have settled.")
+@click.option("--once", is_flag=True, help="Stop when the results have settled.")
 def demo(once: bool) -> None:
     """Play an experiment of 100 predictions and 63 feedbacks into a fresh embedded service."""
     from processor.service.demo import run_demo
@@ -106,12 +106,12 @@ def demo(once: bool) -> None:
 @click.argument("file")
 @click.option("--to", "target", default="", help="http(s)://host:port/ or kafka:TOPIC.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second.")
-@click.option("--loop", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option("--loop", is_flag=True, help="Start again at the end, until Ctrl-C.")
 def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     """Play an events file to an ingress (default: the local one) or a Kafka topic.
 
-    To an ingress with TLS it shows the certificate PROCESSOR_INGRESS_CERT (with _KEY), and trusts the
-    authority PROCESSOR_INGRESS_CA.
+    For an ingress with TLS it presents the certificate PROCESSOR_INGRESS_CERT (with _KEY) and trusts
+    the authority PROCESSOR_INGRESS_CA.
     """
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
@@ -144,7 +144,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         token = str(settings.ingress_token)
         return await send_http(file, target, rate, loop, token=token, tls=tls, stop=stop)
 
-    sent: Sent = _run(play, within=_SEND_ENDS)
+    sent: Sent = _run(play, within=_MAX_SEND_END)
     refused = ", ".join(f"{n} {reason}" for reason, n in sent.refused.items()) or "none"
     click.echo(
         f"{'stopped: ' if stopped else ''}{sent.accepted} of {sent.read} accepted in "
@@ -152,7 +152,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     )
     if stopped and not loop:
         sys.stdout.flush()
-        # The thread that may still wait for standard input would make Python's own end abort.
+        # A thread that still waits for standard input would make Python abort at its regular exit.
         os._exit(_INTERRUPTED)
     if not (sent.read or stopped):
         raise EventsFileError(f"{file} holds no events")
@@ -162,7 +162,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
 
 @cli.command()
 def check() -> None:
-    """Try what the service needs: settings, broker, topics, archive; one line each."""
+    """Test what the service needs, one line each: settings, broker, topics, archive."""
     from processor.service.check import check as run_check
 
     settings = Settings.from_env()
@@ -170,11 +170,11 @@ def check() -> None:
     interrupt_at_once()
 
     async def findings() -> bool:
-        well = True
+        all_ok = True
         async for subject, ok, detail in run_check(settings):
             click.echo(f"{'ok   ' if ok else 'WRONG'}  {subject}: {detail}")
-            well = well and ok
-        return well
+            all_ok = all_ok and ok
+        return all_ok
 
     if not asyncio.run(findings()):
         raise click.exceptions.Exit(1)
@@ -188,8 +188,11 @@ cli.add_command(dead_letters)
 def _run(
     work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]], within: float | None = None
 ) -> Any:
-    """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once, and so does the time
-    ``within`` (seconds) which the work has to end."""
+    """Run ``work`` with an event that SIGTERM and Ctrl-C set, and return its result.
+
+    A second signal ends the process at once with code 130, and so does the end of the ``within``
+    seconds that the work may take to stop after the first one.
+    """
 
     async def main() -> Any:
         stop = asyncio.Event()
@@ -211,9 +214,12 @@ def _run(
         return runner.run(main())
 
 
-def _hold_standard_files() -> None:
-    """Where a standard stream is closed, its number must not go to a file that is opened later: what
-    is printed would go there, and libuv aborts. ``sys.stdin`` and the others stay None."""
+def _reserve_standard_files() -> None:
+    """Open the null device for each standard stream that is closed.
+
+    Otherwise a file that is opened later gets the stream's number: printed text would go to that file,
+    and libuv aborts. ``sys.stdin``, ``sys.stdout`` and ``sys.stderr`` stay None.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -222,8 +228,8 @@ def _hold_standard_files() -> None:
 
 
 def main() -> None:
-    """The console script: exit code 2 for usage and settings, 1 for any other failure."""
-    _hold_standard_files()
+    """Run the command line, and exit: 2 for usage and settings, 130 if interrupted, 1 for others."""
+    _reserve_standard_files()
     try:
         code = cli(standalone_mode=False)
     except click.exceptions.Abort:

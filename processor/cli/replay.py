@@ -34,7 +34,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _replay_options(style: str) -> Callable[[F], F]:
-    """The options that replay and report share; ``style`` is the default form."""
+    """The options that replay and report share; ``style`` is the default of ``--format``."""
     options = (
         click.option(
             "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
@@ -179,7 +179,7 @@ def _replay_options(style: str) -> Callable[[F], F]:
 def replay(
     context: click.Context, /, sources: tuple[str, ...], into: str | None, **options: Any
 ) -> None:
-    """Fold a stored period without Kafka: the same numbers as the live run.
+    """Compute the results of a stored period without Kafka; they are equal to those of a live run.
 
     SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
     input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
@@ -188,7 +188,7 @@ def replay(
     columns request_id, time, prediction or score_CLASS, actual, feedback_time, deployment, namespace,
     predictor, model, reward, or others that the options below name.
 
-    A line that is no event is named, counted as a dead letter, and reading goes on.
+    A line that is not an event is reported and counted as a dead letter, and reading goes on.
     """
     if into:
         _put_on_log(context, sources, options)
@@ -225,7 +225,7 @@ def report(
     stored: bool,
     **options: Any,
 ) -> None:
-    """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
+    """Show how good models were in a stored period, as text, JSON, CSV or HTML with plots.
 
     SOURCE is the same as for 'processor replay': also a table of predictions and true labels (CSV,
     Parquet, JSON lines). Without the options that name its columns the command says what it sees.
@@ -279,7 +279,7 @@ def _report(
 
 
 def _output(options: dict[str, Any]) -> Path | None:
-    """Where to write, which can be written; None for standard output."""
+    """The path to write to, after a check that it is writable; None for standard output."""
     output = options["output"]
     if not output:
         return None

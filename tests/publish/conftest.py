@@ -7,12 +7,12 @@ import pytest
 
 from processor.domain.statistics.counts import Counts
 from tests.support.browser import Page, chromium_page
-from tests.support.fakes import EXPERIMENT, UNJUDGED, FakeBoard, FakeHealth, experiment_counts
+from tests.support.fakes import EXPERIMENT, UNJUDGED, FakeCounts, FakeHealth, experiment_counts
 
 
 @pytest.fixture
-def board() -> FakeBoard:
-    return FakeBoard({UNJUDGED: Counts(predictions=5), EXPERIMENT: experiment_counts()})
+def counts_source() -> FakeCounts:
+    return FakeCounts({UNJUDGED: Counts(predictions=5), EXPERIMENT: experiment_counts()})
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from processor.telemetry import RecentDeadLetter
 from tests.publish.served import SHOWN, Site, text
 from tests.support.browser import Page
 from tests.support.demo import Demo
-from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, FakeHealth
-from tests.support.large_board import ManyBoard, PastBoard, busy_health, many_labels
+from tests.support.fakes import EXPERIMENT, NOW, FakeCounts, FakeHealth
+from tests.support.large_counts import ManyModels, PastCounts, busy_health, many_labels
 
 pytestmark = pytest.mark.integration
 
@@ -60,7 +60,7 @@ async def test_the_demo_is_the_notebooks_experiment(page: Page, demo: Demo) -> N
 
 @pytest.mark.parametrize("width", [390, 1280])
 async def test_two_hundred_models(page: Page, width: int) -> None:
-    site = Site(ManyBoard(200), busy_health())
+    site = Site(ManyModels(200), busy_health())
     server = await site.serve()
     await page.look(width)
     await page.open(str(server.make_url("/")))
@@ -105,7 +105,7 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
 
 
 async def test_tells_how_far_it_is(page: Page) -> None:
-    site = Site(ManyBoard(2), busy_health(), settings=replace(Settings(), broker=("kafka:9092",)))
+    site = Site(ManyModels(2), busy_health(), settings=replace(Settings(), broker=("kafka:9092",)))
     site.telemetry.dead_letters["bad_json"] = 7
     letter = RecentDeadLetter(int(NOW * 1e9), "bad_json", "Expecting value", "source", 3, 1234)
     site.telemetry.recent_dead_letters.append(letter)
@@ -137,7 +137,7 @@ async def test_tells_how_far_it_is(page: Page) -> None:
 
 
 async def test_follows_what_changes(page: Page) -> None:
-    site = Site(FakeBoard({EXPERIMENT: Counts(2, 1, 1, cells={Cell("a", "a"): 1})}))
+    site = Site(FakeCounts({EXPERIMENT: Counts(2, 1, 1, cells={Cell("a", "a"): 1})}))
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until(
@@ -146,15 +146,17 @@ async def test_follows_what_changes(page: Page) -> None:
     await page.run("document.querySelector('.chart').focus()")
     await page.key("ArrowRight")
     assert "accuracy 100.0 %" in await text(page, ".tip")
-    site.board.models[EXPERIMENT].add(Counts(2, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1}))
+    site.counts_source.models[EXPERIMENT].add(
+        Counts(2, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1})
+    )
     await page.until("document.querySelector('#figures').innerText.includes('2 right of 3 judged')")
     # The reader's place is kept.
     assert await page.run("document.activeElement.className") == "chart"
     assert "accuracy 66.7 %" in await text(page, ".tip")
     # A model that moves to another worker is not shown as if it were still here.
     await page.run("document.querySelector('#models a').click()")
-    site.board.models.clear()
-    site.board.models[ModelKey("n", "other", "p", "m")] = Counts(1)
+    site.counts_source.models.clear()
+    site.counts_source.models[ModelKey("n", "other", "p", "m")] = Counts(1)
     await page.until("document.querySelector('#notices').innerText.includes('does not hold')")
     await server.close()
 
@@ -163,7 +165,7 @@ async def test_names_are_text(page: Page) -> None:
     nasty = '<img src=x onerror="document.title=1">'
     cells = {Cell(nasty, nasty): 1, Cell("", "__proto__"): 1}
     counts = Counts(3, 3, 1, 1, cells=cells)
-    site = Site(FakeBoard({ModelKey(nasty, nasty, nasty, nasty): counts, EXPERIMENT: counts}))
+    site = Site(FakeCounts({ModelKey(nasty, nasty, nasty, nasty): counts, EXPERIMENT: counts}))
     site.telemetry.dead_letters["bad_shape"] = 1
     site.telemetry.recent_dead_letters.append(RecentDeadLetter(0, "bad_shape", nasty, nasty, 0, 0))
     server = await site.serve()
@@ -183,7 +185,7 @@ async def test_what_is_surely_low_comes_first(page: Page) -> None:
     def right(judged: int, correct: int) -> Counts:
         return Counts(judged, judged, correct, cells={Cell("a", "a"): correct})
 
-    board = FakeBoard(
+    counts_source = FakeCounts(
         {
             ModelKey("z", "apple", "p", "m"): right(2, 1),
             ModelKey("a", "pear", "p", "m"): right(1000, 600),
@@ -191,7 +193,7 @@ async def test_what_is_surely_low_comes_first(page: Page) -> None:
             ModelKey("b", "fig", "canary", "m"): right(1000, 950),
         }
     )
-    server = await Site(board).serve()
+    server = await Site(counts_source).serve()
     titles = "[...document.querySelectorAll('#models .names b')].map((b) => b.innerText)"
     for order, expected in (
         ("name", ["apple", "fig canary", "fig default", "pear"]),
@@ -206,7 +208,7 @@ async def test_what_is_surely_low_comes_first(page: Page) -> None:
 
 
 async def test_feedback_time_shows_no_empty_columns(page: Page) -> None:
-    server = await Site(ManyBoard(2)).serve()
+    server = await Site(ManyModels(2)).serve()
     head = "document.querySelector('#windows-compared thead').innerText"
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)
@@ -223,7 +225,7 @@ async def test_a_running_step_is_hollow(page: Page) -> None:
     past = {
         minute - n: Counts(3, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1}) for n in range(20)
     }
-    server = await Site(PastBoard({EXPERIMENT: past})).serve()
+    server = await Site(PastCounts({EXPERIMENT: past})).serve()
     await page.open(str(server.make_url("/?window=1h")))
     await page.until(SHOWN)
     for shape in ("rect.band", "rect.judged", "rect.predicted", "circle.point"):
@@ -240,8 +242,8 @@ async def test_a_running_step_is_hollow(page: Page) -> None:
 
 
 async def test_many_labels(page: Page) -> None:
-    board = FakeBoard({EXPERIMENT: many_labels(100)})
-    server = await Site(board, settings=replace(Settings(), max_classes=100)).serve()
+    counts_source = FakeCounts({EXPERIMENT: many_labels(100)})
+    server = await Site(counts_source, settings=replace(Settings(), max_classes=100)).serve()
     await page.look(1280)
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)
@@ -257,7 +259,7 @@ async def test_many_labels(page: Page) -> None:
         await page.key(name)
     assert "actual 0 → predicted 1: 11 items, 11.2 % of actual 0" in await text(page, ".readout")
     # What changes does not take the reader's place.
-    board.models[EXPERIMENT].add(Counts(1, 1, 0, cells={Cell("0", "1"): 1}))
+    counts_source.models[EXPERIMENT].add(Counts(1, 1, 0, cells={Cell("0", "1"): 1}))
     await page.until("document.querySelector('.readout').innerText.includes('12 items')")
     assert await page.run("document.activeElement.className") == "map-frame"
     await server.close()
@@ -266,7 +268,7 @@ async def test_many_labels(page: Page) -> None:
 async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
     labels = {" ": "␣", "\t": "⇥", "": "(empty)", "\u200b": "⟨U+200B⟩", " a b ": "␣a b␣"}
     cells = {Cell(label, label): 1 for label in labels}
-    server = await Site(FakeBoard({EXPERIMENT: Counts(5, 5, 5, cells=cells)})).serve()
+    server = await Site(FakeCounts({EXPERIMENT: Counts(5, 5, 5, cells=cells)})).serve()
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)
     shown = await page.run(
@@ -277,7 +279,7 @@ async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
 
 
 async def test_no_model_yet(page: Page) -> None:
-    site = Site(FakeBoard())
+    site = Site(FakeCounts())
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until("!document.querySelector('#empty').hidden")
@@ -291,7 +293,7 @@ async def test_no_model_yet(page: Page) -> None:
 
 
 async def test_a_screen_reader_finds_its_way_and_dark_is_dark(page: Page) -> None:
-    server = await Site(ManyBoard(3)).serve()
+    server = await Site(ManyModels(3)).serve()
     await page.look(1280)
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)

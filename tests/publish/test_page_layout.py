@@ -8,8 +8,8 @@ import pytest
 from processor.telemetry import RecentDeadLetter
 from tests.publish.served import SHOWN, Site
 from tests.support.browser import Page
-from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, experiment_counts
-from tests.support.large_board import ExtremeBoard, ManyBoard
+from tests.support.fakes import EXPERIMENT, NOW, FakeCounts, experiment_counts
+from tests.support.large_counts import ExtremeModels, ManyModels
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +98,7 @@ def dead_letters(site: Site) -> None:
 
 @pytest.mark.parametrize(("number", "by"), [(1, "request"), (1, "feedback"), (200, "request")])
 async def test_nothing_overflows_at_any_width(page: Page, number: int, by: str) -> None:
-    site = Site(ExtremeBoard(number))
+    site = Site(ExtremeModels(number))
     dead_letters(site)
     server = await site.serve()
     await page.look(1280)
@@ -122,7 +122,7 @@ async def test_nothing_overflows_at_any_width(page: Page, number: int, by: str) 
 
 async def test_small_numbers_do_not_overflow_either(page: Page) -> None:
     """The first page that anybody sees: it was 5 px too wide at 1280."""
-    server = await Site(FakeBoard({EXPERIMENT: experiment_counts()})).serve()
+    server = await Site(FakeCounts({EXPERIMENT: experiment_counts()})).serve()
     await page.look(1280)
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)
@@ -133,7 +133,7 @@ async def test_small_numbers_do_not_overflow_either(page: Page) -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Asia/Kathmandu"])
 async def test_times_on_the_axis_do_not_touch(page: Page, zone: str) -> None:
-    server = await Site(ManyBoard(1)).serve()
+    server = await Site(ManyModels(1)).serve()
     await page.call("Emulation.setTimezoneOverride", timezoneId=zone)
     for window in ("5m", "1h", "24h", "7d", "all"):
         await page.look(1280)
@@ -147,7 +147,7 @@ async def test_times_on_the_axis_do_not_touch(page: Page, zone: str) -> None:
 
 
 async def test_what_has_no_room_on_a_phone_stands_below(page: Page) -> None:
-    server = await Site(ExtremeBoard(1)).serve()
+    server = await Site(ExtremeModels(1)).serve()
     await page.look(390)
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)

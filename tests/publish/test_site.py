@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.publish.cooperative import yielding
+from processor.publish.interfaces import WorkerView
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -22,7 +23,7 @@ from tests.support.fakes import (
     EXPERIMENT,
     NOW,
     WINDOWS,
-    FakeBoard,
+    FakeCounts,
     FakeHealth,
     many_classes,
 )
@@ -43,9 +44,9 @@ def telemetry() -> Telemetry:
 
 @pytest.fixture
 async def client(
-    board: FakeBoard, health: FakeHealth, telemetry: Telemetry
+    counts_source: FakeCounts, health: FakeHealth, telemetry: Telemetry
 ) -> AsyncIterator[Client]:
-    site = make_site(board, health, telemetry, Settings(), lambda: NOW)
+    site = make_site(WorkerView(counts_source, health, telemetry, Settings(), lambda: NOW))
     async with TestClient(TestServer(site)) as client:
         yield client
 
@@ -57,7 +58,7 @@ async def body(client: Client, path: str, status: int = 200) -> Any:
     return await response.json()
 
 
-async def test_metrics_as_text(client: Client, board: FakeBoard) -> None:
+async def test_metrics_as_text(client: Client, counts_source: FakeCounts) -> None:
     response = await client.get("/metrics")
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -65,7 +66,7 @@ async def test_metrics_as_text(client: Client, board: FakeBoard) -> None:
     names = {family.name for family in parse_text(text)}
     assert {"model_judged", "processor_events", "processor_build_info"} <= names
     assert "# EOF" not in text
-    assert board.asked_at == NOW
+    assert counts_source.asked_at == NOW
 
 
 async def test_metrics_as_openmetrics(client: Client) -> None:
@@ -196,15 +197,17 @@ async def test_wrong_choice_is_a_400_that_names_it(
     assert all(choice in answer["error"] for choice in choices)
 
 
-async def test_models_are_capped(client: Client, board: FakeBoard) -> None:
-    board.models[EXPERIMENT] = many_classes(100)
+async def test_models_are_capped(client: Client, counts_source: FakeCounts) -> None:
+    counts_source.models[EXPERIMENT] = many_classes(100)
     answer = await body(client, "/api/models?window=all&by=request")
     assert len(answer["models"][0]["classes"]) == 64
     assert answer["models"][0]["confusion"][-1]["actual"] == "other"
 
 
-async def test_models_with_a_name_that_is_not_unicode(client: Client, board: FakeBoard) -> None:
-    board.models = {EXPERIMENT._replace(model="\udcff"): Counts(predictions=1)}
+async def test_models_with_a_name_that_is_not_unicode(
+    client: Client, counts_source: FakeCounts
+) -> None:
+    counts_source.models = {EXPERIMENT._replace(model="\udcff"): Counts(predictions=1)}
     answer = await body(client, "/api/models?window=all&by=request")
     assert answer["models"][0]["model"] == "\udcff"
     assert (await client.get("/metrics")).status == 200
@@ -285,14 +288,14 @@ async def test_a_long_answer_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    items = [item async for item in yielding(range(50), patience=0.0)]
+    items = [item async for item in yielding(range(50), time_slice=0.0)]
     task.cancel()
     assert items == list(range(50))
     assert turns >= 49
 
 
-async def test_an_empty_board(client: Client, board: FakeBoard) -> None:
-    board.models.clear()
+async def test_a_worker_without_models(client: Client, counts_source: FakeCounts) -> None:
+    counts_source.models.clear()
     assert (await body(client, "/api/models?window=all&by=request"))["models"] == []
     text = await (await client.get("/metrics")).text()
     assert not re.search("^model_", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Boards of models with a past: many, large, with many labels; the same each time."""
+"""Counts over time of many models, of large numbers and of many labels; the same in each run."""
 
 from collections.abc import Mapping
 from random import Random
@@ -7,14 +7,17 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.tally.windows import TIERS
 from processor.publish.interfaces import Gauges
-from tests.support.fakes import NOW, FakeBoard, FakeHealth
+from tests.support.fakes import NOW, FakeCounts, FakeHealth
 
 _MINUTES = 20 * 60
 _LABELS = ("bird", "cat", "dog", "a class with a rather long name")
 
 
-class PastBoard(FakeBoard):
-    """Models with a past: counts by model and minute since 1970. Each window holds all of it."""
+class PastCounts(FakeCounts):
+    """Models with counts over time; ``past`` has them by model and minute since 1970.
+
+    Every window holds all of them.
+    """
 
     def __init__(self, past: Mapping[ModelKey, Mapping[int, Counts]]) -> None:
         self._past = past
@@ -38,8 +41,8 @@ class PastBoard(FakeBoard):
         return result
 
 
-class ManyBoard(PastBoard):
-    """``number`` models, of the last 20 hours."""
+class ManyModels(PastCounts):
+    """``number`` models with counts over the last 20 hours."""
 
     def __init__(self, number: int) -> None:
         super().__init__(
@@ -52,9 +55,11 @@ class ManyBoard(PastBoard):
         )
 
 
-class ExtremeBoard(PastBoard):
-    """``number`` models with numbers of seven digits and names as long as Kubernetes allows, some
-    without a place to break them; every tenth deployment has two predictors."""
+class ExtremeModels(PastCounts):
+    """``number`` models with counts of seven digits and names as long as Kubernetes allows.
+
+    Some names have no place for a line break; every tenth deployment has two predictors.
+    """
 
     def __init__(self, number: int) -> None:
         past = {}
@@ -66,7 +71,7 @@ class ExtremeBoard(PastBoard):
 
 
 def _large_past(seed: int) -> dict[int, Counts]:
-    """Every two hours 400,000 predictions, 150,000 and some of them judged."""
+    """Counts by minute: every two hours 400,000 predictions, some 150,000 of them judged."""
     end = int(NOW) // 60
     past = {}
     for minute in range(end - _MINUTES, end + 1, 120):
@@ -81,8 +86,10 @@ def _large_past(seed: int) -> dict[int, Counts]:
 
 
 def many_labels(number: int) -> Counts:
-    """A model of so many labels that is right in 70 % and else takes a label for one of its
-    neighbours, the one at a third most often."""
+    """Counts of a model with ``number`` labels that is right in 70 % of the items.
+
+    Otherwise it confuses a label with a neighbour; the label at a third is confused most often.
+    """
     cells = {}
     for i in range(number):
         cells[Cell(f"{i}", f"{i}")] = 70
@@ -101,7 +108,7 @@ def _past(seed: int) -> dict[int, Counts]:
     for minute in range(end - _MINUTES, end, 1 + seed % 7 * 3):
         counts = Counts(predictions=random.randint(1, 6))
         for _ in range(counts.predictions):
-            # The newer, the less of it has feedback yet.
+            # The newer a minute is, the fewer of its predictions have feedback.
             if random.random() < 0.8 * (end - minute) / _MINUTES:
                 actual = random.choice(_LABELS)
                 right = random.random() < skill
@@ -120,6 +127,6 @@ def _past(seed: int) -> dict[int, Counts]:
 
 
 def busy_health() -> FakeHealth:
-    """A worker that is behind, with its archive not read yet."""
+    """The health of a worker that lags behind and has not read its archive yet."""
     held = Gauges(watermark_timestamp_seconds=NOW - 95, held_deltas=0, waiting_requests=4321)
     return FakeHealth(bootstrapped=False, lag=12345, held=held)
