@@ -96,8 +96,9 @@ class _Partition:
 @pytest.fixture
 async def partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Partition]:
     monkeypatch.setattr(retry_loop, "_PAUSE", 0.01)
-    for module in (late_feedback, outcome_writer):
-        monkeypatch.setattr(module, "_TRIES", (0.0,) * 4)
+    monkeypatch.setattr(late_feedback, "_TRIES", (0.0,) * 4)
+    # Until the archive has its notes: without pauses the writer would give up before.
+    monkeypatch.setattr(outcome_writer, "_TRIES", (0.01,) * 5000)
     archive = await SqliteArchive.open(tmp_path / "events.sqlite")
     yield _Partition(archive)
     await archive.close()
