@@ -8,7 +8,7 @@ TEST_ARGS ?=
 # More than two cores have: most of the tests wait for servers. The longest come first.
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
 NATIVE := native/Cargo.toml
-COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs)
+COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
 
 .PHONY: help run demo prepare test test-quick tests-all tests-interpreted tests-native chaos coverage lint format \
 	bench dashboard lock clean

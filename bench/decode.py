@@ -12,8 +12,8 @@ from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import format_time
 from processor.telemetry import Telemetry
-from tests.support.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE, binary
-from tests.support.payload_kinds import PAYLOADS, Payload
+from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE, binary
+from tests.support.domain.payload_kinds import PAYLOADS, Payload
 
 from .support.command import parser
 

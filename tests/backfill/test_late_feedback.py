@@ -24,8 +24,8 @@ from processor.kafka.control_log import ControlLog
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.support.archive_harness import Fact, answer, event_of, publish, truth
+from tests.support.domain.join_model import sums_of, unpacked
 from tests.support.faults.cluster import until
-from tests.support.join_model import sums_of, unpacked
 
 HORIZON = 7 * 24 * HOUR
 

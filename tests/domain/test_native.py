@@ -42,8 +42,8 @@ from tests.domain.events.test_document_batches import Documents, document
 from tests.domain.events.test_document_batches import made as documents_of
 from tests.domain.events.test_event_lines import AS_OF
 from tests.domain.events.test_fuzz import _body, _headers
-from tests.support.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
-from tests.support.payload_kinds import Payload
+from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
+from tests.support.domain.payload_kinds import Payload
 
 needs_native = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"

@@ -15,7 +15,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
 from tests.domain.seldon_events import FEEDBACK, NS, RESPONSE, decode, event, fold, kserve, only
-from tests.support.payload_kinds import DATA, PROTOBUF
+from tests.support.domain.payload_kinds import DATA, PROTOBUF
 
 IRIS = {"data": {"names": ["a", "b", "c"], "ndarray": [[0.1, 0.7, 0.2]]}}
 PAIR = {"data": {"ndarray": [[0.1, 0.9], [0.8, 0.2]]}}

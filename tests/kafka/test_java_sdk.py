@@ -11,8 +11,8 @@ from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
 from tests.domain.events.test_event_matrix import decode
-from tests.support.envelope_kinds import RESPONSE, binary
-from tests.support.payload_kinds import PAYLOADS
+from tests.support.domain.envelope_kinds import RESPONSE, binary
+from tests.support.domain.payload_kinds import PAYLOADS
 from tests.support.servers import Broker
 from tests.support.servers.java_sdk import Sent, send_cloudevents
 

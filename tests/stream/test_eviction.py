@@ -19,8 +19,8 @@ from processor.stream.snapshot_file import SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
-from tests.support.join_batches import pack, prediction
-from tests.support.join_model import request_name
+from tests.support.domain.join_batches import pack, prediction
+from tests.support.domain.join_model import request_name
 
 
 class _Control:

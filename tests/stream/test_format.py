@@ -14,7 +14,7 @@ from processor.errors import LogMismatchError
 from processor.kafka.control_log import decode_control
 from processor.telemetry import Telemetry
 from tests.support import log_format_fixture as fixture
-from tests.support.snapshot_files import write
+from tests.support.domain.snapshot_files import write
 
 _CHANGED = (
     "the {} of this release differs from the format of this schema on users' brokers: raise "

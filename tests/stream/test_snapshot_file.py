@@ -9,9 +9,9 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
 from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
 from processor.telemetry import Telemetry
-from tests.support.join_batches import pack, prediction
-from tests.support.join_model import request_name
-from tests.support.snapshot_files import write
+from tests.support.domain.join_batches import pack, prediction
+from tests.support.domain.join_model import request_name
+from tests.support.domain.snapshot_files import write
 
 _EPOCH, _OLD = "0123456789abcdef", "fedcba9876543210"
 

@@ -23,8 +23,8 @@ from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
-from tests.support.join_batches import pack, prediction
-from tests.support.join_model import request_name
+from tests.support.domain.join_batches import pack, prediction
+from tests.support.domain.join_model import request_name
 
 _EPOCH = "0123456789abcdef"
 _REQUESTS = 3000

@@ -9,8 +9,8 @@ from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
-from tests.support.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope, binary
-from tests.support.payload_kinds import PAYLOADS, Payload
+from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope, binary
+from tests.support.domain.payload_kinds import PAYLOADS, Payload
 
 
 def decode(event: RawEvent) -> Decoded:

@@ -15,8 +15,8 @@ from processor.domain.log.observations import BatchBuilder, Feedback, Observatio
 from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
-from tests.support.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE
-from tests.support.payload_kinds import DATA, PAYLOADS, PROTOBUF, Payload
+from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE
+from tests.support.domain.payload_kinds import DATA, PAYLOADS, PROTOBUF, Payload
 
 EVENTS, SEED = 200_000, 20261120
 #: One in this many is decoded by a new decoder too: an odd number, so that both rules have their turn.

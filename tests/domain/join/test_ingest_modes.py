@@ -25,8 +25,8 @@ from processor.domain.model_key import ModelKey
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema, digest
 from processor.telemetry import Telemetry
-from tests.support.join_batches import MODEL, feedback, prediction, restored, stored
-from tests.support.join_model import (
+from tests.support.domain.join_batches import MODEL, feedback, prediction, restored, stored
+from tests.support.domain.join_model import (
     Observation,
     Sums,
     expected,

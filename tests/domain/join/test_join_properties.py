@@ -23,7 +23,7 @@ from processor.domain.timestamps import HOUR, MINUTE
 from processor.domain.values import digest
 from processor.stream.snapshot_file import SnapshotFile
 from processor.telemetry import Telemetry
-from tests.support.join_batches import (
+from tests.support.domain.join_batches import (
     LOG_ID,
     MODEL,
     TARGETS,
@@ -34,7 +34,7 @@ from tests.support.join_batches import (
     restored,
     stored,
 )
-from tests.support.join_model import (
+from tests.support.domain.join_model import (
     Observation,
     expected,
     gauges,

@@ -25,8 +25,8 @@ from processor.domain.native import use_native
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema
 from processor.telemetry import Telemetry
-from tests.support.join_batches import stored
-from tests.support.join_model import Observation, observations, unpacked
+from tests.support.domain.join_batches import stored
+from tests.support.domain.join_model import Observation, observations, unpacked
 
 pytestmark = pytest.mark.skipif(
     not use_native, reason="the native extension is not installed, or switched off"

@@ -13,8 +13,8 @@ from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema
 from processor.stream.snapshot_file import SnapshotFile
 from processor.telemetry import Telemetry
-from tests.support.join_model import request_name
-from tests.support.snapshot_files import write
+from tests.support.domain.join_model import request_name
+from tests.support.domain.snapshot_files import write
 
 HORIZON = 24 * HOUR
 

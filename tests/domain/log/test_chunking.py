@@ -17,7 +17,7 @@ from processor.domain.statistics.counts import Counts
 from processor.stream.large_table import Key, LargeTable
 from processor.stream.tally_stage import TallyStage
 from tests.support import log_format_fixture as log_format
-from tests.support.join_model import unpacked
+from tests.support.domain.join_model import unpacked
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.tally.tally import Flush, Tally
 from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, Window
 from processor.domain.timestamps import SECOND
-from tests.support.tally_model import (
+from tests.support.domain.tally_model import (
     LOG_ID,
     MODELS,
     START,

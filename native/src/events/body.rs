@@ -1,7 +1,7 @@
 //! Template keys of message bodies: two messages of the common case with equal keys have the same
 //! content.
 
-use crate::json::Scanner;
+use crate::events::json::Scanner;
 
 /// Longer rows, names and numbers get no template: they hardly ever repeat.
 const MAX_TEXT: usize = 8192;

@@ -7,16 +7,16 @@ use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::accumulator::DeltaAccumulator;
 use crate::collections::Memo;
-use crate::completed::{CompletedRequests, Dictionaries};
 use crate::errors::{malformed_rows, resolve};
-use crate::id_set::IdSet;
 use crate::ids::{AnswerId, DeploymentId, FeedbackId, ModelId, PredictionId, TruthId};
-use crate::judgements::{outcome_of, JudgementSummary, Judgements};
+use crate::join::accumulator::DeltaAccumulator;
+use crate::join::completed::{CompletedRequests, Dictionaries};
+use crate::join::id_set::IdSet;
+use crate::join::judgements::{outcome_of, JudgementSummary, Judgements};
+use crate::join::table::{Limits, Tables};
 use crate::request_ids;
 use crate::rows::{feedback, prediction, Remaining, Rows};
-use crate::table::{Limits, Tables};
 use crate::times::HOUR;
 
 /// The rows that Python has to apply, as a MessagePack list.

@@ -17,8 +17,8 @@ from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.values import TEXT, Answer, Reading, Schema, digest
 from processor.stream.snapshot_file import SnapshotFile
-from tests.support.join_model import Observation
-from tests.support.snapshot_files import write
+from tests.support.domain.join_model import Observation
+from tests.support.domain.snapshot_files import write
 
 LOG_ID, TARGETS = "log", 3
 

@@ -1,8 +1,8 @@
 //! Template keys of the events of Seldon's loggers in the common case: lines of an events file, and
 //! records in binary mode.
 
-use crate::body::{self, Once};
-use crate::json::Scanner;
+use crate::events::body::{self, Once};
+use crate::events::json::Scanner;
 use crate::times;
 
 /// A longer request id is left to Python.

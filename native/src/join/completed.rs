@@ -2,15 +2,15 @@
 
 use pyo3::prelude::*;
 
-use crate::accumulator::DeltaAccumulator;
 use crate::collections::OrderedMap;
 use crate::errors::{malformed_rows, resolve};
-use crate::id_set::{identity, IdSet};
 use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
-use crate::judgements::{outcome_of, Judgements};
+use crate::join::accumulator::DeltaAccumulator;
+use crate::join::id_set::{identity, IdSet};
+use crate::join::judgements::{outcome_of, Judgements};
+use crate::join::table::Tables;
 use crate::request_ids;
 use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
-use crate::table::Tables;
 
 /// The rows of one kind: the position of the request's group, the bytes, and the content in the common
 /// case.

@@ -4,7 +4,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-DATA = Path(__file__).resolve().parents[1] / "data" / "payloads"
+DATA = Path(__file__).resolve().parents[2] / "data" / "payloads"
 JSON, PROTOBUF = "application/json", "application/protobuf"
 
 

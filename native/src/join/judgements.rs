@@ -5,9 +5,9 @@ use std::hash::Hash;
 use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 
-use crate::accumulator::DeltaAccumulator;
 use crate::collections::{Memo, OrderedMap};
 use crate::ids::{ModelId, OutcomeId};
+use crate::join::accumulator::DeltaAccumulator;
 use crate::times::SECOND;
 
 /// The delays of feedback by bucket, their total in seconds, and how often each outcome came that

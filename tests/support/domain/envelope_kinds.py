@@ -14,7 +14,7 @@ from cloudevents.core.v1.event import CloudEvent
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.timestamps import parse_time
 from processor.ingress.cloudevents import to_events
-from tests.support.payload_kinds import JSON, Payload
+from tests.support.domain.payload_kinds import JSON, Payload
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 TIME = "2026-11-20T09:00:00.330000Z"

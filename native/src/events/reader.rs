@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use rustc_hash::FxHashMap;
 
-use crate::document::{self, Times};
-use crate::event::{line, record, Event, Kind};
-use crate::partition::{FlushedRows, Partition, Parts, Templates};
-use crate::record_batch::{Record, RecordBatch};
+use crate::events::document::{self, Times};
+use crate::events::event::{line, record, Event, Kind};
+use crate::events::partition::{FlushedRows, Partition, Parts, Templates};
+use crate::events::record_batch::{Record, RecordBatch};
 use crate::times::SECOND;
 
 /// Templates are dropped, all at once, when there are so many, or so many bytes of keys.

@@ -1,8 +1,8 @@
 //! Template keys of the request logger's documents in the common case: one answer of one row, and at
 //! most one feedback.
 
-use crate::body::{self, Once};
-use crate::json::Scanner;
+use crate::events::body::{self, Once};
+use crate::events::json::Scanner;
 use crate::times;
 
 /// The times (ns) of a document's prediction and feedback.

@@ -1,0 +1,8 @@
+//! The join: from rows to packed requests and deltas.
+
+pub mod accumulator;
+pub mod completed;
+pub mod fast_path;
+pub mod id_set;
+pub mod judgements;
+pub mod table;
