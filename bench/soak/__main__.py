@@ -22,7 +22,7 @@ from ..support.measure import BenchError, differences, models
 from ..support.processor_app import fresh_name
 from ..support.topic_fill import fresh_topic
 from .repeat_sender import repeating
-from .report import MIB, Course, Sample, beyond, draw, table, write_json
+from .report import MIB, SoakTimeline, Sample, beyond, draw, table, write_json
 from .slots import Slot
 
 _WORKERS = 2
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(
     stack: ExitStack, bootstrap: str, folder: Path, options: argparse.Namespace
-) -> Course:  # fmt: skip
+) -> SoakTimeline:  # fmt: skip
     topic, app_id = fresh_topic(bootstrap), fresh_name()
     slots = [
         stack.enter_context(Slot(bootstrap, topic, app_id, folder / str(number)).running())
@@ -109,7 +109,7 @@ def _run(
     _until_exact(slots, feed.expected)
     samples.append(Sample(time.monotonic() - begin, feed.sent, *_sampled(slots)))
     requests = sum(model.predictions for model in feed.expected.models.values())
-    return Course(
+    return SoakTimeline(
         feed.sent, requests, ended - begin, time.monotonic() - ended, samples, restarts
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
     lag: list[int | None]
 
 
-class Course(NamedTuple):
+class SoakTimeline(NamedTuple):
     """The course of a soak: times in seconds; `restarts` are times and kinds (SIGTERM or kill -9)."""
 
     events: int
@@ -33,7 +33,7 @@ class Course(NamedTuple):
     restarts: list[tuple[float, str]]
 
 
-def beyond(course: Course, base: int, bytes_each: int) -> float:
+def beyond(course: SoakTimeline, base: int, bytes_each: int) -> float:
     """The most bytes above the limit that the workers held at a time; below 0: never above it.
 
     The limit is `base` and `bytes_each` for each request so far, at an even rate of requests.
@@ -45,7 +45,7 @@ def beyond(course: Course, base: int, bytes_each: int) -> float:
     )
 
 
-def table(course: Course) -> str:
+def table(course: SoakTimeline) -> str:
     """Markdown: a row for each sixth of the time, and a line with the totals below."""
     share = course.requests / course.events
     lines = [
@@ -71,7 +71,7 @@ def table(course: Course) -> str:
     return "\n".join(lines)
 
 
-def write_json(path: Path, rate: float, course: Course) -> None:
+def write_json(path: Path, rate: float, course: SoakTimeline) -> None:
     """Write every sample and the machine."""
     found = {
         "machine": machine(),
@@ -83,7 +83,7 @@ def write_json(path: Path, rate: float, course: Course) -> None:
     path.write_text(json.dumps(found) + "\n")
 
 
-def draw(path: Path, rate: float, course: Course) -> None:
+def draw(path: Path, rate: float, course: SoakTimeline) -> None:
     """Draw memory, lag and requests kept by minute, with the restarts; a PNG."""
 
     def lines(values: Sequence[Sequence[int | None]], scale: float) -> dict[str, Any]:

@@ -5,17 +5,17 @@ import re
 import pytest
 
 from bench.soak.__main__ import main
-from bench.soak.report import Course, Sample, beyond, table
+from bench.soak.report import SoakTimeline, Sample, beyond, table
 
 _MIB = 1 << 20
 
 
-def _course(*memory: list[int | None]) -> Course:
+def _course(*memory: list[int | None]) -> SoakTimeline:
     samples = [
         Sample(60.0 * number, 1_000_000 * number, held, [0, None])
         for number, held in enumerate(memory)
     ]
-    return Course(len(memory) * 1_000_000, len(memory) * 500_000, 60.0, 1.5, samples, [])
+    return SoakTimeline(len(memory) * 1_000_000, len(memory) * 500_000, 60.0, 1.5, samples, [])
 
 
 def _both(first: int | None, second: int | None) -> list[int | None]:
