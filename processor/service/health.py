@@ -57,7 +57,7 @@ class ServiceHealth:
 
     def ready(self) -> Readiness:
         """Ready once the table was recovered: from then on this worker takes part in its group, with
-        however many partitions. The parts' errors are told and do not make it unready."""
+        however many partitions. Errors of the parts are reported, and do not make it unready."""
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:

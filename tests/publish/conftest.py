@@ -1,4 +1,4 @@
-"""Fixtures for the publishing side."""
+"""Fixtures of the tests of the metrics port."""
 
 import re
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ def health() -> FakeHealth:
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    """A tab; what it does wrong, or asks of anybody else, fails the test."""
+    """A browser tab; an error in it, or a request to another server, fails the test."""
     async with chromium_page() as page:
         yield page
         assert page.errors == []

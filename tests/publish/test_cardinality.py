@@ -1,4 +1,4 @@
-"""The cap on labels, in the metrics and in the JSON."""
+"""The limits on labels and models, in the metrics and in the JSON."""
 
 from processor.domain.model_key import ModelKey
 from processor.domain.results import model_result
@@ -62,13 +62,13 @@ def test_cap_of_the_json_is_that_of_the_metrics() -> None:
 
 
 def test_more_models_than_may_be_shown_are_hidden_and_counted(counts_source: FakeCounts) -> None:
-    """The largest are shown, in every window; the series stay bounded whatever comes in."""
+    """The largest models are shown in every window, so the number of series is bounded."""
     keys = [ModelKey("n", f"d{number:03}", "p", "m") for number in range(100)]
     counts_source.models = {key: Counts(predictions=number % 50) for number, key in enumerate(keys)}
-    capped = LimitedCounts(counts_source, 3)
-    for models in capped.windows(0.0).values():
+    limited = LimitedCounts(counts_source, 3)
+    for models in limited.windows(0.0).values():
         assert list(models) == [keys[49], keys[99], keys[48]]
-    assert capped.hidden == 97
+    assert limited.hidden == 97
     settings = Settings.from_env({"PROCESSOR_MAX_MODELS": "3"})
     found = {
         sample.labels.get("deployment")

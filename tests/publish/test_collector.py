@@ -1,4 +1,4 @@
-"""What stands at /metrics, read back with Prometheus' own parsers."""
+"""The text of /metrics, read back with the parsers of Prometheus' client."""
 
 import subprocess
 from collections.abc import Iterable, Mapping

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 
 async def names_of_controls(page: Page) -> list[tuple[str, str]]:
-    """Role and name of what a screen reader can act on."""
+    """Role and name of the elements that a screen reader can act on."""
     tree = await page.call("Accessibility.getFullAXTree")
     return [
         (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -93,7 +93,7 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
         await page.run("document.querySelector('#back').click()")
         await page.until("document.querySelector('#list').offsetParent !== null")
     assert await page.run("document.documentElement.scrollWidth") <= width
-    # Who comes back by the same address sees the same.
+    # The same address shows the same view again.
     await page.open(str(server.make_url("/?order=judged")))
     await page.until("document.querySelectorAll('#models a').length === 25")
     judged = await page.run(
@@ -104,7 +104,7 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
     await server.close()
 
 
-async def test_tells_how_far_it_is(page: Page) -> None:
+async def test_the_page_shows_lag_and_dead_letters(page: Page) -> None:
     site = Site(ManyModels(2), busy_health(), settings=replace(Settings(), broker=("kafka:9092",)))
     site.telemetry.dead_letters["bad_json"] = 7
     letter = RecentDeadLetter(int(NOW * 1e9), "bad_json", "Expecting value", "source", 3, 1234)
@@ -133,7 +133,7 @@ async def test_tells_how_far_it_is(page: Page) -> None:
     site.health = FakeHealth()
     await server.close()
     await page.until("document.querySelector('#status').innerText.includes('No news since')")
-    page.errors.clear()  # what a refused connection says on the console
+    page.errors.clear()  # a refused connection logs an error on the console
 
 
 async def test_follows_what_changes(page: Page) -> None:

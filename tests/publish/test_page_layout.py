@@ -1,4 +1,4 @@
-"""Nothing on the page overflows or overlaps, at any width."""
+"""The layout of the page: nothing overflows or overlaps, at any width."""
 
 import json
 from typing import Any
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.integration
 
 WIDTHS = range(320, 1921, 16)
 
-#: What reaches beyond its box: the page, an element or a text beyond its card or row, a text beyond its
-#: element. What is scrolled or cut on purpose is looked at as the box that it is in.
+#: Finds a page that is too wide, an element or text that reaches beyond its card or row, and a text
+#: that reaches beyond its element. Content that is scrolled or cut on purpose counts as its box.
 _OVERFLOWS = """
 (() => {
   const found = [];
@@ -90,7 +90,7 @@ async def at_width(page: Page, width: int, script: str) -> Any:
 
 
 def dead_letters(site: Site) -> None:
-    """Dead letters without a place to break them."""
+    """Add dead letters whose texts have no place for a line break."""
     site.telemetry.dead_letters["bad_header"] = 1_234_567
     letter = RecentDeadLetter(int(NOW * 1e9), "bad_header", "x" * 200, "t" * 200, 31, 1_234_567)
     site.telemetry.recent_dead_letters.append(letter)
@@ -121,7 +121,7 @@ async def test_nothing_overflows_at_any_width(page: Page, number: int, by: str) 
 
 
 async def test_small_numbers_do_not_overflow_either(page: Page) -> None:
-    """The first page that anybody sees: it was 5 px too wide at 1280."""
+    """The page of the demo, which most users see first, was 5 px too wide at 1280."""
     server = await Site(FakeCounts({EXPERIMENT: experiment_counts()})).serve()
     await page.look(1280)
     await page.open(str(server.make_url("/")))

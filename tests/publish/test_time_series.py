@@ -1,4 +1,4 @@
-"""Counts over time, against the buckets that they are made of."""
+"""Counts over time, compared with the buckets that they are the sums of."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which observations of a correction count only where their request is still in memory."""
+"""A correction: which of its observations count only if their request is still in memory."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ HORIZON = 24 * HOUR
 
 
 class Producer:
-    """Keeps what is sent."""
+    """A producer that keeps the batches that are sent."""
 
     def __init__(self) -> None:
         self.batches: list[ObservationBatch] = []
@@ -37,20 +37,20 @@ class Producer:
         done.set_result(None)
         return done
 
-    def ids(self, known_only: bool) -> list[str]:
+    def ids(self, if_present: bool) -> list[str]:
         chosen = [
-            batch for batch in self.batches if (batch.mode == IngestMode.IF_PRESENT) == known_only
+            batch for batch in self.batches if (batch.mode == IngestMode.IF_PRESENT) == if_present
         ]
         ids = [row.request_id for batch in chosen for row in batch.prediction_rows()]
         return sorted(ids + [row.request_id for batch in chosen for row in batch.feedback_rows()])
 
 
-def sink_of(producer: Producer, made: int, selection: Selection) -> _LogSink:
+def sink_of(producer: Producer, log_created: int, selection: Selection) -> _LogSink:
     decoder = Decoder(ModelRules(), Telemetry())
     observation_producers = [
         ObservationProducer(decoder, producer, "observations", "letters", 8, "e") for _ in range(2)
     ]
-    return _LogSink(decoder, ModelRules(), selection, observation_producers, made, HORIZON)
+    return _LogSink(decoder, ModelRules(), selection, observation_producers, log_created, HORIZON)
 
 
 def line(
@@ -68,7 +68,7 @@ def line(
 
 
 @pytest.mark.parametrize("log_age", [HOUR, 10 * HORIZON])
-async def test_what_has_left_memory_was_counted_before(log_age: int) -> None:
+async def test_requests_that_have_left_memory_were_counted_before(log_age: int) -> None:
     producer = Producer()
     sink = sink_of(producer, time.time_ns() - log_age * SECOND, Selection(deployment="a"))
     lines = [
@@ -81,17 +81,17 @@ async def test_what_has_left_memory_was_counted_before(log_age: int) -> None:
     assert producer.batches == []
     await sink.finish()
     old = ["leaving", "old", "old-f"]
-    # While the log is younger than the horizon, all that was ever on it is in memory.
+    # While the log is younger than the horizon, all its requests are in memory.
     is_young = log_age < HORIZON
-    assert producer.ids(known_only=True) == ([] if is_young else old)
-    assert producer.ids(known_only=False) == (sorted([*old, "new"]) if is_young else ["new"])
+    assert producer.ids(if_present=True) == ([] if is_young else old)
+    assert producer.ids(if_present=False) == (sorted([*old, "new"]) if is_young else ["new"])
     result = sink.result()
     assert (result.read, result.put, result.old) == (6, 4, 0 if is_young else 3)
     assert result.not_understood == {"bad_json": 1}
 
 
 async def test_a_document_goes_by_its_oldest_time() -> None:
-    """With a feedback of today and a prediction that has left memory, both were counted."""
+    """A feedback of today whose prediction has left memory goes with its prediction."""
     producer = Producer()
     sink = sink_of(producer, 0, Selection())
     source = {
@@ -104,5 +104,5 @@ async def test_a_document_goes_by_its_oldest_time() -> None:
     }  # fmt: skip
     sink.add_documents([Document("index", "r", 1, json.dumps(source).encode())])
     await sink.finish()
-    assert producer.ids(known_only=True) == ["r", "r"]
+    assert producer.ids(if_present=True) == ["r", "r"]
     assert sink.result().old == 2

@@ -1,4 +1,4 @@
-"""Who counts as stuck, and who does not."""
+"""When the watchdog calls a part stuck, and when it does not."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from processor.kafka.lag import ProgressSample
 from processor.service import watchdog
 from processor.service.watchdog import END, EVERY, LIMIT, Watchdog
 
-LOOKS = round(LIMIT / EVERY)
+CHECKS = round(LIMIT / EVERY)
 ENDING = round((END - LIMIT) / EVERY)
 
 
 class Measured:
-    """Says what it is told; a broker that is away raises."""
+    """A watchdog of the samples in ``parts``; ``error`` is raised as by a broker that is away."""
 
     def __init__(self) -> None:
         self.parts: Sequence[ProgressSample] = ()
@@ -23,7 +23,7 @@ class Measured:
         self.failures: list[BaseException] = []
         self.dog = Watchdog(self._measure, self.failures.append)
 
-    async def looks(self, number: int) -> None:
+    async def checks(self, number: int) -> None:
         for _ in range(number):
             await self.dog.check()
 
@@ -33,63 +33,63 @@ class Measured:
         return self.parts
 
 
-async def test_work_and_no_step_is_told_and_then_ends_the_process() -> None:
+async def test_work_without_progress_is_reported_and_then_ends_the_process() -> None:
     measured = Measured()
     measured.parts = [ProgressSample("one", 0, 7), ProgressSample("two", 5, 9)]
-    await measured.looks(LOOKS)
+    await measured.checks(CHECKS)
     assert not measured.dog.last_error
     assert measured.dog.stalled == LIMIT - EVERY
-    await measured.looks(1)
+    await measured.checks(1)
     assert "two has 5 records" in measured.dog.last_error
     assert not measured.failures
-    await measured.looks(ENDING)
+    await measured.checks(ENDING)
     (failure,) = measured.failures
     assert isinstance(failure, StalledError)
     assert "start again" in str(failure)
 
 
-async def test_nothing_to_do_is_no_halt() -> None:
+async def test_a_part_without_work_is_not_stuck() -> None:
     measured = Measured()
     measured.parts = [ProgressSample("one", 0, 7)]
-    await measured.looks(2 * LOOKS)
+    await measured.checks(2 * CHECKS)
     assert measured.dog.stalled == 0
-    # What comes now has waited for one look, not for all of them.
+    # Work that arrives now has waited for one check, not for all of them.
     measured.parts = [ProgressSample("one", 3, 7)]
-    await measured.looks(1)
+    await measured.checks(1)
     assert measured.dog.stalled == EVERY
 
 
-async def test_a_step_of_one_part_is_none_of_another() -> None:
+async def test_progress_of_one_part_does_not_excuse_another() -> None:
     measured = Measured()
-    for number in range(LOOKS + ENDING + 1):
+    for number in range(CHECKS + ENDING + 1):
         measured.parts = [ProgressSample("one", 1, number), ProgressSample("two", 1, "still")]
-        await measured.looks(1)
+        await measured.checks(1)
     assert measured.failures
 
 
-async def test_every_step_starts_anew() -> None:
+async def test_progress_resets_the_time() -> None:
     measured = Measured()
     for step in range(3):
         measured.parts = [ProgressSample("one", 100, step)]
-        await measured.looks(LOOKS)
+        await measured.checks(CHECKS)
         assert not measured.dog.last_error
 
 
 @pytest.mark.parametrize("error", [OSError("refused"), TimeoutError()])
-async def test_a_broker_that_is_away_lets_nobody_make_progress(error: Exception) -> None:
+async def test_no_part_is_stuck_while_the_broker_is_away(error: Exception) -> None:
     measured = Measured()
     measured.parts = [ProgressSample("one", 5, 7)]
-    await measured.looks(LOOKS - 1)
+    await measured.checks(CHECKS - 1)
     measured.error = error
-    await measured.looks(3 * LOOKS)
+    await measured.checks(3 * CHECKS)
     assert measured.dog.stalled == 0
     measured.error = None
-    # It has as long as ever to come back to work.
-    await measured.looks(LOOKS)
+    # Each part has the whole limit again to make progress.
+    await measured.checks(CHECKS)
     assert not measured.dog.last_error
 
 
-async def test_a_look_that_takes_for_ever_is_a_broker_that_is_away(
+async def test_a_check_that_takes_for_ever_counts_as_a_broker_that_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watchdog, "PATIENCE", 0.01)
