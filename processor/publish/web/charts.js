@@ -4,7 +4,7 @@ import { bar, draw, heading, make } from "./dom.js";
 import { number, percent } from "./format.js";
 import { judgedRuns, points, stretches } from "./series.js";
 
-// Accuracy over time in a row of the list; gaps are where nothing was judged.
+// Accuracy over time, for a row of the list; steps where nothing was judged are gaps.
 export function sparkline(columns, steps) {
   const [width, height] = [84, 26];
   const svg = draw("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
@@ -21,7 +21,7 @@ export function sparkline(columns, steps) {
   return svg;
 }
 
-// A whole in two parts: [name, count, class] each.
+// A bar that shows the parts of a whole; each part is [name, count, class].
 export function pie(title, parts) {
   const total = parts.reduce((sum, [, count]) => sum + count, 0);
   const svg = draw("svg", { viewBox: "0 0 42 42", class: "pie", "aria-hidden": "true" });
@@ -41,7 +41,7 @@ export function pie(title, parts) {
   return make("div", "pie-box", make("h3", "", title), make("div", "pie-row", svg, legend));
 }
 
-// Bars over named bounds; the longest is full.
+// Bars over named bounds; the longest bar has the full width.
 export function distribution(names, counts) {
   const most = Math.max(1, ...counts);
   const total = counts.reduce((sum, n) => sum + n, 0);

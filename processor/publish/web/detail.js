@@ -12,7 +12,7 @@ const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feed
 
 const chart = new TimeChart();
 
-// `apart` tells the model from others of its deployment's name.
+// `apart` is the text that distinguishes the model from others whose deployment has the same name.
 export function showDetail(detail, by, apart) {
   const model = detail.result;
   update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards],
@@ -72,7 +72,7 @@ function figures(model) {
 
 const BASIS = { request: "by time of the request", feedback: "by time of the feedback" };
 
-// The chart stays where it is: taking it out and in again would take its focus.
+// The chart element stays in the document: removing it would take its focus.
 function overTime(history, model, by) {
   const [head, table] = $("over-time").children.length ? [...$("over-time").children].filter((each) => each !== chart.element)
     : [make("div", ""), make("div", "")];
@@ -97,7 +97,7 @@ function overTime(history, model, by) {
   });
 }
 
-// Feedback time knows no predictions, so no coverage either.
+// By time of feedback there are no predictions, so there is no coverage either.
 function windows(found, byRequest) {
   const whole = (m) => (byRequest ? [make("td", "more", number(m.predictions)), make("td", "", percent(m.coverage))] : []);
   const row = ({ window, summary: m }) => make("tr", "", heading("row", window),

@@ -33,10 +33,10 @@ export function label(text) {
   return element;
 }
 
-// A second line of a table's cell, for screens that have no room for its column.
+// A second line in a table cell, for screens that are too narrow for a column of its own.
 export const below = (text) => make("small", "below", text);
 
-// A bar from 0 to 1: an interval with its middle, or a share.
+// A bar from 0 to 1 that shows an interval with its middle, or a share.
 export function bar(from, to, at = null) {
   const fill = make("i", at === null ? "fill" : "");
   fill.style.setProperty("--from", `${100 * from}%`);
@@ -61,7 +61,7 @@ export function fadeEdges(box) {
   new ResizeObserver(look).observe(box);
 }
 
-// A box of its own for what may be larger than its place; the keyboard reaches it where it is.
+// A scrolling box for content that may be wider than its place; the keyboard can focus it.
 export function scroller(name, content, kind = "") {
   const box = make("div", `scroll ${kind}`, content);
   box.setAttribute("role", "region");
@@ -74,9 +74,9 @@ export function scroller(name, content, kind = "") {
   return box;
 }
 
-const shown = new Map(); // element -> what it was made of
+const shown = new Map(); // element -> the data that it was drawn from
 
-// What is unchanged is left alone: the reader may be selecting or scrolling in it.
+// Unchanged content is not drawn again: the reader may be selecting or scrolling in it.
 export function update(element, content, build) {
   const text = JSON.stringify(content);
   if (shown.get(element) === text) return;

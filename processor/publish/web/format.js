@@ -10,7 +10,7 @@ export const items = (n) => counted(n, "item", "items");
 export const range = (low, high) => `${percent(low)} to ${percent(high)}`;
 export const compact = (n) => new Intl.NumberFormat("en", { notation: "compact" }).format(n);
 
-// A step of a chart in words: 1440 s are "24 minutes", 3600 s are "hour".
+// The length of a chart's step in words: 1440 s are "24 minutes", 3600 s are "hour".
 export function duration(seconds) {
   for (const [size, unit] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {
     if (seconds >= size && seconds % size === 0) return seconds === size ? unit : `${seconds / size} ${unit}s`;
@@ -39,7 +39,7 @@ export function zone(value) {
   return new Intl.DateTimeFormat([], ZONE).formatToParts(value).find((part) => part.type === "timeZoneName").value;
 }
 
-// As much of a time as a chart needs whose steps and whole span are so many seconds.
+// A time, as precise as a chart needs whose steps and whole span are so many seconds long.
 export function moment(value, step, span) {
   const day = { day: "numeric", month: "short" };
   if (step >= 86400) return value.toLocaleDateString([], day);

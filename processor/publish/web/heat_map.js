@@ -1,4 +1,4 @@
-// A confusion matrix of many labels as small coloured squares; what one says is read beside it.
+// A confusion matrix of many labels as small coloured squares; the selected one is explained beside it.
 
 import { draw, fadeEdges, make } from "./dom.js";
 import { items, percent, visible } from "./format.js";
@@ -8,7 +8,7 @@ const LETTER = 6.6; // width of a character of a label, about
 const LEAST = 58; // room for "actual ↓"
 const SMALLEST = 2; // pixels of a cell: below, the map scrolls
 const LARGEST = 16;
-const APART = 13; // least distance of two names
+const APART = 13; // minimum distance of two names
 const LONGEST = 12; // characters of a name
 const HINT = "Point at a square, or move with the arrow keys.";
 

@@ -7,10 +7,10 @@ import { byName, differences, keyOf, namesOf, otherNames } from "./names.js";
 
 const AT_FIRST = 25; // rows: about as many as the page beside them is long
 
-// Models whose order is equal follow each other by name; those without the number come last.
+// Models with equal values are ordered by name; models without a value come last.
 const ORDERS = {
   name: () => 0,
-  // By the upper end of the interval: what is surely low, not what has had three items.
+  // By the upper bound of the interval: models that are surely low, not models with three items.
   accuracy: (a, b) => (a.accuracy_high ?? 2) - (b.accuracy_high ?? 2),
   judged: (a, b) => b.judged - a.judged,
   coverage: (a, b) => (a.coverage ?? 2) - (b.coverage ?? 2),
@@ -18,7 +18,7 @@ const ORDERS = {
 const HOW = { accuracy: ", by the upper end of their accuracy’s interval" };
 
 export class ModelList {
-  // `address` gives a model's link, `choose` is called with its names when it is picked.
+  // `address` gives the link of a model; `choose` is called with its names when it is selected.
   constructor(address, choose) {
     this.address = address;
     this.choose = choose;
@@ -38,7 +38,7 @@ export class ModelList {
     this.last = [models, { filter, order }, current, past, steps];
     const apart = differences(models);
     const found = ordered(matching(models, filter), order);
-    // The chosen one is among them, wherever it stands.
+    // The chosen model is always among them.
     const chosen = found.findIndex((model) => keyOf(model) === current);
     const some = found.slice(0, Math.max(this.limit, chosen + 1));
     const rest = found.length - some.length;
@@ -66,7 +66,7 @@ export class ModelList {
     $("more-models").textContent = `Show ${number(rest)} more`;
   }
 
-  // The row of a model, made anew where it has changed.
+  // The row of a model, drawn again if the model has changed.
   #row(model, key, apart, columns, steps) {
     const address = this.address(namesOf(model));
     const text = JSON.stringify([model, apart, columns, steps, address]);

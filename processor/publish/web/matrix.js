@@ -1,4 +1,4 @@
-// What was predicted beside what was right: the confusion matrix, and its worst cells as a list.
+// The confusion matrix, and a list of its most frequent confusions.
 
 import { heading, label, make, scroller } from "./dom.js";
 import { counted, items, number, percent, visible } from "./format.js";
@@ -10,7 +10,7 @@ const LISTED = 10; // pairs of labels, and of few labels half as many
 
 const map = new HeatMap();
 
-// Numbers in their own order; what the server sums as "other" last.
+// Numeric labels in numeric order; the server's sum "other" comes last.
 export function byLabel(model) {
   const collator = new Intl.Collator("en", { numeric: true });
   const summed = (each) => (Object.hasOwn(model.classes, each) ? 0 : 1);
@@ -19,7 +19,7 @@ export function byLabel(model) {
 
 export const labelsOf = (model) => [...new Set(model.confusion.flatMap((c) => [c.actual, c.predicted]))].sort(byLabel(model));
 
-// The content of the matrix's card; `none` says why there is no matrix.
+// The content of the matrix's card; `none` is the text to show if there is no matrix.
 export function matrix(model, none) {
   const labels = labelsOf(model);
   const many = labels.length >= MAP_FROM;
@@ -62,7 +62,7 @@ function cell(actual, predicted, count, total) {
   return element;
 }
 
-// What is taken for what, the most frequent first. Of two labels the matrix says it at a glance.
+// The most frequent confusions, in order. For two labels the matrix shows them at a glance.
 export function mostConfused(model) {
   const totals = new Map();
   for (const { actual, count } of model.confusion) totals.set(actual, (totals.get(actual) ?? 0) + count);

@@ -1,4 +1,4 @@
-// What a model is called: four names, of which people see the deployment first.
+// The four names of a model, the deployment first.
 
 import { visible } from "./format.js";
 

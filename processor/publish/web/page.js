@@ -1,4 +1,4 @@
-// The live page: what is chosen, what the worker says of itself, and asking for news.
+// The live page: the reader's choices, the state of the worker, and polling for updates.
 
 import { showDetail } from "./detail.js";
 import { $, make } from "./dom.js";
@@ -21,17 +21,17 @@ const chosen = {
   by: pick("by", BASES, BASES[0]),
   filter: query.get("filter") || "",
   order: pick("order", [...$("order").options].map((each) => each.value), "name"),
-  // What the reader has picked; on a wide screen the first model is shown until then.
+  // The model that the reader has chosen; on a wide screen the first model is shown until then.
   model: NAMES.every((name) => query.has(name)) ? NAMES.map((name) => query.get(name)) : null,
 };
 let latest = null; // the last answer
 let past = new Map(); // model key -> its points
 let steps = 1;
-let asked = 0; // number of the newest question: a slow answer to an older one is dropped
+let asked = 0; // number of the newest request: a slow answer to an older one is dropped
 let askedPast = 0;
 const list = new ModelList(address, (model) => {
   choose(model);
-  // As a link does: from the end of a long list, to the top of what it leads to.
+  // Scroll to the top, as a link does, even from the end of a long list.
   if ($("list").offsetParent === null || $("detail").getBoundingClientRect().top < 0) {
     $("detail").scrollIntoView();
     $("detail").focus({ preventScroll: true });
@@ -51,7 +51,7 @@ function address(model) {
   return `?${state}`;
 }
 
-// By time of the feedback nothing is known of predictions, so there is no coverage to order by.
+// By time of feedback there are no predictions, so there is no coverage to order by.
 function order() {
   const byFeedback = chosen.by === "feedback";
   $("order").querySelector("[value=coverage]").hidden = byFeedback;
@@ -81,7 +81,7 @@ function show() {
   $("json").href = `api/models?${new URLSearchParams(parameters(null))}`;
 }
 
-// `ingress` is where this worker takes events in, as it knows itself; null until it does.
+// `ingress` is the URL of the worker's ingress, as seen from its own machine; null until it is open.
 function emptyState(ingress) {
   const [title, text, code] = $("empty").children;
   title.textContent = "No model yet";
@@ -90,7 +90,7 @@ function emptyState(ingress) {
   code.hidden = !ingress;
   if (!ingress) return;
   const url = new URL(ingress);
-  url.hostname = location.hostname; // the name under which the reader reaches the worker
+  url.hostname = location.hostname; // the host name by which the reader reaches the worker
   code.textContent = `processor send events.ndjson --to ${url}`;
 }
 
@@ -152,7 +152,7 @@ async function poll() {
   }
 }
 
-// The model that is shown while none is picked.
+// The model that is shown while none is chosen.
 function first() {
   return latest?.detail ? namesOf(latest.detail.result) : null;
 }
@@ -166,7 +166,7 @@ async function pollPast() {
     steps = found.steps;
     if (latest) showList();
   } catch {
-    // The page's own question fails as well, and says so.
+    // The request for the page's data fails as well, and that error is shown.
   }
 }
 

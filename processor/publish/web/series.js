@@ -1,4 +1,4 @@
-// Points of a history: columns of numbers to objects, in runs that a line can go through.
+// Points of a time series: from columns of numbers to objects, in runs that a line can connect.
 
 // One point per step with something counted; `running` is the step that holds the present, whose
 // numbers are not final.
@@ -28,7 +28,7 @@ export function judgedRuns(found) {
   return runs;
 }
 
-// The stretches of a run to draw: [class, points]. What leads to the running step is dashed.
+// The stretches of a run to draw, each [class, points]. The stretch to the running step is dashed.
 export function stretches(run) {
   const whole = run.filter((point) => !point.running);
   const found = [["line", whole]];

@@ -1,4 +1,4 @@
-// Where the marks of an axis stand, and what they say.
+// The positions and the texts of the marks of an axis.
 
 const MINUTE = 60e3;
 const DAY = 1440 * MINUTE;
@@ -9,7 +9,7 @@ const STEPS = [
 ];
 
 // Round times of the reader's clock between two dates, at most about so many: [date, text] each.
-// Midnight is told as its day.
+// Midnight is written as its day.
 export function timeTicks(from, to, most) {
   const [unit, size] = STEPS.find(([, , length]) => (to - from) / length <= most) ?? STEPS[STEPS.length - 1];
   const [year, month, day] = [from.getFullYear(), from.getMonth(), from.getDate()];

@@ -9,9 +9,9 @@ const MARGIN = { left: 44, right: 10, top: 10 };
 const LINES = 180; // height of the part with accuracy
 const BARS = 44; // of the part with counts
 const FOOT = 22;
-const APART = 75; // least distance of two marks of the time axis
+const APART = 75; // minimum distance of two marks of the time axis
 
-// The wrapper keeps its focus while what it holds is drawn anew.
+// The wrapper keeps its focus while its content is drawn again.
 export class TimeChart {
   constructor() {
     this.tip = make("div", "tip");

@@ -1,4 +1,4 @@
-// The worker that shows the page: what it has read, how long feedback takes, what it could not read.
+// The worker that serves the page: events read, feedback delay, dead letters.
 
 import { distribution } from "./charts.js";
 import { $, make, scroller, update } from "./dom.js";
@@ -35,7 +35,7 @@ function delay({ bounds, counts }) {
   return [title, distribution(names.slice(first, last + 1), counts.slice(first, last + 1))];
 }
 
-// Where a dead letter is: the id that the command takes, or, until it is known, where its event was.
+// The place of a dead letter: the id for the command or, until it is known, the offset of its event.
 function place(letter) {
   return letter.id === null ? `${letter.topic}/${letter.partition}@${letter.offset}` : `processor dead-letters show ${letter.id}`;
 }
