@@ -29,10 +29,10 @@ EVENTS = DATA / "events.ndjson"
 
 
 def replay(*arguments: str | Path) -> dict[str, Any]:
-    """The JSON of ``processor replay``."""
+    """The JSON of ``processor replay``, which exits with 1 where no model matches."""
     ran = subprocess.run(
         [sys.executable, "-m", "processor", "replay", *arguments],
-        capture_output=True, timeout=120, check=True,
+        capture_output=True, timeout=120, check=False,
     )  # fmt: skip
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
@@ -64,15 +64,17 @@ def test_nothing_else_is_public() -> None:
         processor.replay_everything  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_importing_it_is_cheap() -> None:
-    heavy = "('faust', 'aiokafka', 'elasticsearch', 'aiohttp', 'pandas', 'yaml')"
+def test_evaluating_a_file_imports_no_client() -> None:
+    """The clients of Kafka and Elasticsearch take longer to import than a small file to evaluate."""
     script = (
-        "import sys, processor; first = len(sys.modules)\n"
-        "assert 'processor.api' not in sys.modules\n"
+        "import sys, processor\n"
+        "clients = ('faust', 'aiokafka', 'elasticsearch', 'aiohttp', 'sqlite3', 'pandas')\n"
+        "def imported(*names): return [name for name in names if name in sys.modules]\n"
+        "assert not imported('processor.api', *clients), 'import processor'\n"
         "from processor import evaluate\n"
-        f"assert not [each for each in {heavy} if each in sys.modules], 'evaluate'\n"
-        "evaluate([{'prediction': 1, 'actual': 1}])\n"
-        "assert 'faust' not in sys.modules and 'pandas' not in sys.modules"
+        "assert not imported('yaml', *clients), imported('yaml', *clients)\n"
+        f"evaluate([{{'prediction': 1, 'actual': 1}}]), evaluate({str(EVENTS)!r})\n"
+        "assert not imported(*clients), imported(*clients)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 

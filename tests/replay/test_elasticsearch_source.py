@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import processor.replay.sources as sources_module
+import processor.archive.elasticsearch.archive as archive_module
 from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, Shard
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
@@ -191,7 +191,7 @@ async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch
                     yield page
 
         interruptions: list[threading.Timer] = []
-        monkeypatch.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        monkeypatch.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         result = await replayed(indices)
         interruptions[0].join()
     (model,) = result.models

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import processor.replay.sources as sources_module
+import processor.archive.elasticsearch.archive as archive_module
 from processor.archive.elasticsearch.archive import PAGE, ElasticsearchArchive, Page, Shard
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.log.observations import BatchBuilder
@@ -22,7 +22,7 @@ from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.elasticsearch_source import Resume
 from processor.replay.fold import FoldedDocuments, ReplayFold, Selection
-from processor.replay.journal import Entry, Journal, Origin
+from processor.replay.journal import Entry, Journal, JournalHeader
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.conftest import elastic_of
@@ -31,7 +31,7 @@ from tests.support.servers.elasticsearch import VERSIONS
 from tests.support.servers.indices import Indices, stored
 from tests.support.servers.proxy import Proxy
 
-ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
+HEADER = JournalHeader.of("http://here:9200", "inference-log-*", None, ModelRules())
 
 
 def entry(position: int, read: int = 3) -> Entry:
@@ -44,17 +44,17 @@ def entry(position: int, read: int = 3) -> Entry:
 packed = msgspec.msgpack.encode
 
 
-def kept(path: Path, origin: Origin = ORIGIN) -> list[Entry]:
-    """What the file holds, which stays."""
+def kept(path: Path, header: JournalHeader = HEADER) -> list[Entry]:
+    """The entries of the file, which is kept."""
     journal = Journal(path)
-    found = list(journal.entries(origin))
+    found = list(journal.entries(header))
     journal.__exit__(InterruptedError, InterruptedError(), None)
     return found
 
 
 def interrupted(path: Path, *entries: Entry) -> None:
     with suppress(ArchiveError), Journal(path) as journal:
-        list(journal.entries(ORIGIN))
+        list(journal.entries(HEADER))
         for each in entries:
             journal.add(each)
         raise ArchiveError("away")
@@ -69,7 +69,7 @@ def test_what_was_read_is_kept_until_the_end(
     interrupted(path, entry(31))
     assert packed(kept(path)) == packed([entry(7), entry(20), entry(31)])
     with Journal(path) as journal:
-        assert [each.position for each in journal.entries(ORIGIN)] == [7, 20, 31]
+        assert [each.position for each in journal.entries(HEADER)] == [7, 20, 31]
         assert journal.positions == {("uuid", 0): 31}
         with pytest.raises(SettingsError, match="log, which was deleted or made anew"):
             journal.check_indices({"another"})
@@ -101,18 +101,19 @@ def test_a_file_of_another_replay_is_refused_and_stays(tmp_path: Path) -> None:
     interrupted(path, entry(7))
     content = path.read_bytes()
     rules = ModelRules([Rule("a/b", threshold=0.4)])
-    for origin, named in (
+    here = "http://here:9200"
+    for header, named in (
         (
-            Origin.of("http://there:9200", "inference-log-*", None, ModelRules()),
+            JournalHeader.of("http://there:9200", "inference-log-*", None, ModelRules()),
             "Elasticsearch was",
         ),
-        (Origin.of("http://here:9200", "other-*", None, ModelRules()), "--index was inference-log"),
-        (Origin.of("http://here:9200", "inference-log-*", 1, ModelRules()), "--as-of was none"),
-        (Origin.of("http://here:9200", "inference-log-*", None, rules), "models file differs"),
-        (msgspec.structs.replace(ORIGIN, version="9"), "the processor's version was"),
+        (JournalHeader.of(here, "other-*", None, ModelRules()), "--index was inference-log"),
+        (JournalHeader.of(here, "inference-log-*", 1, ModelRules()), "--as-of was none"),
+        (JournalHeader.of(here, "inference-log-*", None, rules), "models file differs"),
+        (msgspec.structs.replace(HEADER, version="9"), "the processor's version was"),
     ):
         with pytest.raises(SettingsError, match=named):
-            kept(path, origin)
+            kept(path, header)
         assert path.read_bytes() == content
     for foreign in (b'{"headers": {}}\n', b"processor-replay\n", content[:30]):
         path.write_bytes(foreign)
@@ -229,7 +230,7 @@ def test_a_page_that_breaks_off_leaves_nothing_with_the_next_one(
     def fold_with(journal: Journal) -> tuple[ReplayFold, Resume]:
         fold = ReplayFold(ModelRules(), Selection())
         resume = Resume(journal, fold, ModelRules())
-        for each in journal.entries(ORIGIN):
+        for each in journal.entries(HEADER):
             fold.restore(each.folded)
         return fold, resume
 
@@ -294,7 +295,7 @@ async def test_what_changes_while_it_is_read_counts_once(
                 yield page
 
     whole = await replayed(indices)
-    monkeypatch.setattr(sources_module, "ElasticsearchArchive", Changing)
+    monkeypatch.setattr(archive_module, "ElasticsearchArchive", Changing)
     assert (await replayed(indices)).models == whole.models
 
 
@@ -318,7 +319,7 @@ async def test_what_changes_before_it_goes_on_counts_once(
                     raise ArchiveError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        patched.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         with pytest.raises(ArchiveError, match="away"):
             await replayed(indices, path)
     right = {"ce-time": "2026-11-21T10:00:00Z", "reward": 1}
@@ -333,7 +334,7 @@ async def test_what_changes_before_it_goes_on_counts_once(
     assert not path.exists()
     # An index of the same name that was made anew is not what was read.
     with monkeypatch.context() as patched:
-        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        patched.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         with pytest.raises(ArchiveError, match="away"):
             await replayed(indices, path)
     indices.client.indices.delete(index=index)
