@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command line: ``processor`` with its commands."""
 
 import asyncio
 import os
@@ -22,12 +22,12 @@ from processor.replay.send import Sent, local_ingress, send_http, send_kafka
 from processor.settings import HTTP, Settings
 from processor.tls import client_context
 
-#: The exit code of a command that was stopped before its end.
+#: The exit code of a command that was interrupted.
 _INTERRUPTED = 130
-#: Seconds for `send` to end when it is stopped, whatever its client waits for.
-_SEND_ENDS = 0.9
-#: Seconds between looks whether the service is ready.
-_LOOK = 0.1
+#: Seconds that `send` has to end after it was stopped, even if its client still waits.
+_SEND_SHUTDOWN_SECONDS = 0.9
+#: Seconds between two checks whether the service is ready.
+_READY_CHECK_SECONDS = 0.1
 
 
 @click.group(
@@ -37,7 +37,7 @@ _LOOK = 0.1
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.pass_context
 def cli(context: click.Context, debug: bool) -> None:
-    """How good deployed models really are, live and exactly, as ground truth comes in.
+    """Live, exact quality metrics for deployed models, as ground truth arrives.
 
     Settings are environment variables PROCESSOR_*; 'processor run --help' lists them.
     """
@@ -61,10 +61,7 @@ def _settings_help() -> str:
 )
 def run() -> None:
     """Run the service: read events, join them, publish metrics. No broker set = embedded."""
-    from processor.service.service import (  # Faust and all: only where it is needed
-        Service,
-        run_service,
-    )
+    from processor.service.service import Service, run_service  # imports Faust
 
     settings = Settings.from_env()
     set_up_logs(settings.log_level, settings.log_format)
@@ -76,8 +73,8 @@ def run() -> None:
         announcing.append(asyncio.create_task(announce(service)))
 
     async def announce(service: Service) -> None:
-        while not service.health.ready().ready:  # noqa: ASYNC110  # many parts make it so
-            await asyncio.sleep(_LOOK)
+        while not service.health.ready().ready:  # noqa: ASYNC110  # no single event says so
+            await asyncio.sleep(_READY_CHECK_SECONDS)
         click.echo(f"ready: {service.metrics_url}")
 
     _run(lambda stop: run_service(settings, stop, started))
@@ -106,12 +103,12 @@ def demo(once: bool) -> None:
 @click.argument("file")
 @click.option("--to", "target", default="", help="http(s)://host:port/ or kafka:TOPIC.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Events a second.")
-@click.option("--loop", is_flag=True, help="Again and again, until Ctrl-C.")
+@click.option("--loop", is_flag=True, help="Repeat the file until Ctrl-C.")
 def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     """Play an events file to an ingress (default: the local one) or a Kafka topic.
 
-    To an ingress with TLS it shows the certificate PROCESSOR_INGRESS_CERT (with _KEY), and trusts the
-    authority PROCESSOR_INGRESS_CA.
+    For an ingress with TLS the client certificate is PROCESSOR_INGRESS_CERT (with _KEY), and the trusted
+    authority is PROCESSOR_INGRESS_CA.
     """
     settings = Settings.from_env()
     set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
@@ -144,7 +141,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
         token = str(settings.ingress_token)
         return await send_http(file, target, rate, loop, token=token, tls=tls, stop=stop)
 
-    sent: Sent = _run(play, within=_SEND_ENDS)
+    sent: Sent = _run(play, within=_SEND_SHUTDOWN_SECONDS)
     refused = ", ".join(f"{n} {reason}" for reason, n in sent.refused.items()) or "none"
     click.echo(
         f"{'stopped: ' if stopped else ''}{sent.accepted} of {sent.read} accepted in "
@@ -152,7 +149,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
     )
     if stopped and not loop:
         sys.stdout.flush()
-        # The thread that may still wait for standard input would make Python's own end abort.
+        # A thread that still waits for standard input would make the interpreter abort at its exit.
         os._exit(_INTERRUPTED)
     if not (sent.read or stopped):
         raise EventsFileError(f"{file} holds no events")
@@ -162,7 +159,7 @@ def send(file: str, target: str, rate: float | None, loop: bool) -> None:
 
 @cli.command()
 def check() -> None:
-    """Try what the service needs: settings, broker, topics, archive; one line each."""
+    """Check the settings, the broker, the topics and the archive: one line each, ok or WRONG."""
     from processor.service.check import check as run_check
 
     settings = Settings.from_env()
@@ -170,11 +167,11 @@ def check() -> None:
     interrupt_at_once()
 
     async def findings() -> bool:
-        well = True
+        all_ok = True
         async for subject, ok, detail in run_check(settings):
             click.echo(f"{'ok   ' if ok else 'WRONG'}  {subject}: {detail}")
-            well = well and ok
-        return well
+            all_ok = all_ok and ok
+        return all_ok
 
     if not asyncio.run(findings()):
         raise click.exceptions.Exit(1)
@@ -188,8 +185,8 @@ cli.add_command(dead_letters)
 def _run(
     work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]], within: float | None = None
 ) -> Any:
-    """Run with an event that SIGTERM and Ctrl-C set; a second one ends at once, and so does the time
-    ``within`` (seconds) which the work has to end."""
+    """Run ``work`` with an event that SIGTERM and Ctrl-C set. The process ends at once at a second
+    signal, and ``within`` seconds after the first one."""
 
     async def main() -> Any:
         stop = asyncio.Event()
@@ -212,8 +209,9 @@ def _run(
 
 
 def _hold_standard_files() -> None:
-    """Where a standard stream is closed, its number must not go to a file that is opened later: what
-    is printed would go there, and libuv aborts. ``sys.stdin`` and the others stay None."""
+    """Open the null device for each standard stream that is closed. Else a file that is opened later
+    gets its number: printed text would go there, and libuv aborts. ``sys.stdin`` and the others stay
+    None."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -222,7 +220,8 @@ def _hold_standard_files() -> None:
 
 
 def main() -> None:
-    """The console script: exit code 2 for usage and settings, 1 for any other failure."""
+    """Run the console script. Exit code: 2 for a usage or settings error, 130 after an interruption, 1
+    for any other failure."""
     _hold_standard_files()
     try:
         code = cli(standalone_mode=False)

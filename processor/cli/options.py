@@ -1,4 +1,4 @@
-"""What several commands have: types of options, and how they prepare for much work."""
+"""Types of options that several commands share, and the preparation of long work."""
 
 import gc
 import logging
@@ -15,7 +15,7 @@ from processor.domain.timestamps import INSTANTS, parse_duration, parse_instant
 
 
 class Time(click.ParamType):
-    """An RFC 3339 time, a date or a span before now, in nanoseconds."""
+    """A time in nanoseconds since 1970, written as RFC 3339, as a date or as a span before now."""
 
     name = "time"
 
@@ -27,7 +27,7 @@ class Time(click.ParamType):
 
 
 class Commands(click.Group):
-    """A group that names the closest commands where one is misspelt."""
+    """A group whose error for a misspelt command proposes the closest ones."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -45,7 +45,7 @@ class Commands(click.Group):
 
 
 class Duration(click.ParamType):
-    """A time span such as 60s, 5m or 1h, in seconds."""
+    """A duration in seconds, written as 60s, 5m or 1h."""
 
     name = "duration"
 
@@ -56,25 +56,25 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-#: Seconds after Ctrl-C in which clients may end in order.
-_ORDERLY = 3.0
+#: Seconds that clients have after Ctrl-C to close their connections.
+_SHUTDOWN_SECONDS = 3.0
 
 
 def exit_after(seconds: float) -> None:
-    """End the process with code 130 if it still runs by then. In a thread: neither the event loop nor
-    a thread that waits for a name server can be relied on to end."""
+    """End the process with exit code 130 if it still runs after so many seconds. A timer thread does
+    it, since the event loop, or a thread that waits for a name server, may never return."""
     timer = threading.Timer(seconds, os._exit, (130,))
     timer.daemon = True
     timer.start()
 
 
 def interrupt_at_once() -> None:
-    """Ctrl-C ends a command wherever it is. The loop's own way waits for the next await, which a read
-    from a pipe never comes to, and a client that is connecting can swallow the cancellation."""
+    """Let Ctrl-C end a command at any point. asyncio's own handler waits for the next await, which a
+    blocking read from a pipe never reaches, and a connecting client can swallow the cancellation."""
 
     def interrupt(*_: object) -> None:
-        exit_after(_ORDERLY)
-        # Tasks that break off with it are nothing to tell of.
+        exit_after(_SHUTDOWN_SECONDS)
+        # asyncio would log the errors of tasks that are interrupted.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
@@ -82,7 +82,7 @@ def interrupt_at_once() -> None:
 
 
 def collect_rarely() -> None:
-    """Let the garbage collector walk less often."""
-    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
-    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
+    """Run the cyclic garbage collector less often."""
+    # A batch of records makes some 200,000 objects without cycles, which reference counting frees:
+    # searching them for cycles took 10 % of the time. Cycles are still collected, only later.
     gc.set_threshold(500_000, 20, 100)

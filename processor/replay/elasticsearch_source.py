@@ -26,7 +26,7 @@ class DocumentSink(Protocol):
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Add some documents of an archive."""
 
-    async def settle(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the sink can take more documents; called after each page."""
 
 
@@ -154,6 +154,6 @@ class _Reading:
         else:
             self._resume.add(shard, documents, position)
         self._positions[shard.uuid, shard.number] = position
-        await self._sink.settle()
+        await self._sink.wait_for_room()
         done = self._sink.read - self._before
         self._progress.update(done, done)

@@ -34,8 +34,8 @@ Source = str | FrameTable | ObjectLines
 
 _BATCH_BYTES = 8 << 20
 _ELASTICSEARCH = (*HTTP, "elasticsearch:")
-#: Bad lines of a file that are named one by one.
-_MAX_NAMED = 10
+#: Bad inputs of a source that are reported one by one.
+_MAX_REPORTED = 10
 
 
 class Sink(DocumentSink, RowSink, Protocol):
@@ -173,13 +173,13 @@ class _BadInputs:
         if self._strict:
             raise EventsFileError(f"{self._name}: {detail}")
         self._count += 1
-        if self._count <= _MAX_NAMED:
+        if self._count <= _MAX_REPORTED:
             self._progress.report(f"{detail}; counted as dead letter {reason}")
 
     def end(self, read: int, unit: str) -> str:
         """Report the number of bad inputs if not all were named. Returns an error text if none of the
         ``read`` units (lines, files) was an event, else an empty one."""
-        if self._count > _MAX_NAMED:
+        if self._count > _MAX_REPORTED:
             self._progress.report(f"{self._count:,} in all could not be read")
         if self._count and self._count == read:
             return f"{self._name} holds no events: none of its {read:,} {unit} is an event"
@@ -207,7 +207,7 @@ async def _read_text(
             for block, first, consumed in blocks:
                 for _, letter in sink.add_lines(block, first):
                     bad_inputs.add(letter.detail, letter.reason)
-                await sink.settle()
+                await sink.wait_for_room()
                 progress.update(consumed, sink.read - before)
         except CutOffError as error:
             if access.strict:
@@ -240,7 +240,7 @@ async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
                 others += 1
             else:
                 sink.add(file)
-                await sink.settle()
+                await sink.wait_for_room()
             progress.update(0, sink.read - before)
         if damage := bad_inputs.end(sink.read - before, "files"):
             sink.damage.append(damage)
@@ -260,7 +260,7 @@ async def _read_sqlite(path: Path, sink: Sink) -> None:
                 if not rows:
                     break
                 sink.add([event for _, event in rows])
-                await sink.settle()
+                await sink.wait_for_room()
                 position = rows[-1][0]
                 progress.update(position, position)
     finally:
@@ -273,5 +273,5 @@ async def _read_kafka(source: "KafkaSource", sink: Sink) -> None:
         with CommandProgress(f"reading kafka:{source.topic}", source.total) as progress:
             async for events, position in source.events():
                 sink.add(events)
-                await sink.settle()
+                await sink.wait_for_room()
                 progress.update(position, sink.read - before)

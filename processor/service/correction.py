@@ -164,7 +164,7 @@ class _LogSink:
         self.read += 1
         self._decoder.dead(letter)
 
-    async def settle(self) -> None:
+    async def wait_for_room(self) -> None:
         """See `Sink`."""
         if self._waiting >= _BATCH:
             await self._send()
@@ -211,4 +211,4 @@ class _LogSink:
     def _wants(self, one: Prediction | Feedback) -> bool:
         key = one.model if isinstance(one, Prediction) else one.scope
         as_of = self._selection.as_of
-        return self._selection.names(key) and (as_of is None or one.time <= as_of)
+        return self._selection.matches(key) and (as_of is None or one.time <= as_of)

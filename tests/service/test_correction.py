@@ -77,7 +77,7 @@ async def test_what_has_left_memory_was_counted_before(log_age: int) -> None:
     ]  # fmt: skip
     bad = sink.add_lines(b"".join(lines), 1)
     assert [each.number for each in bad] == [6]
-    await sink.settle()
+    await sink.wait_for_room()
     assert producer.batches == []
     await sink.finish()
     old = ["leaving", "old", "old-f"]

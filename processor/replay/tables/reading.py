@@ -64,9 +64,9 @@ class Tables:
             else:
                 notify(f"row {number} can't be read: {letter.detail}", letter.reason)
             if not rows % _CHUNK:
-                await sink.settle()
+                await sink.wait_for_room()
                 progress.update(table.consumed, sink.read - before)
-        await sink.settle()
+        await sink.wait_for_room()
         progress.update(table.consumed, sink.read - before)
         if not understood:
             raise _nothing(table, chosen, rows)

@@ -34,7 +34,7 @@ class RowSink(Protocol):
     def add_bad(self, letter: DeadLetter) -> None:
         """Count what is no row at all."""
 
-    async def settle(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until there is room for more."""
 
 
