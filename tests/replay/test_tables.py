@@ -16,7 +16,7 @@ import pytest
 from processor import ProcessorError, evaluate
 from processor.api import Evaluation
 from processor.replay.tables.cells import read_time
-from processor.replay.tables.columns import Columns, choose, guess
+from processor.replay.tables.columns import Columns, guess, map_columns
 
 NAN = float("nan")
 Write = Callable[[pd.DataFrame, Path], None]
@@ -306,12 +306,12 @@ def test_what_is_no_time(cell: object) -> None:
 
 def test_choice_of_columns() -> None:
     names = ["id", "p", "q", "truth", "arm"]
-    chosen = choose(names, Columns("", "truth", ("p=a", "q"), deployment="arm"), "x.csv")
-    assert chosen.scores == (("p", "a"), ("q", "q"))
-    assert chosen.columns[7] == "arm"
-    assert choose(names, Columns(deployment="mine"), "x.csv").deployment == "mine"
+    column_map = map_columns(names, Columns("", "truth", ("p=a", "q"), deployment="arm"), "x.csv")
+    assert column_map.scores == (("p", "a"), ("q", "q"))
+    assert column_map.columns[7] == "arm"
+    assert map_columns(names, Columns(deployment="mine"), "x.csv").deployment == "mine"
     with pytest.raises(ProcessorError, match="no column 'prob'"):
-        choose(names, Columns(scores=("prob=a",)), "x.csv")
+        map_columns(names, Columns(scores=("prob=a",)), "x.csv")
     assert guess(["request_id", "time", "prediction", "label"]) == (
         "--predicted prediction --actual label"
     )
