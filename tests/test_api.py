@@ -40,7 +40,7 @@ def replay(*arguments: str | Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def wine() -> pd.DataFrame:
-    """Two models on one test set: the true class and the answer of each."""
+    """The true class and the predictions of two models for one test set."""
     features, classes = load_wine(return_X_y=True)
     train, test, y_train, y_test = train_test_split(
         features, classes, test_size=0.5, random_state=0
@@ -275,10 +275,10 @@ def test_the_page_of_a_notebook() -> None:
     assert "Accuracy over time" in page
 
 
-def test_what_is_wrong_is_said() -> None:
+def test_errors_name_the_problem() -> None:
     for source, options, why in (
         (EVENTS, {"by": "rows"}, "use 'request' or 'feedback'"),
-        (EVENTS, {"start": "yesterday"}, "start: 'yesterday' is no time"),
+        (EVENTS, {"start": "yesterday"}, "start: 'yesterday' is not a time"),
         (EVENTS, {"start": "2026-11-21", "end": "2026-11-20"}, "is not before end"),
         (EVENTS, {"models": {"models": [{"output": "label"}]}}, "has no match"),
         (7, {}, "source is int"),

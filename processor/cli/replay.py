@@ -258,7 +258,7 @@ def report(
     ):  # fmt: skip
         if sources or _is_given(context, name):
             given = "SOURCE" if sources else f"--{name.removesuffix('_column').replace('_', '-')}"
-            raise click.UsageError(f"{given} has no place beside --stored: leave it out")
+            raise click.UsageError(f"{given} does not apply with --stored: leave it out")
     settings = _settings()
     selection, _ = _selection(options, ())
     by = options["by"] if _is_given(context, "by") else ""
@@ -273,7 +273,7 @@ def _report(
     output = _output(options)
     for name in ("step", "recent"):
         if options["format"] != "openmetrics" and _is_given(context, name):
-            raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
+            raise click.UsageError(f"--{name} applies to --format openmetrics only: leave it out")
     settings = _settings()
     rules = read_models_file(options["models"] or settings.models)
     output_options = OutputOptions(
@@ -312,7 +312,7 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
     for name in ("start", "end", "by", "format", "output", "step", "recent", "store", "resume"):
         if _is_given(context, name):
             raise click.UsageError(
-                "--into kafka shows no numbers: leave --from, --to, --by, --format, --output, "
+                "--into kafka prints no numbers: leave --from, --to, --by, --format, --output, "
                 "--step, --recent, --store and --resume out"
             )
     from processor.service.correction import put_on_log

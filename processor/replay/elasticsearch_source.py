@@ -84,7 +84,7 @@ async def read_elasticsearch(
         )
         with CommandProgress(f"reading {archive.pattern} of {archive.address}", total) as progress:
             if restored:
-                progress.report(f"goes on behind {restored:,} documents that were read before")
+                progress.report(f"continues after {restored:,} documents that were read before")
             reading = _Reading(archive, sink, resume, positions, progress)
             await reading.read(shards)
             # Documents that changed meanwhile have sequence numbers past the checkpoints just read;

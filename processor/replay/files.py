@@ -147,7 +147,9 @@ def _whole_lines(file: BinaryIO, path: str, size: int) -> Iterator[bytes]:
         parts.append(block[end:])
         length += len(block) - end
         if length > MAX_LINE:
-            raise EventsFileError(f"{path} has a line over {MAX_LINE:,} bytes: no events file")
+            raise EventsFileError(
+                f"{path} has a line over {MAX_LINE:,} bytes: it is not an events file"
+            )
     if length:
         yield b"".join(parts)
     if damage:

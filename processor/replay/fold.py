@@ -280,7 +280,7 @@ class ReplayFold:
         selection, models = self.selection, self._join.state.models
         keys = {models[group[0]] for group in self._groups(selection)}
         if not keys:
-            return Shortfall("there are no predictions in what was read", False)
+            return Shortfall("the sources hold no predictions", False)
         if not any(map(selection.matches, keys)):
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
         message = f"nothing falls between --from and --to by {selection.by} time{self._span()}"

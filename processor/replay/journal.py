@@ -114,7 +114,7 @@ class Journal:
             self._path.unlink(missing_ok=True)
         elif self.positions:
             click.echo(
-                f"processor: what was read is kept in {self._path}: the same command goes on there",
+                f"processor: what was read is kept in {self._path}: run the same command to continue",
                 err=True,
             )
         self._file.close()

@@ -57,8 +57,7 @@ class KafkaSource:
         `SettingsError` without a server or a topic."""
         if not servers:
             raise SettingsError(
-                f"the source kafka:{topic} is on the broker of PROCESSOR_BROKER: set it to "
-                "kafka://host:port"
+                f"the source kafka:{topic} needs PROCESSOR_BROKER: set it to kafka://host:port"
             )
         if not topic:
             raise SettingsError("the source kafka: names no topic: write it as kafka:TOPIC")

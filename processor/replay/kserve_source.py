@@ -74,7 +74,7 @@ def _read(entry: "os.DirEntry[str]") -> list[RawEvent] | DeadLetter:
         return read_records(content, written)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = "bad_shape" if isinstance(error, msgspec.ValidationError) else "bad_json"
-        return DeadLetter(reason, f"{entry.path} is no file of KServe's logger: {error}")
+        return DeadLetter(reason, f"{entry.path} is not a file of KServe's logger: {error}")
 
 
 def read_records(content: bytes, written: int) -> list[RawEvent]:

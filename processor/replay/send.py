@@ -88,7 +88,7 @@ class _Results:
         self._sent.retries += 1
         if not self._is_waiting:
             self._is_waiting = True
-            self._progress.report(f"{address} takes no events now ({last_error}): trying again")
+            self._progress.report(f"{address} accepts no events now ({last_error}): retrying")
 
 
 def local_ingress(settings: Settings) -> str:
@@ -223,11 +223,11 @@ class _HttpSender:
                         return await _reason(answer)
                     last_error = f"it answers {answer.status} {answer.reason}"
                     if answer.status not in _RETRYABLE:
-                        raise ProcessorError(f"{self._shown} takes no events: {_advice(answer)}")
+                        raise ProcessorError(f"{self._shown} accepts no events: {_advice(answer)}")
                     wait = _retry_after(answer) or pause
             except aiohttp.InvalidURL:
                 raise ProcessorError(
-                    f"{self._shown!r} is no address: write it as http://host:port/"
+                    f"{self._shown!r} is not an address: write it as http://host:port/"
                 ) from None
             except aiohttp.ClientSSLError as error:
                 raise ProcessorError(
@@ -239,8 +239,8 @@ class _HttpSender:
                 wait = pause
             if time.monotonic() + wait > end:
                 raise ProcessorError(
-                    f"{self._shown} took no event for {self._deadline:g} s ({last_error}): "
-                    "see that the processor runs there"
+                    f"{self._shown} accepted no event for {self._deadline:g} s ({last_error}): "
+                    "check that the processor runs there"
                 )
             self._results.retried(self._shown, last_error)
             # Jitter, so that the connections do not all retry at the same moment.
@@ -272,7 +272,7 @@ async def _reason(answer: aiohttp.ClientResponse) -> str:
 
 def _advice(answer: aiohttp.ClientResponse) -> str:
     if answer.status in (401, 403):
-        return f"it answers {answer.status}, so it wants another token (PROCESSOR_INGRESS_TOKEN)"
+        return f"it answers {answer.status}, so it requires another token (PROCESSOR_INGRESS_TOKEN)"
     return f"it answers {answer.status} {answer.reason}; is it the processor's ingress port?"
 
 

@@ -97,9 +97,7 @@ def check_resumable(sources: Sequence[str]) -> None:
     """Raise `SettingsError` unless exactly one of the sources is Elasticsearch, the only kind of
     source that can be resumed."""
     if sum(source.startswith(_ELASTICSEARCH) for source in sources) != 1:
-        raise SettingsError(
-            "--resume is for a SOURCE in Elasticsearch, and for one alone: leave it out"
-        )
+        raise SettingsError("--resume requires exactly one SOURCE in Elasticsearch: leave it out")
 
 
 async def read_sources(
@@ -146,7 +144,7 @@ def _elasticsearch_url(source: str, settings: Settings) -> str:
         return source
     if source != "elasticsearch:":
         raise SettingsError(
-            "the source elasticsearch: stands alone: it means PROCESSOR_ARCHIVE; name a server as "
+            "the source elasticsearch: takes no address: it is PROCESSOR_ARCHIVE; name a server as "
             "http(s)://host:port"
         )
     if not settings.elasticsearch:
@@ -212,7 +210,7 @@ async def _read_text(
         except CutOffError as error:
             if access.strict:
                 raise
-            sink.damage.append(f"{error}; the numbers are of what stands before that")
+            sink.damage.append(f"{error}; the numbers are those of the events before")
         read = 0 if table is not None else sink.read - before
         if damage := bad_inputs.end(read, "lines"):
             sink.damage.append(damage)

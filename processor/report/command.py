@@ -143,7 +143,7 @@ def _other_period(selection: Selection, options: OutputOptions) -> Selection | N
         return None
     if options.format not in _COMPARING:
         raise SettingsError(
-            f"--compare has no place in {options.format}: use --format {', '.join(_COMPARING)}"
+            f"--compare does not apply to {options.format}: use --format {', '.join(_COMPARING)}"
         )
     if options.compare == PREDICTOR:
         return None

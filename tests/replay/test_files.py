@@ -1,4 +1,4 @@
-"""Reading events files in blocks, and what is shown meanwhile."""
+"""Events files are read in blocks, and progress is shown."""
 
 import gzip
 import io
@@ -32,7 +32,7 @@ def test_files_are_read_in_chunks_with_what_is_consumed(tmp_path: Path) -> None:
     assert blocks[-1].consumed == size
     events = [event for block in blocks for event in block.events]
     assert events == [event._replace(timestamp=5) for event in parsed()]
-    # A line longer than a block is one all the same.
+    # A line longer than a block is read whole.
     long = tmp_path / "long.ndjson"
     line = json.dumps({"headers": {}, "data": "x" * 1000}).encode()
     long.write_bytes(line + b"\n" + line)
@@ -78,7 +78,7 @@ def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
 def compressed(kind: str, content: bytes) -> bytes:
     if kind == "gzip":
         return gzip.compress(content)
-    # As the zstd command does it.
+    # The zstd command writes frames like this one.
     return zstd.compress(content, options={zstd.CompressionParameter.checksum_flag: 1})
 
 
@@ -86,7 +86,7 @@ def compressed(kind: str, content: bytes) -> bytes:
 def test_compressed_files_are_known_by_their_first_bytes(kind: str, tmp_path: Path) -> None:
     content = EVENTS.read_bytes()
     path = tmp_path / "no-matter-what-its-name-is"
-    # Several files compressed one by one and put together are one.
+    # Concatenated compressed files are read as one.
     path.write_bytes(compressed(kind, content[:5000]) + compressed(kind, content[5000:]))
     blocks = list(read_blocks(str(path), 10_000))
     assert b"".join(block.lines for block in blocks) == content

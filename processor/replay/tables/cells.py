@@ -105,7 +105,7 @@ def read_time(cell: Any) -> int | None:
     (1795165439000000000, 86400000000000, 1500000000)
     >>> read_time("yesterday")
     Traceback (most recent call last):
-    ValueError: 'yesterday' is no time such as 2026-11-20T09:03:59Z
+    ValueError: 'yesterday' is not a time such as 2026-11-20T09:03:59Z
     """
     if type(cell) is not str:
         if cell is None:
@@ -122,7 +122,7 @@ def read_time(cell: Any) -> int | None:
             return read_time(value)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return _of_number(value)
-        raise ValueError(f"{str(value)[:60]!r} is no time such as 2026-11-20T09:03:59Z")
+        raise ValueError(f"{str(value)[:60]!r} is not a time such as 2026-11-20T09:03:59Z")
     text = cell.strip()
     zoned = text[-1:] in ("Z", "z") or (text[-6:-5] in ("+", "-") and text[-3:-2] == ":")
     time = _parse_time((text if zoned else text + "Z").encode("utf-8", "replace"))
@@ -134,7 +134,7 @@ def read_time(cell: Any) -> int | None:
     try:
         return _checked(_of_datetime(datetime.fromisoformat(text)), text)
     except ValueError:
-        raise ValueError(f"{text[:60]!r} is no time such as 2026-11-20T09:03:59Z") from None
+        raise ValueError(f"{text[:60]!r} is not a time such as 2026-11-20T09:03:59Z") from None
 
 
 def _of_datetime(time: datetime) -> int:
@@ -149,7 +149,7 @@ def _of_number(number: int | float | None) -> int | None:
     if number is None:
         return None
     if not math.isfinite(number):
-        raise ValueError(f"{number!r} is no time such as 2026-11-20T09:03:59Z")
+        raise ValueError(f"{number!r} is not a time such as 2026-11-20T09:03:59Z")
     unit = next(unit for least, unit in _UNITS if abs(number) >= least)
     exact = number * unit if isinstance(number, int) else int(Decimal(repr(number)) * unit)
     return _checked(exact, number)

@@ -111,7 +111,7 @@ class RowReader:
             reward_micros = micros(reward_value)
             if reward_micros is None:
                 return DeadLetter(
-                    "bad_reward", f"reward {str(reward_value)[:80]!r} is no number up to 1e6"
+                    "bad_reward", f"reward {str(reward_value)[:80]!r} is not a number up to 1e6"
                 )
         answer = _content(value(predicted))
         if answer is None and self._names:

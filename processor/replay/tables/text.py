@@ -183,7 +183,7 @@ def _parse(line: bytes) -> dict[str, Any] | DeadLetter:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         return DeadLetter("bad_json", str(error)[:200])
-    return row if isinstance(row, dict) else DeadLetter("bad_shape", "the line is no object")
+    return row if isinstance(row, dict) else DeadLetter("bad_shape", "the line is not an object")
 
 
 def _before(first: Any, others: Iterator[Any]) -> Iterator[Any]:
