@@ -86,13 +86,13 @@ def test_a_deployment_is_a_column_or_a_name(folder: Path) -> None:
 
 
 def test_two_tables_with_columns_of_their_own(folder: Path, table: pd.DataFrame) -> None:
-    predictions, truth = folder / "predictions.csv", folder / "truth.parquet"
-    table.drop(columns="y_true").to_csv(predictions, index=False)
+    answers, truth = folder / "answers.csv", folder / "truth.parquet"
+    table.drop(columns="y_true").to_csv(answers, index=False)
     table[["id", "y_true"]].to_parquet(truth)
     options = ("--predicted", "y_pred", "--actual", "y_true", "--id", "id")
-    apart = result(predictions, truth, *options)
+    apart = result(answers, truth, *options)
     assert apart["models"] == result(folder / "predictions.csv", *options)["models"]
-    ran = processor("report", predictions, truth, *options[:2], "--actual", "y_tru", "--id", "id")
+    ran = processor("report", answers, truth, *options[:2], "--actual", "y_tru", "--id", "id")
     assert ran.returncode == 2
     assert "has no column 'y_tru'" in ran.stderr
 
