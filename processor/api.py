@@ -1,4 +1,4 @@
-"""The Python API: stored predictions and their truth in, quality metrics out."""
+"""The Python API: quality metrics of stored predictions and their true labels."""
 
 import asyncio
 import os
@@ -25,12 +25,20 @@ from processor.replay.tables.columns import Columns
 from processor.replay.tables.objects import ObjectLines
 from processor.replay.tables.reading import resolve
 from processor.replay.tables.stored import FrameTable
-from processor.report.compare import Comparison, Comparisons, Side, compare_models, period_title
+from processor.report.compare import (
+    Comparison,
+    Comparisons,
+    Side,
+    compare_models,
+    model_key,
+    period_title,
+)
 from processor.report.confusion import ConfusionMatrix, import_pandas
-from processor.report.data import ModelTimeline, ModelTimelines, Report
-from processor.report.html import render_comparisons as html_of_comparisons
+from processor.report.csv_rows import MEANS, NUMBERS, SCORES
+from processor.report.data import ModelTimeline, Report, timelines_of
+from processor.report.html import render_comparisons as comparisons_html
 from processor.report.html import render_html
-from processor.report.text import render_comparisons as text_of_comparisons
+from processor.report.text import render_comparisons as comparisons_text
 from processor.report.text import render_text
 
 if TYPE_CHECKING:
@@ -42,30 +50,24 @@ __all__ = ["ConfusionMatrix", "Evaluation", "Model", "compare", "evaluate"]
 
 T = TypeVar("T")
 Time = str | datetime
-#: Fields of a model's JSON that are one number; the means come behind them.
-_NUMBERS = tuple(
-    name
-    for name in ModelResult.__struct_fields__
-    if name not in ("confusion", "classes", "macro", "micro", "weighted")
-)
-_MEANS = ("macro", "micro", "weighted")
-#: Pixels of a report in a notebook; it scrolls within.
+#: Height in pixels of a report in a notebook; a longer one scrolls.
 _HEIGHT = 720
 
 
 class Model(ModelResult, frozen=True, dict=True):
-    """One model's result: the fields of its JSON, such as ``accuracy``, ``predictions``, ``classes``."""
+    """The result of one model, with the fields of its JSON as attributes: ``accuracy``, ``predictions``,
+    ``classes`` and others."""
 
     @cached_property
     def matrix(self) -> ConfusionMatrix:
-        """The confusion matrix."""
+        """The confusion matrix of the judged items whose actual label is known."""
         return ConfusionMatrix.from_cells(self.confusion)
 
     @property
     def evaluation(self) -> "Evaluation":
-        """Where it is from."""
-        found: Evaluation = self.__dict__["evaluation"]
-        return found
+        """The evaluation that this result is part of."""
+        evaluation: Evaluation = self.__dict__["evaluation"]
+        return evaluation
 
     def __repr__(self) -> str:
         accuracy = "nothing judged" if self.accuracy is None else f"accuracy {self.accuracy:.4f}"
@@ -73,7 +75,12 @@ class Model(ModelResult, frozen=True, dict=True):
 
 
 class Evaluation:
-    """What `evaluate` found: a result for each model, and what became of the events."""
+    """The results that `evaluate` returns.
+
+    ``models`` has a result for each model, sorted by its four names; ``events`` counts the events that
+    were read, duplicates and dead letters among them. ``by``, ``start`` and ``end`` are the selection;
+    the times are RFC 3339 text, or None for an open end.
+    """
 
     def __init__(self, fold: ReplayFold) -> None:
         self._fold = fold
@@ -85,39 +92,44 @@ class Evaluation:
         self.models: list[Model] = [self._model(each) for each in replay.models]
 
     def __getitem__(self, name: str) -> Model:
-        """The model of a deployment: ``deployment``, ``namespace/deployment``, or more of the four
-        names, ``namespace/deployment/predictor/model``. `ProcessorError` (and `KeyError`) where none
-        or several have that name."""
+        """The result of one model, by ``deployment``, ``namespace/deployment``,
+        ``namespace/deployment/predictor`` or all four names. Raises a `ProcessorError` that is a
+        `KeyError` too if no model or more than one has that name."""
         found = [model for model in self.models if name in _names(model)]
         if len(found) == 1:
             return found[0]
         what = f"{len(found)} models are" if found else "no model is"
-        there = ", ".join(repr(_name(model)) for model in found or self.models) or "no model at all"
-        raise UnknownModelError(f"{what} named {name!r}: there is {there}")
+        raise UnknownModelError(f"{what} named {name!r}: there is {_listed(found or self.models)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``processor replay``."""
-        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self._replay))
-        return found
+        """The JSON of ``processor replay``, as a dict."""
+        content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self._replay))
+        return content
 
     def to_frame(self) -> "pandas.DataFrame":
-        """A pandas DataFrame with a row for each model: its names, counts and scores, and the means
-        over classes as ``f1_macro``. `ProcessorError` without pandas."""
-        scores = ("precision", "recall", "specificity", "f1")
-        columns = [*_NUMBERS, *(f"{score}_{mean}" for mean in _MEANS for score in scores)]
+        """A pandas DataFrame with a row for each model.
+
+        Its columns are the four names, the counts and scores of the JSON, and the means over classes as
+        ``precision_macro``, ``f1_weighted`` and so on. `ProcessorError` if pandas is not installed.
+        """
+        names = (*ModelKey._fields, *NUMBERS)
+        columns = [*names, *(f"{score}_{mean}" for mean in MEANS for score in SCORES)]
         rows = [
-            [getattr(model, name) for name in _NUMBERS]
-            + [getattr(getattr(model, mean), score) for mean in _MEANS for score in scores]
+            [getattr(model, name) for name in names]
+            + [getattr(getattr(model, mean), score) for mean in MEANS for score in SCORES]
             for model in self.models
         ]
         frame: pandas.DataFrame = import_pandas().DataFrame(rows, columns=columns)
         return frame
 
     def confusion_frame(self, model: str | Model | None = None) -> "pandas.DataFrame":
-        """The confusion matrix of a model, or of the only one, as a pandas DataFrame of counts: a row
-        for each actual, a column for each predicted label."""
+        """The confusion matrix of a model as a pandas DataFrame of counts: a row for each actual label,
+        a column for each predicted label. ``model`` may be left out if there is only one.
+        `ProcessorError` if there is no such model, or if pandas is not installed."""
         if model is None:
-            model = _only(self)
+            if len(self.models) != 1:
+                raise UnknownModelError(f"name one model: there is {_listed(self.models)}")
+            model = self.models[0]
         return (self[model] if isinstance(model, str) else model).matrix.to_frame()
 
     def _model(self, result: ModelResult) -> Model:
@@ -129,23 +141,21 @@ class Evaluation:
         return f"<Evaluation by {self.by} time: {', '.join(map(repr, self.models)) or 'no models'}>"
 
     def __str__(self) -> str:
-        """The text of ``processor report``."""
+        """The text of ``processor report`` for this evaluation."""
         return "".join(render_text(Report(self._replay, {}))).rstrip()
 
     def _repr_html_(self) -> str:
         """The report with its tables and plots, for a notebook."""
-        return _framed(render_html(Report(self._replay, self._courses)))
+        return _framed(render_html(Report(self._replay, self._timelines)))
 
     @cached_property
-    def _courses(self) -> dict[ModelKey, ModelTimeline]:
-        courses = ModelTimelines(self._fold.selection)
-        for request in self._fold.requests():
-            courses.add(request)
-        return courses.result()
+    def _timelines(self) -> dict[ModelKey, ModelTimeline]:
+        return timelines_of(self._fold)
 
 
-class Compared(Comparisons, frozen=True):
-    """What `compare` found: a `Comparison` for each pair of models."""
+class ComparedModels(Comparisons, frozen=True):
+    """The comparisons that `compare` returns: a sequence with one `Comparison` for each pair of models.
+    ``not_compared`` are the names of the models without a counterpart."""
 
     def __getitem__(self, position: int) -> Comparison:
         return self.comparisons[position]
@@ -157,16 +167,17 @@ class Compared(Comparisons, frozen=True):
         return iter(self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
-        """The ``comparisons`` and ``not_compared`` of the JSON of ``--compare``."""
-        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
-        return found
+        """The members ``comparisons`` and ``not_compared`` of the JSON of ``processor report
+        --compare``."""
+        content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return content
 
     def __str__(self) -> str:
-        """The text of ``--compare``."""
-        return "".join(text_of_comparisons(self)).rstrip()
+        """The text of ``processor report --compare``."""
+        return "".join(comparisons_text(self)).rstrip()
 
     def _repr_html_(self) -> str:
-        return _framed(html_of_comparisons(self))
+        return _framed(comparisons_html(self))
 
 
 def evaluate(
@@ -180,21 +191,27 @@ def evaluate(
     deployment: str | None = None,
     namespace: str | None = None,
 ) -> Evaluation:
-    """The numbers of ``processor replay`` for stored predictions and their truth.
+    """Compute the quality metrics of stored predictions, as ``processor replay`` does.
 
-    ``source`` is a path or an address as ``processor replay`` takes it; a pandas DataFrame, whose
-    columns have the standard names (``prediction``, ``actual``, ``request_id``, ``time``...); an
-    iterable of dicts, each an event as a line of an events file, or a row; or a list of paths,
-    addresses and DataFrames, which add up.
+    ``source`` is one of:
 
-    ``start`` and ``end`` bound the time of the request or (``by="feedback"``) of the feedback,
-    [start, end); ``as_of`` is the last time that is known of: RFC 3339 text or a datetime, UTC where
-    it has no zone. ``models`` is a models file or what stands in one (default: ``PROCESSOR_MODELS``).
-    ``deployment`` and ``namespace`` choose models; for a table ``deployment`` is the column that has
-    it, or the name of all rows. Servers are those of the ``PROCESSOR_`` settings.
+    - a path or an address that ``processor replay`` takes: ``events.ndjson``, ``predictions.csv``,
+      ``kafka:TOPIC``, ``http://elasticsearch:9200``;
+    - a pandas DataFrame whose columns have the standard names (``prediction``, ``actual``,
+      ``request_id``, ``time`` and others);
+    - an iterable of dicts, each of them an event like a line of an events file, or a row of a table;
+    - a list of paths, addresses and DataFrames, whose events are added up.
 
-    `ProcessorError` says what is wrong and what to do. What a command would say on stderr (rows that
-    can't be read, a file that is cut off) is a warning. It may be called while an event loop runs.
+    ``start`` and ``end`` bound the time of the request or, with ``by="feedback"``, of the feedback:
+    [start, end). Events later than ``as_of`` are ignored. Times are RFC 3339 text or a datetime, in UTC
+    unless they have a zone. ``models`` is the path of a models file or its content as a dict (default:
+    ``PROCESSOR_MODELS``). ``deployment`` and ``namespace`` select models; of a table ``deployment`` is
+    the column with the deployments, or the name of the deployment of all rows. Servers are reached by
+    the ``PROCESSOR_`` settings.
+
+    Raises `ProcessorError` with the cause and the remedy. Messages that the command prints to stderr
+    (rows that can't be read, a truncated file) are issued as warnings. It may be called while an event
+    loop is running, as in a notebook.
 
     >>> rows = [{"prediction": "cat", "actual": "cat"}, {"prediction": "dog", "actual": "cat"}]
     >>> evaluation = evaluate(rows)
@@ -203,26 +220,27 @@ def evaluate(
     """
     if by not in ("request", "feedback"):
         raise SettingsError(f"by is {by!r}: use 'request' or 'feedback'")
-    first, last, known = _time("start", start), _time("end", end), _time("as_of", as_of)
-    if first is not None and last is not None and first >= last:
+    start_ns, end_ns = _time("start", start), _time("end", end)
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise SettingsError(f"start {start} is not before end {end}")
     sources = _sources(source)
-    columns, chosen = resolve(sources, Columns(renamed=True), deployment or "")
-    selection = Selection(by, first, last, known, namespace or "", chosen)
-    fold, said = _run(_fold(sources, models, selection, columns))
-    for message in said:
+    columns, selected = resolve(sources, Columns(renamed=True), deployment or "")
+    selection = Selection(by, start_ns, end_ns, _time("as_of", as_of), namespace or "", selected)
+    fold, messages = _run(_fold(sources, models, selection, columns))
+    for message in messages:
         warnings.warn(message, stacklevel=2)
     return Evaluation(fold)
 
 
-def compare(first: Evaluation | Model, second: Evaluation | Model) -> Compared:
-    """Two models, or all models of two evaluations, as ``--compare`` shows them: both results, the
-    difference of the accuracies (second less first), and whether it can be chance.
+def compare(first: Evaluation | Model, second: Evaluation | Model) -> ComparedModels:
+    """Compare two models, or all models of two evaluations, as ``processor report --compare`` does: both
+    results, the difference of their accuracies (second minus first), and significance tests.
 
-    Models of two evaluations belong together by their four names, or where each has one model alone.
-    Beside the two-proportion z-test McNemar's test is made on items of one request id and row that are
-    judged on both sides; rows without an id are numbered, so of two tables without ids equal rows must
-    be of equal requests. There are no pairs where a pair has two different actual labels.
+    Models of two evaluations are compared if their four names are equal, or if each evaluation has one
+    model only. The tests are the two-proportion z-test and McNemar's test, the latter on pairs of items
+    with one request id and row that are judged on both sides. Rows without a request id have their
+    number as id, so equal row numbers of two such tables must be one request; if a pair has two
+    different actual labels, McNemar's test is left out.
 
     >>> truth = ["cat", "dog", "dog", "cat"]
     >>> old = evaluate([{"prediction": "cat", "actual": each} for each in truth])
@@ -230,17 +248,19 @@ def compare(first: Evaluation | Model, second: Evaluation | Model) -> Compared:
     >>> compare(old, new)[0].difference
     0.5
     """
-    ones, others = _models(first), _models(second)
-    if len(ones) == len(others) == 1:
-        return Compared((_compared(ones[0], others[0]),))
-    by_name = {_key(model): model for model in others}
-    pairs = [(one, by_name[_key(one)]) for one in ones if _key(one) in by_name]
-    paired = {_key(one) for one, _ in pairs}
-    alone = sorted({_name(each) for each in (*ones, *others) if _key(each) not in paired})
-    return Compared(tuple(_compared(*pair) for pair in pairs), tuple(alone))
+    firsts, seconds = (
+        side.models if isinstance(side, Evaluation) else [side] for side in (first, second)
+    )
+    if len(firsts) == len(seconds) == 1:
+        return ComparedModels((_compare(firsts[0], seconds[0]),))
+    by_key = {model_key(model): model for model in seconds}
+    pairs = [(one, by_key[model_key(one)]) for one in firsts if model_key(one) in by_key]
+    paired = {model_key(one) for one, _ in pairs}
+    alone = sorted({_name(each) for each in (*firsts, *seconds) if model_key(each) not in paired})
+    return ComparedModels(tuple(_compare(*pair) for pair in pairs), tuple(alone))
 
 
-def _compared(first: Model, second: Model) -> Comparison:
+def _compare(first: Model, second: Model) -> Comparison:
     titles = [_title(first), _title(second)]
     if titles[0] == titles[1]:
         titles = [
@@ -259,29 +279,19 @@ def _title(model: Model) -> str:
     return _name(model) + period
 
 
-def _models(side: Evaluation | Model) -> list[Model]:
-    return side.models if isinstance(side, Evaluation) else [side]
-
-
-def _only(evaluation: Evaluation) -> Model:
-    if len(evaluation.models) != 1:
-        there = ", ".join(repr(_name(model)) for model in evaluation.models) or "no model at all"
-        raise UnknownModelError(f"name one model: there is {there}")
-    return evaluation.models[0]
-
-
-def _key(model: ModelResult) -> tuple[str, str, str, str]:
-    return model.namespace, model.deployment, model.predictor, model.model
-
-
 def _names(model: ModelResult) -> set[str]:
-    key = _key(model)
+    """All names by which a model can be found in an evaluation."""
+    key = model_key(model)
     return {model.deployment, *("/".join(key[:length]) for length in (2, 3, 4))}
 
 
+def _listed(models: Iterable[ModelResult]) -> str:
+    return ", ".join(repr(_name(model)) for model in models) or "no model at all"
+
+
 def _name(model: ModelResult) -> str:
-    """The shortest of its names that says all."""
-    key = _key(model)
+    """The shortest of a model's names that is complete."""
+    key = model_key(model)
     if not any((key[0], *key[2:])):
         return model.deployment
     return "/".join(key).rstrip("/")
@@ -295,7 +305,7 @@ def _time(name: str, time: Time | None) -> int | None:
 
 
 def _sources(source: Any) -> "list[Source]":
-    """What is given, as a list of sources."""
+    """The argument of `evaluate` as a list of sources."""
     if isinstance(source, str | os.PathLike) or _is_frame(source):
         return [_source(source)]
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
@@ -319,7 +329,7 @@ def _source(source: Any) -> "Source":
 
 
 def _is_frame(source: object) -> bool:
-    # Whoever has a DataFrame has imported pandas.
+    # Without pandas in memory there is no DataFrame, and importing it takes half a second.
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(source, pandas.DataFrame)
 
@@ -330,8 +340,8 @@ async def _fold(
     selection: Selection,
     columns: Columns,
 ) -> tuple[ReplayFold, list[str]]:
-    """The fold of all sources, and what there was to say."""
-    # Clients of Kafka and Elasticsearch: half a second, which `import processor` must not take.
+    """The fold of all sources, and the messages that a command would print to stderr."""
+    # Here, so that importing this module stays cheap.
     from processor.replay.sources import Access, fold_sources
     from processor.settings import Settings
 
@@ -341,11 +351,11 @@ async def _fold(
         from processor.kafka.clients import kafka_options
 
         options = kafka_options(settings)
-    said: list[str] = []
-    listener.set(said.append)
+    messages: list[str] = []
+    listener.set(messages.append)
     access = Access(settings, kafka=options, columns=columns)
     fold = await fold_sources(sources, _rules(models, settings.models), selection, access)
-    return fold, said
+    return fold, messages
 
 
 def _rules(
@@ -359,7 +369,7 @@ def _rules(
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run in a loop of its own; in a thread of its own where this one has a running loop, as in a
+    """Run a coroutine in a new event loop; in another thread if this one has a running loop, as in a
     notebook."""
     try:
         asyncio.get_running_loop()
@@ -370,7 +380,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _framed(page: Iterable[str]) -> str:
-    """A page within a page: a frame keeps its style from the notebook's, and the reverse."""
+    """An HTML page inside a frame, so that its style and that of the notebook do not mix."""
     return (
         f'<iframe srcdoc="{escape("".join(page))}" sandbox="allow-same-origin" '
         f'style="width: 100%; height: {_HEIGHT}px; border: 0"></iframe>'

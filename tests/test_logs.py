@@ -1,4 +1,4 @@
-"""Log lines: a library can't flood, our own lines all come."""
+"""Log lines: those of libraries are limited, those of the processor are not."""
 
 import json
 import logging
@@ -22,7 +22,7 @@ def test_a_library_says_the_same_once_in_a_while(capsys: pytest.CaptureFixture[s
 
 
 def test_what_is_no_http_is_a_line_without_its_bytes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Our own faults are told, with a traceback; the sender's are its own."""
+    """Errors of the processor are logged with a traceback, malformed requests without their bytes."""
     set_up_logs("INFO", "text")
     for error in (BadHttpMessage("nonsense"), KeyError("ours")):
         logging.getLogger("aiohttp.server").error("failed: %s", error, exc_info=error)

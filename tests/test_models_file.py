@@ -85,14 +85,14 @@ async def _following(path: Path) -> AsyncIterator[ModelRules]:
 async def test_a_changed_file_is_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so; a broken one leaves the rules as they were, and the next good one counts."""
+    """A change is logged; an invalid file leaves the rules unchanged until it is valid again."""
     monkeypatch.setattr(models_file, "_INTERVAL", 0.01)
     caplog.set_level(logging.INFO)
     path = tmp_path / "models.yaml"
     path.write_text("models: [{match: vision/*, threshold: 0.2}]\n")
 
     def write(text: str) -> None:
-        # As Kubernetes does it: another file in its place, whole at once.
+        # Kubernetes replaces the file atomically.
         (tmp_path / "new").write_text(text)
         (tmp_path / "new").replace(path)
 

@@ -1,4 +1,4 @@
-"""The example notebook, run by a real kernel: its cells run inside the kernel's event loop."""
+"""The example notebook runs in a real kernel, that is, inside a running event loop."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ from ..support.measure import BenchError, differences, models
 from ..support.processor_app import fresh_name
 from ..support.topic_fill import fresh_topic
 from .repeat_sender import repeating
-from .report import MIB, SoakTimeline, Sample, beyond, draw, table, write_json
+from .report import MIB, Sample, SoakTimeline, beyond, draw, table, write_json
 from .slots import Slot
 
 _WORKERS = 2

@@ -1,1 +1,1 @@
-"""The feedback experiment of Seldon Core's notebook, for today."""
+"""The feedback experiment of Seldon Core's notebook with a current stack."""

@@ -1,5 +1,5 @@
-"""Train a classifier on a third of the iris flowers, serve it, ask it for the other 100, and send the
-true species of 63 of them as feedback: the other answers are never judged.
+"""Train a classifier on a third of the iris flowers, serve it, predict the species of the other 100, and
+send the true species of 63 of them as feedback: the other predictions are never judged.
 
 processor run                # in another terminal; then open http://127.0.0.1:9102/
 python -m examples.iris      # with the same PROCESSOR_* settings
@@ -24,13 +24,15 @@ from processor.replay.send import local_ingress
 from processor.settings import Settings
 
 REQUESTS, FEEDBACKS = 100, 63
-#: One split and one choice of judged flowers for every run, in which the model errs now and then.
+#: The same split and the same judged flowers in every run; the model makes some errors with this seed.
 SEED = 5
-_PATIENCE = 60.0
+#: Seconds to wait until all feedback is counted.
+_TIMEOUT = 60.0
 
 
 class Iris(NamedTuple):
-    """A trained model, and flowers that it has not seen: measurements and the index of the species."""
+    """A trained model, and flowers that it was not trained on: four measurements and the index of the
+    species."""
 
     classifier: LogisticRegression
     names: list[str]
@@ -38,7 +40,7 @@ class Iris(NamedTuple):
 
 
 def train() -> Iris:
-    """Train on the flowers that are not asked for."""
+    """Train a classifier on the flowers that are not in the requests."""
     data = load_iris()
     seen, unseen, species, truth = train_test_split(
         data.data, data.target, test_size=REQUESTS, stratify=data.target, random_state=SEED
@@ -49,58 +51,66 @@ def train() -> Iris:
 
 
 async def experiment(model: str, iris: Iris, session: aiohttp.ClientSession) -> int:
-    """Ask for each flower, and tell the species of some; how many of these answers were right."""
-    answered: list[tuple[str, int, int]] = []
+    """Request a prediction for each flower, and send the species of some as feedback. Returns how many
+    of the predictions with feedback are correct."""
+    predictions: list[tuple[str, int, int]] = []
     for flower, species in iris.flowers:
         async with session.post(
             f"{model}/predictions", json={"data": {"ndarray": [flower]}}
         ) as answer:
             answer.raise_for_status()
             (scores,) = (await answer.json())["data"]["ndarray"]
-            answered.append((answer.headers["Seldon-Puid"], scores.index(max(scores)), species))
+            predictions.append((answer.headers["Seldon-Puid"], scores.index(max(scores)), species))
 
-    right = 0
-    for puid, predicted, species in random.Random(SEED).sample(answered, FEEDBACKS):
-        is_right = predicted == species
-        right += is_right
-        one_hot = [int(place == species) for place in range(len(iris.names))]
+    correct = 0
+    for puid, predicted, species in random.Random(SEED).sample(predictions, FEEDBACKS):
+        is_correct = predicted == species
+        correct += is_correct
+        one_hot = [int(index == species) for index in range(len(iris.names))]
         feedback: dict[str, Any] = {
-            "reward": int(is_right),
+            "reward": int(is_correct),
             "truth": {"data": {"names": iris.names, "ndarray": [one_hot]}},
         }
         async with session.post(
             f"{model}/feedback", json=feedback, headers={"Seldon-Puid": puid}
         ) as answer:
             answer.raise_for_status()
-    return right
+    return correct
 
 
-Counts = tuple[int, int, int]
+class Counts(NamedTuple):
+    """The counts of a model: predicted, judged and correct items."""
+
+    predictions: int = 0
+    judged: int = 0
+    correct: int = 0
 
 
 async def counts(page: str, session: aiohttp.ClientSession) -> Counts:
-    """What the processor says of the model so far: predictions, judged, correct."""
+    """The counts that the processor has for the model."""
     async with session.get(f"{page}/api/models?window=all&by=request") as answer:
         answer.raise_for_status()
         for model in (await answer.json())["models"]:
             if model["deployment"] == "sklearn" and model["model"] == "irisclassifier-default":
-                return model["predictions"], model["judged"], model["correct"]
-    return 0, 0, 0
+                return Counts(model["predictions"], model["judged"], model["correct"])
+    return Counts()
 
 
 async def added(before: Counts, page: str, session: aiohttp.ClientSession) -> Counts:
-    """What has come to the counts, once all the feedback has."""
-    deadline = time.monotonic() + _PATIENCE
+    """The increase of the counts, once all feedback is counted. TimeoutError after `_TIMEOUT`."""
+    deadline = time.monotonic() + _TIMEOUT
     while time.monotonic() < deadline:
-        predictions, judged, correct = await counts(page, session)
-        if predictions - before[0] >= REQUESTS and judged - before[1] >= FEEDBACKS:
-            return predictions - before[0], judged - before[1], correct - before[2]
+        increase = Counts(
+            *(now - then for now, then in zip(await counts(page, session), before, strict=True))
+        )
+        if increase.predictions >= REQUESTS and increase.judged >= FEEDBACKS:
+            return increase
         await asyncio.sleep(0.2)
-    raise TimeoutError(f"{page} does not show {FEEDBACKS} more judged after {_PATIENCE:.0f} s")
+    raise TimeoutError(f"{page} does not show {FEEDBACKS} more judged after {_TIMEOUT:.0f} s")
 
 
 async def main(events: str, page: str, token: str) -> None:
-    """Serve, play the experiment, and say what came of it."""
+    """Serve the model, run the experiment, and print the counts."""
     page = page.rstrip("/")
     iris = train()
     server = SeldonServer(iris.classifier.predict_proba, iris.names, events, token=token)
@@ -115,20 +125,22 @@ async def main(events: str, page: str, token: str) -> None:
         print(f"page     {page}/")
         async with aiohttp.ClientSession() as session:
             before = await counts(page, session)
-            right = await experiment(model, iris, session)
+            correct = await experiment(model, iris, session)
             await server.logged()
             if server.dropped:
-                sys.exit(f"{server.dropped} events were not taken by {events}: {server.last_error}")
-            predictions, judged, correct = await added(before, page, session)
-        print(f"{correct} right of {judged} judged of {predictions} predicted")
-        if (predictions, judged, correct) != (REQUESTS, FEEDBACKS, right):
-            sys.exit(f"the experiment has {right} right of {FEEDBACKS}: does another one run?")
+                sys.exit(f"{events} refused {server.dropped} events: {server.last_error}")
+            increase = await added(before, page, session)
+        print(
+            f"{increase.correct} right of {increase.judged} judged of {increase.predictions} predicted"
+        )
+        if increase != (REQUESTS, FEEDBACKS, correct):
+            sys.exit(f"the experiment has {correct} right of {FEEDBACKS}: is another one running?")
     finally:
         await runner.cleanup()
 
 
 def addresses(events: str, page: str, settings: Settings) -> tuple[str, str]:
-    """Where events go and where the page is: as given, else as the settings say."""
+    """The addresses of the ingress and of the page: those given, or else those of the settings."""
     if not page and not settings.metrics_port:
         raise SettingsError("PROCESSOR_METRICS_PORT is 0, a free port: give --page")
     return events or local_ingress(settings), page or f"http://127.0.0.1:{settings.metrics_port}"
@@ -137,10 +149,10 @@ def addresses(events: str, page: str, settings: Settings) -> tuple[str, str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m examples.iris", description=__doc__)
     parser.add_argument(
-        "--events", default="", help="where CloudEvents go (default: by PROCESSOR_INGRESS_PORT)"
+        "--events", default="", help="address of the ingress (default: by PROCESSOR_INGRESS_PORT)"
     )
     parser.add_argument(
-        "--page", default="", help="the processor's page (default: by PROCESSOR_METRICS_PORT)"
+        "--page", default="", help="address of the page (default: by PROCESSOR_METRICS_PORT)"
     )
     args = parser.parse_args()
     try:

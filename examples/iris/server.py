@@ -1,5 +1,5 @@
-"""A model behind Seldon's REST protocol that logs as Seldon's executor does: each request, response and
-feedback is a CloudEvent, sent beside the answer, in no particular order, and never twice."""
+"""A model server with Seldon's REST protocol that logs like Seldon's executor: each request, response
+and feedback is sent once as a CloudEvent, in the background and in no particular order."""
 
 import asyncio
 import json
@@ -11,16 +11,16 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-_SENDERS = 10
-_QUEUE = 10_000
+#: Number of concurrent tasks that send events, and maximum number of events that wait for them.
+_SENDERS, _QUEUE = 10, 10_000
 
-#: Rows of features to rows of scores, one a class.
+#: A function from rows of features to rows of scores, with a score for each class.
 Predict = Callable[[Sequence[Sequence[float]]], Sequence[Sequence[float]]]
 
 
 class SeldonServer:
-    """``sink`` is where events go: the processor's ingress, with its ``token`` if it wants one, or a
-    Knative Broker's."""
+    """Serves ``predict``, whose classes have ``names``, and sends events to the address ``sink``: the
+    processor's ingress, with its ``token`` if it requires one, or a Knative Broker."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class SeldonServer:
         }
         self._queue: asyncio.Queue[tuple[dict[str, str], bytes]] = asyncio.Queue(_QUEUE)
         self.dropped = 0
-        """Events that the sink did not take: nobody sends them again."""
+        """Number of events that the sink did not accept; they are not sent again."""
         self.last_error = ""
-        """Why it did not take the last one of them."""
+        """The reason why the sink did not accept the last of them."""
         self.app = web.Application()
         path = f"/seldon/{namespace}/{deployment}/api/v1.0"
         self.app.add_routes(
@@ -65,18 +65,18 @@ class SeldonServer:
         self.app.cleanup_ctx.append(self._sending)
 
     async def logged(self) -> None:
-        """All events so far are with the sink."""
+        """Wait until all events so far have been sent."""
         await self._queue.join()
 
     async def _predictions(self, request: web.Request) -> web.Response:
         puid = request.headers.get("Seldon-Puid") or str(uuid.uuid4())
-        asked = await request.json()
-        scores = self._predict(asked["data"]["ndarray"])
+        body = await request.json()
+        scores = self._predict(body["data"]["ndarray"])
         answer = {
             "data": {"names": self._names, "ndarray": [list(map(float, row)) for row in scores]},
             "meta": {"requestPath": {self._model: "sklearnserver"}},
         }
-        self._log("io.seldon.serving.inference.request", puid, asked)
+        self._log("io.seldon.serving.inference.request", puid, body)
         self._log("io.seldon.serving.inference.response", puid, answer)
         return web.json_response(answer, headers={"Seldon-Puid": puid})
 

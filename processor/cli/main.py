@@ -22,7 +22,7 @@ from processor.replay.send import Sent, local_ingress, send_http, send_kafka
 from processor.settings import HTTP, Settings
 from processor.tls import client_context
 
-#: The exit code of a command that was stopped before its end.
+#: The exit code of a command that was interrupted.
 _INTERRUPTED = 130
 #: Seconds within which `send` ends when it is stopped, whatever its client waits for.
 _MAX_SEND_END = 0.9

@@ -19,7 +19,7 @@ from processor.replay.tables.columns import Columns
 from processor.replay.tables.reading import resolve
 from processor.report.command import (
     FORMATS,
-    Wanted,
+    OutputOptions,
     prepare_folder,
     report_sources,
     report_stored,
@@ -33,91 +33,119 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _replay_options(style: str) -> Callable[[F], F]:
-    """The options that replay and report share; ``style`` is the default of ``--format``."""
-    options = (
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """One decorator that adds several options, in the order in which the help lists them."""
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_selection_options = _options(
+    click.option(
+        "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
+    ),
+    click.option(
+        "--to",
+        "end",
+        type=Time(),
+        help="End of the time that counts (exclusive); written as --from.",
+    ),
+    click.option("--as-of", type=Time(), help="Ignore events after this time; written as --from."),
+    click.option(
+        "--by",
+        type=click.Choice(["request", "feedback"]),
+        default="request",
+        show_default=True,
+        help="The time that counts: that of the prediction or of the feedback.",
+    ),
+    click.option(
+        "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
+    ),
+    click.option(
+        "--index",
+        default="",
+        help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
+    ),
+    click.option("--namespace", default="", help="Only this namespace."),
+    click.option(
+        "--deployment",
+        default="",
+        metavar="NAME|COLUMN",
+        help="Only this deployment. Table: the column of the deployments, or the name of all rows.",
+    ),
+)
+_table_options = _options(
+    click.option(
+        "--predicted",
+        default="",
+        metavar="COLUMN",
+        help="Table: column of the predictions. Default: prediction.",
+    ),
+    click.option(
+        "--actual",
+        default="",
+        metavar="COLUMN",
+        help="Table: column of the true labels. Default: actual.",
+    ),
+    click.option(
+        "--score",
+        multiple=True,
+        metavar="COLUMN[=CLASS]",
+        help="Table without predictions: column with the scores of a class; may be repeated. "
+        "Default: score_CLASS.",
+    ),
+    click.option(
+        "--id",
+        "id_column",
+        default="",
+        metavar="COLUMN",
+        help="Table: column of the request ids. Default: request_id, or else the row's number.",
+    ),
+    click.option(
+        "--time",
+        "time_column",
+        default="",
+        metavar="COLUMN",
+        help="Table: column of the predictions' times. Default: time, or else the row's number.",
+    ),
+    click.option(
+        "--feedback-time",
+        default="",
+        metavar="COLUMN",
+        help="Table: column of the true labels' times. Default: feedback_time, or else the "
+        "prediction's time.",
+    ),
+)
+_reading_options = _options(
+    click.option(
+        "--strict",
+        is_flag=True,
+        help="Stop at a line that is not an event, or where a file is cut off.",
+    ),
+    click.option(
+        "--resume",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Keep what was read from an Elasticsearch source in FILE: after an interruption the same "
+        "command continues from there. FILE is removed at the end.",
+    ),
+)
+
+
+def _output_options(default_format: str) -> Callable[[F], F]:
+    return _options(
         click.option(
-            "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
-        ),
-        click.option(
-            "--to",
-            "end",
-            type=Time(),
-            help="End of the time that counts (exclusive); written as --from.",
-        ),
-        click.option(
-            "--as-of", type=Time(), help="The last time that is known of; written as --from."
-        ),
-        click.option(
-            "--by",
-            type=click.Choice(["request", "feedback"]),
-            default="request",
-            show_default=True,
-            help="Whose time counts: that of the prediction or of the feedback.",
-        ),
-        click.option(
-            "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
-        ),
-        click.option(
-            "--index",
-            default="",
-            help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
-        ),
-        click.option("--namespace", default="", help="Only this namespace."),
-        click.option(
-            "--deployment",
-            default="",
-            metavar="NAME|COLUMN",
-            help="Only this deployment. Table: the column of the deployments, or the name of all rows.",
-        ),
-        click.option(
-            "--predicted",
-            default="",
-            metavar="COLUMN",
-            help="Table: column of the predictions. Default: prediction.",
-        ),
-        click.option(
-            "--actual",
-            default="",
-            metavar="COLUMN",
-            help="Table: column of the true labels. Default: actual.",
-        ),
-        click.option(
-            "--score",
-            multiple=True,
-            metavar="COLUMN[=CLASS]",
-            help="Table without predictions: column with the scores of a class; may be repeated. "
-            "Default: score_CLASS.",
-        ),
-        click.option(
-            "--id",
-            "id_column",
-            default="",
-            metavar="COLUMN",
-            help="Table: column of the request ids. Default: request_id, or else the row's number.",
-        ),
-        click.option(
-            "--time",
-            "time_column",
-            default="",
-            metavar="COLUMN",
-            help="Table: column of the predictions' times. Default: time, or else the row's place.",
-        ),
-        click.option(
-            "--feedback-time",
-            default="",
-            metavar="COLUMN",
-            help="Table: column of the true labels' times. Default: feedback_time, or else the "
-            "prediction's time.",
-        ),
-        click.option(
-            "--format", "style", type=click.Choice(FORMATS), default=style, show_default=True
+            "--format", type=click.Choice(FORMATS), default=default_format, show_default=True
         ),
         click.option(
             "--output",
             default="",
-            help="File to write; default stdout. For openmetrics also a folder, then with a file "
-            "for every two hours: one that is there, or with / at its end.",
+            help="File to write; default stdout. For openmetrics also a folder, which gets a file "
+            "for every two hours: an existing one, or a name with / at its end.",
         ),
         click.option(
             "--step",
@@ -130,30 +158,18 @@ def _replay_options(style: str) -> Callable[[F], F]:
             "--recent", is_flag=True, help="Allow openmetrics samples of the last 3 hours."
         ),
         click.option(
-            "--strict",
-            is_flag=True,
-            help="Stop at a line that is no event, or a file that is cut off.",
-        ),
-        click.option(
-            "--resume",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Keep there what was read of an Elasticsearch source: interrupted, the same command "
-            "goes on where it was. Removed at the end.",
-        ),
-        click.option(
             "--store",
             is_flag=True,
             help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
         ),
     )
 
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
 
-    return decorate
+def _replay_options(default_format: str) -> Callable[[F], F]:
+    """The options that ``processor replay`` and ``processor report`` share."""
+    return _options(
+        _selection_options, _table_options, _output_options(default_format), _reading_options
+    )
 
 
 @click.command(
@@ -163,17 +179,18 @@ def _replay_options(style: str) -> Callable[[F], F]:
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
     "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
-    "  processor replay elasticsearch: --resume replay.part     goes on where Ctrl-C ended it\n"
+    "  processor replay elasticsearch: --resume replay.part     continues where Ctrl-C stopped it\n"
     "  processor replay kafka:seldon-logs feedback.ndjson.gz    several sources add up\n"
     "  processor replay events.ndjson --format openmetrics --output backfill/\n"
-    "  processor replay missed.ndjson --into kafka              a correction of a live app's past"
+    "  processor replay missed.ndjson --into kafka              corrects a live app's past"
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @_replay_options("json")
 @click.option(
     "--into",
     type=click.Choice(["kafka"]),
-    help="Put the events on the log of the app PROCESSOR_APP_ID instead: what it has counts once.",
+    help="Put the events on the log of the app PROCESSOR_APP_ID instead; events that it has are "
+    "counted once.",
 )
 @click.pass_context
 def replay(
@@ -182,13 +199,13 @@ def replay(
     """Compute the results of a stored period without Kafka; they are equal to those of a live run.
 
     SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
-    input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
-    KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
-    elasticsearch: for that of PROCESSOR_ARCHIVE. It can be a table too: CSV, Parquet or JSON lines with
-    columns request_id, time, prediction or score_CLASS, actual, feedback_time, deployment, namespace,
-    predictor, model, reward, or others that the options below name.
+    input), sqlite:PATH, kafka:TOPIC (a source topic on PROCESSOR_BROKER, read to its end), kserve:FOLDER
+    (the JSON files of KServe's logger), or Elasticsearch: http(s)://host:port, or elasticsearch: for
+    that of PROCESSOR_ARCHIVE. It can be a table too: CSV, Parquet or JSON lines with the columns
+    request_id, time, prediction or score_CLASS, actual, feedback_time, deployment, namespace, predictor,
+    model, reward, or other columns named by the options below.
 
-    A line that is not an event is reported and counted as a dead letter, and reading goes on.
+    A line that is not an event is reported and counted as a dead letter; reading continues.
     """
     if into:
         _put_on_log(context, sources, options)
@@ -203,7 +220,7 @@ def replay(
     "  processor report predictions.csv --predicted y_pred --actual y_true\n"
     "  processor report events.ndjson --compare predictor\n"
     "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
-    "      --compare /2026-11-21T00:00:00Z                  the day against all before it\n"
+    "      --compare /2026-11-21T00:00:00Z                  from that day on, and the time before\n"
     "  processor report elasticsearch: --store\n"
     "  processor report --stored --deployment sklearn"
 )
@@ -213,9 +230,9 @@ def replay(
     "--compare",
     default="",
     metavar="predictor|FROM/TO",
-    help="Beside each other: the predictors of a deployment, or this period and another one.",
+    help="Compare the predictors of each deployment, or this period with another one.",
 )
-@click.option("--stored", is_flag=True, help="Show stored results; no SOURCE is read.")
+@click.option("--stored", is_flag=True, help="Show stored results instead of reading a SOURCE.")
 @click.pass_context
 def report(
     context: click.Context,
@@ -225,10 +242,10 @@ def report(
     stored: bool,
     **options: Any,
 ) -> None:
-    """Show how good models were in a stored period, as text, JSON, CSV or HTML with plots.
+    """Report the quality of models in a stored period: as text, JSON, CSV, or HTML with plots.
 
-    SOURCE is the same as for 'processor replay': also a table of predictions and true labels (CSV,
-    Parquet, JSON lines). Without the options that name its columns the command says what it sees.
+    SOURCE is the same as for 'processor replay', and can be a table of predictions and true labels
+    (CSV, Parquet, JSON lines). If its columns are unknown, the error proposes the options to use.
     """
     if not stored:
         if not sources:
@@ -241,26 +258,26 @@ def report(
     ):  # fmt: skip
         if sources or _is_given(context, name):
             given = "SOURCE" if sources else f"--{name.removesuffix('_column').replace('_', '-')}"
-            raise click.UsageError(f"{given} has no place beside --stored: leave it out")
+            raise click.UsageError(f"{given} does not apply with --stored: leave it out")
     settings = _settings()
     selection, _ = _selection(options, ())
     by = options["by"] if _is_given(context, "by") else ""
     output = _output(options)
-    asyncio.run(report_stored(settings, selection, by, options["style"], output))
+    asyncio.run(report_stored(settings, selection, by, options["format"], output))
 
 
 def _report(
     context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
 ) -> None:
     selection, columns = _selection(options, sources)
-    style, output = options["style"], _output(options)
+    output = _output(options)
     for name in ("step", "recent"):
-        if style != "openmetrics" and _is_given(context, name):
-            raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
+        if options["format"] != "openmetrics" and _is_given(context, name):
+            raise click.UsageError(f"--{name} applies to --format openmetrics only: leave it out")
     settings = _settings()
     rules = read_models_file(options["models"] or settings.models)
-    wanted = Wanted(
-        style,
+    output_options = OutputOptions(
+        options["format"],
         output,
         options["step"],
         options["recent"],
@@ -271,7 +288,7 @@ def _report(
     )
     access = _access(settings, options, columns)
     _prepare_long_work()
-    shortfall = asyncio.run(report_sources(sources, rules, selection, access, wanted))
+    shortfall = asyncio.run(report_sources(sources, rules, selection, access, output_options))
     if shortfall is not None:
         click.echo(f"processor: {shortfall.message}", err=True)
         if shortfall.is_failure:
@@ -279,23 +296,23 @@ def _report(
 
 
 def _output(options: dict[str, Any]) -> Path | None:
-    """The path to write to, after a check that it is writable; None for standard output."""
+    """The path to write, None for standard output. `ProcessorError` if it can't be written."""
     output = options["output"]
     if not output:
         return None
     path = Path(output)
-    if options["style"] == "openmetrics" and output.endswith("/"):
+    if options["format"] == "openmetrics" and output.endswith("/"):
         prepare_folder(path)
-    elif options["style"] != "openmetrics" or not path.is_dir():
+    elif options["format"] != "openmetrics" or not path.is_dir():
         check_output(path)
     return path
 
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
-    for name in ("start", "end", "by", "style", "output", "step", "recent", "store", "resume"):
+    for name in ("start", "end", "by", "format", "output", "step", "recent", "store", "resume"):
         if _is_given(context, name):
             raise click.UsageError(
-                "--into kafka shows no numbers: leave --from, --to, --by, --format, --output, "
+                "--into kafka prints no numbers: leave --from, --to, --by, --format, --output, "
                 "--step, --recent, --store and --resume out"
             )
     from processor.service.correction import put_on_log
@@ -335,7 +352,7 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 def _settings() -> Settings:
     settings = Settings.from_env()
-    # A client's own lines say again what the error says, in its terms.
+    # The log lines of client libraries would repeat in their terms what the error says.
     set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
     return settings
 

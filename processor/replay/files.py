@@ -1,4 +1,4 @@
-"""Events files, read lazily: some whole lines at a time, plain or compressed, from a path or standard
+"""Read events files lazily, in blocks of whole lines: plain or compressed, from a path or standard
 input."""
 
 import gzip
@@ -19,77 +19,80 @@ if sys.version_info >= (3, 14):  # pragma: no cover
 else:
     from backports import zstd
 
+#: The path of standard input.
 STDIN = "-"
-#: Bytes of lines in a block: what is made of them stays in the processor's cache.
+#: Bytes of lines in a block, so that a block and its events fit in the CPU's cache.
 BLOCK = 1 << 19
-#: A longer line is no event but another kind of file.
+#: Maximum length of a line; a file with a longer one is not an events file.
 MAX_LINE = 1 << 28
 _BOM = b"\xef\xbb\xbf"
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class Block(NamedTuple):
-    """Whole lines as they stand, the ``first``-th of the file on, and how many bytes of the file are
-    read by then (of a compressed one: of the file itself)."""
+    """Whole lines of a file, the number of the first one, and how many bytes of the file have been read
+    with them; of a compressed file, compressed bytes."""
 
     lines: bytes
     first: int
     consumed: int
 
 
-class Chunk(NamedTuple):
-    """Some events in the file's order, and the bytes of the file that are read by then."""
+class EventBlock(NamedTuple):
+    """Some events in the order of the file, and how many of its bytes have been read with them."""
 
     events: list[RawEvent]
     consumed: int
 
 
 class CutOffError(EventsFileError):
-    """The file ends before its end, or is damaged: what stands before that was read."""
+    """The file is truncated or damaged; everything before that point was read."""
 
 
 def file_size(path: str) -> int | None:
-    """Bytes of the file for a progress bar; None for standard input, a pipe, or no such file."""
+    """The size of a file in bytes, for a progress bar; None for standard input, a pipe, or a missing
+    file."""
     try:
         return os.stat(path).st_size or None if path != STDIN else None
     except OSError:
         return None
 
 
-def read_events(path: str, timestamp: int, block: int = BLOCK) -> Iterator[Chunk]:
-    """The events of the file; ``timestamp`` (ns) stands in where one has no time.
+def read_events(path: str, timestamp: int, block: int = BLOCK) -> Iterator[EventBlock]:
+    """The events of a file, in blocks of about ``block`` bytes; ``timestamp`` (ns) is the time of events
+    that have none.
 
-    `EventsFileError` names the file, the line and what is wrong. Empty lines are skipped.
+    `EventsFileError` names the file, the line and the problem. Empty lines are skipped.
     """
     for lines, first, consumed in read_blocks(path, block):
         events: list[RawEvent] = []
         for event in parse_lines(lines, first, timestamp):
             if isinstance(event, BadLine):
-                yield Chunk(events, consumed)  # what stands before the trouble is sound
+                yield EventBlock(events, consumed)  # the lines before the bad one are valid
                 raise EventsFileError(f"{path}: {event.letter.detail}")
             events.append(event)
-        yield Chunk(events, consumed)
+        yield EventBlock(events, consumed)
 
 
 def read_blocks(path: str, size: int = BLOCK) -> Iterator[Block]:
-    """The lines of the file, in blocks of about ``size`` bytes; from a pipe each holds what is there
-    by then. A last line without its end is one too.
+    """The lines of a file, in blocks of about ``size`` bytes; a block from a pipe holds the lines that
+    have arrived. The last line may lack its line feed.
 
-    `EventsFileError` for a file that can't be read, `CutOffError` for one that is cut off or damaged,
-    after all that could be read.
+    `EventsFileError` if the file can't be read; `CutOffError`, after all readable blocks, if it is
+    truncated or damaged.
     """
     first = 1
     with _open(path) as raw:
         head = _head(raw, path)
         counted = _Counted(head, raw)
-        for lines in _whole_lines(_plain(counted, head), path, size):
+        for lines in _whole_lines(_decompressed(counted, head), path, size):
             block = lines.removeprefix(_BOM) if first == 1 else lines
             yield Block(block, first, counted.consumed)
             first += lines.count(b"\n")
 
 
 class _Counted(io.RawIOBase):
-    """The file with its head put back, and how much of it was read."""
+    """A file whose first bytes, ``head``, were read before; counts the bytes that are read."""
 
     def __init__(self, head: bytes, file: BinaryIO) -> None:
         self._head = head
@@ -100,7 +103,7 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        # Reads what there is; `read` would wait for the whole size on a pipe.
+        # On a pipe `read` would wait until the buffer is full.
         found = self._head or self._file.read1(len(buffer))  # type: ignore[attr-defined]
         found, self._head = found[: len(buffer)], found[len(buffer) :]
         buffer[: len(found)] = found
@@ -109,15 +112,15 @@ class _Counted(io.RawIOBase):
 
 
 def _head(file: BinaryIO, path: str) -> bytes:
-    """The first bytes, by which a compressed file is known; a pipe can give them one by one."""
+    """The first bytes of a file, enough to know its compression; a pipe may give them one by one."""
     head = b""
     while len(head) < len(_ZSTD) and (more := _read(file, path, 1 << 16)):
         head += more
     return head
 
 
-def _plain(file: _Counted, head: bytes) -> BinaryIO:
-    """What the file holds, decompressed."""
+def _decompressed(file: _Counted, head: bytes) -> BinaryIO:
+    """The content of a file, decompressed if its head is that of gzip or zstd."""
     if head.startswith(_GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=io.BufferedReader(file, 1 << 16), mode="rb"))
     if head.startswith(_ZSTD):
@@ -126,9 +129,9 @@ def _plain(file: _Counted, head: bytes) -> BinaryIO:
 
 
 def _whole_lines(file: BinaryIO, path: str, size: int) -> Iterator[bytes]:
-    """The file in blocks that end with a line."""
-    pieces: list[bytes] = []
-    waiting = 0
+    """The content of a file, in blocks of whole lines."""
+    parts: list[bytes] = []  # of a line whose end has not been read yet
+    length = 0
     damage = None
     while True:
         try:
@@ -139,14 +142,16 @@ def _whole_lines(file: BinaryIO, path: str, size: int) -> Iterator[bytes]:
             break
         end = block.rfind(b"\n") + 1
         if end:
-            yield b"".join((*pieces, block[:end]))
-            pieces, waiting = [], 0
-        pieces.append(block[end:])
-        waiting += len(block) - end
-        if waiting > MAX_LINE:
-            raise EventsFileError(f"{path} has a line over {MAX_LINE:,} bytes: no events file")
-    if waiting:
-        yield b"".join(pieces)
+            yield b"".join((*parts, block[:end]))
+            parts, length = [], 0
+        parts.append(block[end:])
+        length += len(block) - end
+        if length > MAX_LINE:
+            raise EventsFileError(
+                f"{path} has a line over {MAX_LINE:,} bytes: it is not an events file"
+            )
+    if length:
+        yield b"".join(parts)
     if damage:
         raise damage
 
@@ -172,7 +177,7 @@ def _open(path: str) -> Iterator[BinaryIO]:
         yield sys.stdin.buffer
         return
     try:
-        file = open(path, "rb")  # noqa: SIM115  # the block of the reader is not this error's
+        file = open(path, "rb")  # noqa: SIM115  # errors inside the caller's block are not caught
     except FileNotFoundError:
         raise EventsFileError(f"there is no file {path}: check the path") from None
     except IsADirectoryError:

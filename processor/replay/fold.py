@@ -1,4 +1,4 @@
-"""A stored period folded without Kafka: the same pure functions as the live run, so the same numbers."""
+"""Fold a stored period without Kafka, by the same pure functions as the live run: equal numbers."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,14 +26,17 @@ from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import format_time
 from processor.telemetry import Telemetry
 
-#: Observations folded at once; the result does not depend on it.
+#: Observations folded at once; the result does not depend on this number.
 _BATCH = 1000
 
 
 class Selection(NamedTuple):
-    """What of a source is asked for. ``start`` and ``end`` bound the time on the basis ``by``:
-    [start, end) in ns, None = open. ``as_of`` (ns) is the last time that is known of. Empty names
-    select all."""
+    """The part of a source that counts.
+
+    ``start`` and ``end`` bound the time on the basis ``by`` ("request" or "feedback"): [start, end) in
+    ns, None for an open end. Observations later than ``as_of`` (ns) are ignored. An empty ``namespace``
+    or ``deployment`` selects all of them.
+    """
 
     by: str = "request"
     start: int | None = None
@@ -42,54 +45,74 @@ class Selection(NamedTuple):
     namespace: str = ""
     deployment: str = ""
 
-    def names(self, key: ModelKey) -> bool:
-        """Whether the model is of the namespace and deployment that are asked for."""
+    def matches(self, key: ModelKey) -> bool:
+        """Whether the model has the selected namespace and deployment."""
         return self.namespace in ("", key.namespace) and self.deployment in ("", key.deployment)
 
     def in_range(self, time: int) -> bool:
-        """Whether a time is between start and end."""
+        """Whether a time (ns) is in [start, end)."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+    def time_of(self, joined: JoinedPrediction) -> int | None:
+        """The time (ns) of a prediction on the basis ``by``: its own, or that of its feedback; None
+        without feedback."""
+        counted = joined.feedback if self.by == "feedback" else joined.prediction
+        return None if counted is None else counted.time
+
+    def contribution(self, joined: JoinedPrediction) -> tuple[int, Counts] | None:
+        """The time (ns) of a prediction on the basis ``by``, and the counts that it adds, which must
+        not be changed. None where that time is out of range."""
+        time = self.time_of(joined)
+        if time is None or not self.in_range(time):
+            return None
+        return time, _counts_of(joined.prediction.answers, joined.outcome, self.by)
 
 
 class Shortfall(NamedTuple):
-    """Why there are no numbers, or not those of all that a source holds. ``is_failure``: nothing was
-    understood or matches, or a source is damaged."""
+    """The reason why a result is empty or incomplete. ``is_failure`` is False only where sound sources
+    hold no prediction, or none in the selected time."""
 
     message: str
     is_failure: bool
 
 
 class FoldedDocuments(msgspec.Struct, array_like=True):
-    """What some documents say, and what was counted in decoding them."""
+    """The observations of some documents, and the counters that decoding them has increased."""
 
     read: int
     batch: ObservationBatch
     batches: list[BatchKey]
-    """Batches of items whose first document is among them."""
+    """Keys of the batches of items whose first document is one of these documents."""
     says_nothing: int
     dead_letters: dict[str, int]
 
 
 class _Join(JoinFold):
-    """The join without its deltas: what stands at the end is all that a replay asks for."""
+    """A join without deltas: a replay reads the state at the end only."""
 
     def _deltas(self, offset: int) -> Deltas:
         self._accumulator.clear()
         return {}
 
 
-#: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
-_Group = tuple[int, int | tuple[int, ...], Outcome | None, bool]
-#: What is said of sources that are empty.
+#: Position of the answers in the state's table, one for each item; a single one without a tuple.
+_Answers = int | tuple[int, ...]
+#: Predictions with equal content: model, answers, outcome, and whether their time is in range.
+_Group = tuple[int, _Answers, Outcome | None, bool]
+#: The message for sources without a single event.
 NOTHING_READ = "nothing was read: the source holds no events"
-#: Outcomes whose items are remembered.
-_MEMORY = 10_000
-#: Names that a message lists at most.
+#: Maximum number of outcomes whose items are cached.
+_MAX_CACHED = 10_000
+#: Maximum number of names in a message.
 _MAX_NAMES = 10
 
 
 class ReplayFold:
-    """Takes events and documents one after another, and tells the result at any time."""
+    """Folds events, rows and documents; `result` gives the numbers of those added so far.
+
+    ``read`` counts all inputs, including those that can't be decoded; ``damage`` holds a line of text
+    for each source that could not be read to its end.
+    """
 
     def __init__(self, rules: ModelRules, selection: Selection) -> None:
         self.selection = selection
@@ -105,7 +128,8 @@ class ReplayFold:
         self._join = _Join("", 0, 1, None, self.telemetry)
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
-        """Fold whole lines of an events file, the ``first``-th on; those that are no events."""
+        """Fold whole lines of an events file; ``first`` is the number of the first one. Returns the
+        lines that are not events."""
         lines = self._lines.read(block, first)
         self.read += lines.read
         self._join.apply(0, 0, lines.batch)
@@ -124,7 +148,7 @@ class ReplayFold:
                 self.observe(observation)
 
     def add_row(self, row: TableRow) -> DeadLetter | None:
-        """Fold one row of a table; the dead letter where it can't be understood."""
+        """Fold one row of a table. Returns the dead letter if the row can't be decoded."""
         self.read += 1
         found = self._decoder.decode_row(row)
         if isinstance(found, DeadLetter):
@@ -138,7 +162,8 @@ class ReplayFold:
         self.fold_documents(documents)
 
     def fold_documents(self, documents: Sequence[Document]) -> FoldedDocuments:
-        """`add_documents`, and what `restore` needs to do the same without them."""
+        """Fold some documents of an archive. Returns what `restore` needs to repeat this without the
+        documents."""
         telemetry, reader = self.telemetry, self._reader
         known, nothing = reader.batches_read, telemetry.says_nothing
         dead_letters = telemetry.dead_letters.copy()
@@ -154,7 +179,7 @@ class ReplayFold:
         )
 
     def restore(self, folded: FoldedDocuments) -> None:
-        """Fold what an earlier process made of documents."""
+        """Fold documents that an earlier process has decoded."""
         self.read += folded.read
         self.telemetry.says_nothing += folded.says_nothing
         self.telemetry.dead_letters.update(folded.dead_letters)
@@ -162,7 +187,7 @@ class ReplayFold:
         self._join.apply(0, 0, folded.batch)
 
     def observe(self, observation: Prediction | Feedback) -> None:
-        """Fold one observation, unless it is later than what is to be known."""
+        """Fold one observation, unless it is later than ``as_of`` of the selection."""
         as_of = self.selection.as_of
         if as_of is not None and observation.time > as_of:
             return
@@ -170,32 +195,32 @@ class ReplayFold:
         if self._builder.rows >= _BATCH:
             self._fold()
 
-    def add_bad(self, letter: DeadLetter) -> None:
-        """Count what is no event at all."""
+    def add_bad(self, dead_letter: DeadLetter) -> None:
+        """Count an input that is not an event as a dead letter."""
         self.read += 1
-        self._decoder.dead(letter)
+        self._decoder.dead(dead_letter)
 
-    async def settle(self) -> None:
-        """Nothing waits: all that was added is in memory."""
+    async def wait_for_room(self) -> None:
+        """Return at once: memory always has room."""
 
     def result(self) -> Replay:
-        """The numbers of all that was added."""
+        """The results of all models of the selection, and what became of the events."""
         self._fold()
         selection, telemetry, state = self.selection, self.telemetry, self._join.state
         models: dict[ModelKey, Counts] = {}
-        group_by_content: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
-        for group, times in self._groups(selection).items():
-            self._add_counts(models, group, times, selection)
+        for group, size in self._groups(selection).items():
+            self._add_counts(models, group, size, selection)
             _, answers, outcome, _ = group
             for position in (answers,) if isinstance(answers, int) else answers:
                 reason = state.answers[position].reason
                 if reason is not None:
-                    reasons[reason] += times
+                    reasons[reason] += size
             if outcome is not None:
-                group_by_content[outcome.kind] += times
+                kinds[outcome.kind] += size
                 for reason in outcome.not_scorable:
-                    reasons[reason] += times
+                    reasons[reason] += size
         return Replay(
             format_time(selection.start) if selection.start is not None else None,
             format_time(selection.end) if selection.end is not None else None,
@@ -209,8 +234,8 @@ class ReplayFold:
                 unmatched_feedback=state.unmatched,
                 late=telemetry.late,
                 says_nothing=telemetry.says_nothing,
-                rows_differ=group_by_content[ROWS_DIFFER],
-                ambiguous=group_by_content[AMBIGUOUS],
+                rows_differ=kinds[ROWS_DIFFER],
+                ambiguous=kinds[AMBIGUOUS],
                 not_scorable=dict(sorted(reasons.items())),
                 dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
@@ -220,25 +245,26 @@ class ReplayFold:
         """The counts of each model that has any, by the basis, times and names of ``selection``."""
         self._fold()
         models: dict[ModelKey, Counts] = {}
-        for group, times in self._groups(selection).items():
-            self._add_counts(models, group, times, selection)
+        for group, size in self._groups(selection).items():
+            self._add_counts(models, group, size, selection)
         return models
 
     def requests(self) -> Iterator[list[tuple[ModelKey, JoinedPrediction]]]:
-        """What each request of the chosen namespace and deployment contributes, of any time."""
+        """The joined predictions of each request of the selected namespace and deployment, of any
+        time."""
         self._fold()
         models = self._join.state.models
         for joined_predictions in self._join.requests():
             request = [(models[joined.prediction.model], joined) for joined in joined_predictions]
-            if request and self.selection.names(request[0][0]):
+            if request and self.selection.matches(request[0][0]):
                 yield request
 
-    def right(self, joined: JoinedPrediction) -> list[bool | None]:
-        """Whether each item of a prediction was right, None where it was not judged."""
-        return [item and item.correct for item in judged_items(self._join.state, joined)]
+    def items(self, joined: JoinedPrediction) -> list[Item | None]:
+        """The items of a prediction, in the order of its rows; None for an item that is not judged."""
+        return judged_items(self._join.state, joined)
 
     def shortfall(self, result: Replay) -> Shortfall | None:
-        """What a user must hear of a result that is empty, or is not of all that the sources hold."""
+        """The reason why ``result`` is empty or incomplete; None if it is neither."""
         if self.damage:
             return Shortfall("; ".join(self.damage), True)
         if result.models:
@@ -254,42 +280,41 @@ class ReplayFold:
         selection, models = self.selection, self._join.state.models
         keys = {models[group[0]] for group in self._groups(selection)}
         if not keys:
-            return Shortfall("there are no predictions in what was read", False)
-        if not any(map(selection.names, keys)):
+            return Shortfall("the sources hold no predictions", False)
+        if not any(map(selection.matches, keys)):
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
         message = f"nothing falls between --from and --to by {selection.by} time{self._span()}"
         return Shortfall(message, False)
 
     def judged_items(self, key: ModelKey) -> Iterator[tuple[str, list[Item | None]]]:
-        """The request id and the items of each judged prediction of a model in the chosen time; None
+        """The request id and the items of each judged prediction of a model in the selected time; None
         for an item that is not judged."""
         self._fold()
         join, models = self._join, self._join.state.models
         deployments = join.state.deployments
-        known: dict[Outcome, list[Item | None]] = {}  # few of millions differ
+        cached: dict[Outcome, list[Item | None]] = {}  # millions of predictions share few outcomes
         for ref, _ in join.refs():
             if deployments[ref[0]] != key[:2]:
                 continue
             for joined in join.joined_predictions_of(ref):
-                prediction, feedback, outcome = joined
-                if feedback is None or outcome is None or models[prediction.model] != key:
+                outcome, time = joined.outcome, self.selection.time_of(joined)
+                if outcome is None or time is None or models[joined.prediction.model] != key:
                     continue
-                time = feedback.time if self.selection.by == "feedback" else prediction.time
                 if not self.selection.in_range(time):
                     continue
-                items = known.get(outcome)
+                items = cached.get(outcome)
                 if items is None:
-                    if len(known) > _MEMORY:
-                        known.clear()
-                    items = known[outcome] = judged_items(join.state, joined)
+                    if len(cached) > _MAX_CACHED:
+                        cached.clear()
+                    items = cached[outcome] = judged_items(join.state, joined)
                 yield ref[1], items
 
     def _span(self) -> str:
-        """From when to when there is something, in words; empty where nothing is."""
+        """The first and last time of all predictions, in words; empty without any."""
         times = [
-            register.time
-            for prediction, feedback, _ in self._join.joined_predictions()
-            if (register := feedback if self.selection.by == "feedback" else prediction) is not None
+            time
+            for joined in self._join.joined_predictions()
+            if (time := self.selection.time_of(joined)) is not None
         ]
         if not times:
             return ""
@@ -299,7 +324,7 @@ class ReplayFold:
         self._join.apply(0, 0, self._builder.build(""))
 
     def _groups(self, selection: Selection) -> dict[_Group, int]:
-        """How many predictions there are of each kind: of millions there are few that differ."""
+        """The number of predictions in each group: millions of predictions fall into few groups."""
         by_feedback = selection.by == "feedback"
 
         def in_range(predicted_at: int, feedback_at: int | None) -> bool:
@@ -307,37 +332,43 @@ class ReplayFold:
             return time is not None and selection.in_range(time)
 
         groups: Counter[_Group] = Counter()
-        for (prediction, feedback, outcome), held, times in self._join.group_by_content(in_range):
+        for joined, is_in_range, size in self._join.group_by_content(in_range):
+            prediction, feedback, outcome = joined
             answers = prediction.answers
             group = (
                 prediction.model,
                 answers if isinstance(answers, int) else tuple(answers),
                 outcome,
-                held and not (by_feedback and feedback is None),
+                is_in_range and not (by_feedback and feedback is None),
             )
-            groups[group] += times
+            groups[group] += size
         return groups
 
     def _add_counts(
-        self, models: dict[ModelKey, Counts], group: _Group, times: int, selection: Selection
+        self, models: dict[ModelKey, Counts], group: _Group, size: int, selection: Selection
     ) -> None:
-        """Add what so many predictions contribute to the counts that are asked for."""
-        model, answers, outcome, counted = group
+        """Add the counts of a group of ``size`` predictions to its model's, if it is selected."""
+        model, answers, outcome, is_in_range = group
         key = self._join.state.models[model]
-        if not counted or not selection.names(key):
+        if not is_in_range or not selection.matches(key):
             return
-        counts = Counts()
-        if selection.by == "request":
-            counts.predictions = 1 if isinstance(answers, int) else len(answers)
-        if outcome is not None:
-            counts.add(outcome.counts)
+        counts = _counts_of(answers, outcome, selection.by)
         if not counts.is_empty():
-            models.setdefault(key, Counts()).add(counts, times)
+            models.setdefault(key, Counts()).add(counts, size)
+
+
+def _counts_of(answers: _Answers | list[int], outcome: Outcome | None, by: str) -> Counts:
+    """The counts that one prediction adds on the basis ``by``; they must not be changed."""
+    counts = Counts() if outcome is None else outcome.counts
+    if by == "request":
+        counts = counts.copy()
+        counts.predictions = 1 if isinstance(answers, int) else len(answers)
+    return counts
 
 
 def no_match(selection: Selection, names: Iterable[tuple[str, str]]) -> str:
-    """That no model is of the selection's names; ``names`` are the namespaces and deployments that
-    there are.
+    """The message that no model matches the selection; ``names`` are the namespace and deployment of
+    every model that there is.
 
     >>> no_match(Selection(deployment="sklern"), [("seldon", "sklearn"), ("shop", "churn")])
     'no model matches --deployment sklern: did you mean seldon/sklearn?'
@@ -360,19 +391,3 @@ def no_match(selection: Selection, names: Iterable[tuple[str, str]]) -> str:
     more = f" and {len(there) - _MAX_NAMES} more" if len(there) > _MAX_NAMES else ""
     listed = ", ".join("/".join(pair) for pair in there[:_MAX_NAMES])
     return f"no model matches {asked}; there are: {listed}{more}"
-
-
-def contribution(joined: JoinedPrediction, selection: Selection) -> Counts | None:
-    """What a prediction adds to the counts of a selection; None where its time is outside."""
-    prediction, feedback, outcome = joined
-    if selection.by == "feedback":
-        if feedback is None or outcome is None or not selection.in_range(feedback.time):
-            return None
-        return outcome.counts
-    if not selection.in_range(prediction.time):
-        return None
-    answers = prediction.answers
-    counts = Counts(predictions=1 if isinstance(answers, int) else len(answers))
-    if outcome is not None:
-        counts.add(outcome.counts)
-    return counts

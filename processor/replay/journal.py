@@ -1,9 +1,10 @@
-"""What a replay has read of Elasticsearch, in a file, so that an interrupted one goes on where it was.
+"""The file of ``--resume``: the pages that a replay has read from Elasticsearch, so that an interrupted
+replay continues where it stopped.
 
-Each page's observations stand behind those before, with the position that they reach: however a
-process ends, at most a page per shard is read again, and no state is ever written as a whole. A piece
-is its length, its checksum, and its content packed; what stands behind the last sound one is of a
-process that was killed, and is read again.
+The observations of each page are appended together with the position that they reach. However a process
+ends, at most one page per shard is read again, and the state is never written as a whole. A frame is its
+length, its checksum and its compressed content; bytes after the last valid frame were left by a process
+that was killed, and are dropped.
 """
 
 import fcntl
@@ -33,13 +34,13 @@ else:
 
 _MAGIC = b"processor-replay\n"
 _FRAME = Layout("<II")
-#: Of a piece; a page of documents is far less.
+#: Largest frame; a page of documents takes far less.
 _MAX_BYTES = 1 << 30
 _LEVEL = 1
 
 
 class Entry(msgspec.Struct, array_like=True):
-    """A page: ``position`` is the sequence number up to which the shard is read with it."""
+    """One page of a shard; ``position`` is the sequence number up to which the shard is read with it."""
 
     index: str
     uuid: str
@@ -48,8 +49,8 @@ class Entry(msgspec.Struct, array_like=True):
     folded: FoldedDocuments
 
 
-class Origin(msgspec.Struct):
-    """What the content depends on. A field's name is what people are told of it."""
+class JournalHeader(msgspec.Struct):
+    """The inputs that the entries depend on, as text that can be shown; see `_NAMES`."""
 
     source: str
     index: str
@@ -59,7 +60,8 @@ class Origin(msgspec.Struct):
 
     @classmethod
     def of(cls, source: str, index: str, as_of: int | None, rules: ModelRules) -> Self:
-        """The origin for an address without secrets, an index pattern, and the last time known."""
+        """Describe a replay of ``source`` (an address without credentials) and an index pattern, with
+        ``as_of`` in ns and the rules of the models file."""
         return cls(
             source,
             index,
@@ -69,6 +71,7 @@ class Origin(msgspec.Struct):
         )
 
 
+#: The name of each field in messages.
 _NAMES = {
     "source": "Elasticsearch",
     "index": "--index",
@@ -77,18 +80,18 @@ _NAMES = {
     "version": "the processor's version",
 }
 _encode = msgspec.msgpack.Encoder().encode
-_decode_origin = msgspec.msgpack.Decoder(Origin).decode
 _decode_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 class Journal:
-    """The file of ``--resume``, a context manager: after an orderly end of the block it is gone."""
+    """The file of ``--resume``, as a context manager: it is removed when the block ends without an
+    error."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or makes the file. `ProcessorError` where that can't be, or another process has it."""
+        """Open or create the file. `ProcessorError` if that fails, or if another process has it open."""
         self._path = path
         self.positions: dict[tuple[str, int], int] = {}
-        """The sequence numbers up to which shards are read, by an index's uuid and a shard's number."""
+        """The sequence number up to which each shard is read, by index uuid and shard number."""
         self._indices: dict[str, str] = {}
         try:
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
@@ -111,23 +114,23 @@ class Journal:
             self._path.unlink(missing_ok=True)
         elif self.positions:
             click.echo(
-                f"processor: what was read is kept in {self._path}: the same command goes on there",
+                f"processor: what was read is kept in {self._path}: run the same command to continue",
                 err=True,
             )
         self._file.close()
 
-    def entries(self, origin: Origin) -> Iterator[Entry]:
-        """What is there from an earlier run; from then on `add` goes on behind it. `SettingsError`
-        if it is of another origin, or is no such file at all."""
+    def entries(self, header: JournalHeader) -> Iterator[Entry]:
+        """The entries of an earlier run; `add` appends after them. `SettingsError` if the file has
+        another header, or is not a journal."""
         try:
-            yield from self._entries(origin)
+            yield from self._entries(header)
         except OSError as error:
             raise self._explain(error) from None
 
-    def _entries(self, origin: Origin) -> Iterator[Entry]:
+    def _entries(self, header: JournalHeader) -> Iterator[Entry]:
         file = self._file
         if not os.fstat(file.fileno()).st_size:
-            self._write(_MAGIC + _framed(_encode(origin)))
+            self._write(_MAGIC + _framed(_encode(header)))
             return
         head = file.read(len(_MAGIC))
         content = _unframed(file) if head == _MAGIC else None
@@ -135,18 +138,18 @@ class Journal:
             raise SettingsError(
                 f"{self._path} is not a file that --resume has made: name another one"
             )
-        self._check(msgspec.msgpack.decode(content), origin)
-        sound = file.tell()
+        self._check(msgspec.msgpack.decode(content), header)
+        valid_end = file.tell()
         while (content := _unframed(file)) is not None:
-            sound = file.tell()
+            valid_end = file.tell()
             entry = _decode_entry(content)
             self._note(entry)
             yield entry
-        file.seek(sound)
+        file.seek(valid_end)
         file.truncate()
 
     def add(self, entry: Entry) -> None:
-        """Keep a page. `ProcessorError` if it can't be written."""
+        """Append a page. `ProcessorError` if it can't be written."""
         self._note(entry)
         try:
             self._write(_framed(_encode(entry)))
@@ -154,7 +157,8 @@ class Journal:
             raise self._explain(error) from None
 
     def check_indices(self, uuids: set[str]) -> None:
-        """`SettingsError` if something was read of an index that is not there any more."""
+        """Raise `SettingsError` if an index that entries come from no longer exists; ``uuids`` are those
+        of the existing ones."""
         for uuid, index in self._indices.items():
             if uuid not in uuids:
                 raise SettingsError(
@@ -170,11 +174,12 @@ class Journal:
         self._file.write(content)
         self._file.flush()
 
-    def _check(self, found: Any, origin: Origin) -> None:
-        """Compare field by field: another version may know others."""
+    def _check(self, found: Any, header: JournalHeader) -> None:
+        """Raise `SettingsError` unless the header that was found equals ``header``. Compared field by
+        field, since another version may have other fields."""
         found = found if isinstance(found, dict) else {}
         for field, name in _NAMES.items():
-            was, wanted = found.get(field), getattr(origin, field)
+            was, wanted = found.get(field), getattr(header, field)
             if was != wanted:
                 what = "differs" if field == "models" else f"was {was}, not {wanted}"
                 raise SettingsError(
@@ -192,7 +197,7 @@ def _framed(content: bytes) -> bytes:
 
 
 def _unframed(file: BinaryIO) -> bytes | None:
-    """The next piece's content; None if there is none, or not all of it."""
+    """The content of the next frame; None at the end of the file, or where the frame is incomplete."""
     head = file.read(_FRAME.size)
     if len(head) < _FRAME.size:
         return None

@@ -1,4 +1,4 @@
-"""A source topic read from its first record to what was its last one when reading began."""
+"""Read a source topic from its first record to the one that was the last when reading began."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from difflib import get_close_matches
@@ -14,18 +14,18 @@ from processor.kafka.reading import FAULTS, connection_error, explain, read_stre
 
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
-#: Topics that a message lists at most.
+#: Maximum number of topics in a message.
 _MAX_NAMES = 10
-#: Behind the id of a processor app: the topics that it makes, and that Faust makes for it.
-_OWN = (
+#: Suffixes of the topics that a processor app creates, and of those that Faust creates for it.
+_OWN_SUFFIXES = (
     *("observations", "deltas", "control", "dead-letters", "confusion-changelog"),
     "__assignor-__leader",
 )
 
 
 def _listed(topics: Set[str], wanted: str) -> str:
-    """The topics that a user can mean, the closest names first; those of a processor app, and those
-    that Kafka and its clients keep for themselves, are left out.
+    """The names of possible source topics, the closest ones to ``wanted`` first. The topics of processor
+    apps and the internal ones of Kafka and its clients are left out.
 
     >>> own = {f"a-{name}" for name in ("observations", "deltas", "control", "dead-letters")}
     >>> _listed({*own, "__consumer_offsets", "b-control", "logs", "zz-orders"}, "orders")
@@ -37,7 +37,7 @@ def _listed(topics: Set[str], wanted: str) -> str:
         if name.endswith("-observations")
         and name.removesuffix("observations") + "control" in topics
     }
-    own = {f"{app}-{suffix}" for app in apps for suffix in _OWN}
+    own = {f"{app}-{suffix}" for app in apps for suffix in _OWN_SUFFIXES}
     names = sorted(name for name in topics - own if not name.startswith("__"))
     close = get_close_matches(wanted, names, _MAX_NAMES)
     shown = [*close, *(name for name in names if name not in close)]
@@ -46,24 +46,24 @@ def _listed(topics: Set[str], wanted: str) -> str:
 
 
 class KafkaSource:
-    """All partitions of ``topic``, without a consumer group; an async context manager.
+    """Reads all partitions of a topic without a consumer group; an async context manager.
 
-    All of it is read, whatever times are asked for: the feedback of a prediction can be any later,
-    and neither's own time is bound to that of its record. Its methods raise `BrokerError`.
+    The whole topic is read, whatever period is selected: feedback can arrive any time after its
+    prediction, and the time of an event is not that of its record. The methods raise `BrokerError`.
     """
 
     def __init__(self, topic: str, servers: tuple[str, ...], options: Mapping[str, Any]) -> None:
-        """``options`` are aiokafka's for the connection. `SettingsError` without a broker."""
+        """Prepare to read ``topic`` from ``servers`` with aiokafka's connection ``options``.
+        `SettingsError` without a server or a topic."""
         if not servers:
             raise SettingsError(
-                f"the source kafka:{topic} is on the broker of PROCESSOR_BROKER: set it to "
-                "kafka://host:port"
+                f"the source kafka:{topic} needs PROCESSOR_BROKER: set it to kafka://host:port"
             )
         if not topic:
             raise SettingsError("the source kafka: names no topic: write it as kafka:TOPIC")
         self.topic = topic
         self.total = 0
-        """Records there are to read, about."""
+        """The approximate number of records to read."""
         self._servers = servers
         self._options = {**options, "bootstrap_servers": list(servers)}
         self._consumer: AIOKafkaConsumer | None = None
@@ -102,7 +102,7 @@ class KafkaSource:
         await self._stop()
 
     async def events(self) -> AsyncIterator[tuple[list[RawEvent], int]]:
-        """The events in batches, each with how many of ``total`` are read by then."""
+        """The events in batches, each with the number of records read so far."""
         consumer, ends = self._consumer, self._ends
         if consumer is None:
             raise RuntimeError("the source is not open")
@@ -120,7 +120,8 @@ class KafkaSource:
             raise explain(error, self._servers) from None
 
     async def _numbers(self) -> Sequence[int]:
-        """The topic's partitions; asked for by name a missing topic could be made by the broker."""
+        """The numbers of the topic's partitions. All topics are listed first, since a broker can create
+        a missing topic when it is asked for by name."""
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await admin.start()

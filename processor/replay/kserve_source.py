@@ -1,8 +1,9 @@
-"""The files that KServe's logger writes to a bucket, copied to a folder.
+"""Read the files that KServe's logger has written to a bucket, from a copy in a folder.
 
 The logger names a file ``<prefix>/<namespace>/<service>/<component>/<id>-{request,response}.json``
-after its first record. It holds a record or, where it logs in batches, an array of them, of any ids and
-both kinds; so every ``*.json`` is read, and its name counts for nothing. There is no feedback in them.
+after its first record. The file holds one record or, if the logger writes batches, an array of records
+with any ids and of both kinds; so every ``*.json`` file is read, and its name is ignored. The files
+contain no feedback.
 """
 
 import base64
@@ -18,7 +19,8 @@ from processor.errors import EventsFileError
 
 
 class _Record(msgspec.Struct, gc=False):
-    """A logged request or response; other fields don't count. Go writes its zero values."""
+    """The fields of a logged request or response that are read. Go writes the zero value of a field that
+    is not set."""
 
     bytes: str | None = None
     contentType: str = ""
@@ -34,13 +36,13 @@ class _Record(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(list[dict[str, msgspec.Raw]] | dict[str, msgspec.Raw]).decode
 _decode_field = msgspec.json.decode
 _FIELDS = frozenset(field.name for field in msgspec.structs.fields(_Record))
-#: Go's zero time: the record has none.
+#: The beginning of Go's zero time, which a record without a time has.
 _NO_TIME = "0001-01-01"
 
 
 def read_folder(folder: Path) -> Iterator[list[RawEvent] | DeadLetter | None]:
-    """The events of each file, in no order; a dead letter for a file that can't be understood, None
-    for one that is not ``*.json``. `EventsFileError` for a folder or file that can't be read."""
+    """The events of each file, in no particular order; a dead letter for a file that can't be decoded,
+    None for a file that is not ``*.json``. `EventsFileError` if the folder or a file can't be read."""
     if not folder.is_dir():
         raise EventsFileError(
             f"there is no folder {folder}: copy the bucket of KServe's logger to one"
@@ -49,7 +51,7 @@ def read_folder(folder: Path) -> Iterator[list[RawEvent] | DeadLetter | None]:
 
 
 def _walk(folder: str) -> Iterator[list[RawEvent] | DeadLetter | None]:
-    # One entry after another: such a folder can hold millions.
+    # Entries are not collected in a list: such a folder can hold millions of them.
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -64,7 +66,7 @@ def _walk(folder: str) -> Iterator[list[RawEvent] | DeadLetter | None]:
 
 
 def _read(entry: "os.DirEntry[str]") -> list[RawEvent] | DeadLetter:
-    # A record without a time of its own is as old as its file.
+    # The time of a record without a time is that of its file.
     written = entry.stat().st_mtime_ns
     with open(entry.path, "rb") as file:
         content = file.read()
@@ -72,11 +74,12 @@ def _read(entry: "os.DirEntry[str]") -> list[RawEvent] | DeadLetter:
         return read_records(content, written)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = "bad_shape" if isinstance(error, msgspec.ValidationError) else "bad_json"
-        return DeadLetter(reason, f"{entry.path} is no file of KServe's logger: {error}")
+        return DeadLetter(reason, f"{entry.path} is not a file of KServe's logger: {error}")
 
 
 def read_records(content: bytes, written: int) -> list[RawEvent]:
-    """The events of a file, ``written`` at that time (ns); `msgspec.MsgspecError` if it is none."""
+    """The events of a file's content; ``written`` (ns) is the time of records without one.
+    `msgspec.MsgspecError` if the content is not a record or an array of records."""
     found = _decode(content)
     return [
         _event(_record(record), written)
@@ -85,7 +88,7 @@ def read_records(content: bytes, written: int) -> list[RawEvent]:
 
 
 def _record(fields: dict[str, msgspec.Raw]) -> _Record:
-    # Older releases write the names of Go's fields: Bytes, ReqType, InferenceService.
+    # Older releases of KServe write the names of the Go struct: Bytes, ReqType, InferenceService.
     known = {
         name: _decode_field(value)
         for key, value in fields.items()
@@ -95,7 +98,7 @@ def _record(fields: dict[str, msgspec.Raw]) -> _Record:
 
 
 def _event(record: _Record, written: int) -> RawEvent:
-    """The CloudEvent that the logger would have sent."""
+    """The CloudEvent that the logger would have sent for a record."""
     headers = [
         ("ce_id", record.id),
         ("ce_type", record.reqType),

@@ -1,4 +1,4 @@
-"""An events file played at a pace: reading goes ahead in a thread, the events come one by one."""
+"""Play an events file at a given rate; a thread reads ahead."""
 
 import asyncio
 import contextlib
@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
-from processor.replay.files import STDIN, Chunk, read_events
+from processor.replay.files import STDIN, EventBlock, read_events
 
-#: Seconds that a player behind its rate catches up at most: a stall must not end in a flood.
+#: Maximum delay in seconds that a player makes up for: a stall must not end in a flood.
 _CATCH_UP = 1.0
 
 
-class Played(NamedTuple):
-    """An event whose time has come, and the bytes of the file that are read with it."""
+class PlayedEvent(NamedTuple):
+    """An event that is due, and how many bytes of the file have been read with it."""
 
     event: RawEvent
     position: int
@@ -24,32 +24,33 @@ class Played(NamedTuple):
 
 async def play(
     path: str, rate: float | None, loop: bool, stop: asyncio.Event
-) -> AsyncGenerator[Played, None]:
-    """Events in the file's order, ``rate`` a second (None = as fast as they are taken).
+) -> AsyncGenerator[PlayedEvent, None]:
+    """Yield the events of a file in its order, ``rate`` of them a second (None: without a pause).
 
-    With ``loop`` again and again until ``stop`` is set.
+    With ``loop`` the file is repeated until ``stop`` is set. `EventsFileError` if it can't be read.
     """
     if loop and path == STDIN:
         raise EventsFileError("standard input can't be played in a loop: name a file")
-    pace = _Pace(rate, stop)
+    schedule = _Schedule(rate, stop)
     while not stop.is_set():
         position, is_empty = 0, True
-        # The time of an event without one is set by whoever takes it.
-        async for chunk in _read_ahead(read_events(path, 0)):
-            step = (chunk.consumed - position) / max(len(chunk.events), 1)
-            for index, event in enumerate(chunk.events, 1):
-                await pace.wait()
+        # The receiver sets the time of an event without one.
+        async for block in _read_ahead(read_events(path, 0)):
+            step = (block.consumed - position) / max(len(block.events), 1)
+            for index, event in enumerate(block.events, 1):
+                await schedule.wait()
                 if stop.is_set():
                     return
-                yield Played(event, position + int(step * index))
+                yield PlayedEvent(event, position + int(step * index))
                 is_empty = False
-            position = chunk.consumed
+            position = block.consumed
         if not loop or is_empty:
             return
 
 
-class _Pace:
-    """Keeps to a schedule instead of waiting between events, so that no time is lost."""
+class _Schedule:
+    """Delays events until they are due: each at a fixed interval after the one before, so that the time
+    spent on sending does not lower the rate."""
 
     def __init__(self, rate: float | None, stop: asyncio.Event) -> None:
         self._interval = 1 / rate if rate else 0.0
@@ -57,7 +58,7 @@ class _Pace:
         self._next = 0.0
 
     async def wait(self) -> None:
-        """Until the next event is due, or stopped."""
+        """Wait until the next event is due, or ``stop`` is set."""
         if not self._interval:
             return
         now = asyncio.get_running_loop().time()
@@ -68,13 +69,13 @@ class _Pace:
         self._next += self._interval
 
 
-async def _read_ahead(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
-    """Chunks read by a thread of its own: a pool's thread that waits for standard input would hold
-    up the end of the program."""
+async def _read_ahead(blocks: Iterator[EventBlock]) -> AsyncIterator[EventBlock]:
+    """Read blocks in a daemon thread. A thread of a pool that waits for standard input would keep the
+    program from ending."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[Chunk | Exception | None] = asyncio.Queue(2)
+    queue: asyncio.Queue[EventBlock | Exception | None] = asyncio.Queue(2)
 
-    def put(item: Chunk | Exception | None) -> None:
+    def put(item: EventBlock | Exception | None) -> None:
         putting = queue.put(item)
         try:
             asyncio.run_coroutine_threadsafe(putting, loop).result()
@@ -85,11 +86,11 @@ async def _read_ahead(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
     def read() -> None:
         end = None
         try:
-            for chunk in chunks:
-                put(chunk)
+            for block in blocks:
+                put(block)
         except _LoopGone:
             return
-        except Exception as error:  # whatever it is, the other side must hear of it
+        except Exception as error:  # any error is raised in the event loop
             end = error
         with contextlib.suppress(_LoopGone):
             put(end)
@@ -102,4 +103,4 @@ async def _read_ahead(chunks: Iterator[Chunk]) -> AsyncIterator[Chunk]:
 
 
 class _LoopGone(Exception):
-    """Nobody waits for more."""
+    """The event loop has ended, so no block is needed any more."""

@@ -1,4 +1,4 @@
-"""How far a long command is: a bar on a terminal, plain lines elsewhere; always on stderr."""
+"""Show the progress of a long command on stderr: a bar on a terminal, else plain lines."""
 
 import io
 import sys
@@ -13,15 +13,15 @@ import click
 if TYPE_CHECKING:  # click shows the class to type checkers alone
     from click._termui_impl import ProgressBar
 
-#: Takes what has to be said where no command reads: there is no progress to show then.
+#: Receives messages where no command is running, as in a notebook; progress is not shown then.
 listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
-#: Seconds between plain lines: a log must not be flooded.
-_PAUSE = 5.0
+#: Seconds between two plain lines, so that a log is not flooded.
+_LINE_INTERVAL = 5.0
 
 
 class CommandProgress:
-    """A context manager around the work. ``total`` is how much there is to read (bytes, records), None
-    if unknown: no bar can be shown then, and lines say how far it is."""
+    """A context manager that shows the progress of the work in its block. ``total`` is the amount of
+    work (bytes, records); if it is None, plain lines are shown instead of a bar."""
 
     def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
         self._label = label
@@ -60,17 +60,16 @@ class CommandProgress:
             self._print()
 
     def update(self, position: int, events: int) -> None:
-        """``position`` is how much of the total is read, and ``events`` the events handled since the
-        start."""
+        """Show that ``position`` of the total is done, with ``events`` events since the start."""
         step, self._position = position - self._position, position
         self._events = events
         if self._bar:
             self._bar.update(step)
-        elif self._listener is None and time.monotonic() - self._printed >= _PAUSE:
+        elif self._listener is None and time.monotonic() - self._printed >= _LINE_INTERVAL:
             self._print()
 
     def report(self, message: str) -> None:
-        """A line of its own, above the bar."""
+        """Print a message in a line above the bar, or give it to the `listener`."""
         if self._listener is not None:
             self._listener(f"{self._label}: {message}")
             return
@@ -83,9 +82,9 @@ class CommandProgress:
         share = ""
         if self._total:
             share = f", {100 * self._position // self._total} %"
-            left = max(0, self._total - self._position)
-            seconds = (self._printed - self._start) * left / max(self._position, 1)
-            share += f", {seconds:,.0f} s left" if left else ""
+            remaining = max(0, self._total - self._position)
+            seconds = (self._printed - self._start) * remaining / max(self._position, 1)
+            share += f", {seconds:,.0f} s left" if remaining else ""
         self.report(f"{self._events:,} events{share}, {self._rate():,.0f}/s")
 
     def _rate(self) -> float:

@@ -1,4 +1,4 @@
-"""An events file played into a running processor: to its ingress, or to a Kafka topic."""
+"""Play an events file into a running processor: to its ingress, or to a Kafka topic."""
 
 import asyncio
 import contextlib
@@ -28,33 +28,33 @@ from processor.errors import (
 )
 from processor.kafka.reading import broker_trouble, connection_error
 from processor.replay.files import file_size
-from processor.replay.player import Played, play
+from processor.replay.player import PlayedEvent, play
 from processor.replay.progress import CommandProgress
 from processor.settings import Settings
 
-#: Answers after which the same request can succeed.
-_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
-#: Seconds of the first pause after a failure, and of the longest.
+#: HTTP statuses after which the same request can succeed.
+_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+#: Seconds before the first retry, and the maximum.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
-#: Seconds of Retry-After that are waited for at most.
+#: Maximum number of seconds to wait for a header Retry-After.
 _LONGEST_WAIT = 30.0
-#: Printable ASCII but for what the CloudEvents HTTP binding wants percent-encoded.
+#: Printable ASCII without the characters that the CloudEvents HTTP binding percent-encodes.
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-#: Headers that belong to the connection: one in an event would break the request.
+#: Headers of the connection, which are not sent: one from an event would break the request.
 _CONNECTION = frozenset(
     {"authorization", "connection", "content-encoding", "content-length", "expect", "host",
      "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )  # fmt: skip
-#: Records under way to Kafka at once.
-_WINDOW = 10_000
-#: Seconds after a stop in which what is under way may still be answered.
-_LAST_MOMENT = 0.4
+#: Maximum number of records sent to Kafka and not acknowledged yet.
+_MAX_IN_FLIGHT = 10_000
+#: Seconds after a stop in which events in flight may still be acknowledged.
+_GRACE_SECONDS = 0.4
 
 
 @dataclass(slots=True)
 class Sent:
-    """What became of the events: ``refused`` are those not understood, by reason. Those that were
-    ``read`` and are neither were under way when it was stopped."""
+    """Numbers of events: ``refused`` ones could not be decoded, by reason. Events that were ``read`` and
+    are neither accepted nor refused were in flight when sending was stopped."""
 
     read: int = 0
     accepted: int = 0
@@ -63,8 +63,8 @@ class Sent:
     seconds: float = 0.0
 
 
-class _Tally:
-    """Counts what becomes of events, and shows how far they are: by those that were answered."""
+class _Results:
+    """Counts accepted and refused events, and shows the progress."""
 
     def __init__(self, sent: Sent, progress: CommandProgress) -> None:
         self._sent = sent
@@ -73,7 +73,8 @@ class _Tally:
         self._is_waiting = False
 
     def answered(self, reason: str, position: int) -> None:
-        """``reason`` is that of a refusal, empty for none; ``position`` that of the event."""
+        """Count the event at ``position`` of the file: refused for ``reason``, accepted if that is
+        empty."""
         if reason:
             self._sent.refused[reason] += 1
         else:
@@ -83,15 +84,16 @@ class _Tally:
         self._progress.update(self._position, self._sent.accepted)
 
     def retried(self, address: str, last_error: str) -> None:
-        """An event is sent again; the first of several is told of."""
+        """Count a retry, and report the first of several in a row."""
         self._sent.retries += 1
         if not self._is_waiting:
             self._is_waiting = True
-            self._progress.report(f"{address} takes no events now ({last_error}): trying again")
+            self._progress.report(f"{address} accepts no events now ({last_error}): retrying")
 
 
 def local_ingress(settings: Settings) -> str:
-    """The address of the ingress that a service with these settings opens on this machine."""
+    """The address of the ingress of a service with these settings on this machine. `SettingsError` if
+    the service chooses a free port."""
     if not settings.ingress_port:
         raise SettingsError(
             "PROCESSOR_INGRESS_PORT is 0, a free port that the service chose and printed: name that "
@@ -102,13 +104,13 @@ def local_ingress(settings: Settings) -> str:
 
 
 async def _unless_stopped(sending: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Send until ``stop``; then what is under way has a moment to be answered."""
+    """Send until ``stop`` is set; then wait a moment for the answers to the events in flight."""
     task = asyncio.create_task(sending)
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            await asyncio.wait([task], timeout=_LAST_MOMENT)
+            await asyncio.wait([task], timeout=_GRACE_SECONDS)
     finally:
         stopping.cancel()
         task.cancel()
@@ -129,12 +131,12 @@ async def send_http(
     deadline: float = 60.0,
     stop: asyncio.Event | None = None,
 ) -> Sent:
-    """Play the events file (``-`` = standard input) to an ingress, at ``rate`` events a second.
+    """Send an events file (``-`` for standard input) to an ingress, ``rate`` events a second.
 
-    In binary mode, in the file's order but for those on several ``connections`` at once. What is
-    refused for now, or meets no server, is sent again for ``deadline`` seconds; then, and on an
-    answer that will not change, `ProcessorError`. ``stop`` ends it within half a second, wherever it
-    is; with ``loop`` nothing else does. ``tls`` is for an ``https`` address.
+    Events are sent in binary mode on several ``connections``, so their order is kept only roughly. An
+    event that is refused temporarily, or finds no server, is retried for ``deadline`` seconds; after
+    that, or for a permanent error, `ProcessorError` is raised. With ``loop`` the file is repeated until
+    ``stop`` is set, which ends the sending within half a second. ``tls`` is for an ``https`` address.
     """
     stop = stop or asyncio.Event()
     sent = Sent()
@@ -147,7 +149,7 @@ async def send_http(
         skip_auto_headers=["Content-Type"],
     ) as session:
         with CommandProgress("sending", None if loop else file_size(path)) as progress:
-            sender = _HttpSender(session, url, deadline, _Tally(sent, progress))
+            sender = _HttpSender(session, url, deadline, _Results(sent, progress))
             events = _counted(play(path, rate, loop, stop), sent)
             await _unless_stopped(sender.send_all(events, connections), stop)
     sent.seconds = time.monotonic() - start
@@ -155,8 +157,8 @@ async def send_http(
 
 
 async def _counted(
-    events: AsyncGenerator[Played, None], sent: Sent
-) -> AsyncGenerator[Played, None]:
+    events: AsyncGenerator[PlayedEvent, None], sent: Sent
+) -> AsyncGenerator[PlayedEvent, None]:
     async with aclosing(events):
         async for played in events:
             sent.read += 1
@@ -164,18 +166,20 @@ async def _counted(
 
 
 class _HttpSender:
+    """Sends events to one address, and retries each until it is accepted or refused."""
+
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, deadline: float, tally: _Tally
+        self, session: aiohttp.ClientSession, url: str, deadline: float, results: _Results
     ) -> None:
         self._session = session
         self._url = url
         self._shown = without_credentials(url)
         self._deadline = deadline
-        self._tally = tally
+        self._results = results
 
-    async def send_all(self, events: AsyncGenerator[Played, None], connections: int) -> None:
+    async def send_all(self, events: AsyncGenerator[PlayedEvent, None], connections: int) -> None:
         """Send all events on so many connections."""
-        queue: asyncio.Queue[Played | None] = asyncio.Queue(connections)
+        queue: asyncio.Queue[PlayedEvent | None] = asyncio.Queue(connections)
         broken: EventsFileError | None = None
         try:
             async with asyncio.TaskGroup() as group:
@@ -185,7 +189,7 @@ class _HttpSender:
                     async with aclosing(events):
                         async for played in events:
                             await queue.put(played)
-                except EventsFileError as error:  # what stands before the trouble is sent
+                except EventsFileError as error:  # the events before the error are sent
                     broken = error
                 for _ in range(connections):
                     await queue.put(None)
@@ -194,13 +198,13 @@ class _HttpSender:
         if broken:
             raise broken
 
-    async def _run(self, queue: "asyncio.Queue[Played | None]") -> None:
-        """Send what the queue gives, one after another, until it gives None."""
+    async def _run(self, queue: "asyncio.Queue[PlayedEvent | None]") -> None:
+        """Send the events of the queue, one after another, until it yields None."""
         while (played := await queue.get()) is not None:
-            self._tally.answered(await self._deliver(played.event), played.position)
+            self._results.answered(await self._deliver(played.event), played.position)
 
     async def _deliver(self, event: RawEvent) -> str:
-        """Empty when it was accepted, else the reason of the refusal."""
+        """Send one event until it is answered. Returns the reason of a refusal, empty if accepted."""
         try:
             headers = _http_headers(event)
         except ValueError:
@@ -218,12 +222,12 @@ class _HttpSender:
                     if answer.status in (400, 413, 415):
                         return await _reason(answer)
                     last_error = f"it answers {answer.status} {answer.reason}"
-                    if answer.status not in _AGAIN:
-                        raise ProcessorError(f"{self._shown} takes no events: {_advice(answer)}")
+                    if answer.status not in _RETRYABLE:
+                        raise ProcessorError(f"{self._shown} accepts no events: {_advice(answer)}")
                     wait = _retry_after(answer) or pause
             except aiohttp.InvalidURL:
                 raise ProcessorError(
-                    f"{self._shown!r} is no address: write it as http://host:port/"
+                    f"{self._shown!r} is not an address: write it as http://host:port/"
                 ) from None
             except aiohttp.ClientSSLError as error:
                 raise ProcessorError(
@@ -235,17 +239,17 @@ class _HttpSender:
                 wait = pause
             if time.monotonic() + wait > end:
                 raise ProcessorError(
-                    f"{self._shown} took no event for {self._deadline:g} s ({last_error}): "
-                    "see that the processor runs there"
+                    f"{self._shown} accepted no event for {self._deadline:g} s ({last_error}): "
+                    "check that the processor runs there"
                 )
-            self._tally.retried(self._shown, last_error)
-            # Jitter: the connections must not all come again at the same moment.
+            self._results.retried(self._shown, last_error)
+            # Jitter, so that the connections do not all retry at the same moment.
             await asyncio.sleep(wait * random.uniform(1.0, 1.2))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _http_headers(event: RawEvent) -> list[tuple[str, str]]:
-    """Headers of a binary-mode request; ValueError for one that HTTP can't carry."""
+    """The headers of a binary-mode request; ValueError for a header that HTTP can't carry."""
     headers = []
     for name, value in event.headers:
         if name.startswith("ce_"):
@@ -268,12 +272,12 @@ async def _reason(answer: aiohttp.ClientResponse) -> str:
 
 def _advice(answer: aiohttp.ClientResponse) -> str:
     if answer.status in (401, 403):
-        return f"it answers {answer.status}, so it wants another token (PROCESSOR_INGRESS_TOKEN)"
+        return f"it answers {answer.status}, so it requires another token (PROCESSOR_INGRESS_TOKEN)"
     return f"it answers {answer.status} {answer.reason}; is it the processor's ingress port?"
 
 
 def _retry_after(answer: aiohttp.ClientResponse) -> float | None:
-    """Seconds; None where the answer tells none."""
+    """The seconds of the header Retry-After; None without one."""
     text = answer.headers.get("Retry-After", "")
     return min(float(text), _LONGEST_WAIT) if text.isascii() and text.isdigit() else None
 
@@ -288,10 +292,12 @@ async def send_kafka(
     *,
     stop: asyncio.Event | None = None,
 ) -> Sent:
-    """Play the events file to a topic as the channel would: null keys, binary mode, acks of all.
+    """Send an events file (``-`` for standard input) to a topic, ``rate`` events a second.
 
-    ``kafka_options`` are aiokafka's for the connection. `BrokerError` if Kafka does not take them.
-    ``stop`` ends it within a second, wherever it is.
+    Records are like those of a Knative channel: binary mode, without keys, acknowledged by all replicas.
+    ``kafka_options`` are aiokafka's connection options. With ``loop`` the file is repeated until
+    ``stop`` is set, which ends the sending within a second. `BrokerError` if Kafka does not accept the
+    events.
     """
     stop = stop or asyncio.Event()
     sent = Sent()
@@ -305,7 +311,7 @@ async def send_kafka(
     try:
         with CommandProgress("sending", None if loop else file_size(path)) as progress:
             events = _counted(play(path, rate, loop, stop), sent)
-            work = _produce(producer, topic, events, _Tally(sent, progress))
+            work = _produce(producer, topic, events, _Results(sent, progress))
             await _unless_stopped(work, stop)
     except (KafkaError, TimeoutError) as error:
         reason = await connection_error(error, servers, kafka_options or {})
@@ -314,40 +320,45 @@ async def send_kafka(
             f"({broker_trouble(reason)}): check the address, the topic and your rights"
         ) from None
     finally:
-        # It waits for what is under way; who has stopped does not.
+        # `stop` waits for the records in flight, which a user who interrupts does not want.
         with contextlib.suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(_LAST_MOMENT if stop.is_set() else None):
+            async with asyncio.timeout(_GRACE_SECONDS if stop.is_set() else None):
                 await producer.stop()
     sent.seconds = time.monotonic() - start
     return sent
 
 
 async def _produce(
-    producer: AIOKafkaProducer, topic: str, events: AsyncGenerator[Played, None], tally: _Tally
+    producer: AIOKafkaProducer,
+    topic: str,
+    events: AsyncGenerator[PlayedEvent, None],
+    results: _Results,
 ) -> None:
     await producer.start()
     async with asyncio.timeout(15):
         await producer.partitions_for(topic)
-    under_way: deque[tuple[asyncio.Future[RecordMetadata], int]] = deque()
+    in_flight: deque[tuple[asyncio.Future[RecordMetadata], int]] = deque()
     async with aclosing(events):
         async for event, position in events:
-            while under_way and (len(under_way) >= _WINDOW or under_way[0][0].done()):
-                await _acked(*under_way.popleft(), tally)
-            # aiokafka wants a key or a value; a null value is the tombstone, so it gets a key.
+            while in_flight and (len(in_flight) >= _MAX_IN_FLIGHT or in_flight[0][0].done()):
+                await _acked(*in_flight.popleft(), results)
+            # aiokafka requires a key or a value, so a record without a value gets an empty key.
             key = b"" if event.value is None else None
             try:
                 future = await producer.send(topic, event.value, key, headers=list(event.headers))
             except MessageSizeTooLargeError:
-                tally.answered("too_large", position)
+                results.answered("too_large", position)
             else:
-                under_way.append((future, position))
-    while under_way:
-        await _acked(*under_way.popleft(), tally)
+                in_flight.append((future, position))
+    while in_flight:
+        await _acked(*in_flight.popleft(), results)
 
 
-async def _acked(future: "asyncio.Future[RecordMetadata]", position: int, tally: _Tally) -> None:
+async def _acked(
+    future: "asyncio.Future[RecordMetadata]", position: int, results: _Results
+) -> None:
     try:
         await future
-        tally.answered("", position)
+        results.answered("", position)
     except MessageSizeTooLargeError:
-        tally.answered("too_large", position)
+        results.answered("too_large", position)

@@ -1,1 +1,1 @@
-"""What a replay found, in every form: text, JSON, CSV, HTML, OpenMetrics, stored results."""
+"""Render the results of a replay: text, JSON, CSV, HTML, OpenMetrics, and stored results."""

@@ -1,4 +1,4 @@
-"""The replay and report commands: read sources, and write what they say in the form asked for."""
+"""The commands ``processor replay`` and ``processor report``: fold sources, render, write the result."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -24,29 +24,34 @@ from processor.report.compare import (
     compare_predictors,
     parse_period,
 )
+from processor.report.count_changes import CountChanges
 from processor.report.csv_rows import render_csv
-from processor.report.data import ModelTimelines, Report
+from processor.report.data import Report, timelines_of
 from processor.report.html import render_html
 from processor.report.openmetrics import Backfill, block_name, blocks, check_span, span_of
 from processor.report.output import write_output
 from processor.report.stored import FORMATS as STORED_FORMATS
 from processor.report.stored import render_stored, to_store
 from processor.report.text import render_text
-from processor.report.timeline import Timeline
 from processor.settings import Settings
 
+#: The values of ``--format``.
 FORMATS = ("json", "openmetrics", "csv", "text", "html")
-#: Forms that have a place for comparisons.
+#: Formats that can show comparisons.
 _COMPARING = ("json", "text", "html")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What to write: ``style`` is one of `FORMATS`, ``step`` the seconds between samples of
-    OpenMetrics and ``bases`` theirs, ``compare`` is ``predictor``, FROM/TO or empty; ``resume`` is
-    where the pages of an Elasticsearch source are kept until it is written."""
+class OutputOptions:
+    """The options of the output.
 
-    style: str
+    ``format`` is one of `FORMATS`; ``output`` is a file or, for OpenMetrics, a folder; None is standard
+    output. OpenMetrics has samples every ``step`` seconds on the ``bases`` (empty: those of the
+    settings), and samples of the last hours only with ``recent``. ``compare`` is "predictor", FROM/TO
+    or empty. ``store`` keeps the result in Elasticsearch too. ``resume`` is the journal's file.
+    """
+
+    format: str
     output: Path | None = None
     step: int = MINUTE
     recent: bool = False
@@ -57,7 +62,7 @@ class Wanted:
 
 
 class _Compared(Replay, frozen=True, rename={"from_": "from"}):
-    """A replay's JSON with comparisons behind it."""
+    """The JSON of a replay with the comparisons at its end."""
 
     comparisons: tuple[Comparison, ...]
     not_compared: tuple[str, ...]
@@ -68,14 +73,15 @@ async def report_sources(
     rules: ModelRules,
     selection: Selection,
     access: Access,
-    wanted: Wanted,
+    options: OutputOptions,
 ) -> Shortfall | None:
-    """Fold the sources, and write (and store) what is wanted; what is to be said of it."""
-    if wanted.resume is not None:
+    """Fold the sources, write the result, and store it if asked for. Returns the reason why the result
+    is empty or incomplete, None if it is neither."""
+    if options.resume is not None:
         check_resumable(sources)
-        with Journal(wanted.resume) as journal:
-            return await _report(sources, rules, selection, access, wanted, journal)
-    return await _report(sources, rules, selection, access, wanted, None)
+        with Journal(options.resume) as journal:
+            return await _report(sources, rules, selection, access, options, journal)
+    return await _report(sources, rules, selection, access, options, None)
 
 
 async def _report(
@@ -83,24 +89,24 @@ async def _report(
     rules: ModelRules,
     selection: Selection,
     access: Access,
-    wanted: Wanted,
+    options: OutputOptions,
     journal: Journal | None,
 ) -> Shortfall | None:
     settings = access.settings
-    other = _other_period(selection, wanted)
-    store = ResultStore(settings) if wanted.store else None
+    other = _other_period(selection, options)
+    store = ResultStore(settings) if options.store else None
     try:
         fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
-        if wanted.style == "openmetrics":
-            _write_openmetrics(fold, settings, wanted)
+        if options.format == "openmetrics":
+            _write_openmetrics(fold, settings, options)
         else:
-            compared: Comparisons | None = None
+            comparisons: Comparisons | None = None
             if other is not None:
-                compared = compare_periods(fold, other)
-            elif wanted.compare:
-                compared = compare_predictors(fold, replay.models)
-            write_output(_render(fold, replay, compared, wanted), wanted.output)
+                comparisons = compare_periods(fold, other)
+            elif options.compare:
+                comparisons = compare_predictors(fold, replay.models)
+            write_output(_render(fold, replay, comparisons, options), options.output)
         if store is not None:
             as_of = format_time(selection.as_of) if selection.as_of is not None else None
             await store.write(to_store(replay, as_of, format_time(time.time_ns())))
@@ -111,12 +117,12 @@ async def _report(
 
 
 async def report_stored(
-    settings: Settings, selection: Selection, by: str, style: str, output: Path | None
+    settings: Settings, selection: Selection, by: str, format: str, output: Path | None
 ) -> None:
-    """Write the stored results of the selection's names, and of its period where it has one; ``by``
-    empty = both bases."""
-    if style not in STORED_FORMATS:
-        raise SettingsError(f"stored results have no {style}: use {', '.join(STORED_FORMATS)}")
+    """Write the stored results of the selected names and, where the selection has a start or end, of
+    exactly that period. An empty ``by`` selects both bases. `ProcessorError` if no name matches."""
+    if format not in STORED_FORMATS:
+        raise SettingsError(f"stored results have no {format}: use {', '.join(STORED_FORMATS)}")
     store = ResultStore(settings)
     try:
         results = await store.read(by, selection.namespace, selection.deployment)
@@ -127,67 +133,66 @@ async def report_stored(
         await store.close()
     for name, time_ns in (("from_", selection.start), ("to", selection.end)):
         if time_ns is not None:
-            wanted = format_time(time_ns)
-            results = [each for each in results if getattr(each, name) == wanted]
-    write_output(render_stored(results, style), output)
+            time_text = format_time(time_ns)
+            results = [each for each in results if getattr(each, name) == time_text]
+    write_output(render_stored(results, format), output)
 
 
-def _other_period(selection: Selection, wanted: Wanted) -> Selection | None:
-    if not wanted.compare:
+def _other_period(selection: Selection, options: OutputOptions) -> Selection | None:
+    if not options.compare:
         return None
-    if wanted.style not in _COMPARING:
+    if options.format not in _COMPARING:
         raise SettingsError(
-            f"--compare has no place in {wanted.style}: use --format {', '.join(_COMPARING)}"
+            f"--compare does not apply to {options.format}: use --format {', '.join(_COMPARING)}"
         )
-    if wanted.compare == PREDICTOR:
+    if options.compare == PREDICTOR:
         return None
     try:
-        return parse_period(wanted.compare, selection.by, time.time_ns())
+        return parse_period(options.compare, selection.by, time.time_ns())
     except ValueError as error:
         raise SettingsError(f"--compare {error}") from None
 
 
 def _render(
-    fold: ReplayFold, replay: Replay, compared: Comparisons | None, wanted: Wanted
+    fold: ReplayFold, replay: Replay, comparisons: Comparisons | None, options: OutputOptions
 ) -> Iterator[str]:
-    if wanted.style == "json":
+    if options.format == "json":
         content = msgspec.json.encode(replay)
-        if compared is not None:
+        if comparisons is not None:
             fields = {name: getattr(replay, name) for name in Replay.__struct_fields__}
-            content = msgspec.json.encode(_Compared(**fields, **msgspec.structs.asdict(compared)))
+            content = msgspec.json.encode(
+                _Compared(**fields, **msgspec.structs.asdict(comparisons))
+            )
         return iter([msgspec.json.format(content, indent=1).decode() + "\n"])
-    if wanted.style == "csv":
+    if options.format == "csv":
         return render_csv(replay)
-    if wanted.style == "text":
-        return render_text(Report(replay, {}, compared))
-    courses = ModelTimelines(fold.selection)
-    for request in fold.requests():
-        courses.add(request)
-    return render_html(Report(replay, courses.result(), compared))
+    if options.format == "text":
+        return render_text(Report(replay, {}, comparisons))
+    return render_html(Report(replay, timelines_of(fold), comparisons))
 
 
-def _write_openmetrics(fold: ReplayFold, settings: Settings, wanted: Wanted) -> None:
+def _write_openmetrics(fold: ReplayFold, settings: Settings, options: OutputOptions) -> None:
     start, end = fold.selection.start, fold.selection.end
-    timeline = Timeline(wanted.step, end)
+    changes = CountChanges(options.step, end)
     for request in fold.requests():
-        timeline.add(request)
-    folder = wanted.output if wanted.output is not None and wanted.output.is_dir() else None
-    span = span_of(timeline, start, end)
+        changes.add(request)
+    folder = options.output if options.output is not None and options.output.is_dir() else None
+    span = span_of(changes, start, end)
     if span is None:
         if folder is None:
-            write_output(["# EOF\n"], wanted.output)
+            write_output(["# EOF\n"], options.output)
         return
-    check_span(span, wanted.step, time.time(), wanted.recent, folder is not None)
-    backfill = Backfill(timeline, settings, wanted.bases or settings.metrics_by)
+    check_span(span, options.step, time.time(), options.recent, folder is not None)
+    backfill = Backfill(changes, settings, options.bases or settings.metrics_by)
     if folder is None:
-        write_output(backfill.text(span), wanted.output)
+        write_output(backfill.text(span), options.output)
         return
-    for block in blocks(span, wanted.step):
-        write_output(backfill.text(block), folder / block_name(block, wanted.step))
+    for block in blocks(span, options.step):
+        write_output(backfill.text(block), folder / block_name(block, options.step))
 
 
 def prepare_folder(output: Path) -> None:
-    """Make the folder of an output that ends with a slash."""
+    """Create the folder ``output``. `ProcessorError` if that fails."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

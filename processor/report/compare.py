@@ -1,7 +1,6 @@
-"""Two predictors, or two periods, side by side, and whether they differ by more than chance."""
+"""Compare two predictors, or two periods, and test whether they differ by more than chance."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,14 +10,18 @@ from processor.domain.results import ModelResult, model_result
 from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import INSTANTS, format_time, parse_instant
-from processor.replay.fold import ReplayFold, Selection, contribution
+from processor.replay.fold import ReplayFold, Selection
 
+#: The value of ``--compare`` that compares the predictors of a deployment.
 PREDICTOR = "predictor"
 
 
 class SignificanceTest(msgspec.Struct, frozen=True):
-    """A significance test; ``pairs`` are the items that both sides answered, where it is of pairs,
-    ``only_first`` and ``only_second`` those that one side alone had right."""
+    """The result of a significance test.
+
+    ``p_value`` is two-sided; ``statistic`` is None for an exact test. A paired test has the number of
+    items that both sides predicted (``pairs``), and of those that only one side predicted correctly.
+    """
 
     name: str
     statistic: float | None
@@ -29,15 +32,18 @@ class SignificanceTest(msgspec.Struct, frozen=True):
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One side of a comparison: what it is called, and its numbers."""
+    """One side of a comparison: its title, and its results."""
 
     title: str
     result: ModelResult
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """``difference`` is the second side's accuracy less the first's, None where either has none; a
-    z has its sign."""
+    """Two sides and the tests of their difference.
+
+    ``difference`` is the accuracy of the second side minus that of the first, None where either side
+    has no judged items. The statistic of the z-test has the same sign.
+    """
 
     first: Side
     second: Side
@@ -46,15 +52,15 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 class Comparisons(msgspec.Struct, frozen=True):
-    """All that was compared, and the names of models that found nothing to be compared with."""
+    """All comparisons, and the names of the models without a counterpart."""
 
     comparisons: tuple[Comparison, ...]
     not_compared: tuple[str, ...] = ()
 
 
 def parse_period(text: str, by: str, now: int) -> Selection:
-    """``FROM/TO``, times as `parse_instant` takes them; either may be left out. ValueError says what is
-    wrong.
+    """Parse a period ``FROM/TO`` of times as `parse_instant` takes them; one of them may be left out.
+    ValueError with a message for users if it is not one.
 
     >>> parse_period("2026-11-20/", "request", 0).end
     >>> parse_period("yesterday", "request", 0)
@@ -77,7 +83,7 @@ def parse_period(text: str, by: str, now: int) -> Selection:
 
 
 def compare_periods(fold: ReplayFold, other: Selection) -> Comparisons:
-    """Each model in the ``other`` period (first) and in the fold's own (second)."""
+    """Compare each model in the ``other`` period (first) with the fold's own period (second)."""
     own = fold.selection
     other = other._replace(namespace=own.namespace, deployment=own.deployment)
     before, after = fold.counts(other), fold.counts(own)
@@ -95,55 +101,63 @@ def compare_periods(fold: ReplayFold, other: Selection) -> Comparisons:
 
 
 def compare_predictors(fold: ReplayFold, results: Sequence[ModelResult]) -> Comparisons:
-    """The model of each predictor beside that of its deployment's first one: ``default``, or else
-    the first by name. Models belong together by name, or where each predictor has just one."""
-    pairs = [(_partner(each, results), each) for each in results]
-    found = [(first, second) for first, second in pairs if first is not None and first != second]
-    discordant = _discordant(
-        fold, {(model_key(first), model_key(second)) for first, second in found}
+    """Compare the models of each predictor with those of its deployment's first predictor: ``default``,
+    or else the first by name. Two models are compared if they have one name, or if each is the only one
+    of its predictor."""
+    baselines = [(_baseline(each, results), each) for each in results]
+    compared = [
+        (first, second) for first, second in baselines if first is not None and first is not second
+    ]
+    pairs = _pairs_of_requests(
+        fold, {(model_key(first), model_key(second)) for first, second in compared}
     )
     return Comparisons(
         tuple(
             _comparison(
                 Side(_title(first), first), Side(_title(second), second),
-                discordant.get((model_key(first), model_key(second))),
+                pairs[model_key(first), model_key(second)],
             )
-            for first, second in found
+            for first, second in compared
         ),
-        tuple("/".join(model_key(each)) for first, each in pairs if first is None),
+        tuple("/".join(model_key(each)) for first, each in baselines if first is None),
     )  # fmt: skip
 
 
 def compare_models(first: tuple[ReplayFold, Side], second: tuple[ReplayFold, Side]) -> Comparison:
-    """Two models of one fold or two. Items pair up by request id and row, unless they turn out to be
-    of different requests."""
+    """Compare two models of one fold or of two. Items are paired by request id and row, unless a pair
+    has two different actual labels: then equal ids are not equal requests."""
     (one, left), (other, right) = first, second
-    pairs = _paired(
-        dict(one.judged_items(model_key(left.result))), other.judged_items(model_key(right.result))
-    )
+    firsts = dict(one.judged_items(model_key(left.result)))
+    pairs = Pairs()
+    for request_id, items in other.judged_items(model_key(right.result)):
+        if not pairs.add(firsts.get(request_id, ()), items):
+            return _comparison(left, right, Pairs())
     return _comparison(left, right, pairs)
 
 
-def _paired(
-    firsts: dict[str, list[Item | None]], seconds: Iterable[tuple[str, list[Item | None]]]
-) -> tuple[int, int, int] | None:
-    """Items judged of both, and those that the first alone, and the second alone, had right. None
-    where one request has two truths: then equal ids (the numbers of rows) are not equal requests."""
-    n = only_first = only_second = 0
-    for request_id, items in seconds:
-        for one, other in zip(firsts.get(request_id, ()), items, strict=False):
-            if one is None or other is None:
+class Pairs:
+    """Counts items that both sides of a comparison predicted and that are judged on both."""
+
+    def __init__(self) -> None:
+        self.count = self.only_first = self.only_second = 0
+
+    def add(self, firsts: Sequence[Item | None], seconds: Sequence[Item | None]) -> bool:
+        """Count the items of one request, paired by row. Returns False if a pair has two different
+        actual labels."""
+        is_one_truth = True
+        for first, second in zip(firsts, seconds, strict=False):
+            if first is None or second is None:
                 continue
-            if None not in (one.actual, other.actual) and one.actual != other.actual:
-                return None
-            n += 1
-            only_first += one.correct and not other.correct
-            only_second += other.correct and not one.correct
-    return (n, only_first, only_second) if n else None
+            if None not in (first.actual, second.actual) and first.actual != second.actual:
+                is_one_truth = False
+            self.count += 1
+            self.only_first += first.correct and not second.correct
+            self.only_second += second.correct and not first.correct
+        return is_one_truth
 
 
 def period_title(start: int | None, end: int | None) -> str:
-    """A period in words; ``start`` and ``end`` in ns.
+    """A period in words; ``start`` and ``end`` are in ns, None for an open end.
 
     >>> period_title(0, None), period_title(None, None)
     ('from 1970-01-01T00:00:00Z', 'all time')
@@ -160,9 +174,9 @@ def _title(model: ModelResult) -> str:
     return f"{model.predictor or '(no name)'} / {model.model or '(no name)'}"
 
 
-def _partner(model: ModelResult, results: Sequence[ModelResult]) -> ModelResult | None:
-    """What a model is compared with: itself if it is of the first predictor; None if there is
-    nothing."""
+def _baseline(model: ModelResult, results: Sequence[ModelResult]) -> ModelResult | None:
+    """The model that a model is compared with: itself if its predictor is the first; None if there is
+    no such model."""
     others = [
         each
         for each in results
@@ -178,48 +192,35 @@ def _partner(model: ModelResult, results: Sequence[ModelResult]) -> ModelResult 
     return same[0] if same else firsts[0] if alone else None
 
 
-def _discordant(
-    fold: ReplayFold, pairs: set[tuple[ModelKey, ModelKey]]
-) -> dict[tuple[ModelKey, ModelKey], tuple[int, int, int]]:
-    """Of each pair: items judged of both, items that the first alone, and the second alone, had
-    right. Only items of one request and row pair up."""
-    found: dict[tuple[ModelKey, ModelKey], list[int]] = defaultdict(lambda: [0, 0, 0])
+def _pairs_of_requests(
+    fold: ReplayFold, models: set[tuple[ModelKey, ModelKey]]
+) -> dict[tuple[ModelKey, ModelKey], Pairs]:
+    """The pairs of items of two ``models`` that predicted one request in the selected time."""
+    found = {each: Pairs() for each in models}
     for request in fold.requests():
         if len(request) < 2:
             continue
-        joined_predictions = {
-            key: joined
+        items = {
+            key: fold.items(joined)
             for key, joined in request
-            if contribution(joined, fold.selection) is not None
+            if fold.selection.contribution(joined) is not None
         }
-        for first, second in pairs:
-            if first not in joined_predictions or second not in joined_predictions:
-                continue
-            rows = zip(
-                fold.right(joined_predictions[first]),
-                fold.right(joined_predictions[second]),
-                strict=False,
-            )
-            for one, other in rows:
-                if one is None or other is None:
-                    continue
-                counts = found[first, second]
-                counts[0] += 1
-                counts[1] += one and not other
-                counts[2] += other and not one
-    return {pair: (n, one, other) for pair, (n, one, other) in found.items()}
+        for (first, second), pairs in found.items():
+            if first in items and second in items:
+                pairs.add(items[first], items[second])
+    return found
 
 
-def _comparison(first: Side, second: Side, pairs: tuple[int, int, int] | None) -> Comparison:
+def _comparison(first: Side, second: Side, pairs: Pairs | None) -> Comparison:
     one, other = first.result, second.result
     tests = []
     z = two_proportion_z(other.correct, other.judged, one.correct, one.judged)
     if z is not None:
         tests.append(_test(z))
-    if pairs is not None:
-        paired = mcnemar(pairs[1], pairs[2])
+    if pairs is not None and pairs.count:
+        paired = mcnemar(pairs.only_first, pairs.only_second)
         if paired is not None:
-            tests.append(_test(paired, *pairs))
+            tests.append(_test(paired, pairs.count, pairs.only_first, pairs.only_second))
     difference = None
     if one.accuracy is not None and other.accuracy is not None:
         difference = other.accuracy - one.accuracy

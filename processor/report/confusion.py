@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class ConfusionMatrix:
-    """Items by actual and predicted label; all items count, however many labels there are.
+    """A confusion matrix: numbers of items by actual and predicted label, with all labels.
 
-    ``labels`` are sorted, numbers in them by value; ``counts[i][j]`` items are of the actual label
-    ``labels[i]`` and were predicted as ``labels[j]``.
+    ``labels`` are sorted, with the numbers in them by value; ``counts[i][j]`` items of the actual label
+    ``labels[i]`` were predicted as ``labels[j]``.
 
     >>> matrix = ConfusionMatrix.from_pairs([("cat", "cat"), ("cat", "dog"), ("dog", "dog")])
     >>> matrix.labels, matrix.counts
@@ -31,7 +31,7 @@ class ConfusionMatrix:
     """
 
     def __init__(self, cells: Mapping[tuple[str, str], int]) -> None:
-        """``cells`` are counts of items by (actual label, predicted label)."""
+        """Make a matrix of counts by (actual label, predicted label)."""
         self._cells = {Cell(*cell): count for cell, count in cells.items() if count}
         found = {label for cell in self._cells for label in cell}
         self.labels = tuple(sorted(found, key=natural))
@@ -42,9 +42,11 @@ class ConfusionMatrix:
 
     @classmethod
     def from_pairs(cls, pairs: Iterable[tuple[Any, Any]]) -> "ConfusionMatrix":
-        """Count pairs of an actual and a predicted value, as ``zip(y_true, y_pred)``. Values are read
-        by the counting rules (1, 1.0 and "1" are one label, 0.7 is the label "1"); pairs without a
-        label on either side are left out."""
+        """Count pairs of an actual and a predicted value, such as ``zip(y_true, y_pred)``.
+
+        Values are read by the counting rules: 1, 1.0 and "1" are one label, and 0.7 is a probability
+        that gives the label "1". Pairs without a label on one of the sides are left out.
+        """
         counts: dict[tuple[str, str], int] = {}
         for actual, predicted in pairs:
             truth, row = plain(actual), plain(predicted)
@@ -59,24 +61,25 @@ class ConfusionMatrix:
 
     @classmethod
     def from_cells(cls, cells: Iterable[CellCount]) -> "ConfusionMatrix":
-        """The matrix of the ``confusion`` of a model's result."""
+        """Make a matrix of the field ``confusion`` of a model's result."""
         return cls({(cell.actual, cell.predicted): cell.count for cell in cells})
 
     @property
     def total(self) -> int:
-        """How many items are counted."""
+        """The number of items in all cells."""
         return sum(self._cells.values())
 
     @property
     def scores(self) -> ModelResult:
-        """Accuracy with its interval, scores by class and their means, as in a model's result."""
+        """The scores of this matrix, as in a model's result: accuracy with its 95 % Wilson interval,
+        scores by class, and their means over classes."""
         right = sum(n for cell, n in self._cells.items() if cell.actual == cell.predicted)
         counts = Counts(judged=self.total, correct=right, cells=dict(self._cells))
         return model_result(ModelKey("", "", "", ""), counts, "feedback")
 
     def to_frame(self) -> "pandas.DataFrame":
-        """A pandas DataFrame of counts: a row for each actual, a column for each predicted label.
-        `ProcessorError` without pandas."""
+        """The counts as a pandas DataFrame: a row for each actual label, a column for each predicted
+        label. `ProcessorError` if pandas is not installed."""
         pd = import_pandas()
         frame: pandas.DataFrame = pd.DataFrame(
             [list(row) for row in self.counts],
@@ -87,7 +90,7 @@ class ConfusionMatrix:
         return frame
 
     def __getitem__(self, cell: tuple[str, str]) -> int:
-        """The items of an actual and a predicted label."""
+        """The number of items of a cell: ``matrix[actual, predicted]``."""
         return self._cells.get(Cell(*cell), 0)
 
     def __eq__(self, other: object) -> bool:
@@ -100,7 +103,7 @@ class ConfusionMatrix:
 
 
 def import_pandas() -> "ModuleType":
-    """pandas, where it is needed."""
+    """Import pandas, which is an optional dependency; `ProcessorError` if it is not installed."""
     try:
         import pandas
     except ImportError:

@@ -1,4 +1,4 @@
-"""A report as CSV: one number a row, exact to the last digit, so that nothing of the JSON is lost."""
+"""Render a report as CSV: one number a row, with all digits, so that it has all numbers of the JSON."""
 
 import csv
 import io
@@ -6,25 +6,27 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from processor.domain.model_key import ModelKey
 from processor.domain.results import ClassResult, MeanResult, ModelResult, Replay
 
 COLUMNS = (
     "from", "to", "by", "namespace", "deployment", "predictor", "model",
     "metric", "class", "actual", "predicted", "value",
 )  # fmt: skip
-_SCORES = ("precision", "recall", "specificity", "f1")
-_MEANS = ("macro", "micro", "weighted")
-#: Fields of a model that are one number each.
-_NUMBERS = tuple(
+#: The scores of a class and of a mean over classes.
+SCORES = MeanResult.__struct_fields__
+#: Fields of a model's result that are means of the scores over all classes.
+MEANS = ("macro", "micro", "weighted")
+#: Fields of a model's result that are one number each.
+NUMBERS = tuple(
     field
     for field in ModelResult.__struct_fields__
-    if field
-    not in ("namespace", "deployment", "predictor", "model", "confusion", "classes", *_MEANS)
+    if field not in (*ModelKey._fields, "confusion", "classes", *MEANS)
 )
 
 
-class Rows(msgspec.Struct, frozen=True):
-    """The models of one period."""
+class Period(msgspec.Struct, frozen=True):
+    """The results of all models in one period."""
 
     from_: str | None
     to: str | None
@@ -33,10 +35,13 @@ class Rows(msgspec.Struct, frozen=True):
 
 
 def render_csv(replay: Replay) -> Iterator[str]:
-    """Header and rows, in pieces. An undefined number is an empty value; rows of the events have no
-    model, and their reason as class."""
+    """The header and the rows of a replay's results, one at a time.
+
+    The value of an undefined number is empty. Rows that count events have no model, and the reason in
+    the column "class".
+    """
     yield line(COLUMNS)
-    yield from model_rows([Rows(replay.from_, replay.to, replay.by, replay.models)])
+    yield from model_rows([Period(replay.from_, replay.to, replay.by, replay.models)])
     head = (replay.from_, replay.to, replay.by, "", "", "", "")
     for name, value in msgspec.structs.asdict(replay.events).items():
         if isinstance(value, dict):
@@ -46,8 +51,8 @@ def render_csv(replay: Replay) -> Iterator[str]:
             yield line((*head, f"events_{name}", "", "", "", value))
 
 
-def model_rows(periods: Iterable[Rows]) -> Iterator[str]:
-    """The rows of models, without the header."""
+def model_rows(periods: Iterable[Period]) -> Iterator[str]:
+    """The rows of all models of all periods, without the header."""
     for period in periods:
         for model in period.models:
             head = (
@@ -59,10 +64,10 @@ def model_rows(periods: Iterable[Rows]) -> Iterator[str]:
 
 
 def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | None]]:
-    for name in _NUMBERS:
+    for name in NUMBERS:
         yield name, "", "", "", getattr(model, name)
-    for mean in _MEANS:
-        for score in _SCORES:
+    for mean in MEANS:
+        for score in SCORES:
             scores: MeanResult = getattr(model, mean)
             yield f"{score}_{mean}", "", "", "", getattr(scores, score)
     for label, each in model.classes.items():
@@ -73,7 +78,7 @@ def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | N
 
 
 def line(values: Iterable[object]) -> str:
-    """One row of CSV."""
+    """One row of CSV with its line feed."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""What a report shows beyond the counts of the whole span: counts over time, and delays."""
+"""The data of a report: a replay's results, each model's counts over time, and feedback delays."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from processor.domain.results import ModelResult, Replay
 from processor.domain.statistics.labels import wilson
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.domain.timestamps import SECOND
-from processor.replay.fold import Selection, contribution
+from processor.replay.fold import ReplayFold, Selection
 from processor.report.compare import Comparisons, model_key
 from processor.telemetry import DELAY_BOUNDS
 
-#: Lengths of a point in time, in seconds; the shortest that needs no more than `_POINTS` is taken.
+#: Lengths of a point in seconds; the shortest one that needs at most `_MAX_POINTS` is taken.
 _LENGTHS = (
     MINUTE, 5 * MINUTE, 15 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, DAY, 7 * DAY, 28 * DAY, 364 * DAY,
 )  # fmt: skip
-_POINTS = 60
+_MAX_POINTS = 60
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Counts of items from ``start`` (seconds since 1970) on, for the length of the report's points."""
+    """Counts of items in one point of a timeline, which begins at ``start`` (seconds since 1970)."""
 
     start: int
     predictions: int
@@ -32,23 +32,26 @@ class Point(msgspec.Struct, frozen=True):
 
     @property
     def accuracy(self) -> float | None:
-        """None where nothing was judged."""
+        """Accuracy: correct items divided by judged items; None without judged items."""
         return self.correct / self.judged if self.judged else None
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """Accuracy's 95 % Wilson interval."""
+        """Both ends of the 95 % Wilson interval of the accuracy; None without judged items."""
         return wilson(self.correct, self.judged)
 
     @property
     def coverage(self) -> float | None:
-        """None where nothing was predicted."""
+        """Feedback coverage: judged items divided by predicted items; None without predicted items."""
         return self.judged / self.predictions if self.predictions else None
 
 
 class ModelTimeline(msgspec.Struct, frozen=True):
-    """One model over time. ``length`` is the seconds of a point; points without counts are left out.
-    ``delays`` counts feedbacks by delay, bounded as `DELAY_BOUNDS`, the last for all above."""
+    """One model over time.
+
+    ``length`` is the length of a point in seconds; points without counts are left out. ``delays`` are
+    numbers of feedbacks by delay: one for each upper bound of `DELAY_BOUNDS`, and one for longer delays.
+    """
 
     length: int = DAY
     points: tuple[Point, ...] = ()
@@ -56,19 +59,19 @@ class ModelTimeline(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A replay's numbers, each model's course, and what was compared where that was asked for."""
+    """A replay's results, the timeline of each model, and the comparisons that were asked for."""
 
     replay: Replay
-    courses: dict[ModelKey, ModelTimeline]
-    compared: Comparisons | None = None
+    timelines: dict[ModelKey, ModelTimeline]
+    comparisons: Comparisons | None = None
 
-    def course(self, model: ModelResult) -> ModelTimeline:
-        """The course of a model, empty where there is none."""
-        return self.courses.get(model_key(model), ModelTimeline())
+    def timeline(self, model: ModelResult) -> ModelTimeline:
+        """The timeline of a model, empty where there is none."""
+        return self.timelines.get(model_key(model), ModelTimeline())
 
 
 class ModelTimelines:
-    """Takes what requests contribute, and keeps it by model and minute."""
+    """Sums the contributions of requests by model and minute."""
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
@@ -76,44 +79,51 @@ class ModelTimelines:
         self._delays: dict[ModelKey, list[int]] = {}
 
     def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
-        """Count what one request contributes."""
-        by_feedback = self._selection.by == "feedback"
+        """Add the contribution of one request."""
         for key, joined in request:
-            counts = contribution(joined, self._selection)
-            if counts is None:
+            contribution = self._selection.contribution(joined)
+            if contribution is None:
                 continue
-            prediction, feedback, outcome = joined
-            time = feedback.time if by_feedback and feedback is not None else prediction.time
-            if time >= MINUTE * SECOND:  # less is a row of a table without a time: its place
+            time, counts = contribution
+            if time >= MINUTE * SECOND:  # less is the number of a table's row without a time
                 minutes = self._minutes.setdefault(key, {})
                 minute = minutes.setdefault(time // (MINUTE * SECOND), [0, 0, 0])
                 minute[0] += counts.predictions
                 minute[1] += counts.judged
                 minute[2] += counts.correct
-            # A table without times of the feedback has those of the predictions: no delay is known.
-            if feedback is not None and outcome is not None and feedback.time != prediction.time:
+            # In a table without feedback times both times are equal, and the delay is unknown.
+            prediction, feedback, _ = joined
+            if feedback is not None and feedback.time != prediction.time:
                 delay = max(0, feedback.time - prediction.time) / SECOND
                 delays = self._delays.setdefault(key, [0] * (len(DELAY_BOUNDS) + 1))
                 delays[bisect_left(DELAY_BOUNDS, delay)] += 1
 
     def result(self) -> dict[ModelKey, ModelTimeline]:
-        """The course of each model; all have points of one length, so that they compare."""
-        every = [minute for minutes in self._minutes.values() for minute in minutes]
-        if not every:
+        """The timeline of each model; all have points of one length, so that they can be compared."""
+        all_minutes = [minute for minutes in self._minutes.values() for minute in minutes]
+        if not all_minutes:
             return {}
-        span = (max(every) - min(every) + 1) * MINUTE
-        length = next((each for each in _LENGTHS if span <= each * _POINTS), _LENGTHS[-1])
+        span = (max(all_minutes) - min(all_minutes) + 1) * MINUTE
+        length = next((each for each in _LENGTHS if span <= each * _MAX_POINTS), _LENGTHS[-1])
         return {
             key: ModelTimeline(length, _points(minutes, length), tuple(self._delays.get(key, ())))
             for key, minutes in self._minutes.items()
         }
 
 
+def timelines_of(fold: ReplayFold) -> dict[ModelKey, ModelTimeline]:
+    """The timeline of each model of a fold."""
+    timelines = ModelTimelines(fold.selection)
+    for request in fold.requests():
+        timelines.add(request)
+    return timelines.result()
+
+
 def _points(minutes: dict[int, list[int]], length: int) -> tuple[Point, ...]:
     sums: dict[int, list[int]] = {}
     for minute, counts in minutes.items():
         start = minute * MINUTE // length * length
-        held = sums.setdefault(start, [0, 0, 0])
+        point = sums.setdefault(start, [0, 0, 0])
         for i, n in enumerate(counts):
-            held[i] += n
+            point[i] += n
     return tuple(Point(start, *sums[start]) for start in sorted(sums))

@@ -1,4 +1,4 @@
-"""A report as one HTML file: no script, nothing loaded, every name escaped."""
+"""Render a report as one HTML file without scripts and external resources; every name is escaped."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -7,7 +7,8 @@ import msgspec
 
 from processor.domain.results import Events, MeanResult, ModelResult
 from processor.domain.timestamps import parse_time
-from processor.report.compare import Comparison, Comparisons, period_title
+from processor.report.compare import Comparison, Comparisons, model_key, period_title
+from processor.report.csv_rows import SCORES
 from processor.report.data import ModelTimeline, Report
 from processor.report.markup import Markup, join, tag
 from processor.report.matrix import matrix, natural
@@ -22,16 +23,16 @@ from processor.report.plots import (
 )
 from processor.report.text import not_compared, printable, significance
 
-#: Classes of a matrix, and from how many on its cells are small.
-_CLASSES, _DENSE = 40, 13
-#: Classes with scores of their own in the table.
-_ROWS = 100
-_LABEL = 80
-_SCORES = ("precision", "recall", "specificity", "f1")
+#: Maximum number of classes in a matrix, and the number from which on its cells are small.
+_MAX_CLASSES, _DENSE = 40, 13
+#: Maximum number of classes in the table of scores.
+_MAX_ROWS = 100
+#: Maximum length of a name.
+_MAX_NAME = 80
 
 
 def render_html(report: Report) -> Iterator[str]:
-    """The page, in pieces."""
+    """The page of a report, in pieces of HTML."""
     replay = report.replay
     times = (parse_time(t) if t is not None else None for t in (replay.from_, replay.to))
     period = period_title(*times)
@@ -41,23 +42,23 @@ def render_html(report: Report) -> Iterator[str]:
                 "Model quality", period[0].upper() + period[1:], f"by time of {replay.by}, UTC"
             ),
             *([_overview(replay.models)] if len(replay.models) > 1 else []),
-            *(_comparisons(report.compared) if report.compared is not None else ()),
+            *(_comparisons(report.comparisons) if report.comparisons is not None else ()),
         ],
         (
-            model_card(model, report.course(model), f"m{i}")
+            model_card(model, report.timeline(model), f"m{i}")
             for i, model in enumerate(replay.models, 1)
         ),
         _foot(replay.events) if replay.models else _nothing(replay.events),
     )
 
 
-def render_comparisons(compared: Comparisons) -> Iterator[str]:
-    """A page with comparisons alone, in pieces."""
-    return page([heading("Comparison")], _comparisons(compared), Markup())
+def render_comparisons(comparisons: Comparisons) -> Iterator[str]:
+    """A page with nothing but comparisons, in pieces of HTML."""
+    return page([heading("Comparison")], _comparisons(comparisons), Markup())
 
 
 def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[str]:
-    """A page around its cards."""
+    """A page with its style sheet around ``head``, ``cards`` and ``foot``, in pieces of HTML."""
     folder = files("processor.report")
     html = (folder / "page.html").read_text(encoding="utf-8")
     before, after = html.split("{{body}}")
@@ -68,10 +69,12 @@ def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[
     yield after
 
 
-def model_card(model: ModelResult, course: ModelTimeline, anchor: str) -> Markup:
-    """Everything of one model."""
+def model_card(model: ModelResult, timeline: ModelTimeline, anchor: str) -> Markup:
+    """The card of one model: figures, plots, confusion matrix and scores. ``anchor`` is its id."""
     where = " / ".join(
-        printable(name, _LABEL) for name in (model.namespace, model.predictor, model.model) if name
+        printable(name, _MAX_NAME)
+        for name in (model.namespace, model.predictor, model.model)
+        if name
     )
     warning = Markup()
     if model.unknown_actual:
@@ -87,13 +90,13 @@ def model_card(model: ModelResult, course: ModelTimeline, anchor: str) -> Markup
         tag("header", tag("h2", _name(model.deployment)), tag("span", where, class_="quiet")),
         warning,
         _figures(model),
-        tag("div", *_panels(model, course), class_="panels"),
+        tag("div", *_panels(model, timeline), class_="panels"),
         class_="card",
         id=anchor,
     )
 
 
-def _panels(model: ModelResult, course: ModelTimeline) -> Iterator[Markup]:
+def _panels(model: ModelResult, timeline: ModelTimeline) -> Iterator[Markup]:
     pies = join(
         pie("Judged items", [("right", "correct", model.correct),
                              ("wrong", "incorrect", model.judged - model.correct)]),
@@ -107,17 +110,17 @@ def _panels(model: ModelResult, course: ModelTimeline) -> Iterator[Markup]:
             title += "; with and without feedback"
         yield tag("section", tag("h3", title),
                   tag("div", pies, class_="pies"))  # fmt: skip
-    yield from _section("Feedback delay: feedbacks by the time they took", delay_plot(course))
-    length = duration(course.length)
+    yield from _section("Feedback delay: feedbacks by the time they took", delay_plot(timeline))
+    length = duration(timeline.length)
     yield from _section(
         f"Accuracy over time, in its 95\u202f% Wilson interval; points of {length}",
-        accuracy_plot(course),
+        accuracy_plot(timeline),
     )
     by_request = model.predictions is not None
     keys = [("part", "judged"), *([("all", "predicted, without feedback")] if by_request else [])]
     yield from _section(
         f"Coverage over time: items in {length}" if by_request else f"Judged items in {length}",
-        coverage_plot(course, by_request),
+        coverage_plot(timeline, by_request),
         tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in keys),
             class_="keys"),
     )  # fmt: skip
@@ -161,7 +164,7 @@ def _figure(title: str, value: str, *notes: str) -> Markup:
 
 
 def _matrix(model: ModelResult) -> Iterator[Markup]:
-    shown = matrix(model, _CLASSES)
+    shown = matrix(model, _MAX_CLASSES)
     yield tag("h3", "Confusion matrix: items, share of the row")
     head = tag("tr", tag("th", "actual ↓ predicted →", scope="col"),
                *(tag("th", _label(label), scope="col") for label in shown.labels))  # fmt: skip
@@ -188,10 +191,10 @@ def _cell(n: int, total: int, hit: bool) -> Markup:
 def _scores(model: ModelResult) -> Iterator[Markup]:
     yield tag("h3", "Scores by class, one against the rest")
     names = ("class", "precision", "recall", "specificity", "F1", "support")
-    largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_ROWS]
+    largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_MAX_ROWS]
     body = [
         tag("tr", tag("th", _label(label), scope="row"),
-            *(_bar(getattr(model.classes[label], score)) for score in _SCORES),
+            *(_bar(getattr(model.classes[label], score)) for score in SCORES),
             tag("td", f"{model.classes[label].support:,}"))
         for label in sorted(largest, key=natural)
     ]  # fmt: skip
@@ -199,7 +202,7 @@ def _scores(model: ModelResult) -> Iterator[Markup]:
         ("macro mean", model.macro), ("weighted mean", model.weighted), ("micro", model.micro),
     ]  # fmt: skip
     foot = [
-        tag("tr", tag("th", name, scope="row"), *(_bar(getattr(mean, each)) for each in _SCORES),
+        tag("tr", tag("th", name, scope="row"), *(_bar(getattr(mean, each)) for each in SCORES),
             tag("td"))
         for name, mean in means
     ]  # fmt: skip
@@ -225,8 +228,8 @@ def _overview(models: tuple[ModelResult, ...]) -> Markup:
     rows = [
         tag("tr",
             tag("th", tag("a", " / ".join(
-                printable(name, _LABEL)
-                for name in (model.namespace, model.deployment, model.predictor, model.model)
+                printable(name, _MAX_NAME)
+                for name in model_key(model)
             ), href=f"#m{i}"), scope="row"),
             *(tag("td", text) for text in (
                 percent(model.accuracy), percent(model.accuracy_low), percent(model.accuracy_high),
@@ -239,10 +242,10 @@ def _overview(models: tuple[ModelResult, ...]) -> Markup:
     return tag("section", tag("div", body, class_="scroll"), class_="card")
 
 
-def _comparisons(compared: Comparisons) -> Iterator[Markup]:
-    for comparison in compared.comparisons:
+def _comparisons(comparisons: Comparisons) -> Iterator[Markup]:
+    for comparison in comparisons.comparisons:
         yield _comparison(comparison)
-    for line in not_compared(compared):
+    for line in not_compared(comparisons):
         yield tag("section", tag("p", line, class_="quiet"), class_="card")
 
 
@@ -285,7 +288,7 @@ def _comparison(comparison: Comparison) -> Markup:
     return tag(
         "section",
         tag("header", tag("h2", "Comparison"),
-            tag("span", " / ".join(printable(each, _LABEL) for each in name), class_="quiet")),
+            tag("span", " / ".join(printable(each, _MAX_NAME) for each in name), class_="quiet")),
         tag("div", table, class_="scroll"),
         tag("ul", difference, *(tests or [tag("li", "no test applies")]), class_="tests"),
         class_="card",
@@ -293,7 +296,7 @@ def _comparison(comparison: Comparison) -> Markup:
 
 
 def heading(title: str, *notes: str) -> Markup:
-    """The head of a page."""
+    """The head of a page: a title and notes below it."""
     return tag("header", tag("h1", title), *(tag("p", n, class_="quiet") for n in notes))
 
 
@@ -315,7 +318,7 @@ def _nothing(events: Events) -> Markup:
 
 
 def _name(name: str) -> str:
-    return printable(name, _LABEL) if name else "(no name)"
+    return printable(name, _MAX_NAME) if name else "(no name)"
 
 
 def _label(label: str) -> Markup:

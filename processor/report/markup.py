@@ -1,16 +1,17 @@
-"""HTML and SVG from parts: all that is not marked up already is escaped, so no name gets through."""
+"""Build HTML and SVG: text is escaped unless it is `Markup`, so that names cannot inject markup."""
 
 from html import escape
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML, and is not escaped."""
 
     __slots__ = ()
 
 
 def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
-    """An element; ``class_`` is ``class``, ``stroke_width`` is ``stroke-width``, None is left out.
+    """An element with its children. The attribute ``class`` is written ``class_``, ``stroke-width`` is
+    written ``stroke_width``; attributes that are None are left out.
 
     >>> tag("b", "<i>", tag("br"), title='a "quote"')
     '<b title="a &quot;quote&quot;">&lt;i&gt;<br></b>'
@@ -25,7 +26,7 @@ def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
 
 
 def join(*children: str) -> Markup:
-    """The parts one after another."""
+    """Concatenate parts; those that are not `Markup` are escaped."""
     return Markup("".join(c if isinstance(c, Markup) else escape(c) for c in children))
 
 

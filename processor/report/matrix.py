@@ -1,4 +1,4 @@
-"""A confusion matrix as rows and columns, cut to its largest classes where it is wide."""
+"""A confusion matrix as rows and columns, limited to its largest classes."""
 
 import re
 from typing import NamedTuple
@@ -10,17 +10,17 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 class Matrix(NamedTuple):
-    """``counts[i][j]`` items of actual ``labels[i]`` predicted as ``labels[j]``; ``hidden`` classes
-    are summed in the last row and column, "other"."""
+    """A confusion matrix: ``counts[i][j]`` items of the actual label ``labels[i]`` were predicted as
+    ``labels[j]``. ``hidden`` classes are summed in the last row and column, "other"."""
 
     labels: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     hidden: int
 
 
-def matrix(model: ModelResult, most: int) -> Matrix:
-    """The matrix of the ``most`` classes with the most items."""
-    shown = cap_result(model, most)
+def matrix(model: ModelResult, max_classes: int) -> Matrix:
+    """The confusion matrix of a model's ``max_classes`` classes with the most items."""
+    shown = cap_result(model, max_classes)
     hidden = len(model.classes) - len(shown.classes)
     counts = {(cell.actual, cell.predicted): cell.count for cell in shown.confusion}
     labels = sorted(shown.classes, key=natural) + ([OTHER] if hidden else [])
@@ -29,7 +29,7 @@ def matrix(model: ModelResult, most: int) -> Matrix:
 
 
 def natural(label: str) -> list[tuple[int, int, str]]:
-    """A sort key that puts the numbers in labels in their own order.
+    """A sort key for labels that compares the numbers in them by value.
 
     >>> sorted(["10", "9", "t:10", "t:9"], key=natural)
     ['9', '10', 't:9', 't:10']

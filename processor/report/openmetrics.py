@@ -1,7 +1,8 @@
-"""The live metric families over a stretch of the past, as files for Prometheus' own backfill.
+"""The live metric families over a past time, as OpenMetrics files that Prometheus can backfill.
 
-OpenMetrics wants the samples of a family in one piece, and in it those of a series: so a series is
-written for a whole file at once, family by family into files of their own, put together at the end.
+OpenMetrics requires the samples of a family, and within it those of a series, to be contiguous. So a
+series is written for a whole file at once, to a temporary file for each family; these are concatenated
+at the end.
 """
 
 from array import array
@@ -16,42 +17,45 @@ from processor.domain.timestamps import SECOND, format_time
 from processor.errors import SettingsError
 from processor.publish.exposition import escape_label
 from processor.publish.families import FAMILIES, LABELS, Row, row_samples
-from processor.report.timeline import RollingWindow, Timeline
+from processor.report.count_changes import CountChanges, RollingWindow
 from processor.settings import Settings
 
-#: Prometheus' blocks are two hours long, from even hours of UTC.
+#: Seconds of a Prometheus block; blocks begin at even hours of UTC.
 BLOCK = 2 * HOUR
-#: What a running Prometheus still keeps out of its blocks: a block made by others must not overlap.
+#: Seconds that a running Prometheus has not written to a block yet: a backfilled block must not overlap.
 RECENT = 3 * HOUR
-#: Samples of a series in one piece of output, which bounds memory: 69 days of minutes.
-_MAX_SERIES = 100_000
-#: Files of a folder: 13 months. More is mostly an event with a wrong time.
+#: Maximum number of samples of a series in one file, which bounds memory: 69 days of minutes.
+_MAX_SAMPLES = 100_000
+#: Maximum number of files in a folder: 13 months. A longer time mostly comes from an event with a wrong
+#: time.
 _MAX_FILES = 4_800
-#: Bytes of a family kept in memory.
+#: Bytes of a family's samples that are kept in memory; more of them go to a temporary file.
 _SPOOL = 1 << 22
 
 
 class Span(NamedTuple):
-    """Samples from number ``first`` to ``last``, both included."""
+    """The samples from number ``first`` to number ``last``, both included."""
 
     first: int
     last: int
 
 
-def span_of(timeline: Timeline, start: int | None, end: int | None) -> Span | None:
-    """The multiples of the step in (start, end] (ns); by default from the data's first time to
-    past its last one. None if there is nothing."""
-    if timeline.first is None or timeline.last is None:
+def span_of(changes: CountChanges, start: int | None, end: int | None) -> Span | None:
+    """The samples at multiples of the step in (start, end] (ns); by default all from the first
+    contribution to the first sample after the last one. None without any sample."""
+    if changes.first is None or changes.last is None:
         return None
-    unit = timeline.step * SECOND
-    first = start // unit + 1 if start is not None else -(-timeline.first // unit)
-    last = end // unit if end is not None else -(-timeline.last // unit)
-    first = max(first, min(timeline.first_tick(key) for key in timeline.models()))
+    unit = changes.step * SECOND
+    first = start // unit + 1 if start is not None else -(-changes.first // unit)
+    last = end // unit if end is not None else -(-changes.last // unit)
+    first = max(first, min(changes.first_tick(key) for key in changes.models()))
     return Span(first, last) if first <= last else None
 
 
 def check_span(span: Span, step: int, now: float, recent: bool, folder: bool) -> None:
-    """`SettingsError` where the samples are too new for a backfill, or too many."""
+    """Raise `SettingsError` if the samples are too recent for a backfill (unless ``recent`` allows
+    that), or too many for a file or, with ``folder``, for a folder of files. ``now`` is in seconds
+    since 1970."""
     last = span.last * step
     if not recent and last > now - RECENT:
         raise SettingsError(
@@ -66,7 +70,7 @@ def check_span(span: Span, step: int, now: float, recent: bool, folder: bool) ->
             f"{_time(span.first * step)} to {_time(last)} are {files:,} files of two hours: name "
             "the time with --from and --to"
         )
-    if not folder and samples > _MAX_SERIES:
+    if not folder and samples > _MAX_SAMPLES:
         raise SettingsError(
             f"{_time(span.first * step)} to {_time(last)} are {samples:,} samples of each series, "
             "too many for one file: name a folder with --output, a longer --step, or the time with "
@@ -75,7 +79,7 @@ def check_span(span: Span, step: int, now: float, recent: bool, folder: bool) ->
 
 
 def blocks(span: Span, step: int) -> Iterator[Span]:
-    """The span cut at even hours of UTC."""
+    """Split a span at even hours of UTC."""
     first = span.first
     while first <= span.last:
         end = (first * step // BLOCK + 1) * BLOCK
@@ -85,33 +89,33 @@ def blocks(span: Span, step: int) -> Iterator[Span]:
 
 
 def block_name(block: Span, step: int) -> str:
-    """The file's name: the even hour that the block begins with."""
+    """The name of a block's file, with the even hour at which the block begins."""
     return f"model-metrics-{_time(block.first * step // BLOCK * BLOCK).replace(':', '')}.om"
 
 
 class Backfill:
-    """Writes one span after another, in the order of time."""
+    """Renders one span after another, in the order of time."""
 
-    def __init__(self, timeline: Timeline, settings: Settings, bases: Sequence[str]) -> None:
-        self._step = timeline.step
+    def __init__(self, changes: CountChanges, settings: Settings, bases: Sequence[str]) -> None:
+        self._step = changes.step
         self._max_classes = settings.max_classes
-        self._lines = [
-            _Line(
+        self._windows = [
+            _ModelWindow(
                 key, window.name, by, window in settings.cell_windows,
-                RollingWindow(window, changes, timeline.step), timeline.first_tick(key),
+                RollingWindow(window, of_model, changes.step), changes.first_tick(key),
             )
-            for key in timeline.models()
+            for key in changes.models()
             for by in bases
-            for changes in [timeline.changes(key, by)]
+            for of_model in [changes.changes(key, by)]
             for window in settings.windows
         ]  # fmt: skip
 
     def text(self, span: Span) -> Iterator[str]:
-        """The OpenMetrics text of a span, in pieces; spans must come in the order of time."""
+        """The OpenMetrics text of a span, in pieces. Spans must be given in the order of time."""
         with ExitStack() as stack:
             spools: dict[str, IO[str]] = {}
-            for line in self._lines:
-                for name, text in self._series(line, span):
+            for window in self._windows:
+                for name, text in self._series(window, span):
                     if name not in spools:
                         spools[name] = stack.enter_context(
                             SpooledTemporaryFile(_SPOOL, "w+", encoding="utf-8", newline="\n")
@@ -127,13 +131,15 @@ class Backfill:
                     yield piece
         yield "# EOF\n"
 
-    def _series(self, line: "_Line", span: Span) -> Iterator[tuple[str, str]]:
-        """Each series of a line: its family, and its samples in the order of time."""
+    def _series(self, window: "_ModelWindow", span: Span) -> Iterator[tuple[str, str]]:
+        """The family of each series of a model's window, and the text of its samples in the order of
+        time."""
         series: dict[tuple[str, tuple[str, ...]], _Runs] = {}
         samples = None
-        for tick in range(max(span.first, line.first), span.last + 1):
-            if line.rolling.advance(tick) or samples is None:
-                row = Row(line.key, line.window, line.by, line.rolling.counts, line.cells)
+        for tick in range(max(span.first, window.first), span.last + 1):
+            if window.rolling.advance(tick) or samples is None:
+                counts = window.rolling.counts
+                row = Row(window.key, window.name, window.by, counts, window.has_cells)
                 samples, _ = row_samples(row, self._max_classes)
                 for name, labels, value in samples:
                     runs = series.get((name, labels))
@@ -148,7 +154,7 @@ class Backfill:
                     runs.ticks[-1] = tick
         base = ",".join(
             f'{name}="{escape_label(value)}"'
-            for name, value in zip(LABELS, (*line.key, line.window, line.by), strict=True)
+            for name, value in zip(LABELS, (*window.key, window.name, window.by), strict=True)
         )
         for (name, labels), runs in series.items():
             own = "".join(
@@ -165,19 +171,20 @@ class Backfill:
                 yield f"{name} {text} {tick * step}\n"
 
 
-class _Line(NamedTuple):
-    """All series of a model in one window on one basis."""
+class _ModelWindow(NamedTuple):
+    """All series of a model in one window on one basis, from the sample number ``first`` on."""
 
     key: ModelKey
-    window: str
+    name: str
     by: str
-    cells: bool
+    has_cells: bool
     rolling: RollingWindow
     first: int
 
 
 class _Runs(NamedTuple):
-    """The values of a series, each with the first and the last sample that has it."""
+    """The values of a series, run-length encoded: ``values[i]`` is the value from sample
+    ``ticks[2 * i]`` to sample ``ticks[2 * i + 1]``."""
 
     ticks: "array[int]"
     values: "array[float]"

@@ -1,4 +1,4 @@
-"""Output to a file or standard output."""
+"""Write output to a file or to standard output."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from processor.errors import ProcessorError
 
 
 def check_output(path: Path) -> None:
-    """`ProcessorError` for a path that can't be written, before work is done for it."""
+    """Raise `ProcessorError` for a path that can't be written; called before the long work begins."""
     folder = path.resolve().parent
     if path.is_dir():
         raise ProcessorError(f"{path} is a folder: name a file in it")
@@ -21,8 +21,11 @@ def check_output(path: Path) -> None:
 
 
 def write_output(text: Iterable[str], path: Path | None) -> None:
-    """Write whole or not at all: an interrupted write leaves no half file. ``text`` comes in pieces;
-    what UTF-8 can't hold is written as an escape."""
+    """Write pieces of text to a file, or to standard output if ``path`` is None.
+
+    A file is replaced as a whole or not at all. Characters that UTF-8 can't encode (lone surrogates)
+    are written as escapes. `ProcessorError` if the output can't be written.
+    """
     if path is None:
         if sys.stdout is None:
             raise ProcessorError("standard output is closed: name a file with --output")

@@ -1,4 +1,4 @@
-"""Plots as inline SVG whose text is text; colours and fonts are the style sheet's."""
+"""Plots as inline SVG with selectable text; the style sheet sets colours and fonts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,16 +9,16 @@ from processor.report.data import ModelTimeline, Point
 from processor.report.markup import Markup, join, tag
 from processor.telemetry import DELAY_BOUNDS
 
-#: Units of a plot's picture; a unit is about a pixel.
+#: Size and margins of a plot in units of its view box, about a pixel each.
 _WIDTH, _HEIGHT = 460, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 28
-#: What stands where there is no number.
+#: Shown in place of an undefined number.
 DASH = "\u2013"
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share, or a dash for what is undefined.
+    """A share between 0 and 1 as a percentage; a dash for None.
 
     >>> percent(0.63), percent(None)
     ('63.0\u202f%', '\u2013')
@@ -27,7 +27,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In its largest whole unit.
+    """A duration in its largest whole unit.
 
     >>> duration(300), duration(86400), duration(10800)
     ('5\u202fmin', '1\u202fd', '3\u202fh')
@@ -36,12 +36,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g}\u202f{unit}"
 
 
-def accuracy_plot(course: ModelTimeline) -> Markup:
-    """Accuracy of each point in time, in its 95 % Wilson interval."""
-    points = [point for point in course.points if point.judged]
+def accuracy_plot(timeline: ModelTimeline) -> Markup:
+    """Plot the accuracy of each point with its 95 % Wilson interval; empty without judged items."""
+    points = [point for point in timeline.points if point.judged]
     if not points:
         return Markup()
-    scale = _TimeScale(points, course.length)
+    scale = _TimeScale(points, timeline.length)
     marks, line = [], []
     for point in points:
         low, high = point.interval
@@ -51,7 +51,7 @@ def accuracy_plot(course: ModelTimeline) -> Markup:
         x, top, bottom = scale.middle(point), _share(high), _share(low)
         hint = tag(
             "title",
-            f"{_moment(point.start, course.length)}: {percent(accuracy)} "
+            f"{_moment(point.start, timeline.length)}: {percent(accuracy)} "
             f"({percent(low)} to {percent(high)}), {point.correct:,} of {point.judged:,}",
         )
         line.append(f"{x:.1f},{_share(accuracy):.1f}")
@@ -70,17 +70,20 @@ def accuracy_plot(course: ModelTimeline) -> Markup:
     )
 
 
-def coverage_plot(course: ModelTimeline, by_request: bool) -> Markup:
-    """Predicted items of each point in time, and how many of them are judged."""
-    points = course.points
-    most = max((point.predictions if by_request else point.judged for point in points), default=0)
-    if not most:
+def coverage_plot(timeline: ModelTimeline, by_request: bool) -> Markup:
+    """Plot the predicted items (only if ``by_request``) and the judged items of each point; empty
+    without any."""
+    points = timeline.points
+    largest = max(
+        (point.predictions if by_request else point.judged for point in points), default=0
+    )
+    if not largest:
         return Markup()
-    scale = _TimeScale(points, course.length)
-    top = _round_up(most)
+    scale = _TimeScale(points, timeline.length)
+    top = _round_up(largest)
     bars = []
     for point in points:
-        hint = f"{_moment(point.start, course.length)}: {point.judged:,} judged"
+        hint = f"{_moment(point.start, timeline.length)}: {point.judged:,} judged"
         if by_request:
             hint += f" of {point.predictions:,} predicted, {percent(point.coverage)}"
         values = [("all", point.predictions)] if by_request else []
@@ -94,19 +97,18 @@ def coverage_plot(course: ModelTimeline, by_request: bool) -> Markup:
     return _plot("Items over time", grid, scale.axis(), *bars)
 
 
-def delay_plot(course: ModelTimeline) -> Markup:
-    """Feedbacks by the time that they took."""
-    used = [i for i, n in enumerate(course.delays) if n]
+def delay_plot(timeline: ModelTimeline) -> Markup:
+    """Plot the number of feedbacks by delay; empty without any delay."""
+    used = [i for i, n in enumerate(timeline.delays) if n]
     if not used:
         return Markup()
     first, last = used[0], used[-1]
-    total, most = sum(course.delays), max(course.delays)
-    top = _round_up(most)
+    total, top = sum(timeline.delays), _round_up(max(timeline.delays))
     slot = (_WIDTH - _LEFT - _RIGHT) / (last - first + 1)
     width = min(slot * 0.82, 60)
     bars = []
     for i in range(first, last + 1):
-        n = course.delays[i]
+        n = timeline.delays[i]
         over = i == len(DELAY_BOUNDS)
         name = f"> {duration(DELAY_BOUNDS[-1])}" if over else f"≤ {duration(DELAY_BOUNDS[i])}"
         x, y = _LEFT + slot * (i - first + 0.5), _share(n / top)
@@ -114,7 +116,7 @@ def delay_plot(course: ModelTimeline) -> Markup:
             tag("rect", tag("title", f"{name}: {n:,}, {percent(n / total)}"), class_="part",
                 x=x - width / 2, y=y, width=width, height=_HEIGHT - _BOTTOM - y)
         )  # fmt: skip
-        # Every other name where they would run into each other.
+        # Only every second or third name where they would overlap.
         if slot >= 64 or (i - first) % (2 if slot >= 32 else 3) == 0:
             bars.append(tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle"))
     grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
@@ -122,7 +124,7 @@ def delay_plot(course: ModelTimeline) -> Markup:
 
 
 def pie(title: str, parts: Sequence[tuple[str, str, int]]) -> Markup:
-    """Shares of a whole; ``parts`` are style class, name and items."""
+    """A pie chart with a legend; ``parts`` are CSS class, name and number of items."""
     total = sum(n for *_, n in parts)
     if not total:
         return Markup()
@@ -150,7 +152,7 @@ def _at(angle: float) -> str:
 
 
 class _TimeScale:
-    """Places points on the time axis; ``width`` is that of a point's mark."""
+    """The horizontal scale of a timeline's points; ``width`` is the width of a point's mark."""
 
     def __init__(self, points: Sequence[Point], length: int) -> None:
         self._start = points[0].start
@@ -160,11 +162,11 @@ class _TimeScale:
         self.width = min(max(self._slot * 0.72, 1.5), 40)
 
     def middle(self, point: Point) -> float:
-        """The x of a point."""
+        """The x coordinate of a point's middle."""
         return _LEFT + self._slot * ((point.start - self._start) / self._length + 0.5)
 
     def axis(self) -> Markup:
-        """The times along the bottom, no more than fit."""
+        """The labels of the time axis, as many as fit."""
         stride = -(-self._slots // 4)
         return join(
             *(
@@ -184,7 +186,7 @@ def _moment(seconds: int, length: int) -> str:
 
 
 def _share(value: float) -> float:
-    """The y of a share of the plot's height."""
+    """The y coordinate of a share (0 to 1) of the plot's height."""
     return _HEIGHT - _BOTTOM - value * (_HEIGHT - _BOTTOM - _TOP)
 
 
@@ -209,14 +211,14 @@ def _plot(title: str, *parts: Markup) -> Markup:
     )  # fmt: skip
 
 
-def _round_up(most: int) -> int:
-    """An even number that a scale can end with.
+def _round_up(largest: int) -> int:
+    """The even number at which a scale for values up to ``largest`` ends.
 
     >>> [_round_up(n) for n in (1, 7, 63, 140, 4096)]
     [2, 8, 80, 200, 5000]
     """
     power = 1
-    while power * 10 <= most:
+    while power * 10 <= largest:
         power *= 10
-    top = next(n * power for n in (1, 2, 4, 5, 6, 8, 10) if n * power >= most)
+    top = next(n * power for n in (1, 2, 4, 5, 6, 8, 10) if n * power >= largest)
     return top + top % 2

@@ -1,4 +1,4 @@
-"""Stored results in the forms of a report."""
+"""Render results that ``processor report --store`` has kept in Elasticsearch."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,8 +7,8 @@ import msgspec
 from processor.archive.elasticsearch.results import StoredResult
 from processor.domain.results import ModelResult, Replay
 from processor.domain.timestamps import parse_time
-from processor.report.compare import period_title
-from processor.report.csv_rows import COLUMNS, Rows, line, model_rows
+from processor.report.compare import model_key, period_title
+from processor.report.csv_rows import COLUMNS, Period, line, model_rows
 from processor.report.data import ModelTimeline
 from processor.report.html import heading, model_card, page
 from processor.report.markup import Markup, tag
@@ -17,7 +17,7 @@ from processor.report.text import printable, ratio, render_model, table
 FORMATS = ("text", "json", "csv", "html")
 
 
-class _Listed(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+class _ListedResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     from_: str | None
     to: str | None
     by: str
@@ -27,26 +27,27 @@ class _Listed(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 
 def to_store(replay: Replay, as_of: str | None, now: str) -> Iterator[StoredResult]:
-    """What to keep of a replay; ``as_of`` and ``now`` are RFC 3339."""
+    """The results of a replay, one for each model, to store; ``as_of`` and ``now`` are RFC 3339."""
     for model in replay.models:
         yield StoredResult(replay.from_, replay.to, replay.by, as_of, now, model)
 
 
-def render_stored(results: Sequence[StoredResult], style: str) -> Iterator[str]:
-    """The results in one of `FORMATS`; as text a line each, or a single one whole."""
-    if style == "json":
+def render_stored(results: Sequence[StoredResult], format: str) -> Iterator[str]:
+    """The results in one of `FORMATS`, in pieces. The text has a line for each result, or the whole
+    result if there is only one."""
+    if format == "json":
         listed = [
-            _Listed(each.from_, each.to, each.by, each.as_of, each.stored_at, (each.result,))
+            _ListedResult(each.from_, each.to, each.by, each.as_of, each.stored_at, (each.result,))
             for each in results
         ]
         content = msgspec.json.encode({"results": listed})
         yield msgspec.json.format(content, indent=1).decode() + "\n"
-    elif style == "csv":
+    elif format == "csv":
         yield line(COLUMNS)
         yield from model_rows(
-            Rows(each.from_, each.to, each.by, (each.result,)) for each in results
+            Period(each.from_, each.to, each.by, (each.result,)) for each in results
         )
-    elif style == "html":
+    elif format == "html":
         count = f"{len(results):,} " + ("result" if len(results) == 1 else "results")
         yield from page([heading("Stored results", count)], _cards(results), Markup())
     else:
@@ -61,7 +62,7 @@ def _text(results: Sequence[StoredResult]) -> Iterator[str]:
     rows = [["model", "by", "from", "to", "accuracy", "low", "high", "judged", "coverage"]]
     rows += [
         [
-            printable("/".join(_names(each.result)), 80), each.by, each.from_ or "-", each.to or "-",
+            printable("/".join(model_key(each.result)), 80), each.by, each.from_ or "-", each.to or "-",
             ratio(each.result.accuracy), ratio(each.result.accuracy_low),
             ratio(each.result.accuracy_high), f"{each.result.judged:,}", ratio(each.result.coverage),
         ]
@@ -80,7 +81,3 @@ def _title(stored: StoredResult) -> str:
     times = [parse_time(t) if t is not None else None for t in (stored.from_, stored.to)]
     known = f", as known on {stored.as_of}" if stored.as_of else ""
     return f"{period_title(*times)}, by time of {stored.by}{known}"
-
-
-def _names(model: ModelResult) -> tuple[str, ...]:
-    return model.namespace, model.deployment, model.predictor, model.model

@@ -1,4 +1,4 @@
-"""A report as text for a terminal."""
+"""Render a report as text for a terminal."""
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -8,44 +8,51 @@ import msgspec
 
 from processor.domain.results import ClassResult, Events, MeanResult, ModelResult
 from processor.domain.timestamps import parse_time
-from processor.report.compare import Comparison, Comparisons, SignificanceTest, period_title
+from processor.report.compare import (
+    Comparison,
+    Comparisons,
+    SignificanceTest,
+    model_key,
+    period_title,
+)
 from processor.report.data import Report
 from processor.report.matrix import matrix
 
-#: Columns that a line of a matrix may take.
-_WIDTH = 100
-_LABEL = 24
-#: Columns of a matrix at most.
-_COLUMNS = 12
-#: Classes with scores of their own; the smaller ones are left to JSON and CSV.
-_CLASSES = 40
+#: Maximum width of a matrix, in columns of the terminal.
+_MAX_WIDTH = 100
+#: Maximum length of a class label.
+_MAX_LABEL = 24
+#: Maximum number of classes in a matrix.
+_MAX_COLUMNS = 12
+#: Maximum number of classes in the table of scores; JSON and CSV have them all.
+_MAX_ROWS = 40
 
 
 def render_text(report: Report) -> Iterator[str]:
-    """The report, in pieces."""
+    """The text of a report, in pieces."""
     replay = report.replay
     yield f"{_period(replay.from_, replay.to)}, by time of {replay.by}\n\n"
     for model in replay.models:
         yield render_model(model)
     if not replay.models:
         yield "no predictions\n\n"
-    if report.compared is not None:
-        yield from render_comparisons(report.compared)
+    if report.comparisons is not None:
+        yield from render_comparisons(report.comparisons)
     yield _events(replay.events) + "\n"
 
 
-def render_comparisons(compared: Comparisons) -> Iterator[str]:
-    """Comparisons, and what could not be compared."""
-    for comparison in compared.comparisons:
+def render_comparisons(comparisons: Comparisons) -> Iterator[str]:
+    """The text of comparisons, and the names of models without a counterpart."""
+    for comparison in comparisons.comparisons:
         yield _comparison(comparison)
-    for line in not_compared(compared):
+    for line in not_compared(comparisons):
         yield f"{line}\n\n"
 
 
 def render_model(model: ModelResult) -> str:
-    """Numbers, matrix and scores of one model."""
+    """The scores, the confusion matrix and the scores by class of one model."""
     lines = [
-        printable("/".join((model.namespace, model.deployment, model.predictor, model.model)), 200),
+        printable("/".join(model_key(model)), 200),
         f"  accuracy     {ratio(model.accuracy)}  [{ratio(model.accuracy_low)}, "
         f"{ratio(model.accuracy_high)}]  {model.correct:,} correct of {model.judged:,} judged",
     ]
@@ -70,21 +77,22 @@ def render_model(model: ModelResult) -> str:
 
 
 def _matrix(model: ModelResult) -> list[str]:
-    """As many of the largest classes as fit, with shorter names over the columns before fewer."""
-    for most, length in [(_COLUMNS, each) for each in (_LABEL, 14, 8)] + [
-        (most, 8) for most in range(_COLUMNS - 1, 0, -1)
+    """A matrix of as many of the largest classes as fit: the names of columns are shortened first,
+    then classes are left out."""
+    for classes, length in [(_MAX_COLUMNS, each) for each in (_MAX_LABEL, 14, 8)] + [
+        (classes, 8) for classes in range(_MAX_COLUMNS - 1, 0, -1)
     ]:
-        shown = matrix(model, most)
+        shown = matrix(model, classes)
         lines = table(
             [
                 ["actual \\ predicted", *(printable(label, length) for label in shown.labels)],
                 *(
-                    [printable(label, _LABEL), *(f"{n:,}" for n in row)]
+                    [printable(label, _MAX_LABEL), *(f"{n:,}" for n in row)]
                     for label, row in zip(shown.labels, shown.counts, strict=True)
                 ),
             ]
         )
-        if max(map(len, lines)) <= _WIDTH:
+        if max(map(len, lines)) <= _MAX_WIDTH:
             break
     if shown.hidden:
         lines.append(f"  other: {shown.hidden:,} smaller classes")
@@ -92,18 +100,18 @@ def _matrix(model: ModelResult) -> list[str]:
 
 
 def _scores(model: ModelResult) -> list[str]:
-    largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_CLASSES]
+    largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_MAX_ROWS]
     rows = [["class", "precision", "recall", "specificity", "F1", "support"]]
     rows += [
-        [printable(label, _LABEL), *_four(each), f"{each.support:,}"]
+        [printable(label, _MAX_LABEL), *_four(each), f"{each.support:,}"]
         for label, each in model.classes.items()
         if label in largest
     ]
     means = {"macro": model.macro, "weighted": model.weighted, "micro": model.micro}
     rows += [[f"({name})", *_four(mean), ""] for name, mean in means.items()]
     lines = table(rows)
-    if len(model.classes) > _CLASSES:
-        lines.append(f"  and {len(model.classes) - _CLASSES:,} smaller classes")
+    if len(model.classes) > _MAX_ROWS:
+        lines.append(f"  and {len(model.classes) - _MAX_ROWS:,} smaller classes")
     return lines
 
 
@@ -143,7 +151,7 @@ def _comparison(comparison: Comparison) -> str:
 
 
 def significance(test: SignificanceTest) -> str:
-    """A test's result in one line."""
+    """The result of a significance test in one line."""
     parts = [f"{test.name}: p = {test.p_value:.4g}"]
     if test.statistic is not None:
         parts.append(f"statistic {test.statistic:.4f}")
@@ -155,17 +163,17 @@ def significance(test: SignificanceTest) -> str:
     return ", ".join(parts)
 
 
-def not_compared(compared: Comparisons) -> Iterator[str]:
-    """What has to be said where not everything found its other side."""
-    if compared.not_compared:
-        names = ", ".join(printable(name, 200) for name in compared.not_compared)
+def not_compared(comparisons: Comparisons) -> Iterator[str]:
+    """The message about models without a counterpart, or that there is nothing to compare."""
+    if comparisons.not_compared:
+        names = ", ".join(printable(name, 200) for name in comparisons.not_compared)
         yield f"not compared, having no counterpart: {names}"
-    elif not compared.comparisons:
+    elif not comparisons.comparisons:
         yield "nothing to compare"
 
 
 def _events(events: Events) -> str:
-    """What became of the events, without the zeros: what was not understood must show."""
+    """The counters of events that are not zero, dead letters among them."""
     counts = msgspec.structs.asdict(events)
     by_reason = {
         "not_scorable": counts.pop("not_scorable"),
@@ -182,8 +190,8 @@ def _period(start: str | None, end: str | None) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Aligned columns, the first to the left and the others to the right, without spaces at the
-    end."""
+    """Lines of a table with aligned columns, the first one to the left, the others to the right;
+    without trailing spaces."""
     widths = [max(map(_columns, column)) for column in zip_longest(*rows, fillvalue="")]
     lines = []
     for first, *rest in rows:
@@ -197,15 +205,15 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _columns(text: str) -> int:
-    """Columns of a terminal that the text takes."""
+    """The number of terminal columns that a text takes."""
     return sum(
         0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
         for char in text
     )
 
 
-def printable(text: str, most: int) -> str:
-    r"""A name of anybody's as one short line that a terminal shows and does not obey.
+def printable(text: str, length: int) -> str:
+    r"""Untrusted text as one line of at most ``length`` characters without control characters.
 
     >>> printable("cat\x1b[2J", 20), printable("abcdef", 4), printable("", 4)
     ('cat\\x1b[2J', 'abc…', '(empty)')
@@ -213,14 +221,14 @@ def printable(text: str, most: int) -> str:
     shown = "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
-    return (shown if len(shown) <= most else shown[: most - 1] + "…") or "(empty)"
+    return (shown if len(shown) <= length else shown[: length - 1] + "…") or "(empty)"
 
 
 def ratio(value: float | None) -> str:
-    """Four digits, or a dash for what is undefined."""
+    """A ratio with four digits; a dash for None."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def count(value: int | None) -> str:
-    """With separators, or a dash for what there is not."""
+    """A number with thousands separators; a dash for None."""
     return "-" if value is None else f"{value:,}"

@@ -173,7 +173,7 @@ class _LogSink:
         self.read += 1
         self._decoder.dead(letter)
 
-    async def settle(self) -> None:
+    async def wait_for_room(self) -> None:
         """See `Sink`."""
         if self._waiting >= _BATCH:
             await self._send()
@@ -228,4 +228,4 @@ class _LogSink:
     def _is_selected(self, observation: Prediction | Feedback) -> bool:
         key = observation.model if isinstance(observation, Prediction) else observation.scope
         as_of = self._selection.as_of
-        return self._selection.names(key) and (as_of is None or observation.time <= as_of)
+        return self._selection.matches(key) and (as_of is None or observation.time <= as_of)

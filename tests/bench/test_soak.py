@@ -5,7 +5,7 @@ import re
 import pytest
 
 from bench.soak.__main__ import main
-from bench.soak.report import SoakTimeline, Sample, beyond, table
+from bench.soak.report import Sample, SoakTimeline, beyond, table
 
 _MIB = 1 << 20
 

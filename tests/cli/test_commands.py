@@ -1,4 +1,4 @@
-"""The command line as a user meets it."""
+"""The command line: exit codes and messages."""
 
 import json
 import os
@@ -31,8 +31,8 @@ def test_replay_equals_the_contract(folder: str) -> None:
 
 
 def _literal_loop(path: Path) -> None:
-    """The notebook's own loop: one request, right ones with reward alone, wrong ones with the truth
-    ``t:2``, which is what the model says too."""
+    """The loop of the notebook: correct predictions get a reward only, wrong ones the truth ``t:2``,
+    which is the predicted label too."""
     names = ["t:0", "t:1", "t:2"]
     lines = []
 
@@ -137,7 +137,7 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "said"),
+    ("args", "code", "message"),
     [
         (("replay",), 2, "SOURCE"),
         (("replay", "missing.ndjson"), 1, "missing.ndjson"),
@@ -153,31 +153,31 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
         (("send", os.devnull, "--to", "http://127.0.0.1:1/"), 1, "holds no events"),
     ],
 )
-def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, said: str) -> None:
+def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, message: str) -> None:
     ran = _run(*args)
     assert ran.returncode == code
-    assert said in ran.stderr
+    assert message in ran.stderr
     assert "Traceback" not in ran.stderr
 
 
 @pytest.mark.parametrize(
-    ("command", "closed", "said"),
+    ("command", "closed", "message"),
     [
         ("replay -", "<&-", "standard input is closed"),
         ("send - --to http://127.0.0.1:1/", "<&-", "standard input is closed"),
         (f"replay {DATA}/events.ndjson", ">&-", "standard output is closed"),
     ],
 )
-def test_a_closed_stream_is_named(command: str, closed: str, said: str) -> None:
+def test_a_closed_stream_is_named(command: str, closed: str, message: str) -> None:
     ran = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m processor {command} {closed}"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert ran.returncode == 1
     last = ran.stderr.splitlines()[-1]
-    assert last.startswith(f"processor: {said}")
+    assert last.startswith(f"processor: {message}")
     assert "Error" not in ran.stderr
-    # Without a standard error there is nobody to tell.
+    # Without a standard error, messages are dropped.
     ran = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m processor replay {DATA}/events.ndjson 2>&-"],
         capture_output=True, text=True, timeout=60, check=False,

@@ -1,4 +1,4 @@
-"""What a replay says of sources that are not what they should be, as a user meets it."""
+"""The messages and exit codes of `processor replay` for bad, empty and truncated sources."""
 
 import gzip
 import json
@@ -18,7 +18,7 @@ LINES = EVENTS.read_bytes().splitlines(keepends=True)
 class Ran(NamedTuple):
     code: int
     result: dict[str, Any]
-    said: str
+    stderr: str
 
     @property
     def numbers(self) -> list[int]:
@@ -38,9 +38,9 @@ def replay(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Ra
         [sys.executable, "-m", "processor", "replay", *arguments],
         input=stdin, capture_output=True, timeout=120, check=False, env={**os.environ, **env},
     )  # fmt: skip
-    said = ran.stderr.decode()
-    assert "Traceback" not in said
-    return Ran(ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, said)
+    stderr = ran.stderr.decode()
+    assert "Traceback" not in stderr
+    return Ran(ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, stderr)
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def test_a_bad_line_is_named_and_counted(path: Path, line: bytes, reason: str, w
     assert ran.numbers == [100, 63, 46]
     assert ran.result["events"]["read"] == 264
     assert ran.dead_letters == {reason: 1}
-    # Of the file's lines, the empty one too.
-    assert "line 102 " in ran.said
-    assert why in ran.said
+    # The empty line of the file has a number too.
+    assert "line 102 " in ran.stderr
+    assert why in ran.stderr
     strict = replay(path, "--strict")
     assert (strict.code, strict.result) == (1, {})
-    assert f"{path}: line 102 " in strict.said
+    assert f"{path}: line 102 " in strict.stderr
 
 
 def test_many_bad_lines_are_counted_and_the_first_named(path: Path) -> None:
@@ -78,9 +78,9 @@ def test_many_bad_lines_are_counted_and_the_first_named(path: Path) -> None:
     ran = replay(path)
     assert (ran.code, ran.numbers) == (0, [100, 63, 46])
     assert ran.dead_letters == {"bad_json": 50}
-    assert "line 10 " in ran.said
-    assert "line 11 " not in ran.said
-    assert "50 in all" in ran.said
+    assert "line 10 " in ran.stderr
+    assert "line 11 " not in ran.stderr
+    assert "50 in all" in ran.stderr
 
 
 def test_an_event_that_cannot_be_understood_is_no_bad_line(path: Path) -> None:
@@ -96,7 +96,7 @@ def test_half_a_last_line_is_told(path: Path) -> None:
     assert ran.code == 0
     assert ran.result["events"]["read"] == 263
     assert ran.dead_letters == {"bad_json": 1}
-    assert "line 263 " in ran.said
+    assert "line 263 " in ran.stderr
     assert replay(path, "--strict").code == 1
 
 
@@ -106,40 +106,40 @@ def test_a_file_that_is_cut_off_is_told(path: Path, from_stdin: bool) -> None:
     path.write_bytes(content)
     given: tuple[str | Path, bytes | None] = ("-", content) if from_stdin else (path, None)
     ran = replay(given[0], stdin=given[1])
-    # The numbers are shown, and nobody takes them for those of the whole file.
+    # The numbers are shown, but the message and the exit code say that they are incomplete.
     assert ran.code == 1
     assert 0 < ran.numbers[0] < 100
-    last = ran.said.splitlines()[-1]
+    last = ran.stderr.splitlines()[-1]
     assert last.startswith(f"processor: {given[0]} is cut off")
-    assert "the numbers are of what stands before that" in last
+    assert "the numbers are those of the events before" in last
     strict = replay("--strict", given[0], stdin=given[1])
     assert (strict.code, strict.result) == (1, {})
-    assert "is cut off" in strict.said or "line " in strict.said
+    assert "is cut off" in strict.stderr or "line " in strict.stderr
 
 
 def test_an_empty_range_is_valid_and_told() -> None:
     ran = replay(EVENTS, "--from", "2030-01-01T00:00:00Z")
     assert (ran.code, ran.result["models"]) == (0, [])
     assert ran.result["events"]["read"] == 263
-    assert "nothing falls between --from and --to by request time" in ran.said
-    assert "from 2026-11-20T09:" in ran.said
+    assert "nothing falls between --from and --to by request time" in ran.stderr
+    assert "from 2026-11-20T09:" in ran.stderr
     ran = replay(EVENTS, "--to", "2020-01-01T00:00:00Z", "--by", "feedback")
     assert (ran.code, ran.result["models"]) == (0, [])
-    assert "by feedback time" in ran.said
+    assert "by feedback time" in ran.stderr
 
 
 def test_an_unknown_deployment_is_told() -> None:
     ran = replay(EVENTS, "--deployment", "other", "--namespace", "seldon")
     assert (ran.code, ran.result["models"]) == (1, [])
-    assert "no model matches --namespace seldon --deployment other" in ran.said
-    assert "there are: seldon/sklearn" in ran.said
-    assert "did you mean" not in ran.said
+    assert "no model matches --namespace seldon --deployment other" in ran.stderr
+    assert "there are: seldon/sklearn" in ran.stderr
+    assert "did you mean" not in ran.stderr
     ran = replay(EVENTS, "--deployment", "sklern")
     assert (ran.code, ran.result["models"]) == (1, [])
-    assert "no model matches --deployment sklern: did you mean seldon/sklearn?" in ran.said
+    assert "no model matches --deployment sklern: did you mean seldon/sklearn?" in ran.stderr
     ran = replay(EVENTS, "--deployment", "sklearn")
     assert ran.numbers == [100, 63, 46]
-    assert "no model" not in ran.said
+    assert "no model" not in ran.stderr
 
 
 def test_an_empty_source_is_told(path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_empty_source_is_told(path: Path) -> None:
         path.write_bytes(content)
         ran = replay(path)
         assert (ran.code, ran.result["models"]) == (1, [])
-        assert ran.said == "processor: nothing was read: the source holds no events\n"
+        assert ran.stderr == "processor: nothing was read: the source holds no events\n"
 
 
 @pytest.mark.parametrize(
@@ -164,9 +164,9 @@ def test_nothing_understood_is_a_failure(path: Path, content: bytes, why: str) -
     path.write_bytes(content)
     ran = replay(path)
     assert (ran.code, ran.result["models"]) == (1, [])
-    assert ran.said.splitlines()[-1].startswith("processor: ")
-    assert why in ran.said.splitlines()[-1]
-    # Another source that is sound does not hide it, unless single events of it were not understood.
+    assert ran.stderr.splitlines()[-1].startswith("processor: ")
+    assert why in ran.stderr.splitlines()[-1]
+    # A valid second source does not hide it, unless only some events could not be decoded.
     ran = replay(path, EVENTS)
     assert ran.numbers == [100, 63, 46]
     assert ran.code == (0 if "ce-type" in content.decode("latin-1") else 1)
@@ -176,7 +176,7 @@ def test_feedback_alone_is_understood(path: Path) -> None:
     path.write_bytes(b"".join(line for line in LINES if b"seldon.serving.feedback" in line))
     ran = replay(path)
     assert (ran.code, ran.result["models"]) == (0, [])
-    assert "there are no predictions in what was read" in ran.said
+    assert "the sources hold no predictions" in ran.stderr
 
 
 @pytest.mark.parametrize("command", [("replay",), ("report", "--format", "html")])
@@ -214,11 +214,11 @@ def test_sources_that_cannot_be_are_named(tmp_path: Path) -> None:
         name, into, _ = source.partition(" ")
         ran = replay(name, *(["--into", "kafka"] if into else []))
         assert (ran.code, ran.result) == (code, {})
-        assert why in ran.said
-        assert ran.said.count("\n") == 1
+        assert why in ran.stderr
+        assert ran.stderr.count("\n") == 1
     ran = replay(EVENTS, "--into", "kafka", "--from", "2026-01-01T00:00:00Z")
     assert ran.code == 2
-    assert "--into kafka shows no numbers" in ran.said
+    assert "--into kafka prints no numbers" in ran.stderr
 
 
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     # The file is read; now it waits for standard input.
     assert b"263 events" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=60)
+    out, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == b""
-    assert b"Traceback" not in said
+    assert b"Traceback" not in stderr
     assert list(tmp_path.iterdir()) == []

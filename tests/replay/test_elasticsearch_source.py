@@ -1,4 +1,4 @@
-"""Replaying what the request logger stored: the numbers of the contract."""
+"""Replay documents of the request logger: the results equal the recorded ones."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import processor.replay.sources as sources_module
+import processor.archive.elasticsearch.archive as archive_module
 from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, Shard
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 
 def processor(*arguments: str, **settings: str) -> tuple[int, dict[str, Any], str]:
-    """Exit code, JSON of stdout, stderr."""
+    """Run a command; returns its exit code, the JSON of stdout, and stderr."""
     env = {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
     done = subprocess.run(
         [sys.executable, "-m", "processor", *arguments],
@@ -63,7 +63,7 @@ def test_the_experiment_from_its_documents(indices: Indices) -> None:
     check_against(result, "contract-es.json")
     assert result["events"]["read"] == 100
     assert result["events"]["dead_letters"] == {}
-    # With the whole stream, in either order, the stream's numbers.
+    # Together with the whole stream, in either order, the results are those of the stream.
     events = str(DATA / "events.ndjson")
     settings = {"archive": indices.url, "index": indices.pattern}
     for sources in ((indices.url, events), (events, "elasticsearch:")):
@@ -100,7 +100,7 @@ def part(request_id: str, predictor: str = "default", **parts: Any) -> dict[str,
 
 
 def test_batches_and_orphans(indices: Indices) -> None:
-    """Written as the logger writes: an item's document each, feedback under the bare id."""
+    """Documents as the logger writes them: one for each item, and feedback under the request id."""
     main, canary = indices.make("main", shards=2), indices.make("canary")
     time, later = "2026-11-20T10:00:00Z", "2026-11-20T11:00:00Z"
     answer = {"ce-time": time, "payload": {"data": {"ndarray": ["a", "b", "c", "d"]}}}
@@ -191,7 +191,7 @@ async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch
                     yield page
 
         interruptions: list[threading.Timer] = []
-        monkeypatch.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        monkeypatch.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         result = await replayed(indices)
         interruptions[0].join()
     (model,) = result.models

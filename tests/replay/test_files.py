@@ -1,4 +1,4 @@
-"""Reading events files in chunks, and what is shown meanwhile."""
+"""Events files are read in blocks, and progress is shown."""
 
 import gzip
 import io
@@ -14,7 +14,7 @@ from backports import zstd
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
-from processor.replay.files import Chunk, CutOffError, read_blocks, read_events
+from processor.replay.files import CutOffError, EventBlock, read_blocks, read_events
 from processor.replay.progress import CommandProgress
 
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
@@ -26,24 +26,24 @@ def parsed() -> list[RawEvent]:
 
 def test_files_are_read_in_chunks_with_what_is_consumed(tmp_path: Path) -> None:
     size = EVENTS.stat().st_size
-    chunks = list(read_events(str(EVENTS), 5, block=10_000))
-    assert len(chunks) > 10
-    assert [chunk.consumed for chunk in chunks] == sorted(chunk.consumed for chunk in chunks)
-    assert chunks[-1].consumed == size
-    events = [event for chunk in chunks for event in chunk.events]
+    blocks = list(read_events(str(EVENTS), 5, block=10_000))
+    assert len(blocks) > 10
+    assert [block.consumed for block in blocks] == sorted(block.consumed for block in blocks)
+    assert blocks[-1].consumed == size
+    events = [event for block in blocks for event in block.events]
     assert events == [event._replace(timestamp=5) for event in parsed()]
-    # A line longer than a chunk is one all the same.
+    # A line longer than a block is read whole.
     long = tmp_path / "long.ndjson"
     line = json.dumps({"headers": {}, "data": "x" * 1000}).encode()
     long.write_bytes(line + b"\n" + line)
-    assert [len(chunk.events) for chunk in read_events(str(long), 0, block=64)] == [1, 1]
+    assert [len(block.events) for block in read_events(str(long), 0, block=64)] == [1, 1]
     empty = tmp_path / "empty.ndjson"
     empty.touch()
     assert list(read_events(str(empty), 0)) == []
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    def read(path: Path) -> list[Chunk]:
+    def read(path: Path) -> list[EventBlock]:
         return list(read_events(str(path), 0))
 
     with pytest.raises(EventsFileError, match=r"there is no file .*/none"):
@@ -78,7 +78,7 @@ def test_progress_is_plain_off_a_terminal_and_a_bar_on_one(
 def compressed(kind: str, content: bytes) -> bytes:
     if kind == "gzip":
         return gzip.compress(content)
-    # As the zstd command does it.
+    # The zstd command writes frames like this one.
     return zstd.compress(content, options={zstd.CompressionParameter.checksum_flag: 1})
 
 
@@ -86,13 +86,13 @@ def compressed(kind: str, content: bytes) -> bytes:
 def test_compressed_files_are_known_by_their_first_bytes(kind: str, tmp_path: Path) -> None:
     content = EVENTS.read_bytes()
     path = tmp_path / "no-matter-what-its-name-is"
-    # Several files compressed one by one and put together are one.
+    # Concatenated compressed files are read as one.
     path.write_bytes(compressed(kind, content[:5000]) + compressed(kind, content[5000:]))
     blocks = list(read_blocks(str(path), 10_000))
     assert b"".join(block.lines for block in blocks) == content
     assert blocks[-1].consumed == path.stat().st_size
     assert [block.first for block in blocks] == sorted(block.first for block in blocks)
-    events = [event for chunk in read_events(str(path), 0) for event in chunk.events]
+    events = [event for block in read_events(str(path), 0) for event in block.events]
     assert events == parsed()
 
 

@@ -1,4 +1,4 @@
-"""The files that KServe's logger writes: today's fields and those of older releases."""
+"""Files of KServe's logger, with the fields of current and of older releases."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ def body(label: str) -> bytes:
 
 
 def record(name: str, kind: str, content: bytes, **fields: Any) -> dict[str, Any]:
-    """As Go's encoder writes today's struct."""
+    """A record as Go's encoder writes the current struct."""
     return {
         "url": {"Scheme": "s3", "Opaque": "", "User": None, "Host": "bucket", "Path": "/prefix"},
         "bytes": base64.b64encode(content).decode(),
@@ -44,7 +44,7 @@ def record(name: str, kind: str, content: bytes, **fields: Any) -> dict[str, Any
 
 
 def older(record: dict[str, Any]) -> dict[str, Any]:
-    """As older releases write it: without names for JSON, and without a time."""
+    """The same record as older releases write it: with the names of Go's fields, without a time."""
     fields = {name[:1].upper() + name[1:]: value for name, value in record.items()}
     del fields["OccurrenceTime"]
     return {**fields, "CertName": "", "TlsSkipVerify": False}
@@ -66,7 +66,7 @@ def test_a_record_is_the_event_that_the_logger_would_have_sent() -> None:
         body("cat"),
         7,
     )
-    # Without a time of its own, or with Go's zero time, that of the file stands in.
+    # A record without a time, or with Go's zero time, has the time of its file.
     timeless = record("id-1", RESPONSE, body("cat"), occurrenceTime="0001-01-01T00:00:00Z")
     for content in (timeless, older(timeless)):
         (found,) = read_records(json.dumps(content).encode(), 7)
@@ -103,7 +103,7 @@ async def test_a_folder_and_its_feedback(
     path = write(folder, "b-response.json", [*batch, older(record("b", request, b"{}"))])
     os.utime(path, (at, at))
     write(folder, "empty-request.json", [])
-    # What is no JSON of the logger is named and counted, other files are told of.
+    # A *.json file of another kind is a dead letter; other files are counted in a warning.
     write(folder, "broken-response.json", b'{"id": ')
     write(folder, "number-response.json", b"1")
     write(folder, "base64-response.json", record("x", RESPONSE, b"") | {"bytes": "?"})
@@ -127,9 +127,9 @@ async def test_a_folder_and_its_feedback(
     assert (model.predictions, model.judged, model.correct) == (3, 2, 2)
     assert result.events.dead_letters == {"bad_json": 1, "bad_shape": 2}
     assert result.events.read == 5 + 3 + 2
-    said = capsys.readouterr().err
-    assert "broken-response.json is no file of KServe's logger" in said
-    assert "1 files were not read: only *.json are" in said
+    stderr = capsys.readouterr().err
+    assert "broken-response.json is not a file of KServe's logger" in stderr
+    assert "1 files were not read: only *.json are" in stderr
     selection = Selection(start=at * 10**9, end=at * 10**9 + 1)
     access = Access(Settings.from_env({}))
     early = (await fold_sources([f"kserve:{folder}"], ModelRules(), selection, access)).result()

@@ -1,4 +1,4 @@
-"""A long replay of Elasticsearch that ends in the middle, and goes on."""
+"""A long replay of Elasticsearch that is interrupted, and resumed with its journal."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import processor.replay.sources as sources_module
+import processor.archive.elasticsearch.archive as archive_module
 from processor.archive.elasticsearch.archive import PAGE, ElasticsearchArchive, Page, Shard
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.log.observations import BatchBuilder
@@ -22,7 +22,7 @@ from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.elasticsearch_source import Resume
 from processor.replay.fold import FoldedDocuments, ReplayFold, Selection
-from processor.replay.journal import Entry, Journal, Origin
+from processor.replay.journal import Entry, Journal, JournalHeader
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.conftest import elastic_of
@@ -31,7 +31,7 @@ from tests.support.servers.elasticsearch import VERSIONS
 from tests.support.servers.indices import Indices, stored
 from tests.support.servers.proxy import Proxy
 
-ORIGIN = Origin.of("http://here:9200", "inference-log-*", None, ModelRules())
+HEADER = JournalHeader.of("http://here:9200", "inference-log-*", None, ModelRules())
 
 
 def entry(position: int, read: int = 3) -> Entry:
@@ -44,17 +44,17 @@ def entry(position: int, read: int = 3) -> Entry:
 packed = msgspec.msgpack.encode
 
 
-def kept(path: Path, origin: Origin = ORIGIN) -> list[Entry]:
-    """What the file holds, which stays."""
+def kept(path: Path, header: JournalHeader = HEADER) -> list[Entry]:
+    """The entries of the file, which is kept."""
     journal = Journal(path)
-    found = list(journal.entries(origin))
+    found = list(journal.entries(header))
     journal.__exit__(InterruptedError, InterruptedError(), None)
     return found
 
 
 def interrupted(path: Path, *entries: Entry) -> None:
     with suppress(ArchiveError), Journal(path) as journal:
-        list(journal.entries(ORIGIN))
+        list(journal.entries(HEADER))
         for each in entries:
             journal.add(each)
         raise ArchiveError("away")
@@ -69,7 +69,7 @@ def test_what_was_read_is_kept_until_the_end(
     interrupted(path, entry(31))
     assert packed(kept(path)) == packed([entry(7), entry(20), entry(31)])
     with Journal(path) as journal:
-        assert [each.position for each in journal.entries(ORIGIN)] == [7, 20, 31]
+        assert [each.position for each in journal.entries(HEADER)] == [7, 20, 31]
         assert journal.positions == {("uuid", 0): 31}
         with pytest.raises(SettingsError, match="log, which was deleted or made anew"):
             journal.check_indices({"another"})
@@ -101,18 +101,19 @@ def test_a_file_of_another_replay_is_refused_and_stays(tmp_path: Path) -> None:
     interrupted(path, entry(7))
     content = path.read_bytes()
     rules = ModelRules([Rule("a/b", threshold=0.4)])
-    for origin, named in (
+    here = "http://here:9200"
+    for header, named in (
         (
-            Origin.of("http://there:9200", "inference-log-*", None, ModelRules()),
+            JournalHeader.of("http://there:9200", "inference-log-*", None, ModelRules()),
             "Elasticsearch was",
         ),
-        (Origin.of("http://here:9200", "other-*", None, ModelRules()), "--index was inference-log"),
-        (Origin.of("http://here:9200", "inference-log-*", 1, ModelRules()), "--as-of was none"),
-        (Origin.of("http://here:9200", "inference-log-*", None, rules), "models file differs"),
-        (msgspec.structs.replace(ORIGIN, version="9"), "the processor's version was"),
+        (JournalHeader.of(here, "other-*", None, ModelRules()), "--index was inference-log"),
+        (JournalHeader.of(here, "inference-log-*", 1, ModelRules()), "--as-of was none"),
+        (JournalHeader.of(here, "inference-log-*", None, rules), "models file differs"),
+        (msgspec.structs.replace(HEADER, version="9"), "the processor's version was"),
     ):
         with pytest.raises(SettingsError, match=named):
-            kept(path, origin)
+            kept(path, header)
         assert path.read_bytes() == content
     for foreign in (b'{"headers": {}}\n', b"processor-replay\n", content[:30]):
         path.write_bytes(foreign)
@@ -126,9 +127,9 @@ def test_a_file_of_another_replay_is_refused_and_stays(tmp_path: Path) -> None:
 class Passing(Proxy):
     """Stalls after so many bytes of the server's; ``seen`` is all that it passed on."""
 
-    def __init__(self, target: tuple[str, int], most: int) -> None:
+    def __init__(self, target: tuple[str, int], limit: int) -> None:
         super().__init__(target)
-        self.most: int | None = most
+        self.limit: int | None = limit
         self.seen: list[bytearray] = []
         self._passed = 0
 
@@ -141,7 +142,7 @@ class Passing(Proxy):
             self._passed += len(data)
             writer.write(data)
             await writer.drain()
-            if self.most is not None and self._passed > self.most:
+            if self.limit is not None and self._passed > self.limit:
                 self.stall()
         raise ConnectionResetError
 
@@ -151,7 +152,7 @@ class Passing(Proxy):
 
 @pytest.fixture(scope="module")
 def many() -> tuple[str, str]:
-    """A server's address, and an index with many documents."""
+    """The address of a server, and an index with many documents."""
     url = elastic_of(VERSIONS[0]).url
     return url, asyncio.run(load_documents(url))
 
@@ -168,12 +169,12 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def result(*arguments: str) -> tuple[dict[str, Any], str]:
-    """The JSON of a replay that ends well, and what it says meanwhile."""
+    """The JSON and the stderr of a replay that succeeds."""
     process = await start(*arguments)
-    out, said = await asyncio.wait_for(process.communicate(), 100)
-    assert process.returncode == 0, said
+    out, stderr = await asyncio.wait_for(process.communicate(), 100)
+    assert process.returncode == 0, stderr
     found: dict[str, Any] = json.loads(out)
-    return found, said.decode()
+    return found, stderr.decode()
 
 
 @pytest.mark.integration
@@ -184,7 +185,7 @@ async def test_a_process_that_is_ended_goes_on(
     url, index = many
     path = tmp_path / "replay.part"
     port = int(url.rpartition(":")[2])
-    async with Passing(("127.0.0.1", port), most=9_000_000) as proxy:
+    async with Passing(("127.0.0.1", port), limit=9_000_000) as proxy:
         arguments = (f"http://127.0.0.1:{proxy.port}", "--index", index, "--resume", str(path))
         process = await start(*arguments)
         try:
@@ -194,18 +195,18 @@ async def test_a_process_that_is_ended_goes_on(
                     await asyncio.sleep(0.02)
         finally:
             process.send_signal(number)
-            _, said = await process.communicate()
+            _, stderr = await process.communicate()
         if number == signal.SIGINT:
             assert process.returncode == 130
-            assert f"is kept in {path}: the same command goes on there" in said.decode()
-            assert "Traceback" not in said.decode()
+            assert f"is kept in {path}: run the same command to continue" in stderr.decode()
+            assert "Traceback" not in stderr.decode()
         await proxy.cut()
-        proxy.most = None
+        proxy.limit = None
         await proxy.resume()
         resumed, message = await result(*arguments)
-        # Each of the last looks sees nothing new.
+        # The last requests find nothing new.
         twice = proxy.documents() - DOCUMENTS
-    restored = re.search(r"goes on behind ([\d,]+) documents", message)
+    restored = re.search(r"continues after ([\d,]+) documents", message)
     assert restored is not None
     assert 0 < int(restored[1].replace(",", "")) < DOCUMENTS
     whole, _ = await result(url, "--index", index)
@@ -213,7 +214,7 @@ async def test_a_process_that_is_ended_goes_on(
     (model,) = resumed["models"]
     assert (model["predictions"], model["judged"], model["correct"]) == TRUTH
     assert resumed["events"]["read"] == DOCUMENTS
-    # Of each shard the page that was not taken yet, and the one that was read ahead.
+    # For each shard: the page that was not folded yet, and the one that was read ahead.
     assert 0 <= twice <= SHARDS * 2 * PAGE
     assert list(tmp_path.iterdir()) == []
 
@@ -233,12 +234,12 @@ def test_a_page_that_breaks_off_leaves_nothing_with_the_next_one(
     def fold_with(journal: Journal) -> tuple[ReplayFold, Resume]:
         fold = ReplayFold(ModelRules(), Selection())
         resume = Resume(journal, fold, ModelRules())
-        for each in journal.entries(ORIGIN):
+        for each in journal.entries(HEADER):
             fold.restore(each.folded)
         return fold, resume
 
     path = tmp_path / "part"
-    # The first page breaks off in its middle, the next one comes while that is on its way up.
+    # The first page is interrupted in its middle; the next one arrives before the error is handled.
     odd = pages[1][30] = msgspec.structs.replace(pages[1][30], source=b"{}")
     read = DocumentReader.read
 
@@ -290,7 +291,7 @@ async def test_what_changes_while_it_is_read_counts_once(
         ) -> AsyncGenerator[Page, None]:
             async for page in super().pages(shard, after, size=7, ahead=ahead):
                 if not changed:
-                    # Those that were read, and those that are still to be read.
+                    # Documents that were read, and documents that are still to be read.
                     changed.extend(names)
                     for name in names:
                         indices.merge(index, name, {"ServingEngine": "seldon-2"})
@@ -298,7 +299,7 @@ async def test_what_changes_while_it_is_read_counts_once(
                 yield page
 
     whole = await replayed(indices)
-    monkeypatch.setattr(sources_module, "ElasticsearchArchive", Changing)
+    monkeypatch.setattr(archive_module, "ElasticsearchArchive", Changing)
     assert (await replayed(indices)).models == whole.models
 
 
@@ -322,7 +323,7 @@ async def test_what_changes_before_it_goes_on_counts_once(
                     raise ArchiveError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        patched.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         with pytest.raises(ArchiveError, match="away"):
             await replayed(indices, path)
     right = {"ce-time": "2026-11-21T10:00:00Z", "reward": 1}
@@ -335,9 +336,9 @@ async def test_what_changes_before_it_goes_on_counts_once(
     assert resumed.models == whole.models
     assert resumed.events.read == 99 + 5
     assert not path.exists()
-    # An index of the same name that was made anew is not what was read.
+    # A recreated index with the same name is another index.
     with monkeypatch.context() as patched:
-        patched.setattr(sources_module, "ElasticsearchArchive", Interrupted)
+        patched.setattr(archive_module, "ElasticsearchArchive", Interrupted)
         with pytest.raises(ArchiveError, match="away"):
             await replayed(indices, path)
     indices.client.indices.delete(index=index)
@@ -349,12 +350,12 @@ async def test_what_changes_before_it_goes_on_counts_once(
 
 async def test_only_elasticsearch_is_resumed(tmp_path: Path) -> None:
     for arguments, why in (
-        (["events.ndjson"], "--resume is for a SOURCE in Elasticsearch"),
-        (["http://a:9200", "http://b:9200"], "for one alone"),
+        (["events.ndjson"], "--resume requires exactly one SOURCE in Elasticsearch"),
+        (["http://a:9200", "http://b:9200"], "exactly one SOURCE"),
         (["http://a:9200", "--into", "kafka"], "--resume out"),
     ):
         process = await start(*arguments, "--resume", str(tmp_path / "part"))
-        _, said = await process.communicate()
+        _, stderr = await process.communicate()
         assert process.returncode == 2
-        assert why in said.decode()
+        assert why in stderr.decode()
     assert list(tmp_path.iterdir()) == []

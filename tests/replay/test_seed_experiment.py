@@ -1,4 +1,4 @@
-"""The experiment by date of request and of feedback, held against pandas and scikit-learn."""
+"""The experiment by date of request and of feedback, compared with pandas and scikit-learn."""
 
 import json
 from math import sqrt

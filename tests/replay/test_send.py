@@ -1,4 +1,4 @@
-"""Playing an events file: everything arrives, whatever the other side does meanwhile."""
+"""`processor send`: all events arrive, even if the receiver fails meanwhile."""
 
 import asyncio
 import io
@@ -39,7 +39,7 @@ def known(event: RawEvent) -> tuple[dict[str, bytes], bytes | None]:
     return dict(event.headers), event.value
 
 
-class KeepingDoor:
+class KeepingSink:
     def __init__(self) -> None:
         self.events: list[RawEvent] = []
 
@@ -49,7 +49,7 @@ class KeepingDoor:
 
 
 class Flaky:
-    """A server whose answers are given one after another, then 202."""
+    """A server that gives some answers one after another, and then answers 202."""
 
     def __init__(self, *answers: web.Response) -> None:
         self.answers = list(answers)
@@ -92,7 +92,7 @@ def one(tmp_path: Path) -> str:
 
 
 async def test_the_experiment_arrives_at_the_ingress(serve: Serve) -> None:
-    door = KeepingDoor()
+    door = KeepingSink()
     settings = Settings(ingress_token=Secret("token"))
     url = await serve(make_ingress(door, settings, lambda: 0))
     sent = await send_http(str(EVENTS), url, token="token")
@@ -118,7 +118,7 @@ async def test_unusual_events_arrive(serve: Serve, tmp_path: Path) -> None:
     ]
     path = tmp_path / "events.ndjson"
     path.write_bytes(b"\xef\xbb\xbf\r\n" + b"\n\n".join(map(format_line, events)))
-    door = KeepingDoor()
+    door = KeepingSink()
     url = await serve(make_ingress(door, Settings(), lambda: 0))
     sent = await send_http(str(path), url, connections=1)
     assert sent.accepted == 4
@@ -164,10 +164,10 @@ async def test_refusals_are_counted_by_reason(serve: Serve, one: str) -> None:
 @pytest.mark.parametrize(
     ("status", "message"),
     [
-        (401, "wants another token"),
+        (401, "requires another token"),
         (404, "is it the processor's ingress port"),
-        (200, "takes no events"),
-        (302, "takes no events"),
+        (200, "accepts no events"),
+        (302, "accepts no events"),
     ],
 )
 async def test_an_answer_that_will_not_change_ends_it(
@@ -195,9 +195,9 @@ async def test_a_server_that_comes_late_is_waited_for(
 
 async def test_no_server_at_all_is_named(one: str, unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}/"
-    with pytest.raises(ProcessorError, match=rf"{url} took no event for 0.2 s"):
+    with pytest.raises(ProcessorError, match=rf"{url} accepted no event for 0.2 s"):
         await send_http(one, url, deadline=0.2)
-    with pytest.raises(ProcessorError, match="is no address"):
+    with pytest.raises(ProcessorError, match="is not an address"):
         await send_http(one, "localhost", deadline=0.2)
 
 
@@ -325,21 +325,21 @@ def test_a_signal_ends_it_within_a_second(
                 stops(process, number)
         return
     process = sending(str(EVENTS), "--to", f"http://127.0.0.1:{unused_tcp_port}/")
-    says(process, "takes no events now")
+    says(process, "accepts no events now")
     stops(process, number)
 
 
 def stops(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
     start = time.monotonic()
     process.send_signal(number)
-    output, said = process.communicate(timeout=30)
-    # A second, and what a busy machine takes to end a process.
+    output, stderr = process.communicate(timeout=30)
+    # One second, and the time that a busy machine takes to end a process.
     assert time.monotonic() - start < 1.5
-    assert process.returncode == 130, said
+    assert process.returncode == 130, stderr
     assert "stopped: 0 of" in output
-    assert "Traceback" not in said
-    # Nothing was taken, so nothing is counted.
-    assert "events" not in said
+    assert "Traceback" not in stderr
+    # Nothing was accepted, so nothing is counted.
+    assert "events" not in stderr
 
 
 def test_a_signal_ends_it_while_it_waits_for_standard_input(unused_tcp_port: int) -> None:
@@ -347,7 +347,7 @@ def test_a_signal_ends_it_while_it_waits_for_standard_input(unused_tcp_port: int
     assert process.stdin is not None
     process.stdin.write(EVENTS.read_text())
     process.stdin.flush()
-    says(process, "takes no events now")
+    says(process, "accepts no events now")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=5) == 130
     process.communicate()

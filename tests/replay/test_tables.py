@@ -1,4 +1,4 @@
-"""Tables of predictions and true labels: what a cell means, whatever the table is stored in."""
+"""Tables of predictions and true labels: a cell has the same meaning in every format."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ import pytest
 from processor import ProcessorError, evaluate
 from processor.api import Evaluation
 from processor.replay.tables.cells import read_time
-from processor.replay.tables.columns import Columns, choose, guess
+from processor.replay.tables.columns import Columns, guess, map_columns
 
 NAN = float("nan")
 Write = Callable[[pd.DataFrame, Path], None]
@@ -129,7 +129,7 @@ def test_columns_of_scores(tmp_path: Path, name: str) -> None:
     for source in (tmp_path / name, frame):
         evaluation = evaluate(source)
         assert cells(evaluation) == {("cat", "cat"): 1, ("cat", "dog"): 1}
-        # Half a row and two equal scores have no largest one; a row without any is no prediction.
+        # Two equal scores or a gap: not scorable. No scores at all: no prediction.
         assert evaluation["data"].predictions == 4
         assert evaluation.events.not_scorable == {"no_maximum": 2}
         assert evaluation.events.says_nothing == 1
@@ -146,7 +146,7 @@ def test_rows_without_an_id_are_requests_of_their_own(tmp_path: Path) -> None:
 
 def test_truth_in_a_table_of_its_own(tmp_path: Path) -> None:
     predictions = pd.DataFrame({"request_id": [1, 2, 3], "prediction": ["a", "b", "a"]})
-    # The ids are floats where there is a gap among them, here in a column with another row.
+    # Ids are floats in a column with a gap, here that of another row.
     truth = pd.DataFrame({"request_id": [1.0, 3.0, 4.0, NAN], "actual": ["a", "b", "b", "a"]})
     with pytest.warns(UserWarning, match="row 4 can't be read: the row has no request id"):
         evaluation = evaluate([predictions, truth])
@@ -183,15 +183,16 @@ def test_bad_rows_are_named_and_counted(tmp_path: Path) -> None:
         "time,prediction,actual,reward\n"
         "2026-11-20T09:03:59Z,a,a,\nyesterday,a,a,\n1,2\n\n2026-11-20T09:03:59Z,a,a,much\n"
     )
-    with pytest.warns(UserWarning, match="row") as told:
+    with pytest.warns(UserWarning, match="row") as warned:
         evaluation = evaluate(path)
     assert evaluation.events.dead_letters == {"bad_reward": 1, "bad_shape": 1, "bad_time": 1}
     assert evaluation.events.read == 4
-    assert [str(each.message).partition(": ")[2] for each in told] == [
-        "row 3 can't be read: 'yesterday' is no time such as 2026-11-20T09:03:59Z; "
+    assert [str(each.message).partition(": ")[2] for each in warned] == [
+        "row 3 can't be read: 'yesterday' is not a time such as 2026-11-20T09:03:59Z; "
         "counted as dead letter bad_time",
         "row 4 can't be read: the row has 2 cells, the header has 4; counted as dead letter bad_shape",
-        "row 6 can't be read: reward 'much' is no number up to 1e6; counted as dead letter bad_reward",
+        "row 6 can't be read: reward 'much' is not a number up to 1e6; "
+        "counted as dead letter bad_reward",
     ]
 
 
@@ -300,18 +301,18 @@ def test_times(cell: object) -> None:
 
 @pytest.mark.parametrize("cell", ["yesterday", "20/11/2026", True, -5, "1960-01-01", 1e300, [1]])
 def test_what_is_no_time(cell: object) -> None:
-    with pytest.raises(ValueError, match=r"is no time|is not between"):
+    with pytest.raises(ValueError, match=r"is not a time|is not between"):
         read_time(cell)
 
 
 def test_choice_of_columns() -> None:
     names = ["id", "p", "q", "truth", "arm"]
-    chosen = choose(names, Columns("", "truth", ("p=a", "q"), deployment="arm"), "x.csv")
-    assert chosen.scores == (("p", "a"), ("q", "q"))
-    assert chosen.columns[7] == "arm"
-    assert choose(names, Columns(deployment="mine"), "x.csv").deployment == "mine"
+    column_map = map_columns(names, Columns("", "truth", ("p=a", "q"), deployment="arm"), "x.csv")
+    assert column_map.scores == (("p", "a"), ("q", "q"))
+    assert column_map.columns[7] == "arm"
+    assert map_columns(names, Columns(deployment="mine"), "x.csv").deployment == "mine"
     with pytest.raises(ProcessorError, match="no column 'prob'"):
-        choose(names, Columns(scores=("prob=a",)), "x.csv")
+        map_columns(names, Columns(scores=("prob=a",)), "x.csv")
     assert guess(["request_id", "time", "prediction", "label"]) == (
         "--predicted prediction --actual label"
     )

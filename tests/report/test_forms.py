@@ -12,8 +12,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportions_ztest
 
 from processor.report.text import printable
-from tests.support.report_command import done, processor
-from tests.support.sample_traffic import HOSTILE, START, event, label, traffic, write
+from tests.support.reports.command import output_of, processor
+from tests.support.reports.traffic import HOSTILE, START, event, label, traffic, write
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 NAMES = ("namespace", "deployment", "predictor", "model")
@@ -31,7 +31,7 @@ def _number(text: str) -> int | float | None:
     return json.loads(text) if text else None
 
 
-def back(text: str) -> dict[str, Any]:
+def from_csv(text: str) -> dict[str, Any]:
     """The JSON of a replay, from its CSV."""
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     models: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -73,19 +73,19 @@ def back(text: str) -> dict[str, Any]:
 @pytest.mark.parametrize("options", [(), ("--by", "feedback", "--from", "2026-03-01T01:00:00Z")])
 def test_csv_holds_every_number_of_the_json(hostile: Path, options: tuple[str, ...]) -> None:
     for path in (hostile, DATA / "events.ndjson"):
-        expected = json.loads(done("replay", path, *options))
-        assert back(done("report", path, *options, "--format", "csv")) == expected
+        expected = json.loads(output_of("replay", path, *options))
+        assert from_csv(output_of("report", path, *options, "--format", "csv")) == expected
 
 
 def test_text_and_json_of_replay_and_report_are_the_same(hostile: Path) -> None:
     for form in ("json", "text"):
-        assert done("replay", hostile, "--format", form) == done(
+        assert output_of("replay", hostile, "--format", form) == output_of(
             "report", hostile, "--format", form
         )
 
 
 def test_text_is_aligned_and_obeys_nobody(hostile: Path) -> None:
-    text = done("report", hostile)
+    text = output_of("report", hostile)
     assert "\x1b" not in text
     assert "\u202e" not in text
     lines = text.splitlines()
@@ -100,27 +100,27 @@ def test_text_is_aligned_and_obeys_nobody(hostile: Path) -> None:
 def test_a_wide_matrix_is_cut_to_its_largest_classes(tmp_path: Path) -> None:
     labels = tuple(f"a-rather-long-class-name-{i}" for i in range(30))
     path = write(tmp_path / "events.ndjson", traffic(300, 5, labels))
-    lines = done("report", path).splitlines()
+    lines = output_of("report", path).splitlines()
     assert max(map(len, lines)) <= 100
     matrix = lines[
         next(i for i, line in enumerate(lines) if "predicted" in line and "\\" in line) :
     ]
     shown = len(matrix[0].split()) - 4  # the corner's three words, and other
-    hidden = len(json.loads(done("replay", path))["models"][0]["classes"]) - shown
+    hidden = len(json.loads(output_of("replay", path))["models"][0]["classes"]) - shown
     assert matrix[0].endswith("other")
     assert f"  other: {hidden} smaller classes" in matrix
 
 
 def compared(*arguments: str | Path) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = json.loads(done("report", *arguments, "--format", "json"))[
-        "comparisons"
-    ]
+    found: list[Mapping[str, Any]] = json.loads(
+        output_of("report", *arguments, "--format", "json")
+    )["comparisons"]
     return found
 
 
 def test_predictors_side_by_side(tmp_path: Path) -> None:
     events = list(traffic(400, 5, ("a", "b", "c"), shadow=0.6))
-    # Several rows pair up one by one.
+    # Requests with several rows are paired row by row.
     rows = {"data": {"ndarray": ["a", "b", "c"]}}
     for predictor, answers in (("default", ["a", "b", "c"]), ("shadow", ["a", "c", "b"])):
         model = "clf" if predictor == "default" else "new"
@@ -133,19 +133,22 @@ def test_predictors_side_by_side(tmp_path: Path) -> None:
     assert (first["predictor"], second["predictor"]) == ("default", "shadow")
     assert found["difference"] == pytest.approx(second["accuracy"] - first["accuracy"])
 
-    said: dict[str, dict[str, list[str]]] = {}
+    predicted: dict[str, dict[str, list[str]]] = {}
     truths: dict[str, list[str]] = {}
     for each in events:
         request, data = each["headers"]["ce-requestid"], each["data"]
         if "truth" in data:
             truths[request] = data["truth"]["data"]["ndarray"]
         else:
-            of = said.setdefault(each["headers"]["ce-endpoint"], {})
+            of = predicted.setdefault(each["headers"]["ce-endpoint"], {})
             of[request] = data["data"]["ndarray"]
     table = [[0, 0], [0, 0]]
-    for request in said["default"].keys() & said["shadow"].keys() & truths.keys():
+    for request in predicted["default"].keys() & predicted["shadow"].keys() & truths.keys():
         for one, other, truth in zip(
-            said["default"][request], said["shadow"][request], truths[request], strict=True
+            predicted["default"][request],
+            predicted["shadow"][request],
+            truths[request],
+            strict=True,
         ):
             table[one != truth][other != truth] += 1
     z, paired = found["tests"]
@@ -159,7 +162,7 @@ def test_predictors_side_by_side(tmp_path: Path) -> None:
     assert paired["pairs"] == sum(map(sum, table))
     reference = mcnemar(table, exact=False, correction=True)
     assert paired["p_value"] == pytest.approx(reference.pvalue)
-    text = done("report", path, "--compare", "predictor")
+    text = output_of("report", path, "--compare", "predictor")
     assert "McNemar's test" in text
     assert "default / clf" in text
 
@@ -174,7 +177,7 @@ def test_periods_side_by_side(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", events)
     cut = "2026-03-01T12:00:00Z"
     (found,) = compared(path, "--from", cut, "--compare", f"/{cut}")
-    before, after = (json.loads(done("replay", path, *span))["models"] for span in
+    before, after = (json.loads(output_of("replay", path, *span))["models"] for span in
                      (("--to", cut), ("--from", cut)))  # fmt: skip
     assert [found["first"]["result"]] == before
     assert [found["second"]["result"]] == after
@@ -188,16 +191,16 @@ def test_periods_side_by_side(tmp_path: Path) -> None:
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", [event("response", "r", 1, label("a"))])
-    for options, said in (
+    for options, message in (
         (("--compare", "yesterday"), "'yesterday' is neither"),
         (("--compare", "2026-03-02T00:00:00Z/2026-03-01T00:00:00Z"), "FROM must be before TO"),
-        (("--compare", "predictor", "--format", "csv"), "has no place in csv"),
-        (("--step", "5m"), "--step is for --format openmetrics"),
-        (("--stored",), "SOURCE has no place beside --stored"),
+        (("--compare", "predictor", "--format", "csv"), "does not apply to csv"),
+        (("--step", "5m"), "--step applies to --format openmetrics"),
+        (("--stored",), "SOURCE does not apply with --stored"),
     ):
         ran = processor("report", path, *options)
         assert ran.returncode == 2, options
-        assert said in ran.stderr
+        assert message in ran.stderr
         assert "Traceback" not in ran.stderr
     assert "name a SOURCE" in processor("report").stderr
 
@@ -206,18 +209,20 @@ def test_models_without_a_counterpart_are_named(tmp_path: Path) -> None:
     events = [event("response", "r", 1, label("a"))]
     path = write(tmp_path / "events.ndjson", events)
     assert compared(path, "--compare", "predictor") == []
-    assert "no counterpart: shop/pets/default/clf" in done("report", path, "--compare", "predictor")
-    # Two nodes, and none of the other predictor's name.
+    assert "no counterpart: shop/pets/default/clf" in output_of(
+        "report", path, "--compare", "predictor"
+    )
+    # A predictor with two models, neither of which has the name of the other predictor's.
     events += [
         event("response", "r", 1, label("a"), predictor="canary", model=name)
         for name in ("one", "two")
     ]
     path = write(tmp_path / "events.ndjson", events)
-    text = done("report", path, "--compare", "predictor")
+    text = output_of("report", path, "--compare", "predictor")
     assert "no counterpart: shop/pets/canary/one, shop/pets/canary/two" in text
-    # A period without a model has its side, empty.
+    # A period without the model has an empty side.
     (found,) = compared(path, "--deployment", "pets", "--compare", "2027-01-01T00:00:00Z/")[-1:]
     assert found["first"]["result"]["predictions"] == 0
     assert found["tests"] == []
     nothing = ("--from", "2027-01-01T00:00:00Z", "--compare", "2027-01-01T00:00:00Z/")
-    assert "nothing to compare" in done("report", path, *nothing)
+    assert "nothing to compare" in output_of("report", path, *nothing)

@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: readable at any width, silent, and nobody's labels run in it."""
+"""The HTML report in a browser: readable at any width, without errors, and labels never run as code."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from processor.report.text import printable
 from tests.support.browser import chromium_page
-from tests.support.report_command import done
-from tests.support.sample_traffic import HOSTILE, traffic, write
+from tests.support.reports.command import output_of
+from tests.support.reports.traffic import HOSTILE, traffic, write
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 
@@ -22,7 +22,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         each["headers"]["ce-inferenceservicename"] = names["deployment"]
         each["headers"]["ce-endpoint"] = names["predictor"]
     page = folder / "report.html"
-    done(
+    output_of(
         "report", write(folder / "events.ndjson", events), "--format", "html",
         "--compare", "predictor", "--output", page,
     )  # fmt: skip
@@ -44,7 +44,7 @@ async def test_hostile_labels_are_text(
         assert await page.run("document.querySelectorAll('script, img, iframe').length") == 0
         titles = await page.run("[...document.querySelectorAll('h2')].map(e => e.textContent)")
         assert "<b>pets</b>" in titles
-        # Nothing sticks out at the side: wide tables scroll in themselves.
+        # The page does not scroll sideways: wide tables have scroll bars of their own.
         assert await page.run("document.documentElement.scrollWidth") <= width
         small = await page.run(
             "Math.min(...[...document.querySelectorAll('svg text')]"
@@ -60,7 +60,7 @@ async def test_hostile_labels_are_text(
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_plots_of_the_experiment(tmp_path: Path, width: int) -> None:
     path = tmp_path / "report.html"
-    done("report", DATA / "events.ndjson", "--format", "html", "--output", path)
+    output_of("report", DATA / "events.ndjson", "--format", "html", "--output", path)
     async with chromium_page() as page:
         await page.look(width)
         await page.open(path.as_uri())
@@ -74,7 +74,7 @@ async def test_plots_of_the_experiment(tmp_path: Path, width: int) -> None:
             "correct 73.0 % 46", "incorrect 27.0 % 17", "feedback 63.0 % 63", "no feedback 37.0 % 37",
         ]  # fmt: skip
         assert await page.run("document.querySelectorAll('.matrix td').length") == 9
-        # Texts of an axis stand apart.
+        # The labels of an axis do not overlap.
         overlapping = await page.run("""
             [...document.querySelectorAll('.plot')].flatMap(plot => {
               const boxes = [...plot.querySelectorAll('.tick[text-anchor=middle]')]

@@ -1,4 +1,4 @@
-"""Names that match no stored result; of those that match nothing in a source see the replay's tests."""
+"""Names that match no stored result."""
 
 import pytest
 
@@ -22,7 +22,7 @@ class FakeStore:
         self._results = list(to_store(replay, None, "2026-11-20T00:00:00Z"))
 
     async def read(self, by: str, namespace: str, deployment: str) -> list[StoredResult]:
-        """Those of the basis and names, which are all where they are empty."""
+        """The results of a basis and of names; an empty one selects all."""
         return [
             each
             for each in self._results
@@ -32,7 +32,7 @@ class FakeStore:
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""
 
 
 async def test_a_name_that_matches_no_stored_result_is_told(
@@ -41,6 +41,6 @@ async def test_a_name_that_matches_no_stored_result_is_told(
     monkeypatch.setattr(command, "ResultStore", FakeStore)
     with pytest.raises(ProcessorError, match=r"--deployment pest: did you mean shop/pets\?"):
         await command.report_stored(Settings(), Selection(deployment="pest"), "", "text", None)
-    # That there are none at all, or none on a basis, is no mistake in a name.
+    # Without any results, or any on the basis, the name may be right: no error.
     await command.report_stored(Settings(), Selection(deployment="x"), "feedback", "text", None)
     assert "no results stored" in capsys.readouterr().out

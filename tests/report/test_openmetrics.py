@@ -1,4 +1,4 @@
-"""The backfill: each sample against a count of the events themselves, and in a real Prometheus."""
+"""The backfill: each sample is compared with a count of the events, and read by a real Prometheus."""
 
 import json
 import math
@@ -19,8 +19,8 @@ from processor.domain.timestamps import SECOND, format_time, parse_time
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
 from processor.replay.fold import ReplayFold, Selection
-from tests.support.report_command import done, processor
-from tests.support.sample_traffic import HOSTILE, START, event, label, traffic, write
+from tests.support.reports.command import output_of, processor
+from tests.support.reports.traffic import HOSTILE, START, event, label, traffic, write
 from tests.support.scrape_parser import parse_openmetrics
 from tests.support.servers.process import ServerProcess, free_port
 
@@ -30,7 +30,7 @@ SIZES = {"5m": (60, 5), "1h": (60, 60), "7d": (HOUR, 168), "40d": (86400, 40)}
 
 
 class Item(NamedTuple):
-    """A prediction of one item: its time, that of its feedback (None without), in seconds."""
+    """A prediction of one item: its time and that of its feedback (None without any), in seconds."""
 
     time: float
     judged: float | None
@@ -38,7 +38,7 @@ class Item(NamedTuple):
 
 
 def items_of(events: Iterable[dict[str, Any]]) -> dict[str, list[Item]]:
-    """By predictor; an independent join by request id."""
+    """The items of each predictor, by an independent join on the request id."""
     answers: dict[str, list[tuple[str, float, str]]] = {}
     truths: dict[str, tuple[float, str]] = {}
     for each in events:
@@ -63,7 +63,7 @@ def items_of(events: Iterable[dict[str, Any]]) -> dict[str, list[Item]]:
 
 
 def expected(items: list[Item], window: str, by: str, at: float) -> dict[str, float]:
-    """Counting rule 16 at a time, by counting one item after another; nothing later is known."""
+    """The counts of a window (counting rule 16) at a time, from the items up to then."""
 
     def inside(moment: float | None) -> bool:
         if moment is None or moment > at:
@@ -90,11 +90,11 @@ def expected(items: list[Item], window: str, by: str, at: float) -> dict[str, fl
 
 
 def samples_of(texts: Iterable[str]) -> dict[tuple[str, str, str, str, float], float]:
-    """By family, predictor, window, basis and time; only families without further labels."""
+    """The samples of families without further labels, by family, predictor, window, basis and time."""
     found = {}
     for text in texts:
         assert text.endswith("# EOF\n")
-        # Fails where a family or a series is not in one piece, or not in the order of time.
+        # Fails if a family or a series is not contiguous, or not in the order of time.
         for family in parse_openmetrics(text):
             assert family.type == "gauge"
             for sample in family.samples:
@@ -117,12 +117,12 @@ def test_every_sample_is_what_the_events_add_up_to(tmp_path: Path, step: str, wi
     seconds = {"30s": 30, "7m": 420, "12h": 12 * HOUR}[step]
     events = [
         *traffic(120, hours, ("a", "b"), shadow=0.5, delay=hours * 500),
-        # On the minute, and on the step: it belongs to the sample of its time.
+        # A time exactly on a minute and a step belongs to the sample of that time.
         event("response", "on-time", 840, label("a")),
         event("feedback", "on-time", 1260, {"truth": label("b")}),
     ]
     path = write(tmp_path / "events.ndjson", events)
-    text = done("replay", path, "--format", "openmetrics", "--step", step, windows=windows)
+    text = output_of("replay", path, "--format", "openmetrics", "--step", step, windows=windows)
     found = samples_of([text])
     items = items_of(events)
     times = [
@@ -148,7 +148,7 @@ def test_from_and_to_choose_samples_and_windows_look_back(tmp_path: Path) -> Non
     events = list(traffic(100, 10, ("a", "b")))
     path = write(tmp_path / "events.ndjson", events)
     start, end = BASE + 4 * HOUR, BASE + 6 * HOUR
-    text = done(
+    text = output_of(
         "replay", path, "--format", "openmetrics", "--step", "10m",
         "--from", format_time(start * SECOND), "--to", format_time(end * SECOND),
     )  # fmt: skip
@@ -159,8 +159,8 @@ def test_from_and_to_choose_samples_and_windows_look_back(tmp_path: Path) -> Non
         for at in (start + 600, end):
             for name, value in expected(given, window, "request", at).items():
                 assert found[name, "default", window, "request", float(at)] == value
-    # All that counts at the end is what a replay to there says.
-    (model,) = json.loads(done("replay", path, "--to", format_time(end * SECOND)))["models"]
+    # The counts of all time at the end equal those of a replay up to there.
+    (model,) = json.loads(output_of("replay", path, "--to", format_time(end * SECOND)))["models"]
     assert (
         found["model_accuracy_ratio", "default", "all", "request", float(end)] == model["accuracy"]
     )
@@ -169,7 +169,7 @@ def test_from_and_to_choose_samples_and_windows_look_back(tmp_path: Path) -> Non
 def test_bases_cells_and_classes_are_the_settings(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", traffic(60, 3, ("a", "b", "c")))
     command = ("replay", path, "--format", "openmetrics", "--step", "1h")
-    text = done(*command, windows="1h,all", cell_windows="1h", max_classes="2")
+    text = output_of(*command, windows="1h,all", cell_windows="1h", max_classes="2")
     cells = [line for line in text.splitlines() if line.startswith("model_confusion_cells{")]
     assert cells
     assert all('window="1h"' in line for line in cells)
@@ -178,12 +178,12 @@ def test_bases_cells_and_classes_are_the_settings(tmp_path: Path) -> None:
         *set(re.findall(r'class="(\w+)"', text)),
     }
     assert 'by="feedback"' in text
-    assert 'by="feedback"' not in done(*command, metrics_by="request")
-    assert 'by="request"' not in done(*command, "--by", "feedback")
+    assert 'by="feedback"' not in output_of(*command, metrics_by="request")
+    assert 'by="request"' not in output_of(*command, "--by", "feedback")
 
 
 def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
-    """Every series of /metrics, by name and labels, for the same counts; and no other."""
+    """The series of the last sample equal those of /metrics for the same counts."""
     path = write(tmp_path / "events.ndjson", traffic(120, 2, HOSTILE, shadow=0.5, delay=600))
     fold = ReplayFold(ModelRules(), Selection())
     for chunk in path.read_bytes().splitlines(keepends=True):
@@ -198,7 +198,7 @@ def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
         for sample in family.samples
         if not family.name.startswith("processor_")
     }
-    text = done(
+    text = output_of(
         "replay", path, "--format", "openmetrics", "--step", "1h", windows="all", max_classes="4"
     )
     samples = [sample for family in parse_openmetrics(text) for sample in family.samples]
@@ -213,8 +213,8 @@ def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
 def test_a_folder_gets_files_of_two_hours(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", traffic(80, 9, ("a", "b")))
     command = ("replay", path, "--format", "openmetrics", "--step", "7m")
-    whole = done(*command)
-    assert done(*command, "--output", f"{tmp_path}/backfill/") == ""
+    whole = output_of(*command)
+    assert output_of(*command, "--output", f"{tmp_path}/backfill/") == ""
     files = sorted((tmp_path / "backfill").iterdir())
     assert files[0].name == "model-metrics-2026-03-01T000000Z.om"
     parts = [samples_of([file.read_text()]) for file in files]
@@ -238,10 +238,10 @@ def test_the_last_three_hours_are_refused(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "last 3 hours" in ran.stderr.splitlines()[-1]
     assert not (tmp_path / "out.om").exists()
-    assert samples_of([done(*command, "--recent")])
+    assert samples_of([output_of(*command, "--recent")])
     remedy = re.search(r"--to (\S+)", ran.stderr)
     assert remedy
-    assert samples_of([done(*command, "--to", remedy[1])])
+    assert samples_of([output_of(*command, "--to", remedy[1])])
 
 
 def test_a_time_far_away_is_refused_with_a_remedy(tmp_path: Path) -> None:
@@ -261,13 +261,13 @@ def test_a_time_far_away_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 def test_nothing_to_say_is_an_empty_file(tmp_path: Path) -> None:
     path = write(tmp_path / "events.ndjson", traffic(10, 1, ("a", "b")))
-    text = done("replay", path, "--format", "openmetrics", "--from", "2030-01-01T00:00:00Z")
+    text = output_of("replay", path, "--format", "openmetrics", "--from", "2030-01-01T00:00:00Z")
     assert text == "# EOF\n"
 
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Any]:
-    """Starts Prometheus on a data folder; returns a function for range queries."""
+    """A function that starts Prometheus on a data folder and returns a function for range queries."""
     servers = []
 
     def start(data: Path) -> Any:
@@ -317,7 +317,7 @@ def test_prometheus_serves_the_past_day(tmp_path: Path, prometheus: Any, promtoo
     start = end - 24 * HOUR
     events = list(traffic(2000, 26, ("a", "b", "c"), start=(start - 2 * HOUR) * SECOND))
     path = write(tmp_path / "events.ndjson", events)
-    done(
+    output_of(
         "replay", path, "--format", "openmetrics", "--step", "5m", "--output", f"{tmp_path}/om/",
         "--from", format_time(start * SECOND), "--to", format_time(end * SECOND),
         windows="1h,all",

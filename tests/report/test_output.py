@@ -1,4 +1,4 @@
-"""Output is written whole or not at all."""
+"""An output file is written as a whole or not at all."""
 
 from collections.abc import Iterator
 from pathlib import Path

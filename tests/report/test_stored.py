@@ -1,4 +1,4 @@
-"""Results kept in Elasticsearch."""
+"""Results that are stored in Elasticsearch."""
 
 import csv
 import io
@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from elasticsearch import Elasticsearch
 
-from tests.support.report_command import done, processor
-from tests.support.sample_traffic import HOSTILE, traffic, write
+from tests.support.reports.command import output_of, processor
+from tests.support.reports.traffic import HOSTILE, traffic, write
 from tests.support.servers import ServerError
 from tests.support.servers.elasticsearch import (
     USER,
@@ -21,7 +21,7 @@ from tests.support.servers.elasticsearch import (
     shared_server,
 )
 
-# Results have one index for all: these tests would see each other's.
+# All results are in one index, so these tests must not run at the same time.
 pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("stored results")]
 
 PERIOD = ("--from", "2026-03-01T01:00:00Z", "--to", "2026-03-01T04:00:00.000000001Z")
@@ -38,7 +38,7 @@ def _url(version: str) -> str:
 
 @contextmanager
 def _without_results(url: str) -> Iterator[str]:
-    """Without results of other tests, before and after."""
+    """Remove the results of other tests before, and those of this one after."""
     client = Elasticsearch(url, request_timeout=60)
 
     def clear() -> None:
@@ -66,7 +66,7 @@ def url() -> Iterator[str]:
 
 def listed(url: str, *options: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(
-        done("report", "--stored", "--format", "json", *options, archive=url)
+        output_of("report", "--stored", "--format", "json", *options, archive=url)
     )["results"]
     return found
 
@@ -74,15 +74,15 @@ def listed(url: str, *options: str) -> list[dict[str, Any]]:
 @pytest.mark.long
 def test_results_are_kept_once_by_model_period_and_basis(tmp_path: Path, each_url: str) -> None:
     url = each_url
-    assert "no results stored" in done("report", "--stored", archive=url)
+    assert "no results stored" in output_of("report", "--stored", archive=url)
     assert listed(url) == []
-    # Labels that would be fields, or nothing at all, if they were searched.
+    # Labels that would be field names, or empty, in an index of their own fields.
     path = write(tmp_path / "a.ndjson", traffic(150, 5, (*HOSTILE, ".", "a.b.c"), shadow=0.4))
     replays = {}
     for by in ("request", "feedback"):
         for period in ((), PERIOD):
             options = ("--by", by, *period)
-            replay = json.loads(done("replay", path, *options, "--store", archive=url))
+            replay = json.loads(output_of("replay", path, *options, "--store", archive=url))
             replays[by, replay["from"]] = replay
     results = listed(url)
     assert len(results) == 8
@@ -92,15 +92,15 @@ def test_results_are_kept_once_by_model_period_and_basis(tmp_path: Path, each_ur
         assert result["models"][0] in replay["models"]
     assert [each["models"][0]["predictor"] for each in results] == ["default"] * 4 + ["shadow"] * 4
 
-    # Again, with other numbers: in the place of the first.
+    # Stored again with other numbers, a result replaces the first one.
     more = write(tmp_path / "b.ndjson", traffic(80, 5, ("x", "y")))
-    done("report", more, "--store", archive=url)
+    output_of("report", more, "--store", archive=url)
     (changed,) = [
         each
         for each in listed(url, "--by", "request")
         if each["from"] is None and each["models"][0]["predictor"] == "default"
     ]
-    assert changed["models"] == json.loads(done("replay", more))["models"]
+    assert changed["models"] == json.loads(output_of("replay", more))["models"]
     client = Elasticsearch(url)
     assert client.count(index="model-metrics-*")["count"] == 8
     assert len({each["stored_at"] for each in listed(url)}) == 5
@@ -121,8 +121,8 @@ def test_stored_results_are_chosen_and_shown(tmp_path: Path, url: str) -> None:
         else:
             each["headers"]["ce-inferenceservicename"] = "two"
     path = write(tmp_path / "events.ndjson", events)
-    done("report", path, "--store", archive=url)
-    done("report", path, *PERIOD, "--store", archive=url)
+    output_of("report", path, "--store", archive=url)
+    output_of("report", path, *PERIOD, "--store", archive=url)
     assert len(listed(url)) == 8
     assert len(listed(url, "--deployment", "one")) == 4
     assert len(listed(url, "--deployment", "one", *PERIOD)) == 2
@@ -131,13 +131,13 @@ def test_stored_results_are_chosen_and_shown(tmp_path: Path, url: str) -> None:
     assert "no model matches --namespace shoq: did you mean shop/one or shop/two?" in ran.stderr
     assert listed(url, "--by", "feedback") == []
     command = ("report", "--stored", "--deployment", "two")
-    text = done(*command, archive=url)
+    text = output_of(*command, archive=url)
     assert len(text.splitlines()) == 5
     assert "shop/two/default/clf" in text
-    rows = list(csv.DictReader(io.StringIO(done(*command, "--format", "csv", archive=url))))
+    rows = list(csv.DictReader(io.StringIO(output_of(*command, "--format", "csv", archive=url))))
     assert {row["deployment"] for row in rows} == {"two"}
     assert {row["from"] for row in rows} == {"", PERIOD[1]}
-    page = done(*command, "--format", "html", archive=url)
+    page = output_of(*command, "--format", "html", archive=url)
     assert page.count("<article") == 4
     assert page.rstrip().endswith("</html>")
     ran = processor(*command, "--format", "openmetrics", archive=url)
@@ -147,8 +147,8 @@ def test_stored_results_are_chosen_and_shown(tmp_path: Path, url: str) -> None:
 
 def test_a_single_result_is_shown_whole(tmp_path: Path, url: str) -> None:
     path = write(tmp_path / "a.ndjson", traffic(60, 5, ("x", "y")))
-    whole = done("report", path, "--as-of", "2026-03-02T00:00:00Z", "--store", archive=url)
-    stored = done("report", "--stored", archive=url)
+    whole = output_of("report", path, "--as-of", "2026-03-02T00:00:00Z", "--store", archive=url)
+    stored = output_of("report", "--stored", archive=url)
     assert "as known on 2026-03-02T00:00:00Z" in stored
     assert stored.split("\n", 1)[1].rstrip() in whole
 

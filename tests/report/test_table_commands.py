@@ -1,4 +1,4 @@
-"""``processor report`` and ``processor replay`` of a table, as a user runs them."""
+"""The commands ``processor report`` and ``processor replay`` with tables."""
 
 import json
 import random
@@ -12,14 +12,14 @@ import pandas as pd
 import pytest
 from sklearn import metrics
 
-from tests.support.report_command import done, processor
+from tests.support.reports.command import output_of, processor
 
 LABELS = ("bird", "cat", "dog")
 
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """500 rows of a kind that data scientists have; a tenth without a true label yet."""
+    """500 rows with common names of columns; a tenth of them has no true label yet."""
     chance = random.Random(7)
     rows = []
     for i in range(500):
@@ -44,7 +44,7 @@ OPTIONS = ("--predicted", "y_pred", "--actual", "y_true", "--id", "id", "--time"
 
 
 def result(*arguments: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(done("replay", *arguments))
+    found: dict[str, Any] = json.loads(output_of("replay", *arguments))
     return found
 
 
@@ -52,7 +52,9 @@ def result(*arguments: str | Path) -> dict[str, Any]:
 def test_numbers_are_those_of_scikit_learn(folder: Path, table: pd.DataFrame, suffix: str) -> None:
     path = folder / f"predictions.{suffix}"
     found = result(path, *OPTIONS)
-    assert done("report", path, *OPTIONS, "--format", "json") == done("replay", path, *OPTIONS)
+    assert output_of("report", path, *OPTIONS, "--format", "json") == output_of(
+        "replay", path, *OPTIONS
+    )
     known = table.dropna(subset=["y_true"])
     truth, guess = known["y_true"], known["y_pred"]
     (model,) = found["models"]
@@ -84,13 +86,13 @@ def test_a_deployment_is_a_column_or_a_name(folder: Path) -> None:
 
 
 def test_two_tables_with_columns_of_their_own(folder: Path, table: pd.DataFrame) -> None:
-    made, truth = folder / "made.csv", folder / "truth.parquet"
-    table.drop(columns="y_true").to_csv(made, index=False)
+    answers, truth = folder / "answers.csv", folder / "truth.parquet"
+    table.drop(columns="y_true").to_csv(answers, index=False)
     table[["id", "y_true"]].to_parquet(truth)
     options = ("--predicted", "y_pred", "--actual", "y_true", "--id", "id")
-    apart = result(made, truth, *options)
+    apart = result(answers, truth, *options)
     assert apart["models"] == result(folder / "predictions.csv", *options)["models"]
-    ran = processor("report", made, truth, *options[:2], "--actual", "y_tru", "--id", "id")
+    ran = processor("report", answers, truth, *options[:2], "--actual", "y_tru", "--id", "id")
     assert ran.returncode == 2
     assert "has no column 'y_tru'" in ran.stderr
 
@@ -109,20 +111,20 @@ def test_the_proposed_command_runs(folder: Path, suffix: str) -> None:
     asked = processor("report", path)
     assert asked.returncode == 1
     assert asked.stdout == ""
-    said, proposal = asked.stderr.splitlines()
-    assert said.startswith(f"processor: {path} has the columns id, ts, y_pred, y_true, arm")
+    message, proposal = asked.stderr.splitlines()
+    assert message.startswith(f"processor: {path} has the columns id, ts, y_pred, y_true, arm")
     words = shlex.split(proposal)
     assert words[:3] == ["processor", "report", str(path)]
-    assert "500 predicted" in done(*words[1:])
+    assert "500 predicted" in output_of(*words[1:])
 
 
-def test_what_is_wrong_is_said(folder: Path) -> None:
+def test_errors_name_the_problem(folder: Path) -> None:
     path = folder / "predictions.csv"
     for arguments, code, why in (
         ((path, "--predicted", "y_prd"), 2, "has no column 'y_prd' (--predicted): it has id, ts"),
         ((folder / "no.csv",), 1, "no.csv"),
         ((path, "--predicted", "y_pred", "--time", "id"), 1, "none of its 500 rows could be read"),
-        (("--stored", "--predicted", "y"), 2, "--predicted has no place beside --stored"),
+        (("--stored", "--predicted", "y"), 2, "--predicted does not apply with --stored"),
     ):
         ran = processor("report", *arguments)
         assert (ran.returncode, ran.stdout) == (code, "")
@@ -145,10 +147,10 @@ def test_a_table_from_standard_input(folder: Path) -> None:
         assert json.loads(ran.stdout)["models"][0]["predictions"] == 500
 
 
-def test_no_time_no_course(folder: Path) -> None:
-    page = done("report", folder / "predictions.csv", *OPTIONS[:4], "--format", "html")
+def test_without_times_there_is_no_timeline(folder: Path) -> None:
+    page = output_of("report", folder / "predictions.csv", *OPTIONS[:4], "--format", "html")
     assert "Confusion matrix" in page
     assert "over time" not in page
-    page = done("report", folder / "predictions.csv", *OPTIONS, "--format", "html")
+    page = output_of("report", folder / "predictions.csv", *OPTIONS, "--format", "html")
     assert "Accuracy over time" in page
     assert "Feedback delay" not in page

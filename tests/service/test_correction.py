@@ -77,7 +77,7 @@ async def test_requests_that_have_left_memory_were_counted_before(log_age: int) 
     ]  # fmt: skip
     bad = sink.add_lines(b"".join(lines), 1)
     assert [each.number for each in bad] == [6]
-    await sink.settle()
+    await sink.wait_for_room()
     assert producer.batches == []
     await sink.finish()
     old = ["leaving", "old", "old-f"]

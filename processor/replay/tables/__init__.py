@@ -1,1 +1,1 @@
-"""Tables as sources: CSV, Parquet, JSON lines, and DataFrames."""
+"""Read tables of predictions and true labels: CSV, Parquet, JSON lines, and DataFrames."""

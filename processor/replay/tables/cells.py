@@ -1,7 +1,7 @@
-"""Cells of a table as values: labels, numbers, scores, and times.
+"""Read the cells of a table as labels, numbers, scores and times.
 
-A label must not depend on what a table is stored in: the integer 1, the float 1.0 of a column with
-gaps and the text "1" of a CSV file are the same label.
+A label must not depend on the format of its table: the integer 1, the float 1.0 of a column with gaps
+and the text "1" of a CSV file are the same label.
 """
 
 import math
@@ -17,15 +17,15 @@ import msgspec
 
 from processor.domain.timestamps import SECOND, TimeParser, format_time
 
-#: A number as JSON writes it: "007" and "1e" are texts.
+#: A number in the syntax of JSON; "007" and "1e" are texts.
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _WORDS: dict[str, bool | None] = {
     "": None, "nan": None, "null": None, "true": True, "false": False,
 }  # fmt: skip
-#: The longest cell that can be a number or one of these words.
-_LONGEST = 400
-#: From which size on a number of a time is in milliseconds, microseconds or nanoseconds, and how many
-#: nanoseconds its unit has: in seconds such a number would be after the year 5138.
+#: Maximum length of a cell that can be a number or one of these words.
+_MAX_LENGTH = 400
+#: The unit of a time given as a number, by its size: the least number, and the unit in nanoseconds. As
+#: seconds the numbers of all units but the last would be after the year 5138.
 _UNITS = ((10**17, 1), (10**14, 1000), (10**11, 1_000_000), (0, SECOND))
 _LAST_NS = 2**63
 
@@ -33,18 +33,18 @@ _parse_time = TimeParser()
 
 
 class Nanoseconds(int):
-    """A time of a table that stores times: nanoseconds since 1970, whatever its size."""
+    """A cell of a column of times, in nanoseconds since 1970; its unit is not guessed by its size."""
 
 
 @lru_cache(maxsize=8192)
 def read_text(cell: str | None) -> object:
-    """The value of a cell of a CSV file: a JSON number, true or false in any case, or else a text.
-    None where the cell is empty, NaN or null.
+    """The value of a cell of a CSV file: a number in the syntax of JSON, true or false in any case, else
+    a text; None for an empty cell, NaN or null.
 
     >>> [read_text(cell) for cell in ("cat", "1", "0.25", "007", "True", "NaN", "")]
     ['cat', 1, 0.25, '007', True, None, None]
     """
-    if cell is None or len(cell) > _LONGEST:
+    if cell is None or len(cell) > _MAX_LENGTH:
         return cell
     number = _NUMBER.fullmatch(cell.strip())
     if number is not None:
@@ -53,8 +53,8 @@ def read_text(cell: str | None) -> object:
 
 
 def plain(cell: Any) -> object:
-    """The value of a cell of a DataFrame, a Parquet file or a JSON line, as JSON has it: None for
-    None, NaN, NaT and NA; dates and all other types become their text.
+    """The value of a cell of a DataFrame, a Parquet file or a JSON line as a type of JSON: None for
+    None, NaN, NaT and NA; a date or a cell of another type as its text.
 
     >>> plain(float("nan")), plain(date(2026, 11, 20)), plain(Decimal("1.0")), plain((1, 2.5))
     (None, '2026-11-20', 1.0, [1, 2.5])
@@ -65,7 +65,7 @@ def plain(cell: Any) -> object:
     if kind is float:
         return None if math.isnan(cell) else cell
     if kind in (list, tuple):
-        # Within a row of scores a gap is no missing row: it makes the row unscorable.
+        # A gap among scores makes the row not scorable; it is not a missing row.
         return [math.nan if (value := plain(item)) is None else value for item in cell]
     if isinstance(cell, Mapping):
         return cell
@@ -80,7 +80,7 @@ def plain(cell: Any) -> object:
 
 
 def read_name(cell: object) -> str:
-    """An identifier or a name, empty where there is none. The float 17.0 of a column with gaps is
+    """An identifier or a name as text, empty for an empty cell. The float 17.0 of a column with gaps is
     "17".
 
     >>> read_name(17.0), read_name(None), read_name("a")
@@ -95,23 +95,24 @@ def read_name(cell: object) -> str:
 
 
 def read_time(cell: Any) -> int | None:
-    """Nanoseconds since 1970, None for an empty cell. A time without zone is UTC; a date is its
-    midnight; a number counts seconds since 1970, or ms, µs or ns where it is too large for that.
+    """The time of a cell in nanoseconds since 1970; None for an empty cell.
 
-    ValueError for what is no time, or not between 1970 and 2261.
+    A time without a zone is in UTC, a date is its midnight, a number is in seconds since 1970 or, if it
+    is too large for that, in ms, µs or ns. ValueError for any other cell, and for a time that is not
+    between 1970 and 2261.
 
     >>> read_time("2026-11-20 09:03:59"), read_time("1970-01-02"), read_time(1.5)
     (1795165439000000000, 86400000000000, 1500000000)
     >>> read_time("yesterday")
     Traceback (most recent call last):
-    ValueError: 'yesterday' is no time such as 2026-11-20T09:03:59Z
+    ValueError: 'yesterday' is not a time such as 2026-11-20T09:03:59Z
     """
     if type(cell) is not str:
         if cell is None:
             return None
         if type(cell) is Nanoseconds:
             return _checked(int(cell), cell)
-        # NaT is a datetime too, and not equal to itself.
+        # NaT is a datetime that does not equal itself.
         if isinstance(cell, datetime) and cell == cell:
             return _checked(_of_datetime(cell), cell)
         if isinstance(cell, date) and cell == cell:
@@ -121,7 +122,7 @@ def read_time(cell: Any) -> int | None:
             return read_time(value)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return _of_number(value)
-        raise ValueError(f"{str(value)[:60]!r} is no time such as 2026-11-20T09:03:59Z")
+        raise ValueError(f"{str(value)[:60]!r} is not a time such as 2026-11-20T09:03:59Z")
     text = cell.strip()
     zoned = text[-1:] in ("Z", "z") or (text[-6:-5] in ("+", "-") and text[-3:-2] == ":")
     time = _parse_time((text if zoned else text + "Z").encode("utf-8", "replace"))
@@ -133,13 +134,13 @@ def read_time(cell: Any) -> int | None:
     try:
         return _checked(_of_datetime(datetime.fromisoformat(text)), text)
     except ValueError:
-        raise ValueError(f"{text[:60]!r} is no time such as 2026-11-20T09:03:59Z") from None
+        raise ValueError(f"{text[:60]!r} is not a time such as 2026-11-20T09:03:59Z") from None
 
 
 def _of_datetime(time: datetime) -> int:
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    # pandas' own type has nanoseconds too.
+    # The datetime of pandas has nanoseconds below its microseconds.
     finest: int = getattr(time, "nanosecond", 0)
     return timegm(time.utctimetuple()) * SECOND + time.microsecond * 1000 + finest
 
@@ -148,7 +149,7 @@ def _of_number(number: int | float | None) -> int | None:
     if number is None:
         return None
     if not math.isfinite(number):
-        raise ValueError(f"{number!r} is no time such as 2026-11-20T09:03:59Z")
+        raise ValueError(f"{number!r} is not a time such as 2026-11-20T09:03:59Z")
     unit = next(unit for least, unit in _UNITS if abs(number) >= least)
     exact = number * unit if isinstance(number, int) else int(Decimal(repr(number)) * unit)
     return _checked(exact, number)
@@ -161,5 +162,5 @@ def _checked(time: int, cell: object) -> int:
 
 
 def to_body(message: object) -> bytes:
-    """A JSON message of a cell as the body of an event; NaN becomes null."""
+    """The body of an event with a JSON message from a cell; NaN is written as null."""
     return msgspec.json.encode(message)

@@ -1,4 +1,4 @@
-"""Which column of a table holds what: as named by the user, by the standard names, or as guessed."""
+"""The meaning of a table's columns: by the names that the user gives, or else by the standard names."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -7,21 +7,23 @@ from typing import NamedTuple
 
 from processor.errors import EventsFileError, SettingsError
 
-#: The standard names of columns, in the order of `Cells`, and `SCORE` before a class.
+#: The standard names of columns, in the order in which `RowReader` takes their cells.
 STANDARD = (
     "prediction", "actual", "reward", "request_id", "time", "feedback_time",
     "namespace", "deployment", "predictor", "model",
 )  # fmt: skip
+#: The prefix of a column of scores; the class follows.
 SCORE = "score_"
-#: Where some of them are.
+#: Positions in `STANDARD`.
 PREDICTED, ACTUAL, REWARD, ID, TIME, FEEDBACK_TIME, _, DEPLOYMENT = range(8)
 _EXAMPLE = (
     "cat", "dog", "1", "17", "2026-11-20T09:03:59Z", "2026-11-21T12:00:00Z",
     "shop", "pets", "default", "classifier",
 )  # fmt: skip
-#: The deployment of rows that name none.
+#: The deployment of rows without one.
 DATA = "data"
-#: Other names that columns often have, the likeliest first; compared without case, blanks and dashes.
+#: Other common names of columns, the most likely first, in lower case with underscores for blanks and
+#: dashes.
 _GUESSES = {
     "predicted": (
         "y_pred", "prediction", "predicted", "pred", "preds", "predictions", "y_hat", "yhat",
@@ -42,17 +44,17 @@ _GUESSES = {
     ),
     "deployment": ("deployment", "model_name", "model_id", "service"),
 }  # fmt: skip
-#: The standard names of these options, where they are others.
+#: The standard names of columns whose option has another name.
 _STANDARD_OF = {"predicted": "prediction", "id": "request_id"}
 _SCORE_GUESSES = (SCORE, "proba_", "prob_", "probability_", "p_")
-#: Columns that a message lists at most.
+#: Maximum number of columns in a message.
 _MAX_NAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The columns as the user named them; empty where the standard name is meant. A score is a
-    column, or ``COLUMN=CLASS``. ``deployment`` is a column, or the name of rows that name none."""
+    """The names of columns that the user gives; empty for the standard name. A score is ``COLUMN`` or
+    ``COLUMN=CLASS``; ``deployment`` is a column, or the deployment of rows without one."""
 
     predicted: str = ""
     actual: str = ""
@@ -62,13 +64,14 @@ class Columns:
     feedback_time: str = ""
     deployment: str = ""
     in_several: bool = False
-    """Whether several tables have these columns between them, so that one may lack some."""
+    """Whether there are several tables, each of which may lack some of these columns."""
 
     renamed: bool = False
-    """Whether the user gives columns the standard names, having no options: in Python."""
+    """Whether the user has to rename columns instead of giving options, as in Python."""
 
     def named(self, names: Collection[str]) -> set[str]:
-        """All columns that the user named, as they are in tables with ``names``."""
+        """All columns that the user has named; ``names`` are the columns that exist, which tells a
+        column with "=" in its name from ``COLUMN=CLASS``."""
         given = {
             self.predicted, self.actual, self.id, self.time, self.feedback_time,
             *(each if each in names else each.rpartition("=")[0] or each for each in self.scores),
@@ -76,13 +79,14 @@ class Columns:
         return given - {""}
 
     def is_given(self) -> bool:
-        """Whether the user said what a prediction or a truth is."""
+        """Whether the user has named a column of predictions, scores or true labels."""
         return bool(self.predicted or self.actual or self.scores)
 
 
-class Chosen(NamedTuple):
-    """Where the cells of `STANDARD` are in a table: names of columns, None where there is none.
-    ``scores`` are columns with their classes; ``deployment`` is that of rows that name none."""
+class ColumnMap(NamedTuple):
+    """The columns of one table: ``columns`` has the name of the column for each of `STANDARD`, None
+    without one; ``scores`` are columns of scores with their classes; ``deployment`` is that of rows
+    without one."""
 
     columns: tuple[str | None, ...]
     scores: tuple[tuple[str, str], ...]
@@ -90,16 +94,16 @@ class Chosen(NamedTuple):
 
     @property
     def used(self) -> tuple[str | None, ...]:
-        """All columns whose cells are read, in order."""
+        """All columns whose cells are read, in the order of the cells."""
         return *self.columns, *(column for column, _ in self.scores)
 
     @property
     def has_content(self) -> bool:
-        """Whether a row can say anything: a prediction, a truth or a reward."""
+        """Whether a row can have a prediction, a true label or a reward."""
         return bool(self.scores) or any(self.columns[: REWARD + 1])
 
-    def with_standard(self) -> "Chosen":
-        """The same with the standard names for columns that are missing, but for the id: a later row
+    def with_standard(self) -> "ColumnMap":
+        """This map with the standard names of missing columns, except for the id: a later line of JSON
         may have them."""
         pairs = enumerate(zip(self.columns, STANDARD, strict=True))
         filled = tuple(name or (None if at == ID else other) for at, (name, other) in pairs)
@@ -107,12 +111,13 @@ class Chosen(NamedTuple):
 
     @property
     def has_truth(self) -> bool:
-        """Whether a row can have a truth or a reward."""
+        """Whether a row can have a true label or a reward."""
         return any(self.columns[ACTUAL : REWARD + 1])
 
 
-def choose(names: Sequence[str], columns: Columns, source: str) -> Chosen:
-    """The columns of a table that has ``names``; `SettingsError` where a named one is missing."""
+def map_columns(names: Sequence[str], columns: Columns, source: str) -> ColumnMap:
+    """Map the columns ``names`` of a table. `SettingsError` if a column that the user has named is
+    missing, or if two columns have one name."""
 
     def find(given: str, option: str, standard: str) -> str | None:
         if not given:
@@ -140,11 +145,11 @@ def choose(names: Sequence[str], columns: Columns, source: str) -> Chosen:
     repeated = next((name for name in found if name and names.count(name) > 1), None)
     if repeated is not None:
         raise SettingsError(f"{source} has two columns {repeated!r}: rename one of them")
-    return Chosen(found, scores, DATA if is_column else columns.deployment or DATA)
+    return ColumnMap(found, scores, DATA if is_column else columns.deployment or DATA)
 
 
 def _scores(names: Sequence[str], columns: Columns, source: str) -> Iterator[tuple[str, str]]:
-    """Columns of scores with the class of each."""
+    """The columns of scores, each with its class."""
     if not columns.scores:
         yield from ((name, name.removeprefix(SCORE)) for name in names if _is_score(name))
     for each in columns.scores:
@@ -164,13 +169,14 @@ def _is_score(name: str) -> bool:
 
 
 def is_standard(names: Iterable[str]) -> bool:
-    """Whether a table with these columns says by their names what a prediction or a truth is."""
+    """Whether one of these columns has a standard name for a prediction, a score, a true label or a
+    reward."""
     return any(name in STANDARD[: REWARD + 1] or _is_score(name) for name in names)
 
 
 def unknown_columns(names: Sequence[str], source: str, renamed: bool) -> EventsFileError:
-    """The error for a table of which nothing is known: its columns, and what to try: a command, or in
-    Python, where columns are ``renamed``, a line of code."""
+    """The error for a table without any known column. It lists the columns and proposes a command or,
+    where columns are ``renamed`` (in Python), a line of code."""
     remedy = f"processor report {shlex.quote(source)} {guess(names)}"
     if renamed:
         remedy = f"evaluate(frame.rename(columns={guess_renaming(names)}))"
@@ -180,24 +186,25 @@ def unknown_columns(names: Sequence[str], source: str, renamed: bool) -> EventsF
     )
 
 
-def example(names: Sequence[str], chosen: Chosen) -> list[str]:
-    """The cells of a row that can be read, for a table with these columns.
+def example(names: Sequence[str], columns: ColumnMap) -> list[str]:
+    """The cells of a valid row, as an example for a table with the columns ``names``.
 
     >>> names = ["id", "ts", "y_pred", "y_true", "note"]
-    >>> example(names, choose(names, Columns("y_pred", "y_true", id="id", time="ts"), "a.csv"))
+    >>> columns = Columns("y_pred", "y_true", id="id", time="ts")
+    >>> example(names, map_columns(names, columns, "a.csv"))
     ['17', '2026-11-20T09:03:59Z', 'cat', 'dog', '...']
     """
-    known = dict.fromkeys((column for column, _ in chosen.scores), "0.5")
+    known = dict.fromkeys((column for column, _ in columns.scores), "0.5")
     known |= {
         column: cell
-        for column, cell in zip(chosen.columns, _EXAMPLE, strict=True)
+        for column, cell in zip(columns.columns, _EXAMPLE, strict=True)
         if column is not None
     }
     return [known.get(name, "...") for name in names]
 
 
 def guess(names: Sequence[str]) -> str:
-    """The options that are likely for a table with these columns.
+    """The options of the command that are likely to suit a table with these columns.
 
     >>> guess(["id", "ts", "y_pred", "y_true"])
     '--predicted y_pred --actual y_true --id id --time ts'
@@ -213,7 +220,7 @@ def guess(names: Sequence[str]) -> str:
 
 
 def guess_renaming(names: Sequence[str]) -> str:
-    """The same in Python: new names of columns.
+    """The argument of pandas' ``rename(columns=...)`` that is likely to suit a table with these columns.
 
     >>> guess_renaming(["ts", "proba_cat", "y_true"])
     "{'proba_cat': 'score_cat', 'y_true': 'actual', 'ts': 'time'}"
@@ -226,7 +233,7 @@ def guess_renaming(names: Sequence[str]) -> str:
 
 
 def _guesses(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
-    """Options with the column that is likely for each, and the class where it is of scores."""
+    """Options, each with its likely column, and with the class for a column of scores."""
     found = {
         option: column for option in _GUESSES if (column := _likely(names, option)) is not None
     }
@@ -245,7 +252,7 @@ def _guesses(names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def guess_actual(names: Sequence[str], renamed: bool) -> str:
-    """What makes a column that is likely to have the truth count as it; empty where none is likely."""
+    """Advice on how to use the column that is likely to have the true labels; empty without one."""
     likely = _likely(names, "actual")
     if likely is None:
         return ""
@@ -258,6 +265,6 @@ def _likely(names: Iterable[str], option: str) -> str | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names of columns for a message."""
+    """The names of columns as text for a message."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(name or "(no name)" for name in names[:_MAX_NAMES]) + more

@@ -1,4 +1,4 @@
-"""Python objects as lines of JSON: events as in an events file, or rows."""
+"""Python dicts as lines of JSON: events as in an events file, or rows of a table."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +12,12 @@ from processor.replay.files import Block
 from processor.replay.tables.cells import plain
 
 _encode = msgspec.json.Encoder(enc_hook=plain).encode
-#: Objects in a block.
+#: Number of objects in a block.
 _BLOCK = 1000
 
 
 class ObjectLines:
-    """An iterable of dicts, which is read like a file with one of them a line. It is read once."""
+    """An iterable of dicts that is read like a file with a dict in each line. It can be read once."""
 
     name = "the events"
 
@@ -25,7 +25,8 @@ class ObjectLines:
         self._objects = iter(objects)
 
     def blocks(self) -> Iterator[Block]:
-        """The lines. `ProcessorError` for what is no dict, or can't be written as JSON."""
+        """The lines in blocks. `ProcessorError` for an item that is not a dict, or can't be written as
+        JSON."""
         first = 1
         while some := [*islice(self._objects, _BLOCK)]:
             lines = [self._line(each, number) for number, each in enumerate(some, first)]
@@ -39,7 +40,7 @@ class ObjectLines:
                 "headers and data, as in an events file"
             )
         if isinstance(event.get("data"), bytes):
-            # In JSON a body of bytes has a key of its own.
+            # In the JSON of an event a binary body is in data_base64, as in CloudEvents.
             encoded = base64.b64encode(event["data"]).decode()
             event = {key: event[key] for key in event if key != "data"} | {"data_base64": encoded}
         try:

@@ -1,4 +1,4 @@
-"""Tables read into a fold."""
+"""Read tables into a sink, and tell tables from events files."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,12 +10,12 @@ from processor.errors import EventsFileError, ProcessorError
 from processor.replay.files import Block, read_blocks
 from processor.replay.progress import CommandProgress
 from processor.replay.tables.columns import (
-    Chosen,
+    ColumnMap,
     Columns,
-    choose,
     example,
     guess_actual,
     is_standard,
+    map_columns,
     unknown_columns,
 )
 from processor.replay.tables.rows import RowReader, RowSink, Table
@@ -24,71 +24,72 @@ from processor.replay.tables.text import CsvTable, JsonTable, delimiter_of, has_
 
 _CSV = (".csv", ".tsv")
 _COMPRESSED = (".gz", ".zst", ".zstd")
-#: Rows between two looks at whether the sink has room.
+#: Number of rows after which to wait until the sink has room.
 _CHUNK = 5000
 
-#: Tells of a row that can't be understood: the detail and the reason of its dead letter.
-Tell = Callable[[str, str], None]
+#: Reports a row that can't be decoded, by the detail and the reason of its dead letter.
+ReportBadRow = Callable[[str, str], None]
 
 
 class Tables:
-    """Reads the tables of one command into ``sink``. Rows without an id are numbered through all of
-    them, so that the first rows of two files are two requests."""
+    """Reads the tables of one command into ``sink``. Rows without an id are numbered across all tables,
+    so that the first rows of two files are two requests."""
 
     def __init__(self, columns: Columns, sink: RowSink) -> None:
         self._columns = columns
         self._sink = sink
         self._numbers = count(1)
 
-    async def read(self, table: Table, progress: CommandProgress, notify: Tell) -> None:
-        """Read a whole table. `EventsFileError` where its columns are unknown, or no row of it can be
-        understood; `SettingsError` where a column that was named is missing."""
+    async def read(self, table: Table, progress: CommandProgress, report_bad: ReportBadRow) -> None:
+        """Read a whole table. `EventsFileError` if its columns are unknown or none of its rows can be
+        decoded; `SettingsError` if a column that the user has named is missing."""
         sink, before = self._sink, self._sink.read
-        chosen = self._choose(table, progress)
-        reader = RowReader(chosen, table.value, self._numbers)
-        rows = understood = 0
-        for number, cells in table.rows(chosen):
+        column_map = self._map_columns(table, progress)
+        reader = RowReader(column_map, table.value, self._numbers)
+        rows = decoded = 0
+        for number, cells in table.rows(column_map):
             rows += 1
             if isinstance(cells, RawEvent):
                 sink.add([cells])
-                letter = None
+                dead_letter = None
             else:
                 row = cells if isinstance(cells, DeadLetter) else reader(cells)
                 if isinstance(row, DeadLetter):
                     sink.add_bad(row)
-                    letter = row
+                    dead_letter = row
                 else:
-                    letter = sink.add_row(row)
-            if letter is None:
-                understood += 1
+                    dead_letter = sink.add_row(row)
+            if dead_letter is None:
+                decoded += 1
             else:
-                notify(f"row {number} can't be read: {letter.detail}", letter.reason)
+                detail = f"row {number} can't be read: {dead_letter.detail}"
+                report_bad(detail, dead_letter.reason)
             if not rows % _CHUNK:
-                await sink.settle()
+                await sink.wait_for_room()
                 progress.update(table.consumed, sink.read - before)
-        await sink.settle()
+        await sink.wait_for_room()
         progress.update(table.consumed, sink.read - before)
-        if not understood:
-            raise _nothing(table, chosen, rows)
+        if not decoded:
+            raise _no_rows(table, column_map, rows)
 
-    def _choose(self, table: Table, progress: CommandProgress) -> Chosen:
+    def _map_columns(self, table: Table, progress: CommandProgress) -> ColumnMap:
         names = table.names
-        chosen = choose(names, self._columns, table.name)
+        column_map = map_columns(names, self._columns, table.name)
         has_messages = isinstance(table, JsonTable) and table.has_messages
-        if not chosen.has_content and not has_messages:
+        if not column_map.has_content and not has_messages:
             raise unknown_columns(names, table.name, self._columns.renamed)
-        if not chosen.has_truth:
+        if not column_map.has_truth:
             remedy = guess_actual(names, self._columns.renamed)
             if remedy:
                 progress.report(f"no column is named actual, so nothing is judged: {remedy}")
-        return chosen.with_standard() if isinstance(table, JsonTable) else chosen
+        return column_map.with_standard() if isinstance(table, JsonTable) else column_map
 
 
 def open_text(
     path: str, blocks: Iterable[Block], columns: Columns
 ) -> tuple[Table | None, Iterator[Block]]:
-    """The table that a text file is, by its name (``.csv``, ``.tsv``) or its first lines; for an events
-    file None, and the blocks."""
+    """Open a text file as a table, recognised by its name (``.csv``, ``.tsv``) or its first lines.
+    Returns None for an events file, together with all of its blocks."""
     others = iter(blocks)
     head = next(others, None)
     blocks = others if head is None else chain([head], others)
@@ -104,9 +105,12 @@ def open_text(
 
 
 def resolve(sources: Sequence[object], columns: Columns, deployment: str) -> tuple[Columns, str]:
-    """What the user's names mean for these sources. One of several tables may lack a column that
-    another has. A deployment is the column that has this name, and no choice of one deployment; else
-    the name of rows that name none, and the choice."""
+    """Resolve the names that the user gives against the columns of the sources.
+
+    Returns the columns, and the deployment to select, empty for all. If ``deployment`` is the name of a
+    column, it is not selected; else it is the deployment of rows without one, and selected. One of
+    several tables may lack a column that another one has.
+    """
     names = {name for source in sources for name in names_of(source)}
     in_several = len(sources) > 1 and columns.named(names) <= names
     columns = replace(columns, deployment=deployment, in_several=in_several)
@@ -114,7 +118,7 @@ def resolve(sources: Sequence[object], columns: Columns, deployment: str) -> tup
 
 
 def names_of(source: object) -> Sequence[str]:
-    """The columns of a source that is a DataFrame or a file with a table; else none."""
+    """The columns of a source that is a DataFrame or the file of a table; of another source none."""
     if isinstance(source, FrameTable):
         return source.names
     try:
@@ -125,10 +129,10 @@ def names_of(source: object) -> Sequence[str]:
         table, _ = open_text(source, read_blocks(source), _ANY)
         return () if table is None else table.names
     except ProcessorError:
-        return ()  # whoever reads it says what is wrong
+        return ()  # the same error is raised when the source is read
 
 
-#: Takes every text file that is no events file as a table.
+#: Opens every text file that is not an events file as a table.
 _ANY = Columns(predicted="any")
 
 
@@ -144,7 +148,7 @@ def _header(block: bytes) -> Sequence[str]:
     return [name.strip().strip('"') for name in line.split(delimiter_of(line))]
 
 
-def _nothing(table: Table, chosen: Chosen, rows: int) -> EventsFileError:
-    line = table.line(example(table.names, chosen))
+def _no_rows(table: Table, column_map: ColumnMap, rows: int) -> EventsFileError:
+    line = table.line(example(table.names, column_map))
     what = f"none of its {rows:,} rows could be read" if rows else "it has no rows"
     return EventsFileError(f"{table.name}: {what}; a valid one is, for example: {line}")

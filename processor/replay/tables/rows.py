@@ -1,4 +1,4 @@
-"""Rows of a table as predictions with their truth."""
+"""Read the rows of a table as predictions with their true labels."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,35 +11,36 @@ from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.model_key import ModelKey
 from processor.replay.tables.cells import read_name, read_time, to_body
-from processor.replay.tables.columns import ID, Chosen
+from processor.replay.tables.columns import ID, ColumnMap
 
-#: Before the number of a row without an id, in hexadecimal: the join keeps a UUID in 16 bytes, and
-#: takes nine times the memory for any other text (with a million rows 70 MB and 640 MB, measured).
-_ROW = "00000000-0000-0000-0000-"
-#: Models whose names are remembered.
-_KEYS = 10_000
+#: The id of a row without one is this prefix and the number of the row in hexadecimal. The join keeps a
+#: UUID in 16 bytes; any other text takes nine times the memory (measured with a million rows: 70 MB and
+#: 640 MB).
+_ID_PREFIX = "00000000-0000-0000-0000-"
+#: Maximum number of model keys that are cached.
+_MAX_KEYS = 10_000
 
 
 class RowSink(Protocol):
-    """What takes rows of tables. ``read`` counts them, with those that can't be understood."""
+    """Receives the rows of tables. ``read`` counts them, including those that can't be decoded."""
 
     read: int
 
     def add_row(self, row: TableRow) -> DeadLetter | None:
-        """Take one row; the dead letter where it can't be understood."""
+        """Add one row. Returns the dead letter if the row can't be decoded."""
 
     def add(self, events: Sequence[RawEvent]) -> None:
-        """Take some events."""
+        """Add some events."""
 
-    def add_bad(self, letter: DeadLetter) -> None:
-        """Count what is no row at all."""
+    def add_bad(self, dead_letter: DeadLetter) -> None:
+        """Count an input that is not a row as a dead letter."""
 
-    async def settle(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until there is room for more."""
 
 
-#: A row's number in its source, and its cells in the order of `Chosen.used`; or why it has none; or an
-#: event.
+#: The number of a row in its source, and one of: its cells in the order of `ColumnMap.used`, a dead
+#: letter if its cells can't be told apart, or an event.
 Row = tuple[int, Sequence[Any] | DeadLetter | RawEvent]
 
 
@@ -48,7 +49,7 @@ class Table(Protocol):
 
     @property
     def name(self) -> str:
-        """Its file, for messages."""
+        """The name of the table in messages: its file."""
 
     @property
     def names(self) -> Sequence[str]:
@@ -56,61 +57,61 @@ class Table(Protocol):
 
     @property
     def consumed(self) -> int:
-        """How much of it is read, in the unit of its progress: bytes or rows."""
+        """How much of the table has been read, in the unit of its progress: bytes or rows."""
 
     @property
     def value(self) -> Callable[[Any], object]:
-        """Reads a cell that is a label, a score or a reward."""
+        """The function that reads a cell with a label, a score or a reward."""
 
-    def rows(self, chosen: Chosen) -> Iterator[Row]:
-        """Its rows, with the cells of the chosen columns."""
+    def rows(self, column_map: ColumnMap) -> Iterator[Row]:
+        """The rows with their cells of the columns ``column_map.used``."""
 
     def line(self, cells: Sequence[str]) -> str:
-        """A row as it is written, for people; a cell for each of ``names``."""
+        """A row in the format of the table, for a message; ``cells`` has one for each of ``names``."""
 
 
 class RowReader:
-    """Reads the cells of one table, row by row, in the order of `Chosen.used`.
+    """Reads the rows of one table, whose cells are in the order of `ColumnMap.used`.
 
-    ``value`` reads a cell of a label, a score or a reward; ``numbers`` counts the rows of all tables
-    that are read together, so that rows without an id are different requests.
+    ``value`` reads a cell with a label, a score or a reward. ``numbers`` counts the rows of all tables
+    that are read together, so that each row without an id is a request of its own.
     """
 
     def __init__(
-        self, chosen: Chosen, value: Callable[[Any], object], numbers: Iterator[int]
+        self, column_map: ColumnMap, value: Callable[[Any], object], numbers: Iterator[int]
     ) -> None:
         self._value = value
         self._numbers = numbers
-        self._names = tuple(label for _, label in chosen.scores)
-        self._deployment = chosen.deployment
-        self._has_ids = chosen.columns[ID] is not None
+        self._names = tuple(label for _, label in column_map.scores)
+        self._deployment = column_map.deployment
+        self._has_ids = column_map.columns[ID] is not None
         self._keys: dict[tuple[object, ...], ModelKey] = {}
 
     def __call__(self, cells: Sequence[Any]) -> TableRow | DeadLetter:
-        """What a row holds; the dead letter where it can't be understood."""
-        predicted, actual, reward, name, time, feedback_time, *others = cells
-        place = next(self._numbers)
-        request_id = read_name(name)
+        """Read one row. Returns a dead letter if a cell can't be read."""
+        predicted, actual, reward, request_id_cell, time, feedback_time, *others = cells
+        number = next(self._numbers)
+        request_id = read_name(request_id_cell)
         if not request_id:
             if self._has_ids:
                 return DeadLetter("no_id", "the row has no request id")
-            request_id = f"{_ROW}{place:012x}"
+            request_id = f"{_ID_PREFIX}{number:012x}"
         elif len(request_id) * 4 > MAX_ID_BYTES and len(request_id.encode()) > MAX_ID_BYTES:
             return DeadLetter("bad_header", f"request id of {len(request_id.encode())} bytes")
         try:
-            made = read_time(time)
-            judged = read_time(feedback_time)
+            predicted_at = read_time(time)
+            feedback_at = read_time(feedback_time)
         except (ValueError, OverflowError) as error:
             return DeadLetter("bad_time", str(error))
-        # Without a time a row's place stands in: the last of several rows of one id counts.
-        made = place if made is None else made
+        # A row without a time has its number as time: the last of several rows with one id counts.
+        predicted_at = number if predicted_at is None else predicted_at
         value = self._value
-        worth, amount = value(reward), None
-        if worth is not None:
-            amount = micros(worth)
-            if amount is None:
+        reward_value, reward_micros = value(reward), None
+        if reward_value is not None:
+            reward_micros = micros(reward_value)
+            if reward_micros is None:
                 return DeadLetter(
-                    "bad_reward", f"reward {str(worth)[:80]!r} is no number up to 1e6"
+                    "bad_reward", f"reward {str(reward_value)[:80]!r} is not a number up to 1e6"
                 )
         answer = _content(value(predicted))
         if answer is None and self._names:
@@ -118,11 +119,11 @@ class RowReader:
         return TableRow(
             self._key(others[:4]),
             request_id,
-            made,
-            made if judged is None else judged,
+            predicted_at,
+            predicted_at if feedback_at is None else feedback_at,
             answer,
             _content(value(actual)),
-            amount,
+            reward_micros,
         )
 
     def _scores(self, scores: list[object]) -> PayloadRows | None:
@@ -135,10 +136,13 @@ class RowReader:
         names = tuple(cells)
         try:
             return self._keys[names]
-        except (KeyError, TypeError):  # a list or an object is no name, but has a text
+        except (
+            KeyError,
+            TypeError,
+        ):  # a cell with a list or an object is not hashable; its text is the name
             namespace, deployment, predictor, model = map(read_name, cells)
         key = ModelKey(namespace, deployment or self._deployment, predictor, model)
-        if len(self._keys) < _KEYS and all(type(cell) is str or cell is None for cell in cells):
+        if len(self._keys) < _MAX_KEYS and all(type(cell) is str or cell is None for cell in cells):
             self._keys[names] = key
         return key
 

@@ -1,11 +1,11 @@
-"""Tables by columns: Parquet files and pandas DataFrames."""
+"""Tables that are stored by columns: Parquet files and pandas DataFrames."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from processor.errors import EventsFileError, ProcessorError
 from processor.replay.tables.cells import Nanoseconds, plain
-from processor.replay.tables.columns import Chosen
+from processor.replay.tables.columns import ColumnMap
 from processor.replay.tables.rows import Row
 
 if TYPE_CHECKING:
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
 _PARQUET = (".parquet", ".pq")
 _MAGIC = b"PAR1"
-#: Rows that are made of columns at once.
+#: Number of rows that are read at once.
 _CHUNK = 20_000
 
 
 def is_parquet(path: str) -> bool:
-    """Whether a source is a Parquet file, by its name or its first bytes."""
+    """Whether a path is that of a Parquet file, by its suffix or the first bytes of the file."""
     if path.lower().endswith(_PARQUET):
         return True
     try:
         with open(path, "rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
     except (OSError, ValueError):
-        return False  # whoever reads it says what is wrong
+        return False  # the error is raised when the file is read
 
 
 class ParquetTable:
-    """A Parquet file, read a batch of rows at a time. `ProcessorError` without pyarrow,
-    `EventsFileError` for a file that can't be read."""
+    """A Parquet file, read a batch of rows at a time. `ProcessorError` if pyarrow is not installed,
+    `EventsFileError` if the file can't be read."""
 
     value = staticmethod(plain)
 
@@ -53,13 +53,13 @@ class ParquetTable:
         self.size: int = self._file.metadata.num_rows
         self.names: list[str] = self._file.schema_arrow.names
 
-    def rows(self, chosen: Chosen) -> Iterator[Row]:
+    def rows(self, column_map: ColumnMap) -> Iterator[Row]:
         """See `Table`."""
-        wanted = list(dict.fromkeys(name for name in chosen.used if name is not None))
+        wanted = list(dict.fromkeys(name for name in column_map.used if name is not None))
         try:
             for batch in self._file.iter_batches(_CHUNK, columns=wanted):
                 columns = {name: _arrow_cells(batch.column(name)) for name in wanted}
-                yield from _rows(columns, chosen, self.consumed, batch.num_rows)
+                yield from _rows(columns, column_map, self.consumed, batch.num_rows)
                 self.consumed += batch.num_rows
         except self._faults as error:
             raise self._unreadable(error) from None
@@ -76,7 +76,7 @@ class ParquetTable:
 
 
 class FrameTable:
-    """A pandas DataFrame."""
+    """A pandas DataFrame, whose index is ignored."""
 
     value = staticmethod(plain)
 
@@ -87,13 +87,13 @@ class FrameTable:
         self._frame = frame
         self.names = [str(name) for name in frame.columns]
 
-    def rows(self, chosen: Chosen) -> Iterator[Row]:
+    def rows(self, column_map: ColumnMap) -> Iterator[Row]:
         """See `Table`."""
-        places = {name: self.names.index(name) for name in chosen.used if name is not None}
+        positions = {name: self.names.index(name) for name in column_map.used if name is not None}
         while self.consumed < self.size:
             part = self._frame.iloc[self.consumed : self.consumed + _CHUNK]
-            columns = {name: _series_cells(part.iloc[:, at]) for name, at in places.items()}
-            yield from _rows(columns, chosen, self.consumed, len(part))
+            columns = {name: _series_cells(part.iloc[:, at]) for name, at in positions.items()}
+            yield from _rows(columns, column_map, self.consumed, len(part))
             self.consumed += len(part)
 
     def line(self, cells: Sequence[str]) -> str:
@@ -102,10 +102,10 @@ class FrameTable:
 
 
 def _rows(
-    columns: dict[str, Sequence[Any]], chosen: Chosen, first: int, size: int
+    columns: dict[str, Sequence[Any]], column_map: ColumnMap, first: int, size: int
 ) -> Iterator[Row]:
     gap = [None] * size
-    used = [gap if name is None else columns[name] for name in chosen.used]
+    used = [gap if name is None else columns[name] for name in column_map.used]
     yield from enumerate(zip(*used, strict=True), first + 1)
 
 
@@ -113,7 +113,7 @@ def _arrow_cells(column: "pyarrow.Array") -> Sequence[Any]:
     import pyarrow
 
     if pyarrow.types.is_timestamp(column.type):
-        # Without pandas pyarrow makes no Python object of nanoseconds.
+        # Without pandas pyarrow can't convert times with nanoseconds to Python objects.
         exact = column.cast(pyarrow.timestamp("ns", column.type.tz)).cast(pyarrow.int64())
         return [None if time is None else Nanoseconds(time) for time in exact.to_pylist()]
     cells: list[Any] = column.to_pylist()

@@ -1,7 +1,7 @@
 """Tables in text files: CSV and JSON lines.
 
-CSV is read by the standard library, in blocks, as all text files are: it takes quoted line breaks, needs
-no second package, and decides on no column's type by its first rows.
+CSV is read by the standard library: it handles quoted line breaks, needs no other package, and does not
+guess the type of a column from its first rows.
 """
 
 import csv
@@ -17,22 +17,23 @@ from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import EventsFileError
 from processor.replay.files import Block
 from processor.replay.tables.cells import plain, read_text
-from processor.replay.tables.columns import DEPLOYMENT, ID, PREDICTED, Chosen
+from processor.replay.tables.columns import DEPLOYMENT, ID, PREDICTED, ColumnMap
 from processor.replay.tables.rows import Row
 
 _DELIMITERS = ",;\t|"
-#: A longer cell is no label but another kind of file; the csv module's own limit is less.
-_LONGEST_CELL = 1 << 24
-#: A request of the Open Inference Protocol: it is counted as read, and nothing else.
+#: Maximum length of a cell, above the default of the csv module.
+_MAX_CELL = 1 << 24
+#: The event for a request of the Open Inference Protocol, which is counted as read and has no effect.
 _REQUEST = RawEvent((("ce_type", b"org.kubeflow.serving.inference.request"),), b"{}", 0)
 
 _decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class CsvTable:
-    """A CSV file, as its blocks. The delimiter is that of ``, ; | tab`` which its header has most of.
+    """A CSV file, given as blocks of lines. The delimiter is the most frequent one of ``, ; | tab`` in
+    its header.
 
-    `EventsFileError` for a file that is empty, or is not UTF-8.
+    `EventsFileError` if the file is empty or is not UTF-8.
     """
 
     value = staticmethod(read_text)
@@ -43,23 +44,23 @@ class CsvTable:
         lines = self._lines(blocks)
         header = next(lines, "")
         self._delimiter = delimiter_of(header)
-        csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
+        csv.field_size_limit(max(_MAX_CELL, csv.field_size_limit()))
         self._reader = csv.reader(_before(header, lines), delimiter=self._delimiter)
         self.names = [name.strip() for name in next(self._reader, [])]
         if not self.names:
             raise EventsFileError(f"{path} is empty: a table begins with the names of its columns")
 
-    def rows(self, chosen: Chosen) -> Iterator[Row]:
+    def rows(self, column_map: ColumnMap) -> Iterator[Row]:
         """See `Table`."""
         width = len(self.names)
-        places = [None if name is None else self.names.index(name) for name in chosen.used]
+        positions = [None if name is None else self.names.index(name) for name in column_map.used]
         reader = self._reader
         try:
             for row in reader:
                 if len(row) == width:
                     yield (
                         reader.line_num,
-                        [None if place is None else row[place] for place in places],
+                        [None if position is None else row[position] for position in positions],
                     )
                 elif row:
                     detail = f"the row has {len(row)} cells, the header has {width}"
@@ -87,8 +88,8 @@ class CsvTable:
 
 
 class JsonTable:
-    """A file of JSON objects, one a line: flat rows, or requests and responses of the Open Inference
-    Protocol. Its columns are the keys in the first block."""
+    """A file with a JSON object in each line: flat rows, or requests and responses of the Open Inference
+    Protocol. Its columns are the keys of the objects in the first block."""
 
     value = staticmethod(plain)
 
@@ -106,7 +107,7 @@ class JsonTable:
                 self.has_messages = self.has_messages or _is_message(row)
         self.names = list(names)
 
-    def rows(self, chosen: Chosen) -> Iterator[Row]:
+    def rows(self, column_map: ColumnMap) -> Iterator[Row]:
         """See `Table`."""
         for block, first, consumed in _before(self._head, self._blocks):
             self.consumed = consumed
@@ -117,9 +118,12 @@ class JsonTable:
                 if isinstance(row, DeadLetter):
                     yield number, row
                 elif _is_message(row):
-                    yield number, _message(row, chosen)
+                    yield number, _message(row, column_map)
                 else:
-                    yield number, [None if name is None else row.get(name) for name in chosen.used]
+                    yield (
+                        number,
+                        [None if name is None else row.get(name) for name in column_map.used],
+                    )
 
     def line(self, cells: Sequence[str]) -> str:
         """See `Table`."""
@@ -127,7 +131,7 @@ class JsonTable:
 
 
 def delimiter_of(header: str) -> str:
-    r"""The delimiter that a header has most of.
+    r"""The most frequent delimiter in a header, a comma without any.
 
     >>> delimiter_of("id;y_pred;y_true"), delimiter_of("y_pred")
     (';', ',')
@@ -136,7 +140,7 @@ def delimiter_of(header: str) -> str:
 
 
 def has_event(block: bytes) -> bool:
-    """Whether one of these lines is a line of an events file."""
+    """Whether one of these lines is an event of an events file: an object with the key "headers"."""
     if b'"headers"' not in block:
         return False
     for line in block.split(b"\n"):
@@ -149,16 +153,17 @@ def has_event(block: bytes) -> bool:
 
 
 def _is_message(row: dict[str, Any]) -> bool:
-    """Whether a row is a message of the Open Inference Protocol: it has lists of tensors."""
+    """Whether a row is a message of the Open Inference Protocol, which has a list of tensors."""
     return any(
         isinstance(tensors := row.get(key), list) and all(isinstance(one, dict) for one in tensors)
         for key in ("outputs", "inputs")
     )
 
 
-def _message(row: dict[str, Any], chosen: Chosen) -> Sequence[Any] | RawEvent:
-    """The cells of a request or a response: what is no column of its own, its body says."""
-    cells = [None if name is None else row.get(name) for name in chosen.used]
+def _message(row: dict[str, Any], column_map: ColumnMap) -> Sequence[Any] | RawEvent:
+    """The cells of a message of the Open Inference Protocol. Its id, model and outputs are used where
+    the row has no other key for them; a request without any content becomes `_REQUEST`."""
+    cells = [None if name is None else row.get(name) for name in column_map.used]
     if "outputs" in row and cells[PREDICTED] is None:
         cells[PREDICTED] = row
     elif cells[PREDICTED] is None and all(cell is None for cell in cells[: PREDICTED + 3]):
@@ -174,11 +179,11 @@ def _parse(line: bytes) -> dict[str, Any] | DeadLetter:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
-        # Python writes NaN and Infinity, which are no JSON.
+        # Python writes NaN and Infinity, which JSON does not allow.
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
         return DeadLetter("bad_json", str(error)[:200])
-    return row if isinstance(row, dict) else DeadLetter("bad_shape", "the line is no object")
+    return row if isinstance(row, dict) else DeadLetter("bad_shape", "the line is not an object")
 
 
 def _before(first: Any, others: Iterator[Any]) -> Iterator[Any]:

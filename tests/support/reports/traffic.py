@@ -1,4 +1,4 @@
-"""Events of made-up models, for reports."""
+"""Events of fictitious models, for reports."""
 
 import json
 import random
@@ -22,7 +22,7 @@ HOSTILE = (
 def event(
     kind: str, request: str, seconds: float, data: Any, start: int = START, **names: str
 ) -> dict[str, Any]:
-    """One event, ``seconds`` after ``start`` (ns); a response, or a feedback."""
+    """One event, a response or a feedback, ``seconds`` after ``start`` (ns)."""
     kind = {"response": "inference.response"}.get(kind, kind)
     given = {"namespace": "shop", "deployment": "pets", "predictor": "default", "model": "clf"}
     given |= names
@@ -57,8 +57,9 @@ def traffic(
     start: int = START,
     delay: float = 7200,
 ) -> Iterator[dict[str, Any]]:
-    """``n`` requests over so many hours, a share of them with feedback after ``delay`` seconds or
-    so, and a share answered by a shadow that is right less often."""
+    """The events of ``n`` requests over some ``hours``. The shares are: ``right`` predictions,
+    ``answered`` requests with feedback (after ``delay`` seconds on average), and requests with a second
+    prediction by a ``shadow`` model that is right less often."""
     dice = random.Random(seed)
     for i in range(n):
         time = dice.random() * hours * 3600

@@ -1,4 +1,4 @@
-"""The command line, run as a user does."""
+"""Run the command line in a process."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processor(*arguments: str | Path, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command; settings as ``archive="http://..."``."""
+    """Run ``processor`` with arguments; settings are given as ``archive="http://..."``."""
     env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
     env |= {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
     return subprocess.run(
@@ -16,8 +16,8 @@ def processor(*arguments: str | Path, **settings: str) -> "subprocess.CompletedP
     )  # fmt: skip
 
 
-def done(*arguments: str | Path, **settings: str) -> str:
-    """What a command that must succeed writes to stdout."""
+def output_of(*arguments: str | Path, **settings: str) -> str:
+    """The stdout of a command, which must succeed."""
     ran = processor(*arguments, **settings)
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

@@ -1,4 +1,4 @@
-"""Counts of every model over time, and rolling windows that walk along them."""
+"""Changes of every model's counts over time, and rolling windows over them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -8,47 +8,47 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.tally.windows import MINUTE, TIERS, Window
 from processor.domain.timestamps import SECOND
-from processor.replay.fold import Selection, contribution
+from processor.replay.fold import Selection
 
 
 class Change(NamedTuple):
-    """What is added to a model's counts: from the sample ``tick`` on, in the bucket of ``minute``."""
+    """Counts that are added to a model's: ``tick`` is the first sample that includes them, ``minute``
+    (since 1970) the bucket of windows that they belong to."""
 
     tick: int
     minute: int
     counts: Counts
 
 
-class Timeline:
-    """Takes what requests contribute, and keeps it by model, basis, sample and minute.
+class CountChanges:
+    """Sums the contributions of requests by model, basis, sample and minute.
 
-    ``step`` is the seconds between two samples; sample number ``tick`` is of the time tick * step
-    and knows what happened up to then. ``end`` (ns) is the first time that is left out.
+    ``step`` is the seconds between two samples; sample number ``tick`` is taken at tick * step seconds
+    since 1970 and includes all that happened up to then. ``end`` (ns) is the first time left out.
     """
 
     def __init__(self, step: int, end: int | None) -> None:
         self.step = step
-        #: The first and last time (ns) of anything counted.
         self.first: int | None = None
+        """The first time (ns) of all contributions."""
         self.last: int | None = None
+        """The last time (ns) of all contributions."""
         self._selections = [Selection(by, end=end) for by in BASES]
         self._changes: dict[ModelKey, tuple[dict[tuple[int, int], Counts], ...]] = {}
 
     def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
-        """Count what one request contributes."""
+        """Add the contribution of one request on both bases."""
         for key, joined in request:
             for basis, selection in enumerate(self._selections):
-                counts = contribution(joined, selection)
-                if counts is None or counts.is_empty():
-                    continue
-                of = joined.feedback if basis and joined.feedback else joined.prediction
-                self._count(key, basis, of.time, counts)
+                contribution = selection.contribution(joined)
+                if contribution is not None and not contribution[1].is_empty():
+                    self._add(key, basis, *contribution)
 
-    def _count(self, key: ModelKey, basis: int, time: int, counts: Counts) -> None:
+    def _add(self, key: ModelKey, basis: int, time: int, counts: Counts) -> None:
         self.first = time if self.first is None else min(self.first, time)
         self.last = time if self.last is None else max(self.last, time)
         changes = self._changes.setdefault(key, tuple({} for _ in BASES))[basis]
-        # Rounded up: a sample does not know of what comes after it.
+        # Rounded up: a sample does not include later contributions.
         at = -(-time // (self.step * SECOND)), time // (MINUTE * SECOND)
         changes.setdefault(at, Counts()).add(counts)
 
@@ -62,13 +62,13 @@ class Timeline:
         return [Change(*at, found[at]) for at in sorted(found)]
 
     def first_tick(self, key: ModelKey) -> int:
-        """The first sample that knows of the model."""
+        """The first sample that includes a contribution to the model."""
         return min(tick for changes in self._changes[key] for tick, _ in changes)
 
 
 class RollingWindow:
-    """The sum of a window (counting rule 16) at one sample after another: what comes is added, what
-    leaves is subtracted."""
+    """The sum of a window (counting rule 16) at one sample after another: changes that enter the window
+    are added, changes that leave it are subtracted."""
 
     def __init__(self, window: Window, changes: list[Change], step: int) -> None:
         self.counts = Counts()
@@ -76,21 +76,21 @@ class RollingWindow:
         self._step = step
         self._size = TIERS[window.tier].size
         self._length = window.seconds // self._size if window.seconds else 0
-        self._entered = self._left = 0
+        self._first = self._end = 0  # the changes in the window
 
     def advance(self, tick: int) -> bool:
-        """Move on to a sample; whether the counts changed."""
+        """Move on to a sample. Returns whether the counts changed."""
         changes = self._changes
-        entered, left = self._entered, self._left
-        while self._entered < len(changes) and changes[self._entered].tick <= tick:
-            self.counts.add(changes[self._entered].counts)
-            self._entered += 1
+        before = self._first, self._end
+        while self._end < len(changes) and changes[self._end].tick <= tick:
+            self.counts.add(changes[self._end].counts)
+            self._end += 1
         if self._length:
-            gone = tick * self._step // self._size - self._length
+            expired = tick * self._step // self._size - self._length
             while (
-                self._left < self._entered
-                and changes[self._left].minute * MINUTE // self._size <= gone
+                self._first < self._end
+                and changes[self._first].minute * MINUTE // self._size <= expired
             ):
-                self.counts.add(changes[self._left].counts, -1)
-                self._left += 1
-        return (entered, left) != (self._entered, self._left)
+                self.counts.add(changes[self._first].counts, -1)
+                self._first += 1
+        return before != (self._first, self._end)

@@ -1,0 +1,1 @@
+"""Helpers for tests of reports: events of made-up models, and the command line."""
