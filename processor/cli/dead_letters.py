@@ -29,7 +29,7 @@ _MAX_SHOWN = 4096
 
 @click.group("dead-letters", cls=Commands)
 def dead_letters() -> None:
-    """What could not be read, and why: list it, look at it, try it again.
+    """List, show and retry the events that could not be read, with the reason.
 
     Needs the settings of the service. With a broker these are the records of the topic
     <app>-dead-letters; in the embedded mode, the events of its archive that can't be understood.

@@ -19,7 +19,7 @@ class Part(Protocol):
 
     @property
     def last_error(self) -> str:
-        """What the part cannot do at the moment, and why; empty if nothing is wrong."""
+        """The reason why the part cannot do its work at the moment; empty if it can."""
         ...
 
 

@@ -55,8 +55,8 @@ class OutcomeResolver:
         predictions: list[PredictionRegister],
         feedbacks: list[FeedbackRegister],
     ) -> JoinedPrediction:
-        """Of the feedbacks that apply, the one with the greatest version counts alone, with truth and
-        reward (counting rule 12)."""
+        """The outcome of one prediction: of the feedbacks that apply to it, the greatest version alone
+        counts, with truth and reward (counting rule 12)."""
         best = None
         for feedback in feedbacks:
             if (
