@@ -100,8 +100,8 @@ $(VENV)/.test: $(COMPILED)
 	@touch $(VENV)/.runtime $@
 
 # What the tests run for real: Java and Maven for Kafka and Elasticsearch, Prometheus, Chromium.
-.cache/.servers: tests/install-servers.sh $(wildcard tests/servers/*.py)
+.cache/.servers: tests/install-servers.sh $(wildcard tests/support/servers/*.py)
 	sh tests/install-servers.sh
-	$(PYTHON) -m tests.servers.fetch
+	$(PYTHON) -m tests.support.servers.fetch
 	@mkdir -p $(@D)
 	@touch $@

@@ -34,12 +34,12 @@ from processor.report.compare import (
     period_title,
 )
 from processor.report.confusion import ConfusionMatrix, import_pandas
-from processor.report.csv_rows import MEANS, NUMBERS, SCORES
 from processor.report.data import ModelTimeline, Report, timelines_of
-from processor.report.html import render_comparisons as comparisons_html
-from processor.report.html import render_html
-from processor.report.text import render_comparisons as comparisons_text
-from processor.report.text import render_text
+from processor.report.formats.csv_rows import MEANS, NUMBERS, SCORES
+from processor.report.formats.html import render_comparisons as comparisons_html
+from processor.report.formats.html import render_html
+from processor.report.formats.text import render_comparisons as comparisons_text
+from processor.report.formats.text import render_text
 
 if TYPE_CHECKING:
     import pandas

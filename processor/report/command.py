@@ -25,14 +25,14 @@ from processor.report.compare import (
     parse_period,
 )
 from processor.report.count_changes import CountChanges
-from processor.report.csv_rows import render_csv
 from processor.report.data import Report, timelines_of
-from processor.report.html import render_html
-from processor.report.openmetrics import Backfill, block_name, blocks, check_span, span_of
+from processor.report.formats.csv_rows import render_csv
+from processor.report.formats.html import render_html
+from processor.report.formats.openmetrics import Backfill, block_name, blocks, check_span, span_of
+from processor.report.formats.text import render_text
 from processor.report.output import write_output
 from processor.report.stored import FORMATS as STORED_FORMATS
 from processor.report.stored import render_stored, to_store
-from processor.report.text import render_text
 from processor.settings import Settings
 
 #: The values of ``--format``.

@@ -9,7 +9,7 @@ from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.values import Schema, interpret, read_row, resolve_truth
 from processor.errors import ProcessorError
 from processor.replay.tables.cells import plain
-from processor.report.matrix import natural
+from processor.report.formats.matrix import natural
 
 if TYPE_CHECKING:
     from types import ModuleType

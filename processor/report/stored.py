@@ -8,11 +8,11 @@ from processor.archive.elasticsearch.results import StoredResult
 from processor.domain.results import ModelResult, Replay
 from processor.domain.timestamps import parse_time
 from processor.report.compare import model_key, period_title
-from processor.report.csv_rows import COLUMNS, Period, line, model_rows
 from processor.report.data import ModelTimeline
-from processor.report.html import heading, model_card, page
-from processor.report.markup import Markup, tag
-from processor.report.text import printable, ratio, render_model, table
+from processor.report.formats.csv_rows import COLUMNS, Period, line, model_rows
+from processor.report.formats.html import heading, model_card, page
+from processor.report.formats.markup import Markup, tag
+from processor.report.formats.text import printable, ratio, render_model, table
 
 FORMATS = ("text", "json", "csv", "html")
 

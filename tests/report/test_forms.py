@@ -11,7 +11,7 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportions_ztest
 
-from processor.report.text import printable
+from processor.report.formats.text import printable
 from tests.support.reports.command import output_of, processor
 from tests.support.reports.traffic import HOSTILE, START, event, label, traffic, write
 

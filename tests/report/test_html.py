@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.report.text import printable
+from processor.report.formats.text import printable
 from tests.support.browser import chromium_page
 from tests.support.reports.command import output_of
 from tests.support.reports.traffic import HOSTILE, traffic, write

@@ -16,7 +16,7 @@ from processor.report.compare import (
     period_title,
 )
 from processor.report.data import Report
-from processor.report.matrix import matrix
+from processor.report.formats.matrix import matrix
 
 #: Maximum width of a matrix, in columns of the terminal.
 _MAX_WIDTH = 100

@@ -8,11 +8,11 @@ import msgspec
 from processor.domain.results import Events, MeanResult, ModelResult
 from processor.domain.timestamps import parse_time
 from processor.report.compare import Comparison, Comparisons, model_key, period_title
-from processor.report.csv_rows import SCORES
 from processor.report.data import ModelTimeline, Report
-from processor.report.markup import Markup, join, tag
-from processor.report.matrix import matrix, natural
-from processor.report.plots import (
+from processor.report.formats.csv_rows import SCORES
+from processor.report.formats.markup import Markup, join, tag
+from processor.report.formats.matrix import matrix, natural
+from processor.report.formats.plots import (
     DASH,
     accuracy_plot,
     coverage_plot,
@@ -21,7 +21,7 @@ from processor.report.plots import (
     percent,
     pie,
 )
-from processor.report.text import not_compared, printable, significance
+from processor.report.formats.text import not_compared, printable, significance
 
 #: Maximum number of classes in a matrix, and the number from which on its cells are small.
 _MAX_CLASSES, _DENSE = 40, 13
@@ -59,7 +59,7 @@ def render_comparisons(comparisons: Comparisons) -> Iterator[str]:
 
 def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[str]:
     """A page with its style sheet around ``head``, ``cards`` and ``foot``, in pieces of HTML."""
-    folder = files("processor.report")
+    folder = files("processor.report.formats")
     html = (folder / "page.html").read_text(encoding="utf-8")
     before, after = html.split("{{body}}")
     yield before.replace("{{style}}", (folder / "page.css").read_text(encoding="utf-8"))

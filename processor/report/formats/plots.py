@@ -6,7 +6,7 @@ from math import cos, pi, sin
 
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.report.data import ModelTimeline, Point
-from processor.report.markup import Markup, join, tag
+from processor.report.formats.markup import Markup, join, tag
 from processor.telemetry import DELAY_BOUNDS
 
 #: Size and margins of a plot in units of its view box, about a pixel each.

@@ -1,0 +1,1 @@
+"""Renderers of results: text, CSV, HTML with plots, OpenMetrics."""
