@@ -31,7 +31,7 @@ else
 endif
 
 test-quick: $(VENV)/.test  ## Run the tests that are short and need no server, no Java, no browser
-	$(BIN)/python -m pytest $(PARALLEL) --quick $(TEST_ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -n auto --quick $(TEST_ARGS)
 
 tests-all:
 	$(BIN)/python -m pytest $(PARALLEL)

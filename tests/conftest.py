@@ -22,8 +22,10 @@ from tests.support.servers.topics import create_topics
 # `bench` is no part of the installed package, and a bare `pytest` doesn't look beside `tests`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-#: Fixtures behind which there is a server, or a program that comes with one.
+#: Folders and fixtures behind which there is a server, a program that comes with one, or a service.
+_FOLDERS = {"faults", "integration"}
 _SERVERS = {
+    "demo",
     *("kafka", "own_kafka", "making_broker", "secure", "cluster", "network", "own_crew"),
     *("elastic", "secure_elastic", "own_elastic", "shelf", "prometheus", "promtool"),
 }
@@ -70,7 +72,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The long tests first: else one worker of pytest-xdist would end long after the others."""
     for item in items:
-        if _SERVERS & set(getattr(item, "fixturenames", ())):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if _SERVERS & fixtures or item.path.parent.name in _FOLDERS:
             item.add_marker(pytest.mark.integration)
     items.sort(key=_rank)
     if config.getoption("--quick"):
