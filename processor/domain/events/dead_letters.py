@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from processor.domain.events import raw_json
+from processor.domain.events.attributes import normalize, read_headers, request_id
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.events.structured import read_attributes
 from processor.domain.timestamps import format_time, parse_time
 
 #: Topic, partition and offset where an event was read.
@@ -16,8 +17,8 @@ RETRIED = f"{_PREFIX}retried"
 _OURS = frozenset(
     f"{_PREFIX}{name}" for name in ("reason", "detail", "topic", "partition", "offset", "time")
 )
-#: Bodies beyond this are not searched for attributes.
-_SEARCHED = 1 << 20
+#: Larger bodies are not searched for attributes.
+_MAX_SEARCHED_BYTES = 1 << 20
 
 
 class DeadLetterRecord(NamedTuple):
@@ -85,21 +86,15 @@ def read_dead_letter(
 
 
 def type_and_id(event: RawEvent) -> tuple[str, str]:
-    """The CloudEvent's type and the request's id, as far as they can be read; else empty."""
-    attributes = {name.lower(): value for name, value in event.headers}
-    if "ce_type" not in attributes and event.value and len(event.value) <= _SEARCHED:
-        try:
-            attributes = {f"ce_{k}": v.strip(b'"') for k, v in _members(event.value).items()}
-        except ValueError:
-            attributes = {}
-    ids = ("ce_requestid", "requestid", "seldon-puid", "ce_id")
-    found = next((attributes[name] for name in ids if attributes.get(name)), b"")
-    return printable(attributes.get("ce_type") or b"", 120), printable(found, 120)
-
-
-def _members(value: bytes) -> dict[str, bytes]:
-    members = raw_json.members(value)
-    return {name: members[name] for name in ("type", "requestid", "id") if name in members}
+    """Return the CloudEvents type of an event and the id of its request, each empty if it cannot be
+    read; printable, at most 120 characters each."""
+    attributes = normalize(read_headers(event.headers))
+    if "ce_type" not in attributes and event.value and len(event.value) <= _MAX_SEARCHED_BYTES:
+        attributes = read_attributes(event.value)
+    return (
+        printable(attributes.get("ce_type") or b"", 120),
+        printable(request_id(attributes), 120),
+    )
 
 
 def printable(text: str | bytes, limit: int, lines: bool = False) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
-from processor.domain.events.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
+from processor.domain.events.attributes import FEEDBACK, REQUEST
+from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
-from processor.domain.events.structured import STRUCTURED
+from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.log.observations import EVENT, Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
@@ -35,8 +36,6 @@ _MAX_BYTES = 64 << 20
 #: About what a model, a list of names or an answer takes beside its texts.
 _ENTRY = 600
 
-
-_STRUCTURED = (("content-type", STRUCTURED),)
 
 #: What one event says.
 Decoded = Prediction | Feedback | DeadLetter | None
@@ -78,7 +77,7 @@ class Decoder:
         if not isinstance(envelope, Envelope):
             if isinstance(envelope, DeadLetter):
                 return envelope
-            return Batch([RawEvent(_STRUCTURED, event, timestamp) for event in envelope])
+            return Batch([RawEvent(STRUCTURED_HEADERS, event, timestamp) for event in envelope])
         kind = envelope.kind
         if kind == REQUEST:
             self.telemetry.events[REQUEST] += 1

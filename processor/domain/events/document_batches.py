@@ -6,6 +6,7 @@ but for its request and times, is taken like that one; every other goes to `Docu
 
 from collections.abc import Sequence
 
+from processor.domain.events.attributes import FEEDBACK, RESPONSE
 from processor.domain.events.common_case import MAX_TIME_NS
 from processor.domain.events.common_documents import (
     CommonDocument,
@@ -15,7 +16,6 @@ from processor.domain.events.common_documents import (
     read_common,
 )
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.envelope import FEEDBACK, RESPONSE
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import (

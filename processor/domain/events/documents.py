@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.common_documents import (
     CommonDocument,
     Key,
@@ -19,7 +20,6 @@ from processor.domain.events.common_documents import (
     read_common,
 )
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.raw_event import Batch, DeadLetter
 from processor.domain.events.raw_json import members
 from processor.domain.log.observations import DOCUMENT, Feedback, Prediction

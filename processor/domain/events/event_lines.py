@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.events.attributes import FEEDBACK, KINDS, REQUEST, RESPONSE
 from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth, reading
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.envelope import FEEDBACK, KINDS, REQUEST, RESPONSE
 from processor.domain.events.events_file import BadLine, LineError, parse_line
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder
 from processor.domain.events.raw_event import Batch, DeadLetter
@@ -44,6 +44,7 @@ class Lines(NamedTuple):
     read: int
 
 
+_TYPES = frozenset(name.decode() for name in KINDS)
 #: What decides what a line is about, beside its content type; and of which request, when.
 _ABOUT = "ce-type", "ce-namespace", "ce-inferenceservicename", "ce-endpoint", "ce-modelid"
 _about = itemgetter(*_ABOUT)
@@ -280,7 +281,7 @@ def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
     if not _are_common(tuple(headers)):
         return None
     kind, namespace, deployment, predictor, model = _about(headers)
-    if kind not in KINDS or not deployment or not model:
+    if kind not in _TYPES or not deployment or not model:
         return None
     return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
 

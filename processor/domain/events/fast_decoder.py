@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
+from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.common_case import MAX_TIME_NS
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document
-from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.log.observations import (
     BatchBuilder,
     EncodedRows,
