@@ -19,7 +19,6 @@ from processor.backfill.bootstrap_policy import (
 )
 from processor.backfill.bootstrap_progress import BootstrapProgress
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import IngestMode
 from processor.domain.timestamps import HOUR
 from processor.errors import ArchiveError, BrokerError
@@ -225,7 +224,7 @@ class Bootstrap:
         observation_producers: dict[IngestMode, ObservationProducer],
     ) -> list[Pair]:
         """Pack a page; the pairs that are counted and not kept."""
-        settled, not_scorable = [], self._reader.decoder.telemetry.not_scorable
+        settled: list[Pair] = []
         documents: Sequence[Document] = page.documents
         if policy.settles_before is not None and not self._outcomes:
             since = -1 if self._since is None else self._since
@@ -235,31 +234,24 @@ class Bootstrap:
         for number, document in enumerate(documents):
             if number % _TURN == 0:
                 await asyncio.sleep(0)
-            before = not_scorable.total()
-            said = self._reader.read(document)
-            times = [one.time for one in said if not isinstance(one, DeadLetter)]
+            decoded = self._reader.read(document)
+            times = [one.time for one in decoded.observations]
             if times and self._since is not None and max(times) < self._since:
                 continue
-            pair = policy.pair(document, said)
+            pair = policy.pair(document, decoded.observations) if not decoded.dead_letters else None
             if pair is not None:
                 observation_producers[IngestMode.COUNT_AND_DROP].add_pair(*pair)
                 settled.append(pair)
-                # Items without a label are counted one by one.
-                if not_scorable.total() == before:
-                    observation_producers[IngestMode.COUNT_AND_DROP].add_pair_template(
-                        document, said
-                    )
+                observation_producers[IngestMode.COUNT_AND_DROP].add_pair_template(
+                    document, decoded
+                )
                 continue
             observation_producer = observation_producers[policy.mode(times)]
-            for one in said:
-                if isinstance(one, DeadLetter):
-                    origin = (document.index, shard.number, document.seq_no)
-                    event = RawEvent((), document.source, -1)
-                    observation_producer.add_dead_letter(
-                        event, one, origin, document.id.encode("utf-8", "replace")
-                    )
-                else:
-                    observation_producer.add_observation(one)
+            observation_producer.add_decoded(
+                decoded,
+                (document.index, shard.number, document.seq_no),
+                document.id.encode("utf-8", "replace"),
+            )
         return settled
 
     async def _write_outcomes(self, settled: list[Pair]) -> None:

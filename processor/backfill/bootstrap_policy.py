@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from processor.domain.events.documents import Decoded, Document
+from processor.domain.events.documents import Document
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.outcomes import RequestOutcome, outcome_of
 from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
@@ -58,7 +58,7 @@ class BootstrapPolicy:
         # were counted.
         return self._counted_before is not None and oldest < self._counted_before()
 
-    def pair(self, document: Document, said: Sequence[Decoded]) -> Pair | None:
+    def pair(self, document: Document, said: Sequence[Prediction | Feedback]) -> Pair | None:
         """What is counted and not kept: all that there is of a request, in one document."""
         before = self._settle_before
         if before is None or not said:

@@ -12,9 +12,8 @@ from typing import Protocol
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.archive.sqlite.requests import Note, number_of
 from processor.domain.events.decoder import Decoded, Decoder
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
-from processor.domain.log.observations import Feedback, Prediction
-from processor.domain.model_rules import ModelRules
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.log.observations import Prediction
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.errors import ArchiveError
 from processor.telemetry import Telemetry
@@ -27,8 +26,8 @@ _BATCH_BYTES = 8 << 20
 class Log(Protocol):
     """Where the events go."""
 
-    def add(self, event: RawEvent, origin: tuple[str, int, int]) -> DeadLetter | None:
-        """Take one event."""
+    def add(self, event: RawEvent, origin: tuple[str, int, int]) -> Decoded:
+        """Decode one event and queue its observations."""
         ...
 
     def send(self) -> "Awaitable[list[asyncio.Future[object]]]":
@@ -56,55 +55,23 @@ class ArchiveSink:
         """Store all of them, unreadable ones too: there their dead letters arise again. What is in the
         archive has to find room on the log."""
         self._room.check()
-        verdicts = []
-        for event in events:
-            try:
-                observation = self._decoder.decode(*event)
-            except Exception:
-                # Stored all the same: on its way to the log it becomes a dead letter, and is told.
-                observation = None
-            verdicts.append(observation if isinstance(observation, DeadLetter) else None)
+        verdicts = [self._decoder.decode(*event).dead_letter for event in events]
         await self._archive.append(events)
         self._publisher.wake()
         return verdicts
 
 
-class NotingDecoder(Decoder):
-    """Keeps which requests the decoded events speak of."""
-
-    def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
-        super().__init__(rules, telemetry)
-        self.requests: list[int] = []
-
-    def decode(
-        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Decoded | Batch:
-        """See `Decoder.decode`; the events of a batch are decoded after it."""
-        said = super().decode(headers, value, timestamp)
-        if type(said) is Prediction:
-            self.requests.append(number_of(*said.model[:2], said.request_id))
-        elif type(said) is Feedback:
-            self.requests.append(number_of(*said.scope[:2], said.request_id))
-        return said
-
-
 class ArchivePublisher:
     """Puts the archive's events on the log, in their order, from the first one on, and then tells the
-    archive of which requests they speak: what it finds of a request was on the log before.
+    archive of which requests they speak: what it finds of a request was on the log before."""
 
-    ``decoder`` is the one that ``log`` uses.
-    """
-
-    def __init__(
-        self, archive: SqliteArchive, log: Log, decoder: NotingDecoder, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, archive: SqliteArchive, log: Log, telemetry: Telemetry) -> None:
         self.position = 0
         """The sequence number of the last event that is on the log."""
         self.complete = asyncio.Event()
         """Set once all is on the log that was there at the start."""
         self._archive = archive
         self._log = log
-        self._decoder = decoder
         self._telemetry = telemetry
         self._wake = asyncio.Event()
 
@@ -119,12 +86,15 @@ class ArchivePublisher:
             self._wake.clear()
             rows = await self._archive.events(self.position, _BATCH_BYTES)
             notes: list[Note] = []
-            requests = self._decoder.requests
             for number, event in rows:
-                self._log.add(event, ("archive", 0, number))
-                for request in requests:
+                for observation in self._log.add(event, ("archive", 0, number)).observations:
+                    model = (
+                        observation.model
+                        if isinstance(observation, Prediction)
+                        else observation.scope
+                    )
+                    request = number_of(*model[:2], observation.request_id)
                     notes.append((request, number))
-                requests.clear()
             if rows:
                 await asyncio.gather(*await self._log.send())
                 self.position = rows[-1][0]

@@ -11,7 +11,7 @@ from processor.domain.events.document_batches import document_batches
 from processor.domain.events.documents import BatchKey, Document, DocumentReader
 from processor.domain.events.event_lines import line_reader
 from processor.domain.events.events_file import BadLine
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
@@ -100,12 +100,9 @@ class ReplayFold:
         """Fold some events."""
         decode = self._decoder.decode
         for headers, value, timestamp in events:
-            observation = decode(headers, value, timestamp)
-            if isinstance(observation, Batch):
-                self.add(observation.events)
-                continue
-            self.read += 1
-            if observation is not None and not isinstance(observation, DeadLetter):
+            decoded = decode(headers, value, timestamp)
+            self.read += decoded.events
+            for observation in decoded.observations:
                 self.observe(observation)
 
     def add_documents(self, documents: Sequence[Document]) -> None:
@@ -148,7 +145,7 @@ class ReplayFold:
     def add_bad(self, letter: DeadLetter) -> None:
         """Count what is no event at all."""
         self.read += 1
-        self._decoder.dead(letter)
+        self._decoder.count_dead_letter(letter)
 
     async def settle(self) -> None:
         """Nothing waits: all that was added is in memory."""

@@ -15,7 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND
@@ -133,24 +133,22 @@ class _LogSink:
         """See `Sink`."""
         decode, cutoff = self._decoder.decode, self._cutoff()
         for event in events:
-            said = decode(*event)
-            if isinstance(said, Batch):
-                self.add(said.events)
-                continue
-            self.read += 1
-            self._take([said], cutoff)
+            decoded = decode(*event)
+            self.read += decoded.events
+            for observation in decoded.observations:
+                self._take((observation,), cutoff)
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""
         cutoff = self._cutoff()
         for document in documents:
             self.read += 1
-            self._take(self._documents.read(document), cutoff)
+            self._take(self._documents.read(document).observations, cutoff)
 
     def add_bad(self, letter: DeadLetter) -> None:
         """See `Sink`."""
         self.read += 1
-        self._decoder.dead(letter)
+        self._decoder.count_dead_letter(letter)
 
     async def settle(self) -> None:
         """See `Sink`."""
@@ -181,10 +179,10 @@ class _LogSink:
         cutoff = in_memory_from(time.time_ns(), self._horizon)
         return cutoff if self._keeps_all_since < cutoff else 0
 
-    def _take(self, said: Sequence[Prediction | Feedback | DeadLetter | None], cutoff: int) -> None:
+    def _take(self, observations: Sequence[Prediction | Feedback], cutoff: int) -> None:
         """Take what one event or document says: what is older than memory was counted before it left,
         if it was on the log, and goes with that mark (as in a bootstrap, by the oldest time)."""
-        found = [one for one in said if isinstance(one, Prediction | Feedback) and self._wants(one)]
+        found = [one for one in observations if self._wants(one)]
         if not found:
             return
         is_old = min(one.time for one in found) < cutoff

@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.domain.events.decoder import Decoder
-from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink, NotingDecoder
+from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.errors import BrokerError, SettingsError, StalledError
@@ -177,9 +177,9 @@ class Service:
         history = ArchiveTasks(settings, self._rules, kafka, worker, self.health, self.telemetry)
         archive = self._archive
         if archive is not None:
-            noting = NotingDecoder(self._rules, self.telemetry)
+            decoder = Decoder(self._rules, self.telemetry)
             self._publisher = publisher = ArchivePublisher(
-                archive, worker.observation_producer(noting), noting, self.telemetry
+                archive, worker.observation_producer(decoder), self.telemetry
             )
             background(stack, self._guard(publisher.run()))
             background(stack, self._note_bootstrap(publisher))

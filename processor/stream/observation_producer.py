@@ -1,7 +1,6 @@
 """Events to the log: decoded, packed by partition, sent, and acknowledged before they count as read."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -10,10 +9,10 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.events.dead_letters import SourceOffset, dead_letter_headers
-from processor.domain.events.decoder import Decoder
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.documents import Document
 from processor.domain.events.fast_decoder import FastDecoder, SourceRecord
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
 from processor.domain.log.records import encode
@@ -21,8 +20,6 @@ from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
 from processor.kafka.record_batches import RecordBatch
 from processor.telemetry import RecentDeadLetter
-
-logger = logging.getLogger(__name__)
 
 #: Rows in one record of the observations: enough to share its costs, few enough to stay small.
 _ROWS = 2000
@@ -65,63 +62,28 @@ class ObservationProducer:
             else None
         )
 
-    def add(
-        self, event: RawEvent, source: SourceOffset, key: bytes | None = None
-    ) -> DeadLetter | None:
-        """Take one event; the dead letter if it can't be understood (it is kept as one). Of a batch
-        each event is taken by itself, and the first dead letter is told.
-
-        ``key`` is that of its record, which only dead letters keep.
-        """
-        try:
-            observation = self.decoder.decode(*event)
-        except Exception as error:
-            # A defect of ours must not stop the stream, nor lose the event that showed it.
-            logger.exception("event %s/%d@%d failed to decode", *source)
-            observation = self.decoder.dead(
-                DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
-            )
-        if observation is None:
-            return None
-        if isinstance(observation, DeadLetter):
-            self.add_dead_letter(event, observation, source, key)
-            return observation
-        if isinstance(observation, Batch):
-            verdicts = [self.add(one, source, key) for one in observation.events]
-            return next((verdict for verdict in verdicts if verdict is not None), None)
-        self.add_observation(observation)
-        return None
+    def add(self, event: RawEvent, source: SourceOffset, key: bytes | None = None) -> Decoded:
+        """Decode one event, or the events of a batched one, and queue the observations and the dead
+        letters. ``key`` is the key of its record, which only dead letters keep."""
+        decoded = self.decoder.decode(*event)
+        self.add_decoded(decoded, source, key)
+        return decoded
 
     def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Take records of a source topic: the hot path where nothing is compiled, so nothing is made
-        per event that only a dead letter needs."""
+        """Decode records of a source topic and queue their observations and dead letters."""
         decode, fast_decoder = self.decoder.decode, self._fast_decoder
-        not_scorable = self.decoder.telemetry.not_scorable
         for record in records:
-            before = not_scorable.total() if fast_decoder else 0
-            timestamp = record.timestamp * 1_000_000
-            source = (topic, partition, record.offset)
-            try:
-                observation = decode(record.headers, record.value, timestamp)
-            except Exception:
-                # Once more, where such a defect is told of and the event kept.
-                self.add(RawEvent(record.headers, record.value, timestamp), source, record.key)
-                continue
-            if isinstance(observation, DeadLetter):
-                event = RawEvent(record.headers, record.value, timestamp)
-                self.add_dead_letter(event, observation, source, record.key)
-            elif isinstance(observation, Batch):
-                for one in observation.events:
-                    self.add(one, source, record.key)
-            elif observation is not None:
-                self.add_observation(observation)
-                # Items without a label are counted one by one.
-                if (
-                    fast_decoder is not None
-                    and isinstance(record, SourceRecord)
-                    and not_scorable.total() == before
-                ):
-                    fast_decoder.add_record_template(record, observation)
+            decoded = decode(record.headers, record.value, record.timestamp * 1_000_000)
+            self.add_decoded(decoded, (topic, partition, record.offset), record.key)
+            if fast_decoder is not None and isinstance(record, SourceRecord):
+                fast_decoder.add_record_template(record, decoded)
+
+    def add_decoded(self, decoded: Decoded, source: SourceOffset, key: bytes | None) -> None:
+        """Queue the observations and the dead letters of an event or document from ``source``."""
+        for observation in decoded.observations:
+            self.add_observation(observation)
+        for event, letter in decoded.dead_letters:
+            self.add_dead_letter(event, letter, source, key)
 
     def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
         """Take a batch of records of a source topic; the time of the last one in ms. Only where there
@@ -144,10 +106,10 @@ class ObservationProducer:
             else documents
         )
 
-    def add_pair_template(self, document: Document, said: Sequence[object]) -> None:
+    def add_pair_template(self, document: Document, decoded: Decoded) -> None:
         """From now on documents like this one mean this, where they are usual."""
         if self._fast_decoder is not None:
-            self._fast_decoder.add_document_template(document, said)
+            self._fast_decoder.add_document_template(document, decoded)
 
     def add_dead_letter(
         self, event: RawEvent, dead_letter: DeadLetter, source: SourceOffset, key: bytes | None

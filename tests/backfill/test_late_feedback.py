@@ -68,9 +68,8 @@ class _Partition:
         events = [event_of(fact) for fact in facts]
         await self.archive.append(events)
         for event in events:
-            said = self._decoder.decode(*event)
-            assert isinstance(said, Prediction | Feedback)
-            self.add_observation(said)
+            (observation,) = self._decoder.decode(*event).observations
+            self.add_observation(observation)
         await self.send()
         await publish(self.archive)
 

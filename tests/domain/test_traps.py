@@ -9,7 +9,7 @@ import pytest
 
 from processor.domain.events.compression import MAX_BODY
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import MAX_BATCH
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
@@ -17,6 +17,7 @@ from processor.domain.model_rules import parse_rules
 from processor.domain.timestamps import parse_time
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
+from tests.support.decoding import meaning
 from tests.support.payload_kinds import DATA, PROTOBUF
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
@@ -75,7 +76,7 @@ def only(events: Iterable[RawEvent], file: object = None) -> Any:
 
 
 def said_by(raw: RawEvent) -> Any:
-    return Decoder(parse_rules(None, ""), Telemetry()).decode(*raw)
+    return meaning(Decoder(parse_rules(None, ""), Telemetry()).decode(*raw))
 
 
 def test_the_id_of_kserve_is_the_request() -> None:
@@ -301,9 +302,8 @@ def test_structured_wins_over_attributes_in_headers() -> None:
     decoder = Decoder(parse_rules(None, ""), Telemetry())
     decoder.decode(*event(RESPONSE, IRIS))
     inner = {"type": RESPONSE, "id": "x", "inferenceservicename": "inner", "data": IRIS}
-    said = decoder.decode(
-        *event(RESPONSE, inner, **{"content-type": "application/cloudevents+json"})
-    )
+    structured = event(RESPONSE, inner, **{"content-type": "application/cloudevents+json"})
+    said = meaning(decoder.decode(*structured))
     assert isinstance(said, Prediction)
     assert (said.model.deployment, said.request_id) == ("inner", "x")
 
@@ -329,7 +329,6 @@ def test_a_broken_event_of_a_batch_is_lost_alone() -> None:
     good = {"type": RESPONSE, "id": "x", "inferenceservicename": "iris", "data": IRIS}
     batch = json.dumps([good, {"type": "order"}, 5, {**good, "id": "y"}]).encode()
     raw = RawEvent([("content-type", b"application/cloudevents-batch+json")], batch, NS)
-    assert isinstance(said_by(raw), Batch)
     result = fold([raw])
     assert result.models[0].predictions == 2
     assert result.events.read == 4

@@ -148,7 +148,7 @@ async def test_what_the_sdk_sends_is_understood(
     answer = await client.post("/", data=message.body, headers=message.headers)
     assert answer.status == 202, await answer.text()
     (event,) = door.events
-    found = Decoder(read_models_file(None), Telemetry()).decode(*event)
+    (found,) = Decoder(read_models_file(None), Telemetry()).decode(*event).observations
     assert isinstance(found, Feedback)
     assert found.request_id == "r1"
     assert found.scope == ModelKey("seldon", "café", "", "")

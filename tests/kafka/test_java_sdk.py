@@ -5,12 +5,13 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processor.domain.events.decoder import Decoded, Decoder
-from processor.domain.events.raw_event import Batch, DeadLetter
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
 from tests.domain.events.test_event_matrix import decode
+from tests.support.decoding import Part, meaning
 from tests.support.envelope_kinds import RESPONSE, binary
 from tests.support.payload_kinds import PAYLOADS
 from tests.support.servers import Broker
@@ -30,7 +31,7 @@ async def test_every_payload_from_the_java_sdk(
     sent.append(Sent("no data", RESPONSE, "application/json", "seldon", b""))
     send_cloudevents(kafka.bootstrap, source, mode, sent)
     decoder = Decoder(ModelRules(), Telemetry())
-    found: dict[str, Decoded | Batch] = {}
+    found: dict[str, Part] = {}
     dead_letters = []
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
     await consumer.start()
@@ -39,7 +40,8 @@ async def test_every_payload_from_the_java_sdk(
         for _ in sent:
             record = await consumer.getone()
             assert record.key is None
-            said = decoder.decode(record.headers, record.value, record.timestamp * 1_000_000)
+            decoded = decoder.decode(record.headers, record.value, record.timestamp * 1_000_000)
+            said = meaning(decoded)
             if isinstance(said, Prediction):
                 found[said.request_id] = said
             else:

@@ -96,11 +96,11 @@ def test_the_first_dead_letter_of_a_batch_is_told() -> None:
     taken = observation_producer(None)
     origin = ("http", 0, 0)
     event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
-    letter = taken.add(event, origin)
+    letter = taken.add(event, origin).dead_letter
     assert isinstance(letter, DeadLetter)
     assert letter.reason == "unknown_type"
-    assert taken.add(RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0), origin) is None
-    assert taken.add(RawEvent(BATCH, b"[]", 0), origin) is None
+    assert taken.add(RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0), origin).dead_letter is None
+    assert taken.add(RawEvent(BATCH, b"[]", 0), origin).dead_letter is None
 
 
 async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() -> None:
@@ -143,7 +143,7 @@ async def test_no_record_is_larger_than_the_topic_takes() -> None:
             ("ce_inferenceservicename", b"m"),
         ]
         body = json.dumps(data, ensure_ascii=False).encode()
-        assert taken.add(RawEvent(headers, body, 0), ("source", 0, number)) is None
+        assert taken.add(RawEvent(headers, body, 0), ("source", 0, number)).dead_letter is None
     await taken.send()
     sizes = [len(value) for topic, value, _ in producer.sent if topic == "observations"]
     assert sum(sizes) > MAX_RECORD > max(sizes)

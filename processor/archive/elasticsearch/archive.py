@@ -37,7 +37,6 @@ from processor.archive.elasticsearch.shards import (
     parse_stats,
 )
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter
 from processor.domain.join.outcomes import RequestOutcome
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -163,8 +162,8 @@ class ElasticsearchArchive:
         for shard in await self.shards():
             async with aclosing(self.pages(shard)) as pages:
                 async for page in pages:
-                    said = [one for document in page.documents for one in reader.read(document)]
-                    yield [one for one in said if not isinstance(one, DeadLetter)]
+                    decoded = map(reader.read, page.documents)
+                    yield [one for part in decoded for one in part.observations]
 
     async def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules

@@ -6,7 +6,6 @@ import msgspec
 
 from processor.archive.base import Held, RequestKey
 from processor.domain.events.documents import SOURCE_FIELDS, Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter
 
 #: Requests of one search.
 LOOKUP = 200
@@ -125,5 +124,5 @@ def source_of(document: Document) -> Source:
 
 def held_of(document: Document, source: Source, reader: DocumentReader) -> Held:
     """What a document says of its request."""
-    said = [one for one in reader.read(document) if not isinstance(one, DeadLetter)]
-    return Held(source.request, said, source.outcome is not None)
+    observations = list(reader.read(document).observations)
+    return Held(source.request, observations, source.outcome is not None)

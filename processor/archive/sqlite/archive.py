@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -32,7 +32,7 @@ from processor.archive.sqlite.requests import (
 )
 from processor.archive.sqlite.writer import SqliteWriter
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import Batch, RawEvent
+from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.outcomes import RequestOutcome
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -71,7 +71,7 @@ class SqliteReader:
         """What all events say, in batches."""
         decoder, last = Decoder(rules, Telemetry()), 0
         while rows := await self.events(last, _SCAN_BYTES):
-            yield _said(decoder, [event for _, event in rows])
+            yield _observations(decoder, [event for _, event in rows])
             last = rows[-1][0]
 
     async def count(self) -> int:
@@ -177,7 +177,7 @@ class SqliteArchive(SqliteReader):
                 some = numbers[first : first + _ANSWER]
                 events = await self._read(partial(select_some, numbers=some))
                 held = []
-                for one in _said(decoder, events):
+                for one in _observations(decoder, events):
                     model = one.model if isinstance(one, Prediction) else one.scope
                     key = RequestKey(model.namespace, model.deployment, one.request_id)
                     if key in wanted:
@@ -214,14 +214,5 @@ class SqliteArchive(SqliteReader):
             os.close(self._lock)
 
 
-def _said(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
-    said: list[Prediction | Feedback] = []
-    for event in events:
-        # A defect of ours is told of when the event comes to the log.
-        with suppress(Exception):
-            one = decoder.decode(*event)
-            if isinstance(one, Batch):
-                said += _said(decoder, one.events)
-            elif isinstance(one, Prediction | Feedback):
-                said.append(one)
-    return said
+def _observations(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
+    return [one for event in events for one in decoder.decode(*event).observations]

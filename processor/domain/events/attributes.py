@@ -26,10 +26,11 @@ KINDS = {
 #: The type that Knative's KafkaSource gives to a record that is not a CloudEvent; each header of the
 #: record becomes an extension with this prefix.
 _WRAPPED, _WRAPPED_PREFIX = b"dev.knative.kafka.event", "ce_kafkaheader"
-#: Headers of the executor's own records, which are not CloudEvents.
-_EXECUTOR_HEADERS = (
-    "type", "namespace", "inferenceservicename", "endpoint", "modelid", "requestid",
-)  # fmt: skip
+#: Headers of the executor's own records, which are not CloudEvents, and the attributes that they are.
+_EXECUTOR_HEADERS = [
+    (name, f"ce_{name}")
+    for name in ("type", "namespace", "inferenceservicename", "endpoint", "modelid", "requestid")
+]
 
 
 class BodyFormat(NamedTuple):
@@ -53,11 +54,11 @@ def read_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, bytes | None
     return {name.lower(): content for name, content in headers} | attributes
 
 
-def normalize(attributes: Attributes) -> Attributes:
+def normalize(attributes: dict[str, bytes | None]) -> dict[str, bytes | None]:
     """Give the executor's own record, wrapped by KafkaSource or not, the names of a CloudEvent.
 
-    The attributes of every other event are returned as they are. The executor's records have no
-    event id and no time of their own.
+    The attributes of every other event are returned as they are; those given may be changed. The
+    executor's records have no event id and no time of their own.
 
     >>> executor = {"type": b"io.seldon.serving.feedback", "requestid": b"r-1", "id": b"x"}
     >>> sorted((name, content) for name, content in normalize(executor).items() if content)
@@ -74,11 +75,13 @@ def normalize(attributes: Attributes) -> Attributes:
         headers = attributes
     if headers.get("type") not in KINDS:
         return attributes
-    named = {f"ce_{name}": headers.get(name) for name in _EXECUTOR_HEADERS}
-    return {**headers, **named, "ce_id": None, "ce_component": None}
+    for name, attribute in _EXECUTOR_HEADERS:
+        headers[attribute] = headers.get(name)
+    headers["ce_id"] = headers["ce_component"] = None
+    return headers
 
 
-def _unwrap(attributes: Attributes) -> Attributes:
+def _unwrap(attributes: Attributes) -> dict[str, bytes | None]:
     """Return the headers of a record that KafkaSource has wrapped.
 
     KafkaSource removes all but letters and digits from their names and leaves the content type in

@@ -88,7 +88,7 @@ def read_event(
 
 
 def _open(
-    attributes: Attributes, value: bytes | None
+    attributes: dict[str, bytes | None], value: bytes | None
 ) -> tuple[Attributes, bytes | None] | list[bytes] | DeadLetter:
     content_type = attributes.get("content-type")
     if not content_type or content_type[: len(PREFIX)].lower() != PREFIX:

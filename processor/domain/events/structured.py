@@ -25,7 +25,7 @@ _decode_event = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def read_structured(value: bytes) -> tuple[Attributes, bytes] | DeadLetter:
+def read_structured(value: bytes) -> tuple[dict[str, bytes | None], bytes] | DeadLetter:
     """Return the attributes of a structured event, named as in binary mode, and its data."""
     try:
         event: dict[str, msgspec.Raw] | dict[str, bytes] = _decode_event(value)
@@ -45,7 +45,7 @@ def read_structured(value: bytes) -> tuple[Attributes, bytes] | DeadLetter:
         return DeadLetter("bad_json", f"structured event: {str(error)[:200]}")
 
 
-def read_attributes(value: bytes) -> Attributes:
+def read_attributes(value: bytes) -> dict[str, bytes | None]:
     """Return the attributes of a structured event whose data may be unreadable; none if the value is
     not a JSON object."""
     try:
@@ -65,7 +65,7 @@ def split_batch(value: bytes) -> list[bytes] | DeadLetter:
     return events
 
 
-def _attributes(event: Mapping[str, Any]) -> Attributes:
+def _attributes(event: Mapping[str, Any]) -> dict[str, bytes | None]:
     return {
         f"ce_{name}": _attribute(bytes(raw)) for name, raw in event.items() if name not in _DATA
     }
