@@ -176,9 +176,12 @@ class EnvelopeReader:
         """Remember the positions of the headers of an event that has each common one once."""
         if len(attributes) == len(headers) and all(map(attributes.__contains__, _COMMON)):
             names = [name for name, _ in headers]
-            if all(map(names.__contains__, _COMMON)):  # in lower case, as they were sent
-                others = [each for each in enumerate(names) if each[1] not in _COMMON]
-                self._layouts[len(names)] = _Layout(tuple(map(names.index, _COMMON)), others)
+            try:
+                positions = tuple(map(names.index, _COMMON))
+            except ValueError:  # a name was not sent in lower case
+                return
+            others = [each for each in enumerate(names) if each[1] not in _COMMON]
+            self._layouts[len(names)] = _Layout(positions, others)
 
     def _read(
         self, attributes: Attributes, value: bytes | None, resolve: bool
