@@ -5,14 +5,17 @@ BIN := $(VENV)/bin
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
+# More than two cores have: most of the tests wait for servers. The longest come first.
+PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
 NATIVE := native/Cargo.toml
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs)
 
-.PHONY: help run demo test chaos lint format bench dashboard lock clean
+.PHONY: help run demo prepare test test-quick tests-all tests-interpreted tests-native chaos coverage lint format \
+	bench dashboard lock clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 run: $(VENV)/.runtime  ## Run the service; embedded unless PROCESSOR_BROKER is set
 	$(BIN)/processor run
@@ -20,17 +23,39 @@ run: $(VENV)/.runtime  ## Run the service; embedded unless PROCESSOR_BROKER is s
 demo: $(VENV)/.runtime  ## Play an experiment into a fresh embedded service (DEMO_ARGS=--once)
 	$(BIN)/processor demo $(DEMO_ARGS)
 
-test: $(VENV)/.test $(VENV)/.servers  ## Run all tests (TEST_ARGS for pytest)
-	$(BIN)/python -m pytest $(TEST_ARGS)
+test: prepare  ## Run all tests (TEST_ARGS for pytest)
 ifeq ($(TEST_ARGS),)
-	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_observation_producer.py
-	@if command -v cargo >/dev/null; then cargo test --quiet --release --manifest-path $(NATIVE); fi
+	+@$(MAKE) --no-print-directory --jobs=3 tests-all tests-interpreted tests-native
+else
+	$(BIN)/python -m pytest $(PARALLEL) $(TEST_ARGS)
 endif
 
-chaos: $(VENV)/.test $(VENV)/.servers  ## Run the tests of faults and of live = replay at full size; a table
+test-quick: $(VENV)/.test  ## Run the tests that are short and need no server, no Java, no browser
+	$(BIN)/python -m pytest $(PARALLEL) --quick $(TEST_ARGS)
+
+tests-all:
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# The same results without the compiled part.
+tests-interpreted:
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_observation_producer.py
+
+tests-native:
+	@if command -v cargo >/dev/null; then cargo test --quiet --release --manifest-path $(NATIVE); fi
+
+# Packages and servers are fetched at the same time.
+prepare:
+	+@$(MAKE) --no-print-directory --jobs=2 $(VENV)/.test .cache/.servers
+
+chaos: prepare  ## Run the tests of faults and of live = replay at full size; a table
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
 
-lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities
+coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with and without the native extension
+	$(BIN)/python -m pytest $(PARALLEL) --quick --cov --cov-report=
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest $(PARALLEL) --quick tests/domain --cov --cov-append \
+		--cov-report=term:skip-covered
+
+lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vulnerabilities, names and sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,12 +64,13 @@ lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vuln
 		cargo fmt --check --manifest-path $(NATIVE) \
 		&& cargo clippy --quiet --release --manifest-path $(NATIVE) -- --deny warnings; fi
 	$(BIN)/python .ci/audit.py
+	$(BIN)/python .ci/words.py
 
 format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.test $(VENV)/.servers  ## Measure against other systems at the same job (BENCH_ARGS)
+bench: prepare  ## Measure against other systems at the same job (BENCH_ARGS)
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress
@@ -59,8 +85,9 @@ lock:  ## Pin what the image installs to today's versions
 	{ head -1 deploy/constraints.txt; .cache/lock/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
 	mv .cache/constraints.txt deploy/constraints.txt
 
-clean:  ## Remove the environment and caches
-	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+clean:  ## Remove the environment, what was compiled, and caches
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build \
+		*.egg-info processor/*.so native/target
 
 $(VENV)/.runtime: $(COMPILED)
 	$(PYTHON) -m venv $(VENV)
@@ -72,7 +99,9 @@ $(VENV)/.test: $(COMPILED)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $(VENV)/.runtime $@
 
-# What the tests run for real: Java and Maven for Kafka, Prometheus for promtool.
-$(VENV)/.servers: tests/install-servers.sh $(VENV)/.test
+# What the tests run for real: Java and Maven for Kafka and Elasticsearch, Prometheus, Chromium.
+.cache/.servers: tests/install-servers.sh $(wildcard tests/servers/*.py)
 	sh tests/install-servers.sh
+	$(PYTHON) -m tests.servers.fetch
+	@mkdir -p $(@D)
 	@touch $@

@@ -31,7 +31,7 @@ from processor.domain.log.records import (
 from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.tally.tally import Tally
-from processor.kafka.record_batches import RecordBatch
+from processor.kafka.patches import RecordBatch
 from processor.settings import Settings
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry

@@ -1,23 +1,26 @@
-"""The compiled part; `native` has its source, `processor/domain/native.py` uses it."""
+"""Types of the native extension, whose source is in `native`; see `processor/domain/native.py`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_Judged = tuple[list[int], float, list[tuple[int, int]]]
-_Rows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
-_Parts = tuple[bool, tuple[object, int], bytes, tuple[object, int] | None, bytes]
-_Taken = tuple[int, int, int, int]
+_JudgementSummary = tuple[list[int], float, list[tuple[int, int]]]
+_FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
+_TemplateParts = tuple[bool, tuple[object, int], bytes, tuple[object, int] | None, bytes]
+_Counts = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
 
 class DeltaAccumulator:
     def __new__(cls) -> DeltaAccumulator: ...
-    def predicted(self, model: int, minute: int, items: int) -> None: ...
-    def judged(
+    def add_predictions(self, model: int, minute: int, items: int) -> None: ...
+    def add_judgement(
         self, model: int, predicted_at: int, feedback_at: int, outcome: int, times: int
     ) -> bool: ...
-    def outcome(
-        self, totals: tuple[int, ...], cells: list[tuple[str, str, int]], diagnostics: bool
+    def add_outcome(
+        self,
+        totals: tuple[int, ...],
+        cells: list[tuple[str, str, int]],
+        affects_diagnostics: bool,
     ) -> int: ...
     def drain(
         self, models: list[Any], targets: list[int]
@@ -29,15 +32,15 @@ class FastPath:
     def __new__(
         cls,
         state: object,
-        native: DeltaAccumulator,
+        accumulator: DeltaAccumulator,
         outcome_of_pair: Callable[[int, int], int],
         outcome_of_completed: Callable[[int, int | None, int | None], int],
         prediction_id: Callable[[int, int, int, int, bool], int | None],
         feedback_id: Callable[[int, int, int, int | None, int | None], int | None],
         deployment_of: list[int],
         bounds: Sequence[float],
-        most_bytes: int,
-        full: int,
+        max_bucket_bytes: int,
+        rows_per_bucket: int,
     ) -> FastPath: ...
     def apply_predictions(
         self, rows: bytes, models: list[int], answers: list[int]
@@ -49,7 +52,7 @@ class FastPath:
         truths: list[int],
         judged: dict[tuple[int, str], int] | None,
         offset: int,
-    ) -> tuple[bytes | None, _Judged]: ...
+    ) -> tuple[bytes | None, _JudgementSummary]: ...
     def apply_completed(
         self,
         predictions: bytes,
@@ -58,35 +61,36 @@ class FastPath:
         answers: list[int],
         truths: list[int],
         prefixes: list[bytes],
-    ) -> tuple[bytes | None, bytes | None, _Judged, int | None, int]: ...
+    ) -> tuple[bytes | None, bytes | None, _JudgementSummary, int | None, int]: ...
 
 class Reader:
     def __new__(
         cls,
         partitions: int,
-        most: int,
-        most_bytes: int,
-        full: Callable[[int, _Rows], None],
+        max_rows: int,
+        max_dictionary_bytes: int,
+        on_full: Callable[[int, _FlushedRows], None],
         as_of: int | None = None,
     ) -> Reader: ...
     def decode_batch(
         self, batch: bytes, start: int
     ) -> tuple[
-        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]], int, _Taken
+        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]], int, _Counts
     ]: ...
-    def decode_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Taken]: ...
+    def decode_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Counts]: ...
     def decode_documents(
         self, documents: list[tuple[str, bytes]], before: int, since: int
-    ) -> tuple[list[int], _Taken]: ...
+    ) -> tuple[list[int], _Counts]: ...
     def add_document_template(
-        self, id: str, text: bytes, prediction: _Parts, feedback: _Parts | None
+        self,
+        id: str,
+        text: bytes,
+        prediction: _TemplateParts,
+        feedback: _TemplateParts | None,
     ) -> None: ...
     def add_record_template(
-        self,
-        headers: list[tuple[str, bytes]],
-        value: bytes | None,
-        parts: _Parts,
+        self, headers: list[tuple[str, bytes]], value: bytes | None, parts: _TemplateParts
     ) -> None: ...
-    def add_line_template(self, text: bytes, parts: _Parts) -> None: ...
-    def flush_rows(self, partition: int, keep_dictionaries: bool) -> _Rows: ...
+    def add_line_template(self, text: bytes, parts: _TemplateParts) -> None: ...
+    def flush_rows(self, partition: int, keep_dictionaries: bool) -> _FlushedRows: ...
     def invalidate(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Reading the models file, and reading it again when it has changed."""
+"""Read the models file, and read it again when it has changed."""
 
 import asyncio
 import logging
@@ -7,17 +7,18 @@ from pathlib import Path
 
 import yaml
 
-from processor.domain.model_rules import ModelRules, Place, parse_rules
+from processor.domain.model_rules import ModelRules, YamlPath, parse_rules
 from processor.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks at the file.
-_LOOK = 2.0
+#: Seconds between checks of the file.
+_INTERVAL = 2.0
 
 
 def read_models_file(path: Path | None) -> ModelRules:
-    """The rules of a YAML file; none without a path. `SettingsError` says where it is wrong."""
+    """The rules in a YAML file; no rules if ``path`` is None. `SettingsError` names the line of an
+    invalid entry."""
     if path is None:
         return ModelRules()
     try:
@@ -27,41 +28,52 @@ def read_models_file(path: Path | None) -> ModelRules:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"models file {path} can't be read: {error}") from None
     except (yaml.YAMLError, RecursionError) as error:
-        what = " ".join(str(error).split())
-        raise SettingsError(f"models file {path} is not YAML: {what}") from None
-    for name, line in _repeated(node):
-        raise SettingsError(f"models file {path}, line {line}: {name!r} stands twice: keep one")
-    return parse_rules(content, str(path), lambda place: _line(node, place))
+        raise SettingsError(f"models file {path} is not YAML: {_yaml_problem(error)}") from None
+    for name, line in _duplicate_keys(node):
+        raise SettingsError(f"models file {path}, line {line}: {name!r} is duplicated: keep one")
+    return parse_rules(content, str(path), lambda where: _line(node, where))
+
+
+def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
+    """The position and the problem in one line, since PyYAML's own message names no file."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        context = f" {error.context}" if error.context else ""
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}{context}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.position + 1}: {error.reason}"
+    return " ".join(str(error).split())
 
 
 async def follow_models_file(path: Path, rules: ModelRules) -> None:
-    """Put a changed file into ``rules``, until cancelled; a wrong one is told of and left out."""
-    seen: object = ()  # it may have changed between the start's reading and now
+    """Replace the entries of ``rules`` whenever the file changes, until cancelled. An invalid file is
+    logged, and the rules stay as they were."""
+    known: object = ()  # the file may have changed since it was read at the start
     while True:
         stamp = await asyncio.to_thread(_stamp, path)
-        if stamp != seen:
-            seen = stamp
-            await _read_again(path, rules)
-        await asyncio.sleep(_LOOK)
+        if stamp != known:
+            known = stamp
+            await _reload(path, rules)
+        await asyncio.sleep(_INTERVAL)
 
 
-async def _read_again(path: Path, rules: ModelRules) -> None:
+async def _reload(path: Path, rules: ModelRules) -> None:
     try:
-        found = await asyncio.to_thread(read_models_file, path)
+        changed = await asyncio.to_thread(read_models_file, path)
     except SettingsError as error:
         logger.error("%s; the rules stay as they were", error)
         return
-    if found.entries != rules.entries:
-        rules.replace(found.entries)
+    if changed.entries != rules.entries:
+        rules.replace(changed.entries)
         logger.warning(
             "models file %s has changed: its entries (%d) apply to new events",
             path,
-            len(found.entries),
+            len(changed.entries),
         )
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes with the file; None while there is none."""
+    """Modification time, size and inode of the file, to notice changes; None if it is missing."""
     try:
         state = path.stat()
     except OSError:
@@ -69,15 +81,15 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-def _line(node: yaml.Node | None, place: Place) -> int | None:
-    """The line of a place, or of the nearest one that the file has around it."""
+def _line(node: yaml.Node | None, path: YamlPath) -> int | None:
+    """The line of a path, or of the innermost node on the path that the file has."""
     line = None if node is None else node.start_mark.line + 1
-    for step in place:
+    for step in path:
         if isinstance(node, yaml.MappingNode):
-            found = next((pair for pair in node.value if pair[0].value == str(step)), None)
-            if found is None:
+            pair = next((pair for pair in node.value if pair[0].value == str(step)), None)
+            if pair is None:
                 break
-            line, node = found[0].start_mark.line + 1, found[1]
+            line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
             node = node.value[step]
             line = node.start_mark.line + 1
@@ -86,14 +98,15 @@ def _line(node: yaml.Node | None, place: Place) -> int | None:
     return line
 
 
-def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
-    """Keys that stand twice in a mapping, which YAML forbids and its reader takes the last of."""
-    left, seen = [node], {id(None)}
-    while left:
-        node = left.pop()
-        if id(node) in seen:
+def _duplicate_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """The duplicate keys of mappings, with their lines. YAML forbids duplicates, but PyYAML silently
+    keeps the last one."""
+    remaining, visited = [node], {id(None)}
+    while remaining:
+        node = remaining.pop()
+        if id(node) in visited:
             continue  # an alias
-        seen.add(id(node))
+        visited.add(id(node))
         if isinstance(node, yaml.MappingNode):
             names = set()
             for key, value in node.value:
@@ -101,6 +114,6 @@ def _repeated(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
                     if key.value in names:
                         yield key.value, key.start_mark.line + 1
                     names.add(key.value)
-                left.append(value)
+                remaining.append(value)
         elif isinstance(node, yaml.SequenceNode):
-            left += node.value
+            remaining += node.value

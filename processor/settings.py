@@ -1,4 +1,4 @@
-"""Every setting of the service, once: its variable, default and meaning."""
+"""The settings of the service: the environment variable, default and meaning of each."""
 
 import os
 import re
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from processor.domain.tally.windows import Window, parse_duration, parse_window
-from processor.domain.timestamps import parse_time
+from processor.domain.tally.windows import Window, parse_window
+from processor.domain.timestamps import parse_duration, parse_time
 from processor.errors import SettingsError, without_credentials
 
 T = TypeVar("T")
 
-#: What the address of a server begins with.
+#: The prefixes of an HTTP address.
 HTTP = ("http://", "https://")
 
-#: What a broker accepts as part of a topic name; also keeps labels and file names harmless.
+#: Characters that Kafka accepts in a topic name; they are safe in metric labels and file names too.
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 class Secret(str):
-    """A string that never shows itself in a log, an error or a repr."""
+    """A string whose repr hides it, so that it does not appear in logs and errors."""
 
     __slots__ = ()
 
@@ -107,6 +107,14 @@ def _horizon(value: str) -> int:
     return seconds
 
 
+def _session_timeout(value: str) -> int:
+    seconds = parse_duration(value)
+    # Faust refuses a session that outlasts its requests (90 s).
+    if seconds > 60:
+        raise ValueError("use a minute at most, such as 10s")
+    return seconds
+
+
 def _bases(value: str) -> tuple[str, ...]:
     bases = tuple(dict.fromkeys(base.strip() for base in value.split(",") if base.strip()))
     if not bases or not set(bases) <= {"request", "feedback"}:
@@ -160,90 +168,114 @@ def _setting(default: str, parse: Callable[[str], T], meaning: str, secret: bool
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One field a variable: ``app_id`` is ``PROCESSOR_APP_ID``. A secret can come from a file named
-    by the variable with ``_FILE`` behind it."""
+    """The settings of the service, one field per variable: ``app_id`` is ``PROCESSOR_APP_ID``. A
+    secret can also be in a file, which the variable with the suffix ``_FILE`` names. Units are
+    seconds, bytes and ports, unless the meaning says otherwise."""
 
-    app_id: str = _setting("feedback-metrics", _app_id, "consumer group, prefix of internal topics")
-    broker: tuple[str, ...] = _setting("", _broker, "kafka://host:port[,...]; empty = embedded")
+    app_id: str = _setting(
+        "feedback-metrics",
+        _app_id,
+        "name of the app: its consumer group, and the prefix of its internal topics",
+    )
+    broker: tuple[str, ...] = _setting("", _broker, "the Kafka brokers; empty: an embedded one")
     topics: tuple[str, ...] = _setting(
-        "knative-messaging-kafka.seldon-logs.default-kne-trigger", _topics, "source topics"
+        "knative-messaging-kafka.seldon-logs.default-kne-trigger",
+        _topics,
+        "the source topics, from which events are read",
     )
-    partitions: int = _setting("8", _number(1, 10_000), "of the internal topics, at creation")
+    partitions: int = _setting(
+        "8",
+        _number(1, 10_000),
+        "number of partitions of the internal topics; fixed once they exist",
+    )
     archive: str = _setting(
-        "", _archive, "http(s)://elasticsearch:9200, sqlite:PATH or none; embedded: sqlite in data"
+        "",
+        _archive,
+        "where past events are; default SQLite in PROCESSOR_DATA when embedded, else none",
     )
-    index: str = _setting("inference-log-*", _text, "Elasticsearch index pattern")
-    bootstrap: str = _setting("auto", _bootstrap, "auto, full, never or a start time")
-    windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "rolling windows")
-    horizon: int = _setting("7d", _horizon, "how long a request waits in memory")
-    metrics_port: int = _setting("9102", _number(0, 65535), "/metrics, live page, health; 0 = free")
-    ingress_port: int = _setting("8080", _number(0, 65535), "CloudEvents in; 0 = a free one")
-    data: Path = _setting("./data", _path, "local files: snapshots, SQLite")
-    models: Path | None = _setting("", _optional_path, "the models file")
+    index: str = _setting("inference-log-*", _text, "indices of the request logger's documents")
+    bootstrap: str = _setting("auto", _bootstrap, "how much of the archive a start reads")
+    windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "the rolling windows")
+    horizon: int = _setting("7d", _horizon, "how long a request stays in memory")
+    metrics_port: int = _setting("9102", _number(0, 65535), "port of /metrics and the page")
+    ingress_port: int = _setting("8080", _number(0, 65535), "port that takes events")
+    data: Path = _setting("./data", _path, "folder for snapshots and SQLite")
+    models: Path | None = _setting("", _optional_path, "path of the models file")
     replication: int | None = _setting(
-        "", _optional_number(1, 100), "of the internal topics; default 3, or the brokers if fewer"
+        "",
+        _optional_number(1, 100),
+        "replicas of the internal topics; default 3, or the number of brokers if fewer",
     )
-    cell_windows: tuple[Window, ...] = _setting("all", _windows, "windows with confusion cells")
-    metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "bases exported")
+    cell_windows: tuple[Window, ...] = _setting(
+        "all", _windows, "windows with a matrix in /metrics"
+    )
+    metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "time bases in /metrics")
     min_insync_replicas: int | None = _setting(
-        "", _optional_number(1, 100), "of the internal topics; default 2 with three brokers, else 1"
+        "",
+        _optional_number(1, 100),
+        "min.insync.replicas of the internal topics; default 2 with three brokers, else 1",
     )
-    max_memory: int | None = _setting("", _size, "cap on the join's state, such as 8GiB")
+    max_memory: int | None = _setting(
+        "", _size, "limit for requests in memory; above it the oldest leave early"
+    )
     max_broker_memory: int | None = _setting(
-        "1GiB", _size, "what the embedded broker may hold before new events are refused"
+        "1GiB", _size, "memory of the embedded broker above which new events are refused"
     )
     max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
     max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
+    session_timeout: int = _setting(
+        "10s", _session_timeout, "silence after which Kafka gives a worker's partitions to others"
+    )
     kafka_security_protocol: str = _setting(
         "PLAINTEXT",
         _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
-        "how to talk to Kafka",
+        "protocol of the connection to Kafka",
     )
     kafka_sasl_mechanism: str = _setting(
-        "PLAIN", _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "with a SASL protocol"
+        "PLAIN", _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "SASL mechanism"
     )
     kafka_sasl_user: str = _setting("", _text, "SASL user")
     kafka_sasl_password: Secret = _setting("", Secret, "SASL password", secret=True)
     kafka_ca: Path | None = _setting("", _optional_path, "PEM file of the brokers' authority")
     kafka_cert: Path | None = _setting("", _optional_path, "PEM file of the client's certificate")
-    kafka_key: Path | None = _setting("", _optional_path, "PEM file of the client's key")
+    kafka_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
     es_user: str = _setting("", _text, "Elasticsearch user")
     es_password: Secret = _setting("", Secret, "Elasticsearch password", secret=True)
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
     es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
-    ingress_token: Secret = _setting("", Secret, "bearer token that callers need", secret=True)
-    ingress_cert: Path | None = _setting("", _optional_path, "PEM file of the ingress' certificate")
+    ingress_token: Secret = _setting("", Secret, "bearer token that senders need", secret=True)
+    ingress_cert: Path | None = _setting(
+        "", _optional_path, "PEM file of the ingress port's certificate"
+    )
     ingress_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
-    ingress_ca: Path | None = _setting(
-        "", _optional_path, "PEM file of the authority whose certificate callers need"
-    )
-    # Below the largest record of the log, or what came in could not be kept.
-    ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "bytes of a request's body")
+    ingress_ca: Path | None = _setting("", _optional_path, "PEM file of the senders' authority")
+    # Below the largest record of the log, so that every accepted body can be kept.
+    ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "largest body, in bytes")
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
-    outcomes: bool = _setting("off", _flag, "write outcomes back to the archive")
-    request_logger: bool = _setting("off", _flag, "write events to Elasticsearch")
+    outcomes: bool = _setting("off", _flag, "write each prediction's outcome back to the archive")
+    request_logger: bool = _setting("off", _flag, "write the source's events to Elasticsearch")
     log_level: str = _setting(
-        "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "least level of log lines"
+        "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )
-    log_format: str = _setting("text", _choice("text", "json"), "of log lines")
-    # Read where the compiled part is loaded, before there are settings.
-    use_native: str = _setting(
-        "auto", _choice("auto", "off"), "the compiled part, where it is installed"
+    log_format: str = _setting("text", _choice("text", "json"), "form of log lines")
+    # Read from the environment when the native extension is loaded, before settings exist.
+    compiled: str = _setting(
+        "auto", _choice("auto", "off"), "use of the native extension, where it is installed"
     )
 
     @property
     def embedded(self) -> bool:
-        """Whether the broker is the embedded one."""
+        """Whether the service runs its own, embedded broker."""
         return not self.broker
 
     @property
     def elasticsearch(self) -> bool:
-        """Whether the archive is Elasticsearch."""
+        """Whether the archive is in Elasticsearch."""
         return self.archive.startswith(HTTP)
 
     @property
     def has_archive(self) -> bool:
-        """Whether there is an archive to ask about requests: the embedded mode always has one."""
+        """Whether an archive can look up requests: Elasticsearch, or SQLite in the embedded mode."""
         return self.embedded or self.elasticsearch
 
     @property
@@ -253,7 +285,8 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
-        """Read ``PROCESSOR_*``; `SettingsError` names the variable, its value and the remedy."""
+        """The settings from the variables ``PROCESSOR_*`` of ``env``, by default the environment of
+        the process. `SettingsError` names the variable, its value and the remedy."""
         env = os.environ if env is None else env
         values: dict[str, Any] = {}
         known = set()
@@ -274,7 +307,7 @@ class Settings:
                     f"{name}={shown!r} is not valid: {without_credentials(str(error))}"
                 ) from None
         for name in env:
-            # A misspelt setting would otherwise be ignored in silence.
+            # Otherwise a misspelt setting would be ignored silently.
             if name.startswith("PROCESSOR_") and name not in known | _FOREIGN:
                 raise SettingsError(f"{name} is not a setting of the processor: see 'run --help'")
         settings = cls(**values)
@@ -282,7 +315,7 @@ class Settings:
         return settings
 
 
-#: Variables with our prefix that are not settings: they steer the tests.
+#: Variables with the same prefix that are not settings but options of the tests.
 _FOREIGN = frozenset(
     {"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_ELASTICSEARCH"}
 )

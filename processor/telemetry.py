@@ -1,15 +1,19 @@
-"""What the processor says of its own work: plain numbers, read by whoever publishes them."""
+"""Counters and histograms of the processor's own work, as plain numbers.
+
+The folders that count write them here; `processor.publish.collector` publishes them. The text in
+``Annotated`` is the HELP text of the metric, and stands nowhere else.
+"""
 
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, get_type_hints
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of observed values by upper bound (inclusive), the last one for all above."""
+    """Counts of observed values, one per upper bound (inclusive) and one for all values above."""
 
     bounds: tuple[float, ...]
     buckets: list[int] = field(default_factory=list)
@@ -24,22 +28,29 @@ class Histogram:
         self.total += value
 
     def add(self, buckets: Sequence[int], total: float) -> None:
-        """Count values that were put into buckets of the same bounds, and their sum."""
+        """Add values that were counted elsewhere: ``buckets`` of the same bounds, and their sum."""
         self.buckets = [one + more for one, more in zip(self.buckets, buckets, strict=True)]
         self.total += total
 
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
-#: From a minute to a month: truth comes minutes to weeks later.
+#: Seconds from a prediction to its feedback: feedback arrives minutes to weeks later.
 DELAY_BOUNDS = (
     1.0, 10.0, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR,
     _DAY, 2 * _DAY, 3 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY,
 )  # fmt: skip
+#: Seconds from an event's arrival on the log to the counts.
 END_TO_END_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 
-class RecentDeadLetter(NamedTuple):
-    """A dead letter as a page shows it: ``time`` is its record's, in nanoseconds since 1970."""
+@dataclass(slots=True)
+class RecentDeadLetter:
+    """A dead letter as the live page shows it.
+
+    ``time`` is the append time of its record, in nanoseconds since 1970. ``topic``, ``partition`` and
+    ``offset`` say where the event was read. ``id`` is ``partition/offset`` of its record on the topic
+    of dead letters, None until the broker has acknowledged that record.
+    """
 
     time: int
     reason: str
@@ -47,47 +58,79 @@ class RecentDeadLetter(NamedTuple):
     topic: str
     partition: int
     offset: int
+    id: str | None = None
 
 
 @dataclass(slots=True)
 class Telemetry:
-    """Counters only go up; what can go down is computed by its owner when it is asked for."""
+    """Counters of this process, from 0 at its start; they only go up.
 
-    events: Counter[str] = field(default_factory=Counter)
-    """Events read, by kind: request, response, feedback, unreadable."""
-    dead_letters: Counter[str] = field(default_factory=Counter)
+    A value that can also go down is a gauge: its owner computes it when it is asked
+    (`processor.publish.interfaces.Gauges`).
+    """
+
+    events: Annotated[
+        Counter[str], "Events read, by type; unreadable events became dead letters."
+    ] = field(default_factory=Counter)
+    dead_letters: Annotated[
+        Counter[str], "Events that could not be decoded and are kept as dead letters, by reason."
+    ] = field(default_factory=Counter)
     recent_dead_letters: deque[RecentDeadLetter] = field(default_factory=lambda: deque(maxlen=20))
-    """The newest dead letters that this process has read."""
-    not_scorable: Counter[str] = field(default_factory=Counter)
-    """Items without a label, by reason, found by decoding."""
-    says_nothing: int = 0
-    future_times: int = 0
-    joined: int = 0
-    """Predictions that got their first feedback."""
-    duplicates: int = 0
-    superseded: int = 0
-    corrections: int = 0
-    late: int = 0
-    evicted_requests: int = 0
-    """Requests that have left memory before the horizon, at the cap."""
-    bootstrap_documents: int = 0
-    catch_up_skipped: int = 0
-    """Observations of documents whose requests were counted and have left memory."""
-    source_lost: int = 0
-    """Records that a retention removed from the source before they were read."""
-    logged_documents: int = 0
-    """Documents that the request logger's role wrote."""
-    logged_refused: int = 0
-    """Documents that Elasticsearch refused for what they hold."""
-    lookups: int = 0
-    """Requests of feedback without a prediction that the archive was asked for."""
-    recalled: int = 0
-    """Predictions that it had and that are on the log now."""
-    outcomes_written: int = 0
-    """Documents that were told what became of their item."""
-    outcomes_missing: int = 0
-    """Judged requests without a document to tell."""
-    snapshot_failures: int = 0
-    """Snapshots of the join that could not be written."""
-    feedback_delay: Histogram = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
-    end_to_end: Histogram = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))
+    """The newest dead letters of this process, the newest last."""
+    not_scorable: Annotated[
+        Counter[str], "Items without a label, by reason, found while events are decoded."
+    ] = field(default_factory=Counter)
+    joined: Annotated[int, "Predictions that received their first feedback."] = 0
+    duplicates: Annotated[int, "Duplicate observations that were ignored."] = 0
+    superseded: Annotated[
+        int, "Observations superseded by another version of the same prediction or feedback."
+    ] = 0
+    corrections: Annotated[int, "Outcomes that changed after they were counted."] = 0
+    catch_up_skipped: Annotated[
+        int, "Observations skipped because their request was counted and has left memory."
+    ] = 0
+    source_lost: Annotated[int, "Source records deleted by retention before they were read."] = 0
+    logged_documents: Annotated[int, "Documents written in the role of the request logger."] = 0
+    logged_refused: Annotated[
+        int, "Documents of the request logger's role that Elasticsearch rejected."
+    ] = 0
+    lookups: Annotated[
+        int, "Requests with feedback and no prediction that were looked up in the archive."
+    ] = 0
+    recalled: Annotated[
+        int, "Predictions restored from the archive for feedback that found none in memory."
+    ] = 0
+    outcomes_written: Annotated[int, "Outcomes written to archive documents."] = 0
+    outcomes_missing: Annotated[int, "Judged requests without a document in the archive."] = 0
+    late: Annotated[
+        int, "Feedback that was not counted: its prediction had left memory or never arrived."
+    ] = 0
+    evicted_requests: Annotated[
+        int, "Requests evicted before the horizon, because of PROCESSOR_MAX_MEMORY."
+    ] = 0
+    says_nothing: Annotated[int, "Feedback with neither a truth nor a reward."] = 0
+    future_times: Annotated[
+        int, "Events whose time is more than 5 minutes ahead of their record's append time."
+    ] = 0
+    snapshot_failures: Annotated[
+        int, "Snapshots of the join that could not be written; the next start takes longer."
+    ] = 0
+    bootstrap_documents: Annotated[int, "Documents read from the archive."] = 0
+    feedback_delay: Annotated[
+        Histogram, "Seconds from a prediction to its feedback, by event time."
+    ] = field(default_factory=lambda: Histogram(DELAY_BOUNDS))
+    end_to_end: Annotated[
+        Histogram, "Seconds from an event's arrival on the log to its effect on the counts."
+    ] = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))
+
+
+def help_texts(kind: type[object]) -> dict[str, str]:
+    """The HELP text of each field of a class that is annotated with one, in the order of the fields.
+
+    >>> help_texts(Telemetry)["joined"]
+    'Predictions that received their first feedback.'
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")
+    }

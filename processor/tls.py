@@ -9,16 +9,17 @@ from processor.errors import SettingsError
 def client_context(
     prefix: str, ca: Path | None, cert: Path | None, key: Path | None
 ) -> ssl.SSLContext:
-    """For connections to servers that ``ca`` has signed, without it the system's authorities; with
-    the client's own certificate where there is one. `SettingsError` names the variable (``prefix``
-    and ``_CA``, ``_CERT`` or ``_KEY``) and the file that can't be used."""
+    """The context for connections to servers. Their certificates must be signed by the authority
+    ``ca``, or by one of the system's authorities if it is None. ``cert`` and ``key`` are the client's
+    own, if it has a certificate. `SettingsError` names the variable (``prefix`` and ``_CA``, ``_CERT``
+    or ``_KEY``) and the file that can't be used."""
     return _context(ssl.Purpose.SERVER_AUTH, prefix, ca, cert, key)
 
 
 def server_context(
     prefix: str, ca: Path | None, cert: Path | None, key: Path | None
 ) -> ssl.SSLContext:
-    """For a server; with ``ca`` it takes only clients with a certificate that this has signed.
+    """The context of a server. With ``ca``, clients need a certificate that this authority has signed.
     `SettingsError` as in `client_context`."""
     context = _context(ssl.Purpose.CLIENT_AUTH, prefix, ca, cert, key)
     if ca is not None:
@@ -32,7 +33,7 @@ def _context(
     context = _trusting(purpose, f"{prefix}_CA", ca)
     if cert is None or key is None:
         return context
-    # By itself first: an error of the pair does not say which of the two it is about.
+    # Check the certificate alone first: an error of the pair does not name the wrong file.
     _trusting(purpose, f"{prefix}_CERT", cert)
     _readable(f"{prefix}_KEY", key)
     pair = f"{prefix}_CERT={str(cert)!r} and {prefix}_KEY={str(key)!r}"
@@ -45,7 +46,7 @@ def _context(
                 f"{pair} don't belong together: give the certificate's key"
             ) from None
         raise SettingsError(
-            f"{prefix}_KEY={str(key)!r} is no PEM file of a private key without a password"
+            f"{prefix}_KEY={str(key)!r} is not a PEM file of a private key without a password"
         ) from None
     return context
 
@@ -56,7 +57,7 @@ def _trusting(purpose: ssl.Purpose, name: str, path: Path | None) -> ssl.SSLCont
     try:
         return ssl.create_default_context(purpose, cafile=path)
     except ssl.SSLError:
-        raise SettingsError(f"{name}={str(path)!r} is no PEM file of certificates") from None
+        raise SettingsError(f"{name}={str(path)!r} is not a PEM file of certificates") from None
 
 
 def _readable(name: str, path: Path) -> None:

@@ -1,48 +1,107 @@
 """Fixtures for tests with a real broker."""
 
 import asyncio
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.demo import Demo, running_demo
-from tests.support.servers import Broker, ServerError, kafka_server
+from tests.support.servers import Broker, ServerError, kafka_address
 from tests.support.servers.elasticsearch import VERSIONS, Elastic, shared_server
 from tests.support.servers.indices import Indices
+from tests.support.servers.process import forbid_servers
+from tests.support.servers.shared import Address, SharedThings, ask_at, hold, shared
 from tests.support.servers.topics import create_topics
 
 # `bench` is no part of the installed package, and a bare `pytest` doesn't look beside `tests`.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+#: Fixtures behind which there is a server, or a program that comes with one.
+_SERVERS = {
+    *("kafka", "own_kafka", "making_broker", "secure", "cluster", "network", "own_crew"),
+    *("elastic", "secure_elastic", "own_elastic", "shelf", "prometheus", "promtool"),
+}
+
+#: Markers of tests that cost much, the longest first.
+_COSTLY = ("long", "integration")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full", action="store_true", help="tests of loads at full size (make chaos): long"
     )
+    parser.addoption(
+        "--quick", action="store_true", help="no long tests, none with servers (make test-quick)"
+    )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+_THINGS = pytest.StashKey[SharedThings]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    told: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if config.getoption("--quick"):
+        forbid_servers()
+    if told is not None:
+        ask_at(Address(*told["shared"]))
+    else:
+        config.stash[_THINGS] = SharedThings()
+        hold(config.stash[_THINGS])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """pytest-xdist is about to start a worker."""
+    node.workerinput["shared"] = tuple(node.config.stash[_THINGS].serve())
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _THINGS in config.stash:
+        config.stash[_THINGS].close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long tests first: else one worker of pytest-xdist would end long after the others."""
     for item in items:
-        if "kafka" in getattr(item, "fixturenames", ()):
+        if _SERVERS & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
+    items.sort(key=_rank)
+    if config.getoption("--quick"):
+        quick = [item for item in items if _rank(item) == len(_COSTLY)]
+        config.hook.pytest_deselected(items=items[: len(items) - len(quick)])
+        items[:] = quick
+
+
+def _rank(item: pytest.Item) -> int:
+    return next((n for n, name in enumerate(_COSTLY) if item.get_closest_marker(name)), 2)
 
 
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[Broker]:
-    """One real broker for the whole session; see `tests.support.servers.kafka_server`."""
-    with kafka_server() as broker:
-        yield broker
+def kafka() -> Broker:
+    """One real broker for the whole run; see `tests.support.servers.kafka_server`."""
+    return shared(kafka_address)
 
 
 @pytest.fixture(scope="session")
-def demo() -> Iterator[Demo]:
+def demo() -> Demo:
     """A running demo whose numbers have settled; tests only look at it."""
-    with running_demo() as demo:
-        yield demo
+    return shared(running_demo)
+
+
+@pytest.fixture
+def promtool() -> str:
+    """The program that checks what Prometheus is given."""
+    path = shutil.which("promtool")
+    if path is None:
+        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+    return path
 
 
 @pytest.fixture
@@ -66,7 +125,7 @@ def topic(kafka: Broker) -> Callable[..., str]:
 
 
 def elastic_of(version: str) -> Elastic:
-    """A server of this version, one for the whole session."""
+    """A server of this version, one for the whole run."""
     try:
         return shared_server(version)
     except ServerError as error:

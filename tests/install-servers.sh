@@ -18,6 +18,7 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
     echo "The tests need:$missing. Install these packages, then run 'make test' again." >&2
     exit 1
 fi
+echo "Installing the Debian packages that the tests need, on this machine:$missing"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # No service of the package is to run: the tests start their own.

@@ -28,5 +28,5 @@ def test_what_is_no_http_is_a_line_without_its_bytes(capsys: pytest.CaptureFixtu
         logging.getLogger("aiohttp.server").error("failed: %s", error, exc_info=error)
     written = capsys.readouterr().err
     assert "nonsense" not in written
-    assert "no HTTP" in written
+    assert "malformed HTTP" in written
     assert "KeyError" in written

@@ -21,16 +21,16 @@ KEY = ModelKey("vision", "pets", "default", "classifier")
     ("text", "line", "message"),
     [
         ("models:\n  - match: a/b\n\n  - match: vision/pets\n    output: number\n", 5,
-         "models[1].output is 'number': it takes scores, probability or label"),
-        ("models:\n  - match: pets\n", 2, "models[0].match is 'pets': it takes namespace/deployment"),
-        ("models:\n  - match: a/b\n    judge_by: both\n", 3, "it takes truth or reward"),
-        ("models:\n  - match: a/b\n    threshold: 1.5\n", 3, "is 1.5: it takes a number above 0"),
+         "models[1].output is 'number': expected scores, probability or label"),
+        ("models:\n  - match: pets\n", 2, "models[0].match is 'pets': expected namespace/deployment"),
+        ("models:\n  - match: a/b\n    judge_by: both\n", 3, "expected truth or reward"),
+        ("models:\n  - match: a/b\n    threshold: 1.5\n", 3, "is 1.5: expected a number above 0"),
         ("models:\n  - match: a/b\n    labels: {0: cat}\n", 3, "quote numbers"),
-        ("models:\n  - match: a/b\n    outputs: x\n", 3, "has 'outputs': it takes match, output,"),
+        ("models:\n  - match: a/b\n    outputs: x\n", 3, "has 'outputs': expected match, output,"),
         ("models:\n  - output: label\n", 2, "models[0] has no match"),
-        ("model:\n  - match: a/b\n", 1, "has 'model': it takes only models"),
-        ("models:\n  - match: a/b\n    output: label\n    output: scores\n", 4, "'output' stands twice"),
-        ("- match: a/b\n", 1, "it takes only models"),
+        ("model:\n  - match: a/b\n", 1, "has 'model': expected only models"),
+        ("models:\n  - match: a/b\n    output: label\n    output: scores\n", 4, "is duplicated"),
+        ("- match: a/b\n", 1, "expected only models"),
     ],
 )  # fmt: skip
 def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str) -> None:
@@ -42,12 +42,27 @@ def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["models: [", "a: *b", "models: \x00", "a: &x [*x]\nb: 1\nb: 2"])
-def test_what_is_no_yaml_is_told(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: [", "is not YAML: line 1, column 10: expected the node content"),
+        (
+            "models:\n  a: b: c",
+            "is not YAML: line 2, column 7: mapping values are not allowed here",
+        ),
+        ("a: *b", "is not YAML: line 1, column 4: found undefined alias 'b'"),
+        ("models: \x00", "is not YAML: character 9: special characters are not allowed"),
+        ("a: &x [*x]\nb: 1\nb: 2", "line 3: 'b' is duplicated"),
+    ],
+)
+def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "models.yaml"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=r"models\.yaml"):
+    with pytest.raises(SettingsError) as error:
         read_models_file(path)
+    assert str(error.value).startswith(f"models file {path}")
+    assert message in str(error.value)
+    assert "unicode string" not in str(error.value)
 
 
 async def _until(condition: Callable[[], bool]) -> None:
@@ -71,7 +86,7 @@ async def test_a_changed_file_is_followed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says so; a broken one leaves the rules as they were, and the next good one counts."""
-    monkeypatch.setattr(models_file, "_LOOK", 0.01)
+    monkeypatch.setattr(models_file, "_INTERVAL", 0.01)
     caplog.set_level(logging.INFO)
     path = tmp_path / "models.yaml"
     path.write_text("models: [{match: vision/*, threshold: 0.2}]\n")

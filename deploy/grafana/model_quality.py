@@ -1,7 +1,7 @@
 """The Grafana dashboard as code; prints its JSON, which `make dashboard` writes beside this file.
 
-Model gauges are put together by `max without (instance, pod)`: a model that moves from one worker to
-another is one line. Nothing here depends on the recording rules.
+Model gauges are merged by `max without (instance, pod)`, so that a model that moves from one worker to
+another stays one line. No query needs the recording rules.
 """
 
 from itertools import count
@@ -40,7 +40,7 @@ NAMES = ("deployment_namespace", "deployment", "predictor", "model")
 VIEW = 'window="$window", by="$by"'
 #: The chosen model in the chosen window, on the chosen basis.
 ONE = ", ".join(f'{name}="${name}"' for name in NAMES) + f", {VIEW}"
-#: Where the choice is not the feedback's: predictions have no feedback time.
+#: The same by time of request, for families that do not exist by time of feedback.
 ONE_BY_REQUEST = ONE.replace('by="$by"', 'by="request"')
 LEGEND = "/".join(f"{{{{{name}}}}}" for name in NAMES)
 SCORES = ("precision", "recall", "specificity", "f1")
@@ -49,22 +49,22 @@ WIDE, HALF, THIRD, QUARTER, SIXTH = 24, 12, 8, 6, 4
 
 
 def merged(family: str, chosen: str) -> str:
-    """A family of models, whichever worker publishes it."""
+    """The query of a model family, merged over the workers that publish it."""
     return f"max without (instance, pod) ({family}{{{chosen}}})"
 
 
 def line(expr: str, legend: str) -> Dataquery:
-    """A query over the time that is shown."""
+    """A query over the time range of the dashboard."""
     return Dataquery().expr(expr).legend_format(legend)
 
 
 def rows(expr: str, ref: str) -> Dataquery:
-    """A query of this moment, for a table."""
+    """A query as of now, for a table; ``ref`` names its column."""
     return Dataquery().expr(expr).instant().format(PromQueryFormat.TABLE).ref_id(ref)
 
 
 def graph(title: str, text: str, unit: str, *queries: Dataquery, span: int = HALF) -> Timeseries:
-    """Lines over time; a gap of a scrape or two is bridged, a longer one is shown."""
+    """A panel of lines over time; gaps of one or two scrapes are bridged, longer ones are shown."""
     panel = Timeseries().title(title).description(text).unit(unit).span(span).height(TALL)
     panel.datasource(SOURCE).min(0).fill_opacity(0).line_width(2).span_nulls(120_000)
     for query in queries:
@@ -73,7 +73,7 @@ def graph(title: str, text: str, unit: str, *queries: Dataquery, span: int = HAL
 
 
 def figure(title: str, text: str, unit: str, expr: str, span: int = SIXTH) -> Stat:
-    """One number of this moment."""
+    """A panel of one number, as of now."""
     return (
         Stat()
         .title(title)
@@ -89,12 +89,12 @@ def figure(title: str, text: str, unit: str, expr: str, span: int = SIXTH) -> St
 
 
 def transform(kind: str, **options: Any) -> DataTransformerConfig:
-    """A step from query results to a table."""
+    """A transformation of query results for a table."""
     return DataTransformerConfig(id_val=kind, options=options)
 
 
 def thresholds(*steps: tuple[float | None, str]) -> ThresholdsConfig:
-    """Colours from these values up."""
+    """Thresholds: each colour applies from its value up, None for the lowest."""
     return (
         ThresholdsConfig()
         .mode(ThresholdsMode.ABSOLUTE)
@@ -103,14 +103,14 @@ def thresholds(*steps: tuple[float | None, str]) -> ThresholdsConfig:
 
 
 def variable(name: str, label: str, query: str, first: str = "") -> QueryVariable:
-    """A choice among the values of a label; ``first`` is chosen to begin with."""
+    """A variable whose choices are the values of a label; ``first`` is the initial choice."""
     result = QueryVariable(name).label(label).query(query).datasource(SOURCE)
     result.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
     return result.current(VariableOption(text=first, value=first)) if first else result
 
 
 def choices() -> list[QueryVariable]:
-    """Window, basis, and the model by its four names, each among those of the names before it."""
+    """The variables: window, basis, and the four names of a model, each one limited by those before."""
     result = [
         variable("window", "Window", "label_values(model_judged, window)", "all"),
         variable("by", "By time of", "label_values(model_judged, by)", "request"),
@@ -124,7 +124,7 @@ def choices() -> list[QueryVariable]:
 
 
 def overview() -> list[Any]:
-    """All models."""
+    """The panels about all models."""
     columns = {
         "Accuracy": "model_accuracy_ratio",
         "at least": "model_accuracy_low_ratio",
@@ -136,8 +136,8 @@ def overview() -> list[Any]:
     }
     table = Table().title("Models").span(WIDE).height(TALL).datasource(SOURCE)
     table.description(
-        "Accuracy with its 95 % interval, items judged and coverage, in the chosen window. Coverage "
-        "is by time of request only."
+        "Accuracy with its 95 % Wilson interval, judged items and coverage, in the chosen window. "
+        "Coverage is by time of request only."
     )
     for ref, family in zip("ABCDEFG", columns.values(), strict=True):
         table.with_target(rows(merged(family, VIEW), ref))
@@ -151,20 +151,20 @@ def overview() -> list[Any]:
             renameByName={
                 f"Value #{ref}": name for ref, name in zip("ABCDEFG", columns, strict=True)
             },
-            indexByName={name: place for place, name in enumerate(NAMES)},
+            indexByName={name: index for index, name in enumerate(NAMES)},
         )
     )
     for name in ("Accuracy", "at least", "at most", "Coverage"):
         table.override_by_name(name, [DynamicConfigValue("unit", "percentunit")])
     accuracy = graph(
         "Accuracy of all models",
-        "Right among the items judged, in the chosen window.",
+        "Accuracy: correct items divided by judged items, in the chosen window.",
         "percentunit",
         line(merged("model_accuracy_ratio", VIEW), LEGEND),
     )
     coverage = graph(
         "Feedback coverage of all models",
-        "Judged among the items predicted in the chosen window; late feedback still raises it.",
+        "Judged items divided by predicted items, in the chosen window; late feedback still raises it.",
         "percentunit",
         line(
             merged("model_feedback_coverage_ratio", 'window="$window", by="request"'),
@@ -175,41 +175,41 @@ def overview() -> list[Any]:
 
 
 def figures() -> list[Stat]:
-    """One model in six numbers."""
+    """The six numbers about the chosen model."""
     return [
         figure(
             "Accuracy",
-            "Right among the items judged.",
+            "Correct items divided by judged items.",
             "percentunit",
             merged("model_accuracy_ratio", ONE),
         ),
         figure(
             "Judged",
-            "Items with an outcome, right or wrong.",
+            "Predicted items with an outcome, correct or wrong.",
             "short",
             merged("model_judged", ONE),
         ),
         figure(
             "Predicted",
-            "By time of request.",
+            "Predicted items, by time of request.",
             "short",
             merged("model_predictions", ONE_BY_REQUEST),
         ),
         figure(
             "Coverage",
-            "Judged among predicted, by time of request.",
+            "Judged items divided by predicted items, by time of request.",
             "percentunit",
             merged("model_feedback_coverage_ratio", ONE_BY_REQUEST),
         ),
         figure(
             "MCC",
-            "Matthews' correlation: 0 is no better than chance.",
+            "Matthews correlation coefficient: 0 is no better than chance.",
             "short",
             merged("model_mcc", ONE),
         ).decimals(3),
         figure(
             "Reward against truth",
-            "Feedbacks whose reward and truth contradict each other.",
+            "Feedback whose reward and truth contradict each other.",
             "short",
             merged("model_reward_disagreements", ONE),
         ),
@@ -217,10 +217,11 @@ def figures() -> list[Stat]:
 
 
 def one_model() -> list[Any]:
-    """One model in depth."""
+    """The panels about the chosen model."""
     interval = graph(
         "Accuracy, with its 95 % Wilson interval",
-        "Narrow where much was judged. Two windows whose bands do not touch do differ.",
+        "The interval is narrow if many items were judged. Two windows whose intervals do not overlap "
+        "differ significantly.",
         "percentunit",
         line(merged("model_accuracy_high_ratio", ONE), "at most"),
         line(merged("model_accuracy_ratio", ONE), "accuracy"),
@@ -246,7 +247,8 @@ def one_model() -> list[Any]:
     matrix = Table().title("Confusion matrix, of all time").span(HALF).height(TALL)
     matrix.datasource(SOURCE).color_scheme(FieldColor().mode(FieldColorModeId.CONTINUOUS_BLUES))
     matrix.description(
-        "Items by actual (rows) and predicted (columns). Other windows need PROCESSOR_CELL_WINDOWS."
+        "Items by actual label (rows) and predicted label (columns). Other windows need "
+        "PROCESSOR_CELL_WINDOWS."
     )
     matrix.with_target(
         rows(f"sum by (actual, predicted) ({merged(cells, chosen)})", "A").legend_format("")
@@ -261,7 +263,9 @@ def one_model() -> list[Any]:
     )
 
     classes = Table().title("Classes").span(HALF).height(TALL).datasource(SOURCE)
-    classes.description("Each class against the rest, in the chosen window.").unit("percentunit")
+    classes.description(
+        "Scores of each class against all other classes, in the chosen window."
+    ).unit("percentunit")
     for ref, score in zip("ABCD", SCORES, strict=True):
         classes.with_target(rows(f"max by (class) (model_{score}_ratio{{{ONE}}})", ref))
     classes.with_transformation(transform("merge"))
@@ -277,13 +281,13 @@ def one_model() -> list[Any]:
 
     means = graph(
         "Macro means over the classes",
-        "Each class counts alike, however rare.",
+        "Unweighted mean over the classes: a rare class counts as much as a frequent one.",
         "percentunit",
         *(line(merged(f"model_{score}_macro_ratio", ONE), score) for score in SCORES),
     )
     counts = graph(
         "Items",
-        "Predicted (by time of request), judged and correct in the chosen window.",
+        "Predicted items (by time of request), judged and correct items, in the chosen window.",
         "short",
         line(merged("model_predictions", ONE_BY_REQUEST), "predicted"),
         line(merged("model_judged", ONE), "judged"),
@@ -293,7 +297,7 @@ def one_model() -> list[Any]:
 
 
 def quantiles(family: str) -> list[Dataquery]:
-    """Median and 95 % of a histogram over all workers."""
+    """The median and the 95 % quantile of a histogram, over all workers."""
     rate = f"sum by (le) (rate({family}_bucket[$__rate_interval]))"
     return [
         line(f"histogram_quantile({share}, {rate})", f"{share:.0%}".replace("%", " %"))
@@ -302,42 +306,42 @@ def quantiles(family: str) -> list[Dataquery]:
 
 
 def health() -> list[Any]:
-    """The processor itself."""
+    """The panels about the processor itself."""
     return [
-        figure("Workers", "That answer.", "short", "count(processor_build_info)"),
+        figure("Workers", "Workers that answer a scrape.", "short", "count(processor_build_info)"),
         figure(
             "Bootstrap",
-            "1 once the archive has been read.",
+            "1 once the archive has been read, 0 before.",
             "short",
             "max(processor_bootstrap_complete)",
         ).thresholds(thresholds((None, "orange"), (1, "green"))),
         figure(
             "Source lag",
-            "Records of the source topics not yet read.",
+            "Records of the source that are not on the log yet.",
             "short",
             "sum(processor_consumer_lag_records)",
         ),
         figure(
             "Behind the log",
-            "Age of what the counts include; the log's ticks keep it near a second.",
+            "Age of the newest record in the counts; heartbeats on the log keep it near a second.",
             "s",
             "time() - min(processor_watermark_timestamp_seconds)",
         ).thresholds(thresholds((None, "green"), (60, "orange"), (300, "red"))),
         figure(
             "Held deltas",
-            "Wait for one that is missing.",
+            "Deltas held back because the delta before them is missing.",
             "short",
             "sum(processor_held_deltas)",
         ).thresholds(thresholds((None, "green"), (1, "red"))),
         figure(
             "Dead letters, 24 h",
-            "Events that could not be understood.",
+            "Events that could not be decoded and are kept as dead letters.",
             "short",
             "sum(increase(processor_dead_letters_total[24h]))",
         ).thresholds(thresholds((None, "green"), (1, "orange"))),
         graph(
             "Events read",
-            "By kind, over all workers.",
+            "Events read a second, by type, over all workers.",
             "cps",
             line(
                 "sum by (event_type) (rate(processor_events_total[$__rate_interval]))",
@@ -346,33 +350,33 @@ def health() -> list[Any]:
         ),
         graph(
             "Feedback delay, all models",
-            "From a prediction to its feedback.",
+            "Time from a prediction to its feedback: median and 95 % quantile.",
             "s",
             *quantiles("processor_feedback_delay_seconds"),
         ),
         graph(
             "From the log to the counts",
-            "How live the numbers are.",
+            "Time from an event's arrival on the log to its effect on the counts.",
             "s",
             *quantiles("processor_end_to_end_seconds"),
         ),
         graph(
             "Lag and recovery",
-            "Source records to read; log records to read before the counts are the log's.",
+            "Source records to read; log records to read before the counts are up to date.",
             "short",
             line("sum(processor_consumer_lag_records)", "source"),
             line("sum(processor_recovery_remaining_records)", "recovery"),
         ),
         graph(
             "Requests in memory",
-            "Predictions without feedback; feedback without prediction.",
+            "Requests with a prediction and no feedback; requests with feedback and no prediction.",
             "short",
             line("sum(processor_waiting_requests)", "no feedback yet"),
             line("sum(processor_unmatched_feedbacks)", "no prediction yet"),
         ),
         graph(
             "What does not count",
-            "Events and items that are left out, and why.",
+            "Events that are not counted, by reason, and counts that were corrected.",
             "cps",
             line(
                 "sum by (reason) (rate(processor_dead_letters_total[$__rate_interval])) > 0",
@@ -384,7 +388,7 @@ def health() -> list[Any]:
         ),
         graph(
             "Memory",
-            "Of each worker.",
+            "Resident memory of each worker.",
             "bytes",
             line(
                 "process_resident_memory_bytes and on (instance) processor_build_info",
@@ -393,7 +397,7 @@ def health() -> list[Any]:
         ),
         graph(
             "Checkpoint age",
-            "What a restart would read again at the most.",
+            "Seconds since the last checkpoint: a restart reads that much of the log again.",
             "s",
             line("processor_checkpoint_age_seconds", "{{instance}}"),
         ),
@@ -401,11 +405,11 @@ def health() -> list[Any]:
 
 
 def dashboard() -> Dashboard:
-    """All of it."""
+    """The whole dashboard."""
     result = (
         Dashboard("Model quality")
         .uid("model-quality")
-        .description("How good the deployed models really are, as ground truth comes in.")
+        .description("Live, exact quality metrics of the deployed models, as ground truth arrives.")
         .tags(["machine learning", "feedback"])
         .readonly()
         .tooltip(DashboardCursorSync.CROSSHAIR)

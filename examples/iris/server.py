@@ -19,7 +19,8 @@ Predict = Callable[[Sequence[Sequence[float]]], Sequence[Sequence[float]]]
 
 
 class SeldonServer:
-    """``sink`` is where events go: the processor's ingress, or a Knative Broker's."""
+    """``sink`` is where events go: the processor's ingress, with its ``token`` if it wants one, or a
+    Knative Broker's."""
 
     def __init__(
         self,
@@ -27,6 +28,7 @@ class SeldonServer:
         names: Sequence[str],
         sink: str,
         *,
+        token: str = "",
         namespace: str = "seldon",
         deployment: str = "sklearn",
         predictor: str = "default",
@@ -35,6 +37,7 @@ class SeldonServer:
         self._predict = predict
         self._names = list(names)
         self._sink = sink
+        self._login = {"Authorization": f"Bearer {token}"} if token else {}
         self._model = model
         self._headers = {
             "Ce-Specversion": "1.0",
@@ -49,6 +52,8 @@ class SeldonServer:
         self._queue: asyncio.Queue[tuple[dict[str, str], bytes]] = asyncio.Queue(_QUEUE)
         self.dropped = 0
         """Events that the sink did not take: nobody sends them again."""
+        self.last_error = ""
+        """Why it did not take the last one of them."""
         self.app = web.Application()
         path = f"/seldon/{namespace}/{deployment}/api/v1.0"
         self.app.add_routes(
@@ -93,10 +98,10 @@ class SeldonServer:
         self._queue.put_nowait((headers, json.dumps(body).encode()))
 
     async def _sending(self, app: web.Application) -> Any:
-        async with aiohttp.ClientSession() as session:
+        timeout = aiohttp.ClientTimeout(total=10)
+        async with aiohttp.ClientSession(headers=self._login, timeout=timeout) as session:
             senders = [asyncio.create_task(self._send(session)) for _ in range(_SENDERS)]
             yield
-            await self.logged()
             for sender in senders:
                 sender.cancel()
 
@@ -105,8 +110,13 @@ class SeldonServer:
             headers, body = await self._queue.get()
             try:
                 async with session.post(self._sink, data=body, headers=headers) as answer:
-                    self.dropped += answer.status != 202
-            except aiohttp.ClientError:
-                self.dropped += 1
+                    if answer.status != 202:
+                        self._drop(f"it answers {answer.status} {answer.reason}")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self._drop(str(error) or "it does not answer")
             finally:
                 self._queue.task_done()
+
+    def _drop(self, last_error: str) -> None:
+        self.dropped += 1
+        self.last_error = last_error

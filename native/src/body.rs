@@ -1,12 +1,13 @@
-//! What a usual message says, as bytes: two messages with equal bytes say the same.
+//! Template keys of message bodies: two messages of the common case with equal keys have the same
+//! content.
 
 use crate::json::Scanner;
 
-/// Longer rows, names and numbers are not usual: nobody remembers them.
-const LONGEST: usize = 8192;
+/// Longer rows, names and numbers get no template: they hardly ever repeat.
+const MAX_TEXT: usize = 8192;
 
 fn put(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> Option<()> {
-    if text.len() > LONGEST {
+    if text.len() > MAX_TEXT {
         return None;
     }
     key.push(tag);
@@ -15,12 +16,12 @@ fn put(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Appends a name of the stream that a message belongs to.
+/// Append a name of the stream that a message belongs to.
 pub fn name(key: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     put(key, b'n', text)
 }
 
-/// Appends what a response says: one row of data, and nothing else that counts.
+/// Append the content of a response with one row of data.
 pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
     message(scanner, key)?.has(DATA)
@@ -28,7 +29,8 @@ pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
 
 const DATA: u32 = 1;
 
-/// The members of a message that is open: data and what does not count; which of them there are.
+/// Append the content of a message whose `{` was taken: its data; `meta` is skipped. Returns which
+/// members it has.
 fn message(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<Once> {
     let mut seen = Once::default();
     scanner.members_of_open(|scanner, name| match name {
@@ -45,7 +47,7 @@ fn message(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<Once> {
     Some(seen)
 }
 
-/// Appends what a feedback says: a reward, and a truth of one row or none.
+/// Append the content of a feedback: a reward, and a truth of at most one row.
 pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     let mut seen = Once::default();
     scanner.members(|scanner, name| match name {
@@ -65,12 +67,12 @@ pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     })
 }
 
-/// Appends a reward.
+/// Append a reward, as it is written.
 pub fn reward(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     put(key, b'w', scanner.number()?)
 }
 
-/// Appends what a truth says: one row of data, or nothing.
+/// Append the content of a truth: one row of data, or nothing.
 pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
     if scanner.closes(b'}') {
@@ -79,7 +81,7 @@ pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     message(scanner, key).map(|_| ())
 }
 
-/// Appends names and the one row of data.
+/// Append the names and the one row of data.
 pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     let mut seen = Once::default();
     scanner.members(|scanner, name| match name {
@@ -101,13 +103,13 @@ pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     seen.has(2)
 }
 
-/// Of probabilities only the place of the greatest counts; any other row is taken as it is written.
+/// Append a row: of probabilities only the position of the greatest, any other row as it is written.
 fn row(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     scanner.blank();
     let start = scanner.at;
-    if let Some((top, length)) = probabilities(scanner) {
+    if let Some((greatest, length)) = probabilities(scanner) {
         key.push(b'p');
-        key.extend_from_slice(&top.to_le_bytes());
+        key.extend_from_slice(&greatest.to_le_bytes());
         key.extend_from_slice(&length.to_le_bytes());
         return Some(());
     }
@@ -115,36 +117,38 @@ fn row(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     put(key, b'r', scanner.skip()?)
 }
 
-/// The place of the first greatest of several numbers that are not all equal and lie between 0 and 1,
-/// and how many they are.
+/// The position of the first greatest of several numbers that are not all equal and lie strictly between
+/// 0 and 1, and how many numbers there are.
 fn probabilities(scanner: &mut Scanner) -> Option<(u32, u32)> {
     scanner.expect(b'[')?;
-    let (mut top, mut place, mut least, mut length) = (0.0, 0, 1.0, 0);
+    let (mut greatest, mut position, mut least, mut length) = (0.0, 0, 1.0, 0);
     loop {
         let text = scanner.number()?;
-        // Only ASCII of a number is in it.
+        // A number is ASCII, so this cannot fail.
         let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
         if !(number > 0.0 && number < 1.0) {
             return None;
         }
-        if number > top {
-            (top, place) = (number, length);
+        if number > greatest {
+            (greatest, position) = (number, length);
         }
         if number < least {
             least = number;
         }
         length += 1;
         if !scanner.more(b']')? {
-            return (least < top).then_some((place, length));
+            return (least < greatest).then_some((position, length));
         }
     }
 }
 
-/// Keys of an object that come once, as nearly all do: which of two counts is not ours to say.
+/// Keys of an object that have been seen, as bits. A key that comes twice is left to Python, which knows
+/// which of the two counts.
 #[derive(Default)]
 pub struct Once(u32);
 
 impl Once {
+    /// None if the key was seen before.
     pub fn first(&mut self, bit: u32) -> Option<()> {
         if self.0 & bit != 0 {
             return None;
@@ -153,6 +157,7 @@ impl Once {
         Some(())
     }
 
+    /// None unless all of these keys were seen.
     pub fn has(&self, bits: u32) -> Option<()> {
         (self.0 & bits == bits).then_some(())
     }
@@ -162,30 +167,30 @@ impl Once {
 mod tests {
     use super::*;
 
-    fn said(text: &[u8], of: fn(&mut Scanner, &mut Vec<u8>) -> Option<()>) -> Option<Vec<u8>> {
+    fn key_of(text: &[u8], read: fn(&mut Scanner, &mut Vec<u8>) -> Option<()>) -> Option<Vec<u8>> {
         let (mut scanner, mut key) = (Scanner::new(text), Vec::new());
-        of(&mut scanner, &mut key)?;
+        read(&mut scanner, &mut key)?;
         scanner.at_end()?;
         Some(key)
     }
 
     #[test]
-    fn equal_where_they_say_the_same() {
+    fn equal_content_has_equal_keys() {
         let one =
-            said(br#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#, response);
-        let other = said(br#"{"data":{"names":["a","b"],"ndarray":[[0.2,0.8]]}}"#, response);
+            key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#, response);
+        let other = key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.2,0.8]]}}"#, response);
         assert!(one.is_some());
         assert_eq!(one, other);
-        assert_ne!(one, said(br#"{"data":{"names":["a","b"],"ndarray":[[0.9,0.1]]}}"#, response));
-        assert_ne!(one, said(br#"{"data":{"names":["a","b"],"ndarray":[[0,1]]}}"#, response));
+        assert_ne!(one, key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.9,0.1]]}}"#, response));
+        assert_ne!(one, key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0,1]]}}"#, response));
         assert_ne!(
-            said(br#"{"reward":1}"#, feedback),
-            said(br#"{"reward":1,"truth":{"data":{"ndarray":[1]}}}"#, feedback)
+            key_of(br#"{"reward":1}"#, feedback),
+            key_of(br#"{"reward":1,"truth":{"data":{"ndarray":[1]}}}"#, feedback)
         );
     }
 
     #[test]
-    fn not_ours() {
+    fn other_bodies_have_no_key() {
         for text in [
             &br#"{"data":{"ndarray":[[0.1,0.9],[0.1,0.9]]}}"#[..],
             br#"{"data":{"ndarray":[]}}"#,
@@ -195,9 +200,9 @@ mod tests {
             br#"{}"#,
             br#"{"data":{"ndarray":[[1,2]]},"strData":"x"}"#,
         ] {
-            assert_eq!(said(text, response), None);
+            assert_eq!(key_of(text, response), None);
         }
-        assert_eq!(said(br#"{"reward":true}"#, feedback), None);
-        assert_eq!(said(br#"{}"#, feedback), None);
+        assert_eq!(key_of(br#"{"reward":true}"#, feedback), None);
+        assert_eq!(key_of(br#"{}"#, feedback), None);
     }
 }

@@ -1,17 +1,17 @@
-//! Documents of the request logger that look like nearly all: one answer of one row, and one feedback
-//! at most, as `usual_documents.py` has them.
+//! Template keys of the request logger's documents in the common case: one answer of one row, and at
+//! most one feedback.
 
 use crate::body::{self, Once};
 use crate::json::Scanner;
 use crate::times;
 
-/// When the answer was given, and the feedback if there is one; what they say goes to the keys.
+/// The times (ns) of a document's prediction and feedback.
 pub struct Times {
-    pub made: i64,
-    pub said: Option<i64>,
+    pub predicted_at: i64,
+    pub feedback_at: Option<i64>,
 }
 
-/// The parts of a document that count, as they are written.
+/// The parts of a document that matter, as they are written.
 #[derive(Default)]
 struct Parts<'a> {
     /// Id, namespace, deployment, predictor, model.
@@ -30,9 +30,9 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
     let mut scanner = Scanner::new(text);
     let (mut found, mut seen) = (Parts::default(), Once::default());
     scanner.members(|scanner, key| {
-        if let Some(place) = NAMES.iter().position(|name| *name == key) {
-            seen.first(1 << place)?;
-            found.names[place] = scanner.string()?;
+        if let Some(index) = NAMES.iter().position(|name| *name == key) {
+            seen.first(1 << index)?;
+            found.names[index] = scanner.string()?;
         } else if key == b"response" {
             seen.first(RESPONSE)?;
             found.response = scanner.skip()?;
@@ -49,9 +49,15 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
     Some(found)
 }
 
-/// A usual document with this id. The keys are emptied first.
-pub fn read(id: &[u8], text: &[u8], made: &mut Vec<u8>, said: &mut Vec<u8>) -> Option<Times> {
-    // What is skipped is not looked into, so it has to be plain as well.
+/// Read a document of the common case that has this id. The keys of its prediction and its feedback
+/// replace the contents of the two buffers.
+pub fn read(
+    id: &[u8],
+    text: &[u8],
+    prediction_key: &mut Vec<u8>,
+    feedback_key: &mut Vec<u8>,
+) -> Option<Times> {
+    // Parts that are skipped are not parsed, so they must be plain as well.
     if !text.is_ascii() || !(1..=127).contains(&id.len()) {
         return None;
     }
@@ -59,28 +65,28 @@ pub fn read(id: &[u8], text: &[u8], made: &mut Vec<u8>, said: &mut Vec<u8>) -> O
     if parts.names[0] != id {
         return None;
     }
-    made.clear();
-    made.push(b'm');
+    prediction_key.clear();
+    prediction_key.push(b'm');
     for name in &parts.names[1..] {
-        body::name(made, name)?;
+        body::name(prediction_key, name)?;
     }
-    let stream = made.len();
-    let predicted_at = response(parts.response, made, stream)?;
+    let stream = prediction_key.len();
+    let predicted_at = response(parts.response, prediction_key, stream)?;
     let feedback_at = match parts.feedback {
         None => None,
         Some(part) => {
-            said.clear();
-            // The stream, with the node that `response` has put behind it.
-            let node = node_end(made, stream);
-            said.extend_from_slice(&made[..node]);
-            said[0] = b's';
-            Some(feedback(part, said)?)
+            feedback_key.clear();
+            // The stream, with the node that `response` has appended to it.
+            let node = node_end(prediction_key, stream);
+            feedback_key.extend_from_slice(&prediction_key[..node]);
+            feedback_key[0] = b's';
+            Some(feedback(part, feedback_key)?)
         }
     };
-    Some(Times { made: predicted_at, said: feedback_at })
+    Some(Times { predicted_at, feedback_at })
 }
 
-/// Where the name of the node ends that `node` wrote at a place.
+/// The end of the node's name that starts at `at`.
 fn node_end(key: &[u8], at: usize) -> usize {
     match key[at] {
         b'n' => at + 3 + usize::from(u16::from_le_bytes([key[at + 1], key[at + 2]])),
@@ -133,7 +139,7 @@ fn payload(scanner: &mut Scanner, key: &mut Vec<u8>, stream: usize) -> Option<()
     Some(())
 }
 
-/// The only node that a message went through; None inside where there are none or several.
+/// The only node that a message passed: `Some(None)` if there is no node or more than one.
 fn only_node<'a>(scanner: &mut Scanner<'a>) -> Option<Option<&'a [u8]>> {
     let (mut seen, mut node) = (Once::default(), None);
     scanner.expect(b'{')?;
@@ -151,7 +157,7 @@ fn only_node<'a>(scanner: &mut Scanner<'a>) -> Option<Option<&'a [u8]>> {
             scanner.skip()?;
             let mut others = false;
             while scanner.more(b'}')? {
-                // One that comes twice is one to Python, and not plain to us.
+                // A node that comes twice is left to Python, which counts it as one.
                 if scanner.key()? == first {
                     return None;
                 }
@@ -196,27 +202,28 @@ mod tests {
         {"requestPath":{"m":"image"}},"data":{"ndarray":[[0.1,0.9]]}},"ce-time":"1970-01-01T00:00:01Z"},
         "feedback":{"reward":1,"ce-time":"1970-01-01T00:00:02Z","more":{}}}"#;
 
-    fn both(text: &str) -> Option<(Times, Vec<u8>, Vec<u8>)> {
-        let (mut made, mut said) = (Vec::new(), Vec::new());
-        let times = read(b"r1", text.as_bytes(), &mut made, &mut said)?;
-        Some((times, made, said))
+    fn read_text(text: &str) -> Option<(Times, Vec<u8>, Vec<u8>)> {
+        let (mut prediction, mut feedback) = (Vec::new(), Vec::new());
+        let times = read(b"r1", text.as_bytes(), &mut prediction, &mut feedback)?;
+        Some((times, prediction, feedback))
     }
 
     #[test]
-    fn what_a_document_says() {
-        let (times, made, said) = both(TEXT).unwrap();
-        assert_eq!((times.made, times.said), (times::SECOND, Some(2 * times::SECOND)));
-        let (_, other, same) = both(&TEXT.replace("0.1,0.9", "0.9,0.1")).unwrap();
-        assert_ne!(made, other);
-        assert_eq!(said, same);
+    fn keys_differ_with_the_content() {
+        let (times, prediction, feedback) = read_text(TEXT).unwrap();
+        assert_eq!(times.predicted_at, times::SECOND);
+        assert_eq!(times.feedback_at, Some(2 * times::SECOND));
+        let (_, other, same) = read_text(&TEXT.replace("0.1,0.9", "0.9,0.1")).unwrap();
+        assert_ne!(prediction, other);
+        assert_eq!(feedback, same);
         let (_, other, another) =
-            both(&TEXT.replace("\"m\":\"image\"", "\"k\":\"image\"")).unwrap();
-        assert_ne!(made, other);
-        assert_ne!(said, another);
+            read_text(&TEXT.replace("\"m\":\"image\"", "\"k\":\"image\"")).unwrap();
+        assert_ne!(prediction, other);
+        assert_ne!(feedback, another);
     }
 
     #[test]
-    fn not_usual() {
+    fn other_documents_are_left() {
         for (part, odd) in [
             ("\"r1\"", "\"r2\""),
             ("\"payload\":{\"meta\"", "\"payload\":{\"tensor\":1,\"meta\""),
@@ -224,7 +231,7 @@ mod tests {
             ("image", "im\u{e4}ge"),
             ("\"feedback\":{", "\"feedback\":null,\"x\":{"),
         ] {
-            assert!(both(&TEXT.replace(part, odd)).is_none(), "{odd}");
+            assert!(read_text(&TEXT.replace(part, odd)).is_none(), "{odd}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The events of Seldon's loggers that look like nearly all: as lines of a file, and as records in
-//! binary mode.
+//! Template keys of the events of Seldon's loggers in the common case: lines of an events file, and
+//! records in binary mode.
 
 use crate::body::{self, Once};
 use crate::json::Scanner;
 use crate::times;
 
-/// The longest request id of a row.
-const LONGEST_ID: usize = 127;
+/// A longer request id is left to Python.
+const MAX_ID_LENGTH: usize = 127;
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
@@ -28,14 +28,14 @@ fn kind(event_type: &[u8]) -> Option<Kind> {
     })
 }
 
-/// What a usual event says beside its meaning, which goes to a key.
+/// The parts of an event that its template does not have.
 pub struct Event<'a> {
     pub kind: Kind,
     pub id: &'a [u8],
     pub time: i64,
 }
 
-/// The headers that tell what an event is about, as they come.
+/// The headers of an event that matter.
 #[derive(Default)]
 struct Headers<'a> {
     names: [&'a [u8]; 8],
@@ -51,13 +51,13 @@ const CONTENT_TYPE: usize = 7;
 const NEEDED: u32 = 0x7f;
 
 impl<'a> Headers<'a> {
-    /// None for a header that makes the event unusual; `mark` is what stands after `ce` in names.
-    fn put(&mut self, name: &[u8], mark: u8, value: &'a [u8]) -> Option<()> {
+    /// Add a header; `separator` stands after `ce` in its name. None if Python has to read the event.
+    fn put(&mut self, name: &[u8], separator: u8, value: &'a [u8]) -> Option<()> {
         let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let place = match name {
+        let index = match name {
             b"content-type" => CONTENT_TYPE,
             b"content-encoding" => return None,
-            [b'c', b'e', separator, rest @ ..] if *separator == mark => match rest {
+            [b'c', b'e', found, rest @ ..] if *found == separator => match rest {
                 b"type" => TYPE,
                 b"namespace" => 1,
                 b"inferenceservicename" => 2,
@@ -68,21 +68,21 @@ impl<'a> Headers<'a> {
                 _ if rest.iter().all(plain) => return Some(()),
                 _ => return None,
             },
-            // What decides only where one of those above is empty.
+            // These matter only if a header above is empty.
             b"seldon-puid" | b"traceparent" => return Some(()),
             _ => return None,
         };
-        self.seen.first(1 << place)?;
-        self.names[place] = value;
+        self.seen.first(1 << index)?;
+        self.names[index] = value;
         Some(())
     }
 
-    /// The event, with its stream at the key's beginning.
+    /// The event; its stream becomes the beginning of the key.
     fn event(&self, key: &mut Vec<u8>) -> Option<Event<'a>> {
         self.seen.has(NEEDED)?;
         let kind = kind(self.names[TYPE])?;
         let (id, names) = (self.names[ID], &self.names);
-        if id.is_empty() || id.len() > LONGEST_ID || !id.is_ascii() {
+        if id.is_empty() || id.len() > MAX_ID_LENGTH || !id.is_ascii() {
             return None;
         }
         if names[2].is_empty() || names[4].is_empty() {
@@ -90,8 +90,8 @@ impl<'a> Headers<'a> {
         }
         key.clear();
         key.push(kind as u8);
-        for place in [1, 2, 3, 4, CONTENT_TYPE] {
-            body::name(key, names[place])?;
+        for index in [1, 2, 3, 4, CONTENT_TYPE] {
+            body::name(key, names[index])?;
         }
         Some(Event { kind, id, time: times::parse(names[TIME])? })
     }
@@ -105,7 +105,7 @@ fn body_of(scanner: &mut Scanner, kind: Kind, key: &mut Vec<u8>) -> Option<()> {
     }
 }
 
-/// A usual line of an events file; its meaning goes to the key.
+/// Read a line of an events file; its template key replaces the content of `key`.
 pub fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
     let mut scanner = Scanner::new(text);
     scanner.expect(b'{')?;
@@ -124,7 +124,7 @@ pub fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
     Some(event)
 }
 
-/// A usual record in binary mode; its meaning goes to the key.
+/// Read a record in binary mode; its template key replaces the content of `key`.
 pub fn record<'a>(
     headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     value: Option<&'a [u8]>,

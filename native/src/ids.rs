@@ -1,45 +1,51 @@
-//! Request ids that are UUIDs in 16 bytes, as `packed_ids.py` has them.
+//! Positions in tables, one type for each table, so that they cannot be mixed up.
 
-pub type Key = [u8; 16];
+use pyo3::prelude::*;
 
-const DASHES: [usize; 4] = [8, 13, 18, 23];
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, FromPyObject, IntoPyObject)]
+        #[pyo3(transparent)]
+        pub struct $name(pub u32);
 
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    }
-}
-
-/// None for all that is not a UUID in lower case.
-pub fn pack(id: &[u8]) -> Option<Key> {
-    if id.len() != 36 || DASHES.iter().any(|&at| id[at] != b'-') {
-        return None;
-    }
-    let mut key = [0; 16];
-    let mut at = 0;
-    for byte in key.iter_mut() {
-        if DASHES.contains(&at) {
-            at += 1;
+        impl $name {
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
         }
-        *byte = digit(id[at])? << 4 | digit(id[at + 1])?;
-        at += 2;
-    }
-    Some(key)
+    };
 }
 
-#[cfg(test)]
-mod tests {
-    use super::pack;
-
-    #[test]
-    fn only_uuids_in_lower_case() {
-        let id = b"0a1b2c3d-0000-4000-8000-00000000000f";
-        assert_eq!(pack(id).unwrap()[..4], [0x0a, 0x1b, 0x2c, 0x3d]);
-        assert_eq!(pack(id).unwrap()[15], 0x0f);
-        assert_eq!(pack(&id.to_ascii_uppercase()), None);
-        assert_eq!(pack(b"r1"), None);
-        assert_eq!(pack(b"0a1b2c3d-0000-4000-8000-0000000000-f"), None);
-    }
+id! {
+    /// Position of a model (or of a feedback's scope) in the table of the join's state.
+    ModelId
+}
+id! {
+    /// Position of a deployment in the table of the join's state.
+    DeploymentId
+}
+id! {
+    /// Position of an answer in the table of the join's state.
+    AnswerId
+}
+id! {
+    /// Position of a truth in the table of the join's state.
+    TruthId
+}
+id! {
+    /// Position of a prediction's content in the table of the join's state.
+    PredictionId
+}
+id! {
+    /// Position of a feedback's content in the table of the join's state, counted from 1.
+    FeedbackId
+}
+id! {
+    /// Position of an outcome in the delta accumulator.
+    OutcomeId
+}
+id! {
+    /// Position of a label in the delta accumulator.
+    LabelId
 }

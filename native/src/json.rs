@@ -1,13 +1,13 @@
-//! A strict reader of plain JSON: ASCII, strings without escapes, little depth. What is not plain is
-//! no error, only not for us.
+//! A strict scanner of plain JSON: ASCII, strings without escapes, limited depth. Text that is not plain
+//! is not an error: the scanner returns None, and Python decides.
 
 pub struct Scanner<'a> {
     text: &'a [u8],
     pub at: usize,
 }
 
-/// What no plain text nests deeper than.
-const DEEPEST: u32 = 32;
+/// Plain JSON nests no deeper.
+const MAX_DEPTH: u32 = 32;
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a [u8]) -> Self {
@@ -46,7 +46,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Whether another element follows: `,` is taken, or `close`.
+    /// Take `,` or `close`. Returns whether another element follows.
     #[inline]
     pub fn more(&mut self, close: u8) -> Option<bool> {
         self.blank();
@@ -58,14 +58,14 @@ impl<'a> Scanner<'a> {
         Some(byte == b',')
     }
 
-    /// Whether an object or list that was opened is empty, and taken to its end if so.
+    /// Take `close` if the open object or list is empty. Returns whether it is.
     #[inline]
     pub fn closes(&mut self, close: u8) -> bool {
         self.blank();
         self.take(close).is_some()
     }
 
-    /// A text without escapes.
+    /// The content of a string without escapes.
     #[inline]
     pub fn string(&mut self) -> Option<&'a [u8]> {
         self.expect(b'"')?;
@@ -92,14 +92,14 @@ impl<'a> Scanner<'a> {
         Some(found)
     }
 
-    /// Goes through an object that has members: `take` gets each key, and takes the value behind it.
+    /// Read an object that has members: `take` gets each key, and reads the value.
     #[inline]
     pub fn members(&mut self, take: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         self.members_of_open(take)
     }
 
-    /// The same of an object that was opened.
+    /// Read the members of an object whose `{` was taken.
     #[inline]
     pub fn members_of_open(
         &mut self,
@@ -163,7 +163,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Any value; its text.
+    /// Skip a value of any type. Returns its text.
     pub fn skip(&mut self) -> Option<&'a [u8]> {
         self.blank();
         let start = self.at;
@@ -172,7 +172,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn value(&mut self, depth: u32) -> Option<()> {
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             return None;
         }
         self.blank();
@@ -215,15 +215,15 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::Scanner;
 
-    fn whole(text: &[u8]) -> bool {
+    fn is_plain(text: &[u8]) -> bool {
         let mut scanner = Scanner::new(text);
         scanner.skip().and_then(|_| scanner.at_end()).is_some()
     }
 
     #[test]
-    fn plain_json_only() {
+    fn only_plain_json_is_read() {
         for good in [&b"{}"[..], b"[1, -0.5e+3, \"x\", true, null, {\"a\": []}]", b" 0 "] {
-            assert!(whole(good), "{good:?}");
+            assert!(is_plain(good), "{good:?}");
         }
         for bad in [
             &b""[..],
@@ -243,8 +243,8 @@ mod tests {
             b"1e",
             b"-",
         ] {
-            assert!(!whole(bad), "{bad:?}");
+            assert!(!is_plain(bad), "{bad:?}");
         }
-        assert!(!whole("[".repeat(100).as_bytes()));
+        assert!(!is_plain("[".repeat(100).as_bytes()));
     }
 }

@@ -1,4 +1,5 @@
-//! MessagePack, in the shortest form of each value: as `msgspec` writes it.
+//! Writes MessagePack in the shortest form of each value, as `msgspec` does: the bytes on the log must
+//! be the same.
 
 pub fn list(to: &mut Vec<u8>, length: usize) {
     match length {
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_shortest_form() {
+    fn integers_take_the_shortest_form() {
         for (number, bytes) in [
             (0, &[0][..]),
             (127, &[127]),

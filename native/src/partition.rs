@@ -1,4 +1,5 @@
-//! The rows of one partition and their tables, of which Python's `BatchBuilder` makes a batch.
+//! Templates of events, and the rows of one partition with their dictionaries, from which Python's
+//! `BatchBuilder` makes a batch.
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 
@@ -8,21 +9,21 @@ use rustc_hash::FxHashMap;
 
 use crate::{pack, rows};
 
-/// What an event like it was said to mean, as a row has it: what it is about, what is behind the time
-/// (packed), an answer or a truth or none, and the rest (packed).
-struct Meaning {
-    feedback: bool,
+/// The row of all events with one template key, but for id and time: the model (or scope), the packed
+/// fields behind the time, an answer (or a truth, or none), and the packed rest.
+struct Template {
+    is_feedback: bool,
     model: u32,
     middle: Vec<u8>,
     content: Option<u32>,
     end: Vec<u8>,
 }
 
-/// The same from Python: `packed_parts` has it.
+/// A template from Python; see `packed_parts`. Entries of dictionaries come with their size in bytes.
 pub type Parts<'py> =
     (bool, (Bound<'py, PyAny>, usize), Vec<u8>, Option<(Bound<'py, PyAny>, usize)>, Vec<u8>);
 
-/// Numbers of what is equal to Python, and what each of them weighs.
+/// Entries of dictionaries that are equal to Python, with their size in bytes.
 struct Entries {
     numbers: Py<PyDict>,
     entries: Vec<(Py<PyAny>, usize)>,
@@ -33,21 +34,21 @@ impl Entries {
         Entries { numbers: PyDict::new(py).unbind(), entries: Vec::new() }
     }
 
-    fn number(&mut self, (entry, weight): (Bound<'_, PyAny>, usize)) -> PyResult<u32> {
+    fn number(&mut self, (entry, size): (Bound<'_, PyAny>, usize)) -> PyResult<u32> {
         let numbers = self.numbers.bind(entry.py());
         if let Some(known) = numbers.get_item(&entry)? {
             return known.extract();
         }
         let number = self.entries.len() as u32;
         numbers.set_item(&entry, number)?;
-        self.entries.push((entry.unbind(), weight));
+        self.entries.push((entry.unbind(), size));
         Ok(number)
     }
 }
 
-/// What usual events mean, by number.
+/// Templates by number.
 pub struct Templates {
-    list: Vec<Meaning>,
+    list: Vec<Template>,
     models: Entries,
     answers: Entries,
     truths: Entries,
@@ -64,31 +65,28 @@ impl Templates {
     }
 
     pub fn is_feedback(&self, number: u32) -> bool {
-        self.list[number as usize].feedback
+        self.list[number as usize].is_feedback
     }
 
-    /// The number of another one.
-    pub fn add_template(
-        &mut self,
-        (feedback, model, middle, content, end): Parts,
-    ) -> PyResult<u32> {
-        let entries = if feedback { &mut self.truths } else { &mut self.answers };
+    /// Add a template. Returns its number.
+    pub fn add(&mut self, (is_feedback, model, middle, content, end): Parts) -> PyResult<u32> {
+        let entries = if is_feedback { &mut self.truths } else { &mut self.answers };
         let content = content.map(|content| entries.number(content)).transpose()?;
         let model = self.models.number(model)?;
-        self.list.push(Meaning { feedback, model, middle, content, end });
+        self.list.push(Template { is_feedback, model, middle, content, end });
         Ok(self.list.len() as u32 - 1)
     }
 }
 
-/// A table of a batch: the positions of entries by their numbers, and the entries.
+/// A dictionary of a batch: the positions of entries by their numbers, and the entries.
 #[derive(Default)]
-struct Table {
+struct Dictionary {
     positions: FxHashMap<u32, u32>,
     used: Vec<Py<PyAny>>,
 }
 
-impl Table {
-    /// The position of an entry; what it weighs is added to `bytes` where it is new.
+impl Dictionary {
+    /// The position of an entry; the size of a new one is added to `bytes`.
     fn position(
         &mut self,
         py: Python<'_>,
@@ -98,79 +96,88 @@ impl Table {
     ) -> u32 {
         let used = &mut self.used;
         *self.positions.entry(number).or_insert_with(|| {
-            let (entry, weight) = &entries.entries[number as usize];
+            let (entry, size) = &entries.entries[number as usize];
             used.push(entry.clone_ref(py));
-            *bytes += weight;
+            *bytes += size;
             used.len() as u32 - 1
         })
     }
 }
 
-/// The rows of one partition, the tables that they point into with the bytes of what is in these, and
-/// by meaning what is before an id in rows and after the time.
+/// The rows of one partition (how many, and their bytes), their dictionaries, and the size of the
+/// dictionaries in bytes. `packed` has the packed model and the packed fields after the time by
+/// template.
 #[derive(Default)]
 pub struct Partition {
     predictions: (u32, Vec<u8>),
     feedbacks: (u32, Vec<u8>),
-    models: Table,
-    answers: Table,
-    truths: Table,
-    bytes: usize,
-    placed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
+    models: Dictionary,
+    answers: Dictionary,
+    truths: Dictionary,
+    dictionary_bytes: usize,
+    packed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
 }
 
 impl Partition {
-    /// Add a row.
-    pub fn put(&mut self, py: Python<'_>, meanings: &Templates, number: u32, id: &[u8], time: i64) {
-        let meaning = &meanings.list[number as usize];
-        let bytes = &mut self.bytes;
-        let (before, after) = match self.placed.entry(number) {
+    /// Add a row of a template.
+    pub fn add(
+        &mut self,
+        py: Python<'_>,
+        templates: &Templates,
+        number: u32,
+        id: &[u8],
+        time: i64,
+    ) {
+        let template = &templates.list[number as usize];
+        let bytes = &mut self.dictionary_bytes;
+        let (packed_model, after) = match self.packed.entry(number) {
             Occupied(entry) => entry.into_mut(),
             Vacant(entry) => {
-                let model = self.models.position(py, &meanings.models, meaning.model, bytes);
-                let (table, entries) = if meaning.feedback {
-                    (&mut self.truths, &meanings.truths)
+                let model = self.models.position(py, &templates.models, template.model, bytes);
+                let (dictionary, entries) = if template.is_feedback {
+                    (&mut self.truths, &templates.truths)
                 } else {
-                    (&mut self.answers, &meanings.answers)
+                    (&mut self.answers, &templates.answers)
                 };
-                let (mut before, mut after) = (Vec::new(), meaning.middle.clone());
-                pack::integer(&mut before, i64::from(model));
-                match meaning.content {
+                let (mut packed_model, mut after) = (Vec::new(), template.middle.clone());
+                pack::integer(&mut packed_model, i64::from(model));
+                match template.content {
                     Some(content) => {
-                        let place = table.position(py, entries, content, bytes);
-                        pack::integer(&mut after, i64::from(place));
+                        let position = dictionary.position(py, entries, content, bytes);
+                        pack::integer(&mut after, i64::from(position));
                     }
                     None => pack::nil(&mut after),
                 }
-                after.extend_from_slice(&meaning.end);
-                entry.insert((before, after))
+                after.extend_from_slice(&template.end);
+                entry.insert((packed_model, after))
             }
         };
         let (rows, bytes) =
-            if meaning.feedback { &mut self.feedbacks } else { &mut self.predictions };
-        rows::write(bytes, id, before, time, after);
+            if template.is_feedback { &mut self.feedbacks } else { &mut self.predictions };
+        rows::write(bytes, id, packed_model, time, after);
         *rows += 1;
     }
 
-    /// Whether there are so many rows, or bytes in its tables.
-    pub fn is_full(&self, most: u32, most_bytes: usize) -> bool {
-        self.predictions.0 + self.feedbacks.0 >= most || self.bytes >= most_bytes
+    /// Whether there are so many rows, or so many bytes in the dictionaries.
+    pub fn is_full(&self, max_rows: u32, max_dictionary_bytes: usize) -> bool {
+        self.predictions.0 + self.feedbacks.0 >= max_rows
+            || self.dictionary_bytes >= max_dictionary_bytes
     }
 
-    /// The rows that were put since the last time; the tables begin anew unless they are kept.
+    /// The rows since the last call, and their dictionaries, which start anew unless they are kept.
     pub fn flush_rows<'py>(
         &mut self,
         py: Python<'py>,
         keep_dictionaries: bool,
-    ) -> PyResult<Pulled<'py>> {
-        let (predictions, made) = std::mem::take(&mut self.predictions);
-        let (feedbacks, said) = std::mem::take(&mut self.feedbacks);
-        let list = |table: &Table| PyList::new(py, &table.used);
-        let pulled = (
+    ) -> PyResult<FlushedRows<'py>> {
+        let (predictions, prediction_rows) = std::mem::take(&mut self.predictions);
+        let (feedbacks, feedback_rows) = std::mem::take(&mut self.feedbacks);
+        let list = |dictionary: &Dictionary| PyList::new(py, &dictionary.used);
+        let flushed = (
             predictions,
-            PyBytes::new(py, &made),
+            PyBytes::new(py, &prediction_rows),
             feedbacks,
-            PyBytes::new(py, &said),
+            PyBytes::new(py, &feedback_rows),
             list(&self.models)?,
             list(&self.answers)?,
             list(&self.truths)?,
@@ -178,21 +185,21 @@ impl Partition {
         if !keep_dictionaries {
             *self = Partition::default();
         }
-        Ok(pulled)
+        Ok(flushed)
     }
 
-    /// Forget the numbers of entries, which stay in the tables.
+    /// Forget the numbers of templates and entries; the entries stay in the dictionaries.
     pub fn invalidate(&mut self) {
-        self.placed.clear();
-        for table in [&mut self.models, &mut self.answers, &mut self.truths] {
-            table.positions.clear();
+        self.packed.clear();
+        for dictionary in [&mut self.models, &mut self.answers, &mut self.truths] {
+            dictionary.positions.clear();
         }
     }
 }
 
-/// Rows of predictions and of feedbacks: how many, and their bytes; and the tables of models, answers
-/// and truths.
-pub type Pulled<'py> = (
+/// The number of predictions and their rows, the same of feedback, and the dictionaries of models,
+/// answers and truths.
+pub type FlushedRows<'py> = (
     u32,
     Bound<'py, PyBytes>,
     u32,

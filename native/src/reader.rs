@@ -1,4 +1,5 @@
-//! Usual events to rows of observations. What they mean, Python has said once of an event like them.
+//! Decodes events of the common case to rows of observations, by templates: Python decodes the first
+//! event with a template key, and all others differ from it in id and time alone.
 
 use std::borrow::Cow;
 
@@ -7,73 +8,84 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use rustc_hash::FxHashMap;
 
-use crate::batch::{Batch, Record};
-use crate::document;
+use crate::document::{self, Times};
 use crate::event::{line, record, Event, Kind};
-use crate::partition::{Partition, Parts, Pulled, Templates};
+use crate::partition::{FlushedRows, Partition, Parts, Templates};
+use crate::record_batch::{Record, RecordBatch};
 use crate::times::SECOND;
 
-/// Meanings that are remembered, and the bytes of their keys.
-const MOST: usize = 20_000;
-const MOST_BYTES: usize = 16 << 20;
-/// A time this far ahead of its record's is counted (counting rule 13).
-const FUTURE: i64 = 300 * SECOND;
+/// Templates are dropped, all at once, when there are so many, or so many bytes of keys.
+const MAX_TEMPLATES: usize = 20_000;
+const MAX_KEY_BYTES: usize = 16 << 20;
+/// Events whose time is this far ahead of their record's are counted (counting rule 13).
+const MAX_AHEAD: i64 = 300 * SECOND;
 const MILLISECOND: i64 = 1_000_000;
 
-/// How many requests, responses and feedbacks were taken, and how many of them come from the future.
-#[derive(Default)]
-struct Taken(u64, u64, u64, u64);
-
+/// How many requests, responses and feedbacks were decoded, and how many of these are ahead of their
+/// records.
 type Counts = (u64, u64, u64, u64);
 
-impl Taken {
-    /// Count an event that is from the future, by its record's time (ms).
-    fn look_at(&mut self, event: &Event, timestamp: i64) {
+#[derive(Default)]
+struct Decoded {
+    requests: u64,
+    responses: u64,
+    feedbacks: u64,
+    future: u64,
+}
+
+impl Decoded {
+    fn counts(&self) -> Counts {
+        (self.requests, self.responses, self.feedbacks, self.future)
+    }
+
+    /// Count an event if it is ahead of its record's timestamp (ms).
+    fn check_time(&mut self, event: &Event, timestamp: i64) {
         if event.kind != Kind::Request
             && timestamp >= 0
-            && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(FUTURE)
+            && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(MAX_AHEAD)
         {
-            self.3 += 1;
+            self.future += 1;
         }
     }
 }
 
-fn torn() -> PyErr {
-    PyValueError::new_err("a batch of records that is none")
+fn malformed_batch() -> PyErr {
+    PyValueError::new_err("malformed record batch")
 }
 
-/// Reads events of few kinds. `full` gets the rows of a partition that has `most`, or `most_bytes` in
-/// its tables. Rows later than `as_of` (ns) are counted and left out.
+/// Decodes the events whose template key is known. `on_full` gets the rows of a partition that has
+/// `max_rows` rows, or `max_dictionary_bytes` in its dictionaries. Rows later than `as_of` (ns) are
+/// counted and left out.
 #[pyclass]
 pub struct Reader {
-    full: Py<PyAny>,
-    most: u32,
-    most_bytes: usize,
+    on_full: Py<PyAny>,
+    max_rows: u32,
+    max_dictionary_bytes: usize,
     as_of: i64,
     partitions: Vec<Partition>,
-    known: FxHashMap<Box<[u8]>, u32>,
-    known_bytes: usize,
-    meanings: Templates,
+    templates: Templates,
+    template_numbers: FxHashMap<Box<[u8]>, u32>,
+    key_bytes: usize,
 }
 
 impl Reader {
-    /// Take an event that means what an earlier one did; whether it is one.
-    fn take(
+    /// Add the row of an event whose template is known. Returns false if it is not.
+    fn add_event(
         &mut self,
         py: Python<'_>,
         event: &Event,
         key: &[u8],
-        taken: &mut Taken,
+        decoded: &mut Decoded,
     ) -> PyResult<bool> {
         if event.kind == Kind::Request {
-            taken.0 += 1;
+            decoded.requests += 1;
             return Ok(true);
         }
-        let Some(&meaning) = self.known.get(key) else {
+        let Some(&template) = self.template_numbers.get(key) else {
             return Ok(false);
         };
-        self.put(py, event.id, event.time, meaning, taken);
-        self.close_if_full(py, event.id)?;
+        self.add_row(py, event.id, event.time, template, decoded);
+        self.flush_if_full(py, event.id)?;
         Ok(true)
     }
 
@@ -84,47 +96,62 @@ impl Reader {
         }
     }
 
-    /// Add a row.
-    fn put(&mut self, py: Python<'_>, id: &[u8], time: i64, number: u32, taken: &mut Taken) {
-        let feedback = self.meanings.is_feedback(number);
-        *(if feedback { &mut taken.2 } else { &mut taken.1 }) += 1;
+    fn add_row(
+        &mut self,
+        py: Python<'_>,
+        id: &[u8],
+        time: i64,
+        template: u32,
+        decoded: &mut Decoded,
+    ) {
+        if self.templates.is_feedback(template) {
+            decoded.feedbacks += 1;
+        } else {
+            decoded.responses += 1;
+        }
         if time <= self.as_of {
-            let at = self.partition(id);
-            self.partitions[at].put(py, &self.meanings, number, id, time);
+            let partition = self.partition(id);
+            self.partitions[partition].add(py, &self.templates, template, id, time);
         }
     }
 
-    fn close_if_full(&mut self, py: Python<'_>, id: &[u8]) -> PyResult<()> {
-        let at = self.partition(id);
-        let partition = &mut self.partitions[at];
-        if partition.is_full(self.most, self.most_bytes) {
-            let pulled = partition.flush_rows(py, false)?;
-            self.full.bind(py).call1((at, pulled))?;
+    /// Hand over the rows of an id's partition if it is full.
+    fn flush_if_full(&mut self, py: Python<'_>, id: &[u8]) -> PyResult<()> {
+        let number = self.partition(id);
+        let partition = &mut self.partitions[number];
+        if partition.is_full(self.max_rows, self.max_dictionary_bytes) {
+            let flushed = partition.flush_rows(py, false)?;
+            self.on_full.bind(py).call1((number, flushed))?;
         }
         Ok(())
     }
 
-    /// From now on events like this one mean this.
-    fn remember(&mut self, event: Option<Event>, key: Vec<u8>, parts: Parts) -> PyResult<()> {
+    /// Add the template of an event, unless it has no key or is a request.
+    fn add_event_template(
+        &mut self,
+        event: Option<Event>,
+        key: Vec<u8>,
+        parts: Parts,
+    ) -> PyResult<()> {
         match event {
-            Some(event) if event.kind != Kind::Request => self.template(key.into(), parts),
+            Some(event) if event.kind != Kind::Request => self.add_template(key.into(), parts),
             _ => Ok(()),
         }
     }
 
-    fn template(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
-        if self.meanings.len() >= MOST || self.known_bytes >= MOST_BYTES {
+    fn add_template(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
+        if self.templates.len() >= MAX_TEMPLATES || self.key_bytes >= MAX_KEY_BYTES {
             self.invalidate(parts.1 .0.py());
         }
-        let number = self.meanings.add_template(parts)?;
-        self.known_bytes += key.len();
-        self.known.insert(key, number);
+        let number = self.templates.add(parts)?;
+        self.key_bytes += key.len();
+        self.template_numbers.insert(key, number);
         Ok(())
     }
 }
 
-/// A record that is left: offset, time (ms), key, value and headers.
-type LeftRecord<'py> = (
+/// A record for Python to decode: offset, timestamp (ms), key, value and headers.
+type RemainingRecord<'py> = (
     i64,
     i64,
     Option<Bound<'py, PyBytes>>,
@@ -133,9 +160,9 @@ type LeftRecord<'py> = (
 );
 
 impl Record<'_> {
-    fn remaining<'py>(&self, py: Python<'py>) -> LeftRecord<'py> {
+    fn to_python<'py>(&self, py: Python<'py>) -> RemainingRecord<'py> {
         let bytes = |content: Option<&[u8]>| content.map(|content| PyBytes::new(py, content));
-        // Kafka takes any bytes for a name.
+        // Kafka accepts any bytes as a header's name.
         let name = |name: &[u8]| Cow::Owned(String::from_utf8_lossy(name).into_owned());
         let headers = self.headers.iter().map(|(key, value)| (name(key), bytes(*value))).collect();
         (self.offset, self.timestamp, bytes(self.key), bytes(self.value), headers)
@@ -145,92 +172,92 @@ impl Record<'_> {
 #[pymethods]
 impl Reader {
     #[new]
-    #[pyo3(signature = (partitions, most, most_bytes, full, as_of=None))]
+    #[pyo3(signature = (partitions, max_rows, max_dictionary_bytes, on_full, as_of=None))]
     fn new(
         py: Python<'_>,
         partitions: usize,
-        most: u32,
-        most_bytes: usize,
-        full: Py<PyAny>,
+        max_rows: u32,
+        max_dictionary_bytes: usize,
+        on_full: Py<PyAny>,
         as_of: Option<i64>,
     ) -> Self {
         let mut rows = Vec::new();
         rows.resize_with(partitions, Partition::default);
         Reader {
-            full,
-            most,
-            most_bytes,
+            on_full,
+            max_rows,
+            max_dictionary_bytes,
             as_of: as_of.unwrap_or(i64::MAX),
             partitions: rows,
-            known: FxHashMap::default(),
-            known_bytes: 0,
-            meanings: Templates::new(py),
+            templates: Templates::new(py),
+            template_numbers: FxHashMap::default(),
+            key_bytes: 0,
         }
     }
 
-    /// Take the records of a batch of Kafka (version 2, not compressed) from an offset on; those that
-    /// are left, the time of the last one (ms) or, where there is none, of the batch, and
-    /// what was taken.
+    /// Decode the records of a Kafka record batch (version 2, not compressed) from an offset on. Returns
+    /// the remaining records, the timestamp (ms) of the last record or, if there is none, of the batch,
+    /// and the counts. `ValueError` if the batch is malformed.
     fn decode_batch<'py>(
         &mut self,
         py: Python<'py>,
         batch: &[u8],
         start: i64,
-    ) -> PyResult<(Vec<LeftRecord<'py>>, i64, Counts)> {
-        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
+    ) -> PyResult<(Vec<RemainingRecord<'py>>, i64, Counts)> {
+        let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
         let mut key = Vec::new();
-        let mut records = Batch::new(batch).ok_or_else(torn)?;
+        let mut records = RecordBatch::new(batch).ok_or_else(malformed_batch)?;
         let mut last = records.latest;
         while let Some(record) = records.next() {
-            let record = record.ok_or_else(torn)?;
+            let record = record.ok_or_else(malformed_batch)?;
             if record.offset < start {
                 continue;
             }
             last = record.timestamp;
             let event = self::record(record.headers.iter().copied(), record.value, &mut key);
-            let is_taken = match &event {
-                Some(event) => self.take(py, event, &key, &mut taken)?,
+            let is_decoded = match &event {
+                Some(event) => self.add_event(py, event, &key, &mut decoded)?,
                 None => false,
             };
             match event {
-                Some(event) if is_taken => taken.look_at(&event, record.timestamp),
-                _ => remaining.push(record.remaining(py)),
+                Some(event) if is_decoded => decoded.check_time(&event, record.timestamp),
+                _ => remaining.push(record.to_python(py)),
             }
         }
-        Ok((remaining, last, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, last, decoded.counts()))
     }
 
-    /// Take the lines of a block; number, start and end of those that are left, how many lines there
-    /// are, and what was taken.
+    /// Decode the lines of a block. Returns number, start and end of each remaining line, the number of
+    /// lines, and the counts.
     #[allow(clippy::type_complexity)]
     fn decode_lines(
         &mut self,
         py: Python<'_>,
         block: &[u8],
     ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
-        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
+        let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
         let mut key = Vec::new();
         let (mut start, mut number) = (0, 0);
         while start < block.len() {
-            let end = memchr(block, start);
+            let end = line_end(block, start);
             let text = &block[start..end];
             let event = line(text, &mut key);
-            let is_taken = match &event {
-                Some(event) => self.take(py, event, &key, &mut taken)?,
+            let is_decoded = match &event {
+                Some(event) => self.add_event(py, event, &key, &mut decoded)?,
                 None => false,
             };
-            if !is_taken {
+            if !is_decoded {
                 remaining.push((number, start, end));
             }
             number += 1;
             start = end + 1;
         }
-        Ok((remaining, number, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, number, decoded.counts()))
     }
 
-    /// Take documents, ids and texts, whose answers and feedbacks are from before a time (ns), one of
-    /// them from `since` on; the places of those that are left, and what was taken. A feedback's row
-    /// is in the same record as its prediction's.
+    /// Decode documents (id and text) whose prediction and feedback are earlier than `before` (ns), and
+    /// the later of them not earlier than `since`. Returns the positions of the remaining documents, and
+    /// the counts. The rows of a prediction and its feedback go to the same record.
     fn decode_documents(
         &mut self,
         py: Python<'_>,
@@ -238,41 +265,41 @@ impl Reader {
         before: i64,
         since: i64,
     ) -> PyResult<(Vec<usize>, Counts)> {
-        let (mut remaining, mut taken) = (Vec::new(), Taken::default());
-        let (mut made, mut said) = (Vec::new(), Vec::new());
-        for (place, (id, text)) in documents.iter().enumerate() {
+        let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
+        let (mut prediction_key, mut feedback_key) = (Vec::new(), Vec::new());
+        for (position, (id, text)) in documents.iter().enumerate() {
             let Ok(id) = id.to_str() else {
-                remaining.push(place);
+                remaining.push(position);
                 continue;
             };
             let id = id.as_bytes();
-            let found =
-                document::read(id, text.as_bytes(), &mut made, &mut said).and_then(|times| {
-                    let latest = times.said.unwrap_or(times.made).max(times.made);
-                    if latest >= before || latest < since {
-                        return None;
-                    }
-                    let answer = *self.known.get(&made[..])?;
-                    let judgement = match times.said {
-                        None => None,
-                        Some(feedback_at) => Some((feedback_at, *self.known.get(&said[..])?)),
-                    };
-                    Some((times.made, answer, judgement))
-                });
-            let Some((predicted_at, answer, judgement)) = found else {
-                remaining.push(place);
+            let times = document::read(id, text.as_bytes(), &mut prediction_key, &mut feedback_key);
+            let found = times.and_then(|Times { predicted_at, feedback_at }| {
+                let latest = feedback_at.unwrap_or(predicted_at).max(predicted_at);
+                if latest >= before || latest < since {
+                    return None;
+                }
+                let prediction = *self.template_numbers.get(&prediction_key[..])?;
+                let feedback = match feedback_at {
+                    None => None,
+                    Some(time) => Some((time, *self.template_numbers.get(&feedback_key[..])?)),
+                };
+                Some((predicted_at, prediction, feedback))
+            });
+            let Some((predicted_at, prediction, feedback)) = found else {
+                remaining.push(position);
                 continue;
             };
-            self.put(py, id, predicted_at, answer, &mut taken);
-            if let Some((feedback_at, judgement)) = judgement {
-                self.put(py, id, feedback_at, judgement, &mut taken);
+            self.add_row(py, id, predicted_at, prediction, &mut decoded);
+            if let Some((feedback_at, feedback)) = feedback {
+                self.add_row(py, id, feedback_at, feedback, &mut decoded);
             }
-            self.close_if_full(py, id)?;
+            self.flush_if_full(py, id)?;
         }
-        Ok((remaining, (taken.0, taken.1, taken.2, taken.3)))
+        Ok((remaining, decoded.counts()))
     }
 
-    /// Remember what a document's answer means, and its feedback, if it is of a usual form.
+    /// Add the templates of a document's prediction and feedback, if it is of the common case.
     fn add_document_template(
         &mut self,
         id: &str,
@@ -280,18 +307,20 @@ impl Reader {
         prediction: Parts,
         feedback: Option<Parts>,
     ) -> PyResult<()> {
-        let (mut made, mut said) = (Vec::new(), Vec::new());
-        let Some(times) = document::read(id.as_bytes(), text, &mut made, &mut said) else {
+        let (mut prediction_key, mut feedback_key) = (Vec::new(), Vec::new());
+        let Some(times) =
+            document::read(id.as_bytes(), text, &mut prediction_key, &mut feedback_key)
+        else {
             return Ok(());
         };
-        self.template(made.into(), prediction)?;
-        match (feedback, times.said) {
-            (Some(feedback), Some(_)) => self.template(said.into(), feedback),
+        self.add_template(prediction_key.into(), prediction)?;
+        match (feedback, times.feedback_at) {
+            (Some(feedback), Some(_)) => self.add_template(feedback_key.into(), feedback),
             _ => Ok(()),
         }
     }
 
-    /// Remember what a record means by its headers and value, if it is of a usual form.
+    /// Add the template of a record, if it is of the common case.
     fn add_record_template(
         &mut self,
         headers: Vec<(String, Option<Vec<u8>>)>,
@@ -301,37 +330,37 @@ impl Reader {
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
         let mut key = Vec::new();
         let event = record(headers, value, &mut key);
-        self.remember(event, key, parts)
+        self.add_event_template(event, key, parts)
     }
 
-    /// Remember what a line means, if it is of a usual form.
+    /// Add the template of a line, if it is of the common case.
     fn add_line_template(&mut self, text: &[u8], parts: Parts) -> PyResult<()> {
         let mut key = Vec::new();
         let event = line(text, &mut key);
-        self.remember(event, key, parts)
+        self.add_event_template(event, key, parts)
     }
 
-    /// The rows of a partition that were read since the last time; its tables are others from now on
-    /// unless they are kept.
+    /// The rows of a partition since the last call, and its dictionaries, which start anew unless they
+    /// are kept.
     fn flush_rows<'py>(
         &mut self,
         py: Python<'py>,
         partition: usize,
         keep_dictionaries: bool,
-    ) -> PyResult<Pulled<'py>> {
+    ) -> PyResult<FlushedRows<'py>> {
         self.partitions[partition].flush_rows(py, keep_dictionaries)
     }
 
-    /// Remember nothing: the rules have changed.
+    /// Drop all templates: the rules have changed.
     fn invalidate(&mut self, py: Python<'_>) {
-        self.known.clear();
-        self.known_bytes = 0;
-        self.meanings = Templates::new(py);
+        self.template_numbers.clear();
+        self.key_bytes = 0;
+        self.templates = Templates::new(py);
         self.partitions.iter_mut().for_each(Partition::invalidate);
     }
 }
 
-/// The end of the line that starts at a place.
-fn memchr(block: &[u8], start: usize) -> usize {
+/// The end of the line that begins at `start`.
+fn line_end(block: &[u8], start: usize) -> usize {
     block[start..].iter().position(|&byte| byte == b'\n').map_or(block.len(), |at| start + at)
 }

@@ -1,6 +1,6 @@
-//! Rows of observations as they are on the log: MessagePack, read where they are usual.
+//! Rows of observations as they stand on the log, in MessagePack: reads the common case, and writes it.
 
-/// A row that is a prediction; model and answer are positions in the batch's tables.
+/// A row of a prediction; `model` and `answer` are positions in the batch's dictionaries.
 pub struct Prediction<'a> {
     pub id: &'a [u8],
     pub model: usize,
@@ -11,7 +11,7 @@ pub struct Prediction<'a> {
     pub provisional: bool,
 }
 
-/// A row that is a feedback; scope and truth are positions in the batch's tables.
+/// A row of a feedback; `scope` and `truth` are positions in the batch's dictionaries.
 pub struct Feedback<'a> {
     pub id: &'a [u8],
     pub scope: usize,
@@ -22,14 +22,12 @@ pub struct Feedback<'a> {
     pub reward: Option<i64>,
 }
 
-/// Goes through a list of rows.
+/// Reads a MessagePack list of rows, one after another.
 pub struct Rows<'a> {
     data: &'a [u8],
     at: usize,
     remaining: usize,
 }
-
-pub const TORN: &str = "rows that are no MessagePack";
 
 impl<'a> Rows<'a> {
     pub fn new(data: &'a [u8]) -> Option<Self> {
@@ -38,6 +36,7 @@ impl<'a> Rows<'a> {
         Some(rows)
     }
 
+    /// The number of rows that were not read yet.
     pub fn len(&self) -> usize {
         self.remaining
     }
@@ -135,8 +134,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The next row, and what it says where `read` understands it; None at the end, or where the
-    /// bytes are no rows: then `is_whole` is false.
+    /// The bytes of the next row, and its content if `read` can parse it. None at the end, or if the
+    /// bytes are malformed; then `is_complete` is false.
     pub fn next<T>(&mut self, read: fn(&mut Self) -> Option<T>) -> Option<(&'a [u8], Option<T>)> {
         if self.remaining == 0 {
             return None;
@@ -151,12 +150,13 @@ impl<'a> Rows<'a> {
         Some((&self.data[start..self.at], parsed))
     }
 
-    /// Whether all rows were read, and nothing follows them.
-    pub fn is_whole(&self) -> bool {
+    /// Whether all rows were read and no bytes follow them.
+    pub fn is_complete(&self) -> bool {
         self.remaining == 0 && self.at == self.data.len()
     }
 }
 
+/// Parse a prediction with one answer.
 pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
     if rows.list()? != 7 {
         return None;
@@ -176,6 +176,7 @@ pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
     })
 }
 
+/// Parse a feedback with one truth or none.
 pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
     if rows.list()? != 7 {
         return None;
@@ -191,14 +192,14 @@ pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
     })
 }
 
-/// The request and model of a row, whatever else it says.
+/// The request id and the model (or scope) of any row.
 pub fn head(row: &[u8]) -> Option<(&[u8], usize)> {
     let mut rows = Rows { data: row, at: 0, remaining: 1 };
     rows.list()?;
     Some((rows.text()?, rows.natural()? as usize))
 }
 
-/// Rows that are left for Python, as a list.
+/// Collects the rows that Python has to apply.
 #[derive(Default)]
 pub struct Remaining {
     count: u32,
@@ -214,8 +215,8 @@ impl Remaining {
         self.bytes.extend_from_slice(row);
     }
 
-    /// None where there are none.
-    pub fn list(mut self) -> Option<Vec<u8>> {
+    /// The rows as a MessagePack list, None if there are none.
+    pub fn into_list(mut self) -> Option<Vec<u8>> {
         if self.count == 0 {
             return None;
         }
@@ -224,15 +225,15 @@ impl Remaining {
     }
 }
 
-/// Appends a row: what comes before the id, and after it and the time.
-pub fn write(to: &mut Vec<u8>, id: &[u8], place: &[u8], time: i64, rest: &[u8]) {
+/// Append a row of seven fields: the id, the packed model, the time (ns), and the other packed fields.
+pub fn write(to: &mut Vec<u8>, id: &[u8], model: &[u8], time: i64, rest: &[u8]) {
     to.push(0x97);
     match id.len() {
         length @ 0..=31 => to.push(0xa0 | length as u8),
         length => to.extend_from_slice(&[0xd9, length as u8]),
     }
     to.extend_from_slice(id);
-    to.extend_from_slice(place);
+    to.extend_from_slice(model);
     to.push(0xd3);
     to.extend_from_slice(&time.to_be_bytes());
     to.extend_from_slice(rest);
@@ -243,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_comes_back() {
+    fn rows_that_were_written_can_be_read() {
         let mut bytes = vec![0x92];
         write(&mut bytes, b"r1", &[3], 5, &[1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0xc2]);
         bytes.extend_from_slice(&[0x97, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3]);
@@ -259,10 +260,10 @@ mod tests {
         assert!(parsed.is_none());
         assert_eq!(several.len(), 11);
         assert!(rows.next(prediction).is_none());
-        assert!(rows.is_whole());
+        assert!(rows.is_complete());
         assert!(Rows::new(&bytes[..bytes.len() - 1]).is_some_and(|mut rows| {
             while rows.next(prediction).is_some() {}
-            !rows.is_whole()
+            !rows.is_complete()
         }));
     }
 }

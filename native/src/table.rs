@@ -1,64 +1,100 @@
-//! Requests of the usual kind in the buckets of `packed_table.py`, which keeps them.
+//! Reads and writes the packed tables of `packed_table.py`, which keeps the buckets.
 
 use std::ops::Range;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyDict, PyList, PyString};
+use rustc_hash::FxHashMap;
 
-use crate::ids::Key;
-use crate::join::torn;
+use crate::errors::malformed_rows;
+use crate::ids::{DeploymentId, FeedbackId, PredictionId};
+use crate::request_ids::Key;
 
-/// Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
-pub const ROW: usize = 44;
+/// Bytes of a row: the key, the log hour in which the request was first seen, the prediction's content
+/// and time (ns), and the feedback's content and time.
+const ROW: usize = 44;
 const FIRST_SEEN: usize = 16;
 const PREDICTION: usize = 20;
 const FEEDBACK: usize = 32;
 
-/// The table of one deployment; its numbers are written back by `close`.
+/// The bytes from which on a bucket takes no more rows, and how many rows a bucket has on average.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    pub max_bucket_bytes: usize,
+    pub rows_per_bucket: i64,
+}
+
+/// The tables that one call has opened, by deployment.
+pub struct Tables<'py, 'a> {
+    state: &'a Bound<'py, PyAny>,
+    open: FxHashMap<DeploymentId, Table<'py>>,
+    limits: Limits,
+}
+
+impl<'py, 'a> Tables<'py, 'a> {
+    pub fn new(state: &'a Bound<'py, PyAny>, limits: Limits) -> Self {
+        Tables { state, open: FxHashMap::default(), limits }
+    }
+
+    pub fn get(&mut self, deployment: DeploymentId) -> PyResult<&mut Table<'py>> {
+        use std::collections::hash_map::Entry;
+        Ok(match self.open.entry(deployment) {
+            Entry::Occupied(table) => table.into_mut(),
+            Entry::Vacant(vacant) => {
+                vacant.insert(Table::open(self.state, deployment.index(), self.limits)?)
+            }
+        })
+    }
+
+    pub fn close(self) -> PyResult<()> {
+        self.open.into_values().try_for_each(Table::close)
+    }
+}
+
+/// The requests of one deployment. Row count and number of buckets are written back by `close`.
 pub struct Table<'py> {
     table: Bound<'py, PyAny>,
-    others: Bound<'py, PyDict>,
+    objects: Bound<'py, PyDict>,
     buckets: Bound<'py, PyList>,
     copying: bool,
     mask: u32,
     split: u32,
     grow_at: i64,
     count: i64,
-    max_bucket_bytes: usize,
-    rows_per_bucket: i64,
+    limits: Limits,
     changed: bool,
 }
 
-/// A request that is here: its bucket, where it starts, and what it holds.
-pub struct Found<'py> {
-    pub bucket: Bound<'py, PyByteArray>,
+/// A request in the table: its bucket, the position of its row there, and the content of the row.
+pub struct PackedRequest<'py> {
+    bucket: Bound<'py, PyByteArray>,
     number: u32,
     at: usize,
-    pub prediction_id: u32,
+    pub prediction_id: PredictionId,
     pub predicted_at: i64,
-    pub feedback_id: u32,
+    pub has_feedback: bool,
 }
 
-/// Drop the rows of a table that were born before an hour; how many, and how many of them had no
-/// feedback. The rows of a bucket are in the order of birth.
+/// Drop the rows of a table that were first seen before a log hour. Returns how many, and how many of
+/// them had no feedback. The rows of a bucket are in the order in which they were first seen.
 #[pyfunction]
 pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
     let buckets = table.getattr("buckets")?.cast_into::<PyList>()?;
     let copying = !table.getattr("copy_on_write")?.is_none();
     let (mut dropped, mut waiting) = (0, 0);
-    let mut old = Vec::with_capacity(LOOKED_AT);
-    for start in (0..buckets.len()).step_by(LOOKED_AT) {
-        let end = buckets.len().min(start + LOOKED_AT);
+    let mut old = Vec::with_capacity(LOOK_AHEAD);
+    for start in (0..buckets.len()).step_by(LOOK_AHEAD) {
+        let end = buckets.len().min(start + LOOK_AHEAD);
         has_old(&buckets, start..end, before, &mut old)?;
         for &number in &old {
             let bucket = buckets.get_item(number)?.cast_into::<PyByteArray>()?;
             let length = bucket.len();
-            // SAFETY: nothing of Python runs while the slice is there.
+            // SAFETY: no Python code runs while the slice exists.
             let rows = unsafe { bucket.as_bytes() };
-            let gone =
+            let expired =
                 rows.chunks_exact(ROW).take_while(|row| i64::from(word(row, FIRST_SEEN)) < before);
-            let (count, unjudged) = gone.fold((0, 0), |(count, unjudged), row| {
-                (count + 1, unjudged + i64::from(word(row, FEEDBACK) == 0))
+            let (count, without_feedback) = expired.fold((0, 0), |(count, without), row| {
+                (count + 1, without + i64::from(word(row, FEEDBACK) == 0))
             });
             if copying {
                 table.call_method1("preserve", (number,))?;
@@ -67,7 +103,7 @@ pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
             unsafe { bucket.as_bytes_mut() }.copy_within(count * ROW.., 0);
             bucket.resize(length - count * ROW)?;
             dropped += count as i64;
-            waiting += unjudged;
+            waiting += without_feedback;
         }
     }
     let count: i64 = table.getattr("count")?.extract()?;
@@ -75,11 +111,12 @@ pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
     Ok((dropped, waiting))
 }
 
-/// Buckets that `expire` looks at in one go: the processor then waits for the memory of many of them at a
-/// time, since none of what it reads depends on another.
-const LOOKED_AT: usize = 64;
+/// Buckets that `expire` looks at in one go: the loads do not depend on each other, so the CPU waits for
+/// the memory of many buckets at a time.
+const LOOK_AHEAD: usize = 64;
 
-/// Which of some buckets have a row that was born before an hour, the first of each being the oldest.
+/// Find the buckets that have a row first seen before a log hour; the first row of a bucket is the
+/// oldest.
 fn has_old(
     buckets: &Bound<'_, PyList>,
     numbers: Range<usize>,
@@ -87,7 +124,7 @@ fn has_old(
     old: &mut Vec<usize>,
 ) -> PyResult<()> {
     old.clear();
-    let mut first: [(usize, *const u8); LOOKED_AT] = [(0, std::ptr::null()); LOOKED_AT];
+    let mut first: [(usize, *const u8); LOOK_AHEAD] = [(0, std::ptr::null()); LOOK_AHEAD];
     let mut filled = 0;
     for number in numbers {
         let bucket = buckets.get_item(number)?;
@@ -98,7 +135,7 @@ fn has_old(
         }
     }
     for &(number, row) in &first[..filled] {
-        // SAFETY: the list keeps the bucket, it has a row, and nothing of Python runs.
+        // SAFETY: the list keeps the bucket alive, it has a row, and no Python code runs.
         let row = unsafe { std::slice::from_raw_parts(row, ROW) };
         if i64::from(word(row, FIRST_SEEN)) < before {
             old.push(number);
@@ -116,14 +153,9 @@ fn long(row: &[u8], at: usize) -> i64 {
 }
 
 impl<'py> Table<'py> {
-    pub fn open(
-        state: &Bound<'py, PyAny>,
-        deployment: usize,
-        max_bucket_bytes: usize,
-        rows_per_bucket: i64,
-    ) -> PyResult<Self> {
+    fn open(state: &Bound<'py, PyAny>, deployment: usize, limits: Limits) -> PyResult<Self> {
         let table = state.getattr("packed_requests")?.get_item(deployment)?;
-        let others =
+        let objects =
             state.getattr("object_requests")?.get_item(deployment)?.cast_into::<PyDict>()?;
         let number = |name: &str| table.getattr(name)?.extract::<u32>();
         Ok(Table {
@@ -134,14 +166,13 @@ impl<'py> Table<'py> {
             grow_at: table.getattr("grow_at")?.extract()?,
             count: table.getattr("count")?.extract()?,
             table,
-            others,
-            max_bucket_bytes,
-            rows_per_bucket,
+            objects,
+            limits,
             changed: false,
         })
     }
 
-    pub fn close(self) -> PyResult<()> {
+    fn close(self) -> PyResult<()> {
         if self.changed {
             self.table.setattr("mask", self.mask)?;
             self.table.setattr("split", self.split)?;
@@ -152,12 +183,12 @@ impl<'py> Table<'py> {
     }
 
     /// Whether a request is kept as an object.
-    pub fn has_other(&self, id: &[u8]) -> PyResult<bool> {
-        if self.others.is_empty() {
+    pub fn has_object(&self, id: &[u8]) -> PyResult<bool> {
+        if self.objects.is_empty() {
             return Ok(false);
         }
-        let text = std::str::from_utf8(id).map_err(|_| torn())?;
-        self.others.contains(PyString::new(self.others.py(), text))
+        let text = std::str::from_utf8(id).map_err(|_| malformed_rows())?;
+        self.objects.contains(PyString::new(self.objects.py(), text))
     }
 
     fn number(&self, key: &Key) -> u32 {
@@ -174,22 +205,27 @@ impl<'py> Table<'py> {
         Ok(self.buckets.get_item(number as usize)?.cast_into::<PyByteArray>()?)
     }
 
-    pub fn find(&self, key: &Key) -> PyResult<Option<Found<'py>>> {
+    pub fn find(&self, key: &Key) -> PyResult<Option<PackedRequest<'py>>> {
         let number = self.number(key);
         let bucket = self.bucket(number)?;
-        // SAFETY: nothing of Python runs while the slice is there.
+        // SAFETY: no Python code runs while the slice exists.
         let rows = unsafe { bucket.as_bytes() };
         let found = rows.chunks_exact(ROW).position(|row| row[..16] == *key);
         Ok(found.map(|index| {
             let at = index * ROW;
             let row = &rows[at..at + ROW];
-            let (prediction_id, predicted_at) = (word(row, PREDICTION), long(row, PREDICTION + 4));
-            let feedback_id = word(row, FEEDBACK);
-            Found { number, at, prediction_id, predicted_at, feedback_id, bucket: bucket.clone() }
+            PackedRequest {
+                bucket: bucket.clone(),
+                number,
+                at,
+                prediction_id: PredictionId(word(row, PREDICTION)),
+                predicted_at: long(row, PREDICTION + 4),
+                has_feedback: word(row, FEEDBACK) != 0,
+            }
         }))
     }
 
-    /// Keep a copy of a bucket that is about to change, while a snapshot is made.
+    /// Copy a bucket that is about to change, while a snapshot is made.
     fn preserve(&self, number: u32) -> PyResult<()> {
         if self.copying {
             self.table.call_method1("preserve", (number,))?;
@@ -197,32 +233,37 @@ impl<'py> Table<'py> {
         Ok(())
     }
 
-    /// Write what was said of a request, and when.
-    pub fn judge(&self, place: &Found<'py>, feedback_id: u32, feedback_at: i64) -> PyResult<()> {
-        self.preserve(place.number)?;
+    /// Write the content and the time (ns) of a request's feedback.
+    pub fn set_feedback(
+        &self,
+        request: &PackedRequest<'py>,
+        feedback_id: FeedbackId,
+        feedback_at: i64,
+    ) -> PyResult<()> {
+        self.preserve(request.number)?;
         // SAFETY: as in `find`; a copy of the bucket does not change it.
-        let rows = unsafe { place.bucket.as_bytes_mut() };
-        let row = &mut rows[place.at + FEEDBACK..place.at + ROW];
-        row[..4].copy_from_slice(&feedback_id.to_le_bytes());
+        let rows = unsafe { request.bucket.as_bytes_mut() };
+        let row = &mut rows[request.at + FEEDBACK..request.at + ROW];
+        row[..4].copy_from_slice(&feedback_id.0.to_le_bytes());
         row[4..].copy_from_slice(&feedback_at.to_le_bytes());
         Ok(())
     }
 
-    /// Add a request, unless it is here or there is no room; whether it was added. `made` tells the
-    /// number of what was predicted, if it can have one.
+    /// Add a request. Returns false if the table has it already, its bucket is full, or `prediction_id`
+    /// gives no number.
     pub fn add(
         &mut self,
         key: &Key,
         first_seen_hour: u32,
         predicted_at: i64,
-        prediction_id: impl FnOnce() -> PyResult<Option<u32>>,
+        prediction_id: impl FnOnce() -> PyResult<Option<PredictionId>>,
     ) -> PyResult<bool> {
         let number = self.number(key);
         let bucket = self.bucket(number)?;
         let length = bucket.len();
         // SAFETY: as in `find`.
-        let here = unsafe { bucket.as_bytes() }.chunks_exact(ROW).any(|row| row[..16] == *key);
-        if here || length >= self.max_bucket_bytes {
+        let exists = unsafe { bucket.as_bytes() }.chunks_exact(ROW).any(|row| row[..16] == *key);
+        if exists || length >= self.limits.max_bucket_bytes {
             return Ok(false);
         }
         let Some(prediction_id) = prediction_id()? else {
@@ -234,7 +275,7 @@ impl<'py> Table<'py> {
         let row = &mut unsafe { bucket.as_bytes_mut() }[length..];
         row[..16].copy_from_slice(key);
         row[16..20].copy_from_slice(&first_seen_hour.to_le_bytes());
-        row[20..24].copy_from_slice(&prediction_id.to_le_bytes());
+        row[20..24].copy_from_slice(&prediction_id.0.to_le_bytes());
         row[24..32].copy_from_slice(&predicted_at.to_le_bytes());
         row[32..].fill(0);
         self.count += 1;
@@ -245,21 +286,22 @@ impl<'py> Table<'py> {
         Ok(true)
     }
 
-    /// Deal the rows of the next bucket out to it and to a new one.
+    /// Split the next bucket: some of its rows move to a new one (linear hashing).
     fn grow(&mut self) -> PyResult<()> {
         self.preserve(self.split)?;
         let old = self.bucket(self.split)?;
         let bit = self.mask + 1;
-        let (mut stay, mut goes) = (Vec::new(), Vec::new());
+        let (mut staying, mut moving) = (Vec::new(), Vec::new());
         // SAFETY: as in `find`.
         for row in unsafe { old.as_bytes() }.chunks_exact(ROW) {
-            let to = if crc32fast::hash(&row[..16]) & bit == 0 { &mut stay } else { &mut goes };
+            let to =
+                if crc32fast::hash(&row[..16]) & bit == 0 { &mut staying } else { &mut moving };
             to.extend_from_slice(row);
         }
         let py = old.py();
-        self.buckets.set_item(self.split as usize, PyByteArray::new(py, &stay))?;
-        self.buckets.append(PyByteArray::new(py, &goes))?;
-        self.grow_at += self.rows_per_bucket;
+        self.buckets.set_item(self.split as usize, PyByteArray::new(py, &staying))?;
+        self.buckets.append(PyByteArray::new(py, &moving))?;
+        self.grow_at += self.limits.rows_per_bucket;
         self.split += 1;
         if self.split == bit {
             (self.mask, self.split) = (self.mask << 1 | 1, 0);

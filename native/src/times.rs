@@ -1,4 +1,4 @@
-//! RFC 3339 in UTC to nanoseconds since 1970.
+//! Parses RFC 3339 times in UTC to nanoseconds since 1970.
 
 pub const SECOND: i64 = 1_000_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
@@ -13,7 +13,8 @@ fn number(digits: &[u8]) -> Option<i64> {
         .try_fold(0, |sum, &byte| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0')))
 }
 
-/// `2026-11-20T09:03:59[.fraction]Z`; None for every other text, times or none.
+/// Parse `2026-11-20T09:03:59[.fraction]Z`. Any other form is None and left to Python, even if it is a
+/// valid time.
 pub fn parse(text: &[u8]) -> Option<i64> {
     if text.len() < 20 || text.len() > 30 || text[text.len() - 1] != b'Z' {
         return None;
@@ -62,7 +63,7 @@ fn days_of(year: i64, month: i64) -> i64 {
     }
 }
 
-/// By the calendar whose years begin in March, so that leap days come last.
+/// Days by a calendar whose years begin in March, so that the leap day comes last.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year / 400, year % 400);
@@ -75,7 +76,7 @@ mod tests {
     use super::parse;
 
     #[test]
-    fn times() {
+    fn only_the_common_form_is_parsed() {
         assert_eq!(parse(b"1970-01-01T00:00:00Z"), Some(0));
         assert_eq!(parse(b"2026-11-20T09:03:59.330716836Z"), Some(1_795_165_439_330_716_836));
         assert_eq!(parse(b"2024-02-29T00:00:00.5Z"), Some(1_709_164_800_500_000_000));

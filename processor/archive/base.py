@@ -1,5 +1,8 @@
-"""What every kind of archive offers, in terms of requests. How one is read on from a position is a
-matter of its kind: SQLite holds raw events in one order, Elasticsearch documents in one per shard."""
+"""The interface of every archive, in terms of requests.
+
+Reading on from a position is not part of it: SQLite holds raw events in one order, Elasticsearch
+holds documents in one order per shard.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
@@ -12,55 +15,57 @@ from processor.domain.model_rules import ModelRules
 
 
 class RequestKey(NamedTuple):
-    """Which request."""
+    """A request: the deployment that answered it, and its id there."""
 
     namespace: str
     deployment: str
     request_id: str
 
 
-class Held(NamedTuple):
-    """What one document, or event, says of a request; what can't be understood is left out."""
+class ArchivedRecord(NamedTuple):
+    """The observations in one archived document or event, without those that can't be decoded."""
 
     request: RequestKey
-    said: list[Prediction | Feedback]
-    judged: bool
-    """Whether the archive shows an outcome of the prediction in it."""
+    observations: list[Prediction | Feedback]
+    has_outcome: bool
+    """Whether the archive shows an outcome of the record's prediction."""
 
 
-class Stored(msgspec.Struct):
-    """What became of outcomes: documents (of SQLite: items) written; requests that the archive does
-    not hold (yet), and those that changed meanwhile or could not be written, to be tried again."""
+class StoreResult(msgspec.Struct):
+    """The result of storing outcomes."""
 
     written: int = 0
+    """Documents written (SQLite: items)."""
     missing: list[RequestKey] = []
-    again: list[RequestKey] = []
+    """Requests that the archive does not hold, or not yet."""
+    retry: list[RequestKey] = []
+    """Requests to try again: they changed meanwhile, or could not be written."""
     last_error: str = ""
-    """Why some could not be written, for people."""
+    """Why a request could not be written; empty if none failed."""
 
 
 class Archive(Protocol):
-    """What outlives the log. Its methods raise `ArchiveError` while it can't be used."""
+    """A store of events that outlives the log. Its methods raise `ArchiveError` while it can't be
+    used."""
 
     async def count(self) -> int:
-        """How much it holds: events, or documents."""
+        """The number of records that the archive holds: events, or documents."""
         ...
 
     def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
-        """All that it says, in batches."""
+        """All observations in the archive, in batches."""
         ...
 
     def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules
-    ) -> AsyncIterator[list[Held]]:
-        """What it holds of these requests, in batches: every prediction and feedback."""
+    ) -> AsyncIterator[list[ArchivedRecord]]:
+        """The archived predictions and feedback of some requests, in batches."""
         ...
 
-    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
-        """Keep what became of requests, in place of what was kept before; to be repeated does no
-        harm."""
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> StoreResult:
+        """Store the outcomes of requests, in place of their earlier ones; may be repeated."""
         ...
 
     async def close(self) -> None:
-        """Let go of files and connections; to be called again does no harm."""
+        """Close files and connections; may be called again."""
         ...

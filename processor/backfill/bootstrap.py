@@ -1,12 +1,11 @@
-"""Reading the archive onto the log: once at the first start, then what has changed.
+"""Reading the archive onto the log: all of it at the first start, then new documents.
 
-The leader does it. It resumes at the cursors on the control topic, so a new leader repeats one page
-of each shard at most, and what is repeated counts once.
+The leader does this. It resumes at the cursors on the control topic, so a new leader repeats at most one
+page of each shard, and repeated documents are counted once.
 """
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 
@@ -18,6 +17,7 @@ from processor.backfill.bootstrap_policy import (
     outcomes_of_pairs,
 )
 from processor.backfill.bootstrap_progress import BootstrapProgress
+from processor.backoff import Backoff
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.log.observations import IngestMode
 from processor.domain.timestamps import HOUR
@@ -28,24 +28,28 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Shards read at once.
-_AT_ONCE = 4
-#: Documents decoded in one turn of the loop.
-_TURN = 100
-#: Seconds between looks for new indices, and of the longest pause after a fault.
-_LOOK_AGAIN, _BACKOFF_MOST = 300.0, 60.0
-#: Passes at a first start: the later ones are short, and read what has changed meanwhile.
-_PASSES, _MAX_ROUND = 3, 1000
+#: Shards that are read at the same time.
+_MAX_SHARDS = 4
+#: Documents that are decoded in one turn of the event loop.
+_DOCUMENTS_PER_TURN = 100
+#: Seconds between checks for new indices.
+_CHECK_EVERY = 300.0
+#: The most passes at a first start: the later ones read the documents that changed meanwhile. After a
+#: pass over fewer documents there is none.
+_MAX_PASSES, _SHORT_PASS = 3, 1000
 #: Tries to write the outcome of a document that changes at the same moment.
-_TRIES = 5
+_MAX_TRIES = 5
 
 
 class Bootstrap:
-    """``horizon`` (ns) is how long a request is kept; ``clock`` gives the time (ns), ``oldest_record``
-    that of the source's first record, None where it has none; once ``source_known`` is set, the control
-    topic says whether the source has lost records. ``since`` (ns) leaves older documents
-    out altogether. ``full`` reads everything once more at each start; ``outcomes``: those of requests
-    that are not kept are written here."""
+    """Reads an archive onto the log, while this worker is the leader.
+
+    ``horizon`` (ns) is how long a request is kept; ``clock`` returns the time (ns); ``oldest_record``
+    returns the time (ns) of the source's first record, or None if the source is empty. Once
+    ``source_known`` is set, the control topic says whether the source has lost records. Documents from
+    before ``since`` (ns) are ignored. With ``full`` all documents are read again at each start. With
+    ``outcomes`` the outcomes of completed requests are written to their documents.
+    """
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class Bootstrap:
         outcomes: bool = False,
     ) -> None:
         self.last_error = ""
-        """Why the archive can't be read at the moment."""
+        """Why the archive cannot be read at the moment; empty if it can."""
         self.progress = BootstrapProgress()
         self._archive = archive
         self._reader = reader
@@ -79,54 +83,53 @@ class Bootstrap:
         self._outcomes = outcomes
 
     async def run(self) -> None:
-        """As the leader, until cancelled: all of the archive, then new indices now and then."""
+        """Read the archive, then check for new documents every 300 s, until cancelled."""
         try:
             await self._run()
         finally:
-            self.last_error = ""  # from here on it is the next leader's
+            self.last_error = ""  # the next leader reports its own errors
 
     async def _run(self) -> None:
-        # Whether the source has lost what was not read is known then, and on the control topic.
+        # Only then the control topic says whether the source has lost records.
         await self._source_known.wait()
         known: frozenset[str] = frozenset()
         while True:
-            for _ in range(_PASSES):
-                read = await self._until_it_works(known)
-                if self._control.done or read < _MAX_ROUND:
+            for _ in range(_MAX_PASSES):
+                read = await self._retry_pass(known)
+                if self._control.done or read < _SHORT_PASS:
                     break
             if not self._control.done:
                 await self._control.write(ControlRecord("done"))
                 logger.info("bootstrap: complete, %d documents", self.progress.read)
             known = frozenset(self._control.cursors)
-            await asyncio.sleep(_LOOK_AGAIN)
+            await asyncio.sleep(_CHECK_EVERY)
 
-    async def _until_it_works(self, known: frozenset[str]) -> int:
-        """A pass; how many documents it read, about."""
-        delay = 1.0
+    async def _retry_pass(self, known: frozenset[str]) -> int:
+        """Try a pass until it succeeds; returns about how many documents it read."""
+        backoff = Backoff(1.0, 60.0)
         while True:
             try:
                 await self._control.refresh()
                 await self._note_outcomes()
-                # After a gap every shard is looked at again.
+                # After a gap every shard is read again.
                 read = await self._pass(known if self._control.gap_since is None else frozenset())
                 self.last_error = ""
                 return read
             except (ArchiveError, BrokerError) as error:
                 self.last_error = str(error)
-                logger.warning("bootstrap: %s; next try in %.0f s", error, delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, _BACKOFF_MOST)
+                logger.warning("bootstrap: %s; next try in %.0f s", error, backoff.delay)
+                await backoff.sleep()
 
     async def _note_outcomes(self) -> None:
-        """From now on outcomes are written, or not: what was counted in between shows none."""
+        """Record on the control topic that outcomes are written from now on, or no longer."""
         if self._outcomes != (self._control.outcomes_since is not None):
             since = self._clock() if self._outcomes else -1
             await self._control.write(ControlRecord("outcomes", position=since))
 
     def _is_late(self) -> bool:
-        """Whether the log has run for so long without this archive that requests which it counted
-        have left memory: they can't be told from those that it never saw."""
-        late = not self._control.cursors and self._control.made < self._kept_from()
+        """Whether the log ran without this archive until requests that it counted left memory: these
+        cannot be distinguished from requests that were never on the log."""
+        late = not self._control.cursors and self._control.created_at < self._kept_from()
         if late:
             logger.warning(
                 "bootstrap: this log is older than PROCESSOR_HORIZON, so only recent documents can "
@@ -138,7 +141,7 @@ class Bootstrap:
         return in_memory_from(self._clock(), self._horizon, self._control.evicted)
 
     async def _pass(self, known: frozenset[str]) -> int:
-        """Read every shard from its cursor on, but for those in ``known``."""
+        """Read each shard from its cursor on, except for the shards in ``known``."""
         control = self._control
         again = self._full and control.done
         cursors = {} if again else dict(control.cursors)
@@ -152,7 +155,7 @@ class Bootstrap:
             min(shard.documents, shard.checkpoint - cursors.get(source, -1))
             for source, shard in ahead.items()
         )
-        # Only a first start counts what is old: later, old documents have been counted.
+        # Only a first start counts old documents: at later starts they have been counted.
         whole = not control.done and not self._is_late()
         gap = control.gap_since
         policy = await self._policy(whole, gap) if total else BootstrapPolicy()
@@ -160,7 +163,7 @@ class Bootstrap:
         if total:
             logger.info("%s: %d shards, about %d documents", name, len(ahead), total)
         self.progress.begin(name, total)
-        gate = asyncio.Semaphore(_AT_ONCE)
+        gate = asyncio.Semaphore(_MAX_SHARDS)
 
         async def read(source: str, shard: Shard) -> None:
             async with gate:
@@ -179,21 +182,21 @@ class Bootstrap:
         return total
 
     async def _policy(self, whole: bool, gap: int | None) -> BootstrapPolicy:
-        """Which documents are of requests that need not be kept, and which were counted already."""
+        """Decide which requests need not be kept, and which documents were counted already."""
         if not whole and gap is None:
             return BootstrapPolicy(counted_before=self._kept_from)
-        # What the source holds may speak of a request once more, so that one is kept.
+        # The source may hold more events of a request as old as its records: such a request is kept.
         oldest = await self._oldest_record()
         before = self._clock() - self._horizon
         if oldest is not None:
             before = min(before, oldest - HOUR)
         multi_predictor = await self._archive.multi_predictor()
         if multi_predictor is None:
-            logger.info("bootstrap: every request is kept: predictors can't be told apart")
+            logger.info("bootstrap: every request is kept, since predictors cannot be told apart")
         return BootstrapPolicy(
-            settle_before=before if multi_predictor is not None else None,
+            completed_before=before if multi_predictor is not None else None,
             multi_predictor=multi_predictor,
-            # What came after the gap began was never on the log.
+            # Events that came after the beginning of the gap were never on the log.
             counted_before=None if whole else lambda: min(self._kept_from(), gap or 0),
         )
 
@@ -204,12 +207,12 @@ class Bootstrap:
         }
         async with aclosing(self._archive.pages(shard, after, shard.checkpoint)) as pages:
             async for page in pages:
-                settled = await self._add(page, shard, policy, observation_producers)
+                completed = await self._add(page, shard, policy, observation_producers)
                 for mode, observation_producer in observation_producers.items():
                     await asyncio.gather(*await observation_producer.send(mode))
-                if self._outcomes and settled:
-                    await self._write_outcomes(settled)
-                # After the page's acknowledgement: a new leader may repeat a page, never miss one.
+                if self._outcomes and completed:
+                    await self._write_outcomes(completed)
+                # After the page's acknowledgement: a new leader may repeat a page, but never skip one.
                 await self._control.write(
                     ControlRecord("cursor", source=source, position=page.last_seq_no)
                 )
@@ -223,16 +226,16 @@ class Bootstrap:
         policy: BootstrapPolicy,
         observation_producers: dict[IngestMode, ObservationProducer],
     ) -> list[Pair]:
-        """Pack a page; the pairs that are counted and not kept."""
-        settled: list[Pair] = []
+        """Queue a page's observations; returns the pairs of completed requests."""
+        completed: list[Pair] = []
         documents: Sequence[Document] = page.documents
-        if policy.settles_before is not None and not self._outcomes:
+        pair_producer = observation_producers[IngestMode.COUNT_AND_DROP]
+        before = policy.all_completed_before
+        if before is not None and not self._outcomes:
             since = -1 if self._since is None else self._since
-            documents = observation_producers[IngestMode.COUNT_AND_DROP].decode_pairs(
-                documents, policy.settles_before, since
-            )
+            documents = pair_producer.decode_pairs(documents, before, since)
         for number, document in enumerate(documents):
-            if number % _TURN == 0:
+            if number % _DOCUMENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
             decoded = self._reader.read(document)
             times = [one.time for one in decoded.observations]
@@ -240,28 +243,25 @@ class Bootstrap:
                 continue
             pair = policy.pair(document, decoded.observations) if not decoded.dead_letters else None
             if pair is not None:
-                observation_producers[IngestMode.COUNT_AND_DROP].add_pair(*pair)
-                settled.append(pair)
-                observation_producers[IngestMode.COUNT_AND_DROP].add_pair_template(
-                    document, decoded
-                )
+                pair_producer.add_pair(*pair)
+                completed.append(pair)
+                pair_producer.add_pair_template(document, decoded)
                 continue
-            observation_producer = observation_producers[policy.mode(times)]
-            observation_producer.add_decoded(
+            observation_producers[policy.mode(times)].add_decoded(
                 decoded,
                 (document.index, shard.number, document.seq_no),
                 document.id.encode("utf-8", "replace"),
             )
-        return settled
+        return completed
 
-    async def _write_outcomes(self, settled: list[Pair]) -> None:
-        outcomes = outcomes_of_pairs(settled)
-        for _ in range(_TRIES):
+    async def _write_outcomes(self, pairs: list[Pair]) -> None:
+        outcomes = outcomes_of_pairs(pairs)
+        for _ in range(_MAX_TRIES):
             stored = await self._archive.store(outcomes)
             self._telemetry.outcomes_written += stored.written
-            if not stored.again:
+            if not stored.retry:
                 return
-            again = set(stored.again)
+            again = set(stored.retry)
             outcomes = [
                 one for one in outcomes if (one.namespace, one.deployment, one.request_id) in again
             ]

@@ -1,4 +1,4 @@
-"""How a bootstrap takes documents: as they are, only for what is in memory, or counted and not kept."""
+"""How a bootstrap counts a document: normally, only for a request in memory, or without keeping it."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,68 +9,79 @@ from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode
 from processor.domain.timestamps import HOUR
 from processor.telemetry import Telemetry
 
+#: All observations of a completed request, which is counted and not kept.
 Pair = tuple[Prediction, Feedback | None]
 
-#: How long before a request leaves memory a document counts as one of a request that has left it:
-#: what is read is on its way for a while.
+#: How long (ns) before a request leaves memory its documents are treated as if it had left: documents
+#: take a while from the archive to the join.
 _MARGIN = 2 * HOUR
 
 
 def in_memory_from(now: int, horizon: int, evicted: int = 0) -> int:
-    """From this time on every request is in memory, if it was ever on the log; all in ns. Those from
-    before ``evicted`` may have left it early."""
+    """Return the time since which each request that was ever on the log is still in memory.
+
+    All times are in ns. Requests from before ``evicted`` may have left memory early.
+    """
     return max(now - horizon, evicted) + min(_MARGIN, horizon // 2)
 
 
 class BootstrapPolicy:
-    """What a pass does with a document. Times are in ns.
+    """Decides how the documents of one pass are counted. Times are in ns.
 
-    ``settle_before``: a request whose newest time is older is counted whole and not kept, None = all
-    are kept; not where a deployment is ``crowded``: a truth in one document judges the predictions of
-    several predictors, in documents of their own. ``counted_before``: given at later starts; what is
-    older was on the log, and counts only where it is in memory.
+    ``completed_before``: a request whose latest event is older is counted and not kept; None if all are
+    kept. Requests of the deployments in ``multi_predictor`` are always kept: feedback in one document
+    judges the predictions of several predictors, which have their own documents. ``counted_before``:
+    given at later starts; older events were on the log, and are counted only if their request is in
+    memory.
     """
 
     def __init__(
         self,
-        settle_before: int | None = None,
+        completed_before: int | None = None,
         multi_predictor: frozenset[tuple[str, str]] | None = None,
         counted_before: Callable[[], int] | None = None,
     ) -> None:
-        self._settle_before = settle_before
-        self._crowded = multi_predictor or frozenset()
+        self._completed_before = completed_before
+        self._multi_predictor = multi_predictor or frozenset()
         self._counted_before = counted_before
 
     @property
-    def settles_before(self) -> int | None:
-        """Documents that say nothing later (ns) are pairs, where `pair` takes one like them; None if
-        each has to be asked for."""
-        return None if self._counted_before is not None else self._settle_before
+    def all_completed_before(self) -> int | None:
+        """The time (ns) before which documents are pairs if `pair` returned one for a similar document.
+
+        None if `pair` must be called for each document.
+        """
+        return None if self._counted_before is not None else self._completed_before
 
     def mode(self, times: Sequence[int]) -> IngestMode:
-        """Those of a document that is no `pair`, by the times of what it says."""
+        """Return the mode of a document that is not a pair; ``times`` are those of its events."""
         return (
             IngestMode.IF_PRESENT if self._is_counted(min(times, default=0)) else IngestMode.NORMAL
         )
 
     def _is_counted(self, oldest: int) -> bool:
-        # By the oldest: with a feedback of yesterday and a prediction that has left memory, both
-        # were counted.
+        # The oldest time decides: if feedback is from yesterday, and its prediction has left memory,
+        # both were counted.
         return self._counted_before is not None and oldest < self._counted_before()
 
-    def pair(self, document: Document, said: Sequence[Prediction | Feedback]) -> Pair | None:
-        """What is counted and not kept: all that there is of a request, in one document."""
-        before = self._settle_before
-        if before is None or not said:
+    def pair(
+        self, document: Document, observations: Sequence[Prediction | Feedback]
+    ) -> Pair | None:
+        """Return the prediction and the feedback of a completed request, which is not kept.
+
+        None if the request must be kept, or if the document does not hold all of it.
+        """
+        before = self._completed_before
+        if before is None or not observations:
             return None
-        prediction, *others = said
+        prediction, *others = observations
         if (
             not isinstance(prediction, Prediction)
             or prediction.time >= before
             or self._is_counted(prediction.time)
-            # A batch has several documents, its feedback another one.
+            # A batch has several documents, and its feedback is in another one.
             or document.id != prediction.request_id
-            or (prediction.model.namespace, prediction.model.deployment) in self._crowded
+            or (prediction.model.namespace, prediction.model.deployment) in self._multi_predictor
             or len(others) > 1
         ):
             return None
@@ -83,7 +94,7 @@ class BootstrapPolicy:
 
 
 def outcomes_of_pairs(pairs: Sequence[Pair]) -> list[RequestOutcome]:
-    """What the judged ones count as: the join's own judgement."""
+    """Return the outcomes of the pairs with feedback, as the join resolves them."""
     builder = BatchBuilder()
     for prediction, feedback in pairs:
         if feedback is not None:
@@ -91,5 +102,5 @@ def outcomes_of_pairs(pairs: Sequence[Pair]) -> list[RequestOutcome]:
             builder.add(feedback)
     fold = JoinFold("", 0, 1, None, Telemetry())
     fold.apply(0, 0, builder.build(""))
-    found = [outcome_of(fold, ref) for ref, _ in fold.refs()]
-    return [outcome for outcome in found if outcome is not None]
+    outcomes = [outcome_of(fold, ref) for ref, _ in fold.refs()]
+    return [outcome for outcome in outcomes if outcome is not None]

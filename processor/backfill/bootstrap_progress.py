@@ -1,62 +1,64 @@
-"""How far reading the archive is: for the log, for people who ask."""
+"""The progress of reading the archive, for log lines and for the status page."""
 
 import logging
 import time
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between lines of progress.
-_SAY_EVERY = 10.0
+#: Seconds between log lines.
+_LOG_EVERY = 10.0
 
 
 class BootstrapProgress:
-    """Of one pass after the other."""
+    """The progress of one pass over the archive after the other."""
 
     def __init__(self) -> None:
         self.read = 0
-        """Documents, of all passes."""
+        """Documents that all passes have read."""
         self.total: int | None = None
-        """Of this pass, about; None before the first and between passes."""
+        """About how many documents this pass reads; None between passes."""
         self._name = ""
-        self._before = 0
-        self._start = self._said = time.monotonic()
+        self._read_before = 0
+        self._started = self._logged = time.monotonic()
 
     def begin(self, name: str, total: int) -> None:
-        """A pass begins."""
-        self._name, self.total, self._before = name, total, self.read
-        self._start = self._said = time.monotonic()
+        """Begin a pass over about ``total`` documents."""
+        self._name, self.total, self._read_before = name, total, self.read
+        self._started = self._logged = time.monotonic()
 
     def end(self) -> None:
-        """It is over."""
+        """End the pass."""
         self.total = None
 
     @property
     def rate(self) -> float:
-        """Documents a second in this pass."""
-        took = time.monotonic() - self._start
-        return (self.read - self._before) / took if self.total is not None and took > 0 else 0.0
+        """Documents per second in this pass; 0 between passes."""
+        took = time.monotonic() - self._started
+        return (
+            (self.read - self._read_before) / took if self.total is not None and took > 0 else 0.0
+        )
 
     @property
-    def left(self) -> int:
-        """Documents that this pass has still to read, about."""
-        return 0 if self.total is None else max(0, self.total - (self.read - self._before))
+    def remaining(self) -> int:
+        """About how many documents this pass still has to read."""
+        return 0 if self.total is None else max(0, self.total - (self.read - self._read_before))
 
     @property
-    def seconds_left(self) -> float | None:
-        """None while it can't be told."""
-        return self.left / self.rate if self.rate else None
+    def remaining_seconds(self) -> float | None:
+        """About how many seconds this pass still takes; None while this is unknown."""
+        return self.remaining / self.rate if self.rate else None
 
     def add(self, documents: int) -> None:
-        """Some more were read; a line of progress now and then."""
+        """Note that some more documents were read; logs a line every 10 s."""
         self.read += documents
         now = time.monotonic()
-        if now - self._said >= _SAY_EVERY:
-            self._said = now
+        if now - self._logged >= _LOG_EVERY:
+            self._logged = now
             logger.info(
                 "%s: %d of about %d documents, %.0f/s, %.0f s left",
                 self._name,
-                self.read - self._before,
+                self.read - self._read_before,
                 self.total or 0,
                 self.rate,
-                self.seconds_left or 0.0,
+                self.remaining_seconds or 0.0,
             )

@@ -1,6 +1,7 @@
-"""Late truth: feedback that finds no prediction is looked up in the archive (counting rule 18).
+"""Late feedback: the predictions of feedback without a prediction are looked up in the archive (counting
+rule 18).
 
-What is found enters as observations on the log, like everything that counts.
+Predictions that are found are put on the log as observations, like all events that count.
 """
 
 import asyncio
@@ -18,22 +19,22 @@ from processor.kafka.control_log import ControlLog
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 
-#: Seconds after which a request is looked for, one by one: its event may be on the way still, and its
-#: document may be written after the feedback's event.
+#: Seconds before each try: the prediction may still be on its way to the log, and its document may be
+#: written after the feedback's event.
 _TRIES = (5.0, 25.0, 270.0, 3300.0)
-#: Requests of one round.
-_ROUND = 2000
+#: The most requests of one round.
+_MAX_REQUESTS = 2000
 
-#: When it is due, which try it is, partition, request.
+#: A planned look-up: when it is due, the number of the try, the partition, the request.
 _Entry = tuple[float, int, int, RequestRef]
 
 
 class LateFeedbackLookup(RetryLoop):
-    """Looks for the predictions of this worker's waiting feedback.
+    """Looks up the predictions of this worker's unmatched feedback.
 
-    ``folds`` gives the open partitions of the join, ``in_memory_from`` the time (ns) from which on
-    every request is in memory if it was ever on the log, by the time before which some have left it
-    early; None: all that the archive holds was on the log.
+    ``folds`` returns the folds of the join's open partitions. ``in_memory_from`` takes the time (ns)
+    before which requests may have been evicted, and returns the time (ns) since which each request that
+    was ever on the log is in memory; None if all documents of the archive were on the log.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class LateFeedbackLookup(RetryLoop):
         telemetry: Telemetry,
         in_memory_from: Callable[[int], int | None],
     ) -> None:
-        super().__init__("late truth")
+        super().__init__("late feedback")
         self._archive = archive
         self._rules = rules
         self._control = control
@@ -58,13 +59,15 @@ class LateFeedbackLookup(RetryLoop):
         self._due: list[_Entry] = []
 
     async def run(self, read: asyncio.Event) -> None:
-        """Until cancelled, from when the archive was ``read`` once: before, what was not read yet
-        looks like what was counted."""
+        """Look up until cancelled, after the archive was ``read`` once.
+
+        Before, documents that were not read yet look like documents that were counted.
+        """
         await read.wait()
         await self._run_forever(self._round)
 
     def _collect(self) -> None:
-        """Note what waits since the last time; of a partition that is new here, all that does."""
+        """Plan look-ups of new unmatched feedback; for a newly assigned partition, of all of it."""
         folds = self._folds()
         first = time.monotonic() + _TRIES[0]
         for number, fold in folds.items():
@@ -81,14 +84,14 @@ class LateFeedbackLookup(RetryLoop):
 
     async def _round(self) -> str:
         self._collect()
-        due = self._take()
+        due = self._take_due()
         if not due:
             return ""
         try:
             await self._control.refresh()
             wanted = {_key(self._seen[number], ref): ref for _, _, number, ref in due}
             self._telemetry.lookups += len(wanted)
-            found = await self._look_up(list(wanted))
+            found = await self._restore(list(wanted))
         except BaseException:
             for entry in due:
                 heapq.heappush(self._due, entry)
@@ -100,45 +103,46 @@ class LateFeedbackLookup(RetryLoop):
                 heapq.heappush(self._due, following)
         return ""
 
-    def _take(self) -> list[_Entry]:
-        """What is due and waits still."""
+    def _take_due(self) -> list[_Entry]:
+        """Take the look-ups that are due, and whose feedback is still unmatched."""
         now = time.monotonic()
         taken: list[_Entry] = []
-        while self._due and self._due[0][0] <= now and len(taken) < _ROUND:
+        while self._due and self._due[0][0] <= now and len(taken) < _MAX_REQUESTS:
             entry = heapq.heappop(self._due)
             fold = self._seen.get(entry[2])
             if fold is not None and fold.is_unmatched(entry[3]):
                 taken.append(entry)
         return taken
 
-    async def _look_up(self, wanted: list[RequestKey]) -> set[RequestKey]:
-        """Put what the archive has on the log; the requests that it has an answer to."""
+    async def _restore(self, wanted: list[RequestKey]) -> set[RequestKey]:
+        """Put the archive's observations on the log; returns the requests with a prediction."""
         found: set[RequestKey] = set()
-        whole, recalled, late = [], [], []
+        new, restored, expired = [], [], []
         in_memory_from = self._in_memory_from(self._control.evicted)
         since = self._control.outcomes_since
         async for batch in self._archive.lookup(wanted, self._rules):
-            for request, said, judged in batch:
-                made = [one for one in said if isinstance(one, Prediction)]
-                if not made:
+            for request, stored, judged in batch:
+                predictions = [one for one in stored if isinstance(one, Prediction)]
+                if not predictions:
                     continue
                 found.add(request)
-                if in_memory_from is not None and made[0].time >= in_memory_from:
-                    whole += said  # it was never on the log
-                elif since is not None and made[0].time >= since and not judged:
-                    recalled += made
+                predicted_at = predictions[0].time
+                if in_memory_from is not None and predicted_at >= in_memory_from:
+                    new += stored  # the request was never on the log
+                elif since is not None and predicted_at >= since and not judged:
+                    restored += predictions
                 else:
-                    late += made
-        # One that can be judged comes before another of its request that says it is too late.
+                    expired += predictions
+        # A prediction that can be judged comes before an expired one of the same request.
         for mode, observations in (
-            (IngestMode.NORMAL, whole),
-            (IngestMode.RESTORED, recalled),
-            (IngestMode.EXPIRED, late),
+            (IngestMode.NORMAL, new),
+            (IngestMode.RESTORED, restored),
+            (IngestMode.EXPIRED, expired),
         ):
             for observation in observations:
                 self._observation_producer.add_observation(observation)
             await asyncio.gather(*await self._observation_producer.send(mode))
-        self._telemetry.recalled += len(recalled) + len(whole)
+        self._telemetry.recalled += len(restored) + len(new)
         return found
 
 

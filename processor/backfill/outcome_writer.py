@@ -1,4 +1,4 @@
-"""Telling the archive what became of each request, beside the stream and never in its way."""
+"""Writing the outcome of each request to the archive, beside the stream and without delaying it."""
 
 import asyncio
 import time
@@ -11,17 +11,18 @@ from processor.domain.join.outcomes import RequestOutcome, outcome_of
 from processor.domain.join.request_store import RequestRef
 from processor.telemetry import Telemetry
 
-#: Requests of one round, and how many may wait in a partition.
-_ROUND, MAX_WAITING = 500, 200_000
-#: Seconds between tries of a request without a document: the logger may be slower than the stream.
+#: The most requests of one write, and the most that may wait in a partition.
+_MAX_REQUESTS, MAX_WAITING = 500, 200_000
+#: Seconds before further tries of a request without a document: the request logger may be slower than
+#: the stream.
 _TRIES = (5.0, 25.0, 270.0, 1500.0)
 
 
 class OutcomeWriter(RetryLoop):
-    """Writes the outcomes of this worker's partitions; ``folds`` gives those that are open.
+    """Writes the outcomes of this worker's open partitions, which ``folds`` returns.
 
-    A request stays in its fold's ``judged`` until its documents show its outcome, and goes into the
-    snapshot with it, so neither a crash nor an archive that is away loses one.
+    A request stays in its fold's ``judged`` until its documents show its outcome. Snapshots contain
+    ``judged``, so no outcome is lost in a crash, or while the archive is away.
     """
 
     def __init__(
@@ -35,15 +36,16 @@ class OutcomeWriter(RetryLoop):
         self._folds = folds
         self._telemetry = telemetry
         self._tries: dict[tuple[int, RequestRef], tuple[int, float]] = {}
-        self._behind: set[int] = set()
+        self._overflowed: set[int] = set()
+        """Partitions in which too many requests waited: all their judged requests are written."""
 
     @property
     def waiting(self) -> int:
-        """Requests whose outcome is to be written."""
+        """The number of requests whose outcome is not written yet."""
         return sum(len(fold.judged or ()) for fold in self._folds().values())
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Write outcomes until cancelled."""
         await self._run_forever(self._round)
 
     async def _round(self) -> str:
@@ -53,32 +55,33 @@ class OutcomeWriter(RetryLoop):
         return last_error
 
     async def _drain(self, number: int, fold: JoinFold) -> str:
-        """Write what waits in one partition; why some could not be written."""
+        """Write the waiting outcomes of a partition; returns why some could not be written, or an
+        empty string."""
         judged = fold.judged
         if judged is None:
             return ""
         if len(judged) > MAX_WAITING:
-            # They are all in memory: once the archive answers, all that it holds is offered.
+            # All of them are in memory: once the archive answers, each judged request is written.
             judged.clear()
-            self._behind.add(number)
+            self._overflowed.add(number)
         last_error = ""
         while refs := self._due(number, judged):
             last_error = await self._write(number, fold, judged, refs) or last_error
-        if number in self._behind:
+        if number in self._overflowed:
             async for refs in _all_judged(fold):
                 await self._write(number, fold, judged, refs)
-            self._behind.discard(number)
+            self._overflowed.discard(number)
         return last_error
 
     def _due(self, number: int, judged: dict[RequestRef, int]) -> dict[RequestRef, int]:
         now = time.monotonic()
-        found = {}
+        due = {}
         for ref, offset in judged.items():
             if self._tries.get((number, ref), (0, 0.0))[1] <= now:
-                found[ref] = offset
-                if len(found) == _ROUND:
+                due[ref] = offset
+                if len(due) == _MAX_REQUESTS:
                     break
-        return found
+        return due
 
     async def _write(
         self,
@@ -95,8 +98,8 @@ class OutcomeWriter(RetryLoop):
                 outcomes[key] = ref, outcome
         stored = await self._archive.store([outcome for _, outcome in outcomes.values()])
         self._telemetry.outcomes_written += stored.written
-        held = {ref for ref, _ in outcomes.values()}
-        unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.again)}
+        in_memory = {ref for ref, _ in outcomes.values()}
+        unwritten = {outcomes[key][0] for key in (*stored.missing, *stored.retry)}
         now = time.monotonic()
         for ref, offset in refs.items():
             attempt, _ = self._tries.pop((number, ref), (0, 0.0))
@@ -104,23 +107,23 @@ class OutcomeWriter(RetryLoop):
                 judged.setdefault(ref, offset)
                 self._tries[number, ref] = attempt + 1, now + _TRIES[attempt]
                 continue
-            # Without a document, or gone from memory while the archive was away for the horizon.
-            self._telemetry.outcomes_missing += ref in unwritten or ref not in held
-            if judged.get(ref) == offset:  # else it has changed meanwhile
+            # It has no document, or it left memory while the archive was away for the horizon.
+            self._telemetry.outcomes_missing += ref in unwritten or ref not in in_memory
+            if judged.get(ref) == offset:  # or else its outcome has changed meanwhile
                 del judged[ref]
         return stored.last_error
 
 
 async def _all_judged(fold: JoinFold) -> AsyncIterator[dict[RequestRef, int]]:
-    """Every judged request in memory, some at a time; what changes meanwhile is noted anyway."""
-    some: dict[RequestRef, int] = {}
+    """Yield the judged requests in memory, in groups; ``judged`` gets those that change meanwhile."""
+    group: dict[RequestRef, int] = {}
     for seen, (ref, request) in enumerate(fold.refs(), 1):
         if request.predictions and request.feedbacks:
-            some[ref] = -1
-        if seen % _ROUND == 0:
-            if some:
-                yield some
-                some = {}
+            group[ref] = -1
+        if seen % _MAX_REQUESTS == 0:
+            if group:
+                yield group
+                group = {}
             await asyncio.sleep(0)
-    if some:
-        yield some
+    if group:
+        yield group

@@ -1,39 +1,41 @@
-"""Work beside the stream: what it needs may be away, and it goes on."""
+"""Tasks beside the stream that continue after a fault of the archive or the broker."""
 
-import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 
+from processor.backoff import Backoff
 from processor.errors import ArchiveError, BrokerError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between rounds, and the longest pause after one that failed.
+#: Seconds between rounds, and the longest pause after a round that failed.
 _PAUSE, _LONGEST = 1.0, 60.0
 
 
 class RetryLoop:
-    """What has such work to do; ``name`` is for the log."""
+    """The base of a task that repeats its work; ``name`` is used in log lines."""
 
     def __init__(self, name: str) -> None:
         self.last_error = ""
-        """Why it can't be done at the moment."""
+        """Why the work cannot be done at the moment; empty if it can."""
         self._name = name
 
     async def _run_forever(self, work: Callable[[], Awaitable[str]]) -> None:
-        """Round after round until cancelled. ``work`` returns what was in its way and kept it from a
-        part alone, empty if nothing was. A new trouble is told once; while one lasts that a round
-        fails with, pauses grow."""
-        delay = _PAUSE
+        """Repeat ``work`` until cancelled.
+
+        ``work`` returns the error that kept it from a part of its work, or an empty string. A new error
+        is logged once; while rounds fail with the same error, the pauses between them grow.
+        """
+        backoff = Backoff(_PAUSE, _LONGEST)
         while True:
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+            await backoff.sleep()
             try:
                 last_error = await work()
-                delay = _PAUSE
+                backoff.reset()
             except (ArchiveError, BrokerError) as error:
                 last_error = str(error)
-                delay = min(delay * 2, _LONGEST) if last_error == self.last_error else _PAUSE
+                if last_error != self.last_error:
+                    backoff.reset()
             if last_error and last_error != self.last_error:
                 logger.warning("%s: %s; trying again", self._name, last_error)
             self.last_error = last_error

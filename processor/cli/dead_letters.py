@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from processor.cli.options import Time, interrupt_at_once
+from processor.cli.options import Commands, Time, interrupt_at_once
 from processor.dead_letters.listing import (
     Selection,
     dead_letter_text,
@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _MAX_SHOWN = 4096
 
 
-@click.group("dead-letters")
+@click.group("dead-letters", cls=Commands)
 def dead_letters() -> None:
     """What could not be read, and why: list it, look at it, try it again.
 

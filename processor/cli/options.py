@@ -1,32 +1,51 @@
-"""What several commands have: types of options, and how they prepare for much work."""
+"""Shared parts of the commands: option types, handling of Ctrl-C, garbage collection."""
 
 import gc
 import logging
 import os
 import signal
 import threading
+import time
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
-from processor.domain.tally.windows import parse_duration
-from processor.domain.timestamps import parse_time
+from processor.domain.timestamps import INSTANTS, parse_duration, parse_instant
 
 
 class Time(click.ParamType):
-    """An RFC 3339 time, in nanoseconds."""
+    """An option type: an RFC 3339 time, a date or a span before now, as nanoseconds since 1970."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        time_ns = value if isinstance(value, int) else parse_time(value)
+        time_ns = value if isinstance(value, int) else parse_instant(value, time.time_ns())
         if time_ns is None:
-            self.fail(f"{value!r} is no time such as 2026-11-20T00:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a time: write {INSTANTS}", param, ctx)
         return time_ns
 
 
+class Commands(click.Group):
+    """A command group whose error for an unknown command suggests similar ones."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """See `click.Group`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchOption:
+            raise
+        except click.UsageError as error:
+            close = get_close_matches(args[0], self.list_commands(ctx))
+            if close:
+                error.message += f" Did you mean {' or '.join(close)}?"
+            raise
+
+
 class Duration(click.ParamType):
-    """A time span such as 60s, 5m or 1h, in seconds."""
+    """An option type: a time span such as 60s, 5m or 1h, as seconds."""
 
     name = "duration"
 
@@ -37,22 +56,30 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-#: Seconds after Ctrl-C in which clients may end in order.
-_ORDERLY = 3.0
+#: Seconds after Ctrl-C within which clients may end in order.
+_ORDERLY_END = 3.0
+
+
+def exit_after(seconds: float) -> None:
+    """End the process with code 130 if it still runs after ``seconds``.
+
+    A thread does it, because the event loop, or a thread that waits for a name server, may never end.
+    """
+    timer = threading.Timer(seconds, os._exit, (130,))
+    timer.daemon = True
+    timer.start()
 
 
 def interrupt_at_once() -> None:
-    """Ctrl-C ends a command wherever it is. The loop's own way waits for the next await, which a read
-    from a pipe never comes to, and a client that is connecting can swallow the cancellation."""
+    """Make Ctrl-C end a command wherever it is.
 
-    def end() -> None:
-        os._exit(130)
+    The event loop's own handler waits for the next await, which a read from a pipe never reaches, and
+    a client that is connecting can swallow the cancellation.
+    """
 
     def interrupt(*_: object) -> None:
-        timer = threading.Timer(_ORDERLY, end)
-        timer.daemon = True
-        timer.start()
-        # Tasks that break off with it are nothing to tell of.
+        exit_after(_ORDERLY_END)
+        # asyncio would log an error for each task that is interrupted with the command.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
@@ -60,7 +87,7 @@ def interrupt_at_once() -> None:
 
 
 def collect_rarely() -> None:
-    """Let the garbage collector walk less often."""
-    # A batch of records is some 200,000 objects that go as they came, by reference count: walking
-    # them for cycles cost 10 % of the time. Cycles are collected still, only later.
+    """Make the garbage collector run less often."""
+    # A batch of records is some 200,000 objects, which are freed by reference count: searching them
+    # for cycles took 10 % of the time. Cycles are still collected, only later.
     gc.set_threshold(500_000, 20, 100)

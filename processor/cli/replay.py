@@ -1,7 +1,7 @@
 """The commands ``processor replay`` and ``processor report``."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,11 +9,14 @@ import click
 from click.core import ParameterSource
 
 from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
+from processor.domain.timestamps import INSTANTS
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
-from processor.replay.fold import Selection
+from processor.replay.fold import NOTHING_READ, Selection
 from processor.replay.sources import Access
+from processor.replay.tables.columns import Columns
+from processor.replay.tables.reading import resolve
 from processor.report.command import (
     FORMATS,
     Wanted,
@@ -21,6 +24,7 @@ from processor.report.command import (
     report_sources,
     report_stored,
 )
+from processor.report.output import check_output
 from processor.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,11 +34,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _replay_options(style: str) -> Callable[[F], F]:
-    """The options that replay and report share; ``style`` is the default form."""
+    """The options that replay and report share; ``style`` is the default of ``--format``."""
     options = (
-        click.option("--from", "start", type=Time(), help="First time that counts (inclusive)."),
-        click.option("--to", "end", type=Time(), help="End of the time that counts (exclusive)."),
-        click.option("--as-of", type=Time(), help="The last time that is known of."),
+        click.option(
+            "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
+        ),
+        click.option(
+            "--to",
+            "end",
+            type=Time(),
+            help="End of the time that counts (exclusive); written as --from.",
+        ),
+        click.option(
+            "--as-of", type=Time(), help="The last time that is known of; written as --from."
+        ),
         click.option(
             "--by",
             type=click.Choice(["request", "feedback"]),
@@ -51,7 +64,52 @@ def _replay_options(style: str) -> Callable[[F], F]:
             help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
         ),
         click.option("--namespace", default="", help="Only this namespace."),
-        click.option("--deployment", default="", help="Only this deployment."),
+        click.option(
+            "--deployment",
+            default="",
+            metavar="NAME|COLUMN",
+            help="Only this deployment. Table: the column of the deployments, or the name of all rows.",
+        ),
+        click.option(
+            "--predicted",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the predictions. Default: prediction.",
+        ),
+        click.option(
+            "--actual",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the true labels. Default: actual.",
+        ),
+        click.option(
+            "--score",
+            multiple=True,
+            metavar="COLUMN[=CLASS]",
+            help="Table without predictions: column with the scores of a class; may be repeated. "
+            "Default: score_CLASS.",
+        ),
+        click.option(
+            "--id",
+            "id_column",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the request ids. Default: request_id, or else the row's number.",
+        ),
+        click.option(
+            "--time",
+            "time_column",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the predictions' times. Default: time, or else the row's place.",
+        ),
+        click.option(
+            "--feedback-time",
+            default="",
+            metavar="COLUMN",
+            help="Table: column of the true labels' times. Default: feedback_time, or else the "
+            "prediction's time.",
+        ),
         click.option(
             "--format", "style", type=click.Choice(FORMATS), default=style, show_default=True
         ),
@@ -101,7 +159,7 @@ def _replay_options(style: str) -> Callable[[F], F]:
 @click.command(
     epilog="\b\nExamples:\n"
     "  processor replay events.ndjson\n"
-    "  processor replay events.ndjson --by feedback --from 2026-11-20T00:00:00Z\n"
+    "  processor replay events.ndjson --by feedback --from 2026-11-20\n"
     "  zcat events.ndjson.gz | processor replay - --format text\n"
     "  processor replay sqlite:data/events.sqlite --output result.json\n"
     "  processor replay http://elasticsearch:9200 --index 'inference-log-seldon-*'\n"
@@ -121,14 +179,16 @@ def _replay_options(style: str) -> Callable[[F], F]:
 def replay(
     context: click.Context, /, sources: tuple[str, ...], into: str | None, **options: Any
 ) -> None:
-    """Fold a stored period without Kafka: the same numbers as the live run.
+    """Compute the results of a stored period without Kafka; they are equal to those of a live run.
 
     SOURCE is an events file (*.ndjson, plain or compressed by gzip or zstd, or - for standard
     input), sqlite:PATH, kafka:TOPIC (all of a source topic on PROCESSOR_BROKER), kserve:FOLDER (what
     KServe's logger wrote to a bucket, as JSON), or Elasticsearch: http(s)://host:port, or
-    elasticsearch: for that of PROCESSOR_ARCHIVE.
+    elasticsearch: for that of PROCESSOR_ARCHIVE. It can be a table too: CSV, Parquet or JSON lines with
+    columns request_id, time, prediction or score_CLASS, actual, feedback_time, deployment, namespace,
+    predictor, model, reward, or others that the options below name.
 
-    A line that is no event is named, counted as a dead letter, and reading goes on.
+    A line that is not an event is reported and counted as a dead letter, and reading goes on.
     """
     if into:
         _put_on_log(context, sources, options)
@@ -140,6 +200,7 @@ def replay(
     epilog="\b\nExamples:\n"
     "  processor report events.ndjson\n"
     "  processor report events.ndjson --format html --output report.html\n"
+    "  processor report predictions.csv --predicted y_pred --actual y_true\n"
     "  processor report events.ndjson --compare predictor\n"
     "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
     "      --compare /2026-11-21T00:00:00Z                  the day against all before it\n"
@@ -164,9 +225,10 @@ def report(
     stored: bool,
     **options: Any,
 ) -> None:
-    """How good models were in a stored period: as text, JSON, CSV or HTML with plots.
+    """Show how good models were in a stored period, as text, JSON, CSV or HTML with plots.
 
-    SOURCE is the same as for 'processor replay'.
+    SOURCE is the same as for 'processor replay': also a table of predictions and true labels (CSV,
+    Parquet, JSON lines). Without the options that name its columns the command says what it sees.
     """
     if not stored:
         if not sources:
@@ -175,22 +237,23 @@ def report(
         return
     for name in (
         "compare", "store", "as_of", "models", "index", "step", "recent", "strict", "resume",
+        "predicted", "actual", "score", "id_column", "time_column", "feedback_time",
     ):  # fmt: skip
         if sources or _is_given(context, name):
-            given = "SOURCE" if sources else f"--{name.replace('_', '-')}"
+            given = "SOURCE" if sources else f"--{name.removesuffix('_column').replace('_', '-')}"
             raise click.UsageError(f"{given} has no place beside --stored: leave it out")
     settings = _settings()
-    selection = _selection(options)
+    selection, _ = _selection(options, ())
     by = options["by"] if _is_given(context, "by") else ""
-    output = Path(options["output"]) if options["output"] else None
+    output = _output(options)
     asyncio.run(report_stored(settings, selection, by, options["style"], output))
 
 
 def _report(
     context: click.Context, sources: tuple[str, ...], compare: str = "", **options: Any
 ) -> None:
-    selection = _selection(options)
-    style, output = options["style"], options["output"]
+    selection, columns = _selection(options, sources)
+    style, output = options["style"], _output(options)
     for name in ("step", "recent"):
         if style != "openmetrics" and _is_given(context, name):
             raise click.UsageError(f"--{name} is for --format openmetrics alone: leave it out")
@@ -198,7 +261,7 @@ def _report(
     rules = read_models_file(options["models"] or settings.models)
     wanted = Wanted(
         style,
-        Path(output) if output else None,
+        output,
         options["step"],
         options["recent"],
         (options["by"],) if _is_given(context, "by") else (),
@@ -206,13 +269,26 @@ def _report(
         options["store"],
         options["resume"],
     )
-    if style == "openmetrics" and output.endswith("/"):
-        prepare_folder(Path(output))
-    access = _access(settings, options)
+    access = _access(settings, options, columns)
     _prepare_long_work()
-    empty = asyncio.run(report_sources(sources, rules, selection, access, wanted))
-    if empty:
-        click.echo(f"processor: {empty}", err=True)
+    shortfall = asyncio.run(report_sources(sources, rules, selection, access, wanted))
+    if shortfall is not None:
+        click.echo(f"processor: {shortfall.message}", err=True)
+        if shortfall.is_failure:
+            raise click.exceptions.Exit(1)
+
+
+def _output(options: dict[str, Any]) -> Path | None:
+    """The path to write to, after a check that it is writable; None for standard output."""
+    output = options["output"]
+    if not output:
+        return None
+    path = Path(output)
+    if options["style"] == "openmetrics" and output.endswith("/"):
+        prepare_folder(path)
+    elif options["style"] != "openmetrics" or not path.is_dir():
+        check_output(path)
+    return path
 
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
@@ -226,22 +302,31 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
 
     settings = _settings()
     rules = read_models_file(options["models"] or settings.models)
-    access = _access(settings, options)
+    selection, columns = _selection(options, sources)
+    access = _access(settings, options, columns)
     _prepare_long_work()
-    _report_put(asyncio.run(put_on_log(sources, rules, _selection(options), access)), settings)
+    _report_put(asyncio.run(put_on_log(sources, rules, selection, access)), settings)
 
 
-def _access(settings: Settings, options: dict[str, Any]) -> Access:
-    return Access(settings, options["index"], options["strict"], kafka_options(settings))
+def _access(settings: Settings, options: dict[str, Any], columns: Columns) -> Access:
+    return Access(settings, options["index"], options["strict"], kafka_options(settings), columns)
 
 
-def _selection(options: dict[str, Any]) -> Selection:
+def _selection(options: dict[str, Any], sources: Sequence[str]) -> tuple[Selection, Columns]:
     start, end = options["start"], options["end"]
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
-    return Selection(
-        options["by"], start, end, options["as_of"], options["namespace"], options["deployment"]
+    columns = Columns(
+        options["predicted"],
+        options["actual"],
+        options["score"],
+        options["id_column"],
+        options["time_column"],
+        options["feedback_time"],
     )
+    columns, deployment = resolve(sources, columns, options["deployment"])
+    names = (options["namespace"], deployment)
+    return Selection(options["by"], start, end, options["as_of"], *names), columns
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -250,7 +335,8 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 def _settings() -> Settings:
     settings = Settings.from_env()
-    set_up_logs("WARNING", settings.log_format)
+    # A client's own lines say again what the error says, in its terms.
+    set_up_logs("WARNING", settings.log_format, libraries="CRITICAL")
     return settings
 
 
@@ -264,6 +350,12 @@ def _report_put(put: "Put", settings: Settings) -> None:
     if put.not_understood:
         reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(put.not_understood.items()))
         click.echo(f"not understood, and not put there: {reasons}")
+    for damage in put.damage:
+        click.echo(f"processor: {damage}", err=True)
+    if not put.read and not put.damage:
+        click.echo(f"processor: {NOTHING_READ}", err=True)
+    if put.damage or put.not_understood.total() >= put.read:
+        raise click.exceptions.Exit(1)
 
 
 def _prepare_long_work() -> None:

@@ -1,4 +1,5 @@
 """The pure core: events to observations, observations to outcomes, outcomes to counts and scores.
 
-Nothing here reads a clock, a file or a network; every function is a function of its arguments.
+No module in this package reads a clock, a file, the network or the environment: the result of every
+function depends on its arguments only.
 """

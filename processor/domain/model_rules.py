@@ -1,4 +1,4 @@
-"""The models file: what a deployment's outputs mean where the counting rules can't tell."""
+"""The rules of the models file: how to interpret a deployment's outputs if the payload is ambiguous."""
 
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -15,8 +15,8 @@ JudgeBy = Literal["truth", "reward"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry. ``match`` is ``namespace/deployment[/predictor[/model]]`` with globs; ``labels``
-    renames labels; ``output_name`` says which of several outputs counts."""
+    """One entry of the models file. ``match`` is ``namespace/deployment[/predictor[/model]]`` with
+    globs; ``labels`` maps labels to other labels; ``output_name`` selects one of several outputs."""
 
     match: str
     output: Output | None = None
@@ -28,8 +28,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: bool = False
 
     def matches(self, key: ModelKey) -> bool:
-        """Whether the entry is about this model; parts that it leaves out match all. A feedback
-        that names no predictor or node is about any."""
+        """Whether the entry applies to a model. Parts that ``match`` omits match all models, and an
+        empty predictor or node, as in the scope of a feedback, is matched by any part."""
         parts = self.match.split("/")
         return all(map(fnmatchcase, key[:2], parts)) and all(
             not name or fnmatchcase(name, part)
@@ -37,8 +37,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
     def schema(self, names: tuple[str, ...] | None = None) -> Schema:
-        """What goes with each prediction onto the log, so that a later change of the file can't
-        change how an earlier prediction is judged."""
+        """The schema of a prediction with these names. It is on the log with each prediction, so that
+        a later change of the file does not change how an earlier prediction is judged."""
         return Schema(names, self.classes, self.threshold, self.judge_by == "reward")
 
 
@@ -50,42 +50,43 @@ _ANY = Rule(match="*/*")
 
 
 class Listener(Protocol):
-    """Whoever remembers what the rules said."""
+    """An object that caches results of the rules."""
 
     def invalidate(self) -> None:
-        """The rules have changed: ask again."""
+        """Drop the cached results: the rules have changed."""
         ...
 
 
 class ModelRules:
-    """The entries of a models file; the first that matches counts."""
+    """The entries of a models file. The first entry that matches a model applies to it. ``listeners``
+    are notified when the entries are replaced."""
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.entries = tuple(rules)
         self.listeners: WeakSet[Listener] = WeakSet()
 
     def __call__(self, key: ModelKey) -> Rule:
-        """The entry for a model, or the defaults."""
+        """The entry that applies to a model, or the defaults if none does."""
         return next((rule for rule in self.entries if rule.matches(key)), _ANY)
 
     def replace(self, entries: Iterable[Rule]) -> None:
-        """Others from now on; what is decoded already stays as it is."""
+        """Replace the entries, for events that are decoded from now on."""
         self.entries = tuple(entries)
-        for follower in list(self.listeners):
-            follower.invalidate()
+        for listener in list(self.listeners):
+            listener.invalidate()
 
 
-#: Where in a file something stands, as names and positions from the top.
-Place = tuple[str | int, ...]
+#: The path to a node of a YAML file: keys and positions from the top.
+YamlPath = tuple[str | int, ...]
 
 
 def _list(choices: Iterable[str]) -> str:
-    *most, last = choices
-    return f"{', '.join(most)} or {last}"
+    *others, last = choices
+    return f"{', '.join(others)} or {last}"
 
 
-#: What each key of an entry takes, for people.
-_TAKES = {
+#: The accepted values of each key of an entry, for messages.
+_EXPECTED = {
     "match": "namespace/deployment[/predictor[/model]], with globs",
     "output": _list(get_args(Output)),
     "output_name": "the name of an output, as text",
@@ -98,15 +99,13 @@ _TAKES = {
 
 
 def parse_rules(
-    content: object, source: str, line_of: Callable[[Place], int | None] = lambda place: None
+    content: object, source: str, line_of: Callable[[YamlPath], int | None] = lambda path: None
 ) -> ModelRules:
-    """Check a models file that was read from YAML; `SettingsError` says where it is wrong.
+    """The rules of a models file, from its YAML content. `SettingsError` names ``source``, the file,
+    and the invalid entry, with its line if ``line_of`` knows it."""
 
-    ``line_of`` gives the line of a place in the file, where it is known.
-    """
-
-    def wrong(place: Place, message: str) -> SettingsError:
-        line = line_of(place)
+    def wrong(path: YamlPath, message: str) -> SettingsError:
+        line = line_of(path)
         where = f"{source}, line {line}" if line else source
         return SettingsError(f"models file {where}: {message}")
 
@@ -115,35 +114,35 @@ def parse_rules(
         unknown = (
             next(iter(content.keys() - {"models"}), None) if isinstance(content, dict) else None
         )
-        place: Place = () if unknown is None else (str(unknown),)
-        what = "is no object" if unknown is None else f"has {unknown!r}"
-        raise wrong(place, f"the file {what}: it takes only models, a list of entries")
+        path: YamlPath = () if unknown is None else (str(unknown),)
+        problem = "is not an object" if unknown is None else f"has {unknown!r}"
+        raise wrong(path, f"the file {problem}: expected only models, a list of entries")
     entries = content.get("models") or []
     if not isinstance(entries, list):
-        raise wrong(("models",), f"models is {_shown(entries)}: it takes a list of entries")
+        raise wrong(("models",), f"models is {_shown(entries)}: expected a list of entries")
     rules = []
     for number, entry in enumerate(entries):
         name = f"models[{number}]"
         if not isinstance(entry, dict):
-            raise wrong(("models", number), f"{name} is {_shown(entry)}: it takes keys and values")
+            raise wrong(("models", number), f"{name} is {_shown(entry)}: expected keys and values")
         for key in entry:
-            if key not in _TAKES:
+            if key not in _EXPECTED:
                 raise wrong(
-                    ("models", number, key), f"{name} has {key!r}: it takes {_list(_TAKES)}"
+                    ("models", number, key), f"{name} has {key!r}: expected {_list(_EXPECTED)}"
                 )
         if "match" not in entry:
-            raise wrong(("models", number), f"{name} has no match: {_TAKES['match']}")
+            raise wrong(("models", number), f"{name} has no match: {_EXPECTED['match']}")
         for key, value in entry.items():
-            if not _is_right(key, value):
+            if not _is_valid(key, value):
                 raise wrong(
                     ("models", number, key),
-                    f"{name}.{key} is {_shown(value)}: it takes {_TAKES[key]}",
+                    f"{name}.{key} is {_shown(value)}: expected {_EXPECTED[key]}",
                 )
         rule = msgspec.convert(entry, Rule)
         if rule.output == "probability" and rule.classes is not None and len(rule.classes) != 2:
             raise wrong(
                 ("models", number, "classes"),
-                f"{name} has output probability, which takes two classes, not {len(rule.classes)}",
+                f"{name} has output probability, which needs two classes, not {len(rule.classes)}",
             )
         rules.append(rule)
     return ModelRules(rules)
@@ -152,7 +151,7 @@ def parse_rules(
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Rule)}
 
 
-def _is_right(key: str, value: object) -> bool:
+def _is_valid(key: str, value: object) -> bool:
     try:
         msgspec.convert(value, _TYPES[key])
     except msgspec.ValidationError:

@@ -1,5 +1,7 @@
-"""The compiled part, where there is one: it does what is usual at speed, and all else is left to the
-Python beside it, which by itself does the same."""
+"""The native extension, if it is installed: it handles the common case of decoding and joining fast.
+
+Everything else is handed back to the Python code beside it, which gives the same results by itself.
+"""
 
 import os
 
@@ -8,7 +10,7 @@ try:
 except ImportError:  # installed without a Rust compiler
     native = None  # type: ignore[assignment]
 
-#: Whether the compiled part is there and wanted.
+#: Whether the native extension is installed and not switched off.
 use_native = native is not None and os.environ.get("PROCESSOR_COMPILED", "auto") != "off"
 
 __all__ = ["native", "use_native"]

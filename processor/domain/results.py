@@ -1,4 +1,4 @@
-"""The results of models as they are published: structs that encode to the JSON of the contract."""
+"""The published results of models: structs that encode to the documented JSON."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +10,7 @@ from processor.domain.statistics.counts import MICRO, Counts
 
 
 class CellCount(msgspec.Struct, frozen=True):
-    """A cell of the confusion matrix; ``count`` is of items and above 0."""
+    """A cell of the confusion matrix; ``count`` is the number of items, at least 1."""
 
     actual: str
     predicted: str
@@ -18,7 +18,8 @@ class CellCount(msgspec.Struct, frozen=True):
 
 
 class ClassResult(msgspec.Struct, frozen=True):
-    """Scores of one class against the rest; ``support`` is its items by actual label."""
+    """The scores of one class against all others; ``support`` is the number of its items by actual
+    label. None is an undefined score."""
 
     precision: float | None
     recall: float | None
@@ -28,7 +29,7 @@ class ClassResult(msgspec.Struct, frozen=True):
 
 
 class MeanResult(msgspec.Struct, frozen=True):
-    """A mean of the four scores over the classes; all None where nothing was judged."""
+    """An average of the four scores over the classes; all are None if nothing was judged."""
 
     precision: float | None
     recall: float | None
@@ -37,8 +38,11 @@ class MeanResult(msgspec.Struct, frozen=True):
 
 
 class ModelResult(msgspec.Struct, frozen=True):
-    """One model in one span of time. ``confusion`` and ``classes`` are sorted by label;
-    ``predictions`` and ``coverage`` are None on the feedback basis (counting rule 15)."""
+    """The result of one model in one span of time, with the fields of `Counts` and `Scores`.
+
+    ``reward_sum`` is a float here, not millionths. ``confusion`` and ``classes`` are sorted by label.
+    ``predictions`` and ``coverage`` are None on the feedback basis (counting rule 15).
+    """
 
     namespace: str
     deployment: str
@@ -66,7 +70,7 @@ class ModelResult(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the events that were read; counts, the last two fields by reason."""
+    """Counters of the events that were read. The last two fields are counts by reason."""
 
     read: int = 0
     duplicates: int = 0
@@ -82,7 +86,8 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """All models of one span of time, on one basis; ``from_`` and ``to`` are RFC 3339 or None."""
+    """The results of all models in one span of time, on the basis ``by``; ``from_`` and ``to`` are
+    RFC 3339, or None for an open end."""
 
     from_: str | None
     to: str | None

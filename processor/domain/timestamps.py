@@ -1,4 +1,4 @@
-"""Times as integer nanoseconds since 1970 (counting rule 13): floats would lose the last digits."""
+"""Times as integer nanoseconds since 1970 (counting rule 13); floats would lose the last digits."""
 
 import re
 from datetime import UTC, datetime
@@ -10,14 +10,17 @@ HOUR = 60 * MINUTE
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC).toordinal()
 #: The last year that fits in 64 bits of nanoseconds.
 _LAST_YEAR = 2261
 
 
 class TimeParser:
-    """RFC 3339 to nanoseconds, with the starts of seconds and minutes remembered: events come in time
-    order more or less, and the calendar is what costs.
+    """A parser of RFC 3339 times to nanoseconds that caches the starts of seconds and minutes: events
+    arrive roughly in the order of time, and the calendar is the costly part.
 
     >>> TimeParser()(b"2026-11-20T09:03:59.330716836Z")
     1795165439330716836
@@ -28,7 +31,7 @@ class TimeParser:
         self._seconds: dict[bytes, int] = {}
 
     def __call__(self, text: bytes) -> int | None:
-        """None if the text is not a time between 1970 and 2261."""
+        """Nanoseconds since 1970; None if the text is not a time between 1970 and 2261."""
         second = self._seconds.get(text[:19])
         if second is not None and text[19:20] == b"." and text[-1:] == b"Z":
             fraction = text[20:-1]
@@ -42,7 +45,7 @@ class TimeParser:
         return time
 
     def _parse(self, text: bytes) -> int | None:
-        # The fast path is 2026-11-20T09:03:59[.fraction]Z; all else goes to the regular expression.
+        # The fast path is for 2026-11-20T09:03:59[.fraction]Z; other forms take the regular expression.
         minute = self._minutes.get(text[:17])
         if minute is not None:
             seconds = text[17:-1]
@@ -60,23 +63,37 @@ class TimeParser:
             time = parse_time(text.decode())
         except UnicodeDecodeError:
             return None
-        # A leap second belongs to the next minute already.
-        usual = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
-        if time is not None and usual:
+        # A leap second belongs to the next minute.
+        cacheable = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
+        if time is not None and cacheable:
             if len(self._minutes) > 10_000:
                 self._minutes.clear()
             self._minutes[text[:17]] = time - time % MINUTE
         return time
 
 
-#: A fraction, or the end of the text.
+#: The character after the seconds: a point before a fraction, or nothing.
 _POINT = (b".", b"")
-#: Nanoseconds of a unit of two digits of seconds and so many of fraction.
+#: Nanoseconds per unit of the last digit, by the number of digits: two of seconds, then the fraction.
 _SCALE = [int(10 ** max(0, 11 - digits)) for digits in range(12)]
 
 
+def parse_duration(text: str) -> int:
+    """The seconds of a duration such as ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError if the
+    text is not one.
+
+    >>> parse_duration("7d")
+    604800
+    """
+    match = _DURATION.fullmatch(text)
+    if not match or not int(match[1]):
+        raise ValueError(f"{text!r} is not a duration such as 5m, 12h or 7d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
 def parse_time(text: str) -> int | None:
-    """Nanoseconds of an RFC 3339 time, None if it is none, or not between 1970 and 2261.
+    """Nanoseconds since 1970 of an RFC 3339 time; None if the text is not one, or not between 1970 and
+    2261. Digits beyond nanoseconds are cut off.
 
     >>> parse_time("1970-01-01T01:00:00.5+01:00")
     500000000
@@ -102,8 +119,35 @@ def parse_time(text: str) -> int | None:
     return time if time >= 0 else None
 
 
+#: The forms that `parse_instant` accepts, for messages.
+INSTANTS = (
+    "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC) or -24h (24 hours ago; also "
+    "s, m, d and w)"
+)
+
+
+def parse_instant(text: str, now: int) -> int | None:
+    """Nanoseconds since 1970 of a time that a user writes: RFC 3339, a date, or a duration before
+    ``now`` (ns), with or without a minus sign; None if the text is none of these.
+
+    >>> parse_instant("1970-01-02", 0), parse_instant("-1m", 90 * SECOND)
+    (86400000000000, 30000000000)
+    >>> parse_instant("2026-11-31", 0), parse_instant("yesterday", 0), parse_instant("2h", SECOND)
+    (None, None, None)
+    """
+    time = parse_time(text)
+    if time is None and _DATE.fullmatch(text):
+        time = parse_time(f"{text}T00:00:00Z")
+    if time is None:
+        try:
+            time = now - parse_duration(text.removeprefix("-")) * SECOND
+        except ValueError:
+            return None
+    return time if time >= 0 else None
+
+
 def format_time(time: int) -> str:
-    """RFC 3339 in UTC, with nanoseconds where there are any.
+    """A time (ns since 1970) in RFC 3339 and UTC, with the fraction only if it is not zero.
 
     >>> format_time(1795165439330716836)
     '2026-11-20T09:03:59.330716836Z'

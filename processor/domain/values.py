@@ -1,4 +1,4 @@
-"""Rows of a payload to class labels (counting rules 4, 5 and 6)."""
+"""Interpret the rows of a payload as class labels (counting rules 4, 5 and 6)."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,25 +7,26 @@ from typing import Literal, NamedTuple
 
 from msgspec import msgpack
 
-#: What a row turned out to be. The values are on the log: never renumber.
+#: The kinds of a row. The values are on the log: never renumber.
 SCORES, FRACTION, INTEGER, TEXT, UNSCORABLE = range(5)
 
-#: Why an item has no label, and so is never judged. Positions are on the log: only append.
+#: The reasons why an item has no label and so is never judged. Positions are on the log: only append.
 NOT_SCORABLE = ("shape", "regression", "label_too_long", "no_maximum", "multi_label", "position")
 
-#: Integers from here on are not exact in every JSON reader, so they are no labels.
+#: Integers of this size or more are not exact in every JSON parser, so they are not labels.
 INTEGER_LIMIT = 2**53
+#: The largest label, in bytes of UTF-8.
 LABEL_BYTES = 256
 
 Output = Literal["scores", "probability", "label"]
 
 
 class Reading(NamedTuple):
-    """One row as it stands, before its label is known.
+    """A row of a payload, before its label is known.
 
-    ``value`` by ``kind``: SCORES the position of the largest, FRACTION a number between 0 and 1,
-    INTEGER and TEXT the label, UNSCORABLE one of `NOT_SCORABLE`. ``width`` is the number of scores,
-    0 where the row has none.
+    ``value`` depends on ``kind``: for SCORES the position of the largest score, for FRACTION a number
+    between 0 and 1, for INTEGER and TEXT the label, for UNSCORABLE one of `NOT_SCORABLE`. ``width``
+    is the number of scores, 0 for rows without scores.
     """
 
     kind: int
@@ -41,7 +42,7 @@ _NUMBERS = frozenset((int, float))
 
 
 def read_row(row: object) -> Reading:
-    """Classify one row of decoded JSON.
+    """The kind and value of one row of decoded JSON.
 
     >>> read_row([0.1, 0.9]), read_row([1.0]), read_row("cat"), read_row([1, 1, 0])
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -75,7 +76,7 @@ def _read_scores(row: list[object]) -> Reading:
         finite = math.isfinite(sum(scores))
     except OverflowError:
         finite = False
-    # The sum of finite scores can overflow; what counts is each of them.
+    # The sum of finite scores can overflow, so each of them has to be checked.
     if not finite and not all(map(_is_finite, scores)):
         return Reading(UNSCORABLE, "no_maximum", len(scores))
     top, least = max(scores), min(scores)
@@ -97,10 +98,10 @@ def _fits(label: str) -> bool:
 
 
 class Schema(NamedTuple):
-    """What a prediction says of its labels beyond the label itself, needed to resolve its truth.
+    """The label names and settings of a prediction, which are needed to resolve its truth.
 
-    ``names`` are the message's, one per score, None where there are none; ``classes``,
-    ``threshold`` and ``by_reward`` are the models file's.
+    ``names`` are those in the message, one per score, or None; ``classes``, ``threshold`` and
+    ``by_reward`` are those of the models file.
     """
 
     names: tuple[str, ...] | None = None
@@ -110,8 +111,8 @@ class Schema(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One predicted item: its ``label``, or the ``reason`` why it has none; ``mode`` is the kind of
-    its row: SCORES, FRACTION (mode *probability*), INTEGER or TEXT."""
+    """One predicted item: its ``label``, or the ``reason`` why it has none (one of `NOT_SCORABLE`).
+    ``mode`` is the kind of its row: SCORES, FRACTION (a probability), INTEGER or TEXT."""
 
     label: str | None
     reason: str | None
@@ -125,8 +126,8 @@ def interpret(
     output: Output | None,
     labels: Mapping[str, str] | None = None,
 ) -> Answer:
-    """The predicted item of a row; ``output`` is the models file's, None = the row's own, and
-    ``labels`` its label map.
+    """The predicted item of a row. ``output`` and the label map ``labels`` are those of the models file;
+    without ``output`` the row's kind decides.
 
     >>> interpret(read_row([0.93]), Schema(classes=("ham", "spam")), None).label
     'spam'
@@ -139,14 +140,14 @@ def interpret(
     if kind == UNSCORABLE:
         return Answer(None, str(value), kind, schema)
     if labels is not None:
-        two = kind == FRACTION or output == "probability"
-        schema = _mapped(schema, width, two, labels)
+        is_probability = kind == FRACTION or output == "probability"
+        schema = _mapped(schema, width, is_probability, labels)
     if kind == SCORES:
         if schema.names is not None and len(schema.names) != width:
             schema = schema._replace(names=None)
         return Answer(*_checked(name_of(int(value), width, schema)), kind, schema)
     if schema.names is not None:
-        # Only scores have names: a number's `names` is the name of its column.
+        # Only scores have label names: the names of a number are those of its column.
         schema = schema._replace(names=None)
     if kind == FRACTION or output == "probability":
         return Answer(*_checked(probable(float(value), schema)), FRACTION, schema)
@@ -156,16 +157,15 @@ def interpret(
     return Answer(label, None, kind, schema)
 
 
-def _mapped(schema: Schema, width: int, two: bool, labels: Mapping[str, str]) -> Schema:
-    """The names of a prediction of ``width`` scores, or of a probability, which has ``two`` labels,
-    under a label map. They go with it, so that a truth that is a position or scores comes to the
-    same labels."""
+def _mapped(schema: Schema, width: int, is_probability: bool, labels: Mapping[str, str]) -> Schema:
+    """The schema of a prediction of ``width`` scores, or of a probability, with mapped label names.
+    They go with the prediction, so that a truth by position or by scores gets the same labels."""
     names, classes = schema.names, schema.classes
     if width > 1:
         if names is None or len(names) != width:
             known = classes is not None and len(classes) == width
             names = classes if known else tuple(map(str, range(width)))
-    elif two and classes is None:
+    elif is_probability and classes is None:
         classes = ("0", "1")
     return schema._replace(
         names=names and tuple([labels.get(name, name) for name in names]),
@@ -174,7 +174,7 @@ def _mapped(schema: Schema, width: int, two: bool, labels: Mapping[str, str]) ->
 
 
 def map_truth(truth: Reading, labels: Mapping[str, str]) -> Reading:
-    """A truth row that is a label, a number or a position that the label map names, under that map.
+    """A truth row under a label map: a label, a number or a position in the map becomes its label.
 
     >>> map_truth(Reading(INTEGER, 1), {"1": "spam"}), map_truth(Reading(INTEGER, 2), {"1": "spam"})
     ... # doctest: +NORMALIZE_WHITESPACE
@@ -198,8 +198,8 @@ def _suits(reading: Reading, output: Output) -> bool:
 
 
 def name_of(position: int, width: int, schema: Schema) -> str:
-    """The label at a position among ``width`` scores: the message's names or else the models file's
-    classes, where there is one per score; else the position as text."""
+    """The label at a position among ``width`` scores: from the message's names, else the models file's
+    classes, if there is one per score; else the position as text."""
     for names in (schema.names, schema.classes):
         if names is not None and len(names) == width:
             return names[position]
@@ -207,7 +207,8 @@ def name_of(position: int, width: int, schema: Schema) -> str:
 
 
 def probable(probability: float, schema: Schema) -> str:
-    """The label of a positive class's probability: "1" or "0", or the second or first of two."""
+    """The label of a probability of the positive class, by the schema's threshold: the second or first
+    of two classes, or "1" or "0" without classes."""
     positive = probability >= schema.threshold
     if schema.classes is not None and len(schema.classes) == 2:
         return schema.classes[positive]
@@ -215,10 +216,11 @@ def probable(probability: float, schema: Schema) -> str:
 
 
 def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | None]:
-    """The actual label of an item, or why it has none; needs both sides (counting rule 6).
+    """The actual label of an item and None, or None and the reason why it has no label. It depends on
+    the prediction too (counting rule 6).
 
-    An integer beside a probability with two classes is a position in these: the prediction's own
-    label is one of them, and the integer's text could never equal it.
+    An integer truth of a probability with two classes is a position in these: the predicted label is
+    one of them, so the integer as text could never equal it.
 
     >>> by_name = Answer("b", None, SCORES, Schema(("a", "b")))
     >>> resolve_truth(Reading(INTEGER, 1), by_name), resolve_truth(Reading(INTEGER, 2), by_name)
@@ -254,7 +256,8 @@ def _checked(label: str) -> tuple[str | None, str | None]:
 
 
 def name_truth(reading: Reading, names: Sequence[str] | None) -> Reading:
-    """A truth row with names of its own is a label at once (counting rule 4)."""
+    """A truth row of scores under the names in its own message, which give its label at once (counting
+    rule 4); other rows stay as they are."""
     if reading.kind != SCORES or names is None or len(names) != reading.width:
         return reading
     label = names[int(reading.value)]
@@ -262,5 +265,5 @@ def name_truth(reading: Reading, names: Sequence[str] | None) -> Reading:
 
 
 def digest(*content: object) -> int:
-    """64 bits that stand for equal content (counting rule 12)."""
+    """A 64-bit digest of some content (counting rule 12): BLAKE2b of its MessagePack encoding."""
     return int.from_bytes(blake2b(msgpack.encode(content), digest_size=8).digest(), "big")

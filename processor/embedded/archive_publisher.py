@@ -1,7 +1,7 @@
-"""The embedded mode's way from the archive to the log.
+"""Publish the archive's events on the log, in the embedded mode.
 
-The archive is read from its first event at every start, since the embedded broker forgets; from
-there on each new event follows. So bootstrap and live traffic are one path.
+Each start reads the archive from its first event, since the embedded broker keeps nothing, and then
+follows new events. So bootstrap and live traffic take the same path.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from processor.archive.sqlite.archive import SqliteArchive
-from processor.archive.sqlite.requests import Note, number_of
+from processor.archive.sqlite.requests import Note, request_digest
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Prediction
@@ -24,19 +24,19 @@ _BATCH_BYTES = 8 << 20
 
 
 class Log(Protocol):
-    """Where the events go."""
+    """The producer that puts events on the log."""
 
     def add(self, event: RawEvent, origin: tuple[str, int, int]) -> Decoded:
         """Decode one event and queue its observations."""
         ...
 
     def send(self) -> "Awaitable[list[asyncio.Future[object]]]":
-        """Send what was added; the futures of the acknowledgements."""
+        """Send the queued events; returns the futures of the acknowledgements."""
         ...
 
 
 class ArchiveSink:
-    """Makes events durable in the archive; see the ingress room's ``EventSink``."""
+    """The `EventSink` of the embedded mode: it makes events durable in the archive."""
 
     def __init__(
         self,
@@ -46,15 +46,15 @@ class ArchiveSink:
         memory_guard: BrokerMemoryGuard,
     ) -> None:
         self._archive = archive
-        self._room = memory_guard
-        # Its counts are thrown away: the event counts when it comes to the log.
+        self._memory_guard = memory_guard
+        # This decoder's telemetry is discarded: events count when they are put on the log.
         self._decoder = decoder
         self._publisher = publisher
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Store all of them, unreadable ones too: there their dead letters arise again. What is in the
-        archive has to find room on the log."""
-        self._room.check()
+        """Store all events, even those that can't be decoded: their dead letters are created again on
+        the way to the log. `CapacityError` if the broker has no memory left for them."""
+        self._memory_guard.check()
         verdicts = [self._decoder.decode(*event).dead_letter for event in events]
         await self._archive.append(events)
         self._publisher.wake()
@@ -62,25 +62,26 @@ class ArchiveSink:
 
 
 class ArchivePublisher:
-    """Puts the archive's events on the log, in their order, from the first one on, and then tells the
-    archive of which requests they speak: what it finds of a request was on the log before."""
+    """Puts the archive's events on the log in their order, from the first one, and then notes their
+    requests in the archive: a lookup never returns events that are not on the log yet.
+    """
 
     def __init__(self, archive: SqliteArchive, log: Log, telemetry: Telemetry) -> None:
         self.position = 0
-        """The sequence number of the last event that is on the log."""
+        """The sequence number of the last event on the log."""
         self.complete = asyncio.Event()
-        """Set once all is on the log that was there at the start."""
+        """Set once all events that were in the archive at the start are on the log."""
         self._archive = archive
         self._log = log
         self._telemetry = telemetry
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """There are new events."""
+        """Publish the events that were appended meanwhile."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Publish events until cancelled."""
         last = await self._archive.last()
         while True:
             self._wake.clear()
@@ -93,7 +94,7 @@ class ArchivePublisher:
                         if isinstance(observation, Prediction)
                         else observation.scope
                     )
-                    request = number_of(*model[:2], observation.request_id)
+                    request = request_digest(*model[:2], observation.request_id)
                     notes.append((request, number))
             if rows:
                 await asyncio.gather(*await self._log.send())
@@ -110,5 +111,6 @@ class ArchivePublisher:
         try:
             await self._archive.note(notes)
         except ArchiveError as error:
-            # It has them still, and only feedback for requests that have left memory waits for it.
+            # The archive keeps the notes and tries again with the next ones. Meanwhile only feedback
+            # for requests that have left memory has to wait.
             logger.warning("noting requests: %s; trying again", error)

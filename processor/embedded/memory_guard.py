@@ -1,7 +1,7 @@
-"""How much the embedded broker holds, and an end to it.
+"""A limit on the memory of the embedded broker.
 
-It keeps every record in memory: it knows neither retention nor the deletion of records (tried), so
-what the folds have taken in stays too.
+The broker keeps every record in memory: it supports neither retention nor the deletion of records
+(tried), so records stay even after the folds have read them.
 """
 
 import asyncio
@@ -12,42 +12,42 @@ from processor.errors import CapacityError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks: at full load it takes in a few MiB meanwhile.
-_EVERY = 1.0
+#: Seconds between measurements: at full load the broker grows by a few MiB meanwhile.
+_INTERVAL = 1.0
 
 
 class BrokerMemoryGuard:
-    """Refuses new events once the broker's process holds ``most`` bytes, None = never."""
+    """Refuses new events once the broker's process uses ``max_bytes`` of memory; None = never."""
 
-    def __init__(self, broker: EmbeddedBroker, most: int | None) -> None:
-        self.most = most
-        self.held = 0
-        """Bytes at the last look."""
+    def __init__(self, broker: EmbeddedBroker, max_bytes: int | None) -> None:
+        self.max_bytes = max_bytes
+        self.used_bytes = 0
+        """The broker's memory at the last measurement."""
         self.last_error = ""
-        """Why new events are refused."""
+        """Why new events are refused; empty while they are not."""
         self._broker = broker
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Measure until cancelled."""
         while True:
             await self.measure()
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_INTERVAL)
 
     async def measure(self) -> None:
-        """See how much it holds."""
-        self.held = await self._broker.memory()
-        full = self.most is not None and self.held >= self.most
+        """Measure the broker's memory, and begin or end the refusal of new events."""
+        self.used_bytes = await self._broker.memory()
+        full = self.max_bytes is not None and self.used_bytes >= self.max_bytes
         if full and not self.last_error:
             self.last_error = (
                 "new events are refused: the embedded broker keeps all in memory and has reached "
-                f"PROCESSOR_MAX_BROKER_MEMORY ({self.most} bytes): raise it, set PROCESSOR_BROKER "
-                "to a Kafka, or start with an empty PROCESSOR_DATA"
+                f"PROCESSOR_MAX_BROKER_MEMORY ({self.max_bytes} bytes): raise it, set "
+                "PROCESSOR_BROKER to a Kafka, or start with an empty PROCESSOR_DATA"
             )
             logger.error("%s", self.last_error)
         elif not full:
             self.last_error = ""
 
     def check(self) -> None:
-        """`CapacityError` if there is no room."""
+        """Raise `CapacityError` while new events are refused."""
         if self.last_error:
             raise CapacityError(self.last_error)

@@ -1,4 +1,4 @@
-"""What the HTTP door answers: always JSON, so nothing that came in is ever shown as a page."""
+"""The responses of the HTTP ingress: always JSON, so that no browser renders received content."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from aiohttp import web
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.timestamps import format_time
 
-#: Rejected events of a batch that an answer lists.
+#: The largest number of a batch's rejected events that a response lists.
 _MAX_LISTED = 100
 
 
 class Refusal(Exception):
-    """A request that is answered with an error: ``reason`` for programs, the text for people."""
+    """A request that is refused with an error: ``reason`` for programs, the message for people."""
 
     def __init__(
         self, status: int, reason: str, detail: str, headers: dict[str, str] | None = None
@@ -25,23 +25,24 @@ class Refusal(Exception):
         self.headers = headers or {}
 
     @classmethod
-    def again(cls, status: int, reason: str, detail: str, seconds: float) -> "Refusal":
-        """With Retry-After."""
+    def retry(cls, status: int, reason: str, detail: str, seconds: float) -> "Refusal":
+        """A refusal with the header Retry-After: the client should repeat the request after some
+        seconds."""
         return cls(status, reason, detail, {"Retry-After": str(max(1, math.ceil(seconds)))})
 
     def closing(self) -> "Refusal":
-        """The same, and the connection ends with it."""
+        """This refusal, with the connection closed after the response."""
         self.headers["Connection"] = "close"
         return self
 
     def answer(self) -> web.Response:
-        """The response."""
+        """The HTTP response of this refusal."""
         return error(self.status, self.reason, str(self), self.headers)
 
 
 def wants_event(prefer: str) -> bool:
-    """Whether the Prefer header of a request says that the answer's body is taken for an event.
-    Knative's dispatchers send it, and take any other body for a failure: 502, and all over again.
+    """Whether a request's Prefer header says that the client reads the response's body as an event.
+    Knative's dispatchers send it, and treat any other body as a failure: 502, and a retry.
 
     >>> wants_event("respond-async, Reply"), wants_event("return=minimal")
     (True, False)
@@ -50,29 +51,35 @@ def wants_event(prefer: str) -> bool:
 
 
 def verdicts(
-    of: Sequence[DeadLetter | None], time: int, status: int = 400, is_empty: bool = False
+    results: Sequence[DeadLetter | None],
+    time: int,
+    status: int = 400,
+    omit_body: bool = False,
 ) -> web.Response:
-    """202 if any event was understood, or there was none; else ``status``. ``time`` is that of
-    acceptance. What was not understood is listed by its place in the batch. ``is_empty``: a 202 has
-    no body, and the time alone in a header."""
+    """The response to a request whose events have these results: None, or a dead letter.
+
+    It is 202 if any event was accepted, or there was none, else ``status``. ``time`` is the time of
+    acceptance (ns). Rejected events are listed by their position in the batch. With ``omit_body`` a
+    202 has no body, and the time in a header.
+    """
     rejected = [
-        {"index": index, "reason": verdict.reason, "detail": verdict.detail}
-        for index, verdict in enumerate(of)
-        if verdict is not None
+        {"index": index, "reason": letter.reason, "detail": letter.detail}
+        for index, letter in enumerate(results)
+        if letter is not None
     ]
-    body = {"accepted": len(of) - len(rejected), "time": format_time(time)}
+    body = {"accepted": len(results) - len(rejected), "time": format_time(time)}
     if rejected:
         body |= {"rejected": len(rejected), "rejections": rejected[:_MAX_LISTED]}
-    if rejected and len(rejected) == len(of):
+    if rejected and len(rejected) == len(results):
         first = {key: rejected[0][key] for key in ("reason", "detail")}
         return _json(status, first | body, {})
-    if is_empty:
+    if omit_body:
         return web.Response(status=202, headers={"Processor-Time": format_time(time)})
     return _json(202, body, {})
 
 
 def error(status: int, reason: str, detail: str, headers: dict[str, str]) -> web.Response:
-    """An error as every route tells it."""
+    """An error response, in the form that all routes use."""
     return _json(status, {"reason": reason, "detail": detail}, headers)
 
 

@@ -1,4 +1,4 @@
-"""What stands behind the HTTP door: whoever makes events durable."""
+"""The interface to the component that makes the received events durable."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ from processor.errors import ProcessorError
 
 
 class Overloaded(ProcessorError):
-    """More comes in than can be made durable: send again after ``retry_after`` seconds."""
+    """Events arrive faster than they can be made durable: send again after ``retry_after`` seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
@@ -16,14 +16,14 @@ class Overloaded(ProcessorError):
 
 
 class EventSink(Protocol):
-    """Takes events in; may be called many times at once."""
+    """Makes events durable; supports concurrent calls."""
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Return when all events are durable, with an entry for each: None if it was understood,
-        else the dead letter that is kept of it.
+        """Return once all events are durable, with an entry for each: None if it was decoded, else
+        the dead letter that is kept in its place.
 
-        `Overloaded` if the caller is to slow down, `CapacityError` if there is no room (its text is
-        told), another `ProcessorError` if it can't be done now; then none of the events counts as
-        taken.
+        `Overloaded` if the caller should slow down, `CapacityError` if there is no room (the client
+        gets its message), another `ProcessorError` if the events can't be stored now. After an error
+        none of the events counts as accepted.
         """
         ...

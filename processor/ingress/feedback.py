@@ -1,4 +1,4 @@
-"""Seldon's feedback body and a few names to the event that the executor would make of them."""
+"""Convert a Seldon feedback body, and the names of its model, to a feedback event."""
 
 from collections.abc import Mapping
 from uuid import uuid4
@@ -9,8 +9,9 @@ from processor.ingress.cloudevents import RawHeaders, decode_value
 
 _TYPE = b"io.seldon.serving.feedback"
 _SOURCE = b"/feedback"
-#: Query parameter, the header that says the same, and the attribute whose header does too. The first
-#: two must be given, but the namespace may be empty: some loggers know none.
+#: The names of a model, as a query parameter or header of the first name, or as the header of the
+#: CloudEvents attribute of the second. The first two must be given, but the namespace may be empty:
+#: some request loggers do not know it.
 _NAMES = (
     ("deployment", "inferenceservicename"),
     ("namespace", "namespace"),
@@ -23,9 +24,10 @@ _PUID = "seldon-puid"
 def feedback_event(
     raw_headers: RawHeaders, query: Mapping[str, str], body: bytes, time: int
 ) -> RawEvent:
-    """A feedback event with a new id, its ``ce_time`` that of acceptance (ns).
+    """The feedback event that Seldon's executor would send, with a new id and ``time`` (ns), the time
+    of acceptance.
 
-    ValueError names what is missing.
+    ValueError names the header or parameter that is missing, unknown or contradictory.
     """
     headers = {name.decode("latin-1").lower(): value for name, value in raw_headers}
     puid = headers.get(_PUID)
@@ -39,7 +41,7 @@ def feedback_event(
         )
     names = []
     for name, attribute in _NAMES:
-        value = _named(name, attribute, headers, query)
+        value = _value(name, attribute, headers, query)
         if value or name == "namespace":
             names.append((f"ce_{attribute}", value))
     return RawEvent(
@@ -58,20 +60,20 @@ def feedback_event(
     )
 
 
-def _named(
+def _value(
     name: str, attribute: str, headers: Mapping[str, bytes], query: Mapping[str, str]
 ) -> bytes:
-    """Given once, or several times with one value."""
-    given = {
+    """The value of one of `_NAMES`, which may be given several times if the values are equal."""
+    values = {
         decode_value(headers[header])
         for header in (name, attribute, f"ce-{attribute}")
         if header in headers
     }
     if name in query:
-        given.add(query[name].encode("utf-8", "replace"))
-    if len(given) > 1:
+        values.add(query[name].encode("utf-8", "replace"))
+    if len(values) > 1:
         raise ValueError(f"the {name} is given twice with different values: keep one")
-    value = given.pop() if given else None
+    value = values.pop() if values else None
     if (name == "deployment" and not value) or (name == "namespace" and value is None):
         raise ValueError(
             f"the {name} is missing: give it as header ce-{attribute} or {name}, or as query "

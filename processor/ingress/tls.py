@@ -1,4 +1,4 @@
-"""Encryption of the ingress port, and who may come in by certificate."""
+"""Encryption of the ingress port, and authentication of its clients by certificate."""
 
 import ssl
 
@@ -8,8 +8,9 @@ from processor.tls import server_context
 
 
 def ingress_tls(settings: Settings) -> ssl.SSLContext | None:
-    """The context of the ingress port, None where it speaks plain HTTP. With an authority callers
-    need a certificate that it has signed. `SettingsError` names the file that can't be used."""
+    """The TLS context of the ingress port; None for plain HTTP. If PROCESSOR_INGRESS_CA is set,
+    clients need a certificate that this authority has signed. `SettingsError` names a file that can't
+    be used."""
     ca, cert, key = settings.ingress_ca, settings.ingress_cert, settings.ingress_key
     if cert is None:
         if ca is not None:

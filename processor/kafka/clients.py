@@ -1,23 +1,23 @@
-"""How to reach Kafka: one place for addresses, credentials and limits of every client."""
+"""Kafka clients: the addresses, credentials and limits of all of them."""
 
 import contextlib
 import ssl
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
 
 from processor.errors import BrokerError
-from processor.kafka.lenient_headers import accept_lenient_headers
-from processor.kafka.reading import FAULTS, explain
+from processor.kafka.patches import patch_consumers
+from processor.kafka.reading import FAULTS, connection_error, explain
 from processor.settings import Settings
 from processor.tls import client_context
 
@@ -27,18 +27,46 @@ __all__ = [
     "Kafka",
     "client_options",
     "explain",
+    "heartbeat_seconds",
     "kafka_options",
+    "running",
     "ssl_context",
 ]
 
-#: Bytes of the largest record of an internal topic.
+#: The largest record of an internal topic, in bytes.
 MAX_RECORD = 16 << 20
-#: Milliseconds for a connection that is tried only to hear why it fails.
-_TRY_MS = 10_000
+
+
+def heartbeat_seconds(session: int) -> float:
+    """Return the seconds between the heartbeats of a group's member.
+
+    ``session``: seconds of the session timeout. Two heartbeats in a row may be lost within it.
+
+    >>> heartbeat_seconds(10), heartbeat_seconds(2)
+    (1.0, 0.5)
+    """
+    return min(1.0, session / 4)
+
+
+C = TypeVar("C", AIOKafkaConsumer, AIOKafkaProducer, AIOKafkaAdminClient)
+
+
+@contextlib.asynccontextmanager
+async def running(client: C) -> AsyncIterator[C]:
+    """Start a client, and stop it at the end of the block.
+
+    The client is also stopped if its start fails, or else it would leave sockets and tasks behind:
+    aiokafka's own context managers do not do this.
+    """
+    try:
+        await client.start()
+        yield client
+    finally:
+        await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
 
 
 def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments that every aiokafka client takes."""
+    """Return the arguments that all aiokafka clients share: addresses, encryption and login."""
     options: dict[str, Any] = {
         "bootstrap_servers": list(servers),
         "security_protocol": settings.kafka_security_protocol,
@@ -53,7 +81,10 @@ def client_options(settings: Settings, servers: tuple[str, ...]) -> dict[str, An
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
-    """The same for the broker of the settings but for its address; empty without one."""
+    """Return `client_options` for the broker in the settings, without its address.
+
+    Empty if the settings have no broker (embedded mode).
+    """
     if not settings.broker:
         return {}
     options = client_options(settings, settings.broker)
@@ -62,8 +93,11 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
 
 
 class _HangsUp(ssl.SSLObject):
-    """Says goodbye and does not wait for the answer. A broker that still sends a record gives none,
-    and every client that is closed would wait 30 s for it (measured)."""
+    """A TLS connection that closes without waiting for the peer's close message.
+
+    A broker that is still sending a record sends none, and each client would wait 30 s for it when it
+    is closed (measured).
+    """
 
     def unwrap(self) -> Any:
         with contextlib.suppress(ssl.SSLError):
@@ -71,7 +105,7 @@ class _HangsUp(ssl.SSLObject):
 
 
 def ssl_context(settings: Settings) -> ssl.SSLContext:
-    """The context for an encrypted connection; a file that can't be used is a `SettingsError`."""
+    """Make the TLS context of the settings. `SettingsError` if a file cannot be used."""
     context = client_context(
         "PROCESSOR_KAFKA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key
     )
@@ -80,7 +114,7 @@ def ssl_context(settings: Settings) -> ssl.SSLContext:
 
 
 class Kafka:
-    """Makes clients for one cluster."""
+    """Makes clients for one cluster; they are not started yet (see `running`)."""
 
     def __init__(self, settings: Settings, servers: tuple[str, ...]) -> None:
         self.servers = servers
@@ -88,12 +122,12 @@ class Kafka:
         self._options = client_options(settings, servers)
 
     def producer(self, **options: Any) -> AIOKafkaProducer:
-        """A producer whose records are durable once acknowledged, and in order."""
+        """Make a producer whose acknowledged records are durable, and in order."""
         return AIOKafkaProducer(
             **self._options,
             acks="all",
-            # The embedded broker has no producer ids. A repeat is harmless there too: it is one
-            # broker in memory, and the fold skips what it has.
+            # The embedded broker has no producer ids. A repeated record is harmless there too: it is
+            # one broker in memory, and the fold skips records that it has.
             enable_idempotence=not self.settings.embedded,
             max_request_size=MAX_RECORD,
             max_batch_size=1 << 20,
@@ -101,8 +135,9 @@ class Kafka:
         )
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
-        """A consumer; the caller says which group and where to start."""
-        accept_lenient_headers()
+        """Make a consumer; the caller sets its group and its start."""
+        patch_consumers()
+        session = self.settings.session_timeout
         return AIOKafkaConsumer(
             *topics,
             **self._options,
@@ -110,50 +145,47 @@ class Kafka:
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=4 << 20,
             fetch_max_bytes=32 << 20,
+            session_timeout_ms=session * 1000,
+            heartbeat_interval_ms=round(heartbeat_seconds(session) * 1000),
+            rebalance_timeout_ms=max(10, session) * 1000,
             **options,
         )
 
     def admin(self) -> AIOKafkaAdminClient:
-        """A client for topics."""
+        """Make a client that creates and describes topics."""
         return AIOKafkaAdminClient(**self._options)
 
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """The partitions of those of the topics that are there."""
-        admin = self.admin()
-        try:
-            await admin.start()
-            # To ask for the partitions of a topic that is missing could make it.
-            there = sorted(set(topics) & set(await admin.list_topics()))
+        """Return the partitions of the given topics, without the topics that do not exist."""
+        async with running(self.admin()) as admin:
+            # A request for the partitions of a missing topic could create it.
+            existing = sorted(set(topics) & set(await admin.list_topics()))
             return sorted(
                 TopicPartition(topic["topic"], partition["partition"])
-                for topic in (await admin.describe_topics(there) if there else ())
+                for topic in (await admin.describe_topics(existing) if existing else ())
                 for partition in topic["partitions"]
             )
-        finally:
-            await admin.close()
 
     async def explain(self, error: BaseException) -> BrokerError:
-        """One line for a fault, with the setting to correct. A client that could not connect has kept
-        the reason to itself, so one more connection is tried for it."""
+        """Describe a fault in one line, with the setting to correct (see `connection_error`)."""
+        if isinstance(error, InvalidSessionTimeoutError):
+            return BrokerError(
+                f"Kafka at {', '.join(self.servers)} refuses PROCESSOR_SESSION_TIMEOUT="
+                f"{self.settings.session_timeout}s: use a value between the brokers' "
+                "group.min.session.timeout.ms and group.max.session.timeout.ms"
+            )
         if not isinstance(error, KafkaConnectionError):
             return explain(error, self.servers)
+        reason: BaseException = error
         for server in self.servers:
-            host, _, port = server.rpartition(":")
-            options = {**self._options, "request_timeout_ms": _TRY_MS}
-            del options["bootstrap_servers"]
-            try:
-                connection = await create_conn(host.strip("[]"), int(port), **options)
-            except FAULTS as reason:
-                error = reason
-                if (remedy := _remedy(reason, self.settings)) is not None:
-                    return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
-            else:
-                connection.close()
-        return explain(error, self.servers)
+            reason = await connection_error(error, (server,), self._options)
+            if (remedy := _remedy(reason, self.settings)) is not None:
+                return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
+        return explain(reason, self.servers)
 
 
 def _remedy(error: BaseException, settings: Settings) -> str | None:
-    """What is wrong with the login or the encryption; None if it is something else."""
+    """Describe a fault of the login or the encryption; None for any other fault."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
             f"its certificate is not trusted ({error.verify_message}): set PROCESSOR_KAFKA_CA to its "

@@ -1,4 +1,4 @@
-"""The control topic: the log's epoch, how far the archive was read, and whether all of it was."""
+"""The control topic: the log's id, the archive's cursors, gaps of the source, and evictions."""
 
 from typing import Literal
 
@@ -11,14 +11,16 @@ from processor.kafka.log_reader import LogReader
 
 
 class ControlRecord(msgspec.Struct, omit_defaults=True):
-    """One record, as JSON, so that people can read the topic.
+    """A record of the control topic, as JSON, so that people can read the topic.
 
-    ``epoch``: the first one names the log, and says which horizon (seconds) its fold has.
-    ``cursor``: documents of ``source`` up to ``position`` are on the log. ``done``: so is all of the
-    archive that there was at the first start. ``outcomes``: every outcome counted since the time
-    ``position`` (ns) is in the archive; -1: from here on none is. ``gap``: the source has lost what
-    came after the time ``position`` (ns); ``filled``: what the archive has of it is on the log.
-    ``evicted``: requests from before the time ``position`` (ns) may have left memory early.
+    - ``epoch``: the first such record holds the log's id, and the horizon (seconds) of its fold.
+    - ``cursor``: the documents of ``source`` up to ``position`` are on the log.
+    - ``done``: the documents that the archive had at the first start are all on the log.
+    - ``outcomes``: each outcome counted since the time ``position`` (ns) is in the archive; from a
+      position of -1 on, outcomes are not written.
+    - ``gap``: the source has lost records that came after the time ``position`` (ns).
+    - ``filled``: the archive's documents from the gap are on the log.
+    - ``evicted``: requests from before the time ``position`` (ns) may have left memory early.
     """
 
     kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled", "evicted"]
@@ -28,7 +30,7 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
     source: str = ""
     position: int = -1
     outcomes: bool = False
-    """Of an epoch: whether outcomes are written from its start."""
+    """In an ``epoch`` record: whether outcomes are written from the start of the log."""
 
 
 encode_control = msgspec.json.Encoder().encode
@@ -36,7 +38,7 @@ _decode = msgspec.json.Decoder(ControlRecord).decode
 
 
 def decode_control(value: bytes) -> ControlRecord:
-    """A record of this release; `LogMismatchError` for one of another."""
+    """Decode a record. `LogMismatchError` if a release with another schema wrote it."""
     record = _decode(value)
     if record.version != SCHEMA_VERSION:
         raise LogMismatchError(
@@ -47,45 +49,46 @@ def decode_control(value: bytes) -> ControlRecord:
 
 
 class ControlLog:
-    """Reads and writes the control topic of a running app."""
+    """Reads and writes the control topic of a running app, and holds its current content."""
 
     def __init__(self, reader: LogReader, producer: AIOKafkaProducer, topic: str) -> None:
         self._reader = reader
         self._producer = producer
         self._topic = topic
-        self._next = 0
+        self._next_offset = 0
         self.cursors: dict[str, int] = {}
-        """The last position on the log, by source."""
+        """The highest position that is on the log, by source (index and shard)."""
         self.done = False
+        """Whether the documents that the archive had at the first start are on the log."""
         self.evicted = 0
-        """Requests from before this time (ns) may have left memory before the horizon."""
-        self.made = 0
-        """When the log was made, in ns."""
+        """Requests from before this time (ns) may have left memory before the horizon; 0 if none."""
+        self.created_at = 0
+        """When the log was created (ns)."""
         self.gap_since: int | None = None
-        """The source lost what came after this time (ns), and the archive was not asked for it yet."""
+        """The time (ns) after which the source lost records that were not yet read from the archive."""
         self.outcomes_since: int | None = None
-        """From when on (ns) every counted outcome is in the archive; None while they are not."""
+        """The time (ns) since which each counted outcome is in the archive; None if none is written."""
 
     async def refresh(self) -> None:
-        """Take in what was written since the last time."""
+        """Read the records that were written since the last call."""
         begin, end = await self._reader.bounds()
-        async for messages in self._reader.read(max(begin, self._next), end):
+        async for messages in self._reader.read(max(begin, self._next_offset), end):
             for message in messages:
                 record = decode_control(message.value)
-                if not self.made:
-                    self.made = message.timestamp * 1_000_000
+                if not self.created_at:
+                    self.created_at = message.timestamp * 1_000_000
                     self.outcomes_since = 0 if record.outcomes else None
-                self._take(record)
-        self._next = end
+                self._apply(record)
+        self._next_offset = end
 
     async def write(self, record: ControlRecord) -> None:
-        """Write one record; durable on return."""
+        """Write a record; it is durable when this returns."""
         await self._producer.send_and_wait(self._topic, encode_control(record), partition=0)
-        self._take(record)
+        self._apply(record)
 
-    def _take(self, record: ControlRecord) -> None:
+    def _apply(self, record: ControlRecord) -> None:
         if record.kind == "cursor":
-            # A late write of a former leader can be behind.
+            # A late write of a former leader can be lower.
             before = self.cursors.get(record.source, -1)
             self.cursors[record.source] = max(before, record.position)
         elif record.kind == "done":

@@ -1,16 +1,19 @@
-"""How far each partition is, by the broker's own word."""
+"""The lag of each partition: its position compared with the end that the broker reports."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
-from processor.kafka.clients import Kafka
+from processor.kafka.clients import Kafka, running
 
 
 class PartitionPosition(NamedTuple):
-    """Where whoever reads a partition stands. ``mark`` changes with each step forward, also with
-    those that do not move ``next_offset`` (reading a checkpoint)."""
+    """The position of a partition's reader.
+
+    ``mark`` changes with each step forward, also with steps that do not move ``next_offset`` (reading a
+    checkpoint).
+    """
 
     next_offset: int
     up_to_date: bool
@@ -18,7 +21,8 @@ class PartitionPosition(NamedTuple):
 
 
 class ProgressSample(NamedTuple):
-    """``behind``: what waits for this part, 0 if nothing does."""
+    """The progress of one part of the worker: ``behind`` is how many records wait for it, and ``mark``
+    changes with each step forward."""
 
     name: str
     behind: int
@@ -28,17 +32,16 @@ class ProgressSample(NamedTuple):
 async def measure_lag(
     kafka: Kafka, positions: Callable[[], Mapping[TopicPartition, PartitionPosition]]
 ) -> list[ProgressSample]:
-    """Each partition's place held against its log's end. What the broker raises while it is away is
-    for the caller: then nobody can make progress."""
-    consumer = kafka.consumer()
-    try:
-        await consumer.start()
-        # A real question to the broker in any case: aiokafka's client does not survive a stop that
-        # follows its start at once, and a worker without partitions wants to know too.
+    """Compare the position of each partition with the end of its log.
+
+    Raises what the client raises if the broker is away (see `FAULTS`): the caller must not take this
+    for a partition that stands still.
+    """
+    async with running(kafka.consumer()) as consumer:
+        # The broker is asked in any case: aiokafka's client fails if it is stopped right after its
+        # start, and a worker without partitions must learn that the broker is away too.
         known = await consumer.topics()
         ends = await consumer.end_offsets([tp for tp in positions() if tp.topic in known])
-    finally:
-        await consumer.stop()
     now = positions()
     return [
         ProgressSample(

@@ -1,4 +1,4 @@
-"""What the source topics still hold, and what they have lost before it was read."""
+"""The source topics' oldest records, and the records that retention removed before they were read."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from aiokafka.structs import OffsetAndMetadata
 
 from processor.errors import BrokerError
-from processor.kafka.clients import FAULTS, Kafka, explain
+from processor.kafka.clients import FAULTS, Kafka, explain, running
 
 logger = logging.getLogger(__name__)
 
@@ -20,43 +20,42 @@ _PATIENCE = 30.0
 
 
 class Gap(NamedTuple):
-    """Records that a retention removed unread; ``since`` is the time (ns) of the last one that was
-    read before them, None where it is not known."""
+    """The records that retention removed before they were read.
+
+    ``since`` is the time (ns) of the last record that was read before them, None if it is not known.
+    """
 
     records: int
     since: int | None
 
 
 async def oldest_record(kafka: Kafka, topics: tuple[str, ...]) -> int | None:
-    """The least time (ns) among the first records of all partitions; None where there is none at
-    all. `BrokerError` if one can't be read."""
-    consumer = kafka.consumer()
+    """Return the earliest time (ns) among the first records of all partitions.
+
+    None if all partitions are empty. `BrokerError` if a first record cannot be read.
+    """
     try:
-        await consumer.start()
-        firsts = [await _first(consumer, one) for one in await kafka.partitions(topics)]
-        return min((first for first in firsts if first is not None), default=None)
+        async with running(kafka.consumer()) as consumer:
+            times = [await _first_time(consumer, one) for one in await kafka.partitions(topics)]
     except TimeoutError:
         raise BrokerError(f"no first record of {', '.join(topics)} in {_PATIENCE:.0f} s") from None
     except FAULTS as error:
         raise explain(error, kafka.servers) from None
-    finally:
-        await consumer.stop()
+    return min((time_ns for time_ns in times if time_ns is not None), default=None)
 
 
 async def find_gap(
     kafka: Kafka, topics: tuple[str, ...], group: str, in_memory_from: int | None
 ) -> Gap:
-    """What was lost between the group's position and the topics' first records. To be called before
-    the group reads on: then the first worker after an outage sees it.
+    """Count the records between the group's positions and the topics' first records.
 
-    Where the broker has dropped the group's positions (after a week without a worker), it is set to
-    ``in_memory_from`` (ns), since what is older was read and would count again; None for a new log.
+    Call it before the group reads on: then the first worker after an outage finds the gap.
+
+    The broker drops a group's positions after a week without a worker. Then they are set to the time
+    ``in_memory_from`` (ns), since older records were read and would be counted again; None for a new
+    log, whose group has no positions yet.
     """
-    consumer = kafka.consumer(group_id=group)
-    admin = kafka.admin()
-    try:
-        await consumer.start()
-        await admin.start()
+    async with running(kafka.consumer(group_id=group)) as consumer, running(kafka.admin()) as admin:
         partitions = await kafka.partitions(topics)
         begins = await consumer.beginning_offsets(partitions)
         committed = await _positions(admin, group, partitions)
@@ -67,14 +66,11 @@ async def find_gap(
                 records += begins[partition] - offset
                 times.append(int(metadata) * 1_000_000 if metadata.isdigit() else None)
         known = [last for last in times if last is not None]
-        # All of them: a topic that is new to the group has no position either, and was never read.
+        # All partitions: a topic that is new to the group has no position either, and was never read.
         dropped = all((committed.get(one) or (-1, ""))[0] < 0 for one in partitions)
         if dropped and partitions and in_memory_from is not None:
             await _skip_to(consumer, partitions, in_memory_from)
         return Gap(records, min(known) if len(known) == len(times) and known else None)
-    finally:
-        await consumer.stop()
-        await admin.close()
 
 
 async def _positions(
@@ -87,7 +83,7 @@ async def _positions(
             found = await admin.list_consumer_group_offsets(group, partitions=partitions)
             return found
         except GroupCoordinatorNotAvailableError:
-            # The first group of a fresh cluster makes the topic of the positions.
+            # The first group of a new cluster creates the topic of the positions.
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.2)
@@ -96,7 +92,7 @@ async def _positions(
 async def _skip_to(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], time_ns: int
 ) -> None:
-    """Set the group's position in these partitions to a time."""
+    """Commit the first offsets at or after a time as the group's positions."""
     found = await consumer.offsets_for_times(dict.fromkeys(partitions, time_ns // 1_000_000))
     ends = await consumer.end_offsets(partitions)
     consumer.assign(partitions)
@@ -106,12 +102,12 @@ async def _skip_to(
     await consumer.commit(positions)
     logger.warning(
         "the broker has dropped this group's positions in %d partitions of the source: reading on "
-        "where requests are in memory still",
+        "from the time since which all requests are still in memory",
         len(partitions),
     )
 
 
-async def _first(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
+async def _first_time(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int | None:
     begin = (await consumer.beginning_offsets([partition]))[partition]
     if begin >= (await consumer.end_offsets([partition]))[partition]:
         return None

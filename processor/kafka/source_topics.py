@@ -1,50 +1,55 @@
-"""The source topics: others make them, and may do so later."""
+"""The source topics: other programs create them, perhaps after this one has started."""
 
 import asyncio
 import logging
-import random
 
+from processor.backoff import Backoff
 from processor.kafka.clients import Kafka
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which missing topics are looked for again, at most.
-_LOOK_AGAIN = 30.0
+#: The most seconds between two checks for missing topics.
+_CHECK_EVERY = 30.0
 
 
 class SourceTopics:
-    """Those of the settings. No client may ask for one before it is known to be there: with
-    ``auto.create.topics.enable`` that would make it."""
+    """The source topics of the settings, and which of them exist.
+
+    A client must not ask for a topic before this class has found it: with
+    ``auto.create.topics.enable`` the request would create the topic.
+    """
 
     def __init__(self, kafka: Kafka, names: tuple[str, ...]) -> None:
         self.last_error = ""
-        """Which are missing."""
+        """Which topics are missing; empty if none is."""
         self._kafka = kafka
         self._names = names
-        self._next_look = 0.0
+        self._next_check = 0.0
 
     async def wait(self) -> tuple[str, ...]:
-        """Those that there are; waits for the first one."""
-        delay = 0.5
-        while not (there := await self._check_now()):
-            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-            delay = min(delay * 2, _LOOK_AGAIN)
-        return there
+        """Wait until at least one topic exists, and return the topics that exist."""
+        backoff = Backoff(0.5, _CHECK_EVERY)
+        while not (existing := await self._check_now()):
+            await backoff.sleep()
+        return existing
 
     async def have_changed(self) -> bool:
-        """Whether others are missing than before; looks now and then where some are."""
-        if not self.last_error or asyncio.get_running_loop().time() < self._next_look:
+        """Whether other topics are missing than before.
+
+        The broker is asked only if a topic is missing, and at most every 30 s.
+        """
+        if not self.last_error or asyncio.get_running_loop().time() < self._next_check:
             return False
         before = self.last_error
         await self._check_now()
         return self.last_error != before
 
     async def _check_now(self) -> tuple[str, ...]:
-        self._next_look = asyncio.get_running_loop().time() + _LOOK_AGAIN
+        self._next_check = asyncio.get_running_loop().time() + _CHECK_EVERY
         known = {partition.topic for partition in await self._kafka.partitions(self._names)}
         missing = [name for name in self._names if name not in known]
         last_error = f"source topics missing: {', '.join(missing)}" if missing else ""
         if last_error and last_error != self.last_error:
-            logger.warning("%s: make them, or correct PROCESSOR_TOPICS", last_error)
+            logger.warning("%s: create them, or correct PROCESSOR_TOPICS", last_error)
         self.last_error = last_error
         return tuple(name for name in self._names if name in known)

@@ -1,7 +1,7 @@
-"""The internal topics: made and checked before anything runs on them, and the log's epoch.
+"""The internal topics: they are created and checked before anything uses them; and the log's id.
 
-Two workers that start at the same moment on a fresh app make the same topics (one of them finds them
-made), and both take the first epoch on the control topic.
+Two workers of a new app that start at the same moment create the same topics (one of them finds them
+created), and both use the log id of the first ``epoch`` record on the control topic.
 """
 
 import asyncio
@@ -9,23 +9,23 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from processor.errors import BrokerError, LogMismatchError
-from processor.kafka.clients import MAX_RECORD, Kafka
+from processor.kafka.clients import MAX_RECORD, Kafka, running
 from processor.kafka.control_log import ControlRecord, decode_control, encode_control
 from processor.settings import Settings
 
 _DAY_MS = 86_400_000
-#: Seconds within which a topic that was made is shown by every broker.
-_SHOWN_WITHIN = 3.0
+#: Seconds within which every broker lists a topic that was created.
+_LISTED_WITHIN = 3.0
 
 
 class Topics(NamedTuple):
-    """Names of an app's topics."""
+    """The names of an app's internal topics."""
 
     observations: str
     deltas: str
@@ -35,7 +35,7 @@ class Topics(NamedTuple):
 
     @classmethod
     def of(cls, app_id: str) -> "Topics":
-        """The names that follow from the app's id; the changelog's is Faust's."""
+        """Derive the names from the app's id; Faust derives the changelog's in the same way."""
         return cls(
             f"{app_id}-observations",
             f"{app_id}-deltas",
@@ -46,15 +46,17 @@ class Topics(NamedTuple):
 
 
 class _Spec(NamedTuple):
+    """The partitions and settings that a topic must have."""
+
     name: str
     partitions: int
     config: dict[str, str]
 
 
 def specs(settings: Settings, topics: Topics) -> list[_Spec]:
-    """What each topic must be."""
+    """Return the partitions and settings that each internal topic must have."""
     kept = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_RECORD)}
-    # Append time is the only clock of the folds: a producer's clock must not stand in for it.
+    # Append time is the only clock of the folds: a producer's clock must not replace it.
     appended = {"message.timestamp.type": "LogAppendTime"}
     partitions = settings.partitions
     horizon_ms = settings.horizon * 1000
@@ -82,15 +84,14 @@ def specs(settings: Settings, topics: Topics) -> list[_Spec]:
 
 
 async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
-    """Make what is missing, wait until every broker shows it, check it; returns the log's epoch.
+    """Create the missing topics, wait until all brokers list them, and check them.
 
-    Raises `LogMismatchError` where topics differ from the settings in a way that would miscount.
+    Returns the log's id. ``deadline``: seconds for each of the waits. `LogMismatchError` if the topics
+    differ from the settings in a way that would miscount; `BrokerError` if they cannot be created.
     """
     topics = Topics.of(settings.app_id)
     wanted = specs(settings, topics)
-    admin = kafka.admin()
-    try:
-        await admin.start()
+    async with running(kafka.admin()) as admin:
         brokers = len((await admin.describe_cluster())["brokers"])
         replication = settings.replication or min(3, brokers)
         in_sync = settings.min_insync_replicas or (2 if replication >= 3 else 1)
@@ -100,18 +101,18 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             )
         known = set(await admin.list_topics())
         missing = [spec.name for spec in wanted if spec.name not in known]
-        # The epoch is written once all topics are there: with it, a missing one was deleted.
+        # The log's id is written after all topics exist: a topic missing then was deleted.
         if (
             missing
             and topics.control in known
             and await _first_epoch(kafka, topics.control, deadline) is not None
         ):
-            # Unless another worker has made them a moment ago: before it wrote the epoch.
+            # Unless another worker created them a moment ago, before it wrote the log's id.
             missing = await _still_missing(admin, missing)
             if missing:
                 raise LogMismatchError(
-                    f"topics {', '.join(missing)} are gone, and with them what the others refer to: "
-                    "use a new PROCESSOR_APP_ID"
+                    f"topics {', '.join(missing)} were deleted, and the other topics refer to their "
+                    "records: use a new PROCESSOR_APP_ID"
                 )
         for spec in wanted:
             if spec.name not in missing:
@@ -123,19 +124,17 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
         await _wait_visible(admin, wanted, deadline)
         if not settings.embedded:
             await _check_configs(admin, wanted)
-    finally:
-        await admin.close()
     return await _log_id(kafka, topics.control, settings, deadline)
 
 
 async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
-    """The epoch of a log that must be there already; makes nothing. `LogMismatchError` where it is
-    another than the settings say, `BrokerError` where there is none."""
+    """Return the id of a log that must exist already; creates nothing.
+
+    `LogMismatchError` if the log differs from the settings, `BrokerError` if there is no log.
+    """
     topics = Topics.of(settings.app_id)
     wanted = specs(settings, topics)
-    admin = kafka.admin()
-    try:
-        await admin.start()
+    async with running(kafka.admin()) as admin:
         known = set(await admin.list_topics())
         missing = [spec.name for spec in wanted if spec.name not in known]
         if missing:
@@ -144,13 +143,11 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
                 f"{missing[0]}): set PROCESSOR_APP_ID to that of an app that has run"
             )
         await _wait_visible(admin, wanted, deadline)
-    finally:
-        await admin.close()
-    first = await _first_epoch(kafka, topics.control, deadline)
-    if first is None:
+    epoch = await _first_epoch(kafka, topics.control, deadline)
+    if epoch is None:
         raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
-    _check_horizon(first, settings)
-    return first.log_id
+    _check_horizon(epoch, settings)
+    return epoch.log_id
 
 
 async def _create(admin: Any, topic: NewTopic) -> None:
@@ -162,12 +159,13 @@ async def _create(admin: Any, topic: NewTopic) -> None:
         if code and code != TopicAlreadyExistsError.errno:
             detail = message[0] if message else ""
             raise BrokerError(
-                f"topic {topic.name} can't be made: {for_code(code).__name__} {detail}: "
-                "check the rights, or make it yourself"
+                f"topic {topic.name} cannot be created: {for_code(code).__name__} "
+                f"{detail}: check the rights, or create it yourself"
             )
 
 
 async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> None:
+    """Wait until each partition has a leader, and compare the numbers of partitions."""
     end = time.monotonic() + deadline
     while True:
         found = {
@@ -208,19 +206,19 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
             expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
             if expected is not None and actual is not None and _less(int(actual), int(expected)):
                 raise LogMismatchError(
-                    f"topic {spec.name} has {name}={actual}, {expected} are needed: records would be "
-                    "lost; change it"
+                    f"topic {spec.name} has {name}={actual}, but {expected} is needed, or else records "
+                    "would be lost: change it"
                 )
 
 
 def _less(actual: int, expected: int) -> bool:
-    """-1 is no limit."""
+    """Whether a limit is lower than expected; -1 means no limit."""
     return actual != -1 and (expected == -1 or actual < expected)
 
 
 async def _still_missing(admin: Any, missing: list[str]) -> list[str]:
-    """Those that are not shown within a while: a new topic takes a moment to be known everywhere."""
-    end = time.monotonic() + _SHOWN_WITHIN
+    """Return the topics that no broker lists after a while: a new topic takes a moment to appear."""
+    end = time.monotonic() + _LISTED_WITHIN
     while missing and time.monotonic() < end:
         known = set(await admin.list_topics())
         missing = [name for name in missing if name not in known]
@@ -229,42 +227,36 @@ async def _still_missing(admin: Any, missing: list[str]) -> list[str]:
 
 
 async def _log_id(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:
-    """The first epoch on the control topic; written here if there is none."""
-    log_id = await _first_epoch(kafka, control, deadline)
-    if log_id is None:
+    """Return the id in the first ``epoch`` record of the control topic; writes one if there is none."""
+    epoch = await _first_epoch(kafka, control, deadline)
+    if epoch is None:
         record = ControlRecord(
             "epoch",
             log_id=secrets.token_hex(8),
             horizon=settings.horizon,
             outcomes=settings.outcomes,
         )
-        producer = kafka.producer()
-        try:
-            await producer.start()
+        async with running(kafka.producer()) as producer:
             await producer.send_and_wait(control, encode_control(record), partition=0)
-        finally:
-            await producer.stop()
-        # Another worker may have been a moment earlier: the first one counts.
-        log_id = await _first_epoch(kafka, control, deadline)
-    if log_id is None:
-        raise BrokerError(f"topic {control} does not keep what is written to it")
-    _check_horizon(log_id, settings)
-    return log_id.log_id
+        # Another worker may have been a moment earlier: the first record counts.
+        epoch = await _first_epoch(kafka, control, deadline)
+    if epoch is None:
+        raise BrokerError(f"topic {control} does not keep its records")
+    _check_horizon(epoch, settings)
+    return epoch.log_id
 
 
-def _check_horizon(log_id: ControlRecord, settings: Settings) -> None:
-    if log_id.horizon != settings.horizon:
-        # Another horizon folds the same log to other counts.
+def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
+    if epoch.horizon != settings.horizon:
+        # With another horizon the same log gives other counts.
         raise LogMismatchError(
-            f"this log was made with a PROCESSOR_HORIZON of {log_id.horizon} s, not "
+            f"this log was created with a PROCESSOR_HORIZON of {epoch.horizon} s, not "
             f"{settings.horizon} s: set it back, or use a new PROCESSOR_APP_ID"
         )
 
 
 async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:
-    consumer: AIOKafkaConsumer = kafka.consumer()
-    try:
-        await consumer.start()
+    async with running(kafka.consumer()) as consumer:
         partition = TopicPartition(control, 0)
         consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]
@@ -279,7 +271,5 @@ async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRe
                 if record.kind == "epoch":
                     return record
             if time.monotonic() > limit:
-                raise BrokerError(f"topic {control} can't be read to its end")
-    finally:
-        await consumer.stop()
+                raise BrokerError(f"topic {control} cannot be read to its end")
     return None

@@ -1,4 +1,4 @@
-"""The bodies of ``GET /api/models``: the live numbers, in the JSON of ``replay``."""
+"""The bodies of ``GET /api/models``: the live results, in the same JSON as ``processor replay``."""
 
 import json
 from collections import Counter
@@ -12,19 +12,19 @@ from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cardinality import cap_result
 from processor.publish.cooperative import yielding
-from processor.publish.families import board_rows
+from processor.publish.families import model_rows
 from processor.publish.interfaces import CountsSource, Gauges
 from processor.telemetry import Telemetry
 
 
 class WindowModels(msgspec.Struct, frozen=True):
-    """The models of one window and basis."""
+    """The results of all models in one window on one basis."""
 
     models: tuple[ModelResult, ...]
 
 
 class AllWindows(msgspec.Struct, frozen=True):
-    """The models by window and basis; ``at`` is RFC 3339."""
+    """The results of all models by window name and basis; ``at`` is RFC 3339."""
 
     at: str
     windows: dict[str, dict[str, WindowModels]]
@@ -32,19 +32,19 @@ class AllWindows(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class LiveModels:
-    """Answers from a board, with ``max_classes`` labels per model and window at most."""
+    """Computes results from counts, with ``max_classes`` labels per model and window at most."""
 
-    board: CountsSource
+    counts_source: CountsSource
     max_classes: int
 
     async def one(self, window: Window, by: str, now: float, events: Events) -> Replay:
-        """One window on one basis at ``now``, in seconds since 1970."""
+        """The results of one window on one basis at ``now``, in seconds since 1970."""
         models = await self._results([window], [by], now)
         start, end = window_span(window, now)
         return Replay(start, end, by, tuple(models[window.name, by]), events)
 
     async def all(self, windows: Sequence[Window], bases: Sequence[str], now: float) -> AllWindows:
-        """Every one of these windows on every one of these bases."""
+        """The results of each window on each basis at ``now``, in seconds since 1970."""
         models = await self._results(windows, bases, now)
         return AllWindows(
             instant(now),
@@ -57,22 +57,24 @@ class LiveModels:
     async def _results(
         self, windows: Sequence[Window], bases: Sequence[str], now: float
     ) -> dict[tuple[str, str], list[ModelResult]]:
-        board = self.board.windows(now)
+        counts_by_window = self.counts_source.windows(now)
         wanted = {
-            (window.name, by): board.get((window.name, by), {})
+            (window.name, by): counts_by_window.get((window.name, by), {})
             for window in windows
             for by in bases
         }
-        results: dict[tuple[str, str], list[ModelResult]] = {place: [] for place in wanted}
-        async for row in yielding(board_rows(wanted, bases, ())):
+        results: dict[tuple[str, str], list[ModelResult]] = {view: [] for view in wanted}
+        async for row in yielding(model_rows(wanted, bases, ())):
             result = model_result(row.key, row.counts, row.by)
             results[row.window, row.by].append(cap_result(result, self.max_classes))
         return results
 
 
 def window_span(window: Window, now: float) -> tuple[str | None, str]:
-    """Start (None for all time) and end of a window at ``now``; the running bucket counts
-    (counting rule 16).
+    """Start and end of a window at ``now`` (seconds since 1970), as RFC 3339.
+
+    The start is None for the window of all time. The running bucket belongs to the window (counting
+    rule 16).
 
     >>> window_span(Window("5m", 300, 0), 1795165439.5)
     ('2026-11-20T08:59:00Z', '2026-11-20T09:03:59.5Z')
@@ -85,7 +87,7 @@ def window_span(window: Window, now: float) -> tuple[str | None, str]:
 
 
 def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
-    """What became of the events that this process has read since its start, in all windows."""
+    """Counts of the events that this process has read since its start, for ``events`` of a result."""
     return Events(
         read=sum(telemetry.events.values()),
         duplicates=telemetry.duplicates,
@@ -104,7 +106,7 @@ def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
 
 
 def encode_json(value: object) -> bytes:
-    r"""JSON of a struct or of plain data.
+    r"""Encode a struct or plain data as JSON.
 
     >>> encode_json({"label": "\udcff"})
     b'{"label": "\\udcff"}'
@@ -112,11 +114,11 @@ def encode_json(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        # A lone surrogate, as from a broken HTTP header: only the escaped form can be sent.
+        # A lone surrogate, as from a broken HTTP header, can only be sent in its escaped form.
         return json.dumps(msgspec.to_builtins(value)).encode("ascii")
 
 
 def instant(now: float) -> str:
-    """RFC 3339 of seconds since 1970."""
-    # Milliseconds: a float of seconds holds no more than that in full.
+    """Format seconds since 1970 as RFC 3339, to the millisecond."""
+    # A float of seconds has no more exact digits than that.
     return format_time(int(now * 1000) * 1_000_000)

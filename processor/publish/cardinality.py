@@ -1,4 +1,4 @@
-"""At most so many labels per model and window: a thousand classes can have a million cells."""
+"""Limits on published models and labels: a thousand classes can have a million cells."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,56 +8,55 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import CellCount, ModelResult
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import ClassScores
-from processor.publish.interfaces import CountsSource
+from processor.publish.interfaces import CountsByWindow, CountsSource
 
-Windows = Mapping[tuple[str, str], Mapping[ModelKey, Counts]]
-
-#: What the labels beyond the cap are summed as.
+#: The label under which the labels beyond the limit are summed.
 OTHER = "other"
 
 
 class LimitedCounts:
-    """At most ``limit`` models of a board: anybody who may send events can name a million of them.
+    """A `CountsSource` of at most ``limit`` models of another one.
 
-    Those with the most items in any window are shown, ties by name; the counts of the others go on.
+    Anybody who may send events can name a million models. The models with the most items in any
+    window are shown, ties by name; the other models are counted and hidden.
     """
 
-    def __init__(self, board: CountsSource, limit: int) -> None:
+    def __init__(self, counts_source: CountsSource, limit: int) -> None:
         self.hidden = 0
-        """Models that the last answer left out."""
-        self._board = board
+        """Models that the last call of `windows` left out."""
+        self._counts_source = counts_source
         self._limit = limit
         self._shown: frozenset[ModelKey] | None = None
 
-    def windows(self, now: float) -> Windows:
+    def windows(self, now: float) -> CountsByWindow:
         """See `CountsSource`."""
-        board = self._board.windows(now)
+        counts_by_window = self._counts_source.windows(now)
         sizes: dict[ModelKey, int] = {}
-        for models in board.values():
+        for models in counts_by_window.values():
             for key, counts in models.items():
                 sizes[key] = max(sizes.get(key, 0), counts.predictions + counts.judged)
         self.hidden = max(0, len(sizes) - self._limit)
         if not self.hidden:
             self._shown = None
-            return board
+            return counts_by_window
         order = sorted(sizes, key=lambda key: (-sizes[key], key))
         shown = order[: self._limit]
         self._shown = frozenset(shown)
         return {
-            name: {key: models[key] for key in shown if key in models}
-            for name, models in board.items()
+            view: {key: models[key] for key in shown if key in models}
+            for view, models in counts_by_window.items()
         }
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
-        """See `CountsSource`; of the models of the last answer."""
-        models, shown = self._board.buckets(tier, by), self._shown
+        """See `CountsSource`; the models are the ones that the last call of `windows` showed."""
+        models, shown = self._counts_source.buckets(tier, by), self._shown
         return models if shown is None else {key: models[key] for key in shown if key in models}
 
 
 def shown_labels(sizes: Mapping[str, int], limit: int) -> frozenset[str]:
     """The ``limit`` labels of the largest size (actual + predicted items), ties by label.
 
-    Where labels are left out, one that is itself called "other" is among them, so that "other"
+    If labels are left out, a label that is itself called "other" is left out too, so that "other"
     never means two things.
 
     >>> sorted(shown_labels({"a": 1, "b": 5, "c": 1}, 2))
@@ -70,12 +69,12 @@ def shown_labels(sizes: Mapping[str, int], limit: int) -> frozenset[str]:
 
 
 def class_sizes(classes: Mapping[str, ClassScores]) -> dict[str, int]:
-    """Items of each class, actual + predicted."""
+    """The size of each class by label: its actual items plus its predicted items."""
     return {label: 2 * score.tp + score.fp + score.fn for label, score in classes.items()}
 
 
 def merge_cells(cells: Iterable[tuple[Cell, int]], shown: frozenset[str]) -> dict[Cell, int]:
-    """The cells with every label outside ``shown`` as "other".
+    """Sum the cells with every label outside ``shown`` replaced by "other".
 
     >>> merge_cells([(Cell("a", "b"), 1), (Cell("a", "c"), 2)], frozenset("a"))
     {Cell(actual='a', predicted='other'): 3}
@@ -90,7 +89,7 @@ def merge_cells(cells: Iterable[tuple[Cell, int]], shown: frozenset[str]) -> dic
 
 
 def cap_result(result: ModelResult, limit: int) -> ModelResult:
-    """The result with ``limit`` labels at most; all scores stay those of all labels."""
+    """The result with at most ``limit`` labels; its averages and totals still include all labels."""
     if len(result.classes) <= limit:
         return result
     sizes = dict.fromkeys(result.classes, 0)

@@ -1,4 +1,4 @@
-"""The metric families of models: names, labels and values. How they are written is others' work."""
+"""The metric families of models: names, HELP texts, labels and values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LABELS = ("deployment_namespace", "deployment", "predictor", "model", "window", 
 
 
 class Family(NamedTuple):
-    """A family of gauges; ``labels`` come after `LABELS`."""
+    """A family of gauges. Its samples have the labels `LABELS`, then its own ``labels``."""
 
     name: str
     help: str
@@ -22,7 +22,7 @@ class Family(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """A value of a family; ``labels`` are the values of the family's own labels."""
+    """One value of a family; ``labels`` are the values of the family's own labels."""
 
     family: str
     labels: tuple[str, ...]
@@ -30,7 +30,8 @@ class Sample(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The counts of one model in one window on one basis, and whether its cells are published."""
+    """The counts of one model in one window on one basis; ``cells`` tells whether the cells of its
+    confusion matrix are published."""
 
     key: ModelKey
     window: str
@@ -40,76 +41,106 @@ class Row(NamedTuple):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Values of `LABELS`."""
+        """The values of `LABELS`."""
         return (*self.key, self.window, self.by)
 
 
+#: Families of plain counts: the field of `Counts`, and the HELP text.
 _COUNTS = {
-    "model_judged": ("judged", "Predicted items with an outcome, right or wrong."),
-    "model_correct": ("correct", "Judged items that were right."),
+    "model_judged": ("judged", "Predicted items with an outcome, correct or wrong."),
+    "model_correct": ("correct", "Judged items that are correct."),
     "model_unknown_actual": (
         "unknown_actual",
-        "Judged items, all wrong, whose actual label is not known: in no class and no cell.",
+        "Judged items that are wrong and whose actual label is unknown; they are in no class and cell.",
     ),
-    "model_rewards": ("rewards", "Feedbacks with a reward."),
+    "model_rewards": ("rewards", "Feedback with a reward."),
     "model_reward_disagreements": (
         "disagreements",
-        "Feedbacks whose reward and truth contradict each other.",
+        "Feedback whose reward and truth contradict each other.",
     ),
 }
+#: Families of scores of a whole model: the field of `Scores`, and the HELP text.
 _RATIOS = {
-    "model_accuracy_ratio": ("accuracy", "Correct by judged items."),
-    "model_accuracy_low_ratio": ("accuracy_low", "Low end of accuracy's 95 % Wilson interval."),
-    "model_accuracy_high_ratio": ("accuracy_high", "High end of accuracy's 95 % Wilson interval."),
-    "model_reward_mean": ("reward_mean", "Mean reward of the feedbacks that have one."),
-    "model_mcc": ("mcc", "Matthews' correlation over items with a known actual label."),
-    "model_kappa": ("kappa", "Cohen's kappa over items with a known actual label."),
+    "model_accuracy_ratio": ("accuracy", "Accuracy: correct items divided by judged items."),
+    "model_accuracy_low_ratio": (
+        "accuracy_low",
+        "Lower bound of the 95 % Wilson score interval of accuracy.",
+    ),
+    "model_accuracy_high_ratio": (
+        "accuracy_high",
+        "Upper bound of the 95 % Wilson score interval of accuracy.",
+    ),
+    "model_reward_mean": (
+        "reward_mean",
+        "Mean reward: sum of the rewards divided by the number of feedback with a reward.",
+    ),
+    "model_mcc": (
+        "mcc",
+        "Matthews correlation coefficient: cov(actual, predicted) / sqrt(cov(actual, actual) * "
+        "cov(predicted, predicted)), over items with a known actual label.",
+    ),
+    "model_kappa": (
+        "kappa",
+        "Cohen's kappa: (observed agreement - chance agreement) / (1 - chance agreement), over items "
+        "with a known actual label.",
+    ),
 }
-_AVERAGES = {
-    "macro": "plain mean over the classes",
-    "micro": "over the summed classes",
-    "weighted": "mean over the classes weighted by support",
-}
+#: Scores of a class: the name in prose, and the formula.
 _SCORES = {
-    "precision": "Right among the items predicted as the class",
-    "recall": "Right among the items of the class",
-    "specificity": "Among the items of other classes those not predicted as the class",
-    "f1": "Harmonic mean of precision and recall",
+    "precision": ("precision", "TP / (TP + FP)"),
+    "recall": ("recall", "TP / (TP + FN)"),
+    "specificity": ("specificity", "TN / (TN + FP)"),
+    "f1": ("F1", "2 TP / (2 TP + FP + FN)"),
+}
+#: Averages of a score over the classes, as templates of the HELP text.
+_AVERAGES = {
+    "macro": "Macro {score}: unweighted mean over the classes of {formula}.",
+    "micro": "Micro {score}: {formula}, with TP, FP, TN and FN summed over the classes.",
+    "weighted": "Weighted {score}: mean over the classes of {formula}, weighted by TP + FN.",
 }
 _CLASS_NAMES = tuple(f"model_{score}_ratio" for score in _SCORES)
 _MEAN_NAMES = {
     average: tuple(f"model_{score}_{average}_ratio" for score in _SCORES) for average in _AVERAGES
 }
 
-#: In the order of publishing.
+#: All families, in the order in which they are published.
 FAMILIES = (
     Family("model_predictions", "Predicted items."),
     *(Family(name, text) for name, (_, text) in _COUNTS.items()),
     Family(
         "model_confusion_cells",
-        "Items by actual and predicted label; only those above 0.",
+        "Confusion matrix: items by actual and predicted label; cells of 0 items are absent.",
         ("actual", "predicted"),
     ),
     *(Family(name, text) for name, (_, text) in _RATIOS.items()),
-    Family("model_feedback_coverage_ratio", "Judged by predicted items."),
-    *(Family(f"model_{score}_ratio", f"{text}.", ("class",)) for score, text in _SCORES.items()),
+    Family(
+        "model_feedback_coverage_ratio",
+        "Feedback coverage: judged items divided by predicted items.",
+    ),
     *(
-        Family(f"model_{score}_{average}_ratio", f"{text}; {how}.")
-        for average, how in _AVERAGES.items()
-        for score, text in _SCORES.items()
+        Family(f"model_{key}_ratio", f"{name.capitalize()}: {formula}, per class.", ("class",))
+        for key, (name, formula) in _SCORES.items()
+    ),
+    *(
+        Family(f"model_{key}_{average}_ratio", text.format(score=name, formula=formula))
+        for average, text in _AVERAGES.items()
+        for key, (name, formula) in _SCORES.items()
     ),
 )
 
 
-def board_rows(
-    board: Mapping[tuple[str, str], Mapping[ModelKey, Counts]],
+def model_rows(
+    counts_by_window: Mapping[tuple[str, str], Mapping[ModelKey, Counts]],
     metrics_by: Sequence[str],
     cell_windows: Sequence[Window],
 ) -> Iterator[Row]:
-    """The rows to publish, in a fixed order. The board may change between two of them: a model that
-    has left it is left out."""
+    """Yield the rows of the bases ``metrics_by``, in a fixed order.
+
+    The counts may change between two rows: a model that has left them by then is skipped. The cells
+    are published for ``cell_windows`` only.
+    """
     with_cells = {window.name for window in cell_windows}
-    for (window, by), models in tuple(board.items()):
+    for (window, by), models in tuple(counts_by_window.items()):
         if by not in metrics_by:
             continue
         for key in sorted(models):
@@ -119,7 +150,10 @@ def board_rows(
 
 
 def row_samples(row: Row, max_classes: int) -> tuple[list[Sample], int]:
-    """Every sample of a row, and how many labels it leaves out. Undefined scores are absent."""
+    """All samples of a row, and the number of labels beyond ``max_classes`` that they leave out.
+
+    Undefined scores (0/0) have no sample.
+    """
     counts = row.counts
     derived = scores(counts)
     samples = [Sample(name, (), getattr(counts, field)) for name, (field, _) in _COUNTS.items()]

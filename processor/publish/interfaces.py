@@ -1,33 +1,56 @@
-"""What publishing needs from the rest of the service, as protocols."""
+"""The interfaces between publishing and the rest of the service: counts, health and gauges."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
+from processor.settings import Settings
+from processor.telemetry import Telemetry
+
+#: Counts of models by (window name, basis).
+CountsByWindow = Mapping[tuple[str, str], Mapping[ModelKey, Counts]]
 
 
 class CountsSource(Protocol):
-    """The counts of all models that this worker owns."""
+    """Gives the counts of all models that a worker owns.
 
-    def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
-        """Counts by (window name, basis) and model at ``now``, in seconds since 1970.
+    Both methods return the live objects of the stream: a caller only reads them, and only on the
+    thread of the event loop.
+    """
 
-        These are the live objects: whoever asks only reads them, and not in another thread.
-        """
+    def windows(self, now: float) -> CountsByWindow:
+        """Counts by (window name, basis) and model at ``now``, in seconds since 1970."""
         ...
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
-        """Counts by model and number of the bucket, of ``TIERS[tier]`` on one basis; live too."""
+        """Counts by model and bucket number, of the tier ``TIERS[tier]`` on the basis ``by``."""
         ...
 
 
+class NoCounts:
+    """A `CountsSource` without models: the counts of a worker that has not started yet."""
+
+    def windows(self, now: float) -> CountsByWindow:
+        """See `CountsSource`."""
+        return {}
+
+    def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """See `CountsSource`."""
+        return {}
+
+
 class BootstrapState(msgspec.Struct, frozen=True):
-    """How far reading the archive is: ``documents`` were read by this worker since its start. While it
-    reads: about how many there are in ``total``, documents a second, and the time that is left."""
+    """Progress of reading the archive.
+
+    ``documents`` were read by this worker since its start. While it reads, ``total`` is the
+    approximate number of documents, ``rate`` is documents a second, and ``seconds_left`` is the
+    estimated time to the end; ``total`` and ``seconds_left`` are None while they are unknown.
+    """
 
     complete: bool
     documents: int
@@ -37,14 +60,14 @@ class BootstrapState(msgspec.Struct, frozen=True):
 
 
 class OwnedPartitions(msgspec.Struct, frozen=True):
-    """The partitions that this worker holds."""
+    """Numbers of the partitions that this worker owns, of each internal topic."""
 
     observations: tuple[int, ...]
     deltas: tuple[int, ...]
 
 
 class Readiness(msgspec.Struct, frozen=True):
-    """The body of ``GET /ready``; ``lag`` is in records, None while it is not known."""
+    """The body of ``GET /ready``. ``lag`` is in records, None while it is unknown."""
 
     ready: bool
     reason: str
@@ -55,54 +78,87 @@ class Readiness(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """What the processor holds at this moment, each published as ``processor_<field>``; None is not
-    published."""
+    """The state of a worker at one moment.
 
-    rows_differ: int = 0
-    """Outcomes whose truth has another number of rows than the prediction."""
-    ambiguous: int = 0
-    """Outcomes where right and wrong can't be told apart."""
-    not_scorable_items: Mapping[str, int] = field(default_factory=dict)
-    """Items without a label, by reason, found at the join."""
-    unmatched_feedbacks: int = 0
-    """Requests with feedback and no prediction."""
-    waiting_requests: int = 0
-    """Requests with a prediction and no feedback."""
-    outcomes_waiting: int = 0
-    """Judged requests whose documents are to be told."""
-    bootstrap_remaining_documents: int = 0
-    """Documents that this worker has still to read from the archive, about."""
-    held_deltas: int = 0
-    """Deltas kept back since one before them is missing."""
-    recovery_remaining_records: int = 0
-    """Records to read before the counts are those of the log."""
-    recovery_seconds: float = 0.0
-    """How long the slowest partition took to come up to date, or takes by now."""
-    failing_partitions: int = 0
-    """Partitions with a record that fails to fold, again and again."""
-    stalled_seconds: float = 0.0
-    """Time without a step forward, though there is work and the broker answers."""
-    watermark_timestamp_seconds: float | None = None
-    """Log time that the counts include, in seconds since 1970."""
-    checkpoint_age_seconds: float | None = None
-    """Since the oldest of the newest checkpoints was written."""
-    embedded_broker_bytes: int | None = None
-    """What the embedded broker's process holds in memory."""
-    embedded_broker_limit_bytes: int | None = None
-    """From when on new events are refused."""
+    Each field is published as ``processor_<field>``, with the text in ``Annotated`` as its HELP text.
+    A field that is None is not published.
+    """
+
+    rows_differ: Annotated[
+        int, "Outcomes whose truth and prediction have different numbers of rows."
+    ] = 0
+    ambiguous: Annotated[
+        int, "Outcomes whose reward cannot be assigned to one row or to one predictor."
+    ] = 0
+    not_scorable_items: Annotated[
+        Mapping[str, int], "Items without a label, by reason, found at the join."
+    ] = field(default_factory=dict)
+    unmatched_feedbacks: Annotated[int, "Requests with feedback and without a prediction."] = 0
+    waiting_requests: Annotated[int, "Requests with a prediction and without feedback."] = 0
+    outcomes_waiting: Annotated[
+        int, "Judged requests whose outcome is not yet written to the archive."
+    ] = 0
+    bootstrap_complete: Annotated[int, "1 once the archive has been read, 0 before."] = 0
+    bootstrap_remaining_documents: Annotated[
+        int, "Approximate number of documents still to be read from the archive."
+    ] = 0
+    consumer_lag_records: Annotated[
+        int | None, "Records of the source that are not on the log yet."
+    ] = None
+    held_deltas: Annotated[int, "Deltas held back because the delta before them is missing."] = 0
+    recovery_remaining_records: Annotated[
+        int, "Records of the log to read before the counts are up to date."
+    ] = 0
+    recovery_seconds: Annotated[
+        float, "Seconds that the slowest partition took, or has taken so far, to be up to date."
+    ] = 0.0
+    failing_partitions: Annotated[
+        int, "Partitions that stand still because a record fails again at every try."
+    ] = 0
+    stalled_seconds: Annotated[
+        float, "Seconds without progress although there is work and the broker answers."
+    ] = 0.0
+    watermark_timestamp_seconds: Annotated[
+        float | None, "Append time up to which the counts include the log, in seconds since 1970."
+    ] = None
+    checkpoint_age_seconds: Annotated[
+        float | None,
+        "Seconds since the last checkpoint of the partition where that is longest ago.",
+    ] = None
+    embedded_broker_bytes: Annotated[int | None, "Memory of the embedded broker, in bytes."] = None
+    embedded_broker_limit_bytes: Annotated[
+        int | None, "Memory of the embedded broker at which new events are refused, in bytes."
+    ] = None
 
 
 class Health(Protocol):
-    """What the service says of its own state."""
+    """Gives the state of a worker."""
 
     def alive(self) -> tuple[bool, str]:
-        """Whether it makes progress, and what is wrong if not."""
+        """Whether the worker makes progress, and the reason."""
         ...
 
     def ready(self) -> Readiness:
-        """Whether it can be sent work."""
+        """Whether the worker can be sent work, and the reason."""
         ...
 
     def gauges(self) -> Gauges:
-        """What it holds."""
+        """The gauges, as of now."""
         ...
+
+
+@dataclass
+class WorkerView:
+    """Everything that the metrics port shows of one worker.
+
+    ``counts_source`` and ``ingress_url`` are replaced once the worker has started. ``clock`` gives
+    seconds since 1970.
+    """
+
+    counts_source: CountsSource
+    health: Health
+    telemetry: Telemetry
+    settings: Settings
+    clock: Callable[[], float] = time.time
+    ingress_url: str = ""
+    """Where events come in over HTTP; empty until that port is open."""

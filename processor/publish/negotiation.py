@@ -1,8 +1,10 @@
-"""Which form of an answer a client wants, by its Accept headers."""
+"""Content negotiation: the format and compression that a client accepts, by its Accept headers."""
 
 
 def weights(header: str) -> dict[str, float]:
-    """Each choice of an Accept header in lower case, without its parameters, with its greatest q.
+    """The weight (q, from 0 to 1) of each choice in an Accept header.
+
+    Choices are in lower case and without their parameters; a repeated one has its greatest weight.
 
     >>> weights("text/plain;version=0.0.4;q=0.5, */*;q=0.1, GZIP")
     {'text/plain': 0.5, '*/*': 0.1, 'gzip': 1.0}
@@ -23,7 +25,7 @@ def weights(header: str) -> dict[str, float]:
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Whether OpenMetrics is asked for by name, and plain text not preferred.
+    """Whether the client names OpenMetrics and does not prefer plain text.
 
     >>> wants_openmetrics("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.4")
     True
@@ -36,7 +38,7 @@ def wants_openmetrics(accept: str) -> bool:
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether the client takes gzip.
+    """Whether the client accepts a body compressed by gzip.
 
     >>> accepts_gzip("deflate, gzip;q=0.5"), accepts_gzip("gzip;q=0"), accepts_gzip("")
     (True, False, False)

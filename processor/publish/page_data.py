@@ -1,7 +1,6 @@
-"""The body of ``GET /api/page``: all that the live page shows at a moment, in one answer."""
+"""The body of ``GET /api/page``: everything that the live page shows at one moment."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
@@ -14,14 +13,13 @@ from processor.domain.timestamps import format_time
 from processor.publish.api import instant, live_events
 from processor.publish.cardinality import cap_result
 from processor.publish.cooperative import yielding
-from processor.publish.interfaces import CountsSource, Health, Readiness
-from processor.publish.time_series import History, history
-from processor.settings import Settings
+from processor.publish.interfaces import Readiness, WorkerView
+from processor.publish.time_series import TimeSeries, time_series
 from processor.telemetry import Histogram, Telemetry
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """Part of a `ModelResult`: what a list of models shows."""
+    """The part of a `ModelResult` that the list of models shows; scores are None if undefined."""
 
     namespace: str
     deployment: str
@@ -44,16 +42,21 @@ class WindowSummary(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """One model: its result in the chosen window, itself in every window, and over time."""
+    """One model: its result in the chosen window, its summaries in all windows, and over time."""
 
     result: ModelResult
     windows: tuple[WindowSummary, ...]
-    history: History
+    history: TimeSeries
 
 
 class ShownDeadLetter(msgspec.Struct, frozen=True):
-    """A dead letter; ``at`` is RFC 3339."""
+    """A dead dead_letter.
 
+    ``id`` is the argument of ``processor dead-letters show``, None until the broker has acknowledged
+    the record. ``at`` is RFC 3339. ``topic``, ``partition`` and ``offset`` say where the event was read.
+    """
+
+    id: str | None
     at: str
     reason: str
     detail: str
@@ -63,57 +66,49 @@ class ShownDeadLetter(msgspec.Struct, frozen=True):
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """``counts`` of values up to each of ``bounds`` (seconds), and one more above the last."""
+    """A histogram: ``counts`` of values up to each of ``bounds`` (seconds), and one count of the
+    values above the last bound."""
 
     bounds: tuple[float, ...]
     counts: tuple[int, ...]
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What this worker does: since its start, and right now."""
+    """The work of this worker: counters since its start, and its state now."""
 
     ready: Readiness
     counts_until: str | None
-    """Log time that the counts include, RFC 3339."""
+    """Append time up to which the counts include the log, RFC 3339."""
     recovery_remaining: int
     held_deltas: int
     waiting: int
     events: Events
     feedback_delay: Distribution
     dead_letters: tuple[ShownDeadLetter, ...]
-    """The newest first."""
+    """The newest dead letters of this process, the newest first."""
 
 
 class Page(msgspec.Struct, frozen=True):
-    """``detail`` is of the model that was asked for, None where this worker does not hold it."""
+    """The body of ``GET /api/page``; ``at`` is RFC 3339.
+
+    ``detail`` is about the model that the query names, None if this worker does not own that model.
+    """
 
     at: str
     window: str
     by: str
+    ingress_url: str | None
+    """The URL of this worker's ingress, as seen from its own machine; None until that port is open."""
     models: tuple[Summary, ...]
     detail: Detail | None
     work: Work
 
 
-class Worker(Protocol):
-    """What the page is about."""
-
-    @property
-    def board(self) -> CountsSource: ...
-    @property
-    def health(self) -> Health: ...
-    @property
-    def telemetry(self) -> Telemetry: ...
-    @property
-    def settings(self) -> Settings: ...
-
-
-async def page_data(
-    worker: Worker, window: Window, by: str, key: ModelKey | None, now: float
-) -> Page:
-    """The page at ``now``, in seconds since 1970."""
-    board = worker.board.windows(now)
-    models = board.get((window.name, by), {})
+async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey | None) -> Page:
+    """The page as of now, in one window on one basis, with the details of the model ``key``."""
+    now = worker.clock()
+    counts_by_window = worker.counts_source.windows(now)
+    models = counts_by_window.get((window.name, by), {})
     summaries = []
     async for each in yielding(sorted(models)):
         counts = models.get(each)
@@ -126,11 +121,19 @@ async def page_data(
         windows = tuple(
             WindowSummary(each.name, _summary(key, counts, by))
             for each in worker.settings.windows
-            if (counts := board[each.name, by].get(key)) is not None
+            if (counts := counts_by_window[each.name, by].get(key)) is not None
         )
-        past = await history(worker.board, window, by, now, key)
+        past = await time_series(worker.counts_source, window, by, now, key)
         detail = Detail(result, windows, past)
-    return Page(instant(now), window.name, by, tuple(summaries), detail, _work(worker))
+    return Page(
+        instant(now),
+        window.name,
+        by,
+        worker.ingress_url or None,
+        tuple(summaries),
+        detail,
+        _work(worker),
+    )
 
 
 def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
@@ -148,7 +151,7 @@ def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
     )
 
 
-def _work(worker: Worker) -> Work:
+def _work(worker: WorkerView) -> Work:
     gauges, telemetry = worker.health.gauges(), worker.telemetry
     until = gauges.watermark_timestamp_seconds
     return Work(
@@ -159,21 +162,23 @@ def _work(worker: Worker) -> Work:
         waiting=gauges.waiting_requests,
         events=live_events(telemetry, gauges),
         feedback_delay=_distribution(telemetry.feedback_delay),
-        dead_letters=tuple(_dead_letters(telemetry)),
+        dead_letters=tuple(_dead_letters(telemetry, worker.settings.embedded)),
     )
 
 
-def _dead_letters(telemetry: Telemetry) -> Sequence[ShownDeadLetter]:
+def _dead_letters(telemetry: Telemetry, embedded: bool) -> Sequence[ShownDeadLetter]:
     return [
         ShownDeadLetter(
-            format_time(letter.time),
-            letter.reason,
-            letter.detail,
-            letter.topic,
-            letter.partition,
-            letter.offset,
+            # The embedded broker forgets its topics: there the id is the event's number in the archive.
+            str(dead_letter.offset) if embedded else dead_letter.id,
+            format_time(dead_letter.time),
+            dead_letter.reason,
+            dead_letter.detail,
+            dead_letter.topic,
+            dead_letter.partition,
+            dead_letter.offset,
         )
-        for letter in reversed(telemetry.recent_dead_letters)
+        for dead_letter in reversed(telemetry.recent_dead_letters)
     ]
 
 

@@ -1,10 +1,10 @@
-"""The metrics port: /metrics, the live page and its JSON, health and readiness. Read only."""
+"""The web application of the metrics port: /metrics, the live page, JSON, health. Read only."""
 
 import asyncio
 import gzip
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 from typing import TypeVar
 
 import msgspec
@@ -21,13 +21,12 @@ from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
 from processor.publish.cooperative import yielding
 from processor.publish.exposition import Exposition
-from processor.publish.families import board_rows
-from processor.publish.interfaces import CountsSource, Health
+from processor.publish.families import model_rows
+from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
-from processor.publish.time_series import history
+from processor.publish.time_series import time_series
 from processor.settings import Settings
-from processor.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -35,20 +34,17 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
-#: Fast: bodies of metrics shrink to a fourteenth even so.
+#: The fastest level; bodies of metrics shrink to a fourteenth even so.
 _GZIP_LEVEL = 1
-#: Below this many bytes an answer is sent as it is.
-_GZIP_FROM = 1000
+#: Bytes from which a body is compressed.
+_MIN_GZIP_BYTES = 1000
 
-_ASSETS = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "page_charts.js": "text/javascript; charset=utf-8",
-    "page_detail.js": "text/javascript; charset=utf-8",
-    "page_dom.js": "text/javascript; charset=utf-8",
-}
+#: The folder of the page's files, and the content types of the ones served under their own names.
+_WEB = files("processor.publish") / "web"
+_CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
-#: The page shows labels that come from anybody's events: whatever slips through must not run.
+#: The page shows labels from events that anybody may send: a label that gets through as markup must
+#: not run as a script.
 _SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -60,69 +56,72 @@ _SECURITY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class _Site:
-    board: CountsSource
-    health: Health
-    telemetry: Telemetry
-    settings: Settings
-    clock: Callable[[], float]
-    registry: CollectorRegistry
+    """The handlers of the routes."""
+
+    def __init__(self, worker: WorkerView) -> None:
+        self._worker = worker
+        self._settings = worker.settings
+        self._registry = CollectorRegistry()
+        self._registry.register(OwnCollector(worker.telemetry, worker.health))
+        ProcessCollector(registry=self._registry)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        settings = self.settings
+        settings = self._settings
         exposition = Exposition(settings.max_classes)
-        capped = LimitedCounts(self.board, settings.max_models)
-        board = capped.windows(self.clock())
-        async for row in yielding(board_rows(board, settings.metrics_by, settings.cell_windows)):
+        limited = LimitedCounts(self._worker.counts_source, settings.max_models)
+        counts = limited.windows(self._worker.clock())
+        async for row in yielding(model_rows(counts, settings.metrics_by, settings.cell_windows)):
             exposition.add(row)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
-        own = (generate_openmetrics if openmetrics else generate_latest)(self.registry)
+        own = (generate_openmetrics if openmetrics else generate_latest)(self._registry)
 
         def body() -> bytes:
-            return exposition.text(capped.hidden).encode() + own
+            return exposition.text(limited.hidden).encode() + own
 
         return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
 
     async def models(self, request: web.Request) -> web.Response:
-        windows = self.settings.windows
-        window = _chosen(request, "window", {window.name: window for window in windows})
-        by = _chosen(request, "by", {by: by for by in BASES})
-        board = LimitedCounts(self.board, self.settings.max_models)
-        live, now = LiveModels(board, self.settings.max_classes), self.clock()
+        worker, settings = self._worker, self._settings
+        windows = settings.windows
+        window = _choice(request, "window", {window.name: window for window in windows})
+        by = _choice(request, "by", {by: by for by in BASES})
+        limited = LimitedCounts(worker.counts_source, settings.max_models)
+        live, now = LiveModels(limited, settings.max_classes), worker.clock()
         result: msgspec.Struct
         if window and by:
-            events = live_events(self.telemetry, self.health.gauges())
+            events = live_events(worker.telemetry, worker.health.gauges())
             result = await live.one(window, by, now, events)
         else:
             result = await live.all([window] if window else windows, [by] if by else BASES, now)
         return await _answer(request, lambda: encode_json(result), JSON)
 
     async def history(self, request: web.Request) -> web.Response:
-        window, by = self._view(request)
-        result = await history(self.board, window, by, self.clock())
+        window, by = self._window_and_basis(request)
+        result = await time_series(self._worker.counts_source, window, by, self._worker.clock())
         return await _answer(request, lambda: encode_json(result), JSON)
 
     async def page(self, request: web.Request) -> web.Response:
-        window, by = self._view(request)
+        window, by = self._window_and_basis(request)
         names = [request.query.get(name) for name in ModelKey._fields]
         key = ModelKey(*(name or "" for name in names)) if None not in names else None
-        result = await page_data(self, window, by, key, self.clock())
+        result = await page_data(self._worker, window, by, key)
         return await _answer(request, lambda: encode_json(result), JSON)
 
-    def _view(self, request: web.Request) -> tuple[Window, str]:
-        """The window and basis that the query names, or those that a page begins with."""
-        windows = {window.name: window for window in self.settings.windows}
-        window = _chosen(request, "window", windows) or self.settings.windows[-1]
-        return window, _chosen(request, "by", {by: by for by in BASES}) or BASES[0]
+    def _window_and_basis(self, request: web.Request) -> tuple[Window, str]:
+        """The window and the basis that the query names; by default the ones that the page opens
+        with."""
+        windows = {window.name: window for window in self._settings.windows}
+        window = _choice(request, "window", windows) or self._settings.windows[-1]
+        return window, _choice(request, "by", {by: by for by in BASES}) or BASES[0]
 
     async def alive(self, request: web.Request) -> web.Response:
-        alive, reason = self.health.alive()
+        alive, reason = self._worker.health.alive()
         return _json({"alive": alive, "reason": reason}, 200 if alive else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
-        wait = _chosen(request, "wait", {"bootstrap": True})
-        readiness = self.health.ready()
+        wait = _choice(request, "wait", {"bootstrap": True})
+        readiness = self._worker.health.ready()
         if wait and readiness.ready and not readiness.bootstrap.complete:
             readiness = msgspec.structs.replace(
                 readiness, ready=False, reason="the bootstrap is not complete"
@@ -130,33 +129,43 @@ class _Site:
         return _json(readiness, 200 if readiness.ready else 503)
 
 
-def make_site(
-    board: CountsSource,
-    health: Health,
-    telemetry: Telemetry,
-    settings: Settings,
-    clock: Callable[[], float],
-) -> web.Application:
-    """The web application of the metrics port; ``clock`` gives seconds since 1970."""
-    registry = CollectorRegistry()
-    registry.register(OwnCollector(telemetry, health))
-    ProcessCollector(registry=registry)
-    site = _Site(board, health, telemetry, settings, clock, registry)
-    app = web.Application()
+def make_site(worker: WorkerView) -> web.Application:
+    """Make the web application of the metrics port; it shows ``worker`` as it is at each request."""
+    site = _Site(worker)
+    app = web.Application(middlewares=[_name_routes])
     app.on_response_prepare.append(_secure)
     app.add_routes(
         [
-            web.get("/", _page(settings)),
+            web.get("/", _page(worker.settings)),
             web.get("/metrics", site.metrics),
             web.get("/api/models", site.models),
             web.get("/api/history", site.history),
             web.get("/api/page", site.page),
             web.get("/health", site.alive),
             web.get("/ready", site.ready),
-            *(web.get(f"/{name}", _file(_read(name), kind)) for name, kind in _ASSETS.items()),
+            *_assets(),
         ]
     )
     return app
+
+
+@web.middleware
+async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request for an unknown path or method with the list of routes."""
+    try:
+        return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as failure:
+        routes = [
+            resource.canonical
+            for resource in request.app.router.resources()
+            if PurePath(resource.canonical).suffix not in _CONTENT_TYPES
+        ]
+        error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
+        headers = {"Content-Type": JSON}
+        if "Allow" in failure.headers:
+            headers["Allow"] = failure.headers["Allow"]
+        body = encode_json({"error": error, "routes": routes})
+        return web.Response(status=failure.status, body=body, headers=headers)
 
 
 async def _secure(request: web.Request, response: web.StreamResponse) -> None:
@@ -164,28 +173,36 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
 
-def _read(name: str) -> str:
-    return files("processor.publish").joinpath(name).read_text(encoding="utf-8")
+def _assets() -> list[web.RouteDef]:
+    """A route for each style and script of the page."""
+    return [
+        web.get(f"/{file.name}", _file(file.read_text(encoding="utf-8"), content_type))
+        for file in _WEB.iterdir()
+        if (content_type := _CONTENT_TYPES.get(PurePath(file.name).suffix))
+    ]
 
 
 def _page(settings: Settings) -> Handler:
     # Names of windows and bases are plain words: the settings check them.
-    page = _read("page.html")
+    page = (_WEB / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
     return _file(page.replace("{{bases}}", " ".join(BASES)), "text/html; charset=utf-8")
 
 
-def _file(text: str, kind: str) -> Handler:
+def _file(text: str, content_type: str) -> Handler:
     body = text.encode()
 
     async def handler(request: web.Request) -> web.Response:
-        return await _answer(request, lambda: body, kind)
+        return await _answer(request, lambda: body, content_type)
 
     return handler
 
 
-def _chosen(request: web.Request, name: str, choices: Mapping[str, T]) -> T | None:
-    """The choice that the query names, None if it names none; 400 if it is not one of them."""
+def _choice(request: web.Request, name: str, choices: Mapping[str, T]) -> T | None:
+    """The choice that the query parameter names, None without that parameter.
+
+    `web.HTTPBadRequest` if its value is not one of ``choices``.
+    """
     value = request.query.get(name)
     if value is None:
         return None
@@ -200,18 +217,20 @@ def _json(value: object, status: int) -> web.Response:
     return web.Response(status=status, body=encode_json(value), headers={hdrs.CONTENT_TYPE: JSON})
 
 
-async def _answer(request: web.Request, body: Callable[[], bytes], kind: str) -> web.Response:
-    """The body, put together and compressed in a thread: it may be of megabytes."""
+async def _answer(
+    request: web.Request, body: Callable[[], bytes], content_type: str
+) -> web.Response:
+    """Respond with the body, which is built and compressed in a thread: it may have megabytes."""
     compress = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
 
     def work() -> tuple[bytes, bool]:
         data = body()
-        if not compress or len(data) < _GZIP_FROM:
+        if not compress or len(data) < _MIN_GZIP_BYTES:
             return data, False
         return gzip.compress(data, _GZIP_LEVEL, mtime=0), True
 
     data, compressed = await asyncio.to_thread(work)
-    headers = {hdrs.CONTENT_TYPE: kind, hdrs.VARY: "Accept, Accept-Encoding"}
+    headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
     if compressed:
         headers[hdrs.CONTENT_ENCODING] = "gzip"
     return web.Response(body=data, headers=headers)

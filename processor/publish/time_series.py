@@ -1,4 +1,4 @@
-"""Counts over time: the buckets of a window, put together to as many points as a chart can show."""
+"""Counts over time: the buckets of a window, summed to as many points as a chart can show."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,14 +13,17 @@ from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cooperative import yielding
 from processor.publish.interfaces import CountsSource
 
-#: Points at the most: of the chart of one model, and of the small ones beside many.
-POINTS, FEW_POINTS = 60, 24
+#: Most points of the chart of one model, and of the small charts in a list of models.
+MAX_POINTS, MAX_LIST_POINTS = 60, 24
 
 
 class Points(msgspec.Struct):
-    """Columns of one length, without points where nothing is counted. Point ``index[i]`` lasts from
-    the history's start + ``index[i]`` steps, for one step. ``predictions`` is 0 on the feedback
-    basis; the ends of accuracy's interval are None where nothing was judged."""
+    """Points of one model, as columns of equal length; steps without counts have no point.
+
+    Point ``i`` lasts one step and begins ``index[i]`` steps after the start of the time series.
+    ``predictions`` is 0 on the feedback basis. ``low`` and ``high`` are the bounds of the Wilson
+    interval of accuracy, None where nothing was judged.
+    """
 
     index: list[int] = []
     predictions: list[int] = []
@@ -40,8 +43,12 @@ class ModelTimeSeries(msgspec.Struct, frozen=True):
     points: Points
 
 
-class History(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """``from_`` is RFC 3339; ``step`` is in seconds, and ``steps`` of them reach past the present."""
+class TimeSeries(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """Models over time, on one time axis.
+
+    The axis begins at ``from_`` (RFC 3339) and has ``steps`` steps of ``step`` seconds; the last step
+    ends after the present.
+    """
 
     from_: str
     step: int
@@ -50,7 +57,7 @@ class History(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 
 class Span(NamedTuple):
-    """Buckets ``first`` to ``last`` of a tier, ``group`` of them to a point."""
+    """The buckets ``first`` to ``last`` of a tier; each point is the sum of ``group`` buckets."""
 
     tier: int
     first: int
@@ -58,22 +65,26 @@ class Span(NamedTuple):
     group: int
 
 
-async def history(
-    board: CountsSource, window: Window, by: str, now: float, only: ModelKey | None = None
-) -> History:
-    """All models, or ``only`` one, over the window at ``now`` (seconds since 1970)."""
-    span = _span(board, window, by, now, only)
+async def time_series(
+    counts_source: CountsSource,
+    window: Window,
+    by: str,
+    now: float,
+    only: ModelKey | None = None,
+) -> TimeSeries:
+    """All models, or the model ``only``, over the window that ends at ``now`` (seconds since 1970)."""
+    span = _span(counts_source, window, by, now, only)
     size = TIERS[span.tier].size
     result = []
-    models = _of(board.buckets(span.tier, by), only)
+    models = _restrict(counts_source.buckets(span.tier, by), only)
     async for key in yielding(sorted(models)):
         result.append(ModelTimeSeries(*key, _points(models[key], span)))
     steps = (span.last - span.first) // span.group + 1
     start = format_time(span.first * size * SECOND)
-    return History(start, span.group * size, steps, tuple(result))
+    return TimeSeries(start, span.group * size, steps, tuple(result))
 
 
-def _of(
+def _restrict(
     models: Mapping[ModelKey, Mapping[int, Counts]], only: ModelKey | None
 ) -> Mapping[ModelKey, Mapping[int, Counts]]:
     if only is None:
@@ -81,9 +92,11 @@ def _of(
     return {only: models[only]} if only in models else {}
 
 
-def _span(board: CountsSource, window: Window, by: str, now: float, only: ModelKey | None) -> Span:
-    """The buckets of the window. Those of all time begin with the oldest, and are the finest that
-    reach back so far."""
+def _span(
+    counts_source: CountsSource, window: Window, by: str, now: float, only: ModelKey | None
+) -> Span:
+    """The buckets of the window. The window of all time begins with the oldest bucket, and takes the
+    finest tier that reaches back to it."""
     if window.seconds:
         tier = window.tier
         last = int(now) // TIERS[tier].size
@@ -92,20 +105,23 @@ def _span(board: CountsSource, window: Window, by: str, now: float, only: ModelK
         for tier in (DAYS, HOURS, MINUTES):
             size = TIERS[tier].size
             last = int(now) // size
-            models = _of(board.buckets(tier, by), only)
+            models = _restrict(counts_source.buckets(tier, by), only)
             first = min([last, *(min(buckets) for buckets in models.values() if buckets)])
-            # Tiers are listed from the finest on: does the next finer one reach back so far?
+            # Tiers are listed from the finest: does the next finer one reach back to the oldest?
             if tier == MINUTES or now - first * size > TIERS[tier - 1].keep:
                 break
     return Span(
-        tier, first, last, -(-(last - first + 1) // (FEW_POINTS if only is None else POINTS))
+        tier,
+        first,
+        last,
+        -(-(last - first + 1) // (MAX_LIST_POINTS if only is None else MAX_POINTS)),
     )
 
 
 def _points(buckets: Mapping[int, Counts], span: Span) -> Points:
     sums: dict[int, list[int]] = {}
     length = span.last - span.first + 1
-    # Whichever is shorter: a window of a day has 1,440 minutes, a quiet model a few buckets.
+    # The shorter loop: a window of a day has 1,440 minutes, a quiet model only a few buckets.
     numbers = range(span.first, span.last + 1) if length < len(buckets) else sorted(buckets)
     for number in numbers:
         counts = buckets.get(number)

@@ -165,12 +165,16 @@ def _read(file: BinaryIO, path: str, size: int) -> bytes:
 @contextmanager
 def _open(path: str) -> Iterator[BinaryIO]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise EventsFileError(
+                "standard input is closed: name an events file, or pipe one into the command"
+            )
         yield sys.stdin.buffer
         return
     try:
         file = open(path, "rb")  # noqa: SIM115  # the block of the reader is not this error's
     except FileNotFoundError:
-        raise EventsFileError(f"there is no events file {path}: check the path") from None
+        raise EventsFileError(f"there is no file {path}: check the path") from None
     except IsADirectoryError:
         raise EventsFileError(
             f"{path} is a folder: name an events file (*.ndjson), or kserve:{path} for the files of "

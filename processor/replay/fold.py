@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import NamedTuple
 
 import msgspec
@@ -11,10 +12,11 @@ from processor.domain.events.document_batches import document_batches
 from processor.domain.events.documents import BatchKey, Document, DocumentReader
 from processor.domain.events.event_lines import line_reader
 from processor.domain.events.events_file import BadLine
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
+from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
 from processor.domain.model_key import ModelKey
@@ -49,6 +51,14 @@ class Selection(NamedTuple):
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
 
+class Shortfall(NamedTuple):
+    """Why there are no numbers, or not those of all that a source holds. ``is_failure``: nothing was
+    understood or matches, or a source is damaged."""
+
+    message: str
+    is_failure: bool
+
+
 class FoldedDocuments(msgspec.Struct, array_like=True):
     """What some documents say, and what was counted in decoding them."""
 
@@ -70,6 +80,10 @@ class _Join(JoinFold):
 
 #: Model, answers and outcome of predictions that are alike, and whether they are of the time asked for.
 _Group = tuple[int, int | tuple[int, ...], Outcome | None, bool]
+#: What is said of sources that are empty.
+NOTHING_READ = "nothing was read: the source holds no events"
+#: Outcomes whose items are remembered.
+_MEMORY = 10_000
 #: Names that a message lists at most.
 _MAX_NAMES = 10
 
@@ -81,6 +95,7 @@ class ReplayFold:
         self.selection = selection
         self.telemetry = Telemetry()
         self.read = 0
+        self.damage: list[str] = []
         self._decoder = Decoder(rules, self.telemetry)
         self._lines = line_reader(self._decoder, selection.as_of)
         self._reader = DocumentReader(rules, self.telemetry)
@@ -104,6 +119,16 @@ class ReplayFold:
             self.read += decoded.events
             for observation in decoded.observations:
                 self.observe(observation)
+
+    def add_row(self, row: TableRow) -> DeadLetter | None:
+        """Fold one row of a table; the dead letter where it can't be understood."""
+        self.read += 1
+        found = self._decoder.decode_row(row)
+        if isinstance(found, DeadLetter):
+            return found
+        for observation in found:
+            self.observe(observation)
+        return None
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """Fold some documents of an archive."""
@@ -209,28 +234,52 @@ class ReplayFold:
         """Whether each item of a prediction was right, None where it was not judged."""
         return [item and item.correct for item in judged_items(self._join.state, joined)]
 
-    def why_empty(self) -> str:
-        """Why the result has no models though there are predictions, for people; empty if there is
-        nothing to say."""
-        self._fold()
+    def shortfall(self, result: Replay) -> Shortfall | None:
+        """What a user must hear of a result that is empty, or is not of all that the sources hold."""
+        if self.damage:
+            return Shortfall("; ".join(self.damage), True)
+        if result.models:
+            return None
+        if not self.read:
+            return Shortfall(NOTHING_READ, True)
+        dead_letters = self.telemetry.dead_letters
+        if dead_letters.total() >= self.read:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(dead_letters.items()))
+            message = f"none of the {self.read:,} events could be understood: {reasons}"
+            return Shortfall(message, True)
+
         selection, models = self.selection, self._join.state.models
         keys = {models[group[0]] for group in self._groups(selection)}
         if not keys:
-            return "there are no predictions in what was read"
+            return Shortfall("there are no predictions in what was read", False)
         if not any(map(selection.names, keys)):
-            asked = [
-                f"--{option} {value}"
-                for option, value in (
-                    ("namespace", selection.namespace),
-                    ("deployment", selection.deployment),
-                )
-                if value
-            ]
-            there = sorted({f"{key.namespace}/{key.deployment}" for key in keys})
-            more = f" and {len(there) - _MAX_NAMES} more" if len(there) > _MAX_NAMES else ""
-            listed = ", ".join(there[:_MAX_NAMES])
-            return f"no model matches {' '.join(asked)}; there are: {listed}{more}"
-        return f"nothing falls between --from and --to by {selection.by} time{self._span()}"
+            return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
+        message = f"nothing falls between --from and --to by {selection.by} time{self._span()}"
+        return Shortfall(message, False)
+
+    def judged_items(self, key: ModelKey) -> Iterator[tuple[str, list[Item | None]]]:
+        """The request id and the items of each judged prediction of a model in the chosen time; None
+        for an item that is not judged."""
+        self._fold()
+        join, models = self._join, self._join.state.models
+        deployments = join.state.deployments
+        known: dict[Outcome, list[Item | None]] = {}  # few of millions differ
+        for ref, _ in join.refs():
+            if deployments[ref[0]] != key[:2]:
+                continue
+            for joined in join.joined_predictions_of(ref):
+                prediction, feedback, outcome = joined
+                if feedback is None or outcome is None or models[prediction.model] != key:
+                    continue
+                time = feedback.time if self.selection.by == "feedback" else prediction.time
+                if not self.selection.in_range(time):
+                    continue
+                items = known.get(outcome)
+                if items is None:
+                    if len(known) > _MEMORY:
+                        known.clear()
+                    items = known[outcome] = judged_items(join.state, joined)
+                yield ref[1], items
 
     def _span(self) -> str:
         """From when to when there is something, in words; empty where nothing is."""
@@ -281,6 +330,33 @@ class ReplayFold:
             counts.add(outcome.counts)
         if not counts.is_empty():
             models.setdefault(key, Counts()).add(counts, times)
+
+
+def no_match(selection: Selection, names: Iterable[tuple[str, str]]) -> str:
+    """That no model is of the selection's names; ``names`` are the namespaces and deployments that
+    there are.
+
+    >>> no_match(Selection(deployment="sklern"), [("seldon", "sklearn"), ("shop", "churn")])
+    'no model matches --deployment sklern: did you mean seldon/sklearn?'
+    >>> no_match(Selection(namespace="me"), [("seldon", "sklearn")])
+    'no model matches --namespace me; there are: seldon/sklearn'
+    """
+    wanted = {"namespace": selection.namespace, "deployment": selection.deployment}
+    asked = " ".join(f"--{option} {value}" for option, value in wanted.items() if value)
+    there = sorted(names)
+    close = [
+        "/".join(pair)
+        for pair in there
+        if all(
+            not value or get_close_matches(value, [name])
+            for value, name in zip(wanted.values(), pair, strict=True)
+        )
+    ]
+    if close:
+        return f"no model matches {asked}: did you mean {' or '.join(close[:_MAX_NAMES])}?"
+    more = f" and {len(there) - _MAX_NAMES} more" if len(there) > _MAX_NAMES else ""
+    listed = ", ".join("/".join(pair) for pair in there[:_MAX_NAMES])
+    return f"no model matches {asked}; there are: {listed}{more}"
 
 
 def contribution(joined: JoinedPrediction, selection: Selection) -> Counts | None:

@@ -1,6 +1,7 @@
 """A source topic read from its first record to what was its last one when reading began."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,12 +10,39 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, SettingsError
-from processor.kafka.reading import FAULTS, explain, read_stretches
+from processor.kafka.reading import FAULTS, connection_error, explain, read_stretches
 
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
 #: Topics that a message lists at most.
 _MAX_NAMES = 10
+#: Behind the id of a processor app: the topics that it makes, and that Faust makes for it.
+_OWN = (
+    *("observations", "deltas", "control", "dead-letters", "confusion-changelog"),
+    "__assignor-__leader",
+)
+
+
+def _listed(topics: Set[str], wanted: str) -> str:
+    """The topics that a user can mean, the closest names first; those of a processor app, and those
+    that Kafka and its clients keep for themselves, are left out.
+
+    >>> own = {f"a-{name}" for name in ("observations", "deltas", "control", "dead-letters")}
+    >>> _listed({*own, "__consumer_offsets", "b-control", "logs", "zz-orders"}, "orders")
+    'zz-orders, b-control, logs'
+    """
+    apps = {
+        name.removesuffix("-observations")
+        for name in topics
+        if name.endswith("-observations")
+        and name.removesuffix("observations") + "control" in topics
+    }
+    own = {f"{app}-{suffix}" for app in apps for suffix in _OWN}
+    names = sorted(name for name in topics - own if not name.startswith("__"))
+    close = get_close_matches(wanted, names, _MAX_NAMES)
+    shown = [*close, *(name for name in names if name not in close)]
+    more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""
+    return (", ".join(shown[:_MAX_NAMES]) or "none") + more
 
 
 class KafkaSource:
@@ -57,7 +85,8 @@ class KafkaSource:
             self._ends = await consumer.end_offsets(partitions)
         except FAULTS as error:
             await self._stop()
-            raise explain(error, self._servers) from None
+            reason = await connection_error(error, self._servers, self._options)
+            raise explain(reason, self._servers) from None
         except BaseException:
             await self._stop()
             raise
@@ -95,13 +124,11 @@ class KafkaSource:
         admin = AIOKafkaAdminClient(**self._options)
         try:
             await admin.start()
-            topics = sorted(name for name in await admin.list_topics() if not name.startswith("__"))
+            topics = set(await admin.list_topics())
             if self.topic not in topics:
-                there = ", ".join(topics[:_MAX_NAMES]) or "none"
-                more = f" and {len(topics) - _MAX_NAMES} more" if len(topics) > _MAX_NAMES else ""
                 raise BrokerError(
                     f"Kafka at {', '.join(self._servers)} has no topic {self.topic}: check its "
-                    f"name; there are: {there}{more}"
+                    f"name; there are: {_listed(topics, self.topic)}"
                 )
             (described,) = await admin.describe_topics([self.topic])
             return [each["partition"] for each in described["partitions"]]

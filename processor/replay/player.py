@@ -5,44 +5,47 @@ import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from concurrent.futures import CancelledError
+from typing import NamedTuple
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
-from processor.replay.files import STDIN, Chunk, file_size, read_events
-from processor.replay.progress import CommandProgress
+from processor.replay.files import STDIN, Chunk, read_events
 
 #: Seconds that a player behind its rate catches up at most: a stall must not end in a flood.
 _CATCH_UP = 1.0
 
 
+class Played(NamedTuple):
+    """An event whose time has come, and the bytes of the file that are read with it."""
+
+    event: RawEvent
+    position: int
+
+
 async def play(
-    path: str, rate: float | None, loop: bool, stop: asyncio.Event | None
-) -> AsyncGenerator[RawEvent, None]:
+    path: str, rate: float | None, loop: bool, stop: asyncio.Event
+) -> AsyncGenerator[Played, None]:
     """Events in the file's order, ``rate`` a second (None = as fast as they are taken).
 
-    With ``loop`` again and again until ``stop`` is set. Shows its progress.
+    With ``loop`` again and again until ``stop`` is set.
     """
     if loop and path == STDIN:
         raise EventsFileError("standard input can't be played in a loop: name a file")
-    stop = stop or asyncio.Event()
     pace = _Pace(rate, stop)
-    played = 0
-    with CommandProgress("sending", None if loop else file_size(path)) as progress:
-        while not stop.is_set():
-            before, position = played, 0
-            # The time of an event without one is set by whoever takes it.
-            async for chunk in _read_ahead(read_events(path, 0)):
-                step = (chunk.consumed - position) / max(len(chunk.events), 1)
-                for index, event in enumerate(chunk.events, 1):
-                    await pace.wait()
-                    if stop.is_set():
-                        return
-                    yield event
-                    played += 1
-                    progress.update(position + int(step * index), played)
-                position = chunk.consumed
-            if not loop or played == before:
-                return
+    while not stop.is_set():
+        position, is_empty = 0, True
+        # The time of an event without one is set by whoever takes it.
+        async for chunk in _read_ahead(read_events(path, 0)):
+            step = (chunk.consumed - position) / max(len(chunk.events), 1)
+            for index, event in enumerate(chunk.events, 1):
+                await pace.wait()
+                if stop.is_set():
+                    return
+                yield Played(event, position + int(step * index))
+                is_empty = False
+            position = chunk.consumed
+        if not loop or is_empty:
+            return
 
 
 class _Pace:

@@ -1,7 +1,10 @@
 """How far a long command is: a bar on a terminal, plain lines elsewhere; always on stderr."""
 
+import io
 import sys
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -10,6 +13,8 @@ import click
 if TYPE_CHECKING:  # click shows the class to type checkers alone
     from click._termui_impl import ProgressBar
 
+#: Takes what has to be said where no command reads: there is no progress to show then.
+listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 #: Seconds between plain lines: a log must not be flooded.
 _PAUSE = 5.0
 
@@ -21,7 +26,9 @@ class CommandProgress:
     def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
         self._label = label
         self._total = total
-        self._stream = sys.stderr if stream is None else stream
+        # Without a standard error (2>&-) nothing is shown.
+        self._stream = stream or sys.stderr or io.StringIO()
+        self._listener = listener.get()
         self._position = self._events = 0
         self._start = self._printed = time.monotonic()
         self._bar: ProgressBar[int] | None = (
@@ -32,7 +39,7 @@ class CommandProgress:
                 item_show_func=lambda _: f"{self._events:,} events, {self._rate():,.0f}/s",
                 update_min_steps=max(1, total // 500),
             )
-            if total and self._stream.isatty()
+            if total and self._listener is None and self._stream.isatty()
             else None
         )
 
@@ -49,7 +56,7 @@ class CommandProgress:
     ) -> None:
         if self._bar:
             self._bar.__exit__(kind, error, trace)
-        elif self._events:
+        elif self._events and self._listener is None:
             self._print()
 
     def update(self, position: int, events: int) -> None:
@@ -59,11 +66,14 @@ class CommandProgress:
         self._events = events
         if self._bar:
             self._bar.update(step)
-        elif time.monotonic() - self._printed >= _PAUSE:
+        elif self._listener is None and time.monotonic() - self._printed >= _PAUSE:
             self._print()
 
     def report(self, message: str) -> None:
         """A line of its own, above the bar."""
+        if self._listener is not None:
+            self._listener(f"{self._label}: {message}")
+            return
         if self._bar:
             self._stream.write("\r\033[K")
         click.echo(f"{self._label}: {message}", file=self._stream)

@@ -6,7 +6,7 @@ import random
 import ssl
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +19,18 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from processor.domain.events.raw_event import RawEvent
-from processor.errors import BrokerError, EventsFileError, ProcessorError, without_credentials
-from processor.replay.player import play
+from processor.errors import (
+    BrokerError,
+    EventsFileError,
+    ProcessorError,
+    SettingsError,
+    without_credentials,
+)
+from processor.kafka.reading import broker_trouble, connection_error
+from processor.replay.files import file_size
+from processor.replay.player import Played, play
+from processor.replay.progress import CommandProgress
+from processor.settings import Settings
 
 #: Answers after which the same request can succeed.
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -37,17 +47,74 @@ _CONNECTION = frozenset(
 )  # fmt: skip
 #: Records under way to Kafka at once.
 _WINDOW = 10_000
+#: Seconds after a stop in which what is under way may still be answered.
+_LAST_MOMENT = 0.4
 
 
 @dataclass(slots=True)
 class Sent:
-    """What became of the events: ``refused`` are those not understood, by reason."""
+    """What became of the events: ``refused`` are those not understood, by reason. Those that were
+    ``read`` and are neither were under way when it was stopped."""
 
     read: int = 0
     accepted: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     retries: int = 0
     seconds: float = 0.0
+
+
+class _Tally:
+    """Counts what becomes of events, and shows how far they are: by those that were answered."""
+
+    def __init__(self, sent: Sent, progress: CommandProgress) -> None:
+        self._sent = sent
+        self._progress = progress
+        self._position = 0
+        self._is_waiting = False
+
+    def answered(self, reason: str, position: int) -> None:
+        """``reason`` is that of a refusal, empty for none; ``position`` that of the event."""
+        if reason:
+            self._sent.refused[reason] += 1
+        else:
+            self._sent.accepted += 1
+        self._is_waiting = False
+        self._position = max(self._position, position)
+        self._progress.update(self._position, self._sent.accepted)
+
+    def retried(self, address: str, last_error: str) -> None:
+        """An event is sent again; the first of several is told of."""
+        self._sent.retries += 1
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._progress.report(f"{address} takes no events now ({last_error}): trying again")
+
+
+def local_ingress(settings: Settings) -> str:
+    """The address of the ingress that a service with these settings opens on this machine."""
+    if not settings.ingress_port:
+        raise SettingsError(
+            "PROCESSOR_INGRESS_PORT is 0, a free port that the service chose and printed: name that "
+            "address (processor send --to, examples.iris --events)"
+        )
+    scheme = "https" if settings.ingress_cert else "http"
+    return f"{scheme}://127.0.0.1:{settings.ingress_port}/"
+
+
+async def _unless_stopped(sending: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """Send until ``stop``; then what is under way has a moment to be answered."""
+    task = asyncio.create_task(sending)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await asyncio.wait([task], timeout=_LAST_MOMENT)
+    finally:
+        stopping.cancel()
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
 
 
 async def send_http(
@@ -66,60 +133,71 @@ async def send_http(
 
     In binary mode, in the file's order but for those on several ``connections`` at once. What is
     refused for now, or meets no server, is sent again for ``deadline`` seconds; then, and on an
-    answer that will not change, `ProcessorError`. With ``loop`` until ``stop`` is set. ``tls`` is for
-    an ``https`` address.
+    answer that will not change, `ProcessorError`. ``stop`` ends it within half a second, wherever it
+    is; with ``loop`` nothing else does. ``tls`` is for an ``https`` address.
     """
+    stop = stop or asyncio.Event()
     sent = Sent()
     start = time.monotonic()
-    queue: asyncio.Queue[RawEvent | None] = asyncio.Queue(connections)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    broken: EventsFileError | None = None
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, ssl=tls or True),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60),
         headers=headers,
         skip_auto_headers=["Content-Type"],
     ) as session:
-        sender = _HttpSender(session, url, deadline, sent)
+        with CommandProgress("sending", None if loop else file_size(path)) as progress:
+            sender = _HttpSender(session, url, deadline, _Tally(sent, progress))
+            events = _counted(play(path, rate, loop, stop), sent)
+            await _unless_stopped(sender.send_all(events, connections), stop)
+    sent.seconds = time.monotonic() - start
+    return sent
+
+
+async def _counted(
+    events: AsyncGenerator[Played, None], sent: Sent
+) -> AsyncGenerator[Played, None]:
+    async with aclosing(events):
+        async for played in events:
+            sent.read += 1
+            yield played
+
+
+class _HttpSender:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, deadline: float, tally: _Tally
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._shown = without_credentials(url)
+        self._deadline = deadline
+        self._tally = tally
+
+    async def send_all(self, events: AsyncGenerator[Played, None], connections: int) -> None:
+        """Send all events on so many connections."""
+        queue: asyncio.Queue[Played | None] = asyncio.Queue(connections)
+        broken: EventsFileError | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(connections):
-                    group.create_task(sender.run(queue))
+                    group.create_task(self._run(queue))
                 try:
-                    async with aclosing(play(path, rate, loop, stop)) as events:
-                        async for event in events:
-                            sent.read += 1
-                            await queue.put(event)
+                    async with aclosing(events):
+                        async for played in events:
+                            await queue.put(played)
                 except EventsFileError as error:  # what stands before the trouble is sent
                     broken = error
                 for _ in range(connections):
                     await queue.put(None)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-    if broken:
-        raise broken
-    sent.seconds = time.monotonic() - start
-    return sent
+        if broken:
+            raise broken
 
-
-class _HttpSender:
-    def __init__(
-        self, session: aiohttp.ClientSession, url: str, deadline: float, sent: Sent
-    ) -> None:
-        self._session = session
-        self._url = url
-        self._shown = without_credentials(url)
-        self._deadline = deadline
-        self._sent = sent
-
-    async def run(self, queue: "asyncio.Queue[RawEvent | None]") -> None:
+    async def _run(self, queue: "asyncio.Queue[Played | None]") -> None:
         """Send what the queue gives, one after another, until it gives None."""
-        while (event := await queue.get()) is not None:
-            reason = await self._deliver(event)
-            if reason:
-                self._sent.refused[reason] += 1
-            else:
-                self._sent.accepted += 1
+        while (played := await queue.get()) is not None:
+            self._tally.answered(await self._deliver(played.event), played.position)
 
     async def _deliver(self, event: RawEvent) -> str:
         """Empty when it was accepted, else the reason of the refusal."""
@@ -160,7 +238,7 @@ class _HttpSender:
                     f"{self._shown} took no event for {self._deadline:g} s ({last_error}): "
                     "see that the processor runs there"
                 )
-            self._sent.retries += 1
+            self._tally.retried(self._shown, last_error)
             # Jitter: the connections must not all come again at the same moment.
             await asyncio.sleep(wait * random.uniform(1.0, 1.2))
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -213,7 +291,9 @@ async def send_kafka(
     """Play the events file to a topic as the channel would: null keys, binary mode, acks of all.
 
     ``kafka_options`` are aiokafka's for the connection. `BrokerError` if Kafka does not take them.
+    ``stop`` ends it within a second, wherever it is.
     """
+    stop = stop or asyncio.Event()
     sent = Sent()
     start = time.monotonic()
     producer = AIOKafkaProducer(
@@ -223,40 +303,51 @@ async def send_kafka(
         **(kafka_options or {}),
     )
     try:
-        await producer.start()
-        async with asyncio.timeout(15):
-            await producer.partitions_for(topic)
-        under_way: deque[asyncio.Future[RecordMetadata]] = deque()
-        async with aclosing(play(path, rate, loop, stop)) as events:
-            async for event in events:
-                sent.read += 1
-                if len(under_way) >= _WINDOW:
-                    await _acked(under_way.popleft(), sent)
-                # aiokafka wants a key or a value; a null value is the tombstone, so it gets a key.
-                key = b"" if event.value is None else None
-                try:
-                    under_way.append(
-                        await producer.send(topic, event.value, key, headers=list(event.headers))
-                    )
-                except MessageSizeTooLargeError:
-                    sent.refused["too_large"] += 1
-        while under_way:
-            await _acked(under_way.popleft(), sent)
+        with CommandProgress("sending", None if loop else file_size(path)) as progress:
+            events = _counted(play(path, rate, loop, stop), sent)
+            work = _produce(producer, topic, events, _Tally(sent, progress))
+            await _unless_stopped(work, stop)
     except (KafkaError, TimeoutError) as error:
+        reason = await connection_error(error, servers, kafka_options or {})
         raise BrokerError(
             f"Kafka at {','.join(servers)} does not take events for the topic {topic} "
-            f"({str(error) or 'no answer in time'}): check the address, the topic and your rights"
+            f"({broker_trouble(reason)}): check the address, the topic and your rights"
         ) from None
     finally:
-        with contextlib.suppress(KafkaError):
-            await producer.stop()
+        # It waits for what is under way; who has stopped does not.
+        with contextlib.suppress(KafkaError, TimeoutError):
+            async with asyncio.timeout(_LAST_MOMENT if stop.is_set() else None):
+                await producer.stop()
     sent.seconds = time.monotonic() - start
     return sent
 
 
-async def _acked(future: "asyncio.Future[RecordMetadata]", sent: Sent) -> None:
+async def _produce(
+    producer: AIOKafkaProducer, topic: str, events: AsyncGenerator[Played, None], tally: _Tally
+) -> None:
+    await producer.start()
+    async with asyncio.timeout(15):
+        await producer.partitions_for(topic)
+    under_way: deque[tuple[asyncio.Future[RecordMetadata], int]] = deque()
+    async with aclosing(events):
+        async for event, position in events:
+            while under_way and (len(under_way) >= _WINDOW or under_way[0][0].done()):
+                await _acked(*under_way.popleft(), tally)
+            # aiokafka wants a key or a value; a null value is the tombstone, so it gets a key.
+            key = b"" if event.value is None else None
+            try:
+                future = await producer.send(topic, event.value, key, headers=list(event.headers))
+            except MessageSizeTooLargeError:
+                tally.answered("too_large", position)
+            else:
+                under_way.append((future, position))
+    while under_way:
+        await _acked(*under_way.popleft(), tally)
+
+
+async def _acked(future: "asyncio.Future[RecordMetadata]", position: int, tally: _Tally) -> None:
     try:
         await future
-        sent.accepted += 1
+        tally.answered("", position)
     except MessageSizeTooLargeError:
-        sent.refused["too_large"] += 1
+        tally.answered("too_large", position)

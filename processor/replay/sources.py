@@ -1,6 +1,6 @@
-"""Where a replay reads: events files, the SQLite archive, Elasticsearch, Kafka, KServe's files."""
+"""Where a replay reads: events files, tables, SQLite, Elasticsearch, Kafka, KServe's files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,13 +12,21 @@ from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.errors import EventsFileError, SettingsError
 from processor.replay.elasticsearch_source import DocumentSink, Resume, read_elasticsearch
-from processor.replay.files import CutOffError, file_size, read_blocks
+from processor.replay.files import Block, CutOffError, file_size, read_blocks
 from processor.replay.fold import ReplayFold, Selection
 from processor.replay.journal import Journal
 from processor.replay.kafka_source import KafkaSource
 from processor.replay.kserve_source import read_folder
 from processor.replay.progress import CommandProgress
+from processor.replay.tables.columns import Columns
+from processor.replay.tables.objects import ObjectLines
+from processor.replay.tables.reading import Tables, open_text
+from processor.replay.tables.rows import RowSink, Table
+from processor.replay.tables.stored import FrameTable, ParquetTable, is_parquet
 from processor.settings import HTTP, Settings
+
+#: A path or an address; or an object of the Python API.
+Source = str | FrameTable | ObjectLines
 
 _BATCH_BYTES = 8 << 20
 _ELASTICSEARCH = (*HTTP, "elasticsearch:")
@@ -26,8 +34,11 @@ _ELASTICSEARCH = (*HTTP, "elasticsearch:")
 _MAX_NAMES = 10
 
 
-class Sink(DocumentSink, Protocol):
-    """What takes the events that are read. ``read`` counts them, with those that can't be understood."""
+class Sink(DocumentSink, RowSink, Protocol):
+    """What takes the events that are read. ``read`` counts them, with those that can't be understood;
+    ``damage`` gets a line for each source that is cut off, damaged, or no source of events."""
+
+    damage: list[str]
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
         """Take whole lines of an events file, the ``first``-th on; those that are no events."""
@@ -43,16 +54,18 @@ class Sink(DocumentSink, Protocol):
 class Access:
     """How sources are read. ``index`` is the pattern of an Elasticsearch source (default: the
     setting); ``strict`` stops at the first line that is no event, and where a file is cut off;
-    ``kafka`` are aiokafka's options for the connection to the broker of the settings."""
+    ``kafka`` are aiokafka's options for the connection to the broker of the settings; ``columns``
+    says which columns of tables hold what."""
 
     settings: Settings
     index: str = ""
     strict: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
+    columns: Columns = field(default_factory=Columns)
 
 
 async def fold_sources(
-    sources: Sequence[str],
+    sources: Sequence[Source],
     rules: ModelRules,
     selection: Selection,
     access: Access,
@@ -75,11 +88,16 @@ def check_resumable(sources: Sequence[str]) -> None:
 
 
 async def read_sources(
-    sources: Sequence[str], sink: Sink, access: Access, resume: Resume | None = None
+    sources: Sequence[Source], sink: Sink, access: Access, resume: Resume | None = None
 ) -> None:
     """Give everything that the sources hold to ``sink``, whose fold ``resume`` has too."""
+    tables = Tables(access.columns, sink)
     for source in sources:
-        if source.startswith("sqlite:"):
+        if isinstance(source, FrameTable):
+            await _read_table(source, tables, access.strict)
+        elif isinstance(source, ObjectLines):
+            await _read_text(source.name, source.blocks(), None, sink, access, tables)
+        elif source.startswith("sqlite:"):
             await _read_sqlite(Path(source.removeprefix("sqlite:")), sink)
         elif source.startswith(_ELASTICSEARCH):
             settings = access.settings
@@ -92,8 +110,11 @@ async def read_sources(
             await _read_kafka(KafkaSource(topic, access.settings.broker, access.kafka), sink)
         elif source.startswith("kserve:"):
             await _read_kserve(Path(source.removeprefix("kserve:")), sink, access.strict)
+        elif is_parquet(source):
+            await _read_table(ParquetTable(source), tables, access.strict)
         else:
-            await _read_file(source, sink, access.strict)
+            blocks, size = read_blocks(source), file_size(source)
+            await _read_text(source, blocks, size, sink, access, tables)
 
 
 def _elasticsearch_url(source: str, settings: Settings) -> str:
@@ -129,31 +150,53 @@ class _Troubles:
         if self._count <= _MAX_NAMES:
             self._progress.report(f"{detail}; counted as dead letter {reason}")
 
-    def cut_off(self, error: CutOffError) -> None:
-        """`CutOffError` with ``strict``."""
-        if self._strict:
-            raise error
-        self._progress.report(f"WARNING: {error}; the numbers are of what stands before that")
-
-    def end(self) -> None:
-        """Say how many there were, if not all were named."""
+    def end(self, read: int, unit: str) -> str:
+        """Say how many there were, if not all were named; why the source is none of events, if none
+        of the ``read`` units (lines, files) was understood."""
         if self._count > _MAX_NAMES:
-            self._progress.report(f"{self._count:,} in all were no events")
+            self._progress.report(f"{self._count:,} in all could not be read")
+        if self._count and self._count == read:
+            return f"{self._name} holds no events: none of its {read:,} {unit} is an event"
+        return ""
 
 
-async def _read_file(path: str, sink: Sink, strict: bool) -> None:
+async def _read_text(
+    name: str,
+    blocks: Iterator[Block],
+    size: int | None,
+    sink: Sink,
+    access: Access,
+    tables: Tables,
+) -> None:
+    """An events file, or a table."""
     before = sink.read
-    with CommandProgress(f"reading {path}", file_size(path)) as progress:
-        troubles = _Troubles(progress, path, strict)
+    with CommandProgress(f"reading {name}", size) as progress:
+        troubles = _Troubles(progress, name, access.strict)
+        table: Table | None = None
         try:
-            for block, first, consumed in read_blocks(path):
+            table, blocks = open_text(name, blocks, access.columns)
+            if table is not None:
+                await tables.read(table, progress, troubles.notify)
+                blocks = iter(())
+            for block, first, consumed in blocks:
                 for _, letter in sink.add_lines(block, first):
                     troubles.notify(letter.detail, letter.reason)
                 await sink.settle()
                 progress.update(consumed, sink.read - before)
         except CutOffError as error:
-            troubles.cut_off(error)
-        troubles.end()
+            if access.strict:
+                raise
+            sink.damage.append(f"{error}; the numbers are of what stands before that")
+        read = 0 if table is not None else sink.read - before
+        if damage := troubles.end(read, "lines"):
+            sink.damage.append(damage)
+
+
+async def _read_table(table: FrameTable | ParquetTable, tables: Tables, strict: bool) -> None:
+    with CommandProgress(f"reading {table.name}", table.size) as progress:
+        troubles = _Troubles(progress, table.name, strict)
+        await tables.read(table, progress, troubles.notify)
+        troubles.end(0, "rows")  # a table without a row that can be read has failed before
 
 
 async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
@@ -171,7 +214,8 @@ async def _read_kserve(folder: Path, sink: Sink, strict: bool) -> None:
                 sink.add(file)
                 await sink.settle()
             progress.update(0, sink.read - before)
-        troubles.end()
+        if damage := troubles.end(sink.read - before, "files"):
+            sink.damage.append(damage)
         if others:
             progress.report(f"WARNING: {others:,} files were not read: only *.json are")
 

@@ -13,7 +13,7 @@ from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold, Selection, Shortfall, no_match
 from processor.replay.journal import Journal
 from processor.replay.sources import Access, check_resumable, fold_sources
 from processor.report.compare import (
@@ -69,8 +69,8 @@ async def report_sources(
     selection: Selection,
     access: Access,
     wanted: Wanted,
-) -> str:
-    """Fold the sources, and write (and store) what is wanted; why there are no models, or empty."""
+) -> Shortfall | None:
+    """Fold the sources, and write (and store) what is wanted; what is to be said of it."""
     if wanted.resume is not None:
         check_resumable(sources)
         with Journal(wanted.resume) as journal:
@@ -85,7 +85,7 @@ async def _report(
     access: Access,
     wanted: Wanted,
     journal: Journal | None,
-) -> str:
+) -> Shortfall | None:
     settings = access.settings
     other = _other_period(selection, wanted)
     store = ResultStore(settings) if wanted.store else None
@@ -107,7 +107,7 @@ async def _report(
     finally:
         if store is not None:
             await store.close()
-    return "" if replay.models else fold.why_empty()
+    return fold.shortfall(replay)
 
 
 async def report_stored(
@@ -120,6 +120,9 @@ async def report_stored(
     store = ResultStore(settings)
     try:
         results = await store.read(by, selection.namespace, selection.deployment)
+        if not results and (others := await store.read(by, "", "")):
+            names = {(each.result.namespace, each.result.deployment) for each in others}
+            raise ProcessorError(f"of the stored results, {no_match(selection, names)}")
     finally:
         await store.close()
     for name, time_ns in (("from_", selection.start), ("to", selection.end)):
@@ -139,7 +142,7 @@ def _other_period(selection: Selection, wanted: Wanted) -> Selection | None:
     if wanted.compare == PREDICTOR:
         return None
     try:
-        return parse_period(wanted.compare, selection.by)
+        return parse_period(wanted.compare, selection.by, time.time_ns())
     except ValueError as error:
         raise SettingsError(f"--compare {error}") from None
 

@@ -1,15 +1,16 @@
 """Two predictors, or two periods, side by side, and whether they differ by more than chance."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from processor.domain.join.judge import Item
 from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, model_result
 from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
 from processor.domain.statistics.counts import Counts
-from processor.domain.timestamps import format_time, parse_time
+from processor.domain.timestamps import INSTANTS, format_time, parse_instant
 from processor.replay.fold import ReplayFold, Selection, contribution
 
 PREDICTOR = "predictor"
@@ -51,23 +52,24 @@ class Comparisons(msgspec.Struct, frozen=True):
     not_compared: tuple[str, ...] = ()
 
 
-def parse_period(text: str, by: str) -> Selection:
-    """``FROM/TO``, RFC 3339; either may be left out. ValueError says what is wrong.
+def parse_period(text: str, by: str, now: int) -> Selection:
+    """``FROM/TO``, times as `parse_instant` takes them; either may be left out. ValueError says what is
+    wrong.
 
-    >>> parse_period("2026-11-20T00:00:00Z/", "request").end
-    >>> parse_period("yesterday", "request")
+    >>> parse_period("2026-11-20/", "request", 0).end
+    >>> parse_period("yesterday", "request", 0)
     Traceback (most recent call last):
-    ValueError: 'yesterday' is neither 'predictor' nor FROM/TO, as in \
-2026-11-19T00:00:00Z/2026-11-20T00:00:00Z
+    ValueError: 'yesterday' is neither 'predictor' nor FROM/TO, as in 2026-11-19/2026-11-20
     """
     parts = text.split("/")
-    times = [parse_time(part) if part else None for part in parts]
-    wrong = len(parts) != 2 or not any(parts)
-    if wrong or any(part and time is None for part, time in zip(parts, times, strict=True)):
+    times = [parse_instant(part, now) if part else None for part in parts]
+    if len(parts) != 2 or not any(parts):
         raise ValueError(
-            f"{text!r} is neither 'predictor' nor FROM/TO, as in "
-            "2026-11-19T00:00:00Z/2026-11-20T00:00:00Z"
+            f"{text!r} is neither 'predictor' nor FROM/TO, as in 2026-11-19/2026-11-20"
         )
+    for part, time in zip(parts, times, strict=True):
+        if part and time is None:
+            raise ValueError(f"{text!r}: {part!r} is not a time: write {INSTANTS}")
     start, end = times
     if start is not None and end is not None and start >= end:
         raise ValueError(f"{text!r}: FROM must be before TO")
@@ -110,6 +112,34 @@ def compare_predictors(fold: ReplayFold, results: Sequence[ModelResult]) -> Comp
         ),
         tuple("/".join(model_key(each)) for first, each in pairs if first is None),
     )  # fmt: skip
+
+
+def compare_models(first: tuple[ReplayFold, Side], second: tuple[ReplayFold, Side]) -> Comparison:
+    """Two models of one fold or two. Items pair up by request id and row, unless they turn out to be
+    of different requests."""
+    (one, left), (other, right) = first, second
+    pairs = _paired(
+        dict(one.judged_items(model_key(left.result))), other.judged_items(model_key(right.result))
+    )
+    return _comparison(left, right, pairs)
+
+
+def _paired(
+    firsts: dict[str, list[Item | None]], seconds: Iterable[tuple[str, list[Item | None]]]
+) -> tuple[int, int, int] | None:
+    """Items judged of both, and those that the first alone, and the second alone, had right. None
+    where one request has two truths: then equal ids (the numbers of rows) are not equal requests."""
+    n = only_first = only_second = 0
+    for request_id, items in seconds:
+        for one, other in zip(firsts.get(request_id, ()), items, strict=False):
+            if one is None or other is None:
+                continue
+            if None not in (one.actual, other.actual) and one.actual != other.actual:
+                return None
+            n += 1
+            only_first += one.correct and not other.correct
+            only_second += other.correct and not one.correct
+    return (n, only_first, only_second) if n else None
 
 
 def period_title(start: int | None, end: int | None) -> str:

@@ -84,12 +84,14 @@ class ModelTimelines:
                 continue
             prediction, feedback, outcome = joined
             time = feedback.time if by_feedback and feedback is not None else prediction.time
-            minutes = self._minutes.setdefault(key, {})
-            minute = minutes.setdefault(time // (MINUTE * SECOND), [0, 0, 0])
-            minute[0] += counts.predictions
-            minute[1] += counts.judged
-            minute[2] += counts.correct
-            if feedback is not None and outcome is not None:
+            if time >= MINUTE * SECOND:  # less is a row of a table without a time: its place
+                minutes = self._minutes.setdefault(key, {})
+                minute = minutes.setdefault(time // (MINUTE * SECOND), [0, 0, 0])
+                minute[0] += counts.predictions
+                minute[1] += counts.judged
+                minute[2] += counts.correct
+            # A table without times of the feedback has those of the predictions: no delay is known.
+            if feedback is not None and outcome is not None and feedback.time != prediction.time:
                 delay = max(0, feedback.time - prediction.time) / SECOND
                 delays = self._delays.setdefault(key, [0] * (len(DELAY_BOUNDS) + 1))
                 delays[bisect_left(DELAY_BOUNDS, delay)] += 1

@@ -51,6 +51,11 @@ def render_html(report: Report) -> Iterator[str]:
     )
 
 
+def render_comparisons(compared: Comparisons) -> Iterator[str]:
+    """A page with comparisons alone, in pieces."""
+    return page([heading("Comparison")], _comparisons(compared), Markup())
+
+
 def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[str]:
     """A page around its cards."""
     folder = files("processor.report")

@@ -9,10 +9,23 @@ from pathlib import Path
 from processor.errors import ProcessorError
 
 
+def check_output(path: Path) -> None:
+    """`ProcessorError` for a path that can't be written, before work is done for it."""
+    folder = path.resolve().parent
+    if path.is_dir():
+        raise ProcessorError(f"{path} is a folder: name a file in it")
+    if not folder.is_dir():
+        raise ProcessorError(f"{path} can't be written: there is no folder {folder}: make it")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ProcessorError(f"{path} can't be written: you have no right to")
+
+
 def write_output(text: Iterable[str], path: Path | None) -> None:
     """Write whole or not at all: an interrupted write leaves no half file. ``text`` comes in pieces;
     what UTF-8 can't hold is written as an escape."""
     if path is None:
+        if sys.stdout is None:
+            raise ProcessorError("standard output is closed: name a file with --output")
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         sys.stdout.writelines(text)

@@ -30,11 +30,16 @@ def render_text(report: Report) -> Iterator[str]:
     if not replay.models:
         yield "no predictions\n\n"
     if report.compared is not None:
-        for comparison in report.compared.comparisons:
-            yield _comparison(comparison)
-        for line in not_compared(report.compared):
-            yield f"{line}\n\n"
+        yield from render_comparisons(report.compared)
     yield _events(replay.events) + "\n"
+
+
+def render_comparisons(compared: Comparisons) -> Iterator[str]:
+    """Comparisons, and what could not be compared."""
+    for comparison in compared.comparisons:
+        yield _comparison(comparison)
+    for line in not_compared(compared):
+        yield f"{line}\n\n"
 
 
 def render_model(model: ModelResult) -> str:

@@ -1,5 +1,5 @@
-"""What the service asks of an archive: late truth and outcomes of both kinds; of Elasticsearch the
-start from it, and what the source has lost."""
+"""The archive tasks of a worker: bootstrap, late-feedback look-ups, outcome write-back, the role of
+the request logger, and the detection of records that the source has lost."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from processor.domain.events.documents import DocumentReader
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND, parse_time
 from processor.errors import BrokerError
-from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.clients import FAULTS
 from processor.kafka.control_log import ControlLog, ControlRecord
 from processor.kafka.source_gap import find_gap, oldest_record
 from processor.service.health import ServiceHealth
@@ -34,42 +34,43 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a question about single requests waits for an archive that is away.
-_PATIENCE = 5.0
-#: Seconds between looks at how far the bootstrap is.
-_FOLLOW = 1.0
+#: Seconds that a look-up of single requests waits for an archive that does not answer.
+_LOOKUP_PATIENCE = 5.0
+#: Seconds between reads of the control topic while the archive is being read.
+_FOLLOW_EVERY = 1.0
 
-#: Wraps work so that an error of it ends the process.
+#: Wraps work so that its error ends the process.
 Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
 
 
 def source_group(settings: Settings) -> str:
-    """The consumer group that reads the source."""
+    """The name of the consumer group that reads the source topics."""
     return f"{settings.app_id}-source"
 
 
 class ArchiveTasks:
-    """Of one worker."""
+    """Starts the archive tasks of one worker, as its settings say."""
 
     def __init__(
         self,
         settings: Settings,
         rules: ModelRules,
-        kafka: Kafka,
         worker: StreamWorker,
         health: ServiceHealth,
         telemetry: Telemetry,
     ) -> None:
         self._settings = settings
         self._rules = rules
-        self._kafka = kafka
         self._worker = worker
         self._health = health
         self._telemetry = telemetry
         self._source_known = asyncio.Event()
 
-    async def look_for_gap(self) -> None:
-        """What the source has lost goes on the control topic, before anyone reads on."""
+    async def record_source_gap(self) -> None:
+        """Write to the control topic which records the source has lost, before it is read further.
+
+        `KafkaConnectionError` if the control topic can't be read.
+        """
         settings, control = self._settings, self._worker.control()
         try:
             await control.refresh()
@@ -77,8 +78,8 @@ class ArchiveTasks:
             raise KafkaConnectionError(str(error)) from None
         kept_from = self._in_memory_from(control.evicted)
         group = source_group(settings)
-        old = control.made < kept_from
-        gap = await find_gap(self._kafka, settings.topics, group, kept_from if old else None)
+        old = control.created_at < kept_from
+        gap = await find_gap(self._worker.kafka, settings.topics, group, kept_from if old else None)
         if gap.records:
             self._telemetry.source_lost += gap.records
             logger.error(
@@ -88,13 +89,17 @@ class ArchiveTasks:
                 if settings.elasticsearch
                 else "there is no archive to read them from",
             )
-            since = control.made if gap.since is None else gap.since
+            since = control.created_at if gap.since is None else gap.since
             await control.write(ControlRecord("gap", position=since))
         self._source_known.set()
 
-    def open(self, stack: AsyncExitStack, guard: Guard) -> None:
-        """Start from Elasticsearch if it is there; whoever leads reads it, all know when it is done.
-        Then late truth and outcomes, which are every worker's."""
+    def start(self, stack: AsyncExitStack, guard: Guard) -> None:
+        """Start the tasks of an Elasticsearch archive, until the stack unwinds.
+
+        Only the leader reads the archive (bootstrap), and all workers notice when it has been read.
+        Every worker looks up late feedback and writes outcomes. Without Elasticsearch the bootstrap
+        is complete at once.
+        """
         settings, health = self._settings, self._health
         if not settings.elasticsearch:
             health.bootstrap_complete.set()
@@ -104,35 +109,42 @@ class ArchiveTasks:
         if settings.bootstrap == "never":
             health.bootstrap_complete.set()
         else:
-            bootstrap = health.bootstrap = self._bootstrap(archive)
+            bootstrap = self._bootstrap(archive)
+            health.bootstrap = bootstrap.progress
+            health.add(bootstrap)
             leading = Leading(lambda: guard(bootstrap.run()))
             self._worker.on_lead = leading.set
             stack.push_async_callback(leading.end)
             background(stack, guard(self._follow(self._worker.control())))
-        # What asks about single requests must not wait for long: its next round comes soon.
-        asked = ElasticsearchArchive(settings.archive, settings.index, settings, _PATIENCE)
-        stack.push_async_callback(asked.close)
-        self.ask(asked, stack, guard, self._in_memory_from)
+        # A look-up of single requests must not wait for long: its next round comes soon.
+        impatient = ElasticsearchArchive(
+            settings.archive, settings.index, settings, _LOOKUP_PATIENCE
+        )
+        stack.push_async_callback(impatient.close)
+        self.start_lookups(impatient, stack, guard, self._in_memory_from)
         if settings.request_logger:
-            log = RequestLog(settings.archive, settings, _PATIENCE)
+            log = RequestLog(settings.archive, settings, _LOOKUP_PATIENCE)
             stack.push_async_callback(log.close)
             group = f"{settings.app_id}-request-logger"
-            role = health.request_logger = RequestLogger(
-                self._kafka, settings.topics, group, log, self._telemetry
+            request_logger = RequestLogger(
+                self._worker.kafka, settings.topics, group, log, self._telemetry
             )
-            background(stack, guard(role.run()))
+            health.add(request_logger)
+            background(stack, guard(request_logger.run()))
 
-    def ask(
+    def start_lookups(
         self,
         archive: Archive,
         stack: AsyncExitStack,
         guard: Guard,
         in_memory_from: Callable[[int], int | None],
     ) -> None:
-        """Late truth and outcomes, by what the archive holds of single requests; ``in_memory_from``:
-        see `LateFeedbackLookup`."""
+        """Look up late feedback in the archive, and write outcomes to it, until the stack unwinds.
+
+        ``in_memory_from`` is that of `LateFeedbackLookup`.
+        """
         health, worker = self._health, self._worker
-        late = health.late_truth = LateFeedbackLookup(
+        lookup = LateFeedbackLookup(
             archive,
             self._rules,
             worker.control(),
@@ -141,14 +153,16 @@ class ArchiveTasks:
             self._telemetry,
             in_memory_from,
         )
-        background(stack, guard(late.run(health.bootstrap_complete)))
+        health.add(lookup)
+        background(stack, guard(lookup.run(health.bootstrap_complete)))
         if self._settings.outcomes:
-            writer = health.outcomes = OutcomeWriter(archive, worker.joins, self._telemetry)
+            writer = OutcomeWriter(archive, worker.joins, self._telemetry)
+            health.add(writer, outcomes_waiting=lambda: writer.waiting)
             background(stack, guard(writer.run()))
 
     def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:
         settings = self._settings
-        starts = settings.bootstrap not in ("auto", "full")
+        has_start = settings.bootstrap not in ("auto", "full")
         return Bootstrap(
             archive,
             DocumentReader(self._rules, self._telemetry),
@@ -157,9 +171,9 @@ class ArchiveTasks:
             self._telemetry,
             settings.horizon * SECOND,
             time.time_ns,
-            lambda: oldest_record(self._kafka, settings.topics),
+            lambda: oldest_record(self._worker.kafka, settings.topics),
             self._source_known,
-            since=parse_time(settings.bootstrap) if starts else None,
+            since=parse_time(settings.bootstrap) if has_start else None,
             full=settings.bootstrap == "full",
             outcomes=settings.outcomes,
         )
@@ -168,8 +182,9 @@ class ArchiveTasks:
         return in_memory_from(time.time_ns(), self._settings.horizon * SECOND, evicted)
 
     async def _follow(self, control: ControlLog) -> None:
+        """Read the control topic until it says that the bootstrap is complete."""
         while not control.done:
-            await asyncio.sleep(_FOLLOW)
+            await asyncio.sleep(_FOLLOW_EVERY)
             try:
                 await control.refresh()
             except (*FAULTS, BrokerError) as error:

@@ -1,4 +1,4 @@
-"""``processor check``: what the service needs, tried one after another."""
+"""The command ``processor check``: tests each thing that the service needs."""
 
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from processor.settings import Settings
 
 
 class Finding(NamedTuple):
-    """One line of the check."""
+    """One line of the output: ``subject`` is the thing that was tested."""
 
     subject: str
     ok: bool
@@ -24,10 +24,13 @@ class Finding(NamedTuple):
 
 
 async def check(settings: Settings) -> AsyncIterator[Finding]:
-    """The findings, as they come; nothing is changed."""
+    """Test settings, models file, ingress, broker, topics and archive; yields findings as they come.
+
+    It changes nothing, and reports errors as findings.
+    """
     yield Finding("settings", True, "valid")
     yield Finding(
-        "compiled part", True, "in use" if use_native else f"{_why_not(settings)}: slower"
+        "native extension", True, "in use" if use_native else f"{_why_not(settings)}: slower"
     )
     try:
         read_models_file(settings.models)
@@ -35,7 +38,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
     except ProcessorError as error:
         yield Finding("models file", False, str(error))
     try:
-        yield Finding("ingress", True, _ingress(settings))
+        yield Finding("ingress", True, _ingress_security(settings))
     except ProcessorError as error:
         yield Finding("ingress", False, str(error))
     if settings.embedded:
@@ -61,10 +64,10 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
 
 
 def _why_not(settings: Settings) -> str:
-    return "switched off" if settings.use_native == "off" else "not installed"
+    return "switched off" if settings.compiled == "off" else "not installed"
 
 
-def _ingress(settings: Settings) -> str:
+def _ingress_security(settings: Settings) -> str:
     if ingress_tls(settings) is None:
         return "plain HTTP"
     return "TLS, callers need a certificate" if settings.ingress_ca else "TLS"
@@ -83,12 +86,12 @@ async def _check_embedded(settings: Settings) -> AsyncIterator[Finding]:
     if settings.archive.startswith("sqlite:"):
         path = type(path)(settings.archive.removeprefix("sqlite:"))
     if not path.exists():
-        yield Finding("archive", True, f"{path} will be made at the first start")
+        yield Finding("archive", True, f"{path} will be created at the first start")
         return
     try:
         reader = await SqliteReader.open_read_only(path)
         try:
-            yield Finding("archive", True, f"{path} holds {await reader.count()} events")
+            yield Finding("archive", True, f"{path} contains {await reader.count()} events")
         finally:
             await reader.close()
     except ProcessorError as error:
@@ -113,12 +116,12 @@ async def _check_kafka(kafka: Kafka, settings: Settings) -> AsyncIterator[Findin
             yield Finding(f"topic {name}", True, f"{found[name]} partitions")
         else:
             yield Finding(
-                f"topic {name}", False, "does not exist: make it, or correct PROCESSOR_TOPICS"
+                f"topic {name}", False, "does not exist: create it, or correct PROCESSOR_TOPICS"
             )
     for spec in specs(settings, Topics.of(settings.app_id)):
         partitions = found.get(spec.name)
         if partitions is None:
-            yield Finding(f"topic {spec.name}", True, "will be made at the first start")
+            yield Finding(f"topic {spec.name}", True, "will be created at the first start")
         else:
             yield Finding(
                 f"topic {spec.name}",

@@ -1,7 +1,7 @@
-"""A correction of the past: stored events put on the log of an app that runs, or has run.
+"""Correction of the past: puts stored events on the log of an app that runs, or has run.
 
-The fold takes repeats, so what the log has counts once still; what it never had is added, and a later
-version takes the old count back.
+The folds are idempotent. An event that the log already has still counts once, an event that it never
+had is added, and a later version of a prediction or feedback replaces the counted one.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
@@ -29,27 +30,33 @@ from processor.replay.sources import Access, read_sources
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 
-#: Observations that go to the log together, and how many such batches may be on their way.
-_BATCH, _IN_FLIGHT = 10_000, 4
+#: Observations sent together, and the number of such batches that may await acknowledgement.
+_BATCH, _MAX_IN_FLIGHT = 10_000, 4
 
 
 @dataclass(slots=True)
 class Put:
-    """What became of the events. ``old`` of those that were put on the log are older than the
-    horizon, and count only where their request is still in memory."""
+    """Counts of a correction.
+
+    ``read`` events were read, and ``put`` observations were put on the log. ``old`` of them are older
+    than the horizon, and count only if their request is still in memory. ``not_understood`` has the
+    dead letters by reason, which are not put on the log. ``damage`` is that of `Sink`.
+    """
 
     read: int = 0
     put: int = 0
     old: int = 0
     not_understood: Counter[str] = field(default_factory=Counter)
+    damage: Sequence[str] = ()
 
 
 async def put_on_log(
     sources: Sequence[str], rules: ModelRules, selection: Selection, access: Access
 ) -> Put:
-    """Put what the sources hold on the log of `PROCESSOR_APP_ID`; durable on return.
+    """Put the events of the sources on the log of ``PROCESSOR_APP_ID``; they are durable on return.
 
-    Of the selection, its names and ``as_of`` are heeded. `BrokerError` where the app has no log.
+    Only the names and ``as_of`` of the selection apply. `BrokerError` if the app has no log,
+    `SettingsError` in the embedded mode.
     """
     settings = access.settings
     if settings.embedded:
@@ -78,8 +85,8 @@ async def put_on_log(
                 )
                 for _ in range(2)
             ]
-            # A bootstrap counts old requests and does not keep them.
-            keeps_all_since = 0 if control.cursors else control.made
+            # A bootstrap counts old requests without keeping them in memory.
+            keeps_all_since = 0 if control.cursors else control.created_at
             sink = _LogSink(
                 decoder, rules, selection, observation_producers, keeps_all_since, settings.horizon
             )
@@ -93,7 +100,7 @@ async def put_on_log(
 
 
 class _LogSink:
-    """Takes what is read, and sends it in batches."""
+    """A `Sink` that sends observations to the log in batches."""
 
     def __init__(
         self,
@@ -104,17 +111,22 @@ class _LogSink:
         keeps_all_since: int,
         horizon: int,
     ) -> None:
-        """``keeps_all_since`` is when the log was made (ns), 0 where it has counted requests that it
-        did not keep; ``horizon`` in seconds."""
+        """``keeps_all_since`` is the time at which the log was created (ns), or 0 if it has counted
+        requests without keeping them in memory; ``horizon`` is in seconds.
+
+        One of the two ``observation_producers`` sends new observations, the other one sends the
+        observations that count only if their request is in memory.
+        """
         self.read = 0
+        self.damage: list[str] = []
         self._put = self._old = self._waiting = 0
         self._decoder = decoder
         self._documents = DocumentReader(rules, decoder.telemetry)
         self._selection = selection
-        self._fresh, self._known_only = observation_producers
+        self._new, self._if_present = observation_producers
         self._keeps_all_since = keeps_all_since
         self._horizon = horizon * SECOND
-        self._flying: deque[list[asyncio.Future[object]]] = deque()
+        self._in_flight: deque[list[asyncio.Future[object]]] = deque()
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
         """See `Sink`."""
@@ -135,15 +147,25 @@ class _LogSink:
         for event in events:
             decoded = decode(*event)
             self.read += decoded.events
+            # One by one: each event of a batched one is old or new by itself.
             for observation in decoded.observations:
-                self._take((observation,), cutoff)
+                self._add_observations((observation,), cutoff)
+
+    def add_row(self, row: TableRow) -> DeadLetter | None:
+        """See `Sink`."""
+        self.read += 1
+        found = self._decoder.decode_row(row)
+        if isinstance(found, DeadLetter):
+            return found
+        self._add_observations(found, self._cutoff())
+        return None
 
     def add_documents(self, documents: Sequence[Document]) -> None:
         """See `Sink`."""
         cutoff = self._cutoff()
         for document in documents:
             self.read += 1
-            self._take(self._documents.read(document).observations, cutoff)
+            self._add_observations(self._documents.read(document).observations, cutoff)
 
     def add_bad(self, letter: DeadLetter) -> None:
         """See `Sink`."""
@@ -154,46 +176,49 @@ class _LogSink:
         """See `Sink`."""
         if self._waiting >= _BATCH:
             await self._send()
-        while len(self._flying) > _IN_FLIGHT:
-            await asyncio.gather(*self._flying.popleft())
+        while len(self._in_flight) > _MAX_IN_FLIGHT:
+            await asyncio.gather(*self._in_flight.popleft())
 
     async def finish(self) -> None:
-        """Send what is left, and wait until all is durable."""
+        """Send the remaining observations, and wait until all are durable."""
         await self._send()
-        while self._flying:
-            await asyncio.gather(*self._flying.popleft())
+        while self._in_flight:
+            await asyncio.gather(*self._in_flight.popleft())
 
     def result(self) -> Put:
-        """What became of all that was added."""
-        return Put(self.read, self._put, self._old, self._decoder.telemetry.dead_letters)
+        """The counts of everything that was added."""
+        dead_letters = self._decoder.telemetry.dead_letters
+        return Put(self.read, self._put, self._old, dead_letters, self.damage)
 
     async def _send(self) -> None:
         self._waiting = 0
-        self._flying.append(
-            [*await self._fresh.send(), *await self._known_only.send(IngestMode.IF_PRESENT)]
+        self._in_flight.append(
+            [*await self._new.send(), *await self._if_present.send(IngestMode.IF_PRESENT)]
         )
 
     def _cutoff(self) -> int:
-        """The time from which on a request is in memory, if it was ever on the log; while nothing has
-        left memory yet, it is so for all."""
+        """The time (ns) from which every request of the log is in memory; 0 if none has left it yet."""
         cutoff = in_memory_from(time.time_ns(), self._horizon)
         return cutoff if self._keeps_all_since < cutoff else 0
 
-    def _take(self, observations: Sequence[Prediction | Feedback], cutoff: int) -> None:
-        """Take what one event or document says: what is older than memory was counted before it left,
-        if it was on the log, and goes with that mark (as in a bootstrap, by the oldest time)."""
-        found = [one for one in observations if self._wants(one)]
-        if not found:
-            return
-        is_old = min(one.time for one in found) < cutoff
-        observation_producer = self._known_only if is_old else self._fresh
-        for one in found:
-            observation_producer.add_observation(one)
-        self._put += len(found)
-        self._old += len(found) * is_old
-        self._waiting += len(found)
+    def _add_observations(self, decoded: Sequence[Prediction | Feedback], cutoff: int) -> None:
+        """Add the selected observations of one event or document.
 
-    def _wants(self, one: Prediction | Feedback) -> bool:
-        key = one.model if isinstance(one, Prediction) else one.scope
+        If its oldest time is before ``cutoff``, its request has left memory, and was counted before
+        that if it was ever on the log. Such observations count only if their request is in memory.
+        """
+        observations = [each for each in decoded if self._is_selected(each)]
+        if not observations:
+            return
+        is_old = min(each.time for each in observations) < cutoff
+        observation_producer = self._if_present if is_old else self._new
+        for each in observations:
+            observation_producer.add_observation(each)
+        self._put += len(observations)
+        self._old += len(observations) * is_old
+        self._waiting += len(observations)
+
+    def _is_selected(self, observation: Prediction | Feedback) -> bool:
+        key = observation.model if isinstance(observation, Prediction) else observation.scope
         as_of = self._selection.as_of
-        return self._selection.names(key) and (as_of is None or one.time <= as_of)
+        return self._selection.names(key) and (as_of is None or observation.time <= as_of)

@@ -1,4 +1,4 @@
-"""``processor demo``: the notebook's experiment played into a fresh embedded service."""
+"""The command ``processor demo``: plays the notebook's experiment into a fresh embedded service."""
 
 import asyncio
 import json
@@ -21,10 +21,11 @@ from processor.replay.send import send_http
 from processor.service.service import Service, run_service
 from processor.settings import Secret, Settings
 
-#: Events a second, so that the page can be seen moving.
+#: Events a second, slow enough to watch the page change.
 _RATE = 40.0
+#: Seconds between reads of the counts.
 _POLL = 0.2
-#: Seconds for numbers that have settled to be those of a replay.
+#: Seconds within which settled counts must be equal to those of a replay.
 _PATIENCE = 30.0
 _TIME = re.compile(rb'"ce-time":"([^"]+)"')
 
@@ -32,8 +33,11 @@ _TIME = re.compile(rb'"ce-time":"([^"]+)"')
 async def run_demo(
     settings: Settings, once: bool, now_ns: int, stop: asyncio.Event, report: Callable[[str], None]
 ) -> tuple[ModelResult, ...]:
-    """Play the experiment; its last event is at ``now_ns``. The numbers when they have settled;
-    without ``once`` only after ``stop``."""
+    """Play the experiment with its last event at ``now_ns``; returns the results once they have settled.
+
+    Without ``once`` it returns only after ``stop`` is set. ``report`` is called with each line to show.
+    `ProcessorError` if the service fails, or its counts differ from those of a replay.
+    """
     result: tuple[ModelResult, ...] = ()
     with tempfile.TemporaryDirectory(prefix="processor-demo-") as folder:
         settings = replace(
@@ -42,7 +46,7 @@ async def run_demo(
             archive="",
             data=Path(folder),
             app_id="feedback-metrics-demo",
-            # What would change the promised numbers, or keep the events out.
+            # Settings that would change the expected counts, or refuse the events.
             models=None,
             ingress_token=Secret(""),
             ingress_cert=None,
@@ -60,7 +64,7 @@ async def run_demo(
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 playing = asyncio.create_task(_play(running.result(), events, once, stop, report))
-                # A service that fails ends the demo too, with its reason.
+                # If the service fails, the demo ends with the same error.
                 await asyncio.wait([playing, service], return_when=asyncio.FIRST_COMPLETED)
                 if playing.done():
                     result = playing.result()
@@ -82,7 +86,7 @@ def _experiment() -> bytes:
 
 
 def shift(events: bytes, now_ns: int) -> bytes:
-    """An events file with all times moved by the same span, the last one to ``now_ns``."""
+    """Shift all times of an events file by the same span, so that the last one is ``now_ns``."""
     times = [parse_time(text.decode()) or 0 for text in _TIME.findall(events)]
     by = now_ns - max(times)
     moved = iter(times)
@@ -96,23 +100,23 @@ async def _play(
 ) -> tuple[ModelResult, ...]:
     report(f"page     {service.metrics_url}")
     report(f"metrics  {service.metrics_url}metrics")
-    report(f"events   {service.ingress_url}")
+    report(f"events   {service.view.ingress_url}")
     sending = asyncio.create_task(
         send_http(
             str(events),
-            service.ingress_url,
+            service.view.ingress_url,
             rate=None if once else _RATE,
             connections=4,
             stop=stop,
         )
     )
-    expected = _folded(events)
+    expected = _expected(events)
     deadline = None
     shown = ""
     try:
         while not stop.is_set():
             settled = sending.done() and await service.is_settled()
-            results = _numbers(service)
+            results = _results(service)
             line = "; ".join(map(_line, results))
             if line != shown:
                 report(line)
@@ -139,17 +143,19 @@ def _how_to_end(once: bool) -> str:
     return "" if once else "; Ctrl-C ends the demo"
 
 
-def _folded(events: Path) -> tuple[ModelResult, ...]:
-    """What the numbers must be: the same events without Kafka."""
+def _expected(events: Path) -> tuple[ModelResult, ...]:
+    """The results that the service must reach: a replay of the same events."""
     fold = ReplayFold(ModelRules(), Selection())
     for chunk in read_events(str(events), -1):
         fold.add(chunk.events)
     return fold.result().models
 
 
-def _numbers(service: Service) -> tuple[ModelResult, ...]:
-    # All time does not depend on the clock.
-    return model_results(service.windows(0.0).get(("all", "request"), {}), "request")
+def _results(service: Service) -> tuple[ModelResult, ...]:
+    # The window of all time does not depend on the clock.
+    return model_results(
+        service.view.counts_source.windows(0.0).get(("all", "request"), {}), "request"
+    )
 
 
 def _line(result: ModelResult) -> str:

@@ -1,115 +1,117 @@
-"""What the service says of itself: alive, ready, and what it holds."""
+"""The health of a worker: whether it is alive and ready, and its gauges."""
 
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol
 
-from processor.backfill.bootstrap import Bootstrap
-from processor.backfill.late_feedback import LateFeedbackLookup
-from processor.backfill.outcome_writer import OutcomeWriter
-from processor.backfill.request_logger import RequestLogger
-from processor.embedded.memory_guard import BrokerMemoryGuard
+from processor.backfill.bootstrap_progress import BootstrapProgress
 from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Readiness
 from processor.service.watchdog import Watchdog
 from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
 
 
-class ServiceHealth:
-    """Answers from the moment that the site is up; the worker comes later."""
+class Part(Protocol):
+    """A part of the service that goes on after errors and reports them here."""
 
-    def __init__(self, telemetry: Telemetry) -> None:
+    @property
+    def last_error(self) -> str:
+        """What the part cannot do at the moment, and why; empty if nothing is wrong."""
+        ...
+
+
+class ServiceHealth:
+    """The `processor.publish.interfaces.Health` of this process.
+
+    It answers from the moment that the metrics port is open, which is before the worker starts. The
+    parts of the service add themselves as they start.
+    """
+
+    def __init__(self, telemetry: Telemetry, watchdog: Watchdog) -> None:
         self.worker: StreamWorker | None = None
-        self.last_error = "starting"
+        self.start_error = "starting"
         """Why there is no worker yet."""
         self.failure = ""
         """Why the process is about to end."""
-        self.bootstrap_complete = asyncio.Event()
-        self.bootstrap: Bootstrap | None = None
-        """Where it is read from Elasticsearch."""
-        self.late_truth: LateFeedbackLookup | None = None
-        self.outcomes: OutcomeWriter | None = None
-        self.request_logger: RequestLogger | None = None
         self.lag: int | None = None
-        self.source_error = ""
-        """What keeps it from reading the source."""
-        self.memory_guard: BrokerMemoryGuard | None = None
-        """What the embedded broker holds."""
-        self.watchdog: Watchdog | None = None
+        """Records of the source that are not on the log yet; None while that is unknown."""
+        self.bootstrap_complete = asyncio.Event()
+        self.bootstrap = BootstrapProgress()
         self._telemetry = telemetry
+        self._watchdog = watchdog
+        self._parts: list[Part] = []
+        self._gauges: dict[str, Callable[[], int | None]] = {}
+
+    def add(self, part: Part, **gauges: Callable[[], int | None]) -> None:
+        """Report the ``last_error`` of a part on /ready, and its gauges, by fields of `Gauges`."""
+        self._parts.append(part)
+        self._gauges |= gauges
 
     def alive(self) -> tuple[bool, str]:
-        """Not alive once it has failed, or when it has come to a halt."""
-        last_error = self.failure or (self.watchdog.last_error if self.watchdog else "")
-        return not last_error, last_error or "ok"
+        """False once the process has failed or has made no progress for too long, and the reason."""
+        error = self.failure or self._watchdog.last_error
+        return not error, error or "ok"
 
     def ready(self) -> Readiness:
-        """Ready once the table was recovered: from then on it takes part, whatever it holds."""
+        """Ready once the table was recovered: from then on this worker takes part in its group, with
+        however many partitions. The parts' errors are told and do not make it unready."""
         worker = self.worker
         ready = worker is not None and worker.recovered.is_set() and not self.failure
         if ready:
-            parts = (
-                *(self.memory_guard, self.bootstrap, self.late_truth, self.outcomes),
-                self.request_logger,
-            )
-            archive = [part.last_error for part in parts if part is not None]
-            # They often have the same trouble.
-            reason = "; ".join(filter(None, dict.fromkeys((self.source_error, *archive)))) or "ok"
+            # Parts that need the same server often have the same error.
+            errors = dict.fromkeys(part.last_error for part in self._parts)
+            reason = "; ".join(filter(None, errors)) or "ok"
         else:
-            reason = self.failure or (self.last_error if worker is None else "joining the group")
+            reason = self.failure or (self.start_error if worker is None else "joining the group")
         observations, deltas = worker.assigned if worker else ((), ())
+        bootstrap, left = self.bootstrap, self.bootstrap.remaining_seconds
         return Readiness(
             ready,
             reason,
-            self._bootstrap_state(),
+            BootstrapState(
+                self.bootstrap_complete.is_set(),
+                self._telemetry.bootstrap_documents,
+                bootstrap.total,
+                round(bootstrap.rate, 1),
+                None if left is None else round(left, 1),
+            ),
             OwnedPartitions(observations, deltas),
             self.lag,
         )
 
-    def _bootstrap_state(self) -> BootstrapState:
-        complete, read = self.bootstrap_complete.is_set(), self._telemetry.bootstrap_documents
-        if self.bootstrap is None:
-            return BootstrapState(complete, read)
-        progress = self.bootstrap.progress
-        left = progress.seconds_left
-        return BootstrapState(
-            complete,
-            read,
-            progress.total,
-            round(progress.rate, 1),
-            None if left is None else round(left, 1),
-        )
-
-    def _bootstrap_remaining(self) -> int:
-        progress = self.bootstrap.progress if self.bootstrap else None
-        return progress.left if progress else 0
-
     def gauges(self) -> Gauges:
-        """Sums over the partitions that are up to date."""
-        worker = self.worker
-        if worker is None:
-            return Gauges()
-        states, tallies = worker.join_states(), worker.open_tallies()
-        not_scorable: Counter[str] = Counter()
-        for state in states:
-            not_scorable.update(state.not_scorable)
-        stale = [stage.flushed_at for stage in tallies if stage.dirty]
-        times = [stage.tally.log_time for stage in tallies if stage.tally.log_time]
-        return Gauges(
-            rows_differ=sum(state.rows_differ for state in states),
-            ambiguous=sum(state.ambiguous for state in states),
-            not_scorable_items=+not_scorable,
-            unmatched_feedbacks=sum(state.unmatched for state in states),
-            outcomes_waiting=self.outcomes.waiting if self.outcomes else 0,
-            bootstrap_remaining_documents=self._bootstrap_remaining(),
-            waiting_requests=sum(state.waiting for state in states),
-            held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
-            recovery_remaining_records=worker.remaining,
-            recovery_seconds=worker.recovery_seconds,
-            failing_partitions=worker.failing,
-            stalled_seconds=self.watchdog.stalled if self.watchdog else 0.0,
-            watermark_timestamp_seconds=min(times) / 1e9 if times else None,
-            embedded_broker_bytes=self.memory_guard.held if self.memory_guard else None,
-            embedded_broker_limit_bytes=self.memory_guard.most if self.memory_guard else None,
-            checkpoint_age_seconds=max(0.0, time.time() - min(stale)) if stale else 0.0,
+        """The gauges of all parts; counts are sums over the partitions that are up to date."""
+        added: dict[str, Any] = {name: value() for name, value in self._gauges.items()}
+        return replace(
+            Gauges() if self.worker is None else _worker_gauges(self.worker),
+            bootstrap_complete=int(self.bootstrap_complete.is_set()),
+            bootstrap_remaining_documents=self.bootstrap.remaining,
+            consumer_lag_records=self.lag,
+            stalled_seconds=self._watchdog.stalled,
+            **added,
         )
+
+
+def _worker_gauges(worker: StreamWorker) -> Gauges:
+    states, tallies = worker.join_states(), worker.open_tallies()
+    not_scorable: Counter[str] = Counter()
+    for state in states:
+        not_scorable.update(state.not_scorable)
+    flushed = [stage.flushed_at for stage in tallies if stage.dirty]
+    times = [stage.tally.log_time for stage in tallies if stage.tally.log_time]
+    return Gauges(
+        rows_differ=sum(state.rows_differ for state in states),
+        ambiguous=sum(state.ambiguous for state in states),
+        not_scorable_items=+not_scorable,
+        unmatched_feedbacks=sum(state.unmatched for state in states),
+        waiting_requests=sum(state.waiting for state in states),
+        held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
+        recovery_remaining_records=worker.remaining,
+        recovery_seconds=worker.recovery_seconds,
+        failing_partitions=worker.failing,
+        watermark_timestamp_seconds=min(times) / 1e9 if times else None,
+        checkpoint_age_seconds=max(0.0, time.time() - min(flushed)) if flushed else 0.0,
+    )

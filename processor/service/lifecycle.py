@@ -1,4 +1,4 @@
-"""Starting and ending: servers, background work, work of the leader, and an end that comes in time."""
+"""Start and end of the service: servers, background tasks, the leader's task, a limit on stopping."""
 
 import asyncio
 import gc
@@ -12,23 +12,23 @@ from typing import Any
 
 from aiohttp import web
 
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, described
 
-#: Seconds between looks for cycles among young objects: a look takes milliseconds.
+#: Seconds between collections of young objects, each of which takes milliseconds.
 _COLLECT_EVERY = 10.0
-#: Of the time that looks at all objects may take: one is 20 ms, and more with much state.
+#: Share of the time that collections of all objects may take: one takes 20 ms, or more with much state.
 _COLLECT_ALL_SHARE = 1 / 2000
 
 
 class Leading:
-    """Work that is done while this worker leads."""
+    """Runs a task while this worker is the leader."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._work = work
         self._task: asyncio.Task[None] | None = None
 
     def set(self, leads: bool) -> None:
-        """Start or end it; to be told again what is so does nothing."""
+        """Start the task or cancel it; does nothing if ``leads`` has not changed."""
         if leads and self._task is None:
             self._task = asyncio.create_task(self._work())
         elif not leads and self._task is not None:
@@ -36,7 +36,7 @@ class Leading:
             self._task = None
 
     async def end(self) -> None:
-        """End it and wait."""
+        """Cancel the task, and wait for its end."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -50,8 +50,10 @@ async def serve(
     name: str,
     tls: ssl.SSLContext | None = None,
 ) -> str:
-    """Serve on a port (0 = a free one) until the stack unwinds; the address. `ProcessorError` names
-    the setting ``PROCESSOR_<name>_PORT`` if the port can't be opened."""
+    """Serve ``app`` on ``port`` (0: a free one) until the stack unwinds; returns its URL.
+
+    `ProcessorError` names the setting ``PROCESSOR_<name>_PORT`` if the port can't be opened.
+    """
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=10)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -62,13 +64,13 @@ async def serve(
             f"port {port} can't be opened: {error.strerror or error}: set "
             f"PROCESSOR_{name}_PORT to another one, or to 0 for a free one"
         ) from None
-    # A free port is another one for IPv4 and IPv6, in either order; an IPv4 address has two parts.
+    # IPv4 and IPv6 get different free ports, in either order; an IPv4 address is a tuple of two.
     addresses = sorted(runner.addresses, key=len)
     return f"{'https' if tls else 'http'}://127.0.0.1:{addresses[0][1]}/"
 
 
 def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work until the stack unwinds."""
+    """Run ``work`` as a task, which is cancelled when the stack unwinds."""
     task = asyncio.create_task(work)
 
     async def end() -> None:
@@ -79,9 +81,12 @@ def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
 
 
 async def collect_cycles() -> None:
-    """Until cancelled. The command line lets half a million objects come together before Python looks
-    for cycles; each broken connection leaves some, and they would take 200 MB by then (measured).
-    Those that were in use at one look are not young at the next, so now and then all are looked at."""
+    """Collect garbage on a schedule, until cancelled.
+
+    The command line lets half a million objects accumulate before Python collects cycles. Each broken
+    connection leaves some cycles, which would take 200 MB by then (measured). Objects that were in use
+    at one collection are not young at the next, so all objects are collected now and then.
+    """
     clock, all_due = asyncio.get_running_loop().time, 0.0
     while True:
         await asyncio.sleep(_COLLECT_EVERY)
@@ -95,11 +100,14 @@ async def collect_cycles() -> None:
 
 @contextmanager
 def ending_within(seconds: float, reason: BaseException | None) -> Iterator[None]:
-    """End the process if this takes longer. In a thread: Faust joins its consumer's thread in the
-    event loop, for ever while the broker is away, and no timeout in the loop ends that."""
+    """End the process with code 1 if the block takes more than ``seconds``; ``reason`` is printed.
+
+    A thread does it: while the broker is away, Faust blocks the event loop for ever, joining the
+    thread of its consumer, and no timeout in the loop can end that.
+    """
 
     def end() -> None:
-        why = f"{type(reason).__name__}: {reason}; " if reason else ""
+        why = f"{described(reason)}; " if reason else ""
         print(
             f"processor: {why}stopping took more than {seconds:.0f} s, so it was cut short: "
             "nothing is lost, the next start reads more of the log",

@@ -1,8 +1,7 @@
-"""The service: everything put together, started in order, and ended in the opposite one."""
+"""The service: starts all parts of a worker process in order, and ends them in reverse order."""
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,11 +10,12 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.backoff import Backoff
 from processor.domain.events.decoder import Decoder
 from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
-from processor.errors import BrokerError, SettingsError, StalledError
+from processor.errors import BrokerError, SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
@@ -23,6 +23,7 @@ from processor.kafka.clients import FAULTS, Kafka
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.topics import prepare
 from processor.models_file import follow_models_file, read_models_file
+from processor.publish.interfaces import NoCounts, WorkerView
 from processor.publish.site import make_site
 from processor.service.archive_tasks import ArchiveTasks, source_group
 from processor.service.health import ServiceHealth
@@ -36,11 +37,13 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that an orderly end may take; without a broker it does not come to one.
-_ENDING = 9.0
+#: Seconds that an orderly end may take; without a broker it would take for ever.
+_MAX_END = 9.0
+#: Seconds between updates of the lag that /ready shows.
+_LAG_EVERY = 0.5
 
-
-_INSTEAD = {
+#: When a setting would have an effect, for the warning that it has none.
+_REMEDIES = {
     "PROCESSOR_REQUEST_LOGGER": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
     "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
@@ -48,34 +51,38 @@ _INSTEAD = {
 
 
 class Service:
-    """One worker process. ``metrics_url`` and ``ingress_url`` are known once it has started."""
+    """One worker process, embedded or on a Kafka, as the settings say.
+
+    ``metrics_url`` and the ``ingress_url`` of its ``view`` are empty until the ports are open.
+    `SettingsError` if the models file is not valid.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.telemetry = Telemetry()
-        self.health = ServiceHealth(self.telemetry)
+        self._watchdog = Watchdog(self._measure_progress, self.fail)
+        self.health = ServiceHealth(self.telemetry, self._watchdog)
+        self.view = WorkerView(NoCounts(), self.health, self.telemetry, settings)
         self.metrics_url = ""
-        self.ingress_url = ""
         self._rules = read_models_file(settings.models)
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._publisher: ArchivePublisher | None = None
         self._ingest: SourceIngest | None = None
-        self._kafka: Kafka | None = None
 
     def fail(self, error: BaseException) -> None:
-        """End the process for this error; the first one counts."""
+        """End the process because of this error; further errors are ignored."""
         if not self._failed.done():
-            self.health.failure = f"{type(error).__name__}: {error}"
+            self.health.failure = described(error)
             self._failed.set_result(error)
 
     async def wait_for_failure(self) -> BaseException:
-        """The error that ends the process."""
+        """Wait for the error that ends the process, and return it."""
         return await asyncio.shield(self._failed)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Service"]:
-        """Started inside, stopped after. `ProcessorError` if it can't start."""
+        """Start all parts, and stop them when the block ends; `ProcessorError` if one can't start."""
         settings = self.settings
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
@@ -87,41 +94,55 @@ class Service:
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
-            site = make_site(self, self.health, self.telemetry, settings, time.time)
+            site = make_site(self.view)
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
-            servers = settings.broker
             if settings.embedded:
-                self._archive = await self._open_archive(stack)
-                broker = EmbeddedBroker()
-                await broker.start()
-                stack.push_async_callback(broker.stop)
-                background(stack, self._watch(broker))
-                self.health.memory_guard = memory_guard = BrokerMemoryGuard(
-                    broker, settings.max_broker_memory
-                )
-                background(stack, self._guard(memory_guard.run()))
-                servers = (broker.address,)
-            self._kafka = kafka = Kafka(settings, servers)
-            log_id = await self._prepare(kafka)
-            worker = StreamWorker(settings, kafka, log_id, self.telemetry, self.fail)
-            await worker.start()
-            stack.push_async_callback(worker.stop)
-            self.health.worker = worker
+                archive = self._archive = await self._open_archive(stack)
+                broker = await self._start_broker(stack)
+                memory_guard = self._guard_memory(stack, broker)
+                worker = await self._start_worker(stack, (broker.address,))
+                sink = self._open_embedded_source(stack, worker, archive, memory_guard)
+            else:
+                worker = await self._start_worker(stack, settings.broker)
+                sink = self._open_kafka_source(stack, worker)
             if settings.models is not None:
                 background(stack, self._guard(follow_models_file(settings.models, self._rules)))
-            sink = self._open_source(stack, kafka, worker)
-            self.health.watchdog = watchdog = Watchdog(self._progress, self.fail)
-            background(stack, self._guard(watchdog.run()))
+            background(stack, self._guard(self._watchdog.run()))
             ingress = make_ingress(sink, settings, time.time_ns)
-            self.ingress_url = await serve(stack, ingress, settings.ingress_port, "INGRESS", tls)
-            stack.push_async_callback(ingress[INGRESS].drain)
-            logger.info(
-                "metrics and page at %s, events in at %s", self.metrics_url, self.ingress_url
+            self.view.ingress_url = await serve(
+                stack, ingress, settings.ingress_port, "INGRESS", tls
             )
+            stack.push_async_callback(ingress[INGRESS].drain)
             yield self
 
+    async def _start_broker(self, stack: AsyncExitStack) -> EmbeddedBroker:
+        broker = EmbeddedBroker()
+        await broker.start()
+        stack.push_async_callback(broker.stop)
+        background(stack, self._watch(broker))
+        return broker
+
+    def _guard_memory(self, stack: AsyncExitStack, broker: EmbeddedBroker) -> BrokerMemoryGuard:
+        memory_guard = BrokerMemoryGuard(broker, self.settings.max_broker_memory)
+        self.health.add(
+            memory_guard,
+            embedded_broker_bytes=lambda: memory_guard.used_bytes,
+            embedded_broker_limit_bytes=lambda: memory_guard.max_bytes,
+        )
+        background(stack, self._guard(memory_guard.run()))
+        return memory_guard
+
+    async def _start_worker(self, stack: AsyncExitStack, servers: tuple[str, ...]) -> StreamWorker:
+        kafka = Kafka(self.settings, servers)
+        log_id = await self._prepare(kafka)
+        worker = StreamWorker(self.settings, kafka, log_id, self.telemetry, self.fail)
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+        self.health.worker = self.view.counts_source = worker
+        return worker
+
     def _warn_of_idle_settings(self) -> None:
-        """A setting that does nothing must not look as if it did."""
+        """Warn of each setting that has no effect, so that it does not look as if it had one."""
         settings = self.settings
         idle = {
             "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
@@ -130,31 +151,14 @@ class Service:
             and settings.archive.startswith("sqlite:"),
         }
         for name in (name for name, is_set in idle.items() if is_set):
-            logger.warning("%s has no effect in this release%s", name, _INSTEAD.get(name, ""))
-
-    def windows(self, now: float) -> Any:
-        """See `processor.publish.interfaces.CountsSource`."""
-        worker = self.health.worker
-        return worker.windows(now) if worker else {}
-
-    def buckets(self, tier: int, by: str) -> Any:
-        """See `processor.publish.interfaces.CountsSource`."""
-        worker = self.health.worker
-        return worker.buckets(tier, by) if worker else {}
+            logger.warning("%s has no effect in this release%s", name, _REMEDIES.get(name, ""))
 
     async def is_settled(self) -> bool:
-        """Whether everything that came in by now is in the counts."""
-        worker, kafka = self.health.worker, self._kafka
-        if worker is None or kafka is None or not worker.recovered.is_set():
+        """Whether the counts include every event that has been accepted by now."""
+        worker = self.health.worker
+        if worker is None or not worker.recovered.is_set() or await self._archive_lag():
             return False
-        archive, publisher = self._archive, self._publisher
-        if (
-            archive is not None
-            and publisher is not None
-            and publisher.position < await archive.last()
-        ):
-            return False
-        consumer = kafka.consumer()
+        consumer = worker.kafka.consumer()
         try:
             await consumer.start()
             for topic, offsets in (
@@ -172,43 +176,49 @@ class Service:
             await consumer.stop()
         return True
 
-    def _open_source(self, stack: AsyncExitStack, kafka: Kafka, worker: StreamWorker) -> EventSink:
-        settings = self.settings
-        history = ArchiveTasks(settings, self._rules, kafka, worker, self.health, self.telemetry)
-        archive = self._archive
-        if archive is not None:
-            decoder = Decoder(self._rules, self.telemetry)
-            self._publisher = publisher = ArchivePublisher(
-                archive, worker.observation_producer(decoder), self.telemetry
-            )
-            background(stack, self._guard(publisher.run()))
-            background(stack, self._note_bootstrap(publisher))
-            background(stack, self._guard(self._note_feed_lag(archive, publisher)))
-            # All that is found there was on the log.
-            history.ask(archive, stack, self._guard, lambda _: None)
-            assert self.health.memory_guard is not None
-            decoder = Decoder(self._rules, Telemetry())
-            return ArchiveSink(archive, decoder, publisher, self.health.memory_guard)
+    def _open_embedded_source(
+        self,
+        stack: AsyncExitStack,
+        worker: StreamWorker,
+        archive: SqliteArchive,
+        memory_guard: BrokerMemoryGuard,
+    ) -> EventSink:
+        """Publish the archive to the log; the sink stores new events in the archive."""
         decoder = Decoder(self._rules, self.telemetry)
-        ingest = SourceIngest(
-            kafka,
+        self._publisher = publisher = ArchivePublisher(
+            archive, worker.observation_producer(decoder), self.telemetry
+        )
+        background(stack, self._guard(publisher.run()))
+        background(stack, self._note_bootstrap(publisher))
+        background(stack, self._guard(self._note_archive_lag()))
+        tasks = ArchiveTasks(self.settings, self._rules, worker, self.health, self.telemetry)
+        # Every event of this archive has been on the log.
+        tasks.start_lookups(archive, stack, self._guard, lambda _: None)
+        # The telemetry of the sink's decoder is thrown away: an event counts when it is on the log.
+        return ArchiveSink(archive, Decoder(self._rules, Telemetry()), publisher, memory_guard)
+
+    def _open_kafka_source(self, stack: AsyncExitStack, worker: StreamWorker) -> EventSink:
+        """Read the source topics onto the log; the sink puts new events on the log."""
+        settings = self.settings
+        tasks = ArchiveTasks(settings, self._rules, worker, self.health, self.telemetry)
+        self._ingest = ingest = SourceIngest(
+            worker.kafka,
             settings.topics,
             source_group(settings),
-            worker.observation_producer(decoder),
+            worker.observation_producer(Decoder(self._rules, self.telemetry)),
             self.fail,
-            history.look_for_gap,
+            tasks.record_source_gap,
         )
-        self._ingest = ingest
+        self.health.add(ingest)
         background(stack, self._guard(ingest.run()))
-        background(stack, self._note_lag(ingest))
-        history.open(stack, self._guard)
-        return KafkaSink(
-            worker.observation_producer(Decoder(self._rules, self.telemetry)), kafka.servers
-        )
+        background(stack, self._note_source_lag(ingest))
+        tasks.start(stack, self._guard)
+        decoder = Decoder(self._rules, self.telemetry)
+        return KafkaSink(worker.observation_producer(decoder), worker.kafka.servers)
 
     async def _open_archive(self, stack: AsyncExitStack) -> SqliteArchive:
         settings = self.settings
-        # Not a matter of the settings alone: a replay reads Elasticsearch without any broker.
+        # Settings can't refuse this themselves: a replay reads Elasticsearch without any broker.
         if settings.archive and not settings.archive.startswith("sqlite:"):
             raise SettingsError(
                 f"PROCESSOR_ARCHIVE={settings.archive!r} needs PROCESSOR_BROKER: the embedded mode "
@@ -219,41 +229,39 @@ class Service:
         stack.push_async_callback(archive.close)
         return archive
 
-    async def _progress(self) -> list[ProgressSample]:
-        """Where everything stands that has work to do."""
-        worker, kafka, archive, publisher = (
-            self.health.worker,
-            self._kafka,
-            self._archive,
-            self._publisher,
-        )
-        if worker is None or kafka is None:
+    async def _measure_progress(self) -> list[ProgressSample]:
+        """A sample of the position of each part that has work to do."""
+        worker, ingest, publisher = self.health.worker, self._ingest, self._publisher
+        if worker is None:
             return []
-        positions = worker.positions
-        if self._ingest is not None:
-            source = self._ingest.positions
 
-            def positions() -> dict[TopicPartition, PartitionPosition]:
-                return worker.positions() | source()
+        def positions() -> dict[TopicPartition, PartitionPosition]:
+            return worker.positions() | (ingest.positions() if ingest else {})
 
-        found = [worker.joining(), *await measure_lag(kafka, positions)]
-        if archive is not None and publisher is not None:
-            behind = await archive.last() - publisher.position
-            found.append(ProgressSample("reading the archive", behind, publisher.position))
-        return found
+        samples = [worker.joining(), *await measure_lag(worker.kafka, positions)]
+        if publisher is not None:
+            lag = await self._archive_lag()
+            samples.append(ProgressSample("reading the archive", lag, publisher.position))
+        return samples
+
+    async def _archive_lag(self) -> int:
+        """Events of the embedded archive that are not on the log yet; 0 on a Kafka."""
+        if self._archive is None or self._publisher is None:
+            return 0
+        return max(0, await self._archive.last() - self._publisher.position)
 
     async def _prepare(self, kafka: Kafka) -> str:
-        """Wait for the broker as long as it takes: one line a try, and /ready says why."""
-        delay = 0.5
+        """Prepare the topics; the log id. Waits for the broker as long as it takes, with one log line
+        for each try, and the reason on /ready."""
+        backoff = Backoff(0.5, 30.0)
         while True:
             try:
                 return await prepare(kafka, self.settings)
             except (*FAULTS, BrokerError) as error:
-                last_error = error if isinstance(error, BrokerError) else await kafka.explain(error)
-                self.health.last_error = str(last_error)
-                logger.warning("%s; next try in %.1f s", last_error, delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, 30.0)
+                reason = error if isinstance(error, BrokerError) else await kafka.explain(error)
+                self.health.start_error = str(reason)
+                logger.warning("%s; next try in %.1f s", reason, backoff.delay)
+                await backoff.sleep()
 
     async def _watch(self, broker: EmbeddedBroker) -> None:
         error = await broker.died()
@@ -266,7 +274,8 @@ class Service:
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and not task.cancelling():
-                # A library's own, let out by mistake: the work would end, and nobody would know.
+                # A library has let out a cancellation of its own: without this the work would end
+                # unnoticed.
                 self.fail(StalledError("work in the background was cancelled: start again"))
             raise
         except BaseException as error:
@@ -276,30 +285,33 @@ class Service:
         await publisher.complete.wait()
         self.health.bootstrap_complete.set()
 
-    async def _note_feed_lag(self, archive: SqliteArchive, publisher: ArchivePublisher) -> None:
+    async def _note_archive_lag(self) -> None:
         while True:
-            self.health.lag = max(0, await archive.last() - publisher.position)
-            await asyncio.sleep(0.5)
+            self.health.lag = await self._archive_lag()
+            await asyncio.sleep(_LAG_EVERY)
 
-    async def _note_lag(self, ingest: SourceIngest) -> None:
+    async def _note_source_lag(self, ingest: SourceIngest) -> None:
         while True:
-            self.health.lag, self.health.source_error = ingest.lag, ingest.last_error
-            await asyncio.sleep(0.5)
+            self.health.lag = ingest.lag
+            await asyncio.sleep(_LAG_EVERY)
 
 
 async def run_service(
     settings: Settings, stop: asyncio.Event, started: Callable[[Service], None]
 ) -> None:
-    """Run until ``stop``; an error that ends the service is raised."""
+    """Run the service until ``stop`` is set, or raise the error that ended it.
+
+    ``started`` is called once all parts have started.
+    """
     service = Service(settings)
     running = asyncio.create_task(_run(service, started))
     failure = asyncio.create_task(service.wait_for_failure())
     stopping = asyncio.create_task(stop.wait())
     try:
-        # A start can wait for its broker for ever: a signal or a failure ends that too.
+        # A start may wait for its broker for ever: a signal or a failure ends that as well.
         await asyncio.wait([running, failure, stopping], return_when=asyncio.FIRST_COMPLETED)
         reason = failure.result() if failure.done() else None
-        with ending_within(_ENDING, reason):
+        with ending_within(_MAX_END, reason):
             running.cancel()
             await asyncio.wait([running])
         if reason is not None:

@@ -1,5 +1,8 @@
-"""A stream can hang in silence: a recovery that never ends, an agent that waits for nothing. Whoever
-has work to do, has a broker that answers, and takes no step, is stuck, and its process must end."""
+"""The watchdog of a worker process.
+
+A stream can hang silently, as in a recovery that never ends. A part that has work to do, has a broker
+that answers, and makes no progress is stuck: its process must end, so that another one takes over.
+"""
 
 import asyncio
 import logging
@@ -11,55 +14,55 @@ from processor.kafka.lag import ProgressSample
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between looks, and how long one may take before the broker counts as away.
+#: Seconds between checks, and the seconds that a check may take before the broker counts as away.
 EVERY, PATIENCE = 10.0, 15.0
-#: Seconds without a step after which the process is not healthy, and when it ends by itself.
+#: Seconds without progress after which the process is not healthy, and after which it ends.
 LIMIT, END = 300.0, 360.0
 
 
 class Watchdog:
-    """``measure`` says where each part stands; ``fail`` ends the process.
+    """Ends the process through ``fail`` when a part that ``measure`` samples makes no progress.
 
-    A broker that is away makes everybody wait, for as long as it takes: nothing is counted then. Nor
-    while the process itself is frozen: looks are counted, not a clock read.
+    While the broker is away all parts wait, for as long as it takes, and no time is counted. Nor is
+    any while the process itself is frozen, because the watchdog counts its checks and reads no clock.
     """
 
     def __init__(
         self,
-        measure_lag: Callable[[], Awaitable[Sequence[ProgressSample]]],
+        measure: Callable[[], Awaitable[Sequence[ProgressSample]]],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.stalled = 0.0
-        """Seconds since the part that stands still longest, though it has work, last took a step."""
+        """Seconds without progress of the part that has had work and made none for the longest time."""
         self.last_error = ""
-        """Which part that is, once it takes too long."""
-        self._measure = measure_lag
+        """The name and the work of that part, once it has made no progress for `LIMIT` seconds."""
+        self._measure = measure
         self._fail = fail
         self._seen: dict[str, tuple[Hashable, float]] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Check every `EVERY` seconds, until cancelled."""
         while True:
             await asyncio.sleep(EVERY)
             await self.check()
 
     async def check(self) -> None:
-        """Hold all parts against where they stood at the last look."""
+        """Compare the position of each part with its position at the last check."""
         try:
             async with asyncio.timeout(PATIENCE):
-                found = await self._measure()
+                samples = await self._measure()
         except (*FAULTS, ProcessorError) as error:
-            logger.debug("nobody can make progress: %s", error)
-            found = []
+            logger.debug("no part can make progress: %s", error)
+            samples = []
         seen: dict[str, tuple[Hashable, float]] = {}
         worst = ProgressSample("", 0, None)
         self.stalled = 0.0
-        for part in found:
-            mark, still = self._seen.get(part.name, (None, 0.0))
-            still = still + EVERY if part.behind and mark == part.mark else 0.0
-            seen[part.name] = part.mark, still
+        for sample in samples:
+            mark, still = self._seen.get(sample.name, (None, 0.0))
+            still = still + EVERY if sample.behind and mark == sample.mark else 0.0
+            seen[sample.name] = sample.mark, still
             if still > self.stalled:
-                self.stalled, worst = still, part
+                self.stalled, worst = still, sample
         self._seen = seen
         self.last_error = ""
         if self.stalled >= LIMIT:

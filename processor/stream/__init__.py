@@ -1,1 +1,1 @@
-"""The log and its two folds on Kafka: topics, ingest, partition folds, the Faust app."""
+"""The worker: ingest of the source, the folds of both logs on a Faust app, and their checkpoints."""

@@ -1,30 +1,33 @@
-"""The Faust app: two agents that hand records to partition folds, and the table `confusion`."""
+"""The Faust app: agents that hand records to the partition folds, and the table `confusion`."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from processor.kafka.clients import MAX_RECORD, ssl_context
-from processor.kafka.faust_import import faust
+from processor.errors import ProcessorError
+from processor.kafka.clients import MAX_RECORD, heartbeat_seconds, ssl_context
+from processor.kafka.patches import faust_transport, import_faust
 from processor.kafka.topics import Topics
-from processor.kafka.transport import Transport
 from processor.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: Takes partition, offset, append time (ns), value.
+faust, _ = import_faust()
+
+#: Receives a record: partition, offset, append time (ns), value.
 Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 
 
 def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
-    """A Faust app for the settings; topics exist already, so it declares none."""
+    """Make the Faust app. The topics exist already, so it declares none."""
     fast = settings.embedded
+    session = min(settings.session_timeout, 6) if fast else settings.session_timeout
     app = faust.App(
         settings.app_id,
         broker=[f"kafka://{server}" for server in servers],
         broker_credentials=_credentials(settings),
         store="memory://",
-        # The app makes and checks its topics itself (see topics.py).
+        # The topics are created and checked before (see kafka/topics.py).
         topic_allow_declare=False,
         topic_disable_leader=True,
         topic_partitions=settings.partitions,
@@ -32,31 +35,31 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         web_enabled=False,
         web_tables_enabled=False,
         datadir=str(settings.data / "faust"),
-        # What is delivered twice is skipped by offset, so nothing needs a transaction.
+        # Records that are delivered twice are skipped by their offset, so no transaction is needed.
         processing_guarantee="at_least_once",
-        # A rebalance must not wait for streams: folds take a takeover at any moment.
+        # A rebalance need not wait for the streams: a fold can be taken over at any moment.
         stream_wait_empty=False,
         stream_buffer_maxsize=64,
         stream_recovery_delay=0.0,
         table_standby_replicas=0,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
-        # Records are micro-batches: a few make work enough for one turn.
+        # Records are micro-batches: a few of them are enough for one turn of the event loop.
         broker_max_poll_records=50,
         broker_commit_interval=2.0,
-        broker_session_timeout=6.0 if fast else 10.0,
-        broker_rebalance_timeout=6.0 if fast else 20.0,
-        broker_heartbeat_interval=1.0,
+        broker_session_timeout=float(session),
+        broker_rebalance_timeout=6.0 if fast else max(20.0, 2.0 * session),
+        broker_heartbeat_interval=heartbeat_seconds(session),
         producer_acks=-1,
         producer_max_request_size=MAX_RECORD,
         producer_request_timeout=60.0,
     )
-    app.transport = Transport(app.conf.broker_consumer, app)
+    app.transport = faust_transport(app)
     return app
 
 
 def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deliver) -> Any:
-    """Define the agents on ``app``; returns the table."""
+    """Define the agents of both logs and of the control topic on ``app``, and return its table."""
     table = app.Table(
         "confusion",
         partitions=partitions,
@@ -79,7 +82,11 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
         async for event in stream.events():
             message = event.message
             timestamp = round(message.timestamp * 1000) * 1_000_000
-            await deliver(message.partition, message.offset, timestamp, message.value)
+            try:
+                await deliver(message.partition, message.offset, timestamp, message.value)
+            except ProcessorError:
+                # The process ends with its one line already; Faust would log a traceback.
+                return
 
     async def join_agent(stream: Any) -> None:
         await run(stream, join)
@@ -88,7 +95,7 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
         await run(stream, tally)
 
     async def control_agent(stream: Any) -> None:
-        # Only so that the group gives the partition to someone: its owner is the leader.
+        # Subscribes to the topic, so that one worker is assigned its partition: this is the leader.
         async for _ in stream.events():
             pass
 

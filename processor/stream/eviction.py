@@ -1,7 +1,8 @@
-"""The cap on the memory of the join: when it is reached, the oldest hour of requests leaves early.
+"""The limit on the join's memory: when it is reached, the oldest hour of requests is evicted early.
 
-What leaves is said on the log, in a tick: the state stays a function of the log, whoever folds it
-and whatever cap that worker has. Deltas that went out stay: what has left is as if it had expired.
+An eviction is recorded on the log, in a heartbeat, so that the state stays a function of the log,
+independent of the worker and its limit. The deltas of the evicted requests stay: an evicted request is
+treated like an expired one.
 """
 
 import logging
@@ -16,41 +17,46 @@ logger = logging.getLogger(__name__)
 
 
 class EvictionPolicy:
-    """Chooses what is to leave so that ``most`` bytes are enough; ``control`` is told before."""
+    """Chooses the requests to evict so that the join's state stays below ``max_bytes``.
 
-    def __init__(self, most: int, control: ControlLog) -> None:
-        self._most = most
+    Each eviction is written to the control topic (``control``) before it is returned.
+    """
+
+    def __init__(self, max_bytes: int, control: ControlLog) -> None:
+        self._max_bytes = max_bytes
         self._control = control
         self._full = False
-        self._told: tuple[int, int] | None = None
+        self._recorded: tuple[int, int] | None = None
 
     async def next_eviction(self, stages: Mapping[int, JoinStage]) -> tuple[int, int] | None:
-        """Of which partition requests born before which log hour are to leave, None if of none: the
-        oldest hour there is. The running hour stays, however many requests it has."""
+        """Return the partition and log hour to evict up to, or None while memory is below the limit.
+
+        The oldest hour goes first. The current hour is never evicted, however many requests it has.
+        """
         approx_bytes = sum(stage.join.approx_bytes for stage in stages.values())
-        if approx_bytes <= self._most:
+        if approx_bytes <= self._max_bytes:
             self._full = False
             return None
-        found = [
+        evictable = [
             (oldest, number)
             for number, stage in stages.items()
             if (oldest := stage.join.oldest()) is not None
             and oldest < stage.join.state.log_time // HOUR
         ]
-        if not found:
+        if not evictable:
             if not self._full:
                 logger.warning(
-                    "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all of it "
-                    "is of the running hour, which stays: raise it, or add workers",
+                    "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB, and all "
+                    "requests are of the running hour, which is not evicted: raise it, or add workers",
                     approx_bytes / (1 << 20),
-                    self._most / (1 << 20),
+                    self._max_bytes / (1 << 20),
                 )
             self._full = True
             return None
-        hour, number = min(found)
+        hour, number = min(evictable)
         before = hour + 1
-        if self._told != (number, before):
-            # Whoever reads the archive must know that what is older may have been counted and left.
+        if self._recorded != (number, before):
+            # Readers of the archive must know that older requests may have been counted and evicted.
             try:
                 await self._control.write(ControlRecord("evicted", position=before * HOUR))
             except FAULTS as error:
@@ -60,9 +66,9 @@ class EvictionPolicy:
                 "the join's state takes %.1f MiB, PROCESSOR_MAX_MEMORY is %.1f MiB: requests of "
                 "partition %d from before %s leave early",
                 approx_bytes / (1 << 20),
-                self._most / (1 << 20),
+                self._max_bytes / (1 << 20),
                 number,
                 format_time(before * HOUR),
             )
-            self._told = number, before
+            self._recorded = number, before
         return number, before

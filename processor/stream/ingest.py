@@ -1,8 +1,8 @@
-"""The source topics onto the log: batches in, packed observations out, offsets committed after."""
+"""Consume the source topics and produce observation batches; commit offsets once the batches are
+acknowledged."""
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,35 +12,38 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from processor.backoff import Backoff
 from processor.domain.native import use_native
-from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition
-from processor.kafka.record_batches import deliver_record_batches, record_batches
+from processor.kafka.patches import record_batches
 from processor.kafka.source_topics import SourceTopics
 from processor.stream.observation_producer import ObservationProducer
 
 logger = logging.getLogger(__name__)
 
-#: Records taken at once, and how many such batches may be on their way to the log.
-_BATCH, _IN_FLIGHT = 10_000, 4
-#: Seconds between batches while the source's end is near: each record of the log has a fixed cost
-#: at every hop, so a slow trickle must not become as many records as events.
-_PACE = 0.1
+#: The most records per poll, and the most polls whose batches are not acknowledged yet.
+_MAX_RECORDS, _MAX_IN_FLIGHT = 10_000, 4
+#: Seconds between polls near the end of the source: each record of the log has a fixed cost at every
+#: hop, so a slow stream of events must not become as many records as events.
+_POLL_EVERY = 0.1
+#: Seconds between commits.
 _COMMIT_EVERY = 1.0
-#: Seconds that the last commit may take: an orderly end does not wait for a broker that is away.
+#: Timeout (s) of the last commit: an orderly stop does not wait for a broker that is away.
 _LAST_COMMIT = 2.0
-#: Seconds of reading after which a fault is a new one, not the last one still.
-_WELL = 60.0
+#: Seconds of reading after which a fault is a new one, not the last one that continues.
+_RECOVERED_AFTER = 60.0
 
-#: The next offset, and the time of the record before it as text (ms).
+#: The next offset, and the time (ms) of the record before it, as the text of the commit's metadata.
 _Position = tuple[int, str]
 
 
 class SourceIngest:
-    """Reads the source topics with a consumer group of its own, from the earliest record there is.
+    """Reads the source topics with a separate consumer group, from the earliest record on.
 
-    What is read twice (a commit that failed, a rebalance) is harmless: the fold takes repeats.
-    ``look_for_gap`` is awaited before each start of reading.
+    Records that are read twice (after a failed commit or a rebalance) are harmless: the fold ignores
+    repeats. ``check_for_gap`` is awaited each time before reading starts; ``fail`` is called with an
+    error that must end the process.
     """
 
     def __init__(
@@ -50,70 +53,64 @@ class SourceIngest:
         group: str,
         observation_producer: ObservationProducer,
         fail: Callable[[BaseException], None],
-        look_for_gap: Callable[[], Awaitable[None]],
+        check_for_gap: Callable[[], Awaitable[None]],
     ) -> None:
         self._kafka = kafka
         self._source = SourceTopics(kafka, topics)
         self._group = group
         self._observation_producer = observation_producer
         self._fail = fail
-        self._look_for_gap = look_for_gap
+        self._check_for_gap = check_for_gap
         self._positions: dict[TopicPartition, int] = {}
         self.lag: int | None = None
-        """Records behind the source's end, when it was last known."""
+        """Records between the position and the source's end, when last measured; None before."""
 
     @property
     def last_error(self) -> str:
-        """Which source topics are missing."""
+        """Which source topics are missing; empty if none is."""
         return self._source.last_error
 
     async def run(self) -> None:
-        """Until cancelled; a broker that is away is tried again, with backoff."""
-        delay = 0.5
+        """Read until cancelled; while the broker is away, try again with backoff."""
+        backoff = Backoff(0.5, 30.0)
         while True:
             started = asyncio.get_running_loop().time()
             try:
                 await self._consume()
             except FAULTS as error:
-                if asyncio.get_running_loop().time() - started > _WELL:
-                    delay = 0.5
+                if asyncio.get_running_loop().time() - started > _RECOVERED_AFTER:
+                    backoff.reset()
                 logger.warning(
                     "%s; reading the source again in %.1f s",
                     await self._kafka.explain(error),
-                    delay,
+                    backoff.delay,
                 )
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, 30.0)
+                await backoff.sleep()
 
     async def _consume(self) -> None:
         topics = await self._source.wait()
-        await self._look_for_gap()
-        deliver_record_batches()
+        await self._check_for_gap()
         consumer = self._kafka.consumer(
             *topics,
             group_id=self._group,
-            max_poll_records=_BATCH,
+            max_poll_records=_MAX_RECORDS,
             value_deserializer=record_batches if use_native else None,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1_000,
-            rebalance_timeout_ms=10_000,
-            # The group is ours alone, and topics may be made later.
+            # No other consumer is in the group, and topics may be created later.
             metadata_max_age_ms=30_000,
         )
-        try:
-            await consumer.start()
-            await self._pump(consumer)
-        finally:
-            self._positions = {}
-            await consumer.stop()
+        async with running(consumer):
+            try:
+                await self._pump(consumer)
+            finally:
+                self._positions = {}
 
     async def _pump(self, consumer: AIOKafkaConsumer) -> None:
-        """Read until cancelled, or a topic appears that was missing."""
+        """Read until cancelled, or until a topic appears that was missing."""
         clock = asyncio.get_running_loop().time
-        flying: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, _Position]]] = (
+        in_flight: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, _Position]]] = (
             deque()
         )
-        done: dict[TopicPartition, _Position] = {}
+        acknowledged: dict[TopicPartition, _Position] = {}
         commit_due = clock() + _COMMIT_EVERY
         observation_producer = self._observation_producer
         try:
@@ -121,83 +118,87 @@ class SourceIngest:
                 started = clock()
                 found = await consumer.getmany(timeout_ms=200)
                 if found:
-                    position = await self._take(found)
+                    positions = await self._add(found)
                     futures = await observation_producer.send()
                     for future in futures:
-                        future.add_done_callback(_look_at)
-                    flying.append((futures, position))
-                while flying and (
-                    not found or len(flying) > _IN_FLIGHT or all(f.done() for f in flying[0][0])
+                        future.add_done_callback(_retrieve_error)
+                    in_flight.append((futures, positions))
+                while in_flight and (
+                    not found
+                    or len(in_flight) > _MAX_IN_FLIGHT
+                    or all(future.done() for future in in_flight[0][0])
                 ):
-                    futures, position = flying.popleft()
-                    await self._acknowledged(futures)
-                    done.update(position)
-                if done and clock() >= commit_due:
-                    await self._commit(consumer, done)
-                    done.clear()
+                    futures, positions = in_flight.popleft()
+                    await self._wait_for(futures)
+                    acknowledged.update(positions)
+                if acknowledged and clock() >= commit_due:
+                    await self._commit(consumer, acknowledged)
+                    acknowledged.clear()
                     commit_due = clock() + _COMMIT_EVERY
-                await self._note_lag(consumer)
-                if (self.lag or 0) < _BATCH // 10:
-                    await asyncio.sleep(max(0.0, started + _PACE - clock()))
+                await self._measure_lag(consumer)
+                if (self.lag or 0) < _MAX_RECORDS // 10:
+                    await asyncio.sleep(max(0.0, started + _POLL_EVERY - clock()))
         finally:
-            # Else the next start reads a second's records again, or can't tell that they are lost.
-            if done:
+            # Otherwise the next start reads the last second's records again, or does not notice that
+            # retention removed them.
+            if acknowledged:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_LAST_COMMIT):
-                        await self._commit(consumer, done)
+                        await self._commit(consumer, acknowledged)
 
-    async def _take(
+    async def _add(
         self, found: Mapping[TopicPartition, Sequence[Any]]
     ) -> dict[TopicPartition, _Position]:
-        """Hand records to the packer; the positions after them.
+        """Add records to the producer of observations, and return the positions after them.
 
-        With the last record's time: it tells what is lost if retention overtakes us.
+        A position holds the time of its last record: from this time on records are lost if retention
+        removes them before they are read.
         """
-        observation_producer, position = self._observation_producer, {}
+        observation_producer, positions = self._observation_producer, {}
         if not use_native:
             for partition, messages in found.items():
                 observation_producer.add_records(partition.topic, partition.partition, messages)
-                position[partition] = messages[-1].offset + 1, str(messages[-1].timestamp)
-                # The loop has other work; a batch must not hold it for long.
+                positions[partition] = messages[-1].offset + 1, str(messages[-1].timestamp)
+                # Other tasks need the event loop; a batch must not block it for long.
                 await asyncio.sleep(0)
-            return position
-        # In turn, so that what belongs together comes together.
+            return positions
+        # A batch of each partition in turn, so that a prediction and its feedback come close together.
         for batches in zip_longest(*found.values()):
             for partition, batch in zip(found, batches, strict=True):
                 if batch is not None:
                     last = observation_producer.add_batch(
                         partition.topic, partition.partition, batch
                     )
-                    position[partition] = batch.end, str(last)
+                    positions[partition] = batch.end, str(last)
             await asyncio.sleep(0)
-        return position
+        return positions
 
-    async def _acknowledged(self, futures: "list[asyncio.Future[object]]") -> None:
+    async def _wait_for(self, futures: "list[asyncio.Future[object]]") -> None:
         try:
             await asyncio.gather(*futures)
         except Exception as error:
-            # The producer has given up after its own retries: what is not committed is read again
-            # by the next start.
+            # The producer has given up after its own retries. The next start reads the records again
+            # that were not committed.
             self._fail(error)
             raise
 
     async def _commit(
-        self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, _Position]
+        self, consumer: AIOKafkaConsumer, positions: dict[TopicPartition, _Position]
     ) -> None:
-        held = consumer.assignment()
-        mine = {partition: offset for partition, offset in offsets.items() if partition in held}
-        if not mine:
+        assigned = consumer.assignment()
+        committed = {one: position for one, position in positions.items() if one in assigned}
+        if not committed:
             return
         try:
-            await consumer.commit(mine)
+            await consumer.commit(committed)
         except (CommitFailedError, IllegalStateError) as error:
-            # A rebalance came first; whoever holds the partitions now reads the records again.
-            logger.info("commit of the source refused (%s); it is read again", error)
+            # A rebalance came first: the partitions' new owner reads the records again.
+            logger.info("commit of the source refused (%s); its records are read again", error)
         except KafkaError as error:
             logger.warning("commit of the source failed: %s", error)
 
-    async def _note_lag(self, consumer: AIOKafkaConsumer) -> None:
-        """Only of partitions that were asked for records: before, neither end nor place is known."""
+    async def _measure_lag(self, consumer: AIOKafkaConsumer) -> None:
+        """Measure the lag of the partitions that were polled; of others the end is not known yet."""
         ends = {
             partition: end
             for partition in consumer.assignment()
@@ -206,18 +207,19 @@ class SourceIngest:
         try:
             self._positions = {partition: await consumer.position(partition) for partition in ends}
         except IllegalStateError:
-            return  # taken away meanwhile
+            return  # the partition was revoked meanwhile
         self.lag = sum(max(0, end - self._positions[partition]) for partition, end in ends.items())
 
     def positions(self) -> dict[TopicPartition, PartitionPosition]:
-        """Where it stands in each partition that it reads."""
+        """Return the position in each partition that it reads."""
         return {
             partition: PartitionPosition(offset, True, offset)
             for partition, offset in self._positions.items()
         }
 
 
-def _look_at(future: "asyncio.Future[object]") -> None:
-    """A failed send is raised where it is waited for; of those behind it nobody asks any more."""
+def _retrieve_error(future: "asyncio.Future[object]") -> None:
+    """Mark a send's error as retrieved. The first failed send raises where it is awaited; the sends
+    behind it are not awaited any more, and asyncio would log their errors."""
     if not future.cancelled():
         future.exception()

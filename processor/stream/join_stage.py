@@ -1,4 +1,4 @@
-"""The join on Kafka: folds one partition of the observations and sends what changes."""
+"""The join on Kafka: folds one partition of the observations and sends the deltas."""
 
 import asyncio
 import logging
@@ -19,19 +19,19 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: How far before the log's end the newest tick is looked for at first.
+#: The offsets before the log's end that are first searched for the newest heartbeat.
 _HEARTBEAT_REACH = 500
 
 
 class JoinStage:
-    """The state of one partition of the join; see `FoldStage`."""
+    """The join of one partition, with its snapshots and its outgoing deltas; see `FoldStage`."""
 
     def __init__(
         self,
         fold: JoinFold,
         topic: str,
         reader: LogReader,
-        snapshots: Snapshotter,
+        snapshotter: Snapshotter,
         delta_producer: DeltaProducer,
         telemetry: Telemetry,
     ) -> None:
@@ -39,19 +39,23 @@ class JoinStage:
         self.acks = Acks()
         self.next_offset = 0
         self.batches = 0
-        """Batches since the last tick: whether there is anything to tell."""
+        """Batches folded since the last heartbeat."""
         self._topic = topic
         self._reader = reader
-        self._snapshots = snapshots
+        self._snapshotter = snapshotter
         self._delta_producer = delta_producer
         self._telemetry = telemetry
         self._outgoing: list[tuple[int, int, bytes]] = []
         self._emit_from = 0
 
     async def load(self, begin: int, end: int) -> int:
-        """The snapshot if there is one, else the log's start. Deltas below the newest tick's offset
-        are on the log, so they are not sent again."""
-        snapshot = await asyncio.to_thread(self._snapshots.file.read)
+        """Load the snapshot, if there is a usable one, and return the offset to read from.
+
+        Without a snapshot, reading begins at the log's start. The newest heartbeat says below which
+        offset all deltas are on the log: these are not sent again. `LogMismatchError` if the log ends
+        before the snapshot's offset.
+        """
+        snapshot = await asyncio.to_thread(self._snapshotter.file.read)
         if snapshot is not None and snapshot.offset > end:
             raise LogMismatchError(
                 f"topic {self._topic} ends at {end}, its snapshot is at {snapshot.offset}: the topic "
@@ -67,11 +71,11 @@ class JoinStage:
             self.join.restore(JoinState())
             self.next_offset = begin
         for _, offset, _ in self._outgoing:
-            self.acks.arrived(offset)  # never sent: they are expected anew when folded again
+            self.acks.arrived(offset)  # never sent: folding them again expects them again
         self._outgoing.clear()
-        self._snapshots.restart()
-        self._emit_from = max(self._emit_from, await self._acked_below(begin, end))
-        logger.info(
+        self._snapshotter.restart()
+        self._emit_from = max(self._emit_from, await self._newest_sent_below(begin, end))
+        logger.debug(
             "join %s: from offset %d (%s), sending from %d",
             self._topic,
             self.next_offset,
@@ -81,11 +85,11 @@ class JoinStage:
         return self.next_offset
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
-        """Take in a batch or a tick."""
+        """Apply a batch of observations or a heartbeat."""
         record = decode_observation(value)
         check(record, self.join.log_id, self._topic)
         emitting = offset >= self._emit_from
-        # What was counted by whoever sent these deltas is not counted again.
+        # The worker that sent these deltas has counted them in its telemetry already.
         self.join.telemetry = self._telemetry if emitting else Telemetry()
         if isinstance(record, Heartbeat):
             self.join.advance(timestamp)
@@ -105,36 +109,36 @@ class JoinStage:
             self._outgoing += [(partition, offset, record) for record in records]
 
     async def emit(self) -> None:
-        """Send the deltas; then see to the snapshot."""
+        """Send the deltas, then continue the snapshot."""
         outgoing, self._outgoing = self._outgoing, []
         for partition, offset, value in outgoing:
             await self._delta_producer.send(partition, value, offset, self.acks)
-        self._snapshots.go_on(self.next_offset, self.join, self.acks)
+        self._snapshotter.advance(self.next_offset, self.join, self.acks)
 
     @property
     def sent_below(self) -> int:
-        """All deltas of records below this offset are on the log."""
+        """The offset below which all deltas are on the log."""
         return max(self.acks.below(self.next_offset), self._emit_from)
 
     def heartbeat(self, evict_before: int = 0) -> Heartbeat:
-        """What the partition's owner tells whoever comes after."""
+        """Make the heartbeat that tells the partition's next owner which deltas are on the log."""
         self.batches = 0
         sent_below = min(self.sent_below, self.next_offset)
         return Heartbeat(SCHEMA_VERSION, self.join.log_id, sent_below, evict_before)
 
     async def close(self) -> None:
         """Write a last snapshot, if all its deltas are acknowledged."""
-        await self._snapshots.finish(self.next_offset, self.join, self.acks)
+        await self._snapshotter.finish(self.next_offset, self.join, self.acks)
 
-    async def _acked_below(self, begin: int, end: int) -> int:
-        """The offset of the newest tick: from there on deltas may be missing on the log."""
+    async def _newest_sent_below(self, begin: int, end: int) -> int:
+        """Read ``sent_below`` of the newest heartbeat: from this offset on, deltas may be missing."""
         reach = _HEARTBEAT_REACH
         while end > begin:
             start = max(begin, end - reach)
             newest = 0
             async for messages in self._reader.read(start, end):
                 for message in messages:
-                    # Batches are large and ticks are tiny: most records need no decoding.
+                    # Batches are large and heartbeats are tiny: most records need no decoding.
                     if len(message.value) < 128:
                         record = decode_observation(message.value)
                         check(record, self.join.log_id, self._topic)
@@ -147,7 +151,7 @@ class JoinStage:
 
 
 async def close_within(seconds: float, stages: Iterable[JoinStage]) -> None:
-    """Write a last snapshot of each; those for which there is no time stay as they were."""
+    """Write a last snapshot of each stage; after ``seconds`` the rest keep their old snapshots."""
     waiting = deque(stages)
     try:
         async with asyncio.timeout(seconds):

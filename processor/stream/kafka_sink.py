@@ -1,4 +1,4 @@
-"""The log behind the HTTP door: an event is taken in once its record is acknowledged."""
+"""The sink of HTTP events that writes to the log: an event is accepted once it is acknowledged."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from processor.errors import BrokerError
 from processor.kafka.clients import FAULTS, explain
 from processor.stream.observation_producer import ObservationProducer
 
-_ORIGIN: SourceOffset = ("http", 0, 0)
-#: Events that go together, so that what comes later does not wait for all that came before.
+_SOURCE: SourceOffset = ("http", 0, 0)
+#: Events that are sent together: with more, the first of them would wait for the last.
 _GROUP = 2000
-#: Seconds without an acknowledgement after which new events are refused at once: behind those that
-#: wait they would only wait longer.
+#: Seconds without an acknowledgement after which new events are refused at once: they would wait
+#: even longer than the events before them.
 _STUCK = 5.0
 
 _Verdicts = list[DeadLetter | None]
 
 
 class KafkaSink:
-    """Puts events on the log; see the ingress room's ``EventSink``.
+    """Puts events on the log; see `processor.ingress`'s ``EventSink``.
 
-    Events that come while others are on their way go together: each record has a fixed cost at
-    every hop.
+    Events that arrive while others are being sent are sent together afterwards: each record has a
+    fixed cost at every hop.
     """
 
     def __init__(self, observation_producer: ObservationProducer, servers: tuple[str, ...]) -> None:
@@ -31,16 +31,19 @@ class KafkaSink:
         self._servers = servers
         self._waiting: dict[asyncio.Future[_Verdicts], Sequence[RawEvent]] = {}
         self._sending: asyncio.Task[None] | None = None
-        self._since = 0.0
+        self._sent_at = 0.0
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Decode, send and wait for the acknowledgement. Whoever stops waiting before its events
-        were sent has not sent them."""
+        """Decode the events, send them, and wait for the acknowledgement.
+
+        Returns a dead letter or None for each event. `BrokerError` if the broker acknowledges nothing.
+        If the caller is cancelled before its events are sent, they are not sent.
+        """
         loop = asyncio.get_running_loop()
         if self._sending is None:
-            self._since = loop.time()
+            self._sent_at = loop.time()
             self._sending = asyncio.create_task(self._send())
-        elif loop.time() - self._since > _STUCK:
+        elif loop.time() - self._sent_at > _STUCK:
             raise BrokerError(
                 f"Kafka at {', '.join(self._servers)} has acknowledged nothing for {_STUCK:g} s"
             )
@@ -55,7 +58,7 @@ class KafkaSink:
         clock = asyncio.get_running_loop().time
         try:
             while self._waiting:
-                self._since = clock()
+                self._sent_at = clock()
                 await self._send_group()
         finally:
             self._sending = None
@@ -67,21 +70,21 @@ class KafkaSink:
             result = next(iter(self._waiting))
             events = self._waiting.pop(result)
             add = self._observation_producer.add
-            group[result] = [add(event, _ORIGIN).dead_letter for event in events]
+            group[result] = [add(event, _SOURCE).dead_letter for event in events]
             size += len(events)
         try:
             await asyncio.gather(*await self._observation_producer.send())
         except FAULTS as error:
-            _settle(group, explain(error, self._servers))
+            _resolve(group, explain(error, self._servers))
         except Exception as error:
-            _settle(group, error)
+            _resolve(group, error)
         else:
-            _settle(group, None)
+            _resolve(group, None)
 
 
-def _settle(group: dict[asyncio.Future[_Verdicts], _Verdicts], error: Exception | None) -> None:
+def _resolve(group: dict[asyncio.Future[_Verdicts], _Verdicts], error: Exception | None) -> None:
     for result, verdicts in group.items():
-        if result.done():  # nobody waits any more
+        if result.done():  # the caller was cancelled
             continue
         if error is None:
             result.set_result(verdicts)

@@ -1,4 +1,4 @@
-"""A table whose values may be larger than a record of its changelog."""
+"""A table of values that may be larger than a record of the table's changelog."""
 
 from collections.abc import Iterator, MutableMapping
 
@@ -7,20 +7,20 @@ import msgspec
 from processor.domain.log.records import split_record
 
 Table = MutableMapping[bytes, bytes]
-#: Numbers and names; the first is a number, 0 or more.
+#: A key is a sequence of numbers and names; the first is a number, 0 or more.
 Key = tuple[int | str, ...]
 
 
 class _Part(msgspec.Struct, array_like=True):
-    """A part of a value as of ``offset`` that has ``count`` of them."""
+    """One of the ``count`` parts of a value that was written as of ``offset``."""
 
     offset: int
     count: int
     data: bytes
 
 
-class _Places:
-    """Where the parts of a value stand: how many at each of two places, and which is the next."""
+class _Slots:
+    """The two slots of a large value: how many parts each has, and which one is written next."""
 
     def __init__(self) -> None:
         self.counts = [0, 0]
@@ -33,38 +33,43 @@ _decode_part = msgspec.msgpack.Decoder(_Part).decode
 
 
 class LargeTable:
-    """Values that are too large stand in parts, at two places in turn: one that a crash has cut
-    short, or a former owner has written into, leaves the one before it whole at the other place."""
+    """Stores a value that is too large for one record in parts, in two slots in turn.
+
+    If a crash interrupts a write, or a former owner of the partition writes too, the value before it is
+    still complete in the other slot.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
-        self._places: dict[Key, _Places] = {}
+        self._slots: dict[Key, _Slots] = {}
 
     def put(self, key: Key, offset: int, value: bytes) -> None:
-        """Write a value as of ``offset``, which only goes up."""
+        """Write a value as of ``offset``, which must not decrease."""
         parts = split_record(value)
         if len(parts) == 1:
             self.table[table_key(key)] = value
             return
-        positions = self._places.setdefault(key, _Places())
-        place, positions.next = positions.next, 1 - positions.next
+        slots = self._slots.setdefault(key, _Slots())
+        slot, slots.next = slots.next, 1 - slots.next
         for number, part in enumerate(parts):
-            self.table[_part_key(key, place, number)] = _encode(_Part(offset, len(parts), part))
-        for number in range(len(parts), positions.counts[place]):
-            self.table.pop(_part_key(key, place, number), None)
-        positions.counts[place] = len(parts)
+            self.table[_part_key(key, slot, number)] = _encode(_Part(offset, len(parts), part))
+        for number in range(len(parts), slots.counts[slot]):
+            self.table.pop(_part_key(key, slot, number), None)
+        slots.counts[slot] = len(parts)
 
     def remove(self, key: Key) -> None:
-        """Remove a value, however it is kept."""
+        """Remove a value and its parts."""
         self.table.pop(table_key(key), None)
-        positions = self._places.pop(key, None)
-        for place, count in enumerate(positions.counts if positions else ()):
+        slots = self._slots.pop(key, None)
+        for slot, count in enumerate(slots.counts if slots else ()):
             for number in range(count):
-                self.table.pop(_part_key(key, place, number), None)
+                self.table.pop(_part_key(key, slot, number), None)
 
     def read(self, first: int) -> dict[Key, list[bytes]]:
-        """Every whole value of the keys that begin with this number; of one key there can be several,
-        and the newest counts."""
+        """Read all complete values of the keys that begin with this number.
+
+        A key can have several values; the caller must use the newest one.
+        """
         found: dict[Key, list[bytes]] = {}
         parts: dict[tuple[Key, int], dict[int, _Part]] = {}
         for packed, value in self.table.items():
@@ -72,40 +77,39 @@ class LargeTable:
             if key[0] == first:
                 found.setdefault(key, []).append(value)
             elif key[0] == _marked(first):
-                _, place, number, *rest = key
-                parts.setdefault(((first, *rest), int(place)), {})[int(number)] = _decode_part(
-                    value
-                )
+                _, slot, number, *rest = key
+                numbered = parts.setdefault(((first, *rest), int(slot)), {})
+                numbered[int(number)] = _decode_part(value)
         newest: dict[Key, int] = {}
-        for (key, place), numbered in parts.items():
-            positions = self._places.setdefault(key, _Places())
-            positions.counts[place] = max(numbered) + 1
+        for (key, slot), numbered in parts.items():
+            slots = self._slots.setdefault(key, _Slots())
+            slots.counts[slot] = max(numbered) + 1
             offset = numbered[0].offset if 0 in numbered else -1
-            data = [part.data for part in _whole(numbered)]
+            data = [part.data for part in _complete(numbered)]
             if data:
                 found.setdefault(key, []).append(b"".join(data))
                 if offset >= newest.get(key, offset):
-                    newest[key], positions.next = offset, 1 - place
+                    newest[key], slots.next = offset, 1 - slot
         return found
 
 
 def table_key(key: Key) -> bytes:
-    """What a value in one piece stands under."""
+    """Return the table's key of a value that fits in one record."""
     return _encode(key)
 
 
-def _part_key(key: Key, place: int, number: int) -> bytes:
+def _part_key(key: Key, slot: int, number: int) -> bytes:
     first, *rest = key
-    return _encode((_marked(int(first)), place, number, *rest))
+    return _encode((_marked(int(first)), slot, number, *rest))
 
 
 def _marked(first: int) -> int:
-    """Below 0, where no other key begins."""
+    """Return the first number of a part's key: below 0, where no other key begins."""
     return -1 - first
 
 
-def _whole(numbered: dict[int, _Part]) -> Iterator[_Part]:
-    """The parts of a value in their order, none if one is missing or of another time."""
+def _complete(numbered: dict[int, _Part]) -> Iterator[_Part]:
+    """Yield the parts of a value in order, or none if one is missing or of another offset."""
     first = numbered.get(0)
     if first is None:
         return

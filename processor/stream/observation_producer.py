@@ -1,12 +1,13 @@
-"""Events to the log: decoded, packed by partition, sent, and acknowledged before they count as read."""
+"""Putting events on the log: they are decoded, batched by partition, and sent."""
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import CorruptRecordException
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, RecordMetadata
 
 from processor.domain.events.dead_letters import SourceOffset, dead_letter_headers
 from processor.domain.events.decoder import Decoded, Decoder
@@ -18,25 +19,27 @@ from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode
 from processor.domain.log.records import encode
 from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
-from processor.kafka.record_batches import RecordBatch
+from processor.kafka.patches import RecordBatch
 from processor.telemetry import RecentDeadLetter
 
-#: Rows in one record of the observations: enough to share its costs, few enough to stay small.
-_ROWS = 2000
-#: And bytes of its tables, those of the compiled part and ours each: a record must stay below the
-#: topic's largest.
-_TABLE_BYTES = 2 << 20
-#: Characters of a dead letter's detail that a page gets to show.
+#: The most rows in one record of the observations: enough to share its fixed cost, yet a small record.
+_MAX_ROWS = 2000
+#: The most bytes in the dictionaries of one record, in the native builder and in Python's each: a
+#: record must stay below the topic's largest.
+_MAX_DICTIONARY_BYTES = 2 << 20
+#: The most characters of a dead letter's detail that the status page shows.
 _MAX_DETAIL = 200
-
-#: The largest body of a dead letter; its headers have to fit beside it.
+#: The largest body of a dead letter, in bytes; its headers need space beside it.
 _MAX_DEAD_LETTER_BYTES = MAX_RECORD - (1 << 20)
 
 Record: TypeAlias = ConsumerRecord | SourceRecord
 
 
 class ObservationProducer:
-    """Puts events on the log of one app. Not to be shared by tasks that interleave `add`."""
+    """Decodes events and puts their observations on the log of one app.
+
+    `add` and its variants queue, and `send` sends: tasks that interleave them must not share an object.
+    """
 
     def __init__(
         self,
@@ -54,17 +57,21 @@ class ObservationProducer:
         self._partitions = partitions
         self._log_id = log_id
         self._builders = [BatchBuilder() for _ in range(partitions)]
-        self._failed_events: list[tuple[RawEvent, DeadLetter, SourceOffset, bytes | None]] = []
+        self._failed_events: list[
+            tuple[RawEvent, DeadLetter, SourceOffset, bytes | None, RecentDeadLetter]
+        ] = []
         self._full: list[tuple[int, BatchBuilder]] = []
         self._fast_decoder = (
-            FastDecoder(decoder, self._builders, _ROWS, _TABLE_BYTES, self._close)
+            FastDecoder(decoder, self._builders, _MAX_ROWS, _MAX_DICTIONARY_BYTES, self._close)
             if use_native
             else None
         )
 
     def add(self, event: RawEvent, source: SourceOffset, key: bytes | None = None) -> Decoded:
-        """Decode one event, or the events of a batched one, and queue the observations and the dead
-        letters. ``key`` is the key of its record, which only dead letters keep."""
+        """Decode one event, or the events of a batched one, and queue the observations and dead letters.
+
+        ``key`` is the key of the event's record, which only dead letters keep.
+        """
         decoded = self.decoder.decode(*event)
         self.add_decoded(decoded, source, key)
         return decoded
@@ -86,20 +93,26 @@ class ObservationProducer:
             self.add_dead_letter(event, letter, source, key)
 
     def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
-        """Take a batch of records of a source topic; the time of the last one in ms. Only where there
-        is the compiled part. `CorruptRecordException` for bytes that are no records."""
+        """Decode a batch of records of a source topic, and queue their observations.
+
+        Returns the time (ms) of the last record. Requires the native extension.
+        `CorruptRecordException` if the bytes are not records.
+        """
         assert self._fast_decoder is not None
         try:
-            left, last = self._fast_decoder.decode_batch(batch.content, batch.start)
+            remaining, last = self._fast_decoder.decode_batch(batch.content, batch.start)
         except ValueError as error:
             raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
-        self.add_records(topic, partition, left)
+        self.add_records(topic, partition, remaining)
         return last
 
     def decode_pairs(
         self, documents: Sequence[Document], before: int, since: int
     ) -> Sequence[Document]:
-        """Take documents like those that were learned; see `FastDecoder`. Those that are left."""
+        """Queue the documents that a template matches, and return the remaining ones.
+
+        See `FastDecoder.decode_documents`; without the native extension all remain.
+        """
         return (
             self._fast_decoder.decode_documents(documents, before, since)
             if self._fast_decoder
@@ -107,27 +120,27 @@ class ObservationProducer:
         )
 
     def add_pair_template(self, document: Document, decoded: Decoded) -> None:
-        """From now on documents like this one mean this, where they are usual."""
+        """Make a template of a document and what it was decoded to, for `decode_pairs`."""
         if self._fast_decoder is not None:
             self._fast_decoder.add_document_template(document, decoded)
 
     def add_dead_letter(
         self, event: RawEvent, dead_letter: DeadLetter, source: SourceOffset, key: bytes | None
     ) -> None:
-        """Keep what can't be understood; it is counted already."""
+        """Queue a dead letter for its topic; it is counted already."""
         shown = RecentDeadLetter(
             event.timestamp, dead_letter.reason, dead_letter.detail[:_MAX_DETAIL], *source
         )
         self.decoder.telemetry.recent_dead_letters.append(shown)
         if len(event.value or b"") > _MAX_DEAD_LETTER_BYTES:
-            # Where it was read it may be: a record here that the broker refuses for ever stops all.
+            # The source topic may allow it, but here the broker would refuse it for ever, and stop all.
             at = "{}/{}@{}".format(*source)
             detail = f"{dead_letter.detail}; its body is too large to be kept: see {at}"
             event, dead_letter = event._replace(value=None), dead_letter._replace(detail=detail)
-        self._failed_events.append((event, dead_letter, source, key))
+        self._failed_events.append((event, dead_letter, source, key, shown))
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
-        """Take both so that they stay in one record."""
+        """Queue a prediction and its feedback in the same record."""
         partition = partition_of(prediction.request_id, self._partitions)
         self._builders[partition].add(prediction)
         if feedback is not None:
@@ -135,14 +148,14 @@ class ObservationProducer:
         self._close_if_full(partition)
 
     def add_observation(self, observation: Prediction | Feedback) -> None:
-        """Take one that is decoded already."""
+        """Queue an observation that is decoded already."""
         partition = partition_of(observation.request_id, self._partitions)
         self._builders[partition].add(observation)
         self._close_if_full(partition)
 
     def _close_if_full(self, partition: int) -> None:
         builder = self._builders[partition]
-        if builder.rows >= _ROWS or builder.table_bytes >= _TABLE_BYTES:
+        if builder.rows >= _MAX_ROWS or builder.dictionary_bytes >= _MAX_DICTIONARY_BYTES:
             self._flush_rows(partition)
             self._close(partition)
 
@@ -155,28 +168,37 @@ class ObservationProducer:
         self._builders[partition] = BatchBuilder()
 
     async def send(self, mode: IngestMode = IngestMode.NORMAL) -> "list[asyncio.Future[object]]":
-        """Send all that was added; the futures of the acknowledgements. ``terms``: see
-        `ObservationBatch`."""
+        """Send all queued observations and dead letters; returns the futures of their acknowledgements.
+
+        ``mode`` says how the join counts the observations, see `IngestMode`.
+        """
         for partition in range(self._partitions):
             self._flush_rows(partition)
         full, self._full = self._full, []
         full += ((number, builder) for number, builder in enumerate(self._builders) if builder.rows)
-        packed = [
+        records = [
             (partition, encode(builder.build(self._log_id, mode))) for partition, builder in full
         ]
         dead_letters, self._failed_events = self._failed_events, []
         futures = [
             await self._producer.send(self._observations, value, partition=partition)
-            for partition, value in packed
+            for partition, value in records
         ]
-        for event, dead_letter, source, key in dead_letters:
-            futures.append(
-                await self._producer.send(
-                    self._dead_letters,
-                    event.value,
-                    # The client refuses a record with neither key nor value.
-                    key=b"" if key is None and event.value is None else key,
-                    headers=dead_letter_headers(event, dead_letter, source),
-                )
+        for event, dead_letter, source, key, shown in dead_letters:
+            future = await self._producer.send(
+                self._dead_letters,
+                event.value,
+                # The client refuses a record without a key and a value.
+                key=b"" if key is None and event.value is None else key,
+                headers=dead_letter_headers(event, dead_letter, source),
             )
+            future.add_done_callback(partial(_set_id, shown))
+            futures.append(future)
         return futures
+
+
+def _set_id(shown: RecentDeadLetter, acknowledged: "asyncio.Future[RecordMetadata]") -> None:
+    """Set the id of a dead letter's record once it is acknowledged; its sender handles a failure."""
+    if not acknowledged.cancelled() and acknowledged.exception() is None:
+        record = acknowledged.result()
+        shown.id = f"{record.partition}/{record.offset}"

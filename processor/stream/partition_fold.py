@@ -1,48 +1,50 @@
-"""`PartitionFold`: one partition of a log, folded from its newest checkpoint on; both stages use it.
+"""`PartitionFold` folds one partition of a log, from its newest checkpoint on; both stages use it.
 
-The position is the checkpoint's, never the consumer group's: a group's offset can pass records whose
-effect never happened (a signal during an await, an exception, a hole of one record).
+The position is the checkpoint's, never the consumer group's: a group's offset can pass records that
+were never folded (a signal during an await, an exception, a gap of one record).
 """
 
 import asyncio
 import logging
-import random
 import time
 from typing import Protocol
 
+from processor.backoff import Backoff
 from processor.errors import BrokerError, LogMismatchError
 from processor.kafka.clients import FAULTS
 from processor.kafka.log_reader import LogReader
 
 logger = logging.getLogger(__name__)
 
-_BACKOFF_FIRST, _BACKOFF_MOST = 0.2, 30.0
-#: A jump of more records is read beside the stream: others must not wait for it.
-_NEAR = 500
+#: The most records that are read while the stream waits. A larger gap is read beside the stream, since
+#: other partitions must not wait for it.
+_MAX_GAP = 500
 
 
 class FoldStage(Protocol):
-    """What is folded; its state is a function of the log before ``next offset``."""
+    """A stage that folds a partition: its state is a function of the log before its next offset."""
 
     async def load(self, begin: int, end: int) -> int:
-        """Take the newest checkpoint there is; the offset to read from. ``begin`` and ``end``
-        bound what the log holds now."""
+        """Load the newest checkpoint, and return the offset to read from. The log now holds the
+        offsets from ``begin`` to before ``end``."""
         ...
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
-        """Take in one record, appended at ``timestamp`` (ns). After an exception the state is
+        """Apply one record, which was appended at ``timestamp`` (ns). After an exception the state is
         undefined, and `load` is called next."""
         ...
 
     async def emit(self) -> None:
-        """Hand on what folding made; may wait for room, never for an acknowledgement."""
+        """Send the deltas produced so far. May wait for space in the producer's buffer, never for
+        acknowledgements."""
         ...
 
 
 class PartitionFold:
-    """Keeps a stage in step with its log: opening, repeats, jumps and failures.
+    """Keeps a stage in step with its log: opening, repeated records, gaps and failures.
 
-    While ``opened`` is not set the state is old or undone, and `open` must be running or be called.
+    While ``opened`` is not set the state is old or undefined, and `open` must be running or be called.
+    ``name`` is used in log lines.
     """
 
     def __init__(self, stage: FoldStage, reader: LogReader, name: str) -> None:
@@ -51,29 +53,30 @@ class PartitionFold:
         self.next_offset = 0
         self.opened = asyncio.Event()
         self.end_at_opening = 0
+        """The offset that opening has to reach."""
         self._reader = reader
-        # All the concurrency control there is: opening and delivering exclude each other.
+        # The only concurrency control: opening and delivering exclude each other.
         self._lock = asyncio.Lock()
         self._loaded = False
         self.failures = 0
-        """How often in a row a record failed to fold; 0 once it is up to date."""
+        """How often in a row a record failed to fold; 0 once the state is up to date."""
         self._fell_behind = time.monotonic()
         self._caught_up: float | None = None
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Changes with every record that is read or folded."""
+        """A mark of progress, which changes with every record that is read or folded."""
         return self.next_offset, self._reader.records
 
     @property
     def recovery_seconds(self) -> float:
-        """How long it took to come up to date the last time, or takes by now."""
+        """Seconds that the last catch-up took, or that the running one has taken so far."""
         return (self._caught_up or time.monotonic()) - self._fell_behind
 
     async def open(self) -> None:
-        """Load the newest checkpoint, if memory holds no state, and read the log to its end, however
-        often it takes."""
-        delay = _BACKOFF_FIRST
+        """Load the newest checkpoint if memory holds no state, and read the log to its end; try again
+        until this succeeds."""
+        backoff = Backoff(0.2, 30.0)
         async with self._lock:
             while not self.opened.is_set():
                 try:
@@ -82,34 +85,35 @@ class PartitionFold:
                 except LogMismatchError:
                     raise
                 except (*FAULTS, BrokerError) as error:
-                    # What was folded is whole: only reading failed.
+                    # The state is good: only reading failed.
                     logger.warning(
                         "%s: %s: %s; next try in %.1f s",
                         self.name,
                         type(error).__name__,
                         error,
-                        delay,
+                        backoff.delay,
                     )
                 except Exception:
                     self._loaded = False
                     self.failures += 1
-                    logger.exception("%s: opening failed; next try in %.1f s", self.name, delay)
-                await asyncio.sleep(delay * random.uniform(0.8, 1.2))
-                delay = min(delay * 2, _BACKOFF_MOST)
+                    logger.exception(
+                        "%s: opening failed; next try in %.1f s", self.name, backoff.delay
+                    )
+                await backoff.sleep()
 
     async def deliver(self, offset: int, timestamp: int, value: bytes) -> bool:
-        """Take a record from the stream; False if it was folded before, or is left to `open`: this
-        never waits for opening, since the stream has other partitions too.
+        """Fold a record from the stream; False if it was folded before, or if `open` will fold it.
 
-        Fills a jump by reading the log; a record that fails is never tried again on the same
-        memory, and never left out.
+        This never waits for opening, since the stream has other partitions too. A gap before the record
+        is read from the log. A record that fails is never tried again on the same state, and never
+        skipped.
         """
         if not self.opened.is_set():
             return False
         async with self._lock:
             if offset < self.next_offset:
                 return False
-            if offset - self.next_offset > _NEAR:
+            if offset - self.next_offset > _MAX_GAP:
                 self._fall_behind()
                 return False
             try:
@@ -148,8 +152,9 @@ class PartitionFold:
         while True:
             await self._read(max(self.next_offset, begin), end)
             _, end = await self._reader.bounds()
-            # What came meanwhile is read here too, unless it is little: the stream delivers that.
-            if end - self.next_offset <= _NEAR:
+            # Records that came meanwhile are read here too, unless they are few: then the stream
+            # delivers them.
+            if end - self.next_offset <= _MAX_GAP:
                 break
             self.end_at_opening = end
         self._caught_up = time.monotonic()
@@ -165,7 +170,7 @@ class PartitionFold:
             for message in messages:
                 self._fold(message.offset, message.timestamp * 1_000_000, message.value)
             await self.stage.emit()
-            # Others have a turn: opening can take long.
+            # Other tasks get a turn: opening can take long.
             await asyncio.sleep(0)
         self.next_offset = max(self.next_offset, end)
 

@@ -1,5 +1,5 @@
-"""The partitions of one log that a worker holds: each a stage and its fold, opened beside the
-stream."""
+"""The partitions of one log that are assigned to a worker: their stages and folds, which are opened
+beside the stream."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from processor.stream.partition_fold import PartitionFold
 S = TypeVar("S")
 Fail = Callable[[BaseException], None]
 
-#: Seconds between ticks of a partition that has something to tell, and of one that is idle.
+#: Seconds between the heartbeats of a busy partition, and of an idle one.
 HEARTBEAT, IDLE_HEARTBEAT = 1.0, 10.0
 
 
@@ -27,124 +27,136 @@ class _Assigned(Generic[S]):
 
 
 class PartitionManager(Generic[S]):
-    """Those of one stage. ``fail`` is called with an error that must end the process."""
+    """Manages the assigned partitions of one kind of stage (``S``).
+
+    ``make`` makes the fold and the stage of a partition; ``fail`` is called with an error that must end
+    the process.
+    """
 
     def __init__(self, make: Callable[[int], tuple[PartitionFold, S]], fail: Fail) -> None:
         self._make = make
         self._fail = fail
-        self._held: dict[int, _Assigned[S]] = {}
+        self._assigned: dict[int, _Assigned[S]] = {}
         self._may_open = False
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Which it holds."""
-        return tuple(sorted(self._held))
+        """The assigned partitions, sorted."""
+        return tuple(sorted(self._assigned))
 
     def assign(self, numbers: Set[int]) -> None:
-        """Drop what was lost, keep what stays, make what is new; `open` comes next."""
+        """Drop revoked partitions, keep the others, make new ones. `open` must be called next."""
         self._may_open = False
-        for number in self._held.keys() - numbers:
-            held = self._held.pop(number)
-            if held.opening:
-                held.opening.cancel()
-        for number in numbers - self._held.keys():
-            self._held[number] = _Assigned(*self._make(number))
+        for number in self._assigned.keys() - numbers:
+            partition = self._assigned.pop(number)
+            if partition.opening:
+                partition.opening.cancel()
+        for number in numbers - self._assigned.keys():
+            self._assigned[number] = _Assigned(*self._make(number))
 
     def open(self) -> None:
-        """Open what is not open, each in a task of its own."""
+        """Open all partitions that are not open, each in its own task."""
         self._may_open = True
-        for held in self._held.values():
-            self._open(held)
+        for partition in self._assigned.values():
+            self._open(partition)
 
     async def close(self) -> None:
-        """End what is being opened."""
+        """Cancel the opening of all partitions."""
         self._may_open = False
-        tasks = [held.opening for held in self._held.values() if held.opening]
+        tasks = [partition.opening for partition in self._assigned.values() if partition.opening]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def deliver(self, number: int, offset: int, timestamp: int, value: bytes) -> S | None:
-        """Hand a record to its fold; the stage, if the record was folded now."""
-        held = self._held.get(number)
-        if held is None:
-            return None  # lost meanwhile: the stream's buffer had it still
+        """Hand a record to its partition's fold; returns the stage if the record was folded."""
+        partition = self._assigned.get(number)
+        if partition is None:
+            return None  # revoked meanwhile: the record was still in the stream's buffer
         with fatal(self._fail):
-            folded = await held.fold.deliver(offset, timestamp, value)
+            folded = await partition.fold.deliver(offset, timestamp, value)
         if self._may_open:
-            self._open(held)
-        return held.stage if folded else None
+            self._open(partition)
+        return partition.stage if folded else None
 
     def due(self, busy: Callable[[S], bool]) -> list[tuple[int, S]]:
-        """The open partitions whose next tick is due."""
-        now, found = time.monotonic(), []
-        for number, held in self._held.items():
-            pause = HEARTBEAT if busy(held.stage) else IDLE_HEARTBEAT
-            if held.fold.opened.is_set() and now - held.last_heartbeat >= pause:
-                held.last_heartbeat = now
-                found.append((number, held.stage))
-        return found
+        """Return the open partitions whose heartbeat is due; ``busy`` stages have more of them."""
+        now, due = time.monotonic(), []
+        for number, partition in self._assigned.items():
+            pause = HEARTBEAT if busy(partition.stage) else IDLE_HEARTBEAT
+            if partition.fold.opened.is_set() and now - partition.last_heartbeat >= pause:
+                partition.last_heartbeat = now
+                due.append((number, partition.stage))
+        return due
 
     def open_stages(self) -> list[S]:
-        """The stages that are up to date."""
+        """Return the stages that are up to date."""
         return list(self.open_by_number().values())
 
     def open_by_number(self) -> dict[int, S]:
-        """The same, by partition."""
-        held = self._held.items()
-        return {number: one.stage for number, one in held if one.fold.opened.is_set()}
+        """Return the stages that are up to date, by partition."""
+        return {
+            number: partition.stage
+            for number, partition in self._assigned.items()
+            if partition.fold.opened.is_set()
+        }
 
     def stages(self) -> dict[int, S]:
-        """All stages, open or not."""
-        return {number: held.stage for number, held in self._held.items()}
+        """Return all stages by partition, whether they are open or not."""
+        return {number: partition.stage for number, partition in self._assigned.items()}
 
     def offsets(self) -> dict[int, int]:
-        """The offset that each partition has reached."""
-        return {number: held.fold.next_offset for number, held in self._held.items()}
+        """Return the next offset of each partition."""
+        return {number: partition.fold.next_offset for number, partition in self._assigned.items()}
 
     @property
     def remaining(self) -> int:
         """Records that opening folds still have to read."""
         return sum(
-            max(0, held.fold.end_at_opening - held.fold.next_offset)
-            for held in self._held.values()
-            if not held.fold.opened.is_set()
+            max(0, partition.fold.end_at_opening - partition.fold.next_offset)
+            for partition in self._assigned.values()
+            if not partition.fold.opened.is_set()
         )
 
     def positions(self) -> dict[int, PartitionPosition]:
-        """Where each partition stands."""
+        """Return the position of each partition."""
         return {
             number: PartitionPosition(
-                held.fold.next_offset, held.fold.opened.is_set(), held.fold.steps
+                partition.fold.next_offset, partition.fold.opened.is_set(), partition.fold.steps
             )
-            for number, held in self._held.items()
+            for number, partition in self._assigned.items()
         }
 
     @property
     def failing(self) -> int:
-        """Partitions with a record that fails to fold, again and again."""
-        return sum(held.fold.failures > 0 for held in self._held.values())
+        """The number of partitions with a record that fails to fold repeatedly."""
+        return sum(partition.fold.failures > 0 for partition in self._assigned.values())
 
     @property
     def recovery_seconds(self) -> float:
-        """The longest that a partition took to come up to date, or takes by now."""
-        return max((held.fold.recovery_seconds for held in self._held.values()), default=0.0)
+        """Seconds that the slowest partition took to catch up, or has taken so far."""
+        return max(
+            (partition.fold.recovery_seconds for partition in self._assigned.values()), default=0.0
+        )
 
-    def _open(self, held: _Assigned[S]) -> None:
-        if not held.fold.opened.is_set() and (held.opening is None or held.opening.done()):
-            held.opening = asyncio.create_task(self._opening(held))
-            held.opening.add_done_callback(forget)
+    def _open(self, partition: _Assigned[S]) -> None:
+        if not partition.fold.opened.is_set() and (
+            partition.opening is None or partition.opening.done()
+        ):
+            partition.opening = asyncio.create_task(self._opening(partition))
+            partition.opening.add_done_callback(forget)
 
-    async def _opening(self, held: _Assigned[S]) -> None:
+    async def _opening(self, partition: _Assigned[S]) -> None:
         with fatal(self._fail):
-            await held.fold.open()
-        # What the stream delivered meanwhile was left out; the tick's own delivery shows the gap.
-        held.last_heartbeat = -IDLE_HEARTBEAT
+            await partition.fold.open()
+        # Records that the stream delivered meanwhile were not folded: a heartbeat is due at once, since
+        # its delivery reveals the gap.
+        partition.last_heartbeat = -IDLE_HEARTBEAT
 
 
 @contextmanager
 def fatal(fail: Fail) -> Iterator[None]:
-    """What is raised in here ends the process."""
+    """End the process through ``fail`` if the block raises an error."""
     try:
         yield
     except asyncio.CancelledError:
@@ -155,6 +167,6 @@ def fatal(fail: Fail) -> Iterator[None]:
 
 
 def forget(future: "asyncio.Future[Any]") -> None:
-    """For a future whose error was told already, or need not be."""
+    """Mark a future's error as retrieved: it was reported already, or need not be."""
     if not future.cancelled():
         future.exception()

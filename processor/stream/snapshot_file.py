@@ -1,8 +1,9 @@
-"""Snapshots of the join in local files: any of them is right, a newer one is only faster.
+"""Snapshots of the join in local files. An old snapshot is as correct as a new one, only slower.
 
-A file is the length of the head, the head, the packed tables bucket by bucket, and the size of each
-bucket. They are copied a slice at a time while the fold goes on; what it changes meanwhile is copied
-before. A slice is written before the next one is copied, so a snapshot needs little memory.
+A file holds the length of the head, the head, the packed tables bucket by bucket, and the size of each
+bucket. The buckets are copied in slices while the fold continues; a bucket that the fold is about to
+change is copied before. A slice is written before the next one is copied, so a snapshot needs little
+memory.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Snapshot(msgspec.Struct, array_like=True):
-    """The join's state of one partition: a function of the observations before ``offset``."""
+    """The join's state of one partition, which is a function of the observations before ``offset``."""
 
     version: int
     log_id: str
@@ -41,14 +42,14 @@ class Snapshot(msgspec.Struct, array_like=True):
     offset: int
     state: JoinState
     judged: list[RequestRef] = []
-    """Requests whose outcome the archive was not told yet; no part of the fold."""
+    """Requests whose outcome is not in the archive yet; not a part of the fold's state."""
     buckets: list[int] = []
-    """How many there are, by packed table; the state's tables have none."""
+    """The number of buckets of each packed table; the tables in ``state`` are stored without them."""
 
 
 def remove_old_snapshots(folder: Path, app_id: str, log_id: str) -> None:
-    """Remove what no start can use: snapshots of an earlier log of this app, and half-written ones
-    of a process that was killed."""
+    """Remove the files that no start can use: snapshots of an earlier log of this app, and unfinished
+    snapshots of a process that was killed."""
     kept = f"join-{app_id}-{log_id}-"
     old = re.compile(rf"join-{re.escape(app_id)}-[0-9a-f]{{16}}-[0-9]+\.")
     for path in folder.glob("join-*"):
@@ -61,11 +62,11 @@ def remove_old_snapshots(folder: Path, app_id: str, log_id: str) -> None:
             if unfinished or not path.name.startswith(kept):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("old snapshot %s can't be removed: %s", path, error)
+            logger.warning("old snapshot %s cannot be removed: %s", path, error)
 
 
 def _is_being_written(path: Path) -> bool:
-    """Another worker may use the same folder."""
+    """Whether another worker, which uses the same folder, is writing the file."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,9 +75,9 @@ def _is_being_written(path: Path) -> bool:
     return False
 
 
-#: The end of a file's name while it is being written.
+#: The suffix of a file while it is being written.
 _UNFINISHED = ".new"
-#: Of the file; the head has the log's schema too.
+#: The version of the file's format; it contains the log's schema too.
 _VERSION = SCHEMA_VERSION * 100 + 2
 _LENGTH = 8
 #: Buckets that are copied or read at a time.
@@ -87,38 +88,39 @@ _decode = msgspec.msgpack.Decoder(Snapshot).decode
 
 
 class StateCapture:
-    """A snapshot in the making: the state as it was at ``offset``, copied in slices."""
+    """A copy of the state as it was at ``offset``, which is made in slices."""
 
     def __init__(self, snapshot: Snapshot, tables: Sequence[PackedTable]) -> None:
         head = _encode(snapshot)
         self.offset = snapshot.offset
         self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
-        """The file's content as far as it is copied, without what was taken."""
-        self._tables = list(tables)  # of what comes meanwhile nothing belongs here
+        """The file's content that is copied, and not taken yet."""
+        self._tables = list(tables)  # a table that is added later is not in this snapshot
         for table in self._tables:
             table.copy_on_write = CopyOnWrite(0, len(table.buckets))
         self._slices = _copy(self._tables, self.parts)
 
     def step(self, seconds: float) -> bool:
-        """Copy for about so long; whether it is complete."""
+        """Copy for about this long (seconds), and return whether the copy is complete."""
         end = time.monotonic() + seconds
         return all(time.monotonic() < end for _ in self._slices)
 
     def take(self) -> list[bytes]:
-        """What was copied since the last call."""
+        """Take the content that was copied since the last call."""
         taken = self.parts[:]
         self.parts.clear()
         return taken
 
     def give_up(self) -> None:
-        """Leave it incomplete: what changes need not be copied any more."""
+        """Leave the copy incomplete: buckets that change need not be copied any more."""
         self._slices.close()
         for table in self._tables:
             table.copy_on_write = None
 
 
 def _copy(tables: Sequence[PackedTable], parts: list[bytes]) -> Generator[None, None, None]:
-    """No method: what it holds would stay for as long as a garbage collection takes to come."""
+    """Copy a slice for each item. Not a method: a cycle would keep the buckets in memory until the next
+    garbage collection."""
     sizes = array("I")
     for table in tables:
         copy_on_write = table.copy_on_write
@@ -152,7 +154,7 @@ class SnapshotFile:
     def capture(
         self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()
     ) -> StateCapture:
-        """Begin a snapshot of a state; one that was begun before and is not complete is void."""
+        """Begin a copy of a state; a copy of the same state that is not complete becomes void."""
         outlines = [
             msgspec.structs.replace(each, buckets=[], copy_on_write=None)
             for each in state.packed_requests
@@ -173,18 +175,18 @@ class SnapshotFile:
         )
 
     def draft(self) -> "SnapshotDraft":
-        """Begin a file beside the one there is."""
+        """Begin a new file beside the existing one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         return SnapshotDraft(self._path)
 
     def read(self) -> Snapshot | None:
-        """The snapshot, None if there is none that this log and these settings can use."""
+        """Read the snapshot; None if there is none, or none for this log and these settings."""
         try:
             with self._path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 head = int.from_bytes(file.read(_LENGTH), "little")
                 snapshot = _decode(file.read(min(head, size)))
-                known = (
+                found = (
                     snapshot.version,
                     snapshot.log_id,
                     snapshot.partition,
@@ -192,7 +194,7 @@ class SnapshotFile:
                     snapshot.horizon,
                 )
                 wanted = (_VERSION, self._log_id, self._partition, self._partitions, self._horizon)
-                if known != wanted:
+                if found != wanted:
                     return None
                 _fill(snapshot, file, size)
             if is_worth_vacuuming(snapshot.state):
@@ -205,13 +207,14 @@ class SnapshotFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
-            logger.warning("snapshot %s can't be used: %s; reading the log", self._path, error)
+            logger.warning("snapshot %s cannot be used: %s; reading the log", self._path, error)
             return None
         return snapshot
 
 
 class SnapshotDraft:
-    """A file in the making. Whoever drops it drops the file; a crash may leave it behind."""
+    """A snapshot file that is being written. The file is removed with the object unless it is kept; a
+    crash may leave it behind."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -219,16 +222,16 @@ class SnapshotDraft:
         self._temporary = Path(name)
         self._file = os.fdopen(handle, "wb")
         self.drop = weakref.finalize(self, _remove, self._file, self._temporary)
-        """Close and remove it, if it was not kept."""
-        self.drop.atexit = False  # a thread may be at it; the next start removes it
+        """Close the file, and remove it if it was not kept."""
+        self.drop.atexit = False  # a thread may be writing; the next start removes the file
         fcntl.flock(self._file, fcntl.LOCK_EX)
 
     def append(self, content: Iterable[bytes]) -> None:
-        """Write what comes next."""
+        """Write the next part of the content."""
         self._file.writelines(content)
 
     def keep(self) -> None:
-        """Let it take its place, durably: after a crash there is the old one or the new one."""
+        """Replace the old file durably: after a crash either the old or the new file exists."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._temporary.replace(self._path)
@@ -236,14 +239,14 @@ class SnapshotDraft:
 
 
 def _remove(file: BinaryIO, path: Path) -> None:
-    with contextlib.suppress(OSError):  # of what the disk had no room for
+    with contextlib.suppress(OSError):  # the disk may be full
         file.close()
     with contextlib.suppress(OSError):
         path.unlink()
 
 
 def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
-    """Give the tables of a snapshot's state their buckets, from where the file stands."""
+    """Read the buckets of a snapshot's tables, from the current position of the file."""
     sizes = array("I")
     start, stop = file.tell(), end - sum(snapshot.buckets) * sizes.itemsize
     file.seek(max(start, stop))

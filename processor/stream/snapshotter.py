@@ -1,4 +1,4 @@
-"""Makes the snapshots of one partition of the join, a little between its records."""
+"""Making the snapshots of one partition of the join, in short steps between its records."""
 
 import asyncio
 import logging
@@ -13,17 +13,17 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Least seconds between snapshots of a partition; more if copying one takes long.
+#: The least seconds between snapshots of a partition; more if copying one takes long.
 _EVERY = 30.0
-#: Seconds that it may stop the stream at a time.
-_SLICE = 0.01
-#: A snapshot may stop the loop for this share of the time, on average.
-_SHARE = 0.02
+#: Seconds that one step of copying may block the event loop.
+_STEP = 0.01
+#: The share of the time that copying may block the event loop, on average.
+_MAX_SHARE = 0.02
 
 
 class Snapshotter:
-    """Copies a slice of the state, lets a thread write it, copies the next one; the stream never
-    waits for the disk. ``topic`` is for the log."""
+    """Copies a slice of the state, lets a thread write it, then copies the next one, so that the stream
+    never waits for the disk. ``topic`` is used in log lines."""
 
     def __init__(
         self, file: SnapshotFile, topic: str, telemetry: Telemetry, thread: WriterThread
@@ -32,89 +32,92 @@ class Snapshotter:
         self._topic = topic
         self._telemetry = telemetry
         self._thread = thread
-        self._making: SnapshotWriter | None = None
+        self._writer: SnapshotWriter | None = None
         self._kept_offset = 0
         self._due = time.monotonic() + _EVERY
 
     def restart(self) -> None:
-        """The fold goes on from another state: what was begun is void."""
-        self._making = None
+        """Drop the snapshot that was begun, because the fold continues from another state."""
+        self._writer = None
 
-    def go_on(self, offset: int, fold: JoinFold, acks: Acks) -> None:
-        """Do what is next, if anything is. The fold has taken in all before ``offset``. A snapshot
-        never passes a delta that is not acknowledged: after a loss the next start sends it."""
-        if self._making is not None:
-            self._step(self._making, acks)
+    def advance(self, offset: int, fold: JoinFold, acks: Acks) -> None:
+        """Take the next step, if one is due. The fold has applied all records before ``offset``.
+
+        A snapshot is kept only if all deltas before its offset are acknowledged: a delta that is lost
+        must be sent again by the next start.
+        """
+        if self._writer is not None:
+            self._take_step(self._writer, acks)
         elif time.monotonic() >= self._due and offset > self._kept_offset:
             self._begin(offset, fold)
 
     async def finish(self, offset: int, fold: JoinFold, acks: Acks) -> None:
-        """Write a last one, if all deltas are acknowledged."""
-        if self._making is not None:
-            await self._making.written()
-            self._take_note(self._making)
-        if self._making is not None and self._making.capture.offset < offset:
-            self._drop(self._making)
-        if self._making is None and offset > self._kept_offset:
+        """Write a last snapshot as of ``offset``, if all deltas are acknowledged."""
+        if self._writer is not None:
+            await self._writer.written()
+            self._note_result(self._writer)
+        if self._writer is not None and self._writer.capture.offset < offset:
+            self._drop(self._writer)
+        if self._writer is None and offset > self._kept_offset:
             self._begin(offset, fold)
-        while self._making is not None:
+        while self._writer is not None:
             if acks.below(offset) < offset:
-                self._drop(self._making)
+                self._drop(self._writer)
                 return
-            self._step(self._making, acks)
-            if self._making is not None:
-                await self._making.written()
+            self._take_step(self._writer, acks)
+            if self._writer is not None:
+                await self._writer.written()
 
     def _begin(self, offset: int, fold: JoinFold) -> None:
         started = time.monotonic()
         self._due = started + _EVERY
         capture = self.file.capture(offset, fold.state, fold.judged or ())
-        self._making = SnapshotWriter(self.file, capture, self._thread, time.monotonic() - started)
+        self._writer = SnapshotWriter(self.file, capture, self._thread, time.monotonic() - started)
 
-    def _step(self, making: "SnapshotWriter", acks: Acks) -> None:
-        if not self._take_note(making):
+    def _take_step(self, writer: "SnapshotWriter", acks: Acks) -> None:
+        if not self._note_result(writer):
             return
         try:
-            if not making.complete:
-                making.copy()
-            elif acks.below(making.capture.offset) >= making.capture.offset:
-                making.keep()
+            if not writer.complete:
+                writer.copy()
+            elif acks.below(writer.capture.offset) >= writer.capture.offset:
+                writer.keep()
         except Exception as error:
-            self._failed(making, error)
+            self._failed(writer, error)
 
-    def _take_note(self, making: "SnapshotWriter") -> bool:
-        """Of what the thread has done; whether the next step can be taken."""
+    def _note_result(self, writer: "SnapshotWriter") -> bool:
+        """Note the result of the thread's work; returns whether the next step can be taken."""
         try:
-            if making.is_writing():
+            if writer.is_writing():
                 return False
         except Exception as error:
-            self._failed(making, error)
+            self._failed(writer, error)
             return False
-        if making.kept:
-            self._kept_offset = making.capture.offset
-            self._end(making)
-        return not making.kept
+        if writer.kept:
+            self._kept_offset = writer.capture.offset
+            self._end(writer)
+        return not writer.kept
 
-    def _failed(self, making: "SnapshotWriter", error: Exception) -> None:
-        """Only the next start gets slower."""
+    def _failed(self, writer: "SnapshotWriter", error: Exception) -> None:
+        """Log and drop a snapshot that failed: it makes only the next start slower."""
         if isinstance(error, OSError):
             logger.warning("snapshot of %s not written: %s", self._topic, error)
         else:
             logger.error("snapshot of %s not written", self._topic, exc_info=error)
         self._telemetry.snapshot_failures += 1
-        self._drop(making)
+        self._drop(writer)
 
-    def _drop(self, making: "SnapshotWriter") -> None:
-        making.drop()
-        self._end(making)
+    def _drop(self, writer: "SnapshotWriter") -> None:
+        writer.drop()
+        self._end(writer)
 
-    def _end(self, making: "SnapshotWriter") -> None:
-        self._making = None
-        self._due = time.monotonic() + max(_EVERY, making.seconds / _SHARE)
+    def _end(self, writer: "SnapshotWriter") -> None:
+        self._writer = None
+        self._due = time.monotonic() + max(_EVERY, writer.seconds / _MAX_SHARE)
 
 
 class SnapshotWriter:
-    """A snapshot that was begun; ``seconds`` is for how long it has stopped the stream."""
+    """Writes one snapshot; ``seconds`` is how long it has blocked the event loop so far."""
 
     def __init__(
         self, file: SnapshotFile, capture: StateCapture, thread: WriterThread, seconds: float
@@ -125,35 +128,35 @@ class SnapshotWriter:
         self._file = file
         self._thread = thread
         self._draft: SnapshotDraft | None = None
-        self._writing: asyncio.Future[None] | None = None
+        self._write: asyncio.Future[None] | None = None
 
     def is_writing(self) -> bool:
-        """Whether the thread is at it; raises what that has raised."""
-        if self._writing is None:
+        """Whether the thread is writing; raises the error of a write that failed."""
+        if self._write is None:
             return False
-        if self._writing.done():
-            writing, self._writing = self._writing, None
-            writing.result()
-        return self._writing is not None
+        if self._write.done():
+            write, self._write = self._write, None
+            write.result()
+        return self._write is not None
 
     async def written(self) -> None:
-        """Wait for the thread."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
+        """Wait until the thread has written."""
+        if self._write is not None:
+            await asyncio.wait([self._write])
 
     def copy(self) -> None:
-        """Copy a slice, and have it written."""
+        """Copy a slice, and let the thread write it."""
         started = time.monotonic()
-        self.complete = self.capture.step(_SLICE)
+        self.complete = self.capture.step(_STEP)
         self.seconds += time.monotonic() - started
         self._start(self._append)
 
     def keep(self) -> None:
-        """Have it take its place."""
+        """Let the thread replace the old snapshot with this one."""
         self._start(self._keep)
 
     def drop(self) -> None:
-        """Leave it unfinished; no thread may be at it."""
+        """Leave the snapshot unfinished; the thread must not be writing."""
         self.capture.give_up()
         if self._draft is not None:
             self._draft.drop()
@@ -169,4 +172,4 @@ class SnapshotWriter:
         self.kept = True
 
     def _start(self, work: Callable[[], None]) -> None:
-        self._writing = self._thread.do(work)
+        self._write = self._thread.do(work)

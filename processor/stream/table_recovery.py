@@ -1,4 +1,4 @@
-"""Faust's recovery of the table: when it is over, and that it goes on."""
+"""Watching Faust's recovery of the table: its end, and that it makes progress."""
 
 import asyncio
 import logging
@@ -7,16 +7,16 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-#: Looks without a record read after which a recovery starts again.
+#: Checks without progress after which a recovery starts again.
 PATIENCE = 15
 
 
 class TableRecovery:
     """Calls ``done`` at the end of each recovery, unless a new one is due already.
 
-    Faust tells nobody when a step of it is lost: it waits for ever, and with it all streams. To start
-    it again costs nothing but time, since it goes on where it stood. Each time it may take twice as
-    long, so that a slow broker is not asked the same question again and again.
+    If a step of the recovery is lost, Faust waits for ever without an error, and all streams wait too. A
+    recovery that is started again continues where it stopped, so it costs only time. The patience
+    doubles each time, so that a slow broker does not get the same requests again and again.
     """
 
     def __init__(self, app: Any, done: Callable[[], None]) -> None:
@@ -25,8 +25,8 @@ class TableRecovery:
         self._app = app
         self._done = done
         self._running = False
-        self._mark: object = None
-        self._still = 0
+        self._last_remaining: int | None = None
+        self._stalled_checks = 0
         self._patience = PATIENCE
         app.on_partitions_revoked.connect(self._on_revoked, weak=False)
         app.on_partitions_assigned.connect(self._on_assigned, weak=False)
@@ -34,22 +34,23 @@ class TableRecovery:
 
     @property
     def remaining(self) -> int:
-        """Records that are still to be read."""
+        """The number of records that the recovery still has to read; 0 if none is running."""
         recovery = self._app.tables.recovery
         return max(0, recovery.active_remaining_total()) if recovery.in_recovery else 0
 
     def check(self) -> None:
-        """Once a second or so."""
+        """Start a recovery again that makes no progress. To be called about once a second."""
         if not self._running:
             return
-        mark = self.remaining
-        self._still = self._still + 1 if mark == self._mark else 0
-        self._mark = mark
-        if self._still >= self._patience:
+        remaining = self.remaining
+        stalled = remaining == self._last_remaining
+        self._stalled_checks = self._stalled_checks + 1 if stalled else 0
+        self._last_remaining = remaining
+        if self._stalled_checks >= self._patience:
             logger.warning(
-                "the table's recovery stands still, %d records to read: it starts again", mark
+                "the table's recovery stands still, %d records to read: it starts again", remaining
             )
-            self._still = 0
+            self._stalled_checks = 0
             self._patience *= 2
             self._app.tables.recovery.signal_recovery_start.set()
 
@@ -58,11 +59,11 @@ class TableRecovery:
 
     async def _on_assigned(self, *args: Any, **kwargs: Any) -> None:
         self._running = True
-        self._mark, self._still, self._patience = None, 0, PATIENCE
+        self._last_remaining, self._stalled_checks, self._patience = None, 0, PATIENCE
 
     async def _on_complete(self, *args: Any, **kwargs: Any) -> None:
         if self._app.tables.recovery.signal_recovery_start.is_set():
-            return  # this is of the assignment before; the table of the new one comes next
+            return  # the end of the previous assignment's recovery; the new one's comes next
         self._running = False
         self._done()
         self.recovered.set()

@@ -1,4 +1,4 @@
-"""One worker's share of the stream: its partitions' folds, their ticks, and what they add up to."""
+"""One worker of the stream: the folds of its partitions, their heartbeats, and their counts."""
 
 import asyncio
 import logging
@@ -38,15 +38,15 @@ from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that last snapshots may take: a large state is sooner read from the log's end than written.
+#: Timeout (s) of the last snapshots: a large state is read from the log sooner than it is written.
 _LAST_SNAPSHOTS = 4.0
 
 
 class StreamWorker:
-    """Runs the Faust app and the folds of whatever partitions it is given.
+    """Runs the Faust app, and the folds of the partitions that are assigned to it.
 
-    ``fail`` is called with an error that must end the process; what was read and not finished is
-    then done by whoever starts next.
+    ``fail`` is called with an error that must end the process; the next owner of the partitions then
+    reads the unfinished records again.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class StreamWorker:
         self.telemetry = telemetry
         self.topics = Topics.of(settings.app_id)
         self.on_lead: Callable[[bool], None] = lambda leads: None
-        """Called at each assignment: whether this worker is the one that leads."""
+        """Called at each assignment with whether this worker is the leader."""
         self._fail = fail
-        self._assigned = 0
-        self._writer = WriterThread()
+        self._assignments = 0
+        self._writer_thread = WriterThread()
         self._joins = PartitionManager(self._new_join, fail)
         self._tallies = PartitionManager(self._new_tally, fail)
-        # Linger is short: a record holds hundreds of events already.
+        # The linger is short, since a record holds hundreds of events already.
         self._producer = kafka.producer(linger_ms=2, request_timeout_ms=60_000)
         self._delta_producer = DeltaProducer(self._producer, self.topics.deltas, fail)
         self._app = make_app(settings, kafka.servers)
@@ -84,7 +84,7 @@ class StreamWorker:
         self._runner: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start; returns at once, `recovered` says when the worker has joined its group."""
+        """Start the worker. Returns at once; `recovered` is set when the worker has joined its group."""
         remove_old_snapshots(self.settings.data, self.settings.app_id, self.log_id)
         await self._producer.start()
         self._runner = asyncio.create_task(self._run_app())
@@ -92,8 +92,11 @@ class StreamWorker:
         self._heartbeat_task.add_done_callback(forget)
 
     async def stop(self) -> None:
-        """Leave the group, let what is on its way arrive, write last snapshots. Takes for ever while
-        the broker is away: whoever calls it sets the limit. Nothing of it is needed to be exact."""
+        """Leave the group, wait for acknowledgements, and write last snapshots.
+
+        This never returns while the broker is away, so the caller sets a timeout. The counts stay exact
+        without it.
+        """
         await self._app.stop()
         if self._runner:
             await asyncio.wait([self._runner])
@@ -103,15 +106,15 @@ class StreamWorker:
         await self._tallies.close()
         await self._producer.stop()
         await close_within(_LAST_SNAPSHOTS, self._joins.open_stages())
-        self._writer.close()
+        self._writer_thread.close()
 
     def control(self) -> ControlLog:
-        """The control topic."""
+        """Make a reader and writer of the control topic."""
         reader = LogReader(self.kafka, self.topics.control, 0)
         return ControlLog(reader, self._producer, self.topics.control)
 
     def observation_producer(self, decoder: Decoder) -> ObservationProducer:
-        """A way onto this log; each task that adds events needs one of its own."""
+        """Make a producer of observations on this log; each task that adds events needs its own."""
         return ObservationProducer(
             decoder,
             self._producer,
@@ -133,12 +136,15 @@ class StreamWorker:
         if self._app.crashed:
             self._fail(self._app.crash_reason or RuntimeError("the stream ended"))
 
-    # -- partitions come and go
+    # -- partitions are assigned and revoked
 
-    async def _on_assigned(self, delta_producer: Any, assigned: Any = (), **kwargs: Any) -> None:
-        """Drop what was lost; what comes is opened beside the stream. Nothing is dropped before: an
-        eager rebalance takes everything for a moment, and gauges must not blink each time."""
-        self._assigned += 1
+    async def _on_assigned(self, app: Any, assigned: Any = (), **kwargs: Any) -> None:
+        """Drop revoked partitions, and open new ones beside the stream.
+
+        Partitions are not dropped when they are revoked: an eager rebalance revokes all of them for a
+        moment, and their gauges must not disappear each time.
+        """
+        self._assignments += 1
         joins = {tp.partition for tp in assigned if tp.topic == self.topics.observations}
         tallies = {tp.partition for tp in assigned if tp.topic == self.topics.deltas}
         logger.info("partitions: observations %s, deltas %s", sorted(joins), sorted(tallies))
@@ -162,7 +168,7 @@ class StreamWorker:
             fold,
             f"{topic}/{partition}",
             reader,
-            Snapshotter(file, f"{topic}/{partition}", self.telemetry, self._writer),
+            Snapshotter(file, f"{topic}/{partition}", self.telemetry, self._writer_thread),
             self._delta_producer,
             self.telemetry,
         )
@@ -170,8 +176,8 @@ class StreamWorker:
 
     def _new_tally(self, partition: int) -> tuple[PartitionFold, TallyStage]:
         topic = self.topics.deltas
-        # The embedded broker keeps all in memory, every flush too, and begins anew at each start: a
-        # checkpoint there would cost more than the log that it spares reading.
+        # The embedded broker keeps all records in memory, also those of each flush, and is empty at each
+        # start: a checkpoint would cost more than reading the log.
         table: Table = {} if self.settings.embedded else self._table
         stage = TallyStage(
             partition, self.log_id, topic, self.settings.windows, table, self.telemetry
@@ -179,7 +185,7 @@ class StreamWorker:
         reader = LogReader(self.kafka, topic, partition)
         return PartitionFold(stage, reader, f"tally {topic}/{partition}"), stage
 
-    # -- records come
+    # -- records are delivered
 
     async def _deliver_join(
         self, partition: int, offset: int, timestamp: int, value: bytes
@@ -190,16 +196,16 @@ class StreamWorker:
         self, partition: int, offset: int, timestamp: int, value: bytes
     ) -> None:
         stage = await self._tallies.deliver(partition, offset, timestamp, value)
-        # Not while it is opened: the state may be half of a record's then.
+        # Not while the fold opens: its state may then be in the middle of a record.
         if stage is not None:
             with fatal(self._fail):
                 stage.maybe_flush()
 
-    # -- ticks
+    # -- heartbeats
 
     async def _run_heartbeat(self) -> None:
-        most = self.settings.max_memory
-        cap = None if most is None else EvictionPolicy(most, self.control())
+        limit = self.settings.max_memory
+        eviction = None if limit is None else EvictionPolicy(limit, self.control())
         while True:
             await asyncio.sleep(HEARTBEAT)
             self._recovery.check()
@@ -209,13 +215,12 @@ class StreamWorker:
                 await self._send_heartbeat(
                     self.topics.deltas, partition, Heartbeat(SCHEMA_VERSION, self.log_id, 0)
                 )
+            if eviction is not None:
+                await self._evict(eviction)
 
-            if cap is not None:
-                await self._evict(cap)
-
-    async def _evict(self, cap: EvictionPolicy) -> None:
+    async def _evict(self, eviction: EvictionPolicy) -> None:
         joins = self._joins.open_by_number()
-        next_eviction = await cap.next_eviction(joins)
+        next_eviction = await eviction.next_eviction(joins)
         if next_eviction is not None:
             number, before = next_eviction
             await self._send_heartbeat(
@@ -225,14 +230,17 @@ class StreamWorker:
     async def _send_heartbeat(self, topic: str, partition: int, heartbeat: Heartbeat) -> None:
         with fatal(self._fail):
             future = await self._producer.send(topic, encode(heartbeat), partition=partition)
-        # A tick that is lost is made up for by the next one.
+        # The next heartbeat replaces one that is lost.
         future.add_done_callback(forget)
 
-    # -- what it adds up to
+    # -- counts and progress
 
     def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
-        """The counts of all models of this worker's partitions, by window and basis, at ``now``
-        (seconds since 1970). A partition that is still opening is left out: its counts are old."""
+        """Return the counts of all models of this worker's partitions, by window and basis.
+
+        ``now``: the end of the windows, in seconds since 1970. Partitions that are still opening are
+        left out, since their counts are old.
+        """
         board: dict[tuple[str, str], dict[ModelKey, Counts]] = {
             (window.name, basis): {}
             for window in self.settings.windows
@@ -244,7 +252,7 @@ class StreamWorker:
         return board
 
     def buckets(self, tier: int, basis: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
-        """The buckets of a tier and basis of the same models: what a window is made of."""
+        """Return the buckets of a tier and basis, by model and start: windows are sums of them."""
         return {
             key: buckets
             for stage in self._tallies.open_stages()
@@ -252,63 +260,68 @@ class StreamWorker:
         }
 
     def open_tallies(self) -> list[TallyStage]:
-        """The tallies whose counts are up to date."""
+        """Return the tallies whose counts are up to date."""
         return self._tallies.open_stages()
 
     def join_states(self) -> list[JoinState]:
-        """The states of the join's partitions that are open."""
+        """Return the states of the join's open partitions."""
         return [stage.join.state for stage in self._joins.open_stages()]
 
     def joins(self) -> dict[int, JoinFold]:
-        """The folds of the join's partitions that are open."""
+        """Return the folds of the join's open partitions, by partition."""
         return {number: stage.join for number, stage in self._joins.open_by_number().items()}
 
     def join_offsets(self) -> dict[int, int]:
-        """The offset that each partition of the join has reached, with its deltas on the log."""
+        """Return the offset of each partition of the join below which all deltas are on the log."""
         return {
             number: min(stage.sent_below, stage.next_offset)
             for number, stage in self._joins.stages().items()
         }
 
     def tally_offsets(self) -> dict[int, int]:
-        """The offset that each partition of the tally has reached."""
+        """Return the next offset of each partition of the tally."""
         return self._tallies.offsets()
 
     @property
     def assigned(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Partitions of the observations and of the deltas that this worker holds."""
+        """The assigned partitions of the observations and of the deltas."""
         return self._joins.numbers, self._tallies.numbers
 
     def positions(self) -> dict[TopicPartition, PartitionPosition]:
-        """Where each partition of both logs stands. While the table is recovered all streams wait,
-        so a step of that is one of everybody."""
-        table = self._recovery.remaining
+        """Return the position of each partition of both logs.
+
+        While the table is recovered all streams wait, so a step of the recovery counts as progress of
+        every partition.
+        """
+        recovering = self._recovery.remaining
         return {
-            TopicPartition(topic, number): place._replace(mark=(place.mark, table, self._assigned))
+            TopicPartition(topic, number): position._replace(
+                mark=(position.mark, recovering, self._assignments)
+            )
             for topic, positions in (
                 (self.topics.observations, self._joins.positions()),
                 (self.topics.deltas, self._tallies.positions()),
             )
-            for number, place in positions.items()
+            for number, position in positions.items()
         }
 
     def joining(self) -> ProgressSample:
-        """How far it is with joining its group and recovering the table for the first time."""
+        """Return the progress of joining the group and recovering the table for the first time."""
         behind = 0 if self.recovered.is_set() else 1
-        mark = (self._recovery.remaining, self._assigned)
+        mark = (self._recovery.remaining, self._assignments)
         return ProgressSample(f"joining the group {self.settings.app_id}", behind, mark)
 
     @property
     def remaining(self) -> int:
-        """Records that the table and the opening folds still have to read."""
+        """The number of records that the table and the opening folds still have to read."""
         return self._recovery.remaining + self._joins.remaining + self._tallies.remaining
 
     @property
     def recovery_seconds(self) -> float:
-        """The longest that a partition took to come up to date, or takes by now."""
+        """Seconds that the slowest partition took to catch up, or has taken so far."""
         return max(self._joins.recovery_seconds, self._tallies.recovery_seconds)
 
     @property
     def failing(self) -> int:
-        """Partitions with a record that fails to fold, again and again."""
+        """The number of partitions with a record that fails to fold repeatedly."""
         return self._joins.failing + self._tallies.failing

@@ -1,4 +1,4 @@
-"""A thread that writes to the disk beside the loop."""
+"""A thread that writes to the disk beside the event loop."""
 
 import asyncio
 import contextlib
@@ -11,18 +11,21 @@ _Job = tuple[Callable[[], None], "asyncio.Future[None]"]
 
 
 class WriterThread:
-    """Does one thing after another. A daemon: no end of the process waits for a disk that hangs; and of
-    its own, so that nothing else that needs a thread does either."""
+    """A thread that does one job after another.
+
+    It is a daemon, so that the end of the process does not wait for a disk that hangs; and it is not one
+    of the executor's, so that other work in threads does not wait either.
+    """
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._started = False
         self.close = weakref.finalize(self, self._jobs.put, None)
-        """End the thread once it has done what it has to."""
+        """End the thread after its queued jobs."""
         self.close.atexit = False
 
     def do(self, work: Callable[[], None]) -> "asyncio.Future[None]":
-        """Done when the work is; with its exception."""
+        """Queue a job, and return a future with the job's end or its exception."""
         if not self._started:
             self._started = True
             threading.Thread(target=_run, args=[self._jobs], name="writer", daemon=True).start()
@@ -34,7 +37,7 @@ class WriterThread:
 def _run(jobs: "SimpleQueue[_Job | None]") -> None:
     while (job := jobs.get()) is not None:
         _do(*job)
-        del job  # what it holds may have to go while the next one is waited for
+        del job  # or else it would keep its snapshot in memory until the next job comes
 
 
 def _do(work: Callable[[], None], future: "asyncio.Future[None]") -> None:
@@ -42,10 +45,10 @@ def _do(work: Callable[[], None], future: "asyncio.Future[None]") -> None:
     try:
         work()
     except OSError as raised:
-        error = raised.with_traceback(None)  # which would keep all that is held here
+        error = raised.with_traceback(None)  # a traceback would keep the snapshot in memory
     except Exception as raised:
         error = raised
-    with contextlib.suppress(RuntimeError):  # of a loop that is closed: nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nothing waits any more
         future.get_loop().call_soon_threadsafe(_notify, future, error)
 
 

@@ -1,4 +1,4 @@
-"""Archives of both kinds, and Elasticsearch servers of special kinds."""
+"""Fixtures: archives of both kinds, and special Elasticsearch servers."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,7 +10,12 @@ from processor.archive.sqlite.archive import SqliteArchive
 from processor.settings import Settings
 from tests.conftest import elastic_of
 from tests.support.archive_harness import ArchiveHarness, ElasticsearchHarness, SqliteHarness
-from tests.support.servers.elasticsearch import VERSIONS, ElasticsearchServer, secure_server
+from tests.support.servers.elasticsearch import (
+    VERSIONS,
+    ElasticsearchServer,
+    StartedElastic,
+    secure_server,
+)
 from tests.support.servers.indices import Indices
 
 
@@ -18,7 +23,7 @@ from tests.support.servers.indices import Indices
 async def archive_harness(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[ArchiveHarness]:
-    """An empty archive of each kind, with a way to fill it."""
+    """An empty archive of each kind, with methods to fill it."""
     if request.param == "sqlite":
         path = tmp_path / "events.sqlite"
         archive = await SqliteArchive.open(path)
@@ -26,15 +31,15 @@ async def archive_harness(
         await archive.close()
         return
     indices = Indices(elastic_of(request.param).url)
-    held = ElasticsearchArchive(indices.url, indices.pattern, Settings.from_env({}), 30)
-    yield ElasticsearchHarness(held, indices)
-    await held.close()
+    elastic_archive = ElasticsearchArchive(indices.url, indices.pattern, Settings.from_env({}), 30)
+    yield ElasticsearchHarness(elastic_archive, indices)
+    await elastic_archive.close()
     indices.close()
 
 
 @pytest.fixture(scope="session")
-def secure_elastic() -> ElasticsearchServer:
-    """A server that speaks HTTPS and wants credentials."""
+def secure_elastic() -> StartedElastic:
+    """A server with HTTPS and authentication."""
     return secure_server()
 
 

@@ -1,10 +1,10 @@
-"""What every archive offers: one suite for Elasticsearch and SQLite."""
+"""The interface of every archive: one suite for Elasticsearch and SQLite."""
 
 import json
 
 import pytest
 
-from processor.archive.base import Held, RequestKey, Stored
+from processor.archive.base import ArchivedRecord, RequestKey, StoreResult
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.outcomes import (
     ItemOutcome,
@@ -20,14 +20,14 @@ from tests.support.servers.indices import DATA
 
 pytestmark = pytest.mark.integration
 
-Decoded = Prediction | Feedback
+Observation = Prediction | Feedback
 
 
 def key(request_id: str, namespace: str = "ns") -> RequestKey:
     return RequestKey(namespace, "dep", request_id)
 
 
-async def looked_up(archive_harness: ArchiveHarness, *keys: RequestKey) -> list[Held]:
+async def looked_up(archive_harness: ArchiveHarness, *keys: RequestKey) -> list[ArchivedRecord]:
     found = [
         one async for batch in archive_harness.archive.lookup(keys, ModelRules()) for one in batch
     ]
@@ -35,26 +35,26 @@ async def looked_up(archive_harness: ArchiveHarness, *keys: RequestKey) -> list[
     return found
 
 
-async def scanned(archive_harness: ArchiveHarness) -> list[Decoded]:
+async def scanned(archive_harness: ArchiveHarness) -> list[Observation]:
     return [one async for batch in archive_harness.archive.scan(ModelRules()) for one in batch]
 
 
-def labels(found: list[Held]) -> set[tuple[str, str, tuple[str | None, ...]]]:
-    """The predictions: request id, predictor, labels."""
+def labels(found: list[ArchivedRecord]) -> set[tuple[str, str, tuple[str | None, ...]]]:
+    """The predictions in some records: request id, predictor and labels."""
     return {
         (one.request_id, one.model.predictor, tuple(answer.label for answer in one.answers))
-        for held in found
-        for one in held.said
+        for record in found
+        for one in record.observations
         if isinstance(one, Prediction)
     }
 
 
-def judged(found: list[Held]) -> dict[tuple[str, str], bool]:
-    """Whether predictions show an outcome, by request id and predictor."""
+def judged(found: list[ArchivedRecord]) -> dict[tuple[str, str], bool]:
+    """Whether the predictions in some records show an outcome, by request id and predictor."""
     return {
-        (held.request.request_id, one.model.predictor): held.judged
-        for held in found
-        for one in held.said
+        (record.request.request_id, one.model.predictor): record.has_outcome
+        for record in found
+        for one in record.observations
         if isinstance(one, Prediction)
     }
 
@@ -70,20 +70,20 @@ def outcome(
     return RequestOutcome("ns", "dep", request_id, (found,))
 
 
-def plain(said: Decoded) -> str:
-    """Without what tells an event from a document."""
-    plainer = said._replace(source_rank=DOCUMENT)
-    return repr(plainer._replace(provisional=True) if isinstance(plainer, Prediction) else plainer)
+def plain(observation: Observation) -> str:
+    """An observation without the fields that differ between an event and a document."""
+    same = observation._replace(source_rank=DOCUMENT)
+    return repr(same._replace(provisional=True) if isinstance(same, Prediction) else same)
 
 
-async def test_nothing_is_held_at_first(archive_harness: ArchiveHarness) -> None:
+async def test_unknown_requests_are_not_found(archive_harness: ArchiveHarness) -> None:
     await archive_harness.put(answer("r", "a"))
     assert await archive_harness.archive.count() == 1
     assert await looked_up(archive_harness) == []
     assert await looked_up(archive_harness, key("unknown"), key("r", "elsewhere")) == []
 
 
-async def test_a_request_is_found_with_all_that_is_said_of_it(
+async def test_a_request_is_found_with_all_its_predictions_and_feedback(
     archive_harness: ArchiveHarness,
 ) -> None:
     await archive_harness.put(
@@ -96,12 +96,14 @@ async def test_a_request_is_found_with_all_that_is_said_of_it(
     )
     found = await looked_up(archive_harness, key("r1"), key("r3"), key("r4"))
     assert labels(found) == {("r1", "default", ("a",)), ("r1", "canary", ("b",))}
-    judgements = [one for held in found for one in held.said if isinstance(one, Feedback)]
+    judgements = [
+        one for record in found for one in record.observations if isinstance(one, Feedback)
+    ]
     assert {one.request_id for one in judgements} == {"r1", "r3"}
     assert [
         row.value for one in judgements for row in one.truth or () if one.request_id == "r1"
     ] == ["b"]
-    assert not any(held.judged for held in found)
+    assert not any(record.has_outcome for record in found)
 
 
 async def test_a_batch_is_found_whole_and_as_often_as_it_is_asked_for(
@@ -147,8 +149,8 @@ async def test_hostile_ids_are_ids(archive_harness: ArchiveHarness) -> None:
     for name in _HOSTILE:
         assert labels(await looked_up(archive_harness, key(name))) == {(name, "default", ("b",))}
     outcomes = [outcome(name, item("b", "b")) for name in _HOSTILE]
-    assert await archive_harness.archive.store(outcomes) == Stored(len(_HOSTILE))
-    await archive_harness.settle()
+    assert await archive_harness.archive.store(outcomes) == StoreResult(len(_HOSTILE))
+    await archive_harness.refresh()
     assert all(judged(await looked_up(archive_harness, *map(key, _HOSTILE))).values())
     assert not any(judged(await looked_up(archive_harness, key("r"))).values())
 
@@ -159,17 +161,17 @@ async def test_an_outcome_is_shown_until_it_is_taken_back(archive_harness: Archi
     for shown, written in (
         (item("a", "b"), 1),
         (item("a", "b"), 0),
-        (item("a", None), 1),  # corrected: a reward, and more than two classes
+        (item("a", None), 1),  # corrected by a reward, with more than two classes
         (item("a", "a"), 1),
         (None, 1),
         (None, 0),
     ):
-        assert await store([outcome("r1", shown)]) == Stored(written)
-        await archive_harness.settle()
+        assert await store([outcome("r1", shown)]) == StoreResult(written)
+        await archive_harness.refresh()
         found = await looked_up(archive_harness, key("r1"), key("r2"))
         assert judged(found) == {("r1", "default"): shown is not None, ("r2", "default"): False}
-        (there,) = archive_harness.shown("r1")
-        assert there == (
+        (stored,) = archive_harness.shown("r1")
+        assert stored == (
             shown
             and {
                 "predicted": "a",
@@ -181,19 +183,19 @@ async def test_an_outcome_is_shown_until_it_is_taken_back(archive_harness: Archi
         )
 
 
-async def test_requests_that_are_not_held_are_told(archive_harness: ArchiveHarness) -> None:
+async def test_missing_requests_are_reported(archive_harness: ArchiveHarness) -> None:
     await archive_harness.put(answer("r", "a"))
     outcomes = [outcome(name, item("a", "a")) for name in ("none", "r", "other")]
     stored = await archive_harness.archive.store(outcomes)
     assert (stored.written, sorted(stored.missing)) == (1, [key("none"), key("other")])
-    assert (stored.again, stored.last_error) == ([], "")
-    assert await archive_harness.archive.store([]) == Stored()
+    assert (stored.retry, stored.last_error) == ([], "")
+    assert await archive_harness.archive.store([]) == StoreResult()
 
 
-async def test_of_several_predictors_each_shows_its_own(archive_harness: ArchiveHarness) -> None:
+async def test_each_predictor_shows_its_own_outcome(archive_harness: ArchiveHarness) -> None:
     await archive_harness.put(answer("r", "a"), answer("r", "b", predictor="canary"))
     await archive_harness.archive.store([outcome("r", item("b", "a"), predictor="canary")])
-    await archive_harness.settle()
+    await archive_harness.refresh()
     found = await looked_up(archive_harness, key("r"))
     assert judged(found) == {("r", "default"): False, ("r", "canary"): True}
 
@@ -204,8 +206,8 @@ async def test_a_batch_is_judged_if_any_of_its_items_is(
 ) -> None:
     await archive_harness.put(answer("r", "a", "b", "c"), answer("s", "a", "b"))
     items = [item("a", "b") if number == shown else None for number in range(3)]
-    assert await archive_harness.archive.store([outcome("r", *items)]) == Stored(1)
-    await archive_harness.settle()
+    assert await archive_harness.archive.store([outcome("r", *items)]) == StoreResult(1)
+    await archive_harness.refresh()
     assert [one is not None for one in archive_harness.shown("r", 3)] == [
         n == shown for n in range(3)
     ]
@@ -217,24 +219,27 @@ async def test_the_experiment_is_the_same_from_every_archive(
     archive_harness: ArchiveHarness,
 ) -> None:
     await archive_harness.put_notebook()
-    said = await scanned(archive_harness)
+    observations = await scanned(archive_harness)
     (expected,) = json.loads((DATA / "contract.json").read_text())["models"]
     fold = JoinFold("", 0, 1, None, Telemetry())
     builder = BatchBuilder()
-    for one in said:
+    for one in observations:
         builder.add(one)
     fold.apply(0, 0, builder.build(""))
-    outcomes = [whole for place, _ in fold.refs() if (whole := outcome_of(fold, place))]
-    items = [one for whole in outcomes for made in whole.predictions for one in made.items]
+    outcomes = [whole for ref, _ in fold.refs() if (whole := outcome_of(fold, ref))]
+    items = [
+        one for whole in outcomes for prediction in whole.predictions for one in prediction.items
+    ]
     assert len(items) == expected["predictions"]
     assert sum(one is not None for one in items) == expected["judged"]
     assert sum(one is not None and one.correct for one in items) == expected["correct"]
-    # Asked one by one they hold the same.
+    # Look-ups give the same observations.
     wanted = {RequestKey(one.namespace, one.deployment, one.request_id) for one in outcomes}
     found = await looked_up(archive_harness, *wanted)
-    assert sorted(plain(one) for held in found for one in held.said) == sorted(map(plain, said))
-    # And what became of them can be kept.
+    looked_up_observations = [one for record in found for one in record.observations]
+    assert sorted(map(plain, looked_up_observations)) == sorted(map(plain, observations))
+    # The outcomes can be stored.
     stored = await archive_harness.archive.store(outcomes)
     assert (stored.written, stored.missing) == (expected["judged"], [])
-    await archive_harness.settle()
+    await archive_harness.refresh()
     assert sum(judged(await looked_up(archive_harness, *wanted)).values()) == expected["judged"]

@@ -1,40 +1,31 @@
-"""The Elasticsearch archive against real servers; a made-up one where a real one can't be had."""
+"""The Elasticsearch archive against real servers."""
 
 import asyncio
 import json
 import threading
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 import processor.archive.elasticsearch.page as page_module
 from processor.archive.base import Archive, RequestKey
-from processor.archive.elasticsearch.archive import ElasticsearchArchive, Shard
-from processor.domain.events.documents import Document
+from processor.archive.elasticsearch.archive import ElasticsearchArchive
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
-from tests.support.servers.elasticsearch import PASSWORD, USER, Elastic, ElasticsearchServer
+from tests.archive.elasticsearch_reader import archive, everything
+from tests.support.servers.elasticsearch import (
+    PASSWORD,
+    USER,
+    Elastic,
+    ElasticsearchServer,
+    StartedElastic,
+)
 from tests.support.servers.indices import Indices, stored
 from tests.support.servers.process import free_port
 
 pytestmark = pytest.mark.integration
-
-
-@asynccontextmanager
-async def archive(
-    url: str, pattern: str = "inference-log-*", patience: float | None = 30, **settings: str
-) -> AsyncIterator[ElasticsearchArchive]:
-    env = {f"PROCESSOR_ES_{name.upper()}": value for name, value in settings.items()}
-    made = ElasticsearchArchive(url, pattern, Settings.from_env(env), patience)
-    try:
-        yield made
-    finally:
-        await made.close()
 
 
 def numbered(count: int, prefix: str = "r", **source: Any) -> list[dict[str, Any]]:
@@ -44,31 +35,15 @@ def numbered(count: int, prefix: str = "r", **source: Any) -> list[dict[str, Any
     ]
 
 
-async def everything(
-    source: ElasticsearchArchive, shard: Shard, after: int = -1, **options: Any
-) -> list[Document]:
-    """All documents behind a number, each page checked against the last."""
-    documents: list[Document] = []
-    async with aclosing(source.pages(shard, after, **options)) as pages:
-        async for page in pages:
-            numbers = [after, *(document.seq_no for document in page.documents)]
-            assert numbers == sorted(set(numbers))
-            assert numbers[-1] <= page.last_seq_no <= shard.checkpoint
-            documents += page.documents
-            after = page.last_seq_no
-    assert after == shard.checkpoint
-    return documents
-
-
-async def test_every_document_of_every_shard_comes_once(indices: Indices) -> None:
+async def test_every_document_of_every_shard_is_read_once(indices: Indices) -> None:
     indices.add(indices.make("many", shards=3), numbered(700))
     indices.add(indices.make("few"), numbered(5, "f"))
     indices.make("none")
     async with archive(indices.url, indices.pattern) as source:
-        held: Archive = source
+        as_archive: Archive = source  # mypy checks that it has the interface
         shards = await source.shards()
         assert [shard.number for shard in shards] == [0, 0, 1, 2, 0]
-        assert await held.count() == 705
+        assert await as_archive.count() == 705
         assert sum(shard.documents for shard in shards) <= 705
         documents = [d for shard in shards for d in await everything(source, shard, size=64)]
         assert sorted(document.id for document in documents) == sorted(
@@ -77,7 +52,7 @@ async def test_every_document_of_every_shard_comes_once(indices: Indices) -> Non
         assert {shard.checkpoint for shard in shards if shard.index.endswith("none")} == {-1}
 
 
-async def test_only_what_counts_is_read_of_large_documents(indices: Indices) -> None:
+async def test_large_documents_are_read_without_unneeded_fields(indices: Indices) -> None:
     (first, *_) = stored()
     image = {"dataType": "image", "instance": "x" * 20_000}
     sources = [first["_source"], *[{**first["_source"], "request": image}] * 150]
@@ -97,7 +72,7 @@ async def test_only_what_counts_is_read_of_large_documents(indices: Indices) -> 
 
 async def test_pages_are_read_ahead(indices: Indices) -> None:
     index = indices.make("sparse")
-    for _ in range(3):  # most numbers are of versions that are gone
+    for _ in range(3):  # most numbers belong to overwritten versions
         indices.add(index, numbered(400))
     indices.add(index, numbered(900, "new"))
     async with archive(indices.url, indices.pattern) as source:
@@ -115,7 +90,7 @@ async def test_pages_are_read_ahead(indices: Indices) -> None:
         assert await source.rest(shard, size=11) is None
 
 
-async def test_a_later_pass_brings_what_has_changed(indices: Indices) -> None:
+async def test_a_later_pass_reads_the_changed_documents(indices: Indices) -> None:
     index = indices.make("one")
     indices.add(index, numbered(50))
     async with archive(indices.url, indices.pattern) as source:
@@ -130,10 +105,10 @@ async def test_a_later_pass_brings_what_has_changed(indices: Indices) -> None:
         changed = await everything(source, later, cursor)
         assert [document.id for document in changed] == ["r7", "new0", "new1", "new2"]
         assert b"reward" in changed[0].source
-        # From the start: each once as it is now, without the deleted one.
+        # A pass from the start reads the newest versions, without the deleted document.
         assert len(await everything(source, later)) == 52
         assert [p async for p in source.pages(later, later.checkpoint)] == []
-        # A pass over a gap alone still moves the cursor.
+        # A pass over deleted documents only still moves the cursor.
         indices.client.delete(index=index, id="r10")
         (last,) = await source.shards()
         assert await everything(source, last, later.checkpoint) == []
@@ -162,7 +137,7 @@ async def test_hostile_documents_do_not_hide_the_others(elastic: Elastic, indice
     client.index(index=index, id="half", document=b'{"RequestId":"\\ud800"}')  # type: ignore[arg-type]
     indices.add(index, numbered(40))
     seven = str(client.info()["version"]["number"]).startswith("7.") if _has_info(client) else False
-    if seven:  # 8.x takes 1,000 levels at most, which can be read
+    if seven:  # 8.x accepts at most 1,000 levels, which can be parsed
         deep = b'{"response":{"payload":' + b"[" * 1500 + b"]" * 1500 + b"}}"
         client.index(index=index, id="deep", document=deep)  # type: ignore[arg-type]
     indices.add(index, numbered(40, "more"))
@@ -190,34 +165,34 @@ def logged(request_id: str, predictor: str = "default", **parts: Any) -> dict[st
     }  # fmt: skip
 
 
-async def test_lookup_finds_what_odd_documents_leave(indices: Indices) -> None:
+async def test_lookup_of_incomplete_documents(indices: Indices) -> None:
     time = "2026-11-20T10:00:00Z"
     answer = {"ce-time": time, "payload": {"data": {"ndarray": [[1], [2]]}}}
     index = indices.make("main", shards=2)
     indices.add(
         index,
         [
-            # Of this batch only one document survived, and its feedback stands apart.
+            # One document of this batch remains, and its feedback is in another document.
             {"_id": "batch-item-3", "_source": logged("batch", response=answer)},
             {"_id": "batch", "_source": logged("batch", feedback={"ce-time": time, "reward": 1})},
             {"_id": "asked", "_source": logged("asked", request={"dataType": "tabular"})},
         ],
     )
-    # An index of another kind must not spoil the search.
+    # An index without the fields must not break the search.
     indices.make("odd", mappings={})
     half = f'{{"payload": {{"strData": "\\ud800"}}, "ce-time": "{time}"}}'
     text = json.dumps(logged("half", response=0)).replace(": 0", f": {half}")
     indices.client.index(index=index, id="half-item-0", document=text)  # type: ignore[arg-type]
     async with archive(indices.url, indices.pattern) as source:
-        await source.shards()  # which refreshes; the logger itself does at each write
+        await source.shards()  # which refreshes, as the request logger does at each write
         wanted = [RequestKey("ns", "dep", name) for name in ("batch", "half", "asked")]
-        found = [held async for batch in source.lookup(wanted, ModelRules()) for held in batch]
-    said = [type(one).__name__ for held in found for one in held.said]
-    assert sorted(said) == ["Feedback", "Prediction"]
-    assert {held.request.request_id for held in found if held.said} == {"batch"}
+        found = [record async for batch in source.lookup(wanted, ModelRules()) for record in batch]
+    kinds = [type(one).__name__ for record in found for one in record.observations]
+    assert sorted(kinds) == ["Feedback", "Prediction"]
+    assert {record.request.request_id for record in found if record.observations} == {"batch"}
 
 
-async def test_check_says_what_is_there(indices: Indices) -> None:
+async def test_check_describes_the_indices(indices: Indices) -> None:
     indices.add(indices.make("one"), numbered(3))
     async with archive(indices.url, indices.pattern) as source:
         assert f" at {indices.url}, 1 indices, " in await source.check()
@@ -232,7 +207,7 @@ async def test_a_pattern_that_matches_nothing_is_named(indices: Indices) -> None
                 assert "\n" not in str(caught.value)
 
 
-async def test_an_index_that_goes_away_is_an_error(indices: Indices) -> None:
+async def test_a_deleted_index_is_an_error(indices: Indices) -> None:
     index = indices.make("one")
     indices.add(index, numbered(50))
     async with archive(indices.url, indices.pattern) as source:
@@ -242,7 +217,8 @@ async def test_an_index_that_goes_away_is_an_error(indices: Indices) -> None:
             await everything(source, shard)
 
 
-async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchServer) -> None:
+@pytest.mark.long
+async def test_reading_continues_when_a_server_comes_back(own_elastic: ElasticsearchServer) -> None:
     indices = Indices(own_elastic.url)
     index = indices.make("one", shards=2)
     indices.add(index, numbered(600))
@@ -256,7 +232,7 @@ async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchSer
                     own_elastic.stop()
                     back = threading.Timer(1, own_elastic.start)
                     back.start()
-                    # Nothing is left out while shards are still coming up.
+                    # No shard is omitted while the server is starting.
                     later = asyncio.create_task(source.shards())
         assert await later == shards
         await asyncio.to_thread(back.join)
@@ -264,7 +240,7 @@ async def test_a_server_that_comes_back_is_read_on(own_elastic: ElasticsearchSer
     assert sorted(seen) == sorted(f"r{n}" for n in range(600))
 
 
-async def test_security(secure_elastic: ElasticsearchServer) -> None:
+async def test_security(secure_elastic: StartedElastic) -> None:
     url, ca = secure_elastic.url, str(secure_elastic.ca)
     indices = Indices(url, ca_certs=ca, basic_auth=(USER, PASSWORD))
     indices.add(indices.make("one"), numbered(1))
@@ -305,140 +281,16 @@ async def test_security(secure_elastic: ElasticsearchServer) -> None:
         ("http://", {}, "not http"),
     ],
 )
-def test_options_that_cannot_be(url: str, settings: dict[str, str], match: str) -> None:
+def test_invalid_options(url: str, settings: dict[str, str], match: str) -> None:
     env = {f"PROCESSOR_ES_{name.upper()}": value for name, value in settings.items()}
     with pytest.raises(SettingsError, match=match) as caught:
         ElasticsearchArchive(url, "x", Settings.from_env(env))
     assert "hidden" not in str(caught.value)
 
 
-async def test_a_server_that_is_not_there() -> None:
+async def test_an_unreachable_server() -> None:
     async with archive(f"http://user:hidden@127.0.0.1:{free_port()}", patience=0.3) as source:
         for call in (source.check, source.shards):
             with pytest.raises(ArchiveError, match="can't be reached") as caught:
                 await call()
             assert "hidden" not in str(caught.value)
-
-
-async def test_what_a_server_warns_of_is_not_printed() -> None:
-    async def answer(request: web.Request) -> web.Response:
-        warning = '299 Elasticsearch-7.17.0 "security features are not enabled"'
-        return web.json_response({}, headers={"Warning": warning})
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        async with pretender(answer) as url, archive(url) as source:
-            with pytest.raises(ArchiveError, match="has no index"):
-                await source.check()
-    assert caught == []
-
-
-Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-@asynccontextmanager
-async def pretender(answer: Answer, product: bool = True) -> AsyncIterator[str]:
-    """A server that answers as told, in Elasticsearch's name if it is to."""
-
-    async def handle(request: web.Request) -> web.Response:
-        response = await answer(request)
-        if product:
-            response.headers["X-Elastic-Product"] = "Elasticsearch"
-        return response
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
-
-
-@pytest.mark.parametrize(
-    ("version", "product", "match"),
-    [
-        ({"number": "7.10.2"}, False, "is version 7.10.2: it takes 7.17 or newer"),
-        ({"number": "7.16.3"}, True, "is version 7.16.3: it takes 7.17 or newer"),
-        ({"number": "2.11.0", "distribution": "opensearch"}, False, "but opensearch"),
-        ("?", False, "another server"),
-    ],
-)
-async def test_other_servers_are_refused(version: Any, product: bool, match: str) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        return web.json_response({"version": version})
-
-    async with pretender(answer, product) as url, archive(url) as source:
-        with pytest.raises(ArchiveError, match=match):
-            await source.check()
-
-
-@pytest.mark.parametrize("status", [429, 503, 502])
-async def test_a_busy_server_is_waited_for(status: int) -> None:
-    calls = 0
-
-    async def answer(request: web.Request) -> web.Response:
-        nonlocal calls
-        calls += 1
-        if calls <= 4:
-            return web.Response(status=status, text="<html>busy</html>", content_type="text/html")
-        return web.json_response({})
-
-    async with pretender(answer) as url:
-        async with archive(url, patience=None) as source:
-            with pytest.raises(ArchiveError, match="has no index"):
-                await source.shards()
-        assert calls > 4
-        calls = 0
-        async with archive(url, patience=0.1) as source:
-            with pytest.raises(ArchiveError, match=str(status)):
-                await source.shards()
-
-
-async def test_refusals_are_explained_and_not_repeated() -> None:
-    calls: list[str] = []
-    status = 403
-
-    async def answer(request: web.Request) -> web.Response:
-        calls.append(request.headers["Authorization"])
-        reason = {"type": "x", "reason": "because\nof this"}
-        return web.json_response({"error": {**reason, "root_cause": [reason]}}, status=status)
-
-    async with pretender(answer) as url, archive(url, api_key="abc", patience=None) as source:
-        for refusal, match in ((403, "privileges"), (400, "because of this"), (406, "7.17")):
-            status = refusal
-            calls.clear()
-            with pytest.raises(ArchiveError, match=match) as caught:
-                await source.shards()
-            assert calls == ["ApiKey abc"]
-            assert "abc" not in str(caught.value).split()
-        # A fault of the server's own is tried again, but not for ever.
-        status = 500
-        with pytest.raises(ArchiveError, match="because of this"):
-            await source.shards()
-
-
-async def test_an_answer_without_all_shards_is_none() -> None:
-    calls = 0
-
-    async def answer(request: web.Request) -> web.Response:
-        nonlocal calls
-        calls += 1
-        hits = [{"_index": "i", "_id": "a", "sort": [0], "_source": {"x": 1}}]
-        return web.json_response(
-            {
-                "timed_out": calls == 1,
-                "_shards": {"total": int(calls < 4), "failed": int(calls == 2)},
-                "hits": {"hits": hits},
-            }
-        )
-
-    async with pretender(answer) as url, archive(url) as source:
-        shard = Shard("i", "u", 0, 0, 1)
-        assert [d.source for d in await everything(source, shard)] == [b'{"x": 1}']
-        assert calls == 3
-        with pytest.raises(ArchiveError, match="i has no shard 0 any more"):
-            await everything(source, shard)

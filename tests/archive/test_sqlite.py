@@ -1,4 +1,4 @@
-"""The SQLite archive: what is stored is there after a crash, and its failures say what to do."""
+"""The SQLite archive: stored events survive a crash, and errors name the remedy."""
 
 import asyncio
 import os
@@ -26,10 +26,10 @@ def event(number: int, value: bytes | None = b"{}") -> RawEvent:
 
 
 async def everything(archive: SqliteReader) -> list[tuple[int, RawEvent]]:
-    held: list[tuple[int, RawEvent]] = []
-    while batch := await archive.events(held[-1][0] if held else 0, 100):
-        held += batch
-    return held
+    events: list[tuple[int, RawEvent]] = []
+    while batch := await archive.events(events[-1][0] if events else 0, 100):
+        events += batch
+    return events
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "events #1%.sqlite"
 
 
-async def test_what_is_stored_comes_back_in_order(path: Path) -> None:
+async def test_stored_events_come_back_in_order(path: Path) -> None:
     events = [event(1), event(2, None), event(3, b""), event(4, b"\x00\xff")]
     archive = await SqliteArchive.open(path)
     assert (await archive.count(), await archive.last()) == (0, 0)
@@ -48,16 +48,16 @@ async def test_what_is_stored_comes_back_in_order(path: Path) -> None:
     await archive.close()
 
     archive = await SqliteArchive.open(path)
-    held = await everything(archive)
-    assert [seq for seq, _ in held] == [1, 2, 3, 4]
-    assert [held_event for _, held_event in held] == events
+    stored = await everything(archive)
+    assert [seq for seq, _ in stored] == [1, 2, 3, 4]
+    assert [one for _, one in stored] == events
     assert (await archive.count(), await archive.last()) == (4, 4)
     assert await archive.append([event(5)]) == 5
     await archive.close()
     assert not path.with_name(path.name + "-wal").exists()
 
 
-async def test_scan_is_bounded_by_bytes_but_gives_one_event_at_least(path: Path) -> None:
+async def test_a_read_is_bounded_by_bytes_but_gives_at_least_one_event(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     await archive.append([event(n, b"x" * 1000) for n in range(10)])
     assert [seq for seq, _ in await archive.events(0, 1)] == [1]
@@ -67,7 +67,7 @@ async def test_scan_is_bounded_by_bytes_but_gives_one_event_at_least(path: Path)
     await archive.close()
 
 
-async def test_callers_at_once_share_commits_and_each_gets_its_number(path: Path) -> None:
+async def test_concurrent_callers_share_commits_and_each_gets_its_number(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     counter = sqlite3.connect(path)
     before = counter.execute("PRAGMA data_version").fetchone()
@@ -75,22 +75,22 @@ async def test_callers_at_once_share_commits_and_each_gets_its_number(path: Path
     assert sorted(numbers) == list(range(2, 401, 2))
     assert counter.execute("PRAGMA data_version").fetchone() != before
     counter.close()
-    for n, (_, held) in zip(sorted(range(200)), (await everything(archive))[::2], strict=True):
-        assert numbers[int(held.headers[0][1])] == 2 * n + 2
+    for n, (_, one) in zip(sorted(range(200)), (await everything(archive))[::2], strict=True):
+        assert numbers[int(one.headers[0][1])] == 2 * n + 2
     await archive.close()
 
 
-async def test_a_caller_that_goes_away_harms_nobody(path: Path) -> None:
+async def test_a_cancelled_caller_affects_no_other(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     gone = asyncio.create_task(archive.append([event(1)]))
     await asyncio.sleep(0)
     gone.cancel()
     await archive.append([event(2)])
-    assert [held.headers[0][1] for _, held in await everything(archive)] == [b"1", b"2"]
+    assert [one.headers[0][1] for _, one in await everything(archive)] == [b"1", b"2"]
     await archive.close()
 
 
-async def test_an_event_that_cannot_be_held_fails_its_caller_alone(path: Path) -> None:
+async def test_an_event_that_cannot_be_stored_fails_its_caller_only(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     outcomes = await asyncio.gather(
         archive.append([event(1)]),
@@ -123,7 +123,7 @@ async def test_a_failed_commit_fails_its_callers_and_no_later_ones(path: Path) -
     await archive.close()
 
 
-async def test_a_full_disk_is_named_and_work_goes_on_when_there_is_room(path: Path) -> None:
+async def test_a_full_disk_is_named_and_appends_work_again_afterwards(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     connection = archive._writer._connection
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -136,7 +136,7 @@ async def test_a_full_disk_is_named_and_work_goes_on_when_there_is_room(path: Pa
     await archive.close()
 
 
-async def test_a_file_that_is_taken_away_takes_no_more_events(path: Path) -> None:
+async def test_a_file_that_was_moved_or_replaced_is_refused(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     path.rename(path.with_name("moved"))
     with pytest.raises(ArchiveError, match=r"can't be written"):
@@ -147,7 +147,7 @@ async def test_a_file_that_is_taken_away_takes_no_more_events(path: Path) -> Non
     await archive.close()
 
 
-async def test_what_store_returned_for_survives_a_kill(path: Path) -> None:
+async def test_acknowledged_events_survive_a_kill(path: Path) -> None:
     program = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
@@ -165,22 +165,24 @@ async def test_what_store_returned_for_survives_a_kill(path: Path) -> None:
         assert writer.stdout is not None
         try:
             for _ in range(50):
-                told = int(writer.stdout.readline())
+                acknowledged = int(writer.stdout.readline())
             with pytest.raises(ArchiveError, match=rf"in use by .*process {writer.pid}\)"):
                 await SqliteArchive.open(path)
             reader = await SqliteReader.open_read_only(path)
-            assert await reader.last() >= told
+            assert await reader.last() >= acknowledged
             await reader.close()
         finally:
             writer.send_signal(signal.SIGKILL)
-        told = max([told, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+        acknowledged = max(
+            [acknowledged, *(int(line) for line in writer.stdout if line.endswith("\n"))]
+        )
     archive = await SqliteArchive.open(path)
-    assert await archive.last() >= told
+    assert await archive.last() >= acknowledged
     assert await archive.count() % 10 == 0
     await archive.close()
 
 
-async def test_one_writer_in_a_process_too_by_whatever_name(path: Path) -> None:
+async def test_one_writer_even_in_one_process_and_by_another_path(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     link = path.with_name("link")
     link.symlink_to(path)
@@ -200,7 +202,7 @@ async def test_reading_needs_an_archive(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="there is no archive"):
         await SqliteReader.open_read_only(path)
     assert not path.parent.exists()
-    with pytest.raises(ArchiveError, match="is no file"):
+    with pytest.raises(ArchiveError, match="is not a file"):
         await SqliteReader.open_read_only(tmp_path)
     text = tmp_path / "text"
     text.write_text("this is a text " * 100)
@@ -210,12 +212,16 @@ async def test_reading_needs_an_archive(path: Path, tmp_path: Path) -> None:
     connection.close()
     empty = tmp_path / "empty"
     empty.touch()
-    for wrong, message in ((text, "no archive"), (other, "no archive"), (empty, "no archive")):
+    for wrong, message in (
+        (text, "not an archive"),
+        (other, "not an archive"),
+        (empty, "not an archive"),
+    ):
         with pytest.raises(ArchiveError, match=message):
             await SqliteReader.open_read_only(wrong)
-    # Nor is anybody else's file written to; an empty one becomes an archive.
+    # Files of other programs are not written to; an empty file becomes an archive.
     for wrong in (text, other):
-        with pytest.raises(ArchiveError, match="no archive"):
+        with pytest.raises(ArchiveError, match="not an archive"):
             await SqliteArchive.open(wrong)
     await (await SqliteArchive.open(empty)).close()
     await (await SqliteReader.open_read_only(empty)).close()
@@ -242,7 +248,7 @@ PRAGMA journal_mode = WAL;
 """
 
 
-async def test_a_file_of_version_1_is_read_as_it_is_and_upgraded_by_its_writer(path: Path) -> None:
+async def test_a_file_of_version_1_can_be_read_and_is_upgraded_by_its_writer(path: Path) -> None:
     path.parent.mkdir()
     events = [event_of(answer(f"r{n}", "a")) for n in range(3)]
     with sqlite3.connect(path) as connection:
@@ -252,7 +258,7 @@ async def test_a_file_of_version_1_is_read_as_it_is_and_upgraded_by_its_writer(p
     before = path.read_bytes()
 
     reader = await SqliteReader.open_read_only(path)
-    assert [held for _, held in await everything(reader)] == events
+    assert [one for _, one in await everything(reader)] == events
     assert await reader.count() == 3
     await reader.close()
     assert path.read_bytes() == before
@@ -270,7 +276,7 @@ def numbered(events: list[RawEvent]) -> list[tuple[int, int, bytes, bytes | None
     return [(seq, *to_row(one)) for seq, one in enumerate(events, 1)]
 
 
-async def test_a_processor_before_version_2_refuses_it(
+async def test_a_processor_that_knows_only_version_1_refuses_version_2(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await (await SqliteArchive.open(path)).close()
@@ -291,12 +297,12 @@ async def test_notes_that_cannot_be_written_are_kept(path: Path) -> None:
             await anext(archive.lookup(wanted, ModelRules()))
     foreign.execute("ROLLBACK")
     foreign.close()
-    (held,) = await anext(archive.lookup(wanted, ModelRules()))
-    assert held.request == wanted[0]
+    (record,) = await anext(archive.lookup(wanted, ModelRules()))
+    assert record.request == wanted[0]
     await archive.close()
 
 
-async def test_damage_is_named(path: Path) -> None:
+async def test_a_damaged_file_is_reported(path: Path) -> None:
     archive = await SqliteArchive.open(path)
     await archive.append([event(n, b"x" * 3000) for n in range(100)])
     await archive.close()
@@ -308,12 +314,12 @@ async def test_damage_is_named(path: Path) -> None:
         await everything(archive)
     await archive.close()
     path.write_bytes(sound[:page] + b"\xff" * page + sound[2 * page :])
-    for _ in range(2):  # the lock is let go too
+    for _ in range(2):  # the failed attempt releases the lock
         with pytest.raises(ArchiveError, match="it is damaged: restore a copy"):
             await SqliteArchive.open(path)
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ArchiveError, match=r"file/events can't be opened"):
         await SqliteArchive.open(tmp_path / "file" / "events")

@@ -1,4 +1,4 @@
-"""Which documents of a later start count: what was counted before must not count again."""
+"""How a bootstrap counts documents: a document that was counted before must not count again."""
 
 import asyncio
 import json
@@ -45,9 +45,9 @@ class _Archive:
         return [Shard("i", "uuid", 0, len(self._documents), len(self._documents))]
 
     async def multi_predictor(self) -> frozenset[tuple[str, str]] | None:
-        return self.crowd
+        return self.several
 
-    crowd: frozenset[tuple[str, str]] | None = frozenset()
+    several: frozenset[tuple[str, str]] | None = frozenset()
 
     async def pages(self, shard: Shard, after: int, upto: int) -> AsyncIterator[Page]:
         yield Page(self._documents, upto)
@@ -58,8 +58,8 @@ class _Control:
     gap_since: int | None = None
     evicted = 0
 
-    def __init__(self, done: bool, made: int, cursors: dict[str, int]) -> None:
-        self.done, self.made, self.cursors = done, made, cursors
+    def __init__(self, done: bool, created_at: int, cursors: dict[str, int]) -> None:
+        self.done, self.created_at, self.cursors = done, created_at, cursors
 
     async def refresh(self) -> None:
         pass
@@ -72,8 +72,8 @@ class _Control:
             self.cursors[record.source] = record.position
 
 
-class _Packer:
-    """Notes what was sent, and on which terms."""
+class _Producer:
+    """Notes the mode in which each request was sent."""
 
     def __init__(self, sent: dict[str, int]) -> None:
         self._sent = sent
@@ -102,11 +102,11 @@ async def _run(
     control: _Control,
     *documents: Document,
     oldest: int | None = None,
-    crowd: frozenset[tuple[str, str]] | None = frozenset(),
+    several: frozenset[tuple[str, str]] | None = frozenset(),
 ) -> dict[str, int]:
     sent: dict[str, int] = {}
     archive = _Archive(*documents)
-    archive.crowd = crowd
+    archive.several = several
 
     async def oldest_record() -> int | None:
         return oldest
@@ -117,7 +117,7 @@ async def _run(
         cast(ElasticsearchArchive, archive),
         DocumentReader(ModelRules(), Telemetry()),
         cast(ControlLog, control),
-        lambda: cast(ObservationProducer, _Packer(sent)),
+        lambda: cast(ObservationProducer, _Producer(sent)),
         Telemetry(),
         _HORIZON,
         lambda: _NOW,
@@ -144,7 +144,7 @@ def _first() -> _Control:
     return _Control(False, _NOW - _DAY, {})
 
 
-async def test_the_first_start_counts_everything_and_keeps_what_may_be_spoken_of() -> None:
+async def test_the_first_start_counts_everything_and_keeps_requests_that_may_change() -> None:
     documents = (_OLD, _STRADDLING, _RECENT, _WAITING, _OF_A_BATCH)
     sent = await _run(_first(), *documents)
     assert sent == {
@@ -156,8 +156,8 @@ async def test_the_first_start_counts_everything_and_keeps_what_may_be_spoken_of
     }
 
 
-async def test_what_the_source_may_still_hold_is_kept() -> None:
-    """With an hour to spare: a record's time is a little later than its event's."""
+async def test_requests_that_the_source_may_still_hold_are_kept() -> None:
+    """An hour is added, since a record's time is a little later than its event's."""
     sent = await _run(_first(), _OLD, _WAITING, oldest=_NOW - 19 * _DAY - _DAY // 48)
     assert sent == {"r1": IngestMode.NORMAL, "r4": IngestMode.COUNT_AND_DROP}
     sent = await _run(_first(), _OLD, _WAITING, oldest=_NOW - 18 * _DAY)
@@ -165,15 +165,15 @@ async def test_what_the_source_may_still_hold_is_kept() -> None:
 
 
 async def test_requests_of_several_predictors_are_kept() -> None:
-    """A truth in the document of one judges the predictions of the others too."""
-    sent = await _run(_first(), _OLD, crowd=frozenset({("n", "d")}))
+    """Feedback in the document of one predictor judges the predictions of the others too."""
+    sent = await _run(_first(), _OLD, several=frozenset({("n", "d")}))
     assert sent == {"r1": IngestMode.NORMAL}
-    sent = await _run(_first(), _OLD, crowd=None)
+    sent = await _run(_first(), _OLD, several=None)
     assert sent == {"r1": IngestMode.NORMAL}
 
 
-async def test_a_later_start_counts_what_is_in_memory_or_new() -> None:
-    """A feedback of yesterday does not make its prediction new, which has left memory."""
+async def test_a_later_start_counts_requests_in_memory_or_new_ones() -> None:
+    """Recent feedback does not make a prediction new that has left memory."""
     sent = await _run(_Control(True, _NOW - 30 * _DAY, {"uuid/0": 0}), _OLD, _STRADDLING, _RECENT)
     assert sent == {
         "r1": IngestMode.IF_PRESENT,
@@ -182,7 +182,7 @@ async def test_a_later_start_counts_what_is_in_memory_or_new() -> None:
     }
 
 
-async def test_what_may_have_left_memory_early_is_not_counted_again() -> None:
+async def test_requests_that_may_be_evicted_are_not_counted_again() -> None:
     control = _Control(True, _NOW - 30 * _DAY, {"uuid/0": 0})
     control.evicted = _NOW
     assert await _run(control, _RECENT) == {"r3": IngestMode.IF_PRESENT}
@@ -200,8 +200,8 @@ async def test_an_archive_added_to_an_old_log_does_not_count_it_again(
     assert "new PROCESSOR_APP_ID" in caplog.text
 
 
-async def test_what_the_source_lost_is_counted_at_a_later_start() -> None:
-    """Ten days without a worker, a week of retention: what came in the first days was on no log."""
+async def test_events_that_the_source_lost_are_counted_at_a_later_start() -> None:
+    """After ten days without a worker and a retention of a week, the first days were not on the log."""
     control = _Control(True, _NOW - 30 * _DAY, {"uuid/0": 0})
     control.gap_since = _NOW - 10 * _DAY
     lost = _document(6, _NOW - 9 * _DAY, _NOW - 8 * _DAY)

@@ -1,4 +1,4 @@
-"""Late truth and outcomes with the SQLite archive: requests that have left memory count once."""
+"""Late feedback and outcomes with the SQLite archive: requests that left memory are counted once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-import processor.backfill.late_feedback as late_module
-import processor.backfill.outcome_writer as outcomes_module
-import processor.backfill.retry_loop as side_work
+import processor.backfill.late_feedback as late_feedback
+import processor.backfill.outcome_writer as outcome_writer
+import processor.backfill.retry_loop as retry_loop
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.backfill.late_feedback import LateFeedbackLookup
 from processor.backfill.outcome_writer import OutcomeWriter
@@ -41,7 +41,7 @@ class _Control:
 
 
 class _Partition:
-    """The only partition of a log, folded at once, in a place where a packer is asked for."""
+    """The only partition of a log, which is folded at once: it acts as an `ObservationProducer`."""
 
     def __init__(self, archive: SqliteArchive) -> None:
         self.archive = archive
@@ -64,7 +64,7 @@ class _Partition:
         return []
 
     async def put(self, *facts: Fact) -> None:
-        """They come in: to the archive first, then on the log, then into the archive's notes."""
+        """Put events into the archive, then on the log, then into the archive's index."""
         events = [event_of(fact) for fact in facts]
         await self.archive.append(events)
         for event in events:
@@ -88,23 +88,24 @@ class _Partition:
         )
 
     @property
-    def held(self) -> int:
+    def requests_in_memory(self) -> int:
         return len(list(self.fold.refs()))
 
 
 @pytest.fixture
 async def partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[_Partition]:
-    monkeypatch.setattr(side_work, "_PAUSE", 0.01)
-    for module in (late_module, outcomes_module):
-        monkeypatch.setattr(module, "_TRIES", (0.0,) * 4)
+    monkeypatch.setattr(retry_loop, "_PAUSE", 0.01)
+    monkeypatch.setattr(late_feedback, "_TRIES", (0.0,) * 4)
+    # Until the archive has its notes: without pauses the writer would give up before.
+    monkeypatch.setattr(outcome_writer, "_TRIES", (0.01,) * 5000)
     archive = await SqliteArchive.open(tmp_path / "events.sqlite")
     yield _Partition(archive)
     await archive.close()
 
 
 @asynccontextmanager
-async def asking(partition: _Partition, outcomes: bool) -> AsyncIterator[None]:
-    """With the work beside the stream that the embedded mode does."""
+async def running_tasks(partition: _Partition, outcomes: bool) -> AsyncIterator[None]:
+    """Run the tasks that the embedded mode runs beside the stream."""
     read = asyncio.Event()
     read.set()
     folds = {0: partition.fold}
@@ -130,53 +131,55 @@ async def asking(partition: _Partition, outcomes: bool) -> AsyncIterator[None]:
 
 
 async def test_thirty_days_late_and_twice_counts_once_with_outcomes(partition: _Partition) -> None:
-    async with asking(partition, outcomes=True):
+    async with running_tasks(partition, outcomes=True):
         await partition.put(answer("r", "a", "b"), answer("s", "a"), truth("s", "a"))
         telemetry = partition.telemetry
-        await until(lambda: telemetry.outcomes_written == 1, 10, "what was in time is written")
+        await until(lambda: telemetry.outcomes_written == 1, 60, "the outcome that was in time")
         partition.pass_days(30)
-        assert partition.held == 0
+        assert partition.requests_in_memory == 0
         await partition.put(truth("r", "a", "x"))
-        await until(lambda: telemetry.outcomes_written == 3, 10, "what was late is written")
+        await until(lambda: telemetry.outcomes_written == 3, 60, "the late outcomes")
         assert partition.counted == (3, 3, 2)
         await partition.put(truth("r", "a", "x"))
         assert partition.counted == (3, 3, 2)
-        # Once more when the request has left again, and for one that was counted in time.
+        # Again after the request has left memory again, and for a request that was counted in time.
         partition.pass_days(30)
         await partition.put(truth("r", "x", "x"), truth("s", "x"))
-        await until(lambda: telemetry.late == 2, 10, "late")
+        await until(lambda: telemetry.late == 2, 60, "late")
         assert partition.counted == (3, 3, 2)
-        assert (telemetry.recalled, partition.held) == (1, 0)
+        assert (telemetry.recalled, partition.requests_in_memory) == (1, 0)
 
 
 async def test_thirty_days_late_is_late_without_outcomes(partition: _Partition) -> None:
-    async with asking(partition, outcomes=False):
+    async with running_tasks(partition, outcomes=False):
         await partition.put(answer("r", "a"))
         partition.pass_days(30)
         await partition.put(truth("r", "a"))
-        await until(lambda: partition.telemetry.late == 1, 10, "late")
+        await until(lambda: partition.telemetry.late == 1, 60, "late")
         assert partition.counted == (1, 0, 0)
-        assert partition.held == 0
+        assert partition.requests_in_memory == 0
 
 
-async def test_every_predictor_is_recalled_by_its_newest_answer(partition: _Partition) -> None:
+async def test_every_predictor_is_restored_by_its_newest_answer(partition: _Partition) -> None:
     corrected = answer("r", "b")._replace(time="2026-11-20T10:30:00Z")
-    async with asking(partition, outcomes=True):
+    async with running_tasks(partition, outcomes=True):
         await partition.put(corrected, answer("r", "a"), answer("r", "b", predictor="canary"))
         assert partition.counted == (2, 0, 0)
         partition.pass_days(30)
         await partition.put(truth("r", "b"))
-        await until(lambda: partition.telemetry.outcomes_written == 2, 10, "both are written")
+        await until(lambda: partition.telemetry.outcomes_written == 2, 60, "both outcomes")
     assert partition.counted == (2, 2, 2)
 
 
-async def test_what_is_not_on_the_log_yet_is_no_late_truth(partition: _Partition) -> None:
-    """A prediction that is stored and waits for its turn was not counted yet."""
-    async with asking(partition, outcomes=True):
+async def test_a_prediction_that_is_not_on_the_log_yet_is_not_restored(
+    partition: _Partition,
+) -> None:
+    """A prediction that is in the archive, and not on the log yet, was not counted."""
+    async with running_tasks(partition, outcomes=True):
         await partition.put(truth("r", "a"))
         await partition.archive.append([event_of(answer("r", "a"))])
         telemetry = partition.telemetry
-        await until(lambda: telemetry.lookups == 4, 10, "it was looked up as often as it will be")
-        assert (partition.held, telemetry.late, telemetry.recalled) == (1, 0, 0)
+        await until(lambda: telemetry.lookups == 4, 60, "all look-ups")
+        assert (partition.requests_in_memory, telemetry.late, telemetry.recalled) == (1, 0, 0)
         await partition.put(answer("r", "a"))
     assert partition.counted == (1, 1, 1)

@@ -1,4 +1,4 @@
-"""The request logger waits for topics that are not there, and makes none, on real Kafka."""
+"""The request logger waits for missing topics, and does not create them, on real Kafka."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import processor.kafka.source_topics as source_topics
 from processor.archive.elasticsearch.request_log import RequestLog, Written
 from processor.backfill.request_logger import RequestLogger
 from processor.domain.events.request_log import Logged
-from processor.kafka.clients import Kafka
+from processor.kafka.clients import Kafka, running
 from processor.settings import Settings
 from processor.telemetry import Telemetry
 from tests.support.faults.cluster import until
@@ -21,7 +21,7 @@ from tests.support.servers.topics import create_topics
 
 
 class _Log:
-    """Counts what is to be written."""
+    """Counts the documents that are to be written."""
 
     def __init__(self) -> None:
         self.documents = 0
@@ -35,8 +35,8 @@ class _Log:
 
 
 @pytest.fixture
-def making_broker() -> Iterator[KafkaServer]:
-    """It makes every topic that a client asks for."""
+def creating_broker() -> Iterator[KafkaServer]:
+    """A broker that creates each topic that a client asks for."""
     server = KafkaServer()
     server.settings["auto.create.topics.enable"] = "true"
     with server:
@@ -44,12 +44,8 @@ def making_broker() -> Iterator[KafkaServer]:
 
 
 async def _topics(bootstrap: str) -> set[str]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with running(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         return set(await admin.list_topics())
-    finally:
-        await admin.close()
 
 
 async def _send(bootstrap: str, topic: str) -> None:
@@ -62,26 +58,26 @@ async def _send(bootstrap: str, topic: str) -> None:
         await producer.send_and_wait(topic, b'{"data":{"ndarray":[1]}}', headers=headers)
 
 
-async def test_it_makes_no_topic_and_reads_each_once_it_is_there(
-    making_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
+async def test_it_creates_no_topic_and_reads_each_one_that_appears(
+    creating_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_topics, "_LOOK_AGAIN", 0.5)
-    bootstrap = making_broker.bootstrap
+    monkeypatch.setattr(source_topics, "_CHECK_EVERY", 0.5)
+    bootstrap = creating_broker.bootstrap
     log, topics = _Log(), ("first", "second")
     role = RequestLogger(
         Kafka(Settings(), (bootstrap,)), topics, app_id, cast(RequestLog, log), Telemetry()
     )
-    looks: list[int] = []
-    look = source_topics.SourceTopics._check_now
+    checks: list[int] = []
+    check = source_topics.SourceTopics._check_now
 
     async def counted(source: source_topics.SourceTopics) -> tuple[str, ...]:
-        looks.append(1)
-        return await look(source)
+        checks.append(1)
+        return await check(source)
 
     monkeypatch.setattr(source_topics.SourceTopics, "_check_now", counted)
     task = asyncio.create_task(role.run())
     try:
-        await until(lambda: len(looks) >= 3, 30, "looks for the topics")
+        await until(lambda: len(checks) >= 3, 30, "checks for the topics")
         assert not await _topics(bootstrap) & set(topics)
         await create_topics(bootstrap, ["second"], 1)
         await _send(bootstrap, "second")

@@ -1,17 +1,17 @@
-"""Work beside the stream goes on whatever is away, and does not fill the log."""
+"""Tasks beside the stream continue after faults, and log each fault once."""
 
 import asyncio
 
 import pytest
 
-import processor.backfill.retry_loop as module
+import processor.backfill.retry_loop as retry_loop
 from processor.backfill.retry_loop import RetryLoop
 from processor.errors import ArchiveError, BrokerError
 from tests.support.faults.cluster import until
 
 
 class _Rounds(RetryLoop):
-    """Each round ends as the next of ``ends`` says; after the last one all is well."""
+    """Each round ends with the next of ``ends``; after the last one all rounds succeed."""
 
     def __init__(self, *ends: Exception | str) -> None:
         super().__init__("a task")
@@ -29,10 +29,10 @@ class _Rounds(RetryLoop):
         return end
 
 
-async def test_a_trouble_is_told_once_and_the_next_one_too(
+async def test_an_error_is_logged_once_and_the_next_one_too(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.001)
+    monkeypatch.setattr(retry_loop, "_PAUSE", 0.001)
     away = ArchiveError("it is away")
     work = _Rounds(away, away, "a part of it", BrokerError("the broker"), "", away)
     task = asyncio.create_task(work.run())
@@ -41,13 +41,13 @@ async def test_a_trouble_is_told_once_and_the_next_one_too(
     await asyncio.wait([task])
     assert work.seen[1:7] == [*["it is away"] * 2, "a part of it", "the broker", "", "it is away"]
     assert work.last_error == ""
-    told = ["it is away", "a part of it", "the broker", "it is away"]
+    logged = ["it is away", "a part of it", "the broker", "it is away"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"a task: {last_error}; trying again" for last_error in told
+        f"a task: {last_error}; trying again" for last_error in logged
     ]
 
 
-async def test_a_defect_is_not_a_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAUSE", 0.001)
+async def test_a_defect_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry_loop, "_PAUSE", 0.001)
     with pytest.raises(KeyError):
         await _Rounds(KeyError("a defect")).run()

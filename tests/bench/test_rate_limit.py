@@ -62,6 +62,7 @@ async def test_a_fed_load_is_on_the_topic(
     assert max(partitions.values()) - min(partitions.values()) <= 1
 
 
+@pytest.mark.long
 async def test_a_load_that_cannot_be_sent_says_so(kafka: Broker) -> None:
     with (
         pytest.raises(BenchError, match="could not be packed"),

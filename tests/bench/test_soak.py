@@ -36,6 +36,7 @@ def test_the_table_sums_both_workers() -> None:
     assert "exact 1.5 s after the last event" in text
 
 
+@pytest.mark.long
 def test_a_short_run_with_a_restart_is_exact(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--rate", "2000", "--minutes", "0.2", "--every", "4"]
     assert main(arguments) == 0

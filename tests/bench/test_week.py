@@ -98,6 +98,7 @@ def test_a_batch_is_what_the_packer_makes() -> None:
     assert encode(batch([model], rows, said)) == encode(builder.build("bench"))
 
 
+@pytest.mark.long
 def test_the_command_prints_its_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     picture, figures = tmp_path / "week.png", tmp_path / "week.json"
     arguments = ["--rate", "0.03", "--days", "1", "--horizon", "12", "--partitions", "3"]

@@ -1,5 +1,5 @@
 """Workers for the commands of the documentation."""
 
-from tests.integration.conftest import get, start
+from tests.support.workers import get, start
 
 __all__ = ["get", "start"]

@@ -10,8 +10,8 @@ import pytest
 
 from processor.cli.main import cli
 from tests.docs.test_reference import PAGES, ROOT
-from tests.integration.conftest import Get, Start
 from tests.support.faults.cluster import until
+from tests.support.workers import Get, Start
 
 #: What does not run here, and where it is tried instead.
 ELSEWHERE = {
@@ -26,11 +26,14 @@ ELSEWHERE = {
     "processor dead-letters show": "its example names a letter: tests/integration/test_dead_letters.py",
     "processor dead-letters retry": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
+    "kubectl -n ": "needs a cluster",
+    "amtool ": "needs an Alertmanager",
+    'curl --silent "http://$': "needs a model on a cluster: tests/integration/test_example.py",
 }
 
 
 #: Pages whose examples name files that only a reader has: tests/replay and tests/report run the like.
-ON_FILES_OF_THE_READER = ("replay.md", "reports.md")
+ON_FILES_OF_THE_READER = ("events-file.md", "replay.md", "reports.md", "back-up.md")
 
 
 def commands() -> list[str]:
@@ -48,6 +51,15 @@ def commands() -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def programs() -> list[str]:
+    """Every block of Python that talks to the service."""
+    found: list[str] = []
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        found += re.findall(r"^```python\n(.*?)^```", content, re.MULTILINE | re.DOTALL)
+    return [each for each in found if ":8080" in each]
+
+
 def here() -> list[str]:
     return [each for each in commands() if not each.startswith(tuple(ELSEWHERE))]
 
@@ -58,6 +70,7 @@ def test_what_is_not_run_is_still_there() -> None:
     assert len(here()) > 6
 
 
+@pytest.mark.long
 async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
     worker = start()
 
@@ -65,7 +78,7 @@ async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
         return (await get(worker, "/ready"))[0] == 200
 
     await until(ready, 60, "the service is ready")
-    ingress = re.search(r"events in at http://\S+?:(\d+)", worker.text)
+    ingress = re.search(r"events in: http://\S+?:(\d+)", worker.text)
     assert ingress
     scripts = Path(sys.executable).parent
     env = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
@@ -80,6 +93,16 @@ async def test_commands(start: Start, get: Get, tmp_path: Path) -> None:
             ["bash", "-c", line], cwd=ROOT, env=env, capture_output=True, text=True, timeout=120
         )
         assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+    for program in programs():
+        run = subprocess.run(
+            [sys.executable, "-c", program.replace(":8080", f":{ingress[1]}")],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert run.returncode == 0, f"{program}\n{run.stdout}{run.stderr}"
 
 
 def _has(program: str) -> bool:
@@ -91,5 +114,5 @@ def _has(program: str) -> bool:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_ours_exist(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
-    for name in re.findall(r"(?:^|`)processor ([a-z-]+)", content, re.MULTILINE):
+    for name in re.findall(r"(?:^|`)processor ([a-z][a-z-]*)", content, re.MULTILINE):
         assert name in cli.commands, name

@@ -14,7 +14,16 @@ from tests.support.demo import Demo
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted(DOCS.glob("*.md"))]
+#: Pages for contributors; their commands are not run here.
+PAPERS = [
+    *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")),
+    *sorted((DOCS / "decisions").glob("*.md")),
+]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "deploy" / "README.md",
+    *sorted(page for page in DOCS.rglob("*.md") if page not in PAPERS),
+]
 
 
 def text(name: str) -> str:
@@ -22,14 +31,21 @@ def text(name: str) -> str:
 
 
 def test_every_setting_is_listed_as_it_is() -> None:
-    listed = re.findall(r"^\| `PROCESSOR_.*$", text("settings.md"), re.MULTILINE)
-    wanted = [
+    row = re.compile(r"^(\| `PROCESSOR_.*? \| .*? )\| (.*?) (\| .*? \|)$", re.MULTILINE)
+    listed = {start + end: takes for start, takes, end in row.findall(text("settings.md"))}
+    wanted = {
         f"| `PROCESSOR_{each.name.upper()}` "
         f"| {'`' + each.metadata['default'] + '`' if each.metadata['default'] else ''} "
-        f"| {each.metadata['meaning']} |"
+        f"| {each.metadata['meaning']} |": each.metadata["parse"]
         for each in fields(Settings)
-    ]
-    assert listed == wanted, "docs/settings.md is not what processor/settings.py says"
+    }
+    assert sorted(listed) == sorted(wanted), (
+        "docs/settings.md is not what processor/settings.py says"
+    )
+    for line, takes in listed.items():
+        for value in re.findall(r"`([^`]+)`", takes):
+            if not value.startswith("PROCESSOR_"):
+                wanted[line](value)  # an example that is refused raises
 
 
 def families(exposition: str) -> dict[str, Metric]:
@@ -68,7 +84,7 @@ def test_every_sample_of_the_page_has_the_labels_of_a_real_one(
             assert set(sample.labels) == real[sample.name], sample
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES + PAPERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("http"):
@@ -82,12 +98,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors, target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES + PAPERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_of_files_and_settings_are_real(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:deploy|docs|tests|examples|processor|bench)/[\w./-]+)`", content):
         assert (ROOT / path).exists(), path
     known = {f"PROCESSOR_{each.name.upper()}" for each in fields(Settings)}
     known |= {f"{name}_FILE" for name in known}
+    known.add("PROCESSOR_TEST_CACHE")  # of the tests, not of the service
     for name in re.findall(r"\bPROCESSOR_[A-Z_]*[A-Z]\b", content):
         assert name in known, name

@@ -1,4 +1,4 @@
-"""The whole fold, from events to results, against the independent oracle of the counting rules."""
+"""The whole fold, from events to results, against an independent oracle of the counting rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.oracle.strategies import (
 )
 
 CASES = settings(max_examples=150, deadline=None)
-#: What the oracle tells, and what doesn't depend on the order of arrival.
+#: The counters that the oracle knows, and that don't depend on the order of arrival.
 COUNTED = (
     "read",
     "says_nothing",
@@ -36,7 +36,7 @@ COUNTED = (
 
 
 def raw(event: Event) -> RawEvent:
-    """The event as a record of Kafka; text under `data` is a body that is no JSON."""
+    """An event as a Kafka record; text under `data` is a body that is not JSON."""
     headers = [
         (name.replace("ce-", "ce_", 1), str(value).encode())
         for name, value in event["headers"].items()
@@ -53,7 +53,7 @@ def fold(
     start: int | None = None,
     end: int | None = None,
 ) -> dict[str, Any]:
-    """What the product says."""
+    """The result of the product."""
     product = ReplayFold(parse_rules(file, "models.yaml"), Selection(by, start, end))
     product.add(map(raw, events))
     result = msgspec.to_builtins(product.result())
@@ -62,7 +62,7 @@ def fold(
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """All leaves by path: equal shapes give equal keys, and `approx` takes floats and None."""
+    """All leaves by path, so that equal shapes have equal keys and floats can be compared one by one."""
     if isinstance(value, dict):
         pairs = [(f"{path}/{key}", item) for key, item in value.items()]
     elif isinstance(value, list | tuple):
@@ -76,7 +76,7 @@ def flat(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def compare_models(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Names, counts and cells exactly, floats to 1e-9."""
+    """Compare names, counts and cells exactly, floats to 1e-9."""
     for key in ("from", "to", "by"):
         assert found[key] == expected[key]
     one, other = flat(found["models"]), flat(expected["models"])
@@ -91,19 +91,19 @@ def compare_models(found: dict[str, Any], expected: dict[str, Any]) -> None:
 def compare(
     events: list[Event], file: Any, found: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """Models, and the events that the rules tell for certain."""
+    """Compare the models, and the counters of events that the rules determine."""
     compare_models(found, expected)
     for key in COUNTED:
         assert found["events"][key] == expected["events"][key], key
-    # With an `output` rows that don't suit it have one content, whatever they are: rule 12's digest
-    # is of labels, and it is a matter of taste whether what has none is told apart.
+    # All rows that don't suit an `output` have the same content: the digest of rule 12 is that of
+    # labels, and the rules don't say whether rows without a label differ.
     outputs = [entry for entry in (file or {}).get("models", ()) if "output" in entry]
     if not outputs and certain_duplicates(events):
         assert found["events"]["duplicates"] == expected["events"]["duplicates"]
 
 
-def usable(file: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The file without the classes that the product refuses: a probability takes two."""
+def valid(file: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The file without classes that the product refuses: a probability has two."""
     for entry in (file or {}).get("models", ()):
         if entry.get("output") == "probability" and len(entry.get("classes", ())) != 2:
             entry.pop("classes", None)
@@ -114,7 +114,7 @@ def usable(file: dict[str, Any] | None) -> dict[str, Any] | None:
 def cases(draw: st.DrawFn, doubtful: bool, nan: bool) -> tuple[list[Event], Any, str, Any, Any]:
     """Events, a models file, a basis and a range."""
     events = draw(event_lists(doubtful=doubtful, nan=nan))
-    file = usable(draw(models_files(doubtful=doubtful)))
+    file = valid(draw(models_files(doubtful=doubtful)))
     by = draw(st.sampled_from(["request", "feedback"]))
     start, end = draw(ranges(events)) if draw(st.booleans()) else (None, None)
     return events, file, by, start, end
@@ -122,8 +122,8 @@ def cases(draw: st.DrawFn, doubtful: bool, nan: bool) -> tuple[list[Event], Any,
 
 @CASES
 @given(cases(doubtful=False, nan=False))
-def test_plain_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
-    """Rules 1 to 12, 15, 17, 19 to 22."""
+def test_common_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
+    """Counting rules 1 to 12, 15, 17 and 19 to 22."""
     events, file, by, start, end = case
     found, expected = fold(events, file, by, start, end), replay(events, file, by, start, end)
     compare(events, file, found, expected)
@@ -131,8 +131,8 @@ def test_plain_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
 
 @CASES
 @given(cases(doubtful=True, nan=True))
-def test_doubtful_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
-    """The same where the rules need careful reading: NaN, booleans, odd rows and containers."""
+def test_edge_cases(case: tuple[list[Event], Any, str, Any, Any]) -> None:
+    """The same rules for edge cases: NaN, booleans, odd rows and containers."""
     events, file, by, start, end = case
     found, expected = fold(events, file, by, start, end), replay(events, file, by, start, end)
     compare(events, file, found, expected)
@@ -141,13 +141,13 @@ def test_doubtful_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
 @settings(max_examples=80, deadline=None)
 @given(
     event_lists(doubtful=True, nan=True),
-    models_files(doubtful=True, exclude=True).map(usable),
+    models_files(doubtful=True, exclude=True).map(valid),
     st.sampled_from(["request", "feedback"]),
 )
 def test_excluded_models(events: list[Event], file: Any, by: str) -> None:
-    """Rule 1: a setting leaves nodes out.
+    """Counting rule 1: the models file can exclude nodes.
 
-    Counts of events are a matter of taste here: the product doesn't look into the bodies of what is
-    left out, so it finds nothing wrong with them, and feedback for them alone is unmatched.
+    Counters of events are not compared: the product does not decode the bodies of excluded models, so
+    it finds no errors in them, and feedback for excluded models only is unmatched.
     """
     compare_models(fold(events, file, by), replay(events, file, by))

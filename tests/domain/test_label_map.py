@@ -1,4 +1,4 @@
-"""What a models file makes of answers and truths: names, maps, one model in two forms."""
+"""The models file's names and label maps, applied to answers and truths."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from processor.domain.events.decoder import Decoder
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
-from tests.domain.test_traps import FEEDBACK, RESPONSE, event, only
+from tests.domain.seldon_events import FEEDBACK, RESPONSE, event, only
 from tests.support.decoding import meaning
 
 BINARY = {"output": "probability", "classes": ["ham", "spam"]}
@@ -15,7 +15,7 @@ MAP = {"labels": {"0": "ham", "1": "spam"}}
 
 
 def judged(entry: dict[str, Any], answer: object, truth: object) -> Any:
-    """The model after one answer and its truth, both rows."""
+    """The result of a model after one answer and its truth, both given as rows."""
     file = {"models": [{"match": "seldon/iris", **entry}]}
     return only(
         [
@@ -29,10 +29,10 @@ def judged(entry: dict[str, Any], answer: object, truth: object) -> Any:
 @pytest.mark.parametrize("entry", [{}, BINARY, MAP, {**MAP, "output": "probability"}])
 @pytest.mark.parametrize("answer", [[0.93], [1]])
 @pytest.mark.parametrize(("truth", "correct"), [([1], 1), ([0], 0), ([1.0], 1)])
-def test_a_binary_model_in_either_form(
+def test_a_binary_model_with_probabilities_or_classes(
     entry: dict[str, Any], answer: object, truth: object, correct: int
 ) -> None:
-    """``[[0.93]]`` and ``[[1]]`` are both right."""
+    """A binary model may answer ``[[0.93]]`` or ``[[1]]``."""
     model = judged(entry, answer, truth)
     assert (model.judged, model.correct) == (1, correct)
     assert set(model.classes) <= ({"ham", "spam"} if entry else {"0", "1"})
@@ -45,7 +45,7 @@ def test_a_binary_model_in_either_form(
 @pytest.mark.parametrize(
     ("truth", "actual"), [([0, 1], "spam"), (1, "spam"), ("1", "spam"), ("ham", "ham")]
 )
-def test_a_label_map_is_about_answers_and_truths(
+def test_a_label_map_applies_to_answers_and_truths(
     answer: object, predicted: str, truth: object, actual: str
 ) -> None:
     (cell,) = judged(MAP, answer, truth).confusion
@@ -72,8 +72,8 @@ def test_a_label_map_can_join_classes() -> None:
     assert judged(entry, "husky", "poodle").correct == 1
 
 
-def test_a_reward_alone_knows_the_other_of_two() -> None:
-    """Rule 8, under a map."""
+def test_a_reward_alone_implies_the_other_of_two_labels() -> None:
+    """Counting rule 8, under a label map."""
     file = {"models": [{"match": "seldon/iris", **MAP}]}
     answer = event(RESPONSE, {"data": {"ndarray": [[0.93]]}})
     (cell,) = only([answer, event(FEEDBACK, {"reward": 0})], file).confusion
@@ -88,16 +88,16 @@ def test_a_map_of_labels_does_not_make_them_the_only_two() -> None:
 
 
 def test_a_label_that_is_too_long_is_not_scorable() -> None:
-    """Those of the file are held to the same bound."""
+    """The limit of label lengths applies to the labels of the models file too."""
     assert judged({"labels": {"1": "x" * 300}}, 1, 1).judged == 0
 
 
-def test_a_changed_file_is_about_new_events() -> None:
-    """What was decoded before keeps its label."""
+def test_a_changed_file_applies_to_new_events() -> None:
+    """Events that were decoded before a change of the file keep their label."""
     rules = parse_rules({"models": [{"match": "seldon/iris", **MAP}]}, "file")
     decoder = Decoder(rules, Telemetry())
     answer = event(RESPONSE, {"data": {"ndarray": [1]}})
     before: Any = meaning(decoder.decode(*answer))
     rules.replace([])
     after: Any = meaning(decoder.decode(*answer))
-    assert [said.answers[0].label for said in (before, after)] == ["spam", "1"]
+    assert [one.answers[0].label for one in (before, after)] == ["spam", "1"]

@@ -1,4 +1,4 @@
-"""The models file: which entry counts, and what a wrong file is told."""
+"""The models file: the entry that applies to a model, and the errors of an invalid file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ KEY = ModelKey("vision", "pets", "default", "classifier")
         ("pets/vision", False),
     ],
 )
-def test_which_models_an_entry_is_about(match: str, fits: bool) -> None:
-    """Parts that are left out match all."""
+def test_an_entry_matches_models(match: str, fits: bool) -> None:
+    """Omitted parts match all models."""
     rules = parse_rules({"models": [{"match": match, "exclude": True}]}, "file")
     assert rules(KEY).exclude is fits
 
 
-def test_the_first_match_counts() -> None:
+def test_the_first_match_applies() -> None:
     first = {"match": "vision/*", "threshold": 0.25}
     rules = parse_rules({"models": [first, {"match": "vision/pets", "exclude": True}]}, "file")
     assert rules(KEY).threshold == 0.25
@@ -50,8 +50,8 @@ def test_without_entries_the_counting_rules_decide(content: object) -> None:
     assert rule.schema(("a", "b")) == Schema(("a", "b"), None, 0.5, False)
 
 
-def test_what_goes_onto_the_log() -> None:
-    """A later change of the file can't change how an earlier prediction is judged."""
+def test_the_schema_of_an_entry() -> None:
+    """The schema of a prediction keeps the settings that were valid when it was decoded."""
     entry = {"match": "*/*", "classes": ["no", "yes"], "threshold": 0.7, "judge_by": "reward"}
     rule = parse_rules({"models": [{**entry, "output": "probability"}]}, "file")(KEY)
     assert rule.schema() == Schema(None, ("no", "yes"), 0.7, True)
@@ -83,7 +83,7 @@ def entry(**values: Any) -> dict[str, Any]:
         (entry(classes=["a", "b", "a"]), "each once"),
         (entry(classes=[1, 2]), "classes"),
         (entry(output="probability", classes=["a", "b", "c"]), "two classes, not 3"),
-        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: it takes a map"),
+        (entry(labels=["a"]), r"models\[1\].labels is \['a'\]: expected a map"),
         (entry(labels={0: "a"}), "quote numbers"),
         (entry(labels={"0": 1}), "quote numbers"),
         (entry(output_name=""), "output_name is ''"),
@@ -92,12 +92,12 @@ def entry(**values: Any) -> dict[str, Any]:
         ({"models": 5}, "models is 5"),
     ],
 )
-def test_a_wrong_file_is_told_where(content: object, message: str) -> None:
+def test_an_invalid_file_is_refused_with_the_entry(content: object, message: str) -> None:
     with pytest.raises(SettingsError, match=f"^models file m.yaml: .*{message}"):
         parse_rules(content, "m.yaml")
 
 
-def test_feedback_that_names_no_node_is_about_any() -> None:
+def test_feedback_without_a_node_matches_any_node() -> None:
     rules = parse_rules({"models": [{"match": "vision/pets/default/*", "threshold": 0.7}]}, "file")
     assert rules(ModelKey("vision", "pets", "", "")).threshold == 0.7
     assert rules(ModelKey("vision", "cars", "", "")).threshold == 0.5

@@ -1,4 +1,4 @@
-"""The JSON of the contract: names, order of keys, nulls."""
+"""The documented JSON of results: names, order of keys, nulls."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ def as_json(value: object) -> Any:
     return json.loads(msgspec.json.encode(value))
 
 
-def test_keys_are_those_of_the_contract_in_its_order() -> None:
+def test_keys_and_their_order() -> None:
     result = as_json(model_result(KEY, Counts(8, 6, 2, 0, 6, 2 * MICRO, 0, CELLS), "request"))
     assert list(result) == [
         *("namespace", "deployment", "predictor", "model"),

@@ -1,8 +1,7 @@
-"""What Seldon, KServe and Knative really send, and what others have stumbled over."""
+"""Events as Seldon, KServe and Knative really send them, and known pitfalls of their formats."""
 
 import gzip
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -14,73 +13,17 @@ from processor.domain.events.structured import MAX_BATCH
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import parse_rules
-from processor.domain.timestamps import parse_time
-from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
+from tests.domain.seldon_events import FEEDBACK, NS, RESPONSE, decode, event, fold, kserve, only
 from tests.support.decoding import meaning
 from tests.support.payload_kinds import DATA, PROTOBUF
 
-RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
-NS = parse_time("2026-11-20T09:00:00Z") or 0
 IRIS = {"data": {"names": ["a", "b", "c"], "ndarray": [[0.1, 0.7, 0.2]]}}
 PAIR = {"data": {"ndarray": [[0.1, 0.9], [0.8, 0.2]]}}
 
 
-def event(kind: str, body: object, **change: str | bytes | None) -> RawEvent:
-    """An event of the executor's on a Knative topic; None leaves an attribute out."""
-    texts: dict[str, str | bytes | None] = {
-        "ce_specversion": "1.0",
-        "ce_id": "e-1",
-        "ce_source": "http://:8000/",
-        "ce_type": kind,
-        "ce_time": "2026-11-20T09:00:00Z",
-        "ce_requestid": "r-1",
-        "ce_modelid": "classifier",
-        "ce_inferenceservicename": "iris",
-        "ce_namespace": "seldon",
-        "ce_endpoint": "default",
-        "content-type": "application/json",
-        **change,
-    }
-    headers = [
-        (name, text.encode() if isinstance(text, str) else text)
-        for name, text in texts.items()
-        if text is not None
-    ]
-    value = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    return RawEvent(headers, value, NS)
-
-
-def kserve(kind: str, body: object, **change: str | None) -> RawEvent:
-    """KServe: no requestid, no modelid, one id for request and response."""
-    own = {
-        "ce_id": "k-1",
-        "ce_requestid": None,
-        "ce_modelid": None,
-        "ce_component": "predictor",
-        "ce_metadata": "{}",
-        "ce_recordedtime": "2026-11-20T09:00:00.1Z",
-    }
-    return event(f"org.kubeflow.serving.{kind}", body, **{**own, **change})
-
-
-def fold(events: Iterable[RawEvent], file: object = None) -> Any:
-    folded = ReplayFold(parse_rules(file, "models.yaml"), Selection())
-    folded.add(events)
-    return folded.result()
-
-
-def only(events: Iterable[RawEvent], file: object = None) -> Any:
-    (model,) = fold(events, file).models
-    return model
-
-
-def said_by(raw: RawEvent) -> Any:
-    return meaning(Decoder(parse_rules(None, ""), Telemetry()).decode(*raw))
-
-
-def test_the_id_of_kserve_is_the_request() -> None:
-    """``Ce-Requestid`` is missing: ``Ce-Id`` joins, and both events have the same one."""
+def test_the_id_of_a_kserve_event_identifies_the_request() -> None:
+    """Without ``Ce-Requestid`` the ``Ce-Id`` identifies the request: both events have the same one."""
     result = fold(
         [
             kserve("inference.request", {"instances": [[1, 2]]}),
@@ -93,7 +36,7 @@ def test_the_id_of_kserve_is_the_request() -> None:
     assert (result.events.read, result.events.duplicates) == (3, 0)
 
 
-def test_a_transformer_of_kserve_is_a_node_of_its_own() -> None:
+def test_a_transformer_of_kserve_is_a_separate_node() -> None:
     models = fold(
         [
             kserve("inference.response", {"predictions": [1]}),
@@ -104,7 +47,7 @@ def test_a_transformer_of_kserve_is_a_node_of_its_own() -> None:
 
 
 def test_one_puid_from_several_nodes_and_predictors() -> None:
-    """A prediction each; truth judges all of them, a reward the one that it names."""
+    """Each node's answer is a prediction; truth judges all of them, a reward only the named one."""
     answers = [("default", "classifier"), ("default", "outlier"), ("canary", "classifier")]
     predictions = [
         event(RESPONSE, IRIS, ce_endpoint=predictor, ce_modelid=node) for predictor, node in answers
@@ -118,33 +61,33 @@ def test_one_puid_from_several_nodes_and_predictors() -> None:
     }
 
 
-def test_nodes_can_be_left_out() -> None:
+def test_nodes_can_be_excluded() -> None:
     file = {"models": [{"match": "seldon/*/*/outl*", "exclude": True}]}
     model = only([event(RESPONSE, IRIS), event(RESPONSE, IRIS, ce_modelid="outlier")], file)
     assert model.model == "classifier"
 
 
-def test_feedback_on_a_batch_reaches_its_rows() -> None:
-    """By the bare puid, row by row."""
+def test_feedback_on_a_batch_judges_its_rows() -> None:
+    """Feedback with the puid alone judges a batch row by row."""
     truth = {"truth": {"data": {"ndarray": [[0, 1], [0, 1]]}}}
     model = only([event(RESPONSE, PAIR), event(FEEDBACK, truth)])
     assert (model.predictions, model.judged, model.correct) == (2, 2, 1)
 
 
 @pytest.mark.parametrize("reward", [0, False, 0.0, -0.0])
-def test_a_reward_of_zero_is_one(reward: object) -> None:
+def test_a_reward_of_zero_counts(reward: object) -> None:
     model = only([event(RESPONSE, IRIS), event(FEEDBACK, {"reward": reward})])
     assert (model.judged, model.correct, model.rewards, model.unknown_actual) == (1, 0, 1, 1)
 
 
-def test_a_reward_that_is_absent_is_none() -> None:
+def test_feedback_without_reward_and_truth_says_nothing() -> None:
     result = fold([event(RESPONSE, IRIS), event(FEEDBACK, {"truth": {"meta": {}}})])
     assert (result.models[0].judged, result.events.says_nothing) == (0, 1)
 
 
 @pytest.mark.parametrize("answer", [1, 1.0, "1", [1], [[1.0]], True])
 @pytest.mark.parametrize("truth", [1, 1.0, "1", ["1"], [[1]]])
-def test_one_label_however_it_is_written(answer: object, truth: object) -> None:
+def test_equal_labels_in_different_notations(answer: object, truth: object) -> None:
     model = only(
         [
             event(RESPONSE, {"data": {"ndarray": [answer]}}),
@@ -161,13 +104,13 @@ def test_one_label_however_it_is_written(answer: object, truth: object) -> None:
         {"data": {"ndarray": [1]}},  # its position
         {"data": {"ndarray": ["b"]}},  # its name
         {"data": {"ndarray": [[0.2, 0.6, 0.2]]}},  # probabilities
-        {"data": {"names": ["c", "b", "a"], "ndarray": [[0, 1, 0]]}},  # in an order of its own
+        {"data": {"names": ["c", "b", "a"], "ndarray": [[0, 1, 0]]}},  # in a different order
         {"strData": "b"},
         {"predictions": [[0, 1, 0]]},
         {"outputs": [{"name": "truth", "datatype": "BYTES", "shape": [1], "data": ["b"]}]},
     ],
 )
-def test_one_truth_however_it_is_given(truth: object) -> None:
+def test_equal_truths_in_different_formats(truth: object) -> None:
     model = only([event(RESPONSE, IRIS), event(FEEDBACK, {"truth": truth})])
     assert (model.judged, model.correct, list(model.classes)) == (1, 1, ["b"])
 
@@ -180,8 +123,8 @@ def test_feedback_twice_then_corrected() -> None:
     assert (result.events.duplicates, result.events.corrections) == (1, 1)
 
 
-def test_an_embedded_response_makes_no_prediction() -> None:
-    """Only a response event does."""
+def test_an_embedded_response_is_not_a_prediction() -> None:
+    """Only response events are predictions, not a response inside a feedback."""
     feedback = event(FEEDBACK, (DATA / "feedback-response-truth.json").read_bytes())
     alone = fold([feedback])
     assert (alone.models, alone.events.unmatched_feedback) == ((), 1)
@@ -189,8 +132,8 @@ def test_an_embedded_response_makes_no_prediction() -> None:
     assert (model.predictions, model.correct) == (1, 0)
 
 
-def test_a_body_larger_than_the_request_logger_takes() -> None:
-    """That one drops over 300,000 bytes with a 200."""
+def test_a_body_larger_than_the_request_logger_accepts() -> None:
+    """Seldon's request logger silently drops bodies over 300,000 bytes."""
     rows = [[0.1, 0.9]] * 20_000
     body = {"data": {"ndarray": rows}, "meta": {"tags": {"input": "x" * 300_000}}}
     assert only([event(RESPONSE, body)]).predictions == 20_000
@@ -198,30 +141,30 @@ def test_a_body_larger_than_the_request_logger_takes() -> None:
 
 @pytest.mark.parametrize("kind", [RESPONSE, FEEDBACK])
 def test_a_tombstone_is_kept_as_a_dead_letter(kind: str) -> None:
-    letter = said_by(event(kind, None))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == "bad_json"
+    dead_letter = decode(event(kind, None))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == "bad_json"
 
 
 def test_a_tombstone_without_headers() -> None:
-    letter = said_by(RawEvent([], None, NS))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == "not_cloudevent"
+    dead_letter = decode(RawEvent([], None, NS))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == "not_cloudevent"
 
 
 def test_a_request_without_data_is_read() -> None:
-    assert said_by(event("io.seldon.serving.inference.request", None)) is None
+    assert decode(event("io.seldon.serving.inference.request", None)) is None
 
 
-def test_null_headers_are_missing_ones() -> None:
-    """Kafka tells an empty header from none."""
+def test_null_headers_count_as_missing() -> None:
+    """A Kafka header with a null value counts as missing."""
     headers: list[Any] = [
         (name, None if name in ("ce_endpoint", "ce_time", "content-type") else content)
         for name, content in event(RESPONSE, IRIS).headers
     ]
-    said = said_by(RawEvent(headers, json.dumps(IRIS).encode(), NS + 5))
-    assert isinstance(said, Prediction)
-    assert (said.model.predictor, said.time) == ("", NS + 5)
+    decoded = decode(RawEvent(headers, json.dumps(IRIS).encode(), NS + 5))
+    assert isinstance(decoded, Prediction)
+    assert (decoded.model.predictor, decoded.time) == ("", NS + 5)
 
 
 EXECUTOR = {
@@ -255,18 +198,19 @@ def plain(change: dict[str, str | None]) -> RawEvent:
         ({"type": None}, "not_cloudevent"),
     ],
 )
-def test_records_of_the_executor_that_cannot_be_read(
-    change: dict[str, str | None], reason: str
-) -> None:
-    letter = said_by(plain(change))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == reason
+def test_unreadable_records_of_the_executor(change: dict[str, str | None], reason: str) -> None:
+    dead_letter = decode(plain(change))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == reason
 
 
-def test_a_record_of_the_executor_has_the_records_time() -> None:
-    said = said_by(plain({"Content-Type": "application/json", "content-type": None}))
-    assert isinstance(said, Prediction)
-    assert (said.model, said.time) == (ModelKey("seldon", "iris", "default", "classifier"), NS)
+def test_a_record_of_the_executor_has_the_time_of_the_record() -> None:
+    decoded = decode(plain({"Content-Type": "application/json", "content-type": None}))
+    assert isinstance(decoded, Prediction)
+    assert (decoded.model, decoded.time) == (
+        ModelKey("seldon", "iris", "default", "classifier"),
+        NS,
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,12 +218,12 @@ def test_a_record_of_the_executor_has_the_records_time() -> None:
     [
         ({"kafkaheadertype": RESPONSE, "kafkaheaderrequestid": "r-2"}, "r-2"),
         ({"kafkaheadertype": RESPONSE, "kafkaheaderseldonpuid": "r-3"}, "r-3"),
-        ({"kafkaheadertype": RESPONSE}, "!no_id"),  # the event's id names the record
+        ({"kafkaheadertype": RESPONSE}, "!no_id"),  # the event's id is that of the record
         ({"kafkaheadertype": "order.created"}, "!unknown_type"),
         ({}, "!unknown_type"),
     ],
 )
-def test_what_kafka_source_wraps(wrapped: dict[str, str], expected: str) -> None:
+def test_events_wrapped_by_kafka_source(wrapped: dict[str, str], expected: str) -> None:
     raw = event(
         "dev.knative.kafka.event",
         IRIS,
@@ -288,24 +232,24 @@ def test_what_kafka_source_wraps(wrapped: dict[str, str], expected: str) -> None
         ce_kafkaheaderinferenceservicename="iris",
         **{f"ce_{name}": text for name, text in wrapped.items()},
     )
-    said = said_by(raw)
+    decoded = decode(raw)
     if expected[0] == "!":
-        assert isinstance(said, DeadLetter)
-        assert said.reason == expected[1:]
+        assert isinstance(decoded, DeadLetter)
+        assert decoded.reason == expected[1:]
     else:
-        assert isinstance(said, Prediction)
-        assert (said.request_id, said.time) == (expected, NS)
+        assert isinstance(decoded, Prediction)
+        assert (decoded.request_id, decoded.time) == (expected, NS)
 
 
-def test_structured_wins_over_attributes_in_headers() -> None:
-    """The content type decides; what was read before must not make it forgotten."""
+def test_structured_mode_takes_precedence_over_attributes_in_headers() -> None:
+    """The content type decides the mode, even after a binary event with the same headers."""
     decoder = Decoder(parse_rules(None, ""), Telemetry())
     decoder.decode(*event(RESPONSE, IRIS))
     inner = {"type": RESPONSE, "id": "x", "inferenceservicename": "inner", "data": IRIS}
     structured = event(RESPONSE, inner, **{"content-type": "application/cloudevents+json"})
-    said = meaning(decoder.decode(*structured))
-    assert isinstance(said, Prediction)
-    assert (said.model.deployment, said.request_id) == ("inner", "x")
+    decoded = meaning(decoder.decode(*structured))
+    assert isinstance(decoded, Prediction)
+    assert (decoded.model.deployment, decoded.request_id) == ("inner", "x")
 
 
 @pytest.mark.parametrize(
@@ -319,13 +263,13 @@ def test_structured_wins_over_attributes_in_headers() -> None:
         ("application/cloudevents+json", b"[1]", "not_cloudevent"),
     ],
 )
-def test_modes_that_cannot_be_read(content_type: str, body: bytes, reason: str) -> None:
-    letter = said_by(RawEvent([("content-type", content_type.encode())], body, NS))
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == reason
+def test_unreadable_modes(content_type: str, body: bytes, reason: str) -> None:
+    dead_letter = decode(RawEvent([("content-type", content_type.encode())], body, NS))
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == reason
 
 
-def test_a_broken_event_of_a_batch_is_lost_alone() -> None:
+def test_an_invalid_event_of_a_batch_affects_no_other() -> None:
     good = {"type": RESPONSE, "id": "x", "inferenceservicename": "iris", "data": IRIS}
     batch = json.dumps([good, {"type": "order"}, 5, {**good, "id": "y"}]).encode()
     raw = RawEvent([("content-type", b"application/cloudevents-batch+json")], batch, NS)
@@ -335,7 +279,7 @@ def test_a_broken_event_of_a_batch_is_lost_alone() -> None:
     assert result.events.dead_letters == {"not_cloudevent": 1, "unknown_type": 1}
 
 
-def test_an_empty_batch_says_nothing() -> None:
+def test_an_empty_batch_has_no_events() -> None:
     raw = RawEvent([("content-type", b"application/cloudevents-batch+json")], b"[]", NS)
     assert fold([raw]).events.read == 0
 
@@ -349,67 +293,69 @@ def test_an_empty_batch_says_nothing() -> None:
         (b"\x1f\x8b\x08junk", "bad_shape"),
         (gzip.compress(b"{not json"), "bad_json"),
     ],
+    # The bytes hold the time, and names must be the same in every process of pytest-xdist.
+    ids=["too much", "too much in two parts", "cut off", "no gzip", "no JSON"],
 )
-def test_packed_bodies_that_cannot_be_read(body: bytes, reason: str) -> None:
-    """A bomb is unpacked no further than the bound."""
+def test_unreadable_compressed_bodies(body: bytes, reason: str) -> None:
+    """Decompression stops at the size limit, so a gzip bomb does no harm."""
     for raw in (
         event(RESPONSE, body),
         RawEvent([("content-type", b"application/cloudevents+json")], body, NS),
     ):
-        letter = said_by(raw)
-        assert isinstance(letter, DeadLetter)
-        assert letter.reason == reason
+        dead_letter = decode(raw)
+        assert isinstance(dead_letter, DeadLetter)
+        assert dead_letter.reason == reason
 
 
 @pytest.mark.parametrize("kind", [RESPONSE, FEEDBACK])
-def test_other_ways_of_packing_are_named(kind: str) -> None:
-    letter = said_by(event(kind, b"\x0b\x02\x80{}\x03", **{"content-encoding": "br"}))
-    assert isinstance(letter, DeadLetter)
-    assert (letter.reason, "content-encoding br" in letter.detail) == ("bad_header", True)
+def test_other_content_encodings_are_named(kind: str) -> None:
+    dead_letter = decode(event(kind, b"\x0b\x02\x80{}\x03", **{"content-encoding": "br"}))
+    assert isinstance(dead_letter, DeadLetter)
+    assert (dead_letter.reason, "content-encoding br" in dead_letter.detail) == ("bad_header", True)
 
 
 @pytest.mark.parametrize("headers", [{"content-type": PROTOBUF}, {"content-encoding": "br"}])
-def test_json_is_read_whatever_the_headers_say(headers: dict[str, str]) -> None:
-    assert isinstance(said_by(event(RESPONSE, IRIS, **headers)), Prediction)
-    assert isinstance(said_by(event(FEEDBACK, {"reward": 1}, **headers)), Feedback)
+def test_json_is_read_despite_wrong_headers(headers: dict[str, str]) -> None:
+    assert isinstance(decode(event(RESPONSE, IRIS, **headers)), Prediction)
+    assert isinstance(decode(event(FEEDBACK, {"reward": 1}, **headers)), Feedback)
 
 
 @pytest.mark.parametrize(
     ("name", "truth", "reward"),
     [
         ("feedback-truth", ["cat"], 1_000_000),
-        # Protobuf sends no zeros: alone it is a reward of 0.
+        # Protobuf omits zeros: a message without truth and reward is a reward of 0.
         ("feedback-reward-0", None, 0),
         ("feedback-reward-0.1", None, 100_000),
     ],
 )
 def test_feedback_of_a_grpc_client(name: str, truth: list[str] | None, reward: int) -> None:
     body = (DATA / f"{name}.pb").read_bytes()
-    said = said_by(event(FEEDBACK, body, **{"content-type": PROTOBUF}))
-    assert isinstance(said, Feedback)
-    assert said.reward == reward
-    assert (None if said.truth is None else [row.value for row in said.truth]) == truth
+    decoded = decode(event(FEEDBACK, body, **{"content-type": PROTOBUF}))
+    assert isinstance(decoded, Feedback)
+    assert decoded.reward == reward
+    assert (None if decoded.truth is None else [row.value for row in decoded.truth]) == truth
 
 
 @pytest.mark.parametrize("protocol", ["seldon", "v2", "tensorflow"])
 @pytest.mark.parametrize("body", [b"", b"\x0a\xff\xff\xff\xff\x7f", b"\x1a\x02\xff\xff", b"\x00"])
-def test_messages_that_cannot_be_read(protocol: str, body: bytes) -> None:
+def test_unreadable_protobuf_messages(protocol: str, body: bytes) -> None:
     raw = event(RESPONSE, body, ce_protocol=protocol, **{"content-type": PROTOBUF})
-    letter = said_by(raw)
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == "bad_shape"
+    dead_letter = decode(raw)
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == "bad_shape"
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_binary_outputs_with_and_without_the_header(told: bool) -> None:
+@pytest.mark.parametrize("with_header", [True, False])
+def test_binary_outputs_with_and_without_the_header(with_header: bool) -> None:
     head = b'{"outputs":[{"name":"a","datatype":"INT8","shape":[2],"parameters":{"binary_data_size":2}}'
     head += b',{"name":"b","datatype":"UINT8","shape":[1],"data":[9]}]}'
     body = head + b"\x05\xff"
-    header = str(len(head)) if told else None
+    header = str(len(head)) if with_header else None
     raw = event(RESPONSE, body, **{"inference-header-content-length": header})
-    said = said_by(raw)
-    assert isinstance(said, Prediction)
-    assert [answer.label for answer in said.answers] == ["5", "-1"]
+    decoded = decode(raw)
+    assert isinstance(decoded, Prediction)
+    assert [answer.label for answer in decoded.answers] == ["5", "-1"]
 
 
 @pytest.mark.parametrize(
@@ -421,13 +367,13 @@ def test_binary_outputs_with_and_without_the_header(told: bool) -> None:
         (None, b"", "bad_shape"),
     ],
 )
-def test_binary_outputs_that_cannot_be_read(length: str | None, tail: bytes, reason: str) -> None:
+def test_unreadable_binary_outputs(length: str | None, tail: bytes, reason: str) -> None:
     output = {"name": "a", "datatype": "INT8", "shape": [2], "parameters": {"binary_data_size": 2}}
     raw = event(
         RESPONSE,
         json.dumps({"outputs": [output]}).encode() + tail,
         **{"inference-header-content-length": length},
     )
-    letter = said_by(raw)
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == reason
+    dead_letter = decode(raw)
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == reason

@@ -29,7 +29,7 @@ PLAIN = Schema()
 
 
 def predicted(row: object, schema: Schema = PLAIN, output: Output | None = None) -> str:
-    """The label of a row, or its reason after an exclamation mark."""
+    """The label of a row, or an exclamation mark and the reason why it has none."""
     answer = interpret(read_row(row), schema, output)
     assert (answer.label is None) != (answer.reason is None)
     return answer.label if answer.label is not None else f"!{answer.reason}"
@@ -96,7 +96,7 @@ def predicted(row: object, schema: Schema = PLAIN, output: Output | None = None)
     ],
 )
 def test_a_row_alone(row: object, label: str) -> None:
-    """Rules 3 to 5."""
+    """Counting rules 3 to 5."""
     assert predicted(row) == label
 
 
@@ -144,7 +144,7 @@ def test_a_row_alone(row: object, label: str) -> None:
 def test_a_row_with_names_and_a_models_file(
     row: object, schema: Schema, output: Output | None, label: str
 ) -> None:
-    """Rules 4 and 5."""
+    """Counting rules 4 and 5."""
     assert predicted(row, schema, output) == label
 
 
@@ -153,8 +153,8 @@ NUMBERED = Answer("b", None, SCORES, Schema(("2", "1", "0")))
 BARE = Answer("1", None, SCORES, PLAIN)
 CLASSED = Answer("b", None, SCORES, Schema(None, NAMES))
 ONE = Answer("1", None, INTEGER, Schema(None, NAMES))
-LIKELY = Answer("1", None, FRACTION, PLAIN)
-LIKELY_OF_TWO = Answer("yes", None, FRACTION, Schema(None, ("no", "yes"), 0.7))
+PROBABLE = Answer("1", None, FRACTION, PLAIN)
+PROBABLE_OF_TWO = Answer("yes", None, FRACTION, Schema(None, ("no", "yes"), 0.7))
 WORD = Answer("cat", None, TEXT, PLAIN)
 WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
 
@@ -176,13 +176,13 @@ WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
         (2, ONE, "2"),
         (7, ONE, "7"),
         (True, ONE, "1"),
-        (1, LIKELY, "1"),
-        (7, LIKELY, "7"),
-        (0.2, LIKELY, "0"),
-        (1, LIKELY_OF_TWO, "yes"),
-        (False, LIKELY_OF_TWO, "no"),
-        (2, LIKELY_OF_TWO, "!position"),
-        (0.6, LIKELY_OF_TWO, "no"),
+        (1, PROBABLE, "1"),
+        (7, PROBABLE, "7"),
+        (0.2, PROBABLE, "0"),
+        (1, PROBABLE_OF_TWO, "yes"),
+        (False, PROBABLE_OF_TWO, "no"),
+        (2, PROBABLE_OF_TWO, "!position"),
+        (0.6, PROBABLE_OF_TWO, "no"),
         (2, WORD, "2"),
         (2, WORD_OF_THREE, "c"),
         (3, WORD_OF_THREE, "!position"),
@@ -200,7 +200,7 @@ WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
     ],
 )
 def test_truth_beside_a_prediction(truth: object, answer: Answer, actual: str) -> None:
-    """Rules 4 to 6."""
+    """Counting rules 4 to 6."""
     label, reason = resolve_truth(read_row(truth), answer)
     assert (label if label is not None else f"!{reason}") == actual
 
@@ -216,13 +216,13 @@ def test_truth_beside_a_prediction(truth: object, answer: Answer, actual: str) -
         ("b", ["a"], Reading(TEXT, "b")),
     ],
 )
-def test_truth_with_names_of_its_own(row: object, names: Any, expected: Reading) -> None:
-    """Rule 4."""
+def test_truth_with_its_own_names(row: object, names: Any, expected: Reading) -> None:
+    """Counting rule 4."""
     assert name_truth(read_row(row), names) == expected
 
 
-def test_digests_tell_contents_apart() -> None:
-    """Rule 12: 64 bits, the same in every process."""
+def test_digests_differ_by_content() -> None:
+    """Counting rule 12: digests have 64 bits and are equal in every process."""
     contents = [("a",), ("a", None), (None, "a"), (("a",),), (1,), ("1",), (0.5,), ((1, 2),), ()]
     assert len({digest(*content) for content in contents}) == len(contents)
     assert all(0 <= digest(*content) < 2**64 for content in contents)

@@ -1,4 +1,4 @@
-"""The way from the archive to the log: what is on the log is noted in the archive."""
+"""The archive publisher: events on the log are noted in the archive."""
 
 import asyncio
 import json
@@ -40,13 +40,13 @@ async def test_every_event_of_a_batch_is_found(tmp_path: Path) -> None:
     await publish(archive)
     wanted = [RequestKey("ns", "dep", "r1"), RequestKey("ns", "dep", "r2")]
     found = [one async for some in archive.lookup(wanted, ModelRules()) for one in some]
-    assert [held.request for held in found] == wanted
-    said = [len(some) async for some in archive.scan(ModelRules())]
-    assert said == [4]
+    assert [record.request for record in found] == wanted
+    sizes = [len(batch) async for batch in archive.scan(ModelRules())]
+    assert sizes == [4]
     await archive.close()
 
 
-async def test_the_log_goes_on_while_nothing_can_be_noted(
+async def test_events_are_published_while_notes_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sqlite, "_NOTES", 1)
@@ -56,27 +56,27 @@ async def test_the_log_goes_on_while_nothing_can_be_noted(
     memory_guard = BrokerMemoryGuard(EmbeddedBroker(), None)
     sink = ArchiveSink(archive, Decoder(ModelRules(), Telemetry()), running_publisher, memory_guard)
     running = asyncio.create_task(running_publisher.run())
-    monkeypatch.setattr(archive, "note", _at_a_bad_time(archive, path))
+    monkeypatch.setattr(archive, "note", _while_locked(archive, path))
     await sink.accept([event_of(answer("r1", "a"))])
     await until(lambda: running_publisher.position == 1, 10, "on the log")
-    await until(lambda: "noting requests" in caplog.text, 10, "told")
+    await until(lambda: "noting requests" in caplog.text, 10, "reported")
     await sink.accept([event_of(answer("r2", "a"))])
     await until(lambda: running_publisher.position == 2, 10, "on the log")
     running.cancel()
     await asyncio.wait([running])
     wanted = [RequestKey("ns", "dep", "r1"), RequestKey("ns", "dep", "r2")]
     found = [one async for some in archive.lookup(wanted, ModelRules()) for one in some]
-    assert [held.request for held in found] == wanted
+    assert [record.request for record in found] == wanted
     await archive.close()
 
 
-def _at_a_bad_time(
+def _while_locked(
     archive: SqliteArchive, path: Path
 ) -> Callable[[Sequence[Note]], Awaitable[None]]:
     note, foreign = archive.note, sqlite3.connect(path, isolation_level=None)
 
     async def locked(notes: Sequence[Note]) -> None:
-        """While another program holds the lock."""
+        """Note while another program holds the lock."""
         foreign.execute("BEGIN IMMEDIATE")
         try:
             await note(notes)

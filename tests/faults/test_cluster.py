@@ -21,6 +21,7 @@ def cluster() -> Iterator[KafkaCluster]:
         yield cluster
 
 
+@pytest.mark.long
 async def test_one_of_three_brokers_killed_under_load(
     cluster: KafkaCluster, app_id: str, load: Load, tmp_path: Path, size: Size, outcome: Outcome
 ) -> None:

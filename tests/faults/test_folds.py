@@ -5,12 +5,12 @@ import time
 import pytest
 
 from tests.support.faults.cluster import WorkerCluster
-from tests.support.faults.size import FULL, Size
 from tests.support.faults.worker import CRASHED
 
 _TORN = ("crash_before_floor", "crash_between_values")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fold", ["join", "tally"])
 async def test_an_exception_halfway_in_a_fold_leaves_no_trace(
     worker_cluster: WorkerCluster, fold: str
@@ -47,7 +47,7 @@ async def test_a_crash_in_midflush_loses_nothing(worker_cluster: WorkerCluster) 
 
 
 async def test_what_follows_a_lost_delta_is_held_until_that_is_sent_again(
-    worker_cluster: WorkerCluster, size: Size
+    worker_cluster: WorkerCluster,
 ) -> None:
     """Nothing is counted in its place, no snapshot passes it, and the next start sends it."""
     worker = worker_cluster.start(fault="lost_delta:100")
@@ -59,10 +59,7 @@ async def test_what_follows_a_lost_delta_is_held_until_that_is_sent_again(
     assert await worker_cluster.held_deltas() > 0
     assert await worker_cluster.differences()
     fault = time.monotonic()
-    if size is FULL:
-        worker_cluster.kill(worker)
-    else:  # 10 s less: the group need not wait for the session's end.
-        await worker_cluster.terminate(worker)
+    worker_cluster.kill(worker)
     worker_cluster.start()
     await worker_cluster.until_exact()
     worker_cluster.recovered(fault)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from bench.support.load import Load
 from processor.domain.events.events_file import format_line
@@ -25,6 +26,7 @@ from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
 
 
+@pytest.mark.long
 async def test_a_dispatcher_loses_and_repeats_nothing(
     kafka: Broker,
     topic: Callable[..., str],

@@ -2,9 +2,12 @@
 
 import time
 
+import pytest
+
 from tests.support.faults.cluster import WorkerCluster
 
 
+@pytest.mark.long
 async def test_workers_added_and_removed_under_load(worker_cluster: WorkerCluster) -> None:
     worker_cluster.start("data-0")
     await worker_cluster.until_ready()

@@ -9,10 +9,8 @@ import pytest
 
 from tests.support.faults.cluster import WorkerCluster, until
 
-#: The session timeout of the workers' consumer groups.
-_SESSION = 10
 
-
+@pytest.mark.long
 @pytest.mark.parametrize("keeps", [True, False], ids=["keeping_its_data", "losing_its_data"])
 async def test_killed_workers_lose_and_repeat_nothing(
     worker_cluster: WorkerCluster, keeps: bool
@@ -37,6 +35,7 @@ async def test_killed_workers_lose_and_repeat_nothing(
     await worker_cluster.until_exact()
 
 
+@pytest.mark.long
 async def test_ended_workers_lose_and_repeat_nothing(worker_cluster: WorkerCluster) -> None:
     """SIGTERM under load, three times, each worker started again at once."""
     worker_cluster.start("data-0")
@@ -60,14 +59,14 @@ async def test_a_frozen_worker_comes_back_under_load(worker_cluster: WorkerClust
     worker_cluster.start("data-0")
     worker_cluster.start("data-1")
     await worker_cluster.until_ready()
-    feed = worker_cluster.feed(seconds=18)
+    feed = worker_cluster.feed(seconds=worker_cluster.size.session + 8)
     await worker_cluster.until_grown(500)
     frozen = worker_cluster.workers[0]
     frozen.signal(signal.SIGSTOP)
     fault = time.monotonic()
     worker_cluster.workers.remove(frozen)
     await worker_cluster.recovery(fault)
-    await asyncio.sleep(max(0.0, fault + _SESSION + 2 - time.monotonic()))
+    await asyncio.sleep(max(0.0, fault + worker_cluster.size.session + 2 - time.monotonic()))
     assert not feed.done
     frozen.signal(signal.SIGCONT)
     worker_cluster.workers.append(frozen)
@@ -75,6 +74,7 @@ async def test_a_frozen_worker_comes_back_under_load(worker_cluster: WorkerClust
     await worker_cluster.until_exact()
 
 
+@pytest.mark.long
 async def test_late_writes_of_a_zombie_change_nothing(worker_cluster: WorkerCluster) -> None:
     """SIGCONT after the load: what the zombie had on its way comes after its successor's. Then all
     start over, and nothing but the broker remembers."""

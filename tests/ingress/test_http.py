@@ -1,6 +1,6 @@
-"""The HTTP door over real connections: what reaches the door, and what is answered."""
+"""The HTTP ingress over real connections: the events that reach the sink, and the responses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -8,15 +8,15 @@ from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_stru
 from cloudevents.core.v1.event import CloudEvent
 
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback
 from processor.domain.model_key import ModelKey
 from processor.models_file import read_models_file
 from processor.telemetry import Telemetry
-from tests.support.fake_sink import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeDoor, Start, error
+from tests.support.fake_sink import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeSink, Start, error
 
 
-async def test_binary_mode(start: Start, door: FakeDoor) -> None:
+async def test_binary_mode(start: Start, sink: FakeSink) -> None:
     client = await start()
     headers = BINARY | {
         "ce-subject": "Euro%20%E2%82%AC%2",
@@ -28,7 +28,7 @@ async def test_binary_mode(start: Start, door: FakeDoor) -> None:
     answer = await client.post("/", data=b'{"reward": 1.50}', headers=headers)
     assert answer.status == 202
     assert await answer.json() == {"accepted": 1, "time": TIME}
-    (event,) = door.events
+    (event,) = sink.events
     assert dict(event.headers) == {
         "ce_id": b"1",
         "ce_type": b"io.seldon.serving.feedback",
@@ -42,8 +42,10 @@ async def test_binary_mode(start: Start, door: FakeDoor) -> None:
     assert (event.value, event.timestamp) == (b'{"reward": 1.50}', NOW)
 
 
-async def test_who_takes_a_body_for_an_event_gets_none(start: Start, door: FakeDoor) -> None:
-    """Knative: a 202 with a body that is no CloudEvent is a failed delivery."""
+async def test_a_client_that_reads_bodies_as_events_gets_no_body(
+    start: Start, sink: FakeSink
+) -> None:
+    """Knative treats a 202 with a body that is not a CloudEvent as a failed delivery."""
     client = await start()
     knative = BINARY | {"Prefer": "reply", "Kn-Namespace": "seldon"}
     answer = await client.post("/", data="{}", headers=knative)
@@ -51,42 +53,42 @@ async def test_who_takes_a_body_for_an_event_gets_none(start: Start, door: FakeD
     assert "Content-Type" not in answer.headers
     assert answer.headers["Processor-Time"] == TIME
     await error(await client.post("/", data="bad", headers=knative), 400, "bad_json")
-    assert len(door.events) == 2
+    assert len(sink.events) == 2
 
 
-async def test_any_content_type_and_no_body(start: Start, door: FakeDoor) -> None:
+async def test_any_content_type_and_no_body(start: Start, sink: FakeSink) -> None:
     client = await start()
     headers = BINARY | {"Content-Type": "application/protobuf"}
     assert (await client.post("/", data=b"\x00\xff", headers=headers)).status == 202
     assert (await client.post("/", headers=BINARY)).status == 202
-    assert [event.value for event in door.events] == [b"\x00\xff", None]
+    assert [event.value for event in sink.events] == [b"\x00\xff", None]
 
 
-async def test_structured_mode(start: Start, door: FakeDoor) -> None:
+async def test_structured_mode(start: Start, sink: FakeSink) -> None:
     client = await start()
     body = b'{"id": "1", "data": {"x": NaN}}'
     answer = await client.post("/", data=body, headers=STRUCTURED | {"ce-id": "other"})
     assert answer.status == 202
     content_type = STRUCTURED["Content-Type"].encode()
-    assert door.events == [RawEvent((("content-type", content_type),), body, NOW)]
+    assert sink.events == [RawEvent((("content-type", content_type),), body, NOW)]
 
 
 @pytest.mark.parametrize("number", ["1.50", "NaN"])
-async def test_a_batch_is_split(start: Start, door: FakeDoor, number: str) -> None:
+async def test_a_batch_is_split(start: Start, sink: FakeSink, number: str) -> None:
     client = await start()
     first, second = f'{{"id":"1","data":{number}}}', '{"id": "2"}'
     answer = await client.post("/", data=f"[{first} , {second}]", headers=BATCH)
     assert answer.status == 202
     assert await answer.json() == {"accepted": 2, "time": TIME}
     headers = (("content-type", b"application/cloudevents+json"),)
-    assert door.events == [
+    assert sink.events == [
         RawEvent(headers, first.encode(), NOW),
         RawEvent(headers, second.encode(), NOW),
     ]
     assert (await client.post("/", data="[]", headers=BATCH)).status == 202
 
 
-async def test_a_batch_that_is_partly_understood(start: Start, door: FakeDoor) -> None:
+async def test_a_batch_that_is_partly_rejected(start: Start, sink: FakeSink) -> None:
     client = await start()
     answer = await client.post("/", data='[1, "bad", 3]', headers=BATCH)
     assert answer.status == 202
@@ -101,36 +103,36 @@ async def test_a_batch_that_is_partly_understood(start: Start, door: FakeDoor) -
     assert (await answer.json())["rejected"] == 2
 
 
-async def test_what_is_not_understood_is_kept_and_400(start: Start, door: FakeDoor) -> None:
+async def test_rejected_events_are_kept_and_get_400(start: Start, sink: FakeSink) -> None:
     client = await start()
     answer = await client.post("/", data="bad", headers=BINARY)
     assert await error(answer, 400, "bad_json") == "it is bad"
     for body in ('{"id": "1"}', "[1, ", "", "[NaN"):
         answer = await client.post("/", data=body, headers=BATCH)
         await error(answer, 400, "bad_json")
-        kept = door.events[-1]
+        kept = sink.events[-1]
         assert kept.value == (body.encode() or None)
         assert dict(kept.headers) == {"content-type": BATCH["Content-Type"].encode()}
-    assert len(door.events) == 5
+    assert len(sink.events) == 5
 
 
 @pytest.mark.parametrize(
     "kind",
     ["application/cloudevents", "application/cloudevents+xml", "application/cloudevents-batch"],
 )
-async def test_formats_that_are_not_supported_are_kept_and_415(
-    start: Start, door: FakeDoor, kind: str
+async def test_unsupported_formats_are_kept_and_get_415(
+    start: Start, sink: FakeSink, kind: str
 ) -> None:
     client = await start()
     answer = await client.post("/", data="<x/>", headers={"Content-Type": f"{kind}; v=1"})
     assert "application/cloudevents+json" in await error(answer, 415, "not_cloudevent")
     assert (await answer.json())["rejected"] == 1
-    assert door.events == [RawEvent((("content-type", f"{kind}; v=1".encode()),), b"<x/>", NOW)]
+    assert sink.events == [RawEvent((("content-type", f"{kind}; v=1".encode()),), b"<x/>", NOW)]
 
 
 @pytest.mark.parametrize("write", [to_binary_event, to_structured_event])
-async def test_what_the_sdk_sends_is_understood(
-    start: Start, door: FakeDoor, write: Callable[[CloudEvent], HTTPMessage]
+async def test_events_of_the_sdk_are_accepted(
+    start: Start, sink: FakeSink, write: Callable[[CloudEvent], HTTPMessage]
 ) -> None:
     client = await start()
     attributes = {
@@ -147,7 +149,7 @@ async def test_what_the_sdk_sends_is_understood(
     message = write(CloudEvent(attributes, {"reward": 1.5}))
     answer = await client.post("/", data=message.body, headers=message.headers)
     assert answer.status == 202, await answer.text()
-    (event,) = door.events
+    (event,) = sink.events
     (found,) = Decoder(read_models_file(None), Telemetry()).decode(*event).observations
     assert isinstance(found, Feedback)
     assert found.request_id == "r1"
@@ -162,10 +164,30 @@ async def test_other_methods_and_paths(start: Start) -> None:
             answer = await client.request(method, path)
             await error(answer, 405, "method_not_allowed")
             assert answer.headers["Allow"] == "POST"
-    await error(await client.post("/other", data="1"), 404, "not_found")
+    detail = await error(await client.post("/other", data="1"), 404, "not_found")
+    assert detail.startswith("there is no POST /other: POST CloudEvents to /, and feedback")
 
 
-async def test_feedback(start: Start, door: FakeDoor) -> None:
+async def test_a_body_without_headers_gets_advice(start: Start, sink: FakeSink) -> None:
+    client = await start()
+    sink.accept = decoded  # type: ignore[method-assign]
+    for body in ('{"a": 1}', '{"reward": 1}'):
+        answer = await client.post("/", data=body, headers={"Content-Type": "application/json"})
+        detail = await error(answer, 400, "not_cloudevent")
+        assert "add it" in detail
+        assert "Ce-Type" in detail
+        assert "/feedback" in detail
+    answer = await client.post("/", data='{"a": 1}', headers=STRUCTURED)
+    assert "Ce-Type" not in (await answer.json())["detail"]
+
+
+async def decoded(events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
+    decoder = Decoder(read_models_file(None), Telemetry())
+    results = [decoder.decode(*event) for event in events]
+    return [one if isinstance(one, DeadLetter) else None for one in results]
+
+
+async def test_feedback(start: Start, sink: FakeSink) -> None:
     client = await start()
     names = {
         "ce-inferenceservicename": "sklearn",
@@ -192,7 +214,7 @@ async def test_feedback(start: Start, door: FakeDoor) -> None:
         )
         assert answer.status == 202
         assert await answer.json() == {"accepted": 1, "time": TIME}
-        event = door.events.pop()
+        event = sink.events.pop()
         attributes = dict(event.headers)
         ids.add(attributes.pop("ce_id"))
         attributes.pop("content-type")
@@ -211,12 +233,12 @@ async def test_feedback(start: Start, door: FakeDoor) -> None:
     assert len(ids) == 4
 
 
-async def test_feedback_on_whatever_answered(start: Start, door: FakeDoor) -> None:
+async def test_feedback_without_predictor_and_model(start: Start, sink: FakeSink) -> None:
     client = await start()
     path = "/feedback?deployment=sklearn&namespace="
     answer = await client.post(path, data=b"{}", headers={"seldon-puid": "p1"})
     assert answer.status == 202
-    attributes = dict(door.events[0].headers)
+    attributes = dict(sink.events[0].headers)
     assert attributes["ce_namespace"] == b""
     assert not {"ce_endpoint", "ce_modelid"} & set(attributes)
 
@@ -236,18 +258,18 @@ async def test_feedback_on_whatever_answered(start: Start, door: FakeDoor) -> No
         ),
     ],
 )
-async def test_feedback_that_names_too_little(
-    start: Start, door: FakeDoor, path: str, headers: dict[str, str], named: str
+async def test_feedback_with_missing_or_wrong_names(
+    start: Start, sink: FakeSink, path: str, headers: dict[str, str], named: str
 ) -> None:
     client = await start()
     answer = await client.post(f"/feedback{path}", data=b"{}", headers=headers)
     assert named in await error(answer, 400, "bad_request")
-    assert not door.events
+    assert not sink.events
 
 
-async def test_feedback_that_is_not_understood(start: Start, door: FakeDoor) -> None:
+async def test_feedback_that_is_rejected(start: Start, sink: FakeSink) -> None:
     client = await start()
     path = "/feedback?deployment=d&namespace=n"
     answer = await client.post(path, data=b"bad", headers={"seldon-puid": "p"})
     await error(answer, 400, "bad_json")
-    assert len(door.events) == 1
+    assert len(sink.events) == 1

@@ -1,4 +1,4 @@
-"""Who and how much may come in through the HTTP door, and how it closes."""
+"""Authorization, limits and drain of the HTTP ingress."""
 
 import asyncio
 import gzip
@@ -16,10 +16,10 @@ from processor.ingress.http import INGRESS, MAX_BATCH, make_ingress
 from processor.logs import set_up_logs
 from processor.service.lifecycle import serve
 from processor.settings import Secret, Settings
-from tests.support.fake_sink import BATCH, BINARY, NOW, FakeDoor, Start, error, ingress_of
+from tests.support.fake_sink import BATCH, BINARY, NOW, FakeSink, Start, error, ingress_of
 
 
-async def test_bodies_over_the_limit(start: Start, door: FakeDoor) -> None:
+async def test_bodies_over_the_limit(start: Start, sink: FakeSink) -> None:
     client = await start(ingress_max_body=1000)
     assert (await client.post("/", data=b"x" * 1000, headers=BINARY)).status == 202
     detail = await error(await client.post("/", data=b"x" * 1001, headers=BINARY), 413, "too_large")
@@ -30,10 +30,10 @@ async def test_bodies_over_the_limit(start: Start, door: FakeDoor) -> None:
             yield b"x" * 100
 
     await error(await client.post("/", data=chunks(), headers=BINARY), 413, "too_large")
-    assert len(door.events) == 1
+    assert len(sink.events) == 1
 
 
-async def test_gzip(start: Start, door: FakeDoor, caplog: pytest.LogCaptureFixture) -> None:
+async def test_gzip(start: Start, sink: FakeSink, caplog: pytest.LogCaptureFixture) -> None:
     client = await start(ingress_max_body=100_000)
     headers = BINARY | {"Content-Encoding": "gzip"}
 
@@ -41,89 +41,89 @@ async def test_gzip(start: Start, door: FakeDoor, caplog: pytest.LogCaptureFixtu
         return await client.post("/", data=body, headers=headers)
 
     assert (await post(gzip.compress(b"x" * 100_000))).status == 202
-    assert door.events[0].value == b"x" * 100_000
-    assert "content-encoding" not in dict(door.events[0].headers)
+    assert sink.events[0].value == b"x" * 100_000
+    assert "content-encoding" not in dict(sink.events[0].headers)
     await error(await post(gzip.compress(b"x" * 100_001)), 413, "too_large")
     await error(await post(gzip.compress(bytes(80_000_000))), 413, "too_large")
     await error(await post(b"no gzip at all"), 400, "bad_body")
     assert "Traceback" not in caplog.text
     headers["Content-Encoding"] = "lzma"
     await error(await post(b"x"), 415, "bad_encoding")
-    assert len(door.events) == 1
+    assert len(sink.events) == 1
 
 
-async def test_too_large_a_batch(start: Start, door: FakeDoor) -> None:
+async def test_too_large_a_batch(start: Start, sink: FakeSink) -> None:
     client = await start()
     body = json.dumps([1] * (MAX_BATCH + 1))
     await error(await client.post("/", data=body, headers=BATCH), 413, "too_many")
-    assert not door.events
+    assert not sink.events
 
 
-async def test_too_many_requests_at_once(start: Start, door: FakeDoor) -> None:
+async def test_too_many_requests_at_once(start: Start, sink: FakeSink) -> None:
     client = await start(ingress_max_in_flight=2)
-    door.open.clear()
+    sink.open.clear()
     first = [asyncio.create_task(client.post("/", data="1", headers=BINARY)) for _ in range(2)]
     for _ in first:
-        await door.waiting.acquire()
+        await sink.waiting.acquire()
     assert ingress_of(client).in_flight == 2
     answer = await client.post("/", data="1", headers=BINARY)
     await error(answer, 429, "overloaded")
     assert answer.headers["Retry-After"] == "1"
-    door.open.set()
+    sink.open.set()
     assert [(await task).status for task in first] == [202, 202]
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
 
 
-async def test_the_door_can_refuse(
-    start: Start, door: FakeDoor, caplog: pytest.LogCaptureFixture
+async def test_errors_of_the_sink_become_responses(
+    start: Start, sink: FakeSink, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = await start()
-    door.error = Overloaded("the log is behind", 2.5)
+    sink.error = Overloaded("the log is behind", 2.5)
     answer = await client.post("/", data="1", headers=BINARY)
     assert await error(answer, 429, "overloaded") == "the log is behind"
     assert answer.headers["Retry-After"] == "3"
-    door.error = ArchiveError("/secret/path is full")
+    sink.error = ArchiveError("/secret/path is full")
     for _ in range(3):
         answer = await client.post("/", data="1", headers=BINARY)
         assert "/secret/path" not in await error(answer, 503, "unavailable")
         assert answer.headers["Retry-After"] == "5"
     assert caplog.text.count("/secret/path is full") == 1
-    door.error = ZeroDivisionError()
+    sink.error = ZeroDivisionError()
     await error(await client.post("/", data="1", headers=BINARY), 500, "internal")
-    door.error = None
+    sink.error = None
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
 
 
 @pytest.mark.parametrize(
     "authorization", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic token", "Bearer tokén"]
 )
-async def test_a_wrong_token(start: Start, door: FakeDoor, authorization: str | None) -> None:
+async def test_a_wrong_token(start: Start, sink: FakeSink, authorization: str | None) -> None:
     client = await start(ingress_token=Secret("token"))
     headers = {} if authorization is None else {"Authorization": authorization}
     for path in ("/", "/feedback"):
         answer = await client.post(path, data="1", headers=BINARY | headers)
         await error(answer, 401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
-    assert not door.events
+    assert not sink.events
 
 
-async def test_the_right_token(start: Start, door: FakeDoor) -> None:
+async def test_the_right_token(start: Start, sink: FakeSink) -> None:
     client = await start(ingress_token=Secret("token"))
     for authorization in ("Bearer token", "bearer  token"):
         headers = BINARY | {"Authorization": authorization}
         assert (await client.post("/", data="1", headers=headers)).status == 202
-    assert "authorization" not in dict(door.events[0].headers)
+    assert "authorization" not in dict(sink.events[0].headers)
 
 
-async def test_while_it_drains_the_port_answers(door: FakeDoor) -> None:
-    """What is in flight ends, new connections are told to come again, and nothing is lost."""
-    app = make_ingress(door, Settings(), lambda: NOW)
+async def test_the_port_answers_during_a_drain(sink: FakeSink) -> None:
+    """Requests in flight end, new ones get 503, and no event is lost."""
+    app = make_ingress(sink, Settings(), lambda: NOW)
     async with AsyncExitStack() as stack, ClientSession(timeout=ClientTimeout(8)) as session:
         url = await serve(stack, app, 0, "INGRESS")
         stack.push_async_callback(app[INGRESS].drain)
-        door.open.clear()
+        sink.open.clear()
         first = asyncio.create_task(session.post(url, data="1", headers=BINARY))
-        await door.waiting.acquire()
+        await sink.waiting.acquire()
         closing = asyncio.create_task(stack.aclose())
         while not app[INGRESS].is_draining:
             await asyncio.sleep(0)
@@ -131,33 +131,33 @@ async def test_while_it_drains_the_port_answers(door: FakeDoor) -> None:
             answer = await other.post(url, data="2", headers=BINARY)
             await error(answer, 503, "shutting_down")
             assert answer.headers["Connection"] == "close"
-        door.open.set()
+        sink.open.set()
         assert (await asyncio.wait_for(first, 10)).status == 202
         await asyncio.wait_for(closing, 10)
         with pytest.raises(ClientError):
             await session.post(url, data="3", headers=BINARY)
-    assert [event.value for event in door.events] == [b"1"]
+    assert [event.value for event in sink.events] == [b"1"]
 
 
-async def test_the_end_does_not_wait_for_a_slow_broker(start: Start, door: FakeDoor) -> None:
+async def test_a_drain_does_not_wait_for_a_slow_sink(start: Start, sink: FakeSink) -> None:
     client = await start()
-    door.open.clear()
+    sink.open.clear()
     first = asyncio.create_task(client.post("/", data="1", headers=BINARY))
-    await door.waiting.acquire()
+    await sink.waiting.acquire()
     assert not await ingress_of(client).drain(0.01)
     answer = await asyncio.wait_for(first, 10)
     await error(answer, 503, "shutting_down")
     assert answer.headers["Retry-After"]
 
 
-async def test_a_slow_broker(start: Start, door: FakeDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_sink(start: Start, sink: FakeSink, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STORE_DEADLINE", 0.05)
     client = await start(ingress_max_in_flight=1)
-    door.open.clear()
+    sink.open.clear()
     answer = await client.post("/", data="1", headers=BINARY)
     assert "not stored within" in await error(answer, 503, "unavailable")
     assert answer.headers["Retry-After"] == "5"
-    door.open.set()
+    sink.open.set()
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
 
 
@@ -174,24 +174,24 @@ async def test_a_slow_client(start: Start, monkeypatch: pytest.MonkeyPatch) -> N
     assert ingress_of(client).in_flight == 0
 
 
-async def test_bodies_that_are_too_much_together(
-    start: Start, door: FakeDoor, monkeypatch: pytest.MonkeyPatch
+async def test_bodies_that_are_too_large_together(
+    start: Start, sink: FakeSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MAX_BYTES", 1500)
     client = await start(ingress_max_body=1000)
-    door.open.clear()
+    sink.open.clear()
     first = asyncio.create_task(client.post("/", data=b"x" * 1000, headers=BINARY))
-    await door.waiting.acquire()
+    await sink.waiting.acquire()
     answer = await client.post("/", data=b"x" * 501, headers=BINARY)
     await error(answer, 429, "overloaded")
     assert answer.headers["Retry-After"] == "1"
-    door.open.set()
+    sink.open.set()
     assert (await first).status == 202
     assert (await client.post("/", data=b"x" * 501, headers=BINARY)).status == 202
 
 
 async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
-    start: Start, door: FakeDoor
+    start: Start, sink: FakeSink
 ) -> None:
     client = await start(ingress_max_in_flight=1)
     ingress = ingress_of(client)
@@ -204,7 +204,7 @@ async def test_a_client_that_goes_away_in_mid_body_gives_its_place_back(
         while ingress.in_flight:
             await asyncio.sleep(0.001)
     assert (await client.post("/", data="1", headers=BINARY)).status == 202
-    assert len(door.events) == 1
+    assert len(sink.events) == 1
 
 
 async def test_what_is_no_http_is_refused_and_its_bytes_are_not_logged(
@@ -219,4 +219,4 @@ async def test_what_is_no_http_is_refused_and_its_bytes_are_not_logged(
     writer.close()
     assert head.startswith(b"HTTP/1.0 400 ")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith("a request that is no HTTP, refused with 400: from 127.0.0.1")
+    assert line.endswith("a malformed HTTP request, refused with 400: from 127.0.0.1")

@@ -15,11 +15,11 @@ from urllib.request import urlopen
 import pytest
 
 from processor.domain.timestamps import format_time
-from tests.integration.conftest import Get, Start, models, produce
 from tests.support.faults.cluster import Worker, until
 from tests.support.manifests import DEPLOY
 from tests.support.servers import Broker
 from tests.support.servers.process import ServerProcess, free_port
+from tests.support.workers import Get, Start, models, produce
 
 ALERT = "ModelAccuracyLow"
 

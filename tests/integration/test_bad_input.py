@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
 from tests.support.faults.cluster import until
 from tests.support.servers import Broker
 from tests.support.servers.process import free_port
+from tests.support.workers import Get, Start, assert_equal, expected, models, produce
 
 BAD: list[tuple[list[tuple[str, bytes]], bytes, str]] = [
     (

@@ -5,7 +5,11 @@ from collections.abc import Callable
 
 from elasticsearch import AsyncElasticsearch
 
-from tests.integration.conftest import (
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
+from tests.support.workers import (
     DATA,
     Get,
     Start,
@@ -17,10 +21,6 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import Elastic
-from tests.support.servers.indices import stored
 
 
 def _settings(

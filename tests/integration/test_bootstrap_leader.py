@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import Worker, until
 from tests.support.faults.documents import DOCUMENTS, SHARDS, load_documents
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import VERSIONS, shared_server
+from tests.support.workers import Get, Start, models
 
 _PAGE = 2_000
 
@@ -21,6 +21,7 @@ async def _documents_read(get: Get, worker: Worker) -> int:
     return 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("days", "kept"), [(3, True), (30, False)])
 async def test_another_worker_goes_on_where_the_leader_died(
     kafka: Broker,

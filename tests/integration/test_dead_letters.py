@@ -11,15 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.domain.events.dead_letters import dead_letter_headers
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import until
 from tests.support.servers import Broker
 from tests.support.servers.process import free_port
+from tests.support.workers import Get, Start, models
 
 _TIME = 1_795_165_439_000_000_000
 _HOSTILE = b"\x1b]0;owned\x07\xff\r\n<script>alert(1)</script>"
@@ -68,6 +69,7 @@ async def _keep(bootstrap: str, topic: str, events: list[RawEvent]) -> None:
             await producer.send_and_wait(topic, event.value, headers=headers, partition=2)
 
 
+@pytest.mark.long
 async def test_letters_on_kafka(
     kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get
 ) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 
 from bench.support.load import Event, Load
-from tests.integration.conftest import DATA, Get, Start, assert_equal, expected, metric, models
 from tests.support.faults.cluster import Worker, until
+from tests.support.workers import DATA, Get, Start, assert_equal, expected, metric, models
 
 
 async def _address(worker: Worker) -> str:
@@ -101,7 +101,7 @@ async def test_a_broker_that_is_full_refuses_new_events_and_changes_no_count(
     """503 with the reason; what was accepted is counted, also after a restart with more room."""
     load = Load.of_events(20_000, models=3)
     batches = batched([structured(event) for event in load.events()], 200)
-    worker = start(max_broker_memory="20MiB")
+    worker = start(max_broker_memory="5MiB")
     url = await _address(worker)
     accepted = 0
     async with aiohttp.ClientSession() as session:
@@ -137,7 +137,7 @@ async def test_a_broker_that_is_full_refuses_new_events_and_changes_no_count(
         assert status == 200
         assert "PROCESSOR_MAX_BROKER_MEMORY" in ready
         _, metrics = await get(worker, "/metrics")
-        assert "processor_embedded_broker_limit_bytes 2.097152e+07" in metrics
+        assert "processor_embedded_broker_limit_bytes 5.24288e+06" in metrics
         assert (await post(batch))[0] == 503
         before = await _settled(get, worker)
         assert await worker.terminate() == 0

@@ -17,10 +17,10 @@ from processor.domain.timestamps import HOUR, SECOND, format_time
 from processor.kafka.clients import Kafka
 from processor.kafka.topics import Topics, prepare, specs
 from processor.settings import Settings
-from tests.integration.conftest import Get, Start, bootstrapped, counted, metric
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import VERSIONS, shared_server
 from tests.support.servers.indices import MAPPING
+from tests.support.workers import Get, Start, bootstrapped, counted, metric
 
 _PARTITIONS = 2
 #: Requests of an hour, about 230 KiB of them in memory: two hours are below the cap, three above.

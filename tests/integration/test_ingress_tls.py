@@ -13,9 +13,9 @@ from processor.errors import SettingsError
 from processor.ingress.tls import ingress_tls
 from processor.settings import Settings
 from processor.tls import client_context
-from tests.integration.conftest import DATA, Get, Start, assert_equal, counted, expected, models
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers.certificates import authority, signed
+from tests.support.workers import DATA, Get, Start, assert_equal, counted, expected, models
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -113,10 +113,10 @@ async def test_without_an_authority_every_caller_comes_in(start: Start, pki: Pat
 WRONG = {
     "no file": ({"ingress_cert": "none.pem"}, "_CERT='{}/none.pem' can't be read: No such file"),
     "no key": ({"ingress_key": "none.key"}, "_KEY='{}/none.key' can't be read: No such file"),
-    "no certificate": ({"ingress_cert": "server.key"}, "_CERT='{}/server.key' is no PEM file"),
-    "a key that is none": ({"ingress_key": "server.pem"}, "_KEY='{}/server.pem' is no PEM file"),
+    "no certificate": ({"ingress_cert": "server.key"}, "_CERT='{}/server.key' is not a PEM file"),
+    "a key that is none": ({"ingress_key": "server.pem"}, "_KEY='{}/server.pem' is not a PEM file"),
     "another's key": ({"ingress_key": "client.key"}, "_KEY='{}/client.key' don't belong together"),
-    "no authority": ({"ingress_ca": "server.key"}, "_CA='{}/server.key' is no PEM file"),
+    "no authority": ({"ingress_ca": "server.key"}, "_CA='{}/server.key' is not a PEM file"),
     "authority alone": ({"ingress_cert": "", "ingress_key": ""}, "PROCESSOR_INGRESS_CERT and"),
     "no key at all": ({"ingress_key": ""}, "PROCESSOR_INGRESS_KEY go together"),
 }

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
 from tests.support.faults.cluster import until
 from tests.support.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
 from tests.support.servers.topics import create_topics
+from tests.support.workers import Get, Start, assert_equal, expected, models, produce
+
+# One broker for all of them.
+pytestmark = pytest.mark.xdist_group("secure Kafka")
 
 
 @pytest.fixture(scope="module")

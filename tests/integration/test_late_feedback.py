@@ -10,7 +10,11 @@ from aiokafka import AIOKafkaProducer
 from elasticsearch import AsyncElasticsearch
 
 from processor.domain.timestamps import SECOND, format_time
-from tests.integration.conftest import (
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
+from tests.support.workers import (
     Get,
     Start,
     assert_equal,
@@ -22,10 +26,6 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import Elastic
-from tests.support.servers.indices import stored
 
 _DAY = 86_400 * SECOND
 

@@ -20,11 +20,11 @@ from processor.domain.model_rules import ModelRules
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
-from tests.integration.conftest import Get, Start, models
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import shared_server
 from tests.support.servers.indices import Indices
+from tests.support.workers import Get, Start, models
 
 #: Events in the suite, and with --full.
 EVENTS, FULL_EVENTS = 10_000, 100_000

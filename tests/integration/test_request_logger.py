@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from elasticsearch import AsyncElasticsearch
+from elasticsearch import ApiError, AsyncElasticsearch
 
-from tests.integration.conftest import (
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import Elastic
+from tests.support.servers.indices import stored
+from tests.support.workers import (
     DATA,
     Get,
     Start,
@@ -21,10 +25,6 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import Elastic
-from tests.support.servers.indices import stored
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"
@@ -43,7 +43,12 @@ def _renamed(path: Path, deployment: str, folder: Path) -> Path:
 
 async def _documents(client: AsyncElasticsearch, index: str) -> dict[str, Any]:
     await client.indices.refresh(index=index, ignore_unavailable=True)
-    answer = await client.search(index=index, size=1000, ignore_unavailable=True)
+    try:
+        answer = await client.search(index=index, size=1000, ignore_unavailable=True)
+    except ApiError as error:
+        if error.status_code != 503:
+            raise
+        return {}  # the index was just made: its shard is not started
     return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
 
 

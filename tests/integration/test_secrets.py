@@ -8,9 +8,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.integration.conftest import Get, Start
 from tests.support.faults.cluster import until
 from tests.support.servers.process import free_port
+from tests.support.workers import Get, Start
 
 SECRETS = {
     "kafka_sasl_password": "kafka-pass-7391",

@@ -8,7 +8,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from elasticsearch import AsyncElasticsearch
 
-from tests.integration.conftest import (
+from tests.support.faults.cluster import until
+from tests.support.servers import Broker
+from tests.support.servers.elasticsearch import VERSIONS, shared_server
+from tests.support.servers.indices import stored
+from tests.support.workers import (
     DATA,
     Get,
     Start,
@@ -20,10 +24,6 @@ from tests.integration.conftest import (
     models,
     produce,
 )
-from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import VERSIONS, shared_server
-from tests.support.servers.indices import stored
 
 _EVENTS = len((DATA / "events.ndjson").read_text().splitlines())
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.conftest import Get, Start, assert_equal, expected, models, produce
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers import Broker
+from tests.support.workers import Get, Start, assert_equal, expected, models, produce
 
 CELL = tuple[str, str]
 

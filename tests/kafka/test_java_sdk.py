@@ -1,4 +1,4 @@
-"""Records as Knative writes them: made by the Java SDK's serializer, read back from a real topic."""
+"""Records as Knative writes them: the Java SDK serializes them, and a real topic carries them."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ from tests.support.servers.java_sdk import Sent, send_cloudevents
 async def test_every_payload_from_the_java_sdk(
     kafka: Broker, topic: Callable[..., str], mode: str
 ) -> None:
-    """Null keys on several partitions; the same predictions as by any other way."""
+    """The records have null keys on several partitions, and give the same predictions as other forms."""
     source = topic(partitions=3)
     sent = [
         Sent(kind, RESPONSE, payload.content_type, payload.protocol, payload.body)
@@ -33,26 +33,24 @@ async def test_every_payload_from_the_java_sdk(
     decoder = Decoder(ModelRules(), Telemetry())
     found: dict[str, Part] = {}
     dead_letters = []
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
+    ) as consumer:
         consumer.assign([TopicPartition(source, number) for number in range(3)])
         for _ in sent:
             record = await consumer.getone()
             assert record.key is None
             decoded = decoder.decode(record.headers, record.value, record.timestamp * 1_000_000)
-            said = meaning(decoded)
-            if isinstance(said, Prediction):
-                found[said.request_id] = said
+            part = meaning(decoded)
+            if isinstance(part, Prediction):
+                found[part.request_id] = part
             else:
-                dead_letters.append((record.value is None, said))
-    finally:
-        await consumer.stop()
-    # Without data, binary mode has a tombstone.
-    ((is_null, letter),) = dead_letters
+                dead_letters.append((record.value is None, part))
+    # An event without data is a tombstone in binary mode.
+    ((is_null, dead_letter),) = dead_letters
     assert is_null is (mode == "BINARY")
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == "bad_json"
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == "bad_json"
     for kind, payload in PAYLOADS.items():
         expected = decode(binary(payload, RESPONSE))
         assert isinstance(expected, Prediction)

@@ -1,4 +1,4 @@
-"""What a source topic holds, and what it lost before it was read, on real Kafka."""
+"""The oldest record of a source topic, and the records it lost before they were read, on real Kafka."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from processor.kafka.clients import Kafka
+from processor.kafka.clients import Kafka, running
 from processor.kafka.source_gap import Gap, find_gap, oldest_record
 from processor.settings import Settings
 from tests.support.servers import Broker
@@ -19,48 +19,32 @@ def _kafka(broker: Broker) -> Kafka:
 
 
 async def _produce(broker: Broker, topic: str, times: list[int]) -> None:
-    """In turn on two partitions; times are in ms."""
-    producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap)
-    await producer.start()
-    try:
+    """Send a record for each time (ms), in turn to two partitions."""
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
         for number, time in enumerate(times):
             await producer.send_and_wait(topic, b"x", partition=number % 2, timestamp_ms=time)
-    finally:
-        await producer.stop()
 
 
 async def _delete(broker: Broker, topic: str, before: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    try:
+    async with running(AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
         await admin.delete_records(
             {TopicPartition(topic, number): RecordsToDelete(before) for number in range(2)}
         )
-    finally:
-        await admin.close()
 
 
 async def _commit(broker: Broker, topic: str, group: str, offset: int, metadata: str) -> None:
-    consumer = AIOKafkaConsumer(
+    async with AIOKafkaConsumer(
         bootstrap_servers=broker.bootstrap, group_id=group, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
+    ) as consumer:
         partitions = [TopicPartition(topic, number) for number in range(2)]
         consumer.assign(partitions)
         await consumer.commit(dict.fromkeys(partitions, (offset, metadata)))
-    finally:
-        await consumer.stop()
 
 
 async def _positions(broker: Broker, group: str) -> dict[int, int]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    try:
+    async with running(AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)) as admin:
         found = await admin.list_consumer_group_offsets(group)
         return {partition.partition: at.offset for partition, at in found.items()}
-    finally:
-        await admin.close()
 
 
 async def test_the_oldest_record_of_all_partitions(
@@ -74,7 +58,9 @@ async def test_the_oldest_record_of_all_partitions(
     assert await oldest_record(_kafka(kafka), (name,)) == _TIMES[4] * 1_000_000
 
 
-async def test_what_was_lost_unread(kafka: Broker, topic: Callable[..., str], app_id: str) -> None:
+async def test_records_lost_unread_are_counted(
+    kafka: Broker, topic: Callable[..., str], app_id: str
+) -> None:
     name = topic(partitions=2)
     await _produce(kafka, name, _TIMES)
     group = f"{app_id}-source"
@@ -83,14 +69,14 @@ async def test_what_was_lost_unread(kafka: Broker, topic: Callable[..., str], ap
     await _delete(kafka, name, 3)
     gap = await find_gap(_kafka(kafka), (name,), group, None)
     assert gap == Gap(4, _TIMES[0] * 1_000_000)
-    await _commit(kafka, name, group, 1, "")  # of an older release
+    await _commit(kafka, name, group, 1, "")  # as an older release commits it
     assert await find_gap(_kafka(kafka), (name,), group, None) == Gap(4, None)
 
 
-async def test_positions_that_the_broker_dropped_are_set_to_what_is_in_memory(
+async def test_positions_that_the_broker_dropped_are_set_to_requests_in_memory(
     kafka: Broker, topic: Callable[..., str], app_id: str
 ) -> None:
-    """What is older was read, has left memory, and would count again."""
+    """Older requests were read, have left memory, and would be counted again."""
     name = topic(partitions=2)
     await _produce(kafka, name, _TIMES)
     group = f"{app_id}-source"

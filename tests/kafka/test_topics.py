@@ -1,4 +1,4 @@
-"""Topics that don't fit what the log was made with are refused, on a real broker."""
+"""Topics that differ from the settings of their log are refused, on a real broker."""
 
 import asyncio
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from processor.errors import LogMismatchError
-from processor.kafka.clients import Kafka
+from processor.kafka.clients import Kafka, running
 from processor.kafka.topics import Topics, prepare, specs
 from processor.settings import Settings
 from tests.support.servers import Broker
@@ -31,56 +31,52 @@ async def test_the_same_settings_find_the_same_log(kafka: Broker, app_id: str) -
 
 
 class _Hasty(Kafka):
-    """One whose first look at the topics was when another worker had just begun to make them."""
+    """Lists the topics for the first time when another worker has just begun to create them."""
 
     def admin(self) -> Any:
         admin = super().admin()
-        now = admin.list_topics
-        looks = iter([[Topics.of(self.settings.app_id).control]])
+        list_now = admin.list_topics
+        answers = iter([[Topics.of(self.settings.app_id).control]])
 
         async def list_topics() -> Any:
-            return next(looks, None) or await now()
+            return next(answers, None) or await list_now()
 
         admin.list_topics = list_topics
         return admin
 
 
 async def test_two_first_starts_at_the_same_moment(kafka: Broker, app_id: str) -> None:
-    """What one of them does not see yet is not gone."""
+    """A topic that one of them does not see yet was not deleted."""
     settings = _settings(kafka, app_id)
     log_id = await prepare(Kafka(settings, settings.broker), settings)
     assert await prepare(_Hasty(settings, settings.broker), settings) == log_id
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"partitions": 3}, "PARTITIONS"), ({"horizon": 3600}, "HORIZON")]
+    ("change", "message"), [({"partitions": 3}, "PARTITIONS"), ({"horizon": 3600}, "HORIZON")]
 )
 async def test_settings_that_change_the_fold_are_refused(
-    kafka: Broker, app_id: str, change: dict[str, int], said: str
+    kafka: Broker, app_id: str, change: dict[str, int], message: str
 ) -> None:
     settings = _settings(kafka, app_id)
     clients = Kafka(settings, settings.broker)
     await prepare(clients, settings)
-    with pytest.raises(LogMismatchError, match=said):
+    with pytest.raises(LogMismatchError, match=message):
         await prepare(clients, replace(settings, **change))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("log", ["observations", "deltas", "changelog"])
-async def test_a_topic_that_was_deleted_is_not_made_anew(
+async def test_a_topic_that_was_deleted_is_not_created_again(
     kafka: Broker, app_id: str, log: str
 ) -> None:
     settings = _settings(kafka, app_id)
     clients = Kafka(settings, settings.broker)
     await prepare(clients, settings)
     name = getattr(Topics.of(app_id), log)
-    admin = clients.admin()
-    await admin.start()
-    try:
+    async with running(clients.admin()) as admin:
         await admin.delete_topics([name])
         while name in await admin.list_topics():
             await asyncio.sleep(0.05)
-    finally:
-        await admin.close()
     with pytest.raises(LogMismatchError, match=name):
         await prepare(clients, settings)
 
@@ -102,11 +98,7 @@ async def test_a_topic_that_was_changed_is_refused(
     await prepare(clients, settings)
     (spec, *_) = specs(settings, Topics.of(app_id))
     changed = ConfigResource(ConfigResourceType.TOPIC, spec.name, {**spec.config, name: value})
-    admin = clients.admin()
-    await admin.start()
-    try:
+    async with running(clients.admin()) as admin:
         await admin.alter_configs([changed])
-    finally:
-        await admin.close()
     with pytest.raises(LogMismatchError, match=f"{spec.name} has {name}={value}"):
         await prepare(clients, settings)

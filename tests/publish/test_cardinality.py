@@ -5,15 +5,15 @@ from processor.domain.results import model_result
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import scores
 from processor.publish.cardinality import LimitedCounts, cap_result, shown_labels
-from processor.publish.collector import ModelCollector
 from processor.settings import Settings
-from tests.support.fakes import EXPERIMENT, FakeBoard, many_classes
+from tests.support.fakes import EXPERIMENT, FakeCounts, many_classes
+from tests.support.model_collector import ModelCollector
 from tests.support.scrape_parser import collected, model
 
 
 def test_cap_shows_the_largest_classes_and_sums_the_rest() -> None:
     counts = many_classes(100)
-    series = collected(FakeBoard({EXPERIMENT: counts}), Settings(max_classes=10))
+    series = collected(FakeCounts({EXPERIMENT: counts}), Settings(max_classes=10))
     cells = {
         (dict(labels)["actual"], dict(labels)["predicted"]): value
         for (name, labels), value in series.items()
@@ -31,8 +31,8 @@ def test_cap_shows_the_largest_classes_and_sums_the_rest() -> None:
     assert series["processor_capped_labels", frozenset()] == 90
 
 
-def test_capped_labels_is_0_below_the_cap(board: FakeBoard) -> None:
-    assert collected(board)["processor_capped_labels", frozenset()] == 0
+def test_capped_labels_is_0_below_the_cap(counts_source: FakeCounts) -> None:
+    assert collected(counts_source)["processor_capped_labels", frozenset()] == 0
 
 
 def test_cap_breaks_ties_by_label() -> None:
@@ -43,7 +43,7 @@ def test_a_label_called_other_never_stands_beside_the_sum() -> None:
     cells = {Cell(label, label): 9 for label in ("other", "a", "b")}
     cells[Cell("c", "c")] = 1
     counts = Counts(28, 28, 28, cells=cells)
-    series = collected(FakeBoard({EXPERIMENT: counts}), Settings(max_classes=2))
+    series = collected(FakeCounts({EXPERIMENT: counts}), Settings(max_classes=2))
     other = model("model_confusion_cells", EXPERIMENT, actual="other", predicted="other")
     assert series[other] == 10
     assert model("model_recall_ratio", EXPERIMENT, class_="other") not in series
@@ -61,18 +61,18 @@ def test_cap_of_the_json_is_that_of_the_metrics() -> None:
     assert cap_result(result, 100) is result
 
 
-def test_more_models_than_may_be_shown_are_hidden_and_counted(board: FakeBoard) -> None:
+def test_more_models_than_may_be_shown_are_hidden_and_counted(counts_source: FakeCounts) -> None:
     """The largest are shown, in every window; the series stay bounded whatever comes in."""
     keys = [ModelKey("n", f"d{number:03}", "p", "m") for number in range(100)]
-    board.models = {key: Counts(predictions=number % 50) for number, key in enumerate(keys)}
-    capped = LimitedCounts(board, 3)
+    counts_source.models = {key: Counts(predictions=number % 50) for number, key in enumerate(keys)}
+    capped = LimitedCounts(counts_source, 3)
     for models in capped.windows(0.0).values():
         assert list(models) == [keys[49], keys[99], keys[48]]
     assert capped.hidden == 97
     settings = Settings.from_env({"PROCESSOR_MAX_MODELS": "3"})
     found = {
         sample.labels.get("deployment")
-        for family in ModelCollector(board, settings, lambda: 0.0).collect()
+        for family in ModelCollector(counts_source, settings, lambda: 0.0).collect()
         for sample in family.samples
     }
     assert found == {None, "d049", "d099", "d048"}

@@ -1,10 +1,8 @@
 """What stands at /metrics, read back with Prometheus' own parsers."""
 
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
@@ -14,8 +12,8 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.statistics.labels import scores
 from processor.domain.tally.windows import parse_window
-from processor.publish.collector import ModelCollector, OwnCollector
-from processor.publish.families import FAMILIES, board_rows
+from processor.publish.collector import OwnCollector
+from processor.publish.families import FAMILIES, model_rows
 from processor.publish.interfaces import Gauges
 from processor.settings import Settings
 from processor.telemetry import Histogram, Telemetry
@@ -24,9 +22,10 @@ from tests.support.fakes import (
     NOW,
     UNJUDGED,
     WINDOWS,
-    FakeBoard,
+    FakeCounts,
     FakeHealth,
 )
+from tests.support.model_collector import ModelCollector
 from tests.support.scrape_parser import Series, collected, exposed, model, parse_openmetrics, values
 
 
@@ -39,8 +38,8 @@ def of(series: Mapping[Series, float], key: ModelKey, by: str = "request") -> se
     return {name for name, labels in series if wanted <= labels}
 
 
-def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
-    series = collected(board)
+def test_values_are_those_of_the_counts(counts_source: FakeCounts) -> None:
+    series = collected(counts_source)
     assert series[model("model_predictions", EXPERIMENT)] == 100
     assert series[model("model_judged", EXPERIMENT)] == 63
     assert series[model("model_correct", EXPERIMENT)] == 46
@@ -55,7 +54,7 @@ def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
     assert series[model("model_feedback_coverage_ratio", EXPERIMENT)] == 0.63
     assert series[model("model_reward_mean", EXPERIMENT)] == 46 / 63
     assert series[model("model_precision_ratio", EXPERIMENT, class_="t:0")] == 0.8125
-    derived = scores(board.models[EXPERIMENT])
+    derived = scores(counts_source.models[EXPERIMENT])
     for average in ("macro", "micro", "weighted"):
         for score in ("precision", "recall", "specificity", "f1"):
             name = f"model_{score}_{average}_ratio"
@@ -64,17 +63,17 @@ def test_values_are_those_of_the_counts(board: FakeBoard) -> None:
     assert series[model("model_kappa", EXPERIMENT, "5m", "feedback")] == derived.kappa
 
 
-def test_every_family_of_the_table_has_samples(board: FakeBoard) -> None:
+def test_every_family_of_the_table_has_samples(counts_source: FakeCounts) -> None:
     expected = {family.name for family in FAMILIES} | {
         "processor_capped_labels",
         "processor_hidden_models",
     }
-    assert names(collected(board)) == expected
+    assert names(collected(counts_source)) == expected
     assert len(expected) == len(FAMILIES) + 2
 
 
-def test_counts_of_zero_are_there_and_undefined_ratios_are_not(board: FakeBoard) -> None:
-    series = collected(board)
+def test_counts_of_zero_are_there_and_undefined_ratios_are_not(counts_source: FakeCounts) -> None:
+    series = collected(counts_source)
     assert series[model("model_judged", UNJUDGED)] == 0
     assert series[model("model_feedback_coverage_ratio", UNJUDGED)] == 0
     assert of(series, UNJUDGED) == {
@@ -83,32 +82,34 @@ def test_counts_of_zero_are_there_and_undefined_ratios_are_not(board: FakeBoard)
     }
 
 
-def test_feedback_basis_has_no_predictions_and_no_coverage(board: FakeBoard) -> None:
+def test_feedback_basis_has_no_predictions_and_no_coverage(counts_source: FakeCounts) -> None:
     absent = {"model_predictions", "model_feedback_coverage_ratio"}
-    series = collected(board)
+    series = collected(counts_source)
     assert of(series, EXPERIMENT, "request") - of(series, EXPERIMENT, "feedback") == absent
 
 
-def test_cells_only_above_0_and_only_for_their_windows(board: FakeBoard) -> None:
-    board.models[EXPERIMENT].cells[Cell("x", "y")] = 0
-    series = collected(board, Settings(cell_windows=(parse_window("1h"), parse_window("7d"))))
+def test_cells_only_above_0_and_only_for_their_windows(counts_source: FakeCounts) -> None:
+    counts_source.models[EXPERIMENT].cells[Cell("x", "y")] = 0
+    series = collected(
+        counts_source, Settings(cell_windows=(parse_window("1h"), parse_window("7d")))
+    )
     cells = [labels for name, labels in series if name == "model_confusion_cells"]
     assert {dict(labels)["window"] for labels in cells} == {"1h", "7d"}
     assert all(series["model_confusion_cells", labels] > 0 for labels in cells)
     assert len(cells) == 8 * 2 * 2
 
 
-def test_only_the_bases_of_the_settings(board: FakeBoard) -> None:
-    series = collected(board, Settings(metrics_by=("feedback",)))
+def test_only_the_bases_of_the_settings(counts_source: FakeCounts) -> None:
+    series = collected(counts_source, Settings(metrics_by=("feedback",)))
     assert {dict(labels)["by"] for name, labels in series if name.startswith("model_")} == {
         "feedback"
     }
 
 
-def test_a_model_that_leaves_between_two_rows_is_left_out(board: FakeBoard) -> None:
-    rows = board_rows(board.windows(NOW), ["request"], [])
+def test_a_model_that_leaves_between_two_rows_is_left_out(counts_source: FakeCounts) -> None:
+    rows = model_rows(counts_source.windows(NOW), ["request"], [])
     assert next(rows).key == EXPERIMENT
-    del board.models[UNJUDGED]
+    del counts_source.models[UNJUDGED]
     assert {row.key for row in rows} == {EXPERIMENT}
 
 
@@ -131,10 +132,10 @@ models = st.dictionaries(
 @given(models, st.integers(1, 3))
 @settings(max_examples=60, deadline=None)
 def test_the_text_is_that_of_prometheus_client(
-    board: dict[ModelKey, Counts], max_classes: int
+    counts: dict[ModelKey, Counts], max_classes: int
 ) -> None:
     capped = Settings(max_classes=max_classes)
-    fake = FakeBoard(board, names=("1h", "all"))
+    fake = FakeCounts(counts, names=("1h", "all"))
     registry = CollectorRegistry()
     registry.register(ModelCollector(fake, capped, lambda: NOW))
     ours, theirs = exposed(fake, capped), generate_latest(registry).decode()
@@ -147,7 +148,7 @@ def test_the_text_is_that_of_prometheus_client(
 
 def test_a_lone_surrogate_does_not_fail_the_scrape() -> None:
     keys = [EXPERIMENT._replace(model=name) for name in ("\udcff", "\udcfe")]
-    text = exposed(FakeBoard({key: Counts(predictions=1) for key in keys}), Settings())
+    text = exposed(FakeCounts({key: Counts(predictions=1) for key in keys}), Settings())
     found = values(parse_text(text.encode().decode()))
     assert model("model_judged", EXPERIMENT._replace(model="\\udcff")) in found
 
@@ -242,16 +243,23 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     }
 
 
-def test_promtool_finds_nothing_to_complain_of(board: FakeBoard, health: FakeHealth) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.fail("promtool is not on PATH: install the package 'prometheus'")
+def test_promtool_finds_nothing_to_complain_of(
+    counts_source: FakeCounts, health: FakeHealth, promtool: str
+) -> None:
     registry = CollectorRegistry()
     registry.register(OwnCollector(Telemetry(), health))
-    text = exposed(board, Settings()).encode() + generate_latest(registry)
+    text = exposed(counts_source, Settings()).encode() + generate_latest(registry)
     check = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
 
 
 def test_windows_of_the_fake_are_those_of_the_settings() -> None:
     assert tuple(window.name for window in Settings().windows) == WINDOWS
+
+
+def test_an_average_that_no_class_defines_has_no_sample() -> None:
+    one_class = FakeCounts({EXPERIMENT: Counts(2, 2, 2, cells={Cell("x", "x"): 2})})
+    series = collected(one_class)
+    for average in ("macro", "micro", "weighted"):
+        assert series[model(f"model_recall_{average}_ratio", EXPERIMENT)] == 1
+        assert model(f"model_specificity_{average}_ratio", EXPERIMENT) not in series

@@ -1,54 +1,21 @@
 """The live page in a real Chromium."""
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pytest
-from aiohttp.test_utils import TestServer
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
-from processor.publish.site import make_site
 from processor.settings import Settings
-from processor.telemetry import RecentDeadLetter, Telemetry
-from tests.support.browser import Page, chromium_page
+from processor.telemetry import RecentDeadLetter
+from tests.publish.served import SHOWN, Site, text
+from tests.support.browser import Page
 from tests.support.demo import Demo
-from tests.support.fakes import EXPERIMENT, NOW, FakeBoard, FakeHealth
-from tests.support.large_board import ManyBoard, busy_health
+from tests.support.fakes import EXPERIMENT, NOW, FakeCounts, FakeHealth
+from tests.support.large_counts import ManyModels, PastCounts, busy_health, many_labels
 
-SHOWN = "Boolean(document.querySelector('#name h2'))"
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    """A tab; what it does wrong, or asks of anybody else, fails the test."""
-    async with chromium_page() as page:
-        yield page
-        assert page.errors == []
-        outside = [url for url in page.asked if not re.match(r"http://127\.0\.0\.1:|data:", url)]
-        assert outside == []
-
-
-@dataclass
-class Site:
-    """A site of plain data, served."""
-
-    board: FakeBoard
-    health: FakeHealth = field(default_factory=FakeHealth)
-    telemetry: Telemetry = field(default_factory=Telemetry)
-
-    async def serve(self) -> TestServer:
-        site = make_site(self.board, self.health, self.telemetry, Settings(), lambda: NOW)
-        self.server = TestServer(site)
-        await self.server.start_server()
-        return self.server
-
-
-async def text(page: Page, selector: str) -> str:
-    found = await page.run(f"document.querySelector({selector!r}).innerText")
-    # Narrow spaces stand in numbers.
-    return str(found).replace("\u202f", " ")
+pytestmark = pytest.mark.integration
 
 
 async def names_of_controls(page: Page) -> list[tuple[str, str]]:
@@ -93,12 +60,18 @@ async def test_the_demo_is_the_notebooks_experiment(page: Page, demo: Demo) -> N
 
 @pytest.mark.parametrize("width", [390, 1280])
 async def test_two_hundred_models(page: Page, width: int) -> None:
-    site = Site(ManyBoard(200), busy_health())
+    site = Site(ManyModels(200), busy_health())
     server = await site.serve()
     await page.look(width)
     await page.open(str(server.make_url("/")))
-    await page.until("document.querySelectorAll('#models a').length === 200")
-    await page.until("document.querySelectorAll('#models svg').length === 200")
+    # As many as the page beside them is long, and the others on demand: the list scrolls with the page.
+    await page.until("document.querySelectorAll('#models a').length === 25")
+    assert await text(page, "#more-models") == "Show 175 more"
+    await page.run("document.querySelector('#more-models').click()")
+    await page.until("document.querySelectorAll('#models svg:not(:empty)').length === 200")
+    assert await page.run("document.activeElement.querySelector('b').innerText") == "model-025"
+    scrolls = "((e) => e.scrollHeight > e.clientHeight)(document.querySelector('#models'))"
+    assert await page.run(scrolls) is False
     assert await page.run("document.documentElement.scrollWidth") <= width
     small = width < 800
     assert await page.run("document.querySelector('#detail').offsetParent === null") is small
@@ -121,17 +94,18 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
         await page.until("document.querySelector('#list').offsetParent !== null")
     assert await page.run("document.documentElement.scrollWidth") <= width
     # Who comes back by the same address sees the same.
-    await page.open(str(server.make_url("/?order=accuracy")))
-    await page.until("document.querySelectorAll('#models a').length === 200")
-    shares = await page.run(
-        "[...document.querySelectorAll('#models .share > b')].map((b) => parseFloat(b.innerText))"
+    await page.open(str(server.make_url("/?order=judged")))
+    await page.until("document.querySelectorAll('#models a').length === 25")
+    judged = await page.run(
+        "[...document.querySelectorAll('#models .share small')]"
+        ".map((each) => Number(each.innerText.replace(/\\D/g, '')))"
     )
-    assert shares == sorted(shares)
+    assert judged == sorted(judged, reverse=True)
     await server.close()
 
 
 async def test_tells_how_far_it_is(page: Page) -> None:
-    site = Site(ManyBoard(2), busy_health())
+    site = Site(ManyModels(2), busy_health(), settings=replace(Settings(), broker=("kafka:9092",)))
     site.telemetry.dead_letters["bad_json"] = 7
     letter = RecentDeadLetter(int(NOW * 1e9), "bad_json", "Expecting value", "source", 3, 1234)
     site.telemetry.recent_dead_letters.append(letter)
@@ -145,7 +119,12 @@ async def test_tells_how_far_it_is(page: Page) -> None:
     dead_letters = await text(page, "#letters")
     assert "7 since its start" in dead_letters
     assert "bad_json Expecting value" in dead_letters
-    assert "source/3@1234" in dead_letters
+    # Its id, once the broker has it; until then where the event was.
+    assert "UTC · source/3@1234" in dead_letters
+    letter.id = "0/17"
+    await page.until(
+        "document.querySelector('#letters').innerText.includes('dead-letters show 0/17')"
+    )
 
     site.health.is_ready = False
     await page.until(
@@ -158,7 +137,7 @@ async def test_tells_how_far_it_is(page: Page) -> None:
 
 
 async def test_follows_what_changes(page: Page) -> None:
-    site = Site(FakeBoard({EXPERIMENT: Counts(2, 1, 1, cells={Cell("a", "a"): 1})}))
+    site = Site(FakeCounts({EXPERIMENT: Counts(2, 1, 1, cells={Cell("a", "a"): 1})}))
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until(
@@ -167,15 +146,17 @@ async def test_follows_what_changes(page: Page) -> None:
     await page.run("document.querySelector('.chart').focus()")
     await page.key("ArrowRight")
     assert "accuracy 100.0 %" in await text(page, ".tip")
-    site.board.models[EXPERIMENT].add(Counts(2, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1}))
+    site.counts_source.models[EXPERIMENT].add(
+        Counts(2, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1})
+    )
     await page.until("document.querySelector('#figures').innerText.includes('2 right of 3 judged')")
     # The reader's place is kept.
     assert await page.run("document.activeElement.className") == "chart"
     assert "accuracy 66.7 %" in await text(page, ".tip")
     # A model that moves to another worker is not shown as if it were still here.
     await page.run("document.querySelector('#models a').click()")
-    site.board.models.clear()
-    site.board.models[ModelKey("n", "other", "p", "m")] = Counts(1)
+    site.counts_source.models.clear()
+    site.counts_source.models[ModelKey("n", "other", "p", "m")] = Counts(1)
     await page.until("document.querySelector('#notices').innerText.includes('does not hold')")
     await server.close()
 
@@ -184,7 +165,7 @@ async def test_names_are_text(page: Page) -> None:
     nasty = '<img src=x onerror="document.title=1">'
     cells = {Cell(nasty, nasty): 1, Cell("", "__proto__"): 1}
     counts = Counts(3, 3, 1, 1, cells=cells)
-    site = Site(FakeBoard({ModelKey(nasty, nasty, nasty, nasty): counts, EXPERIMENT: counts}))
+    site = Site(FakeCounts({ModelKey(nasty, nasty, nasty, nasty): counts, EXPERIMENT: counts}))
     site.telemetry.dead_letters["bad_shape"] = 1
     site.telemetry.recent_dead_letters.append(RecentDeadLetter(0, "bad_shape", nasty, nasty, 0, 0))
     server = await site.serve()
@@ -198,16 +179,121 @@ async def test_names_are_text(page: Page) -> None:
     await server.close()
 
 
+async def test_what_is_surely_low_comes_first(page: Page) -> None:
+    """Half of two items may be 9 or 91 %; two of a deployment are told apart, and names order it."""
+
+    def right(judged: int, correct: int) -> Counts:
+        return Counts(judged, judged, correct, cells={Cell("a", "a"): correct})
+
+    counts_source = FakeCounts(
+        {
+            ModelKey("z", "apple", "p", "m"): right(2, 1),
+            ModelKey("a", "pear", "p", "m"): right(1000, 600),
+            ModelKey("b", "fig", "default", "m"): right(1000, 900),
+            ModelKey("b", "fig", "canary", "m"): right(1000, 950),
+        }
+    )
+    server = await Site(counts_source).serve()
+    titles = "[...document.querySelectorAll('#models .names b')].map((b) => b.innerText)"
+    for order, expected in (
+        ("name", ["apple", "fig canary", "fig default", "pear"]),
+        ("accuracy", ["pear", "apple", "fig default", "fig canary"]),
+    ):
+        await page.open(str(server.make_url(f"/?order={order}")))
+        await page.until(SHOWN)
+        assert await page.run(titles) == expected
+        assert await text(page, "#name h2") == expected[0]
+    assert "upper end" in await text(page, "#count")
+    await server.close()
+
+
+async def test_feedback_time_shows_no_empty_columns(page: Page) -> None:
+    server = await Site(ManyModels(2)).serve()
+    head = "document.querySelector('#windows-compared thead').innerText"
+    await page.open(str(server.make_url("/")))
+    await page.until(SHOWN)
+    assert "coverage" in await page.run(head)
+    await page.open(str(server.make_url("/?by=feedback&order=coverage")))
+    await page.until(SHOWN)
+    assert not re.search("coverage|predicted", await page.run(head))
+    assert await page.run("document.querySelector('#order [value=coverage]').hidden")
+    await server.close()
+
+
+async def test_a_running_step_is_hollow(page: Page) -> None:
+    minute = int(NOW) // 60
+    past = {
+        minute - n: Counts(3, 2, 1, cells={Cell("a", "a"): 1, Cell("b", "a"): 1}) for n in range(20)
+    }
+    server = await Site(PastCounts({EXPERIMENT: past})).serve()
+    await page.open(str(server.make_url("/?window=1h")))
+    await page.until(SHOWN)
+    for shape in ("rect.band", "rect.judged", "rect.predicted", "circle.point"):
+        selector = f"#over-time {shape}"
+        assert await page.run(f"document.querySelectorAll('{selector}').length") == 20
+        assert await page.run(f"document.querySelectorAll('{selector}.running').length") == 1
+    assert await page.run("document.querySelectorAll('#over-time .line.running').length") == 1
+    assert "not over yet" in await text(page, "#over-time .key")
+    assert "times in UTC" in await text(page, "#over-time .key")
+    await page.run("document.querySelector('.chart').focus()")
+    await page.key("End")
+    assert "09:03 to 09:04 UTC" in await text(page, ".tip")
+    await server.close()
+
+
+async def test_many_labels(page: Page) -> None:
+    counts_source = FakeCounts({EXPERIMENT: many_labels(100)})
+    server = await Site(counts_source, settings=replace(Settings(), max_classes=100)).serve()
+    await page.look(1280)
+    await page.open(str(server.make_url("/")))
+    await page.until(SHOWN)
+    first = (await text(page, "#confused tbody tr")).split()
+    assert first == ["33", "→", "99", "171", "63.6", "%"]
+    assert "And 291 other pairs" in await text(page, "#confused")
+    cells = "document.querySelectorAll('#matrix rect:is(.right, .wrong)').length"
+    assert await page.run(cells) == 100 + 301
+    box = await page.run("document.querySelector('#matrix svg').getBoundingClientRect().toJSON()")
+    assert box["width"] < 700
+    await page.run("document.querySelector('.map-frame').focus()")
+    for name in ("ArrowRight", "ArrowRight"):
+        await page.key(name)
+    assert "actual 0 → predicted 1: 11 items, 11.2 % of actual 0" in await text(page, ".readout")
+    # What changes does not take the reader's place.
+    counts_source.models[EXPERIMENT].add(Counts(1, 1, 0, cells={Cell("0", "1"): 1}))
+    await page.until("document.querySelector('.readout').innerText.includes('12 items')")
+    assert await page.run("document.activeElement.className") == "map-frame"
+    await server.close()
+
+
+async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
+    labels = {" ": "␣", "\t": "⇥", "": "(empty)", "\u200b": "⟨U+200B⟩", " a b ": "␣a b␣"}
+    cells = {Cell(label, label): 1 for label in labels}
+    server = await Site(FakeCounts({EXPERIMENT: Counts(5, 5, 5, cells=cells)})).serve()
+    await page.open(str(server.make_url("/")))
+    await page.until(SHOWN)
+    shown = await page.run(
+        "[...document.querySelectorAll('#classes tbody .label')].map((each) => each.textContent)"
+    )
+    assert sorted(shown) == sorted(labels.values())
+    await server.close()
+
+
 async def test_no_model_yet(page: Page) -> None:
-    server = await Site(FakeBoard()).serve()
+    site = Site(FakeCounts())
+    server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until("!document.querySelector('#empty').hidden")
-    assert "processor send events.ndjson --to http://127.0.0.1:8080/" in await text(page, "#empty")
+    assert "processor send" not in await text(page, "#empty")
+    assert "as soon as the worker takes events in" in await text(page, "#empty")
+    site.ingress_url = "https://127.0.0.1:18443/"
+    await page.until("document.querySelector('#empty').innerText.includes('processor send')")
+    shown = await text(page, "#empty pre")
+    assert shown == "processor send events.ndjson --to https://127.0.0.1:18443/"
     await server.close()
 
 
 async def test_a_screen_reader_finds_its_way_and_dark_is_dark(page: Page) -> None:
-    server = await Site(ManyBoard(3)).serve()
+    server = await Site(ManyModels(3)).serve()
     await page.look(1280)
     await page.open(str(server.make_url("/")))
     await page.until(SHOWN)

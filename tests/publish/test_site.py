@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import re
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.publish.cooperative import yielding
+from processor.publish.interfaces import WorkerView
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -21,7 +23,7 @@ from tests.support.fakes import (
     EXPERIMENT,
     NOW,
     WINDOWS,
-    FakeBoard,
+    FakeCounts,
     FakeHealth,
     many_classes,
 )
@@ -42,9 +44,9 @@ def telemetry() -> Telemetry:
 
 @pytest.fixture
 async def client(
-    board: FakeBoard, health: FakeHealth, telemetry: Telemetry
+    counts_source: FakeCounts, health: FakeHealth, telemetry: Telemetry
 ) -> AsyncIterator[Client]:
-    site = make_site(board, health, telemetry, Settings(), lambda: NOW)
+    site = make_site(WorkerView(counts_source, health, telemetry, Settings(), lambda: NOW))
     async with TestClient(TestServer(site)) as client:
         yield client
 
@@ -56,7 +58,7 @@ async def body(client: Client, path: str, status: int = 200) -> Any:
     return await response.json()
 
 
-async def test_metrics_as_text(client: Client, board: FakeBoard) -> None:
+async def test_metrics_as_text(client: Client, counts_source: FakeCounts) -> None:
     response = await client.get("/metrics")
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -64,7 +66,7 @@ async def test_metrics_as_text(client: Client, board: FakeBoard) -> None:
     names = {family.name for family in parse_text(text)}
     assert {"model_judged", "processor_events", "processor_build_info"} <= names
     assert "# EOF" not in text
-    assert board.asked_at == NOW
+    assert counts_source.asked_at == NOW
 
 
 async def test_metrics_as_openmetrics(client: Client) -> None:
@@ -195,15 +197,17 @@ async def test_wrong_choice_is_a_400_that_names_it(
     assert all(choice in answer["error"] for choice in choices)
 
 
-async def test_models_are_capped(client: Client, board: FakeBoard) -> None:
-    board.models[EXPERIMENT] = many_classes(100)
+async def test_models_are_capped(client: Client, counts_source: FakeCounts) -> None:
+    counts_source.models[EXPERIMENT] = many_classes(100)
     answer = await body(client, "/api/models?window=all&by=request")
     assert len(answer["models"][0]["classes"]) == 64
     assert answer["models"][0]["confusion"][-1]["actual"] == "other"
 
 
-async def test_models_with_a_name_that_is_not_unicode(client: Client, board: FakeBoard) -> None:
-    board.models = {EXPERIMENT._replace(model="\udcff"): Counts(predictions=1)}
+async def test_models_with_a_name_that_is_not_unicode(
+    client: Client, counts_source: FakeCounts
+) -> None:
+    counts_source.models = {EXPERIMENT._replace(model="\udcff"): Counts(predictions=1)}
     answer = await body(client, "/api/models?window=all&by=request")
     assert answer["models"][0]["model"] == "\udcff"
     assert (await client.get("/metrics")).status == 200
@@ -259,8 +263,11 @@ async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -
     assert {"page.css", "page.js", "metrics"} <= set(local)
     for link in local:
         assert (await client.get(f"/{link}")).status == 200
-    for kind in ("page.css", "page.js", "page_charts.js", "page_detail.js", "page_dom.js"):
-        response = await client.get(f"/{kind}")
+    scripts = [file.name for file in (files("processor.publish") / "web").iterdir()]
+    scripts.remove("page.html")
+    assert {"page.css", "page.js", "format.js"} <= set(scripts)
+    for name in scripts:
+        response = await client.get(f"/{name}")
         assert response.status == 200
         # A name, not an address: nothing is asked of it.
         text = (await response.text()).replace('"http://www.w3.org/2000/svg"', "")
@@ -281,15 +288,25 @@ async def test_a_long_answer_lets_others_have_their_turn() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    items = [item async for item in yielding(range(50), patience=0.0)]
+    items = [item async for item in yielding(range(50), time_slice=0.0)]
     task.cancel()
     assert items == list(range(50))
     assert turns >= 49
 
 
-async def test_an_empty_board(client: Client, board: FakeBoard) -> None:
-    board.models.clear()
+async def test_a_worker_without_models(client: Client, counts_source: FakeCounts) -> None:
+    counts_source.models.clear()
     assert (await body(client, "/api/models?window=all&by=request"))["models"] == []
     text = await (await client.get("/metrics")).text()
     assert not re.search("^model_", text, re.MULTILINE)
     assert (await body(client, "/api/models"))["windows"]["all"]["feedback"] == {"models": []}
+
+
+async def test_an_address_that_is_not_there_is_answered_with_those_that_are(client: Client) -> None:
+    found = await body(client, "/api/model", 404)
+    assert found["error"].startswith("there is no GET /api/model: GET /, /metrics, /api/models, ")
+    assert {"/health", "/ready"} <= set(found["routes"])
+    response = await client.post("/metrics")
+    assert response.status == 405
+    assert response.headers["Allow"] == "GET,HEAD"
+    assert "there is no POST /metrics" in (await response.json())["error"]

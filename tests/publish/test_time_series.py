@@ -10,17 +10,18 @@ from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.statistics.labels import wilson
 from processor.domain.tally.tally import Tally
 from processor.domain.tally.windows import HOURS, MINUTES, TIERS, parse_window
+from processor.publish.interfaces import WorkerView
 from processor.publish.site import make_site
-from processor.publish.time_series import FEW_POINTS, POINTS, History, history
+from processor.publish.time_series import MAX_LIST_POINTS, MAX_POINTS, TimeSeries, time_series
 from processor.settings import Settings
 from processor.telemetry import Telemetry
-from tests.support.fakes import EXPERIMENT, NOW, UNJUDGED, FakeBoard, FakeHealth
-from tests.support.large_board import ManyBoard
+from tests.support.fakes import EXPERIMENT, NOW, UNJUDGED, FakeCounts, FakeHealth
+from tests.support.large_counts import ManyModels
 
 MINUTE = int(NOW) // 60
 
 
-class Buckets(FakeBoard):
+class Buckets(FakeCounts):
     """One model: counts by how many minutes ago they were."""
 
     def __init__(self, ago: dict[int, Counts]) -> None:
@@ -36,7 +37,7 @@ class Buckets(FakeBoard):
         return {EXPERIMENT: found}
 
 
-def totals(result: History) -> list[tuple[int, int, int]]:
+def totals(result: TimeSeries) -> list[tuple[int, int, int]]:
     """Predictions, judged and correct of each model."""
     return [
         (sum(each.points.predictions), sum(each.points.judged), sum(each.points.correct))
@@ -50,7 +51,7 @@ async def test_a_window_holds_what_its_buckets_hold(window: str, only: ModelKey 
     chosen = parse_window(window)
     size = TIERS[chosen.tier].size // 60 if chosen.seconds else 1
     ago = [0, 1, 4, 5, 59, 60, 1439, 1440, 10_079, 40_000, 500_000]
-    result = await history(
+    result = await time_series(
         Buckets({each: Counts(3, 2, 1) for each in ago}), chosen, "request", NOW, only
     )
     first = MINUTE // size - chosen.seconds // 60 // size + 1 if chosen.seconds else 0
@@ -58,12 +59,12 @@ async def test_a_window_holds_what_its_buckets_hold(window: str, only: ModelKey 
     assert totals(result) == [(3 * inside, 2 * inside, inside)]
     points = result.models[0].points
     assert points.index == sorted(set(points.index))
-    assert points.index[-1] < result.steps <= (POINTS if only else FEW_POINTS)
+    assert points.index[-1] < result.steps <= (MAX_POINTS if only else MAX_LIST_POINTS)
 
 
 async def test_a_point_has_the_interval_of_its_counts() -> None:
-    board = Buckets({2: Counts(9, 8, 6), 1: Counts(1)})
-    points = (await history(board, parse_window("5m"), "request", NOW)).models[0].points
+    counts_source = Buckets({2: Counts(9, 8, 6), 1: Counts(1)})
+    points = (await time_series(counts_source, parse_window("5m"), "request", NOW)).models[0].points
     assert points.index == [2, 3]
     assert (points.low[0], points.high[0]) == wilson(6, 8)
     assert (points.low[1], points.high[1]) == (None, None)
@@ -74,16 +75,18 @@ async def test_a_point_has_the_interval_of_its_counts() -> None:
     [(1, 60), (59, 60), (60, 120), (24 * 60, 25 * 60), (26 * 60, 3600), (32 * 1440, 86400)],
 )
 async def test_all_time_is_as_fine_as_the_buckets_that_reach_back(oldest: int, step: int) -> None:
-    board = Buckets({oldest: Counts(1), 0: Counts(1)})
-    result = await history(board, parse_window("all"), "request", NOW, EXPERIMENT)
+    counts_source = Buckets({oldest: Counts(1), 0: Counts(1)})
+    result = await time_series(counts_source, parse_window("all"), "request", NOW, EXPERIMENT)
     assert result.step == step
     assert totals(result) == [(2, 0, 0)]
 
 
 async def test_nothing_is_no_error() -> None:
-    board = FakeBoard()
-    assert (await history(board, parse_window("all"), "request", NOW)).models == ()
-    assert (await history(board, parse_window("1h"), "request", NOW, EXPERIMENT)).models == ()
+    counts_source = FakeCounts()
+    assert (await time_series(counts_source, parse_window("all"), "request", NOW)).models == ()
+    assert (
+        await time_series(counts_source, parse_window("1h"), "request", NOW, EXPERIMENT)
+    ).models == ()
 
 
 def test_the_tally_gives_its_buckets() -> None:
@@ -98,8 +101,9 @@ def test_the_tally_gives_its_buckets() -> None:
     assert [buckets for _, buckets in tally.buckets(MINUTES, "request")] == [{}]
 
 
-async def test_the_pages_answers_agree_with_the_contracts(board: FakeBoard) -> None:
-    site = make_site(board, FakeHealth(), Telemetry(late=3), Settings(), lambda: NOW)
+async def test_the_pages_answers_agree_with_the_contracts(counts_source: FakeCounts) -> None:
+    worker = WorkerView(counts_source, FakeHealth(), Telemetry(late=3), Settings(), lambda: NOW)
+    site = make_site(worker)
     async with TestClient(TestServer(site)) as client:
 
         async def body(path: str, **query: str) -> Any:
@@ -114,7 +118,9 @@ async def test_the_pages_answers_agree_with_the_contracts(board: FakeBoard) -> N
             assert page["detail"]["result"] == whole
             for found, wanted in zip(page["models"], (whole, quiet), strict=True):
                 assert found == {name: wanted[name] for name in found}
-            assert [each["window"] for each in page["detail"]["windows"]] == list(board.names)
+            assert [each["window"] for each in page["detail"]["windows"]] == list(
+                counts_source.names
+            )
             assert page["work"]["events"]["late"] == 3
             past = await body("/api/history", window="24h", by=by)
             assert len(past["models"]) == 2
@@ -125,6 +131,6 @@ async def test_the_pages_answers_agree_with_the_contracts(board: FakeBoard) -> N
 
 
 async def test_many_models_share_one_axis() -> None:
-    result = await history(ManyBoard(5), parse_window("all"), "request", NOW)
+    result = await time_series(ManyModels(5), parse_window("all"), "request", NOW)
     assert len(result.models) == 5
     assert all(each.points.index[-1] < result.steps for each in result.models)

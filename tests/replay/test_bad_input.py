@@ -106,9 +106,12 @@ def test_a_file_that_is_cut_off_is_told(path: Path, from_stdin: bool) -> None:
     path.write_bytes(content)
     given: tuple[str | Path, bytes | None] = ("-", content) if from_stdin else (path, None)
     ran = replay(given[0], stdin=given[1])
-    assert ran.code == 0
+    # The numbers are shown, and nobody takes them for those of the whole file.
+    assert ran.code == 1
     assert 0 < ran.numbers[0] < 100
-    assert f"WARNING: {given[0]} is cut off" in ran.said
+    last = ran.said.splitlines()[-1]
+    assert last.startswith(f"processor: {given[0]} is cut off")
+    assert "the numbers are of what stands before that" in last
     strict = replay("--strict", given[0], stdin=given[1])
     assert (strict.code, strict.result) == (1, {})
     assert "is cut off" in strict.said or "line " in strict.said
@@ -126,20 +129,72 @@ def test_an_empty_range_is_valid_and_told() -> None:
 
 
 def test_an_unknown_deployment_is_told() -> None:
-    ran = replay(EVENTS, "--deployment", "typo", "--namespace", "seldon")
-    assert (ran.code, ran.result["models"]) == (0, [])
-    assert "no model matches --namespace seldon --deployment typo" in ran.said
+    ran = replay(EVENTS, "--deployment", "other", "--namespace", "seldon")
+    assert (ran.code, ran.result["models"]) == (1, [])
+    assert "no model matches --namespace seldon --deployment other" in ran.said
     assert "there are: seldon/sklearn" in ran.said
+    assert "did you mean" not in ran.said
+    ran = replay(EVENTS, "--deployment", "sklern")
+    assert (ran.code, ran.result["models"]) == (1, [])
+    assert "no model matches --deployment sklern: did you mean seldon/sklearn?" in ran.said
     ran = replay(EVENTS, "--deployment", "sklearn")
     assert ran.numbers == [100, 63, 46]
     assert "no model" not in ran.said
 
 
-def test_an_empty_source_is_valid_and_told(path: Path) -> None:
-    path.touch()
+def test_an_empty_source_is_told(path: Path) -> None:
+    for content in (b"", b"\n\n", gzip.compress(b"")):
+        path.write_bytes(content)
+        ran = replay(path)
+        assert (ran.code, ran.result["models"]) == (1, [])
+        assert ran.said == "processor: nothing was read: the source holds no events\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"id,y_pred\n" * 501, "none of its 501 lines is an event"),
+        (b'{"headers": {"ce-type": "x"}}\n' * 3, "none of the 3 events could be understood"),
+        (b"\x1f\x8b\x08 this is no gzip", "is damaged"),
+        (gzip.compress(EVENTS.read_bytes(), mtime=0)[:20], "is cut off"),
+    ],
+    ids=["no event", "no type", "damaged", "cut off"],
+)
+def test_nothing_understood_is_a_failure(path: Path, content: bytes, why: str) -> None:
+    path.write_bytes(content)
+    ran = replay(path)
+    assert (ran.code, ran.result["models"]) == (1, [])
+    assert ran.said.splitlines()[-1].startswith("processor: ")
+    assert why in ran.said.splitlines()[-1]
+    # Another source that is sound does not hide it, unless single events of it were not understood.
+    ran = replay(path, EVENTS)
+    assert ran.numbers == [100, 63, 46]
+    assert ran.code == (0 if "ce-type" in content.decode("latin-1") else 1)
+
+
+def test_feedback_alone_is_understood(path: Path) -> None:
+    path.write_bytes(b"".join(line for line in LINES if b"seldon.serving.feedback" in line))
     ran = replay(path)
     assert (ran.code, ran.result["models"]) == (0, [])
-    assert "there are no predictions" in ran.said
+    assert "there are no predictions in what was read" in ran.said
+
+
+@pytest.mark.parametrize("command", [("replay",), ("report", "--format", "html")])
+def test_an_output_that_cannot_be_written_fails_before_the_read(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    for output, why in (
+        (tmp_path / "missing" / "result", "there is no folder"),
+        (tmp_path, "is a folder"),
+    ):
+        ran = subprocess.run(
+            [sys.executable, "-m", "processor", *command, "no-such-file", "--output", output],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert why in ran.stderr
+        assert "no-such-file" not in ran.stderr
+        assert ran.stderr.count("\n") == 1
 
 
 def test_several_sources_add_up(path: Path) -> None:

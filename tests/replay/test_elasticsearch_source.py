@@ -173,6 +173,7 @@ def test_wrong_credentials_are_one_clear_line() -> None:
     indices.close()
 
 
+@pytest.mark.long
 async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     with ElasticsearchServer() as server:
         indices = Indices(server.url)

@@ -46,7 +46,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     def read(path: Path) -> list[Chunk]:
         return list(read_events(str(path), 0))
 
-    with pytest.raises(EventsFileError, match=r"there is no events file .*/none"):
+    with pytest.raises(EventsFileError, match=r"there is no file .*/none"):
         read(tmp_path / "none")
     with pytest.raises(EventsFileError, match="is a folder"):
         read(tmp_path)

@@ -156,10 +156,14 @@ def many() -> tuple[str, str]:
     return url, asyncio.run(load_documents(url))
 
 
+#: The command; its orderly end after Ctrl-C may take longer than three seconds on a busy machine.
+_COMMAND = "from processor import cli, options; options._ORDERLY = 60.0; cli.main()"
+
+
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "processor", "replay", *arguments, stdout=pipe, stderr=pipe
+        sys.executable, "-c", _COMMAND, "replay", *arguments, stdout=pipe, stderr=pipe
     )
 
 

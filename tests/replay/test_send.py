@@ -2,6 +2,10 @@
 
 import asyncio
 import io
+import os
+import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,9 +21,10 @@ from aiokafka.structs import TopicPartition
 from processor.domain.events.events_file import format_line, parse_line
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.embedded.broker import EmbeddedBroker
-from processor.errors import BrokerError, EventsFileError, ProcessorError
+from processor.errors import BrokerError, EventsFileError, ProcessorError, SettingsError
 from processor.ingress.http import make_ingress
-from processor.replay.send import Sent, send_http, send_kafka
+from processor.replay.progress import CommandProgress
+from processor.replay.send import Sent, local_ingress, send_http, send_kafka
 from processor.settings import Secret, Settings
 
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
@@ -283,3 +288,89 @@ async def test_no_kafka_is_named(one: str, unused_tcp_port: int) -> None:
 
 def test_a_summary_starts_empty() -> None:
     assert Sent() == Sent(0, 0)
+
+
+def sending(*arguments: str, **settings: str) -> "subprocess.Popen[str]":
+    env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
+    return subprocess.Popen(
+        [sys.executable, "-m", "processor", "send", *arguments],
+        env=env | settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+def says(process: "subprocess.Popen[str]", words: str) -> None:
+    """Wait for a line on stderr that has the words."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return
+    raise AssertionError(f"it ended without {words!r}: {lines}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("to_kafka", [False, True])
+def test_a_signal_ends_it_within_a_second(
+    number: signal.Signals, to_kafka: bool, unused_tcp_port: int
+) -> None:
+    if to_kafka:  # it takes connections, and never answers
+        with socket.create_server(("127.0.0.1", unused_tcp_port)) as server:
+            server.settimeout(30)
+            address = f"kafka://127.0.0.1:{unused_tcp_port}"
+            process = sending(str(EVENTS), "--to", "kafka:t", PROCESSOR_BROKER=address)
+            connection, _ = server.accept()
+            with connection:
+                stops(process, number)
+        return
+    process = sending(str(EVENTS), "--to", f"http://127.0.0.1:{unused_tcp_port}/")
+    says(process, "takes no events now")
+    stops(process, number)
+
+
+def stops(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
+    start = time.monotonic()
+    process.send_signal(number)
+    output, said = process.communicate(timeout=30)
+    # A second, and what a busy machine takes to end a process.
+    assert time.monotonic() - start < 1.5
+    assert process.returncode == 130, said
+    assert "stopped: 0 of" in output
+    assert "Traceback" not in said
+    # Nothing was taken, so nothing is counted.
+    assert "events" not in said
+
+
+def test_a_signal_ends_it_while_it_waits_for_standard_input(unused_tcp_port: int) -> None:
+    process = sending("-", "--to", f"http://127.0.0.1:{unused_tcp_port}/")
+    assert process.stdin is not None
+    process.stdin.write(EVENTS.read_text())
+    process.stdin.flush()
+    says(process, "takes no events now")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=5) == 130
+    process.communicate()
+
+
+async def test_progress_counts_what_was_accepted(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        CommandProgress, "update", lambda _, position, events: shown.append((position, events))
+    )
+    answers = [web.json_response({"reason": "no_id"}, status=400)]
+    url = await serve(application(Flaky(*answers)))
+    await send_http(str(EVENTS), url)
+    assert len(shown) == 263
+    assert shown[-1] == (EVENTS.stat().st_size, 262)
+    assert [events for _, events in shown] == sorted(events for _, events in shown)
+
+
+def test_the_default_address_is_that_of_the_settings() -> None:
+    assert local_ingress(Settings(ingress_port=18080)) == "http://127.0.0.1:18080/"
+    secured = Settings(ingress_port=18080, ingress_cert=Path("cert.pem"))
+    assert local_ingress(secured) == "https://127.0.0.1:18080/"
+    with pytest.raises(SettingsError, match=r"PROCESSOR_INGRESS_PORT is 0.*--to"):
+        local_ingress(Settings(ingress_port=0))

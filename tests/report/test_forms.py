@@ -219,6 +219,5 @@ def test_models_without_a_counterpart_are_named(tmp_path: Path) -> None:
     (found,) = compared(path, "--deployment", "pets", "--compare", "2027-01-01T00:00:00Z/")[-1:]
     assert found["first"]["result"]["predictions"] == 0
     assert found["tests"] == []
-    assert "nothing to compare" in done(
-        "report", path, "--deployment", "x", "--compare", "2027-01-01T00:00:00Z/"
-    )
+    nothing = ("--from", "2027-01-01T00:00:00Z", "--compare", "2027-01-01T00:00:00Z/")
+    assert "nothing to compare" in done("report", path, *nothing)

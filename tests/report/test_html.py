@@ -29,6 +29,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 async def test_hostile_labels_are_text(
     hostile: Path, tmp_path: Path, width: int, dark: bool
@@ -55,6 +56,7 @@ async def test_hostile_labels_are_text(
         assert [each for each in page.asked if not each.startswith("data:")] == [hostile.as_uri()]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("width", [1280, 390])
 async def test_plots_of_the_experiment(tmp_path: Path, width: int) -> None:
     path = tmp_path / "report.html"

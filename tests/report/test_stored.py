@@ -21,7 +21,8 @@ from tests.support.servers.elasticsearch import (
     shared_server,
 )
 
-pytestmark = pytest.mark.integration
+# Results have one index for all: these tests would see each other's.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("stored results")]
 
 PERIOD = ("--from", "2026-03-01T01:00:00Z", "--to", "2026-03-01T04:00:00.000000001Z")
 
@@ -70,6 +71,7 @@ def listed(url: str, *options: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_results_are_kept_once_by_model_period_and_basis(tmp_path: Path, each_url: str) -> None:
     url = each_url
     assert "no results stored" in done("report", "--stored", archive=url)
@@ -124,7 +126,9 @@ def test_stored_results_are_chosen_and_shown(tmp_path: Path, url: str) -> None:
     assert len(listed(url)) == 8
     assert len(listed(url, "--deployment", "one")) == 4
     assert len(listed(url, "--deployment", "one", *PERIOD)) == 2
-    assert listed(url, "--namespace", "nobody") == []
+    ran = processor("report", "--stored", "--namespace", "shoq", archive=url)
+    assert ran.returncode == 1
+    assert "no model matches --namespace shoq: did you mean shop/one or shop/two?" in ran.stderr
     assert listed(url, "--by", "feedback") == []
     command = ("report", "--stored", "--deployment", "two")
     text = done(*command, archive=url)

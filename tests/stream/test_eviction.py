@@ -1,4 +1,4 @@
-"""The cap on the join's memory: what is to leave, said on the log before it does."""
+"""The limit on the join's memory: evictions are recorded on the log, and the oldest hour goes first."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from processor.stream.snapshot_file import SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import pack, prediction
+from tests.support.join_batches import pack, prediction
 from tests.support.join_model import request_name
 
 
-class Control:
-    """What was written to the control topic."""
+class _Control:
+    """Keeps the records that are written to the control topic."""
 
     def __init__(self) -> None:
         self.written: list[ControlRecord] = []
@@ -36,49 +36,51 @@ class Control:
 def _stage(telemetry: Telemetry) -> JoinStage:
     fold = JoinFold("epoch", 0, 1, None, telemetry)
     file = SnapshotFile(Path("unused"), "app", "epoch", 0, 1, 0)
-    snapshots = Snapshotter(file, "t/0", telemetry, WriterThread())
-    return JoinStage(fold, "t/0", cast(Any, None), snapshots, cast(Any, None), telemetry)
+    snapshotter = Snapshotter(file, "t/0", telemetry, WriterThread())
+    return JoinStage(fold, "t/0", cast(Any, None), snapshotter, cast(Any, None), telemetry)
 
 
 def _fill(stage: JoinStage, hour: int, first: int) -> None:
-    made = [prediction(request_name(number)) for number in range(first, first + 30)]
-    stage.fold(stage.next_offset, hour * HOUR, encode(pack(*made)))
+    predictions = [prediction(request_name(number)) for number in range(first, first + 30)]
+    stage.fold(stage.next_offset, hour * HOUR, encode(pack(*predictions)))
 
 
-async def test_the_oldest_hour_of_all_partitions_leaves(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_oldest_hour_of_all_partitions_is_evicted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     telemetry = Telemetry()
     stages = {0: _stage(telemetry), 3: _stage(telemetry)}
     _fill(stages[0], 11, 0)
     _fill(stages[3], 10, 30)
     for stage in stages.values():
         _fill(stage, 12, 60)
-    control = Control()
+    control = _Control()
     total = sum(stage.join.approx_bytes for stage in stages.values())
     assert await EvictionPolicy(total, cast(ControlLog, control)).next_eviction(stages) is None
     assert not control.written
-    cap = EvictionPolicy(1, cast(ControlLog, control))
-    left = []
-    while (next_eviction := await cap.next_eviction(stages)) is not None:
-        left.append(next_eviction)
-        assert await cap.next_eviction(stages) == next_eviction  # until the tick comes back
+    policy = EvictionPolicy(1, cast(ControlLog, control))
+    evicted = []
+    while (next_eviction := await policy.next_eviction(stages)) is not None:
+        evicted.append(next_eviction)
+        assert await policy.next_eviction(stages) == next_eviction  # until the heartbeat is folded
         number, before = next_eviction
         stage = stages[number]
         heartbeat = stage.heartbeat(before)
         assert heartbeat == Heartbeat(SCHEMA_VERSION, "epoch", stage.sent_below, before)
         stage.fold(stage.next_offset, 12 * HOUR, encode(heartbeat))
-    assert left == [(3, 11), (0, 12)]
+    assert evicted == [(3, 11), (0, 12)]
     assert [record.position for record in control.written] == [11 * HOUR, 12 * HOUR]
     assert telemetry.evicted_requests == 60
     lines = [record.message for record in caplog.records]
     assert len(lines) == 3
     assert "partition 3" in lines[0]
     assert "the running hour" in lines[2]
-    assert await cap.next_eviction(stages) is None
+    assert await policy.next_eviction(stages) is None
     assert len(caplog.records) == 3
 
 
-def test_what_has_left_early_may_have_been_counted() -> None:
-    """Else late truth and later starts would count it again."""
+def test_requests_that_were_evicted_may_have_been_counted() -> None:
+    """Otherwise late feedback and later starts would count them again."""
     now, horizon = 1000 * HOUR, 168 * HOUR
     assert in_memory_from(now, horizon) == in_memory_from(now, horizon, 800 * HOUR)
     assert in_memory_from(now, horizon, 990 * HOUR) == 992 * HOUR

@@ -1,4 +1,4 @@
-"""The format on users' brokers and disks changes only with its version."""
+"""The format of records and files on users' brokers and disks changes only with its version."""
 
 import base64
 import json
@@ -13,95 +13,95 @@ from processor.domain.log.records import Heartbeat, check, decode_delta, decode_
 from processor.errors import LogMismatchError
 from processor.kafka.control_log import decode_control
 from processor.telemetry import Telemetry
-from tests.support import log_format_fixture as frozen
+from tests.support import log_format_fixture as fixture
 from tests.support.snapshot_files import write
 
 _CHANGED = (
-    "the {} of this release differ from those of the same schema on users' brokers: raise "
+    "the {} of this release differs from the format of this schema on users' brokers: raise "
     "SCHEMA_VERSION, and freeze the new format with `python -m tests.support.log_format_fixture`"
 )
 
 
 @pytest.fixture(scope="module")
-def kept() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(frozen.path(SCHEMA_VERSION).read_text())
-    return found
+def stored() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(fixture.path(SCHEMA_VERSION).read_text())
+    return content
 
 
-@pytest.mark.parametrize("what", ["observations", "deltas", "table", "snapshot", "control"])
-def test_what_is_written_is_what_was_written(kept: dict[str, Any], what: str) -> None:
-    now, then = frozen.everything()[what], kept[what]
-    if what == "table":
+@pytest.mark.parametrize("part", ["observations", "deltas", "table", "snapshot", "control"])
+def test_the_bytes_written_do_not_change(stored: dict[str, Any], part: str) -> None:
+    now, then = fixture.everything()[part], stored[part]
+    if part == "table":
         now, then = _table(now), _table(then)
-    assert now == then, _CHANGED.format(what)
+    assert now == then, _CHANGED.format(part)
 
 
-async def test_old_records_give_the_experiments_numbers(kept: dict[str, Any]) -> None:
-    """From the table alone, as a start does; and from the deltas."""
-    table = {_bytes(key): _bytes(value) for key, value in kept["table"].items()}
+async def test_old_records_give_the_counts_of_the_experiment(stored: dict[str, Any]) -> None:
+    """From the table, as at a start, and from the deltas."""
+    table = {_bytes(key): _bytes(value) for key, value in stored["table"].items()}
     for source in (table, {}):
         counts = []
-        for number, values in kept["deltas"].items():
-            stage = frozen.new_tally(int(number), source)
+        for number, values in stored["deltas"].items():
+            stage = fixture.new_tally(int(number), source)
             start = await stage.load(0, len(values))
             assert start == (len(values) if source else 0)
             for offset in range(start, len(values)):
-                stage.fold(offset, frozen.time_of(offset), _bytes(values[offset]))
+                stage.fold(offset, fixture.time_of(offset), _bytes(values[offset]))
             counts += [
                 found
-                for _, window, basis, found in stage.board(frozen.BEGIN / 1e9)
+                for _, window, basis, found in stage.board(fixture.BEGIN / 1e9)
                 if (window, basis) == ("all", "request")
             ]
         (found,) = counts
         assert (found.predictions, found.judged, found.correct) == (100, 63, 46)
 
 
-def test_an_old_snapshot_knows_what_it_knew(kept: dict[str, Any], tmp_path: Path) -> None:
-    """All observations once more change nothing, but for a request that is new."""
-    file = frozen.snapshot_file(tmp_path)
-    write(file, [_bytes(kept["snapshot"])])
+def test_an_old_snapshot_contains_its_requests(stored: dict[str, Any], tmp_path: Path) -> None:
+    """Applying all observations again changes nothing."""
+    file = fixture.snapshot_file(tmp_path)
+    write(file, [_bytes(stored["snapshot"])])
     snapshot = file.read()
     assert snapshot is not None
-    join = frozen.new_join()
+    join = fixture.new_join()
     join.restore(snapshot.state)
-    for offset, value in enumerate(kept["observations"], start=snapshot.offset):
+    for offset, value in enumerate(stored["observations"], start=snapshot.offset):
         record = decode_observation(_bytes(value))
         if not isinstance(record, Heartbeat):
-            assert join.apply(offset, frozen.time_of(offset), record) == {}
+            assert join.apply(offset, fixture.time_of(offset), record) == {}
     assert join.telemetry.joined == Telemetry().joined == 0
 
 
-def test_another_schema_is_refused_and_says_what_to_do(kept: dict[str, Any]) -> None:
+def test_another_schema_is_refused_with_a_remedy(stored: dict[str, Any]) -> None:
     for decode, packed in (
-        (decode_observation, kept["observations"][0]),
-        (decode_delta, next(iter(kept["deltas"].values()))[0]),
+        (decode_observation, stored["observations"][0]),
+        (decode_delta, next(iter(stored["deltas"].values()))[0]),
     ):
         record = decode(_bytes(packed))
-        check(record, frozen.EPOCH, "topic")
+        check(record, fixture.LOG_ID, "topic")
         record.version += 1
         with pytest.raises(
             LogMismatchError,
             match=f"records of {_LATER}.* new PROCESSOR_APP_ID",
         ):
-            check(decode(encode(record)), frozen.EPOCH, "topic")
-    later = kept["control"][0].replace("{", f'{{"version":{SCHEMA_VERSION + 1},', 1)
+            check(decode(encode(record)), fixture.LOG_ID, "topic")
+    later = stored["control"][0].replace("{", f'{{"version":{SCHEMA_VERSION + 1},', 1)
     with pytest.raises(LogMismatchError, match=_LATER):
         decode_control(later.encode())
 
 
-async def test_a_table_of_another_schema_is_refused(kept: dict[str, Any]) -> None:
+async def test_a_table_of_another_schema_is_refused(stored: dict[str, Any]) -> None:
     table = {}
-    for key, packed in kept["table"].items():
+    for key, packed in stored["table"].items():
         value = msgspec.msgpack.decode(_bytes(packed))
         value[0] += 1
         table[_bytes(key)] = msgspec.msgpack.encode(value)
-    number = int(next(iter(kept["deltas"])))
+    number = int(next(iter(stored["deltas"])))
     with pytest.raises(LogMismatchError, match=_LATER):
-        await frozen.new_tally(number, table).load(0, 100)
+        await fixture.new_tally(number, table).load(0, 100)
 
 
 def _table(packed: dict[str, str]) -> dict[bytes, Any]:
-    """A floor names its chunks in any order."""
+    """Decode a table; a manifest names its bucket blocks in any order."""
     found = {_bytes(key): msgspec.msgpack.decode(_bytes(value)) for key, value in packed.items()}
     for key, value in found.items():
         if len(msgspec.msgpack.decode(key)) == 1:

@@ -1,4 +1,4 @@
-"""The log behind the HTTP door: what comes together goes together, and who fails."""
+"""The sink of HTTP events: events that wait together are sent together, and fail together."""
 
 import asyncio
 
@@ -8,12 +8,12 @@ from aiokafka.errors import KafkaTimeoutError
 from processor.domain.events.decoder import Decoded
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import BrokerError
-from processor.stream import kafka_sink as door_module
+from processor.stream import kafka_sink
 from processor.stream.kafka_sink import KafkaSink
 
 
-class FakePacker:
-    """A `ObservationProducer` whose acknowledgements the test gives."""
+class FakeProducer:
+    """An `ObservationProducer` whose acknowledgements the test sets."""
 
     def __init__(self) -> None:
         self.added: list[bytes | None] = []
@@ -21,7 +21,7 @@ class FakePacker:
         self.acks: list[asyncio.Future[object]] = []
         self.sending = asyncio.Semaphore(0)
 
-    def add(self, event: RawEvent, origin: object, key: object = None) -> Decoded:
+    def add(self, event: RawEvent, source: object, key: object = None) -> Decoded:
         self.added.append(event.value)
         letter = DeadLetter("bad_json", "bad")
         return Decoded((), ((event, letter),)) if event.value == b"bad" else Decoded()
@@ -35,70 +35,68 @@ class FakePacker:
 
 
 @pytest.fixture
-async def observation_producer() -> FakePacker:
-    return FakePacker()
+async def producer() -> FakeProducer:
+    return FakeProducer()
 
 
 @pytest.fixture
-async def door(observation_producer: FakePacker) -> KafkaSink:
-    return KafkaSink(observation_producer, ("kafka:9092",))  # type: ignore[arg-type]
+async def sink(producer: FakeProducer) -> KafkaSink:
+    return KafkaSink(producer, ("kafka:9092",))  # type: ignore[arg-type]
 
 
 def event(value: bytes) -> RawEvent:
     return RawEvent((), value, 0)
 
 
-async def test_what_comes_while_others_are_on_their_way_goes_together(
-    door: KafkaSink, observation_producer: FakePacker
+async def test_events_that_wait_for_others_are_sent_together(
+    sink: KafkaSink, producer: FakeProducer
 ) -> None:
-    first = asyncio.create_task(door.accept([event(b"1")]))
-    await observation_producer.sending.acquire()
-    rest = [asyncio.create_task(door.accept([event(v), event(b"x")])) for v in (b"bad", b"3")]
-    gone = asyncio.create_task(door.accept([event(b"gone")]))
+    first = asyncio.create_task(sink.accept([event(b"1")]))
+    await producer.sending.acquire()
+    rest = [asyncio.create_task(sink.accept([event(v), event(b"x")])) for v in (b"bad", b"3")]
+    cancelled = asyncio.create_task(sink.accept([event(b"cancelled")]))
     await asyncio.sleep(0)
-    gone.cancel()
-    observation_producer.acks[0].set_result(None)
+    cancelled.cancel()
+    producer.acks[0].set_result(None)
     assert await first == [None]
-    await observation_producer.sending.acquire()
-    assert observation_producer.sent == [[b"1"], [b"bad", b"x", b"3", b"x"]]
+    await producer.sending.acquire()
+    assert producer.sent == [[b"1"], [b"bad", b"x", b"3", b"x"]]
     assert not any(task.done() for task in rest)
-    observation_producer.acks[1].set_result(None)
+    producer.acks[1].set_result(None)
     bad, good = [await task for task in rest]
     assert [verdict and verdict.reason for verdict in bad] == ["bad_json", None]
     assert good == [None, None]
 
 
-async def test_a_failure_is_that_of_its_group(
-    door: KafkaSink, observation_producer: FakePacker
-) -> None:
-    first = asyncio.create_task(door.accept([event(b"1")]))
-    await observation_producer.sending.acquire()
-    second = asyncio.create_task(door.accept([event(b"2")]))
+async def test_a_failure_concerns_only_its_group(sink: KafkaSink, producer: FakeProducer) -> None:
+    first = asyncio.create_task(sink.accept([event(b"1")]))
+    await producer.sending.acquire()
+    second = asyncio.create_task(sink.accept([event(b"2")]))
     await asyncio.sleep(0)
-    observation_producer.acks[0].set_exception(KafkaTimeoutError())
+    producer.acks[0].set_exception(KafkaTimeoutError())
     with pytest.raises(BrokerError, match="kafka:9092"):
         await first
-    await observation_producer.sending.acquire()
-    observation_producer.acks[1].set_exception(ZeroDivisionError())
+    await producer.sending.acquire()
+    producer.acks[1].set_exception(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         await second
-    third = asyncio.create_task(door.accept([event(b"3")]))
-    await observation_producer.sending.acquire()
-    observation_producer.acks[2].set_result(None)
+    third = asyncio.create_task(sink.accept([event(b"3")]))
+    await producer.sending.acquire()
+    producer.acks[2].set_result(None)
     assert await third == [None]
 
 
-async def test_behind_a_broker_that_says_nothing_nobody_waits(
-    door: KafkaSink, observation_producer: FakePacker, monkeypatch: pytest.MonkeyPatch
+async def test_events_are_refused_while_a_broker_does_not_answer(
+    sink: KafkaSink, producer: FakeProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door_module, "_STUCK", -1.0)
-    first = asyncio.create_task(door.accept([event(b"1")]))
-    await observation_producer.sending.acquire()
+    monkeypatch.setattr(kafka_sink, "_STUCK", -1.0)
+    first = asyncio.create_task(sink.accept([event(b"1")]))
+    await producer.sending.acquire()
     with pytest.raises(BrokerError, match="acknowledged nothing"):
-        await door.accept([event(b"2")])
-    observation_producer.acks[0].set_result(None)
+        await sink.accept([event(b"2")])
+    producer.acks[0].set_result(None)
     assert await first == [None]
-    second = asyncio.create_task(door.accept([event(b"2")]))
-    await observation_producer.sending.acquire()
-    observation_producer.acks[1].set_result(None)
+    second = asyncio.create_task(sink.accept([event(b"2")]))
+    await producer.sending.acquire()
+    producer.acks[1].set_result(None)
     assert await second == [None]

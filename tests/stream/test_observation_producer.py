@@ -1,10 +1,10 @@
-"""What goes onto the log: records that hold several events, dead letters of any size."""
+"""Records on the log: batches of events, their size, and dead letters of any size."""
 
 import asyncio
 import json
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
+from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
@@ -29,21 +29,22 @@ BROKEN = {"type": "order.created"}
 
 
 class Producer:
-    """Keeps what is sent."""
+    """Keeps the records that are sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, dict[str, Any]]] = []
 
-    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[None]":
+    async def send(self, topic: str, value: bytes, **more: Any) -> "asyncio.Future[object]":
         self.sent.append((topic, value, more))
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        future.set_result(None)
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        record = RecordMetadata(topic, 2, TopicPartition(topic, 2), len(self.sent), 0, 0, 0)
+        future.set_result(record)
         return future
 
 
 def observation_producer(producer: Any) -> ObservationProducer:
     decoder = Decoder(ModelRules(), Telemetry())
-    return ObservationProducer(decoder, producer, "observations", "letters", 1, "epoch")
+    return ObservationProducer(decoder, producer, "observations", "dead-letters", 1, "epoch")
 
 
 def value(*events: object) -> bytes:
@@ -51,16 +52,16 @@ def value(*events: object) -> bytes:
 
 
 async def test_pairs_of_any_size_fit_in_records() -> None:
-    """A document's names can be as long as a document; with a feedback beside it or without."""
+    """A document's names can be as long as a document, with or without feedback beside it."""
     producer = Producer()
-    taken = observation_producer(producer)
+    observations = observation_producer(producer)
     for number in range(10):
         schema = Schema(names=("\U0001f600" * 1_000_000, str(number)))
         answers = (Answer(str(number), None, TEXT, schema),)
-        made = Prediction(MODEL, f"r{number}", number, 0, 1, answers)
+        predicted = Prediction(MODEL, f"r{number}", number, 0, 1, answers)
         judged = Feedback(MODEL, f"r{number}", number, 0, 1, None, 1) if number % 2 else None
-        taken.add_pair(made, judged)
-    await taken.send()
+        observations.add_pair(predicted, judged)
+    await observations.send()
     sizes = [len(value) for _, value, _ in producer.sent]
     assert sum(sizes) > 40_000_000
     assert max(sizes) < MAX_RECORD
@@ -71,69 +72,95 @@ async def test_pairs_of_any_size_fit_in_records() -> None:
         assert {row.request_id for row in batch.feedback_rows()} == odd
 
 
-async def test_a_batch_on_kafka_is_its_events() -> None:
-    """A broken one is kept alone, with the record's key and origin."""
+async def test_each_event_of_a_batch_on_kafka_is_decoded() -> None:
+    """A broken event becomes a dead letter, with the record's key and source."""
     producer = Producer()
-    taken = observation_producer(producer)
+    observations = observation_producer(producer)
     good = [{**ANSWER, "id": str(number)} for number in range(3)]
     record: ConsumerRecord = ConsumerRecord(
         "source", 3, 17, 0, 0, b"key", value(*good[:2], BROKEN, good[2]), None, 3, 0, BATCH
     )
-    taken.add_records("source", 3, [record])
-    await taken.send()
-    (_, packed, _), (topic, kept, more) = producer.sent
-    observations = decode_observation(packed)
-    assert isinstance(observations, ObservationBatch)
-    assert [row.request_id for row in observations.prediction_rows()] == ["0", "1", "2"]
-    assert (topic, json.loads(kept), more["key"]) == ("letters", BROKEN, b"key")
+    observations.add_records("source", 3, [record])
+    await observations.send()
+    (_, packed, _), (topic, body, more) = producer.sent
+    batch = decode_observation(packed)
+    assert isinstance(batch, ObservationBatch)
+    assert [row.request_id for row in batch.prediction_rows()] == ["0", "1", "2"]
+    assert (topic, json.loads(body), more["key"]) == ("dead-letters", BROKEN, b"key")
     headers = dict(more["headers"])
     assert headers["content-type"] == b"application/cloudevents+json"
     assert headers["dead-letter-reason"] == b"unknown_type"
     assert headers["dead-letter-offset"] == b"17"
 
 
-def test_the_first_dead_letter_of_a_batch_is_told() -> None:
-    taken = observation_producer(None)
-    origin = ("http", 0, 0)
+def test_the_first_dead_letter_of_a_batch_is_returned() -> None:
+    observations = observation_producer(None)
+    source = ("http", 0, 0)
     event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
-    letter = taken.add(event, origin).dead_letter
-    assert isinstance(letter, DeadLetter)
-    assert letter.reason == "unknown_type"
-    assert taken.add(RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0), origin).dead_letter is None
-    assert taken.add(RawEvent(BATCH, b"[]", 0), origin).dead_letter is None
+    dead_letter = observations.add(event, source).dead_letter
+    assert isinstance(dead_letter, DeadLetter)
+    assert dead_letter.reason == "unknown_type"
+    good = RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0)
+    assert observations.add(good, source).dead_letter is None
+    assert observations.add(RawEvent(BATCH, b"[]", 0), source).dead_letter is None
 
 
-async def test_a_dead_letter_that_no_record_can_hold_is_kept_without_its_body() -> None:
+async def test_a_dead_letter_that_is_too_large_is_kept_without_its_body() -> None:
     producer = Producer()
-    taken = observation_producer(producer)
+    observations = observation_producer(producer)
     for size in (100, MAX_RECORD):
-        taken.add(RawEvent((("a", b"b"),), bytes(size), 5), ("topic", 3, 7))
-    await taken.send()
-    (_, small, _), (_, none, more) = producer.sent
+        observations.add(RawEvent((("a", b"b"),), bytes(size), 5), ("topic", 3, 7))
+    await observations.send()
+    (_, small, _), (_, large, more) = producer.sent
     headers = dict(more["headers"])
     assert small == bytes(100)
-    assert none is None
+    assert large is None
     assert headers["dead-letter-reason"] == b"not_cloudevent"
     assert headers["dead-letter-detail"].endswith(b"too large to be kept: see topic/3@7")
     assert headers["a"] == b"b"
 
 
+def test_the_detail_of_a_dead_letter_is_text() -> None:
+    observations = observation_producer(None)
+    for time, shown in ((b"yesterday", "yesterday"), (b"caf\xc3\xa9\xff\x1b", r"café\xff\x1b")):
+        event = {**ANSWER, "requestid": "r"}
+        del event["data"], event["time"]
+        headers = [(f"ce_{name}", str(text).encode()) for name, text in event.items()]
+        decoded = observations.add(
+            RawEvent([*headers, ("ce_time", time)], b"{}", 7), ("source", 3, 0)
+        )
+        assert decoded.dead_letter == DeadLetter("bad_time", f"ce_time '{shown}' is not RFC 3339")
+
+
+async def test_a_dead_letter_is_shown_with_the_id_of_its_record() -> None:
+    observations = observation_producer(Producer())
+    observations.add(RawEvent([], b"?", 7), ("source", 3, 40))
+    shown = observations.decoder.telemetry.recent_dead_letters[0]
+    assert shown.id is None
+    await asyncio.gather(*await observations.send())
+    await asyncio.sleep(0)
+    assert shown.id == "2/1"
+
+
 def test_the_newest_dead_letters_can_be_shown() -> None:
-    taken = observation_producer(None)
-    telemetry = taken.decoder.telemetry
+    observations = observation_producer(None)
+    telemetry = observations.decoder.telemetry
     for offset in range(100):
-        taken.add(RawEvent([], b"?", 7), ("source", 3, offset))
+        observations.add(RawEvent([], b"?", 7), ("source", 3, offset))
     assert telemetry.dead_letters["not_cloudevent"] == 100
     shown = list(telemetry.recent_dead_letters)
-    assert [letter.offset for letter in shown] == list(range(80, 100))
-    detail = "neither a ce_type, nor structured, nor the executor's own log"
+    assert [dead_letter.offset for dead_letter in shown] == list(range(80, 100))
+    detail = (
+        "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+        "executor's own log"
+    )
     assert shown[0] == RecentDeadLetter(7, "not_cloudevent", detail, "source", 3, 80)
 
 
 async def test_no_record_is_larger_than_the_topic_takes() -> None:
-    """Names of many characters that take four bytes each: the texts are bounded in bytes."""
+    """The limit of names counts bytes: these have many characters of four bytes each."""
     producer = Producer()
-    taken = observation_producer(producer)
+    observations = observation_producer(producer)
     for number in range(6):
         names = ["\U0001f600" * 500_000, "\U0001f601" * (500_000 + number)]
         data = {"data": {"names": names, "ndarray": [[0.1, 0.9]]}}
@@ -143,7 +170,8 @@ async def test_no_record_is_larger_than_the_topic_takes() -> None:
             ("ce_inferenceservicename", b"m"),
         ]
         body = json.dumps(data, ensure_ascii=False).encode()
-        assert taken.add(RawEvent(headers, body, 0), ("source", 0, number)).dead_letter is None
-    await taken.send()
+        decoded = observations.add(RawEvent(headers, body, 0), ("source", 0, number))
+        assert decoded.dead_letter is None
+    await observations.send()
     sizes = [len(value) for topic, value, _ in producer.sent if topic == "observations"]
     assert sum(sizes) > MAX_RECORD > max(sizes)

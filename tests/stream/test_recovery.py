@@ -1,4 +1,4 @@
-"""The recovery of Faust's table comes to an end, whatever a rebalance does to it."""
+"""The recovery of Faust's table ends, whatever a rebalance does to it."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ async def _deliver(partition: int, offset: int, timestamp: int, value: bytes) ->
 
 @asynccontextmanager
 async def _running(app: Any) -> AsyncIterator[asyncio.Event]:
-    """The app; the event is set at the end of each recovery."""
+    """Run the app; the event is set at the end of each recovery."""
     recovered = asyncio.Event()
 
     async def on_recovered(*args: Any, **kwargs: Any) -> None:
@@ -40,18 +40,18 @@ async def _running(app: Any) -> AsyncIterator[asyncio.Event]:
         await app.stop()
 
 
-def _settings(**more: str) -> Settings:
-    return Settings.from_env({f"PROCESSOR_{name}": value for name, value in more.items()})
+def _settings(**values: str) -> Settings:
+    return Settings.from_env({f"PROCESSOR_{name}": value for name, value in values.items()})
 
 
 async def test_a_recovery_that_stands_still_starts_again_with_more_patience() -> None:
-    server = "127.0.0.1:9"  # never asked
+    server = "127.0.0.1:9"  # never connected to
     app = make_app(_settings(BROKER=f"kafka://{server}"), (server,))
     ends: list[None] = []
     watch = TableRecovery(app, lambda: ends.append(None))
     start = app.tables.recovery.signal_recovery_start
 
-    def looks() -> int:
+    def checks() -> int:
         count = 0
         while not start.is_set() and count < 9 * PATIENCE:
             watch.check()
@@ -60,12 +60,12 @@ async def test_a_recovery_that_stands_still_starts_again_with_more_patience() ->
         return count
 
     await app.on_partitions_assigned.send(set())
-    assert looks() == PATIENCE + 1
-    assert looks() == 2 * PATIENCE
-    assert looks() == 4 * PATIENCE
-    # A rebalance is under way: there is nothing to start.
+    assert checks() == PATIENCE + 1
+    assert checks() == 2 * PATIENCE
+    assert checks() == 4 * PATIENCE
+    # During a rebalance there is nothing to start.
     await app.on_partitions_revoked.send(set())
-    assert looks() == 9 * PATIENCE
+    assert checks() == 9 * PATIENCE
     await app.on_partitions_assigned.send(set())
     start.set()
     await app.on_rebalance_complete.send()
@@ -74,14 +74,14 @@ async def test_a_recovery_that_stands_still_starts_again_with_more_patience() ->
     await app.on_rebalance_complete.send()
     assert len(ends) == 1
     assert watch.recovered.is_set()
-    assert looks() == 9 * PATIENCE
+    assert checks() == 9 * PATIENCE
 
 
-async def test_what_is_fetched_while_all_is_paused_comes_again(
+async def test_records_fetched_while_all_is_paused_come_again(
     kafka: Broker, app_id: str, tmp_path: Path
 ) -> None:
-    """A question that is on its way as a rebalance begins is answered after the recovery's seek, and
-    before it reads."""
+    """A request that is under way when a rebalance begins is answered after the recovery's seek, and
+    before its first read."""
     settings = _settings(
         BROKER=f"kafka://{kafka.bootstrap}",
         APP_ID=app_id,
@@ -96,14 +96,14 @@ async def test_what_is_fetched_while_all_is_paused_comes_again(
         async with asyncio.timeout(30):
             await recovered.wait()
         await until(lambda: not app.rebalancing, 30, "the first recovery's end")
-        # What another worker wrote.
+        # Records of another worker.
         written = {TopicPartition(topics.changelog, number) for number in range(_PARTITIONS)}
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
             for partition in range(_PARTITIONS):
                 for number in range(3):
                     key = b"%d/%d" % (partition, number)
                     await producer.send_and_wait(topics.changelog, b"value", key, partition)
-        asked, sought, answered = (threading.Event() for _ in range(3))
+        requested, sought, answered = (threading.Event() for _ in range(3))
         thread, recovery = app.consumer._thread, app.tables.recovery
         fetcher = thread._consumer._fetcher
         fetch, seek = fetcher.fetched_records, recovery._seek_offsets
@@ -111,7 +111,7 @@ async def test_what_is_fetched_while_all_is_paused_comes_again(
         async def late(*args: Any, **kwargs: Any) -> Any:
             if answered.is_set():
                 return await fetch(*args, **kwargs)
-            asked.set()
+            requested.set()
             await until(sought.is_set, 30, "the recovery's seek")
             await until(lambda: written <= fetcher._records.keys(), 30, "the records sought")
             found = await fetch(*args, **kwargs)
@@ -121,10 +121,10 @@ async def test_what_is_fetched_while_all_is_paused_comes_again(
         async def busy_after(*args: Any) -> None:
             await seek(*args)
             sought.set()
-            await until(answered.is_set, 30, "the answer to the old question")
+            await until(answered.is_set, 30, "the answer to the old request")
 
         fetcher.fetched_records, recovery._seek_offsets = late, busy_after
-        await until(asked.is_set, 30, "a question on its way")
+        await until(requested.is_set, 30, "a request under way")
         recovered.clear()
         thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)
         async with asyncio.timeout(15):

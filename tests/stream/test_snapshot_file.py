@@ -1,4 +1,4 @@
-"""Snapshot files: whole or not at all, and gone when nobody can use them."""
+"""Snapshot files are complete or unused, and removed when no start can use them."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
 from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import pack, prediction
+from tests.support.join_batches import pack, prediction
 from tests.support.join_model import request_name
 from tests.support.snapshot_files import write
 
@@ -26,7 +26,7 @@ def _store(file: SnapshotFile, offset: int, state: JoinState) -> None:
     write(file, capture.take())
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_a_snapshot_that_was_written_is_read(tmp_path: Path) -> None:
     file = _file(tmp_path)
     _store(file, 42, JoinState(log_time=5))
     read = file.read()
@@ -37,7 +37,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "longer", "head", "nonsense", "nothing"])
-def test_a_broken_file_is_no_snapshot(damage: str, tmp_path: Path) -> None:
+def test_a_broken_file_is_not_a_snapshot(damage: str, tmp_path: Path) -> None:
     file = _file(tmp_path)
     fold = JoinFold(_EPOCH, 0, 8, None, Telemetry())
     fold.apply(0, 1, pack(*(prediction(request_name(n)) for n in range(100))))
@@ -57,21 +57,21 @@ def test_a_broken_file_is_no_snapshot(damage: str, tmp_path: Path) -> None:
     assert file.read() is None
 
 
-def test_what_no_start_can_use_is_removed(tmp_path: Path) -> None:
+def test_files_that_no_start_can_use_are_removed(tmp_path: Path) -> None:
     for name in ("app", "app-2", "other"):
         for log_id in (_EPOCH, _OLD):
             file = _file(tmp_path, log_id, name)
             _store(file, 1, JoinState())
     abandoned = tmp_path / f"join-app-{_EPOCH}-0.77.new"
-    abandoned.write_bytes(b"of a process that was killed")
+    abandoned.write_bytes(b"from a process that was killed")
     draft = _file(tmp_path).draft()
     (written,) = (path for path in tmp_path.glob("*.new") if path != abandoned)
     unrelated = tmp_path / "events.sqlite"
     unrelated.write_bytes(b"")
     remove_old_snapshots(tmp_path, "app", _EPOCH)
     draft.append([b"goes on"])
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {
         "events.sqlite",
         written.name,
         f"join-app-{_EPOCH}-0.snapshot",

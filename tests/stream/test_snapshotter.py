@@ -1,5 +1,5 @@
-"""How snapshots are made while the fold goes on: in little memory, beside it, and never ahead of what
-is acknowledged."""
+"""Snapshots are made while the fold continues: in little memory, without delaying it, and never ahead
+of the acknowledged deltas."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, cast
 import pytest
 
 from processor.domain.join.fold import JoinFold
-from processor.stream import snapshotter as snapshot_maker
+from processor.stream import snapshotter
 from processor.stream.delta_producer import Acks
 from processor.stream.join_stage import JoinStage, close_within
 from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import pack, prediction
+from tests.support.join_batches import pack, prediction
 from tests.support.join_model import request_name
 
 _EPOCH = "0123456789abcdef"
@@ -33,13 +33,13 @@ _REQUESTS = 3000
 @pytest.fixture(autouse=True)
 def _small_and_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("processor.stream.snapshot_file._SLICE", 8)
-    monkeypatch.setattr(snapshot_maker, "_EVERY", 0.0)
-    monkeypatch.setattr(snapshot_maker, "_SHARE", math.inf)
-    monkeypatch.setattr(snapshot_maker, "_SLICE", 0.0)
+    monkeypatch.setattr(snapshotter, "_EVERY", 0.0)
+    monkeypatch.setattr(snapshotter, "_MAX_SHARE", math.inf)
+    monkeypatch.setattr(snapshotter, "_STEP", 0.0)
 
 
 class Disk:
-    """Holds up whoever writes, and says how much there was to write at a time."""
+    """Blocks or fails the writes of snapshots, and notes the size of each write."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.free = threading.Event()
@@ -73,7 +73,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 class Partition:
-    """A fold with a snapshot in a folder."""
+    """A join fold with its snapshot in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.telemetry = Telemetry()
@@ -82,40 +82,40 @@ class Partition:
         self.offset = 0
         self.file = SnapshotFile(folder, "app", _EPOCH, 0, 8, 0)
         self.thread = WriterThread()
-        self.maker = Snapshotter(self.file, "t/0", self.telemetry, self.thread)
+        self.snapshotter = Snapshotter(self.file, "t/0", self.telemetry, self.thread)
         self.add(_REQUESTS)
 
     def stage(self) -> JoinStage:
-        """The same as part of a worker."""
+        """Make the stage that has this fold in a worker."""
         nothing = cast(Any, None)
-        stage = JoinStage(self.fold, "t/0", nothing, self.maker, nothing, self.telemetry)
+        stage = JoinStage(self.fold, "t/0", nothing, self.snapshotter, nothing, self.telemetry)
         stage.next_offset = self.offset
         return stage
 
     def add(self, number: int) -> None:
-        """Fold so many more predictions."""
+        """Fold ``number`` more predictions."""
         first = len(list(self.fold.refs()))
         names = map(request_name, range(first, first + number))
         self.fold.apply(self.offset, 1, pack(*map(prediction, names)))
         self.offset += 1
 
-    def go_on(self) -> None:
-        """What comes after each batch."""
-        self.maker.go_on(self.offset, self.fold, self.acks)
+    def advance(self) -> None:
+        """Take the snapshot's next step, as after each batch."""
+        self.snapshotter.advance(self.offset, self.fold, self.acks)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Go on until something holds."""
+        """Take steps until a condition holds."""
         async with asyncio.timeout(30):
             while not holds():
-                self.go_on()
+                self.advance()
                 await asyncio.sleep(0)
 
     def is_copying(self) -> bool:
-        """Whether what changes is copied."""
+        """Whether buckets that change are copied before."""
         return any(table.copy_on_write is not None for table in self.fold.state.packed_requests)
 
     def kept(self) -> tuple[int, int] | None:
-        """The offset of the snapshot on the disk, and how many requests it has."""
+        """Return the offset and the number of requests of the snapshot on the disk; None without one."""
         snapshot = self.file.read()
         if snapshot is None:
             return None
@@ -129,53 +129,53 @@ async def partition(tmp_path: Path) -> Partition:
     return Partition(tmp_path)
 
 
-async def test_a_slice_at_a_time_is_in_memory(partition: Partition, disk: Disk) -> None:
+async def test_one_slice_at_a_time_is_in_memory(partition: Partition, disk: Disk) -> None:
     await partition.until(lambda: partition.kept() is not None)
     assert partition.kept() == (1, _REQUESTS)
     assert len(disk.sizes) > 10
-    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first one has the head too
+    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first write contains the head too
 
 
 async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: Disk) -> None:
-    """What it takes in meanwhile is no part of the snapshot, and nothing more is copied."""
+    """Records folded meanwhile are not in the snapshot, and no further slice is copied."""
     disk.free.clear()
-    partition.go_on()
-    partition.go_on()
+    partition.advance()
+    partition.advance()
     (copy_on_write,) = (table.copy_on_write for table in partition.fold.state.packed_requests)
     assert copy_on_write is not None
     taken = copy_on_write.start
     for _ in range(20):
-        partition.go_on()
+        partition.advance()
         partition.add(10)
         await asyncio.sleep(0)
     assert copy_on_write.start == taken > 0
-    # Nor does anything else that needs a thread.
+    # Other work that needs a thread does not wait either.
     await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
     disk.free.set()
     await partition.until(lambda: partition.kept() is not None)
     assert partition.kept() == (1, _REQUESTS)
 
 
-async def test_it_never_passes_what_is_not_acknowledged(partition: Partition) -> None:
+async def test_a_snapshot_waits_for_the_acknowledgement_of_its_deltas(partition: Partition) -> None:
     partition.acks.expect(0, 1)
     await partition.until(lambda: not partition.is_copying())  # not begun yet
-    partition.go_on()
+    partition.advance()
     assert partition.is_copying()
     await partition.until(lambda: not partition.is_copying())
     for _ in range(100):
-        partition.go_on()
+        partition.advance()
         await asyncio.sleep(0)
     assert partition.kept() is None
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() is None
     partition.acks.arrived(0)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() == (1, _REQUESTS)
 
 
 @pytest.mark.parametrize("keeping", [False, True])
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (OSError(28, "No space left on device"), "snapshot of t/0 not written: [Errno 28]"),
         (ValueError("a defect"), "ValueError: a defect"),
@@ -183,53 +183,54 @@ async def test_it_never_passes_what_is_not_acknowledged(partition: Partition) ->
 )
 async def test_a_disk_that_fails_leaves_nothing_behind(
     error: Exception,
-    said: str,
+    message: str,
     keeping: bool,
     partition: Partition,
     disk: Disk,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Neither a file, nor copies of all that changes; the next one is made, and the fold goes on."""
+    """Neither a file nor copies of changed buckets remain; the fold continues, and so does the next
+    snapshot."""
     disk.error, disk.fails_to_keep = error, keeping
-    partition.go_on()
+    partition.advance()
     await partition.until(lambda: partition.telemetry.snapshot_failures == 1)
     assert not partition.is_copying()
     assert not list(tmp_path.iterdir())
-    assert said in caplog.text
+    assert message in caplog.text
     disk.error = None
     await partition.until(lambda: partition.kept() is not None)
     assert partition.telemetry.snapshot_failures == 1
 
 
-async def test_the_last_one_is_of_the_end(partition: Partition, disk: Disk) -> None:
-    """Whatever was begun before; and it is written by slices too."""
-    partition.go_on()
-    partition.go_on()
+async def test_the_last_snapshot_is_of_the_end(partition: Partition, disk: Disk) -> None:
+    """Whatever snapshot was begun before; and it is written in slices too."""
+    partition.advance()
+    partition.advance()
     partition.add(7)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     assert partition.kept() == (2, _REQUESTS + 7)
     assert not partition.is_copying()
-    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first one has the head too
+    assert max(disk.sizes) < sum(disk.sizes) / 3  # the first write contains the head too
     written = len(disk.sizes)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
-    assert len(disk.sizes) == written  # it is on the disk already
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
+    assert len(disk.sizes) == written  # the snapshot is on the disk already
 
 
-@pytest.mark.parametrize("way", ["restart", "gone"])
-async def test_what_was_begun_is_dropped_with_its_file(
-    way: str, partition: Partition, disk: Disk, tmp_path: Path
+@pytest.mark.parametrize("event", ["restart", "revoked"])
+async def test_an_unfinished_snapshot_is_dropped_with_its_file(
+    event: str, partition: Partition, disk: Disk, tmp_path: Path
 ) -> None:
-    """By a fold that starts over while a thread writes, and by a partition that is given away."""
+    """By a fold that starts again while a thread writes, and by a partition that is revoked."""
     await partition.until(lambda: len(disk.sizes) > 2)
     disk.free.clear()
-    partition.go_on()
-    partition.go_on()
+    partition.advance()
+    partition.advance()
     assert [path.suffix for path in tmp_path.iterdir()] == [".new"]
-    if way == "restart":
-        partition.maker.restart()
+    if event == "restart":
+        partition.snapshotter.restart()
     else:
-        del partition.maker
+        del partition.snapshotter
     disk.free.set()
     async with asyncio.timeout(30):
         while list(tmp_path.iterdir()):
@@ -237,8 +238,8 @@ async def test_what_was_begun_is_dropped_with_its_file(
             await asyncio.sleep(0.01)
 
 
-async def test_deployments_may_come_at_any_time(partition: Partition) -> None:
-    """One that the snapshot does not have yet is no part of it."""
+async def test_deployments_may_be_added_at_any_time(partition: Partition) -> None:
+    """A deployment that is added while a snapshot is made is not in it."""
     new = 0
 
     def is_kept() -> bool:
@@ -249,7 +250,7 @@ async def test_deployments_may_come_at_any_time(partition: Partition) -> None:
         partition.fold.apply(partition.offset, 1, pack(other._replace(model=model)))
         return partition.kept() is not None
 
-    partition.go_on()
+    partition.advance()
     await partition.until(is_kept)
     assert new > 10
     assert partition.kept() == (1, _REQUESTS)
@@ -257,27 +258,27 @@ async def test_deployments_may_come_at_any_time(partition: Partition) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_the_last_one_knows_how_the_one_before_ended(
+async def test_the_last_snapshot_depends_on_how_the_one_before_ended(
     fails: bool, partition: Partition, disk: Disk
 ) -> None:
     if fails:
         disk.error, disk.fails_to_keep = OSError(28, "No space left on device"), True
-    partition.go_on()
+    partition.advance()
     await partition.until(lambda: not partition.is_copying())
-    partition.go_on()
+    partition.advance()
     written = len(disk.sizes)
     await asyncio.sleep(0)
-    await partition.maker.finish(partition.offset, partition.fold, partition.acks)
+    await partition.snapshotter.finish(partition.offset, partition.fold, partition.acks)
     if fails:
         assert partition.telemetry.snapshot_failures > 0
         assert partition.kept() is None
     else:
-        assert len(disk.sizes) <= written + 1  # what was begun is good
+        assert len(disk.sizes) <= written + 1  # the snapshot that was begun is used
         assert partition.kept() == (1, _REQUESTS)
 
 
-def test_a_capture_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
-    """With the state that it holds, however long no cycle is looked for."""
+def test_a_capture_that_is_dropped_is_freed_at_once(tmp_path: Path) -> None:
+    """With its state, and without a garbage collection."""
     partition = Partition(tmp_path)
     capture = partition.file.capture(1, partition.fold.state)
     capture.step(0.0)
@@ -291,20 +292,20 @@ def test_a_capture_that_is_dropped_is_gone_at_once(tmp_path: Path) -> None:
 
 
 def test_a_process_ends_though_its_disk_hangs(tmp_path: Path, disk: Disk) -> None:
-    """The thread that writes is waited for by nobody once the time is over."""
+    """Nothing waits for the thread that writes after the timeout."""
     partition = Partition(tmp_path)
     disk.free.clear()
     started = time.monotonic()
     asyncio.run(close_within(0.2, [partition.stage()]))
     assert time.monotonic() - started < 15  # of the 30 s that the disk hangs
-    # Nor by the interpreter.
+    # The interpreter does not wait for it either.
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "writer")
 
 
 async def test_an_end_does_not_wait_for_a_slow_disk(
     disk: Disk, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is not written in time is read from the log at the next start."""
+    """Partitions without a snapshot in time are read from the log at the next start."""
     caplog.set_level("INFO")
     partitions = [Partition(tmp_path / name) for name in ("first", "second", "third")]
     stages = [partition.stage() for partition in partitions]

@@ -1,4 +1,4 @@
-"""The tally's checkpoint in a table, where it is not the fold's own matter."""
+"""The tally's checkpoints in a table: when they are written, and which are refused."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from processor.errors import LogMismatchError
 from processor.stream.tally_stage import TallyStage
 from processor.telemetry import Telemetry
 
-_TICK = encode(Heartbeat(SCHEMA_VERSION, "e", 0))
+_HEARTBEAT = encode(Heartbeat(SCHEMA_VERSION, "e", 0))
 _DELTA = encode(DeltaBatch(SCHEMA_VERSION, "e", 0, 0, -1, [], [], []))
 
 
@@ -23,7 +23,7 @@ def _stage(table: dict[bytes, bytes]) -> TallyStage:
 async def test_an_idle_partition_opens_when_its_log_was_trimmed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With ticks alone there is nothing to save but the position, and that must be saved."""
+    """With heartbeats only, nothing but the position changes, and it must be saved."""
     now = 1000.0
     monkeypatch.setattr("processor.stream.tally_stage.time.monotonic", lambda: now)
     table: dict[bytes, bytes] = {}
@@ -31,17 +31,17 @@ async def test_an_idle_partition_opens_when_its_log_was_trimmed(
     assert await stage.load(0, 0) == 0
     for offset in range(100):
         now += 60.0
-        stage.fold(offset, offset * 60 * 10**9, _TICK)
+        stage.fold(offset, offset * 60 * 10**9, _HEARTBEAT)
         stage.maybe_flush()
     again = _stage(table)
     assert await again.load(50, 100) >= 50
 
 
 @pytest.mark.parametrize(("took", "pause"), [(0.01, 5.0), (0.2, 20.0), (9.0, 120.0)])
-async def test_checkpoints_that_take_long_come_seldom(
+async def test_slow_checkpoints_are_written_less_often(
     took: float, pause: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Feedback of weeks changes chunks of weeks, of every model: that must not eat up the loop."""
+    """Weeks of feedback change the blocks of weeks, of every model: that must not block the loop."""
     now = 1000.0
     monkeypatch.setattr("processor.stream.tally_stage.time.monotonic", lambda: now)
 
@@ -73,7 +73,7 @@ async def test_a_topic_that_was_emptied_is_refused() -> None:
     table: dict[bytes, bytes] = {}
     stage = _stage(table)
     await stage.load(0, 0)
-    stage.fold(7, 10**9, _TICK)
+    stage.fold(7, 10**9, _HEARTBEAT)
     stage.flush()
     with pytest.raises(LogMismatchError, match="emptied"):
         await _stage(table).load(0, 3)

@@ -1,4 +1,4 @@
-"""Archives of both kinds, filled with the same facts as each comes by them."""
+"""Archives of both kinds, filled with the same facts in the way that each kind receives them."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ NOTEBOOK = DATA / "notebook-types"
 
 
 class Fact(NamedTuple):
-    """A response, or a feedback, of one request; ``rows`` is how many the response has."""
+    """A response or a feedback of one request; ``rows`` is the number of rows of a response."""
 
     request_id: str
     body: dict[str, Any]
@@ -52,7 +52,7 @@ def truth(request_id: str, *labels: Any) -> Fact:
 
 
 class ArchiveHarness(Protocol):
-    """An archive and how a test fills it and looks at it from outside."""
+    """An archive, with methods to fill it and to read its outcomes without its own code."""
 
     @property
     def archive(self) -> Archive: ...
@@ -60,17 +60,17 @@ class ArchiveHarness(Protocol):
     async def put(self, *facts: Fact) -> None: ...
 
     async def put_notebook(self) -> None:
-        """The experiment with the notebook's types."""
+        """Put the recorded experiment with the notebook's types."""
 
-    async def settle(self) -> None:
-        """Make what was stored visible."""
+    async def refresh(self) -> None:
+        """Make stored outcomes visible."""
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:
-        """The outcomes of the default predictor's items."""
+        """The stored outcomes of the default predictor's items, None where there is none."""
 
 
-class _Nowhere:
-    """A producer: all that it takes is acknowledged at once."""
+class _NullProducer:
+    """A producer that acknowledges every record at once and drops it."""
 
     async def send(self, *args: object, **options: object) -> asyncio.Future[object]:
         sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -79,16 +79,16 @@ class _Nowhere:
 
 
 def new_publisher(archive: SqliteArchive) -> ArchivePublisher:
-    """A feed to a log that nobody reads."""
+    """A publisher to a log that nobody reads."""
     decoder = Decoder(ModelRules(), Telemetry())
     observation_producer = ObservationProducer(
-        decoder, cast(AIOKafkaProducer, _Nowhere()), "log", "letters", 1, "epoch"
+        decoder, cast(AIOKafkaProducer, _NullProducer()), "log", "dead_letters", 1, "log-id"
     )
     return ArchivePublisher(archive, observation_producer, Telemetry())
 
 
 async def publish(archive: SqliteArchive) -> None:
-    """All that an archive holds goes by the log once, as at a start."""
+    """Publish all events of an archive once, as at a start."""
     publisher = new_publisher(archive)
     running = asyncio.create_task(publisher.run())
     await publisher.complete.wait()
@@ -97,6 +97,7 @@ async def publish(archive: SqliteArchive) -> None:
 
 
 def event_of(fact: Fact) -> RawEvent:
+    """A fact as a CloudEvent in binary mode."""
     kind = "inference.response" if fact.is_response else "feedback"
     headers = {
         "ce_specversion": "1.0", "ce_id": "1", "ce_source": "http://clf:8000/",
@@ -110,6 +111,8 @@ def event_of(fact: Fact) -> RawEvent:
 
 
 class SqliteHarness:
+    """Raw events in a SQLite file, noted as if they had been published."""
+
     def __init__(self, archive: SqliteArchive) -> None:
         self.archive = archive
 
@@ -124,7 +127,7 @@ class SqliteHarness:
         await self.archive.append(events)
         await publish(self.archive)
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         pass
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:
@@ -145,12 +148,12 @@ class SqliteHarness:
 
 
 class ElasticsearchHarness:
-    """As the request logger writes: an index per predictor, a document per item."""
+    """Documents as the request logger writes them: an index per predictor, a document per item."""
 
     def __init__(self, archive: ElasticsearchArchive, indices: Indices) -> None:
         self.archive = archive
         self._indices = indices
-        self._made: dict[tuple[str, str], str] = {}
+        self._indices_by_model: dict[tuple[str, str], str] = {}
 
     async def put(self, *facts: Fact) -> None:
         operations: list[dict[str, Any]] = []
@@ -171,20 +174,20 @@ class ElasticsearchHarness:
                 operations.append({"doc": document, "doc_as_upsert": True})
         answer = self._indices.client.bulk(operations=operations)
         assert not answer["errors"], answer
-        await self.settle()
+        await self.refresh()
 
     async def put_notebook(self) -> None:
         index = self._index("seldon", "default")
         self._indices.add(index, stored(NOTEBOOK / "elasticsearch.ndjson"))
-        await self.settle()
+        await self.refresh()
 
     def _index(self, namespace: str, predictor: str) -> str:
         key = namespace, predictor
-        if key not in self._made:
-            self._made[key] = self._indices.make("-".join(key))
-        return self._made[key]
+        if key not in self._indices_by_model:
+            self._indices_by_model[key] = self._indices.make("-".join(key))
+        return self._indices_by_model[key]
 
-    async def settle(self) -> None:
+    async def refresh(self) -> None:
         self._indices.client.indices.refresh(index=self._indices.pattern)
 
     def shown(self, request_id: str, items: int = 1) -> list[dict[str, Any] | None]:

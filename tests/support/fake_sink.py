@@ -1,4 +1,4 @@
-"""What the tests of the HTTP door share: a door that they can steer, and readers of answers."""
+"""A sink that tests of the HTTP ingress control, and a check of error responses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,8 +22,9 @@ STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=UTF-8"}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 
 
-class FakeDoor:
-    """Keeps what comes; a body with ``bad`` in it is not understood."""
+class FakeSink:
+    """Keeps all events; a body that contains ``bad`` becomes a dead letter. Clear ``open`` to block
+    `accept`, set ``error`` to let it fail."""
 
     def __init__(self) -> None:
         self.events: list[RawEvent] = []
@@ -48,11 +49,13 @@ Start = Callable[..., Awaitable["TestClient[web.Request, web.Application]"]]
 
 
 def ingress_of(client: "TestClient[web.Request, web.Application]") -> Ingress:
+    """The ingress that a client is connected to."""
     assert client.app is not None
     return client.app[INGRESS]
 
 
 async def error(answer: ClientResponse, status: int, reason: str) -> str:
+    """Check an error response; returns its detail."""
     assert answer.status == status
     assert answer.content_type == "application/json"
     body = await answer.json()

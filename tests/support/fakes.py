@@ -1,7 +1,7 @@
-"""A board and a health made of plain data."""
+"""The counts and the health of a worker, as plain data that a test can set."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
@@ -17,6 +17,7 @@ WINDOWS = ("5m", "1h", "24h", "7d", "all")
 
 
 def experiment_counts() -> Counts:
+    """The counts of the experiment that the demo plays: 100 predictions, 63 judged, 46 correct."""
     cells = {
         Cell("t:0", "t:0"): 13,
         Cell("t:0", "t:1"): 1,
@@ -31,7 +32,7 @@ def experiment_counts() -> Counts:
 
 
 def many_classes(labels: int) -> Counts:
-    """Label ``"000"`` is the most frequent, the last one the least."""
+    """Counts of a model with ``labels`` labels; "000" is the most frequent, the last the least."""
     cells = {Cell(f"{i:03}", f"{i:03}"): 1000 - i for i in range(labels)}
     cells[Cell(f"{labels - 1:03}", "000")] = 2
     total = sum(cells.values())
@@ -39,7 +40,9 @@ def many_classes(labels: int) -> Counts:
 
 
 @dataclass
-class FakeBoard:
+class FakeCounts:
+    """A `CountsSource` with the same models in every window and bucket."""
+
     models: dict[ModelKey, Counts] = field(default_factory=dict)
     names: tuple[str, ...] = WINDOWS
     asked_at: float | None = None
@@ -49,13 +52,15 @@ class FakeBoard:
         return {(window, by): self.models for window in self.names for by in BASES}
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
-        # Everything happened at this moment.
+        # All counts are in the bucket of this moment.
         size = TIERS[tier].size
         return {key: {int(NOW) // size: counts} for key, counts in self.models.items()}
 
 
 @dataclass
 class FakeHealth:
+    """A `Health` that gives what its fields say."""
+
     is_alive: bool = True
     is_ready: bool = True
     bootstrapped: bool = True
@@ -75,4 +80,6 @@ class FakeHealth:
         )
 
     def gauges(self) -> Gauges:
-        return self.held
+        return replace(
+            self.held, bootstrap_complete=int(self.bootstrapped), consumer_lag_records=self.lag
+        )

@@ -1,4 +1,4 @@
-"""Observations for tests of the join, and what they must come to by the counting rules."""
+"""Observations for tests of the join, and a reference model of the counting rules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from processor.domain.values import (
 )
 
 Observation = Prediction | Feedback
-#: By model, basis and minute; nothing that is empty.
+#: Counts by model, basis and minute, without empty ones.
 Sums = dict[tuple[ModelKey, int, int], Counts]
 
 NAMED = Schema(names=("x", "y"))
@@ -56,7 +56,7 @@ PREDICTORS, NODES = ("default", "canary"), ("a", "b")
 
 
 class Gauges(NamedTuple):
-    """What the state of the join says of itself."""
+    """The diagnostics of the join's state."""
 
     waiting: int
     unmatched: int
@@ -66,14 +66,14 @@ class Gauges(NamedTuple):
 
 
 def request_name(number: int) -> str:
-    """An id that the join can pack, or, of each third number, one that it can't."""
+    """A request id that the join can pack; every third number gives one that it cannot."""
     return f"r{number}" if number % 3 == 2 else f"0a1b2c3d-0000-4000-8000-{number:012x}"
 
 
 requests = st.sampled_from([("iris", 0), ("iris", 0), ("iris", 1), ("iris", 2), ("pets", 0)]).map(
     lambda one: (one[0], request_name(one[1]))
 )
-# Few and close, so that digests decide now and then, in more than one minute.
+# Few times in two minutes, so that now and then the digest decides between versions.
 times = st.sampled_from([5 * MINUTE, 6 * MINUTE - 1, 6 * MINUTE])
 
 
@@ -112,7 +112,8 @@ observations = st.lists(st.one_of(predictions(), feedbacks()), min_size=4, max_s
 
 
 def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
-    """Rules 8 to 12 and 14 read plainly: all of a request at once, and no memory."""
+    """The sums and diagnostics by counting rules 8 to 12 and 14: all observations of a request at once,
+    without registers."""
     by_request: dict[tuple[str, str], list[Observation]] = defaultdict(list)
     for one in seen:
         key = one.model if isinstance(one, Prediction) else one.scope
@@ -121,23 +122,27 @@ def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
     waiting = unmatched = rows_differ = ambiguous = 0
     reasons: dict[str, int] = {}
     for group in by_request.values():
-        said = [one for one in group if isinstance(one, Feedback)]
-        made = [one for one in group if isinstance(one, Prediction)]
-        waiting += not said
-        unmatched += not made
-        strong = {one.model.predictor for one in made if not one.provisional}
-        made = [one for one in made if not one.provisional or one.model.predictor not in strong]
+        feedbacks = [one for one in group if isinstance(one, Feedback)]
+        predictions = [one for one in group if isinstance(one, Prediction)]
+        waiting += not feedbacks
+        unmatched += not predictions
+        final = {one.model.predictor for one in predictions if not one.provisional}
+        predictions = [
+            one for one in predictions if not one.provisional or one.model.predictor not in final
+        ]
         counting = [
-            max((one for one in made if one.model == model), key=lambda one: one[2:5])
-            for model in {one.model for one in made}
+            max((one for one in predictions if one.model == model), key=lambda one: one[2:5])
+            for model in {one.model for one in predictions}
         ]
         for prediction in counting:
             _add(sums, prediction.model, 0, prediction.time, Counts(len(prediction.answers)))
-            about = [one for one in said if one.truth is not None or _names(one, prediction)]
-            if not about:
+            applying = [
+                one for one in feedbacks if one.truth is not None or _names(one, prediction)
+            ]
+            if not applying:
                 continue
-            # The scope decides between rewards of one version: a name is above none.
-            best = max(about, key=lambda one: (one[2:5], one.scope))
+            # The scope decides between rewards of one version: a name is above no name.
+            best = max(applying, key=lambda one: (one[2:5], one.scope))
             if (
                 best.truth is None
                 and best.scope != prediction.model
@@ -152,7 +157,7 @@ def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
                 reasons[reason] = reasons.get(reason, 0) + 1
             _add(sums, prediction.model, 0, prediction.time, outcome.counts)
             _add(sums, prediction.model, 1, best.time, outcome.counts)
-    return _full(sums), Gauges(waiting, unmatched, rows_differ, ambiguous, reasons)
+    return _without_empty(sums), Gauges(waiting, unmatched, rows_differ, ambiguous, reasons)
 
 
 def _names(feedback: Feedback, prediction: Prediction) -> bool:
@@ -164,12 +169,12 @@ def _add(sums: Sums, model: ModelKey, basis: int, time: int, counts: Counts) -> 
     sums.setdefault((model, basis, time // MINUTE), Counts()).add(counts)
 
 
-def _full(sums: Sums) -> Sums:
+def _without_empty(sums: Sums) -> Sums:
     return {key: counts for key, counts in sums.items() if not counts.is_empty()}
 
 
 def unpacked(deltas: Deltas) -> dict[int, DeltaBatch]:
-    """Deltas as whoever reads the log has them."""
+    """The batches of deltas by partition, as they are read back from the log."""
     found = {}
     for partition, batch in deltas.items():
         record = decode_delta(encode(batch))
@@ -179,17 +184,17 @@ def unpacked(deltas: Deltas) -> dict[int, DeltaBatch]:
 
 
 def sums_of(batches: Iterable[DeltaBatch]) -> Sums:
-    """The sums of all deltas."""
+    """The sums of all deltas, as the tally has them."""
     sums: Sums = {}
     for batch in batches:
         for delta in batch.deltas:
             key = (ModelKey(*batch.models[delta.model]), delta.basis, delta.minute)
             sums.setdefault(key, Counts()).add(unpack(delta, batch.labels))
-    return _full(sums)
+    return _without_empty(sums)
 
 
-def sums_of_standings(folds: Iterable[JoinFold]) -> Sums:
-    """What the predictions in memory contribute."""
+def sums_in_memory(folds: Iterable[JoinFold]) -> Sums:
+    """The sums over the predictions in memory of all folds."""
     sums: Sums = {}
     for fold in folds:
         for prediction, feedback, outcome in fold.joined_predictions():
@@ -199,11 +204,11 @@ def sums_of_standings(folds: Iterable[JoinFold]) -> Sums:
             if feedback is not None and outcome is not None:
                 _add(sums, model, 0, prediction.time, outcome.counts)
                 _add(sums, model, 1, feedback.time, outcome.counts)
-    return _full(sums)
+    return _without_empty(sums)
 
 
 def gauges(states: Iterable[JoinState]) -> Gauges:
-    """The gauges of all partitions."""
+    """The sums of the diagnostics of all partitions."""
     waiting = unmatched = rows_differ = ambiguous = 0
     reasons: Counter[str] = Counter()
     for state in states:

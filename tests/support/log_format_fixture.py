@@ -1,8 +1,8 @@
-"""What this release writes to the log, the table and the snapshots, for the experiment's events.
+"""The bytes that this release writes to the log, the table and the snapshots, for recorded events.
 
-`python -m tests.support.log_format_fixture` writes it to
-tests/data/log-format/<SCHEMA_VERSION>.json: once, when a schema is new.
-A file that is there is what is on users' brokers: it never changes.
+`python -m tests.support.log_format_fixture` writes them to
+tests/data/log-format/<SCHEMA_VERSION>.json, once for each new schema. An existing file never changes:
+users' brokers hold records in this format.
 """
 
 import base64
@@ -17,7 +17,7 @@ from processor.domain.events.events_file import parse_line
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder
-from processor.domain.log.records import Heartbeat, encode
+from processor.domain.log.records import Heartbeat, decode_observation, encode
 from processor.domain.model_rules import ModelRules
 from processor.domain.tally.windows import parse_window
 from processor.domain.timestamps import SECOND
@@ -27,23 +27,24 @@ from processor.stream.tally_stage import TallyStage
 from processor.telemetry import Telemetry
 
 DATA = Path(__file__).resolve().parents[1] / "data"
-EPOCH, PARTITIONS, HORIZON = "0123456789abcdef", 4, 7 * 86_400 * SECOND
-#: Append time of the first record, in ns; the others follow by seconds.
+LOG_ID, PARTITIONS, HORIZON = "0123456789abcdef", 4, 7 * 86_400 * SECOND
+#: The append time of the first record in ns; each later one is a second later.
 BEGIN = 1_795_165_500 * SECOND
 _ROWS = 40
 
 
 def path(version: int) -> Path:
-    """The file of a schema version."""
+    """The fixture of a schema version."""
     return DATA / "log-format" / f"{version}.json"
 
 
 def text(value: bytes) -> str:
+    """Bytes as text for JSON."""
     return base64.b64encode(value).decode()
 
 
 def observations() -> list[bytes]:
-    """The experiment's events as records of the log, and a tick."""
+    """The recorded events as observation records, and a heartbeat."""
     decoder = Decoder(ModelRules(), Telemetry())
     builder, records = BatchBuilder(), []
     for number, line in enumerate(
@@ -56,22 +57,23 @@ def observations() -> list[bytes]:
         for observation in decoded.observations:
             builder.add(observation)
         if builder.rows >= _ROWS:
-            records.append(encode(builder.build(EPOCH)))
-    records.append(encode(builder.build(EPOCH)))
-    records.append(encode(Heartbeat(SCHEMA_VERSION, EPOCH, len(records))))
+            records.append(encode(builder.build(LOG_ID)))
+    records.append(encode(builder.build(LOG_ID)))
+    records.append(encode(Heartbeat(SCHEMA_VERSION, LOG_ID, len(records))))
     return records
 
 
 def new_join() -> JoinFold:
-    return JoinFold(EPOCH, 0, PARTITIONS, HORIZON, Telemetry())
+    return JoinFold(LOG_ID, 0, PARTITIONS, HORIZON, Telemetry())
 
 
 def new_tally(partition: int, table: dict[bytes, bytes]) -> TallyStage:
     windows = (parse_window("all"), parse_window("24h"))
-    return TallyStage(partition, EPOCH, "deltas", windows, table, Telemetry())
+    return TallyStage(partition, LOG_ID, "deltas", windows, table, Telemetry())
 
 
 def time_of(offset: int) -> int:
+    """The append time of a record in ns."""
     return BEGIN + offset * SECOND
 
 
@@ -82,19 +84,19 @@ def snapshot(join: JoinFold, offset: int) -> bytes:
 
 
 def snapshot_file(folder: Path) -> SnapshotFile:
-    return SnapshotFile(folder, "app", EPOCH, 0, PARTITIONS, HORIZON)
+    return SnapshotFile(folder, "app", LOG_ID, 0, PARTITIONS, HORIZON)
 
 
 def control() -> list[bytes]:
     return [
-        encode_control(ControlRecord("epoch", log_id=EPOCH, horizon=HORIZON // SECOND)),
+        encode_control(ControlRecord("epoch", log_id=LOG_ID, horizon=HORIZON // SECOND)),
         encode_control(ControlRecord("cursor", source="index/0", position=17)),
         encode_control(ControlRecord("done")),
     ]
 
 
 def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
-    """The deltas' records by target partition."""
+    """The encoded delta batches by target partition."""
     found: dict[int, list[bytes]] = {}
     for batch in batches:
         for partition, delta in batch.items():
@@ -103,9 +105,7 @@ def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
 
 
 def everything() -> dict[str, Any]:
-    """All that is frozen."""
-    from processor.domain.log.records import decode_observation
-
+    """The content of the fixture."""
     join, records = new_join(), observations()
     batches: list[Deltas] = []
     for offset, value in enumerate(records):
@@ -133,6 +133,6 @@ def everything() -> dict[str, Any]:
 if __name__ == "__main__":
     target = path(SCHEMA_VERSION)
     if target.exists():
-        sys.exit(f"{target} is there: a new format needs a new SCHEMA_VERSION")
+        sys.exit(f"{target} exists: a new format needs a new SCHEMA_VERSION")
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(everything(), indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Metrics as Prometheus would read them."""
+"""Parse metrics as Prometheus does."""
 
 from collections.abc import Iterable
 
@@ -8,15 +8,15 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from processor.domain.model_key import ModelKey
 from processor.publish.exposition import Exposition
-from processor.publish.families import board_rows
+from processor.publish.families import model_rows
 from processor.settings import Settings
-from tests.support.fakes import NOW, FakeBoard
+from tests.support.fakes import NOW, FakeCounts
 
 Series = tuple[str, frozenset[tuple[str, str]]]
 
 
 def values(families: Iterable[Metric]) -> dict[Series, float]:
-    """Value by name and labels; fails where a series appears twice, as Prometheus would."""
+    """The value of each series by name and labels; like Prometheus it fails on a repeated series."""
     result: dict[Series, float] = {}
     for family in families:
         for sample in family.samples:
@@ -27,15 +27,15 @@ def values(families: Iterable[Metric]) -> dict[Series, float]:
     return result
 
 
-def exposed(board: FakeBoard, chosen: Settings) -> str:
-    exposition = Exposition(chosen.max_classes)
-    for row in board_rows(board.windows(NOW), chosen.metrics_by, chosen.cell_windows):
+def exposed(counts_source: FakeCounts, settings: Settings) -> str:
+    exposition = Exposition(settings.max_classes)
+    for row in model_rows(counts_source.windows(NOW), settings.metrics_by, settings.cell_windows):
         exposition.add(row)
     return exposition.text()
 
 
-def collected(board: FakeBoard, chosen: Settings | None = None) -> dict[Series, float]:
-    return values(parse_text(exposed(board, chosen or Settings())))
+def collected(counts_source: FakeCounts, settings: Settings | None = None) -> dict[Series, float]:
+    return values(parse_text(exposed(counts_source, settings or Settings())))
 
 
 def model(name: str, key: ModelKey, window: str = "all", by: str = "request", **own: str) -> Series:

@@ -1,4 +1,4 @@
-"""Logs of deltas for tests of the tally, and what they must come to."""
+"""A reference model of the tally: generated logs of deltas, and the counts that follow from them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManife
 from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, parse_window
 from processor.domain.timestamps import SECOND
 
-VERSION, EPOCH = 1, "epoch"
+VERSION, LOG_ID = 1, "log-id"
 MODELS = [ModelKey("seldon", "iris", "default", name) for name in ("a", "b")]
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "30d", "60d", "all")))
-#: Seconds since 1970 at which the logs begin: some days into blocks of every tier.
+#: The start of the logs in seconds since 1970: in the middle of blocks of every tier.
 START = 20_000 * DAY + 5 * HOUR
 
-#: By tier, model, basis and bucket; nothing that is empty.
+#: Counts by tier, model, basis and bucket, without empty ones.
 Buckets = dict[tuple[int, ModelKey, int, int], Counts]
 
 
 class Message(NamedTuple):
-    """A record of the log; a tick has no batch. ``time`` in seconds since 1970."""
+    """A record of the log; a heartbeat has no batch. ``time`` is in seconds since 1970."""
 
     time: int
     batch: DeltaBatch | None
 
 
 def new_tally() -> Tally:
-    return Tally(VERSION, EPOCH, WINDOWS)
+    return Tally(VERSION, LOG_ID, WINDOWS)
 
 
-def feed(tally: Tally, offset: int, message: Message) -> None:
-    """Let the tally take in one record, read back from bytes."""
+def apply_message(tally: Tally, offset: int, message: Message) -> None:
+    """Fold one record, encoded and decoded again."""
     if message.batch is None:
         tally.advance(offset, message.time * SECOND)
     else:
@@ -49,7 +49,7 @@ def feed(tally: Tally, offset: int, message: Message) -> None:
 
 @st.composite
 def deltas(draw: st.DrawFn) -> Delta:
-    """A change now, a while ago, long ago or a little in the future."""
+    """A delta of now, of the past or of a minute in the future."""
     ago = draw(
         st.sampled_from([0, 0, 0, 60, -180, 300, HOUR, HOUR, 5 * HOUR, DAY, 25 * HOUR, 40 * DAY])
     )
@@ -63,23 +63,23 @@ def deltas(draw: st.DrawFn) -> Delta:
 
 @st.composite
 def sources(draw: st.DrawFn, source: int) -> list[DeltaBatch]:
-    """All that one partition of the observations sends, in order."""
+    """All batches of one source partition, in order."""
     batches: list[DeltaBatch] = []
     offset = -1
     for step in draw(st.lists(st.integers(1, 3), min_size=3, max_size=8)):
         prev, offset = offset, offset + step
         changes = draw(st.lists(deltas(), min_size=1, max_size=2))
         batches.append(
-            DeltaBatch(VERSION, EPOCH, source, offset, prev, MODELS, ["x", "y"], changes)
+            DeltaBatch(VERSION, LOG_ID, source, offset, prev, MODELS, ["x", "y"], changes)
         )
     return batches
 
 
 @st.composite
 def sendings(draw: st.DrawFn, batches: list[DeltaBatch]) -> list[DeltaBatch]:
-    """What arrives of them: some are lost; a sender that starts again sends them, and all after."""
+    """The batches that arrive: some are lost, until a restarted sender sends them and all later ones."""
     arrived: list[DeltaBatch] = []
-    at, safe = 0, len(batches)  # no start may pass what was lost
+    at, safe = 0, len(batches)  # a restart must not skip a lost batch
     for step in draw(st.lists(st.sampled_from(["send", "send", "lose", "start"]), max_size=10)):
         if step == "start":
             at = draw(st.integers(0, min(at, safe)))
@@ -95,27 +95,29 @@ def sendings(draw: st.DrawFn, batches: list[DeltaBatch]) -> list[DeltaBatch]:
 
 @st.composite
 def logs(draw: st.DrawFn, time_passes: bool) -> tuple[list[Message], list[DeltaBatch]]:
-    """A log, and each of its batches once."""
-    every = [draw(sources(source)) for source in range(draw(st.integers(1, 3)))]
-    waiting = [draw(sendings(batches)) for batches in every]
+    """A log, and all its batches without repetitions."""
+    by_source = [draw(sources(source)) for source in range(draw(st.integers(1, 3)))]
+    waiting = [draw(sendings(batches)) for batches in by_source]
     steps = [0] * 8 + ([70, 5 * HOUR, 26 * HOUR, 40 * DAY] if time_passes else [])
     now = START
     sent: set[tuple[int, int]] = set()
     messages: list[Message] = []
     while any(waiting):
         now += draw(st.sampled_from(steps))
-        source = draw(st.sampled_from([i for i, left in enumerate(waiting) if left] + [-1]))
+        source = draw(
+            st.sampled_from([i for i, remaining in enumerate(waiting) if remaining] + [-1])
+        )
         messages.append(Message(now, waiting[source].pop(0) if source >= 0 else None))
         batch = messages[-1].batch
         if batch is not None and (batch.source, batch.offset) not in sent:
             sent.add((batch.source, batch.offset))
-            for delta in batch.deltas:  # their times are relative to the first sending
+            for delta in batch.deltas:  # times are relative to the first time they are sent
                 delta.minute += (now - START) // MINUTE
-    return messages, [batch for batches in every for batch in batches]
+    return messages, [batch for batches in by_source for batch in batches]
 
 
-def direct(batches: Iterable[DeltaBatch]) -> Buckets:
-    """Rules 15 and 16: every delta in every tier."""
+def reference_sums(batches: Iterable[DeltaBatch]) -> Buckets:
+    """The sums of all deltas in all tiers (counting rules 15 and 16)."""
     sums: Buckets = {}
     for batch in batches:
         for delta in batch.deltas:
@@ -127,9 +129,9 @@ def direct(batches: Iterable[DeltaBatch]) -> Buckets:
     return {key: counts for key, counts in sums.items() if not counts.is_empty()}
 
 
-def held_by(tally: Tally) -> Buckets:
-    """What the tally holds."""
-    list(tally.board(0.0))  # brings fresh changes to the tiers
+def counts_in(tally: Tally) -> Buckets:
+    """The counts in a tally."""
+    list(tally.window_counts(0.0))  # adds fresh changes to the tiers
     return {
         (tier, model, basis, bucket): counts
         for model, one in tally.models.items()
@@ -140,8 +142,8 @@ def held_by(tally: Tally) -> Buckets:
     }
 
 
-def kept(buckets: Buckets, log_time: int) -> Buckets:
-    """Those that every tally must hold at a log time (s): not those below a tier's floor."""
+def retained(buckets: Buckets, log_time: int) -> Buckets:
+    """The counts that every tally must have at a log time (s): none below a tier's retention floor."""
     return {
         key: counts
         for key, counts in buckets.items()
@@ -150,25 +152,26 @@ def kept(buckets: Buckets, log_time: int) -> Buckets:
 
 
 class Table:
-    """The table of checkpoints: bytes by key, written value by value."""
+    """The table of checkpoints: encoded values by key, written one by one."""
 
     def __init__(self) -> None:
         self.manifest: bytes | None = None
         self.blocks: dict[BlockKey, bytes] = {}
 
     def write(self, flush: Flush, blocks: Iterable[int], manifest: bool) -> None:
-        """Some of a flush's chunks, by position; its floor and what it has expired."""
+        """Write some of a flush's blocks, by position; with ``manifest`` the manifest too, and remove
+        the expired blocks."""
         for i in blocks:
             if i < len(flush.blocks):
-                key, block_value = flush.blocks[i]
-                self.blocks[key] = encode(block_value)
+                key, block = flush.blocks[i]
+                self.blocks[key] = encode(block)
         if manifest:
             for key in flush.expired:
                 self.blocks.pop(key, None)
             self.manifest = encode(flush.manifest)
 
     def restore(self) -> tuple[Tally, int]:
-        """A tally that starts from it, and the offset to read from."""
+        """A tally that starts from the table, and the offset to read the log from."""
         tally = new_tally()
         blocks = {
             key: msgspec.msgpack.decode(value, type=BucketBlock)

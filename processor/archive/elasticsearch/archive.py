@@ -1,4 +1,4 @@
-"""The archive of a Seldon cluster: documents of its request logger in Elasticsearch."""
+"""The archive of a Seldon cluster: the documents of its request logger in Elasticsearch."""
 
 import asyncio
 import re
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from elasticsearch import AsyncElasticsearch
 from msgspec.structs import replace
 
-from processor.archive.base import Held, RequestKey, Stored
+from processor.archive.base import ArchivedRecord, RequestKey, StoreResult
 from processor.archive.elasticsearch.http import (
     ElasticsearchHttp,
     NotReadyError,
@@ -22,13 +22,12 @@ from processor.archive.elasticsearch.lookup import (
     LOOKUP,
     PREDICTORS,
     by_id,
-    held_of,
     multi_predictor,
     one_of_each,
-    source_of,
 )
 from processor.archive.elasticsearch.outcomes import OutcomeStore
-from processor.archive.elasticsearch.page import PageReader, parse_search
+from processor.archive.elasticsearch.page import PageReader
+from processor.archive.elasticsearch.responses import decode_source, parse_search, search
 from processor.archive.elasticsearch.shards import (
     STATS_FIELDS,
     Shard,
@@ -46,31 +45,35 @@ from processor.telemetry import Telemetry
 
 __all__ = ["PAGE", "ElasticsearchArchive", "Page", "Shard"]
 
-#: Documents of a page at most; Elasticsearch itself allows 10,000.
+#: The largest number of documents in a page; Elasticsearch itself allows 10,000.
 PAGE = 2000
-#: Seconds in which a request is surely sent.
+#: Seconds that are enough for a request to be sent.
 _SENDING = 0.001
 _OLDEST = (7, 17)
 
 
 class Page(NamedTuple):
-    """Documents in the order of their sequence numbers, the last and those of deleted documents
-    included: a reader that has this page goes on behind ``last_seq_no``."""
+    """Documents in the order of their sequence numbers. The page covers all numbers up to and with
+    ``last_seq_no``, which may belong to a deleted document: the next page begins after it."""
 
     documents: list[Document]
     last_seq_no: int
 
 
+#: Pages that are being read, each with the sequence number up to which it is read.
+_Reading = deque[tuple[int, asyncio.Task[tuple[list[Document], int]]]]
+
+
 class ElasticsearchArchive:
     """The documents that an index pattern matches. Its methods raise `ArchiveError`.
 
-    ``patience``: seconds to wait out a server that is busy or away, None = for ever.
+    ``patience`` is how many seconds to wait for a server that is busy or unreachable, None for ever.
     """
 
     def __init__(
         self, url: str, pattern: str, settings: Settings, patience: float | None = 120.0
     ) -> None:
-        """Connects at the first call. `SettingsError` for an address or options that can't be."""
+        """Connects at the first call. `SettingsError` if the address or the options are invalid."""
         self.pattern = pattern
         self._http = ElasticsearchHttp(url, pattern, settings, patience)
         self._outcomes = OutcomeStore(self._http, pattern)
@@ -81,8 +84,9 @@ class ElasticsearchArchive:
         await self._http.close()
 
     async def check(self) -> str:
-        """What is there, for people. `ArchiveError`, at once, for a server that does not answer,
-        another or an older server, refused credentials, or a pattern that matches no index."""
+        """A line that describes the server and the indices. `ArchiveError`, without waiting, if the
+        server does not answer, is not Elasticsearch or too old, refuses the credentials, or has no
+        index that the pattern matches."""
         version = await self._version()
         if version and _numbers(version) < _OLDEST:
             raise ArchiveError(too_old(self.address, version))
@@ -95,13 +99,14 @@ class ElasticsearchArchive:
         )
 
     async def count(self) -> int:
-        """The documents in all indices of the pattern."""
+        """The number of documents in all indices of the pattern."""
         stats = await self._http.call("counting the documents", self._stats)
         return sum(stats.counts().values())
 
     async def shards(self) -> list[Shard]:
-        """Every shard of every index of the pattern, with all that its checkpoint names visible to
-        `pages`. Waits for shards that have no primary yet; `ArchiveError` if no index matches."""
+        """Every shard of every index of the pattern. All documents up to a shard's checkpoint are
+        visible to `pages`. Waits for shards that have no primary yet; `ArchiveError` if no index
+        matches."""
         shards = await self._http.call("reading the state of its shards", self._shards)
         if not shards:
             raise no_index(self.address, self.pattern)
@@ -120,44 +125,46 @@ class ElasticsearchArchive:
         size: int = PAGE,
         ahead: int = 1,
     ) -> AsyncGenerator[Page, None]:
-        """The documents behind ``after_seq_no`` up to ``upto_checkpoint`` (default: the shard's),
-        ``size`` a page at most and fewer if they are large; ``ahead`` pages are read ahead. The last
-        page ends at the checkpoint, so a later pass goes on there: a document that was changed comes
-        again, since a change gives it a new sequence number."""
+        """The documents after ``after_seq_no`` up to ``upto_checkpoint`` (default: the shard's), at
+        most ``size`` per page and fewer if they are large; ``ahead`` pages are read ahead.
+
+        The last page ends at the checkpoint, so a later pass can continue there. A document that was
+        changed appears again, since a change gives it a new sequence number."""
         upto = shard.checkpoint if upto_checkpoint is None else upto_checkpoint
         reader = PageReader(self._http, shard.index, shard.number, size)
-        reading: deque[tuple[int, asyncio.Task[tuple[list[Document], int]]]] = deque()
-        begun = after_seq_no
+        reading: _Reading = deque()
+        requested = after_seq_no
         try:
-            while begun < upto or reading:
-                while begun < upto and len(reading) <= ahead:
-                    top = min(upto, begun + reader.span)
-                    reading.append((top, asyncio.create_task(reader.read(begun, top))))
-                    begun = top
-                # The requests go out before the reader of a page keeps the loop busy with it.
+            while requested < upto or reading:
+                while requested < upto and len(reading) <= ahead:
+                    top = min(upto, requested + reader.span)
+                    reading.append((top, asyncio.create_task(reader.read(requested, top))))
+                    requested = top
+                # Let the requests be sent before the caller keeps the event loop busy with a page.
                 await asyncio.sleep(_SENDING)
                 top, first = reading[0]
                 page = Page(*await first)
                 reading.popleft()
                 if page.last_seq_no < top:
-                    # There were more than fit: what is read ahead is not what comes next.
-                    begun = page.last_seq_no
-                    await _end(reading)
+                    # The page did not hold all documents, so the pages read ahead begin too late.
+                    requested = page.last_seq_no
+                    await _cancel(reading)
                 yield page
         finally:
-            await _end(reading)
+            await _cancel(reading)
 
     async def rest(self, shard: Shard, size: int = PAGE) -> list[Document] | None:
-        """All documents behind the shard's checkpoint; None where they are more than a page.
+        """All documents after the shard's checkpoint; None if there are more than ``size``.
 
-        A search sees one moment. So with `pages` up to the checkpoint before it every document is
-        read that was there at that moment, however often it was changed meanwhile: what is changed
-        in front of `pages` leaves their range, and is found here."""
+        A search sees one moment. Together with `pages` up to the checkpoint, read before, it finds
+        every document that existed at that moment, however often it was changed meanwhile: a change
+        moves a document out of the range of `pages` into that of `rest`."""
         reader = PageReader(self._http, shard.index, shard.number, size)
         return await reader.rest(shard.checkpoint)
 
     async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
-        """What all documents say, a page at a time; the copies of a batch are skipped."""
+        """The observations in all documents, a page at a time. A batch has a document per item, of
+        which one is decoded."""
         reader = DocumentReader(rules, Telemetry())
         for shard in await self.shards():
             async with aclosing(self.pages(shard)) as pages:
@@ -167,74 +174,70 @@ class ElasticsearchArchive:
 
     async def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules
-    ) -> AsyncIterator[list[Held]]:
-        """What the archive holds of the requests, in batches: of each predictor's answer one
-        document, and those with feedback. Of a batch any item's document stands for all."""
-        # One that has read a batch would skip it at the next question.
+    ) -> AsyncIterator[list[ArchivedRecord]]:
+        """The records of some requests, in batches: one document per predictor's answer, and all
+        documents with feedback. In a batch any item's document stands for all."""
+        # A reader skips batches that it has read, so each lookup needs its own.
         reader = DocumentReader(rules, Telemetry())
         for start in range(0, len(requests), LOOKUP):
             wanted = set(requests[start : start + LOOKUP])
             ids = sorted({key.request_id for key in wanted})
-            # Documents of single predictions and all feedback have the request id for their own.
-            found = [(one, source_of(one)) for one in await self._find(ids, by_id)]
-            answered = {source.request for _, source in found if source.response is not None}
-            rest = sorted({key.request_id for key in wanted - answered})
-            found += [(one, source_of(one)) for one in await self._find(rest, one_of_each)]
-            held = [
-                held_of(one, source, reader) for one, source in found if source.request in wanted
+            # Documents with one prediction or with feedback have the request id as their own id.
+            documents = await self._find(ids, by_id)
+            sources = [decode_source(document.source) for document in documents]
+            answered = {source.request for source in sources if source.response is not None}
+            # The other requests may be batches, whose documents have ids of their own.
+            batches = await self._find(
+                sorted({key.request_id for key in wanted - answered}), one_of_each
+            )
+            documents += batches
+            sources += [decode_source(document.source) for document in batches]
+            records = [
+                ArchivedRecord(
+                    source.request,
+                    list(reader.read(document).observations),
+                    source.outcome is not None,
+                )
+                for document, source in zip(documents, sources, strict=True)
+                if source.request in wanted
             ]
-            if held:
-                yield held
+            if records:
+                yield records
 
-    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
-        """Write outcomes onto the documents of their requests; see `OutcomeStore.store`."""
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> StoreResult:
+        """Write outcomes to the documents of their requests; see `OutcomeStore.store`."""
         return await self._outcomes.store(outcomes)
 
     async def multi_predictor(self) -> frozenset[tuple[str, str]] | None:
-        """The deployments, by namespace and name, with documents of more than one predictor; None
-        where the mapping does not allow to ask."""
+        """The deployments (namespace, name) with documents of more than one predictor; None if the
+        index mapping does not allow the search."""
 
-        async def search(client: AsyncElasticsearch) -> dict[str, Any]:
-            quiet = client.options(ignore_status=400)
-            answer = await quiet.search(
-                index=self.pattern,
-                allow_partial_search_results=False,
-                ignore_unavailable=True,
-                body=PREDICTORS,
-            )
-            return reply(answer.body)
+        async def request(client: AsyncElasticsearch) -> dict[str, Any]:
+            return reply(await search(client.options(ignore_status=400), self.pattern, PREDICTORS))
 
-        return multi_predictor(await self._http.call("counting predictors", search))
+        return multi_predictor(await self._http.call("counting predictors", request))
 
     async def _find(
-        self, ids: list[str], make: Callable[[list[str]], dict[str, Any]]
+        self, ids: list[str], query: Callable[[list[str]], dict[str, Any]]
     ) -> list[Document]:
-        """The documents of a search, which ``make`` makes of request ids."""
+        """The documents that ``query`` of some request ids finds."""
         if not ids:
             return []
+
+        async def request(client: AsyncElasticsearch) -> list[Document]:
+            return parse_search(await search(client, self.pattern, query(ids))).documents()
+
         try:
-            return await self._search(make(ids))
+            return await self._http.call("looking up requests", request)
         except ValueError:
-            # A document that no parser takes must not hide those of other requests.
+            # A document that can't be parsed must not hide those of other requests.
             if len(ids) == 1:
                 return []
             half = len(ids) // 2
-            return await self._find(ids[:half], make) + await self._find(ids[half:], make)
-
-    async def _search(self, body: dict[str, Any]) -> list[Document]:
-        async def search(client: AsyncElasticsearch) -> list[Document]:
-            answer = await client.search(
-                index=self.pattern,
-                allow_partial_search_results=False,
-                ignore_unavailable=True,
-                body=body,
-            )
-            return parse_search(answer.body).documents
-
-        return await self._http.call("looking up requests", search)
+            return await self._find(ids[:half], query) + await self._find(ids[half:], query)
 
     async def _version(self) -> str:
-        """The server's version; empty where the user may not know."""
+        """The server's version; empty if the user lacks the privilege to see it."""
 
         async def info(client: AsyncElasticsearch) -> dict[str, Any]:
             return reply((await client.options(ignore_status=(403, 405)).info()).body)
@@ -275,8 +278,8 @@ class ElasticsearchArchive:
             raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
 
 
-async def _end(reading: deque[tuple[int, asyncio.Task[tuple[list[Document], int]]]]) -> None:
-    """End what is read ahead: it is of no interest any more."""
+async def _cancel(reading: _Reading) -> None:
+    """Cancel the pages that are being read ahead."""
     tasks = [task for _, task in reading]
     reading.clear()
     for task in tasks:
@@ -285,7 +288,8 @@ async def _end(reading: deque[tuple[int, asyncio.Task[tuple[list[Document], int]
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """
+    """The numbers of a version, for comparison.
+
     >>> _numbers("8.19.0-SNAPSHOT")[:2], _numbers("7.9.3") < (7, 17)
     ((8, 19), True)
     """

@@ -1,4 +1,4 @@
-"""Requests to Elasticsearch: credentials, waiting for a server that is busy or away, clear errors."""
+"""Send requests to Elasticsearch: credentials, retries while the server is away, clear errors."""
 
 import asyncio
 import logging
@@ -30,32 +30,32 @@ log = logging.getLogger(__name__)
 
 #: Seconds that one request may take.
 TIMEOUT = 60.0
-#: Seconds between two tries, at first and at most.
-_PAUSE, _LONGEST_PAUSE = 0.1, 15.0
+#: Seconds between two attempts: the first pause, and the longest.
+_PAUSE, _MAX_PAUSE = 0.1, 15.0
 #: Seconds between two log lines about a server that is away.
 _LOG_PAUSE = 30.0
-#: Busy, or about to come up, or a proxy before such a server.
+#: Statuses of a server that is busy or starting, or of a proxy in front of one.
 _BUSY = frozenset((408, 429, 502, 503, 504))
-#: A server's own fault is mostly one of the moment; but a document can also be its cause.
-_FAULTS = 5
+#: How often status 500 is tried again: mostly it passes, but a document can also be its cause.
+_MAX_FAULTS = 5
 _PRIVILEGES = "read, view_index_metadata, monitor and maintenance"
 
 
 class NotReadyError(Exception):
-    """An answer that is not whole yet: parts of the cluster are missing. Tried again."""
+    """An incomplete answer, because parts of the cluster are missing. The request is tried again."""
 
 
 class _Bytes(JsonSerializer):
-    """Leaves answers as they came: each is parsed once, by what it is needed for."""
+    """Leaves responses undecoded: each caller parses the fields that it needs, once."""
 
     def loads(self, data: bytes) -> bytes:
         return data
 
 
 class ElasticsearchHttp:
-    """A connection. ``patience`` is how many seconds it tries again, None = for ever, what will go
-    over by itself: connection loss, timeouts, 429, 503. ``subject`` is the index pattern for errors,
-    ``privileges`` what the user needs on it.
+    """A connection that repeats requests after failures that pass: connection loss, timeouts, 429,
+    503. ``patience`` is for how many seconds, None for ever. Errors name ``subject``, the index
+    pattern, and ``privileges``, those that the user needs on it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ElasticsearchHttp:
         self._patience = patience
         self.address, options = _options(url, settings)
         raw = _Bytes()
-        # A server without security says so in each answer, and Python would print it.
+        # A server without security says so in every response, and Python would print it.
         warnings.simplefilter("ignore", ElasticsearchWarning)
         try:
             self._client = AsyncElasticsearch(
@@ -95,9 +95,9 @@ class ElasticsearchHttp:
         on_retry: Callable[[], None] = lambda: None,
         once: bool = False,
     ) -> T:
-        """The result of ``request``, tried again as the class says, but not with ``once``;
-        ``on_retry`` is called before another try of one that was too much for the server.
-        `ArchiveError` says what is wrong with ``task``."""
+        """The result of ``request``, which is repeated after failures that pass, but not with
+        ``once``. ``on_retry`` is called before a request that was too much for the server is
+        repeated. `ArchiveError` says why ``task``, such as "writing results", failed."""
         patience = 0.0 if once else self._patience
         start = logged = time.monotonic()
         pause, faults = _PAUSE, 0
@@ -107,7 +107,7 @@ class ElasticsearchHttp:
             except (TransportError, ApiError, NotReadyError) as error:
                 status = error.meta.status if isinstance(error, ApiError) else 0
                 faults += status == 500
-                if not _passes(error, status) or faults >= _FAULTS:
+                if not _passes(error, status) or faults >= _MAX_FAULTS:
                     raise self._explain(error, status, task) from None
                 now = time.monotonic()
                 if patience is not None and now + pause - start > patience:
@@ -118,7 +118,7 @@ class ElasticsearchHttp:
                 if status == 429 or isinstance(error, ConnectionTimeout):
                     on_retry()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _MAX_PAUSE)
 
     def _explain(self, error: Exception, status: int, task: str) -> ArchiveError:
         server = f"Elasticsearch at {self.address}"
@@ -152,7 +152,7 @@ class ElasticsearchHttp:
             return no_index(self.address, self._subject)
         if status in (406, 415):
             return ArchiveError(
-                f"{server} does not understand this client ({status}): it takes 7.17 or newer"
+                f"{server} does not understand this client ({status}): use version 7.17 or newer"
             )
         reason = reason_of(error.body) if isinstance(error, ApiError) else _line(error)
         code = f" ({status})" if status else ""
@@ -160,7 +160,7 @@ class ElasticsearchHttp:
 
 
 def no_index(address: str, pattern: str) -> ArchiveError:
-    """The error of a pattern that nothing matches."""
+    """The error of an index pattern that matches no index."""
     return ArchiveError(
         f"Elasticsearch at {address} has no index {pattern!r}: set PROCESSOR_INDEX (or --index) to "
         "the request logger's indices, such as inference-log-*"
@@ -168,7 +168,7 @@ def no_index(address: str, pattern: str) -> ArchiveError:
 
 
 def reply(body: object) -> dict[str, Any]:
-    """An answer as parsed JSON; empty if it is no JSON object."""
+    """A response as parsed JSON; empty if it is not a JSON object."""
     try:
         content = msgspec.json.decode(body if isinstance(body, bytes) else b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -177,7 +177,7 @@ def reply(body: object) -> dict[str, Any]:
 
 
 def reason_of(body: object) -> str:
-    """The reason that Elasticsearch gives in an error's body, in one short line."""
+    """The reason in the body of an Elasticsearch error, in one line of at most 300 characters."""
     error = reply(body).get("error")
     if isinstance(error, dict):
         causes = error.get("root_cause")
@@ -187,7 +187,7 @@ def reason_of(body: object) -> str:
 
 
 def _passes(error: Exception, status: int) -> bool:
-    """Whether waiting helps."""
+    """Whether the error may pass, so that waiting helps."""
     if isinstance(error, TlsError):
         return False
     if isinstance(error, ApiError):
@@ -196,7 +196,8 @@ def _passes(error: Exception, status: int) -> bool:
 
 
 def _foreign(address: str, content: dict[str, Any]) -> str:
-    """Before 7.14 Elasticsearch did not name itself in each answer, and its likes never do."""
+    """The message about a server that does not name itself as Elasticsearch: one before 7.14, or
+    another product."""
     version = content.get("version")
     number = str(version.get("number", "")) if isinstance(version, dict) else ""
     kind = str(version.get("distribution", "")) if isinstance(version, dict) else ""
@@ -206,8 +207,8 @@ def _foreign(address: str, content: dict[str, Any]) -> str:
 
 
 def too_old(address: str, number: str) -> str:
-    """What to say of a server of an unsupported version."""
-    return f"Elasticsearch at {address} is version {number[:20]}: it takes 7.17 or newer"
+    """The message about a server of an unsupported version."""
+    return f"Elasticsearch at {address} is version {number[:20]}: use version 7.17 or newer"
 
 
 def _line(error: Exception) -> str:
@@ -216,14 +217,14 @@ def _line(error: Exception) -> str:
 
 
 def _options(url: str, settings: Settings) -> tuple[str, dict[str, Any]]:
-    """The address to show, which has no secret in it, and the options of the client."""
+    """The address without credentials, for messages, and the options of the client."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or 9200
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https"):
-        # The address itself is not shown: a password can stand in it.
+        # The address itself is not shown: it can contain a password.
         raise SettingsError("the address of Elasticsearch is not http(s)://host:port: correct it")
     shown = f"[{host}]" if ":" in host else host
     address = f"{parts.scheme}://{shown}:{port}{parts.path.rstrip('/')}"

@@ -1,20 +1,17 @@
-"""Finding the documents of requests."""
+"""Searches for the documents of requests, and for deployments with several predictors."""
 
 from typing import Any
 
-import msgspec
+from processor.domain.events.documents import SOURCE_FIELDS
 
-from processor.archive.base import Held, RequestKey
-from processor.domain.events.documents import SOURCE_FIELDS, Document, DocumentReader
-
-#: Requests of one search.
+#: Requests per search.
 LOOKUP = 200
-#: Predictors that can answer one request: its documents at most, but for a batch's.
+#: The largest number of predictors that answer one request: each adds a document.
 _PREDICTORS = 20
 
 
 def by_id(ids: list[str]) -> dict[str, Any]:
-    """A search for the documents that have a request id for their own."""
+    """The search for documents whose own id is a request id."""
     return {
         "query": {"ids": {"values": ids}},
         "size": len(ids) * _PREDICTORS,
@@ -23,8 +20,8 @@ def by_id(ids: list[str]) -> dict[str, Any]:
 
 
 def one_of_each(ids: list[str]) -> dict[str, Any]:
-    """A search for one document with an answer by request, deployment and predictor: of a batch one
-    that shows an outcome, if any of its documents does."""
+    """The search for one document with a prediction per request, deployment and predictor: in a batch
+    a document that shows an outcome, if there is one."""
     inner: dict[str, Any] = {
         "one": {
             "top_hits": {
@@ -43,7 +40,7 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
                     {"terms": {"RequestId": ids}},
                     {"exists": {"field": "response.ce-time"}},
                 ],
-                # It makes the score, and the best is what `top_hits` gives.
+                # Documents with an outcome get a higher score, and `top_hits` returns the highest.
                 "should": [{"exists": {"field": "outcome.correct"}}],
             }
         },
@@ -52,7 +49,7 @@ def one_of_each(ids: list[str]) -> dict[str, Any]:
     }
 
 
-#: A search for the predictors of every deployment, two of each at most.
+#: The search for the predictors of every deployment, at most two each.
 PREDICTORS: dict[str, Any] = {
     "size": 0,
     "track_total_hits": False,
@@ -73,8 +70,9 @@ PREDICTORS: dict[str, Any] = {
 
 
 def multi_predictor(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None:
-    """The deployments with more than one predictor, from an answer to `PREDICTORS`; None if it is
-    none, or shows not all of them. A field that is not indexed looks like one that no document has."""
+    """The deployments (namespace, name) with more than one predictor, from the response to
+    `PREDICTORS`; None if it is not a whole response. A field that is not indexed looks like a field
+    that no document has, so an empty name means None too."""
     try:
         namespaces = answer["aggregations"]["namespaces"]
         if namespaces["sum_other_doc_count"]:
@@ -93,36 +91,3 @@ def multi_predictor(answer: dict[str, Any]) -> frozenset[tuple[str, str]] | None
     except (KeyError, TypeError):
         return None
     return frozenset(found)
-
-
-class Source(msgspec.Struct):
-    """Whose a document is, and what it shows."""
-
-    request_id: Any = msgspec.field(name="RequestId", default=None)
-    namespace: Any = msgspec.field(name="Ce-Namespace", default=None)
-    deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default=None)
-    response: Any = None
-    outcome: Any = None
-
-    @property
-    def request(self) -> RequestKey:
-        """Empty names where it can't be told."""
-        names = (self.namespace, self.deployment, self.request_id)
-        return RequestKey(*(name if isinstance(name, str) else "" for name in names))
-
-
-_decode_source = msgspec.json.Decoder(Source).decode
-
-
-def source_of(document: Document) -> Source:
-    """Empty where it can't be read."""
-    try:
-        return _decode_source(document.source)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Source()
-
-
-def held_of(document: Document, source: Source, reader: DocumentReader) -> Held:
-    """What a document says of its request."""
-    observations = list(reader.read(document).observations)
-    return Held(source.request, observations, source.outcome is not None)

@@ -1,58 +1,43 @@
-"""Writing what became of each item onto its document, for Kibana and for feedback that comes late."""
+"""Write each item's outcome to its document, for Kibana and for feedback that comes late."""
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from elasticsearch import AsyncElasticsearch
 
-from processor.archive.base import RequestKey, Stored
-from processor.archive.elasticsearch.http import ElasticsearchHttp, NotReadyError, reason_of, reply
+from processor.archive.base import RequestKey, StoreResult
+from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
+from processor.archive.elasticsearch.responses import (
+    DocumentSource,
+    Hit,
+    decode_source,
+    parse_search,
+    search,
+)
 from processor.domain.join.outcomes import ItemOutcome, PredictionOutcome, RequestOutcome
 
-#: Documents that one search can give.
-_MAX_REMEMBERED = 10_000
-#: Requests of one search.
+#: The largest number of documents that Elasticsearch returns from one search.
+_MAX_DOCUMENTS = 10_000
+#: Requests per search.
 _REQUESTS = 500
 _ITEM = re.compile(r"-item-([0-9]{1,9})$")
 
 
-class _Source(msgspec.Struct):
-    # A document can hold anything: what is no text matches no request.
-    request_id: Any = msgspec.field(name="RequestId", default="")
-    namespace: Any = msgspec.field(name="Ce-Namespace", default="")
-    deployment: Any = msgspec.field(name="Ce-Inferenceservicename", default="")
-    predictor: Any = msgspec.field(name="Ce-Endpoint", default="")
-    node: Any = msgspec.field(name="Ce-Modelid", default="")
-    response: Any = None
-    outcome: Any = None
+class DocumentRef(NamedTuple):
+    """A reference to a document with a prediction: its hit, and the decoded fields of its source."""
+
+    hit: Hit
+    source: DocumentSource
 
 
-class DocumentPlace(msgspec.Struct):
-    """Where a document with an answer is, whose it is, and what it shows."""
+class _Update(NamedTuple):
+    """A document's new outcome; None removes it."""
 
-    index: str = msgspec.field(name="_index")
-    id: str = msgspec.field(name="_id")
-    seq_no: int = msgspec.field(name="_seq_no")
-    primary_term: int = msgspec.field(name="_primary_term")
-    source: _Source = msgspec.field(name="_source", default_factory=_Source)
-
-
-class _Hits(msgspec.Struct):
-    hits: list[DocumentPlace]
-
-
-class _Shards(msgspec.Struct):
-    failed: int = 0
-
-
-class _Answer(msgspec.Struct):
-    hits: _Hits
-    shards: _Shards = msgspec.field(name="_shards", default_factory=_Shards)
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
+    request: RequestKey
+    ref: DocumentRef
+    outcome: ItemOutcome | None
 
 
 class OutcomeStore:
@@ -62,38 +47,40 @@ class OutcomeStore:
         self._http = http
         self._pattern = pattern
 
-    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
-        """Find the documents of each request and write what they do not show yet: to be repeated
-        does no harm. `ArchiveError` if the server can't be used."""
-        stored = Stored()
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> StoreResult:
+        """Find the documents of each request and write the outcomes that they do not show yet; may be
+        repeated. `ArchiveError` if the server can't be used."""
+        stored = StoreResult()
         for start in range(0, len(outcomes), _REQUESTS):
-            some = {_key(one): one for one in outcomes[start : start + _REQUESTS]}
-            places = await self._places(sorted({key.request_id for key in some}))
+            wanted = {_key(outcome): outcome for outcome in outcomes[start : start + _REQUESTS]}
+            refs = await self._refs(sorted({key.request_id for key in wanted}))
             found = set()
-            updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]] = []
-            for place in places:
-                key = _key_of(place)
-                if key not in some:
+            updates: list[_Update] = []
+            for ref in refs:
+                key = ref.source.request
+                if key not in wanted:
                     continue
                 found.add(key)
-                shown = outcome_for(place, some[key])
-                if place.source.outcome != (shown and msgspec.to_builtins(shown)):
-                    updates.append((key, place, shown))
-            stored.missing += some.keys() - found
+                item = outcome_for(ref, wanted[key])
+                if ref.source.outcome != (item and msgspec.to_builtins(item)):
+                    updates.append(_Update(key, ref, item))
+            stored.missing += wanted.keys() - found
             await self._write(updates, stored)
         return stored
 
-    async def _places(self, ids: list[str]) -> list[DocumentPlace]:
+    async def _refs(self, ids: list[str]) -> list[DocumentRef]:
+        """The documents of some request ids that hold a prediction."""
         body = {
-            # A single prediction's document has the request id for its own.
+            # The document of a single prediction has the request id as its own id.
             "query": {
                 "bool": {
                     "should": [{"ids": {"values": ids}}, {"terms": {"RequestId": ids}}],
                     "minimum_should_match": 1,
                 }
             },
-            "size": _MAX_REMEMBERED,
+            "size": _MAX_DOCUMENTS,
             "seq_no_primary_term": True,
+            "track_total_hits": False,
             "_source": {
                 "includes": [
                     "RequestId", "Ce-Namespace", "Ce-Inferenceservicename", "Ce-Endpoint",
@@ -102,78 +89,68 @@ class OutcomeStore:
             },
         }  # fmt: skip
 
-        async def search(client: AsyncElasticsearch) -> list[DocumentPlace] | None:
-            answer = await client.search(
-                index=self._pattern,
-                allow_partial_search_results=False,
-                ignore_unavailable=True,
-                track_total_hits=False,
-                body=body,
-            )
+        async def request(client: AsyncElasticsearch) -> list[Hit] | None:
+            response = await search(client, self._pattern, body)
             try:
-                read = _decode(answer.body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return parse_search(response).hits
+            except ValueError:
                 return None
-            if read.shards.failed:
-                raise NotReadyError("a search got no answer from a shard")
-            return read.hits.hits
 
-        found = await self._http.call("looking up documents of outcomes", search)
-        if (found is None or len(found) == _MAX_REMEMBERED) and len(ids) > 1:
-            # Too many for one answer, or one that no parser takes must not hide the others.
+        found = await self._http.call("looking up documents of outcomes", request)
+        if (found is None or len(found) == _MAX_DOCUMENTS) and len(ids) > 1:
+            # More than one search returns, or a document that can't be parsed, which must not hide
+            # the others.
             half = len(ids) // 2
-            return await self._places(ids[:half]) + await self._places(ids[half:])
-        return [place for place in found or () if place.source.response is not None]
+            return await self._refs(ids[:half]) + await self._refs(ids[half:])
+        refs = [DocumentRef(hit, decode_source(hit.source)) for hit in found or ()]
+        return [ref for ref in refs if ref.source.response is not None]
 
-    async def _write(
-        self, updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]], stored: Stored
-    ) -> None:
+    async def _write(self, updates: list[_Update], stored: StoreResult) -> None:
         if not updates:
             return
         operations = list(_operations(updates))
 
         async def bulk(client: AsyncElasticsearch) -> list[dict[str, Any]]:
             answer = await client.bulk(operations=operations, source=False)
-            return [one["update"] for one in reply(answer.body).get("items", [])]
+            return [item["update"] for item in reply(answer.body).get("items", [])]
 
         results = await self._http.call("writing outcomes", bulk)
-        for (key, _, _), result in zip(updates, results, strict=True):
+        for update, result in zip(updates, results, strict=True):
             if "error" not in result:
                 stored.written += 1
                 continue
-            stored.again.append(key)
+            stored.retry.append(update.request)
             if result["status"] != 409:
                 stored.last_error = reason_of(msgspec.json.encode(result)) or str(result["status"])
 
 
-def _operations(
-    updates: list[tuple[RequestKey, DocumentPlace, ItemOutcome | None]],
-) -> Iterator[dict[str, Any]]:
-    for _, place, shown in updates:
-        # A document that has changed since it was read is read again: a worker that lost this
-        # request meanwhile must not write over what its new owner wrote.
+def _operations(updates: list[_Update]) -> Iterator[dict[str, Any]]:
+    for _, (hit, _), outcome in updates:
+        # A document that has changed since it was read is refused and tried again: a worker that has
+        # lost this request must not overwrite the outcome of its new owner.
         yield {
             "update": {
-                "_index": place.index,
-                "_id": place.id,
-                "if_seq_no": place.seq_no,
-                "if_primary_term": place.primary_term,
+                "_index": hit.index,
+                "_id": hit.id,
+                "if_seq_no": hit.seq_no,
+                "if_primary_term": hit.primary_term,
             }
         }
-        yield {"doc": {"outcome": shown and msgspec.to_builtins(shown)}}
+        yield {"doc": {"outcome": outcome and msgspec.to_builtins(outcome)}}
 
 
-def outcome_for(place: DocumentPlace, outcome: RequestOutcome) -> ItemOutcome | None:
-    """What a document is to show: that of its item, of the prediction that it holds."""
-    source = place.source
-    of_predictor = [one for one in outcome.predictions if one.predictor == source.predictor]
-    if not of_predictor:
+def outcome_for(ref: DocumentRef, outcome: RequestOutcome) -> ItemOutcome | None:
+    """The outcome that a document should show: that of its item, in the prediction of its predictor
+    and node; None if it should show none."""
+    source = ref.source
+    predictions = [each for each in outcome.predictions if each.predictor == source.predictor]
+    if not predictions:
         return None
-    # The logger keeps one node's answer of several.
+    # The request logger keeps the answer of one of several nodes.
     prediction: PredictionOutcome = next(
-        (one for one in of_predictor if one.node == source.node), of_predictor[0]
+        (each for each in predictions if each.node == source.node), predictions[0]
     )
-    match = _ITEM.search(place.id) if place.id != source.request_id else None
+    match = _ITEM.search(ref.hit.id) if ref.hit.id != source.request_id else None
     number = int(match[1]) if match else 0
     if match is None and len(prediction.items) > 1:
         return None
@@ -182,8 +159,3 @@ def outcome_for(place: DocumentPlace, outcome: RequestOutcome) -> ItemOutcome | 
 
 def _key(outcome: RequestOutcome) -> RequestKey:
     return RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
-
-
-def _key_of(place: DocumentPlace) -> RequestKey:
-    source = place.source
-    return RequestKey(source.namespace, source.deployment, source.request_id)

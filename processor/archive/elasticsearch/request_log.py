@@ -1,4 +1,4 @@
-"""Writing events as the request logger's documents."""
+"""Write events as documents of Seldon's request logger."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ _MESSAGE = {
         "ce-source": _KEYWORD,
         "dataType": _KEYWORD,
         "names": _KEYWORD,
-        # Kept as it came and not looked into: its types differ from one message to the next.
+        # Stored without indexing: its types differ from one message to the next.
         "payload": _STORED,
         "meta": _STORED,
     }
@@ -70,12 +70,12 @@ _MAPPINGS: Document = {
         },
     },
 }  # fmt: skip
-#: Rounds for documents that someone else writes at the same moment.
-_ROUNDS = 20
+#: Attempts to write documents that others write at the same time.
+_MAX_ATTEMPTS = 20
 
 
-class _Held(NamedTuple):
-    """A document as it is."""
+class _Stored(NamedTuple):
+    """A document as it is in Elasticsearch."""
 
     source: Document
     seq_no: int
@@ -83,17 +83,18 @@ class _Held(NamedTuple):
 
 
 class Written(NamedTuple):
-    """Documents that were written, and those that Elasticsearch refuses for what they hold."""
+    """Numbers of documents: those written, and those that Elasticsearch refuses for their content."""
 
     documents: int
     refused: int
 
 
-Place = tuple[str, str]
+#: A document's index and id.
+DocumentRef = tuple[str, str]
 
 
 class RequestLog:
-    """Writes to the indices ``inference-log-...``. `ArchiveError` where the server can't be used."""
+    """Writes to the indices ``inference-log-...``. `ArchiveError` if the server can't be used."""
 
     def __init__(self, url: str, settings: Settings, patience: float | None = None) -> None:
         self._http = ElasticsearchHttp(url, "inference-log-*", settings, patience)
@@ -103,7 +104,7 @@ class RequestLog:
         await self._http.close()
 
     async def prepare(self) -> None:
-        """Put the index template; to be repeated does no harm."""
+        """Write the index template; may be repeated."""
 
         async def put(client: AsyncElasticsearch) -> None:
             await client.indices.put_index_template(
@@ -111,7 +112,7 @@ class RequestLog:
                 index_patterns=["inference-log-*"],
                 priority=50,
                 template={
-                    # A value of another type than the first one's must not refuse a document.
+                    # A value whose type differs from the first document's must not be refused.
                     "settings": {"index.mapping.ignore_malformed": True},
                     "mappings": _MAPPINGS,
                 },
@@ -120,69 +121,69 @@ class RequestLog:
         await self._http.call("putting the index template", put)
 
     async def write(self, events: Sequence[Logged]) -> Written:
-        """Merge events into their documents; all of it is durable on return."""
+        """Merge events into the documents of their requests. All are durable on return."""
         ordered = sorted(events, key=lambda one: (one.index_name, one.request_id))
         waiting = [
             list(some) for _, some in groupby(ordered, lambda one: (one.index_name, one.request_id))
         ]
         written = refused = 0
-        for _ in range(_ROUNDS):
+        for _ in range(_MAX_ATTEMPTS):
             if not waiting:
                 return Written(written, refused)
-            held = await self._held(waiting)
+            stored = await self._stored(waiting)
             operations: list[Document] = []
-            owners: list[tuple[int, Place, Document]] = []
+            owners: list[tuple[int, DocumentRef, Document]] = []
             for number, group in enumerate(waiting):
-                for place, document in _documents(group, held):
-                    operations += _operation(place, held.get(place), document)
-                    owners.append((number, place, document or {}))
+                for ref, document in _documents(group, stored):
+                    operations += _operation(ref, stored.get(ref), document)
+                    owners.append((number, ref, document or {}))
             results = await self._bulk(operations)
-            again: set[int] = set()
-            for (number, place, document), result in zip(owners, results, strict=True):
+            retry: set[int] = set()
+            for (number, ref, document), result in zip(owners, results, strict=True):
                 if "error" not in result:
                     written += 1
                 elif result["status"] in (409, 429, 503):
-                    again.add(number)
-                elif await self._write_bare(place, document):
+                    retry.add(number)
+                elif await self._write_bare(ref, document):
                     written += 1
                 else:
                     refused += 1
                     logger.warning(
                         "document %s of %s is refused: %s",
-                        place[1], place[0], reason_of(msgspec.json.encode(result)),
+                        ref[1], ref[0], reason_of(msgspec.json.encode(result)),
                     )  # fmt: skip
-            waiting = [waiting[number] for number in sorted(again)]
+            waiting = [waiting[number] for number in sorted(retry)]
         raise ArchiveError(f"{len(waiting)} requests are written by others at the same moment")
 
-    async def _write_bare(self, place: Place, document: Document) -> bool:
-        """A document without what is made for charts alone; what is counted stays."""
+    async def _write_bare(self, ref: DocumentRef, document: Document) -> bool:
+        """Write a document without the fields that only charts use; False if it is refused too."""
         bare = {
             name: {key: one for key, one in part.items() if key not in ("instance", "elements")}
             if isinstance(part, dict) and name != "outcome"
             else part
             for name, part in document.items()
         }
-        (result,) = await self._bulk([{"index": _meta(place)}, bare])
+        (result,) = await self._bulk([{"index": _meta(ref)}, bare])
         return "error" not in result
 
-    async def _held(self, waiting: Iterable[list[Logged]]) -> dict[Place, _Held]:
-        """The documents that there are of some requests: single ones, and all items of batches."""
+    async def _stored(self, waiting: Iterable[list[Logged]]) -> dict[DocumentRef, _Stored]:
+        """The existing documents of some requests: single ones, and all items of batches."""
         first = {
             (group[0].index_name, name)
             for group in waiting
             for request_id in [group[0].request_id]
             for name in (request_id, f"{request_id}-item-0")
         }
-        held = await self._get(first)
-        more = {
+        stored = await self._get(first)
+        others = {
             (group[0].index_name, name)
             for group in waiting
-            for name in ids(group[0].request_id, _rows(group, held))
+            for name in ids(group[0].request_id, _rows(group, stored))
         }
-        return held | await self._get(more - first)
+        return stored | await self._get(others - first)
 
-    async def _get(self, places: Iterable[Place]) -> dict[Place, _Held]:
-        wanted = [{"_index": index, "_id": name} for index, name in sorted(places)]
+    async def _get(self, refs: Iterable[DocumentRef]) -> dict[DocumentRef, _Stored]:
+        wanted = [{"_index": index, "_id": name} for index, name in sorted(refs)]
         if not wanted:
             return {}
 
@@ -191,9 +192,11 @@ class RequestLog:
 
         found = await self._http.call("reading documents", get)
         return {
-            (one["_index"], one["_id"]): _Held(one["_source"], one["_seq_no"], one["_primary_term"])
-            for one in found.get("docs", ())
-            if one.get("found")
+            (doc["_index"], doc["_id"]): _Stored(
+                doc["_source"], doc["_seq_no"], doc["_primary_term"]
+            )
+            for doc in found.get("docs", ())
+            if doc.get("found")
         }
 
     async def _bulk(self, operations: list[Document]) -> list[Document]:
@@ -207,50 +210,51 @@ class RequestLog:
         return await self._http.call("writing documents", bulk)
 
 
-def _rows(group: Sequence[Logged], held: dict[Place, _Held]) -> int:
-    """How many rows a request has; feedback alone may not tell."""
+def _rows(group: Sequence[Logged], stored: dict[DocumentRef, _Stored]) -> int:
+    """The number of rows of a request: from its documents, else its messages, else its feedback."""
     index, request_id = group[0].index_name, group[0].request_id
     for name in (f"{request_id}-item-0", request_id):
-        there = held.get((index, name))
-        rows = rows_of(there.source) if there is not None else 0
+        old = stored.get((index, name))
+        rows = rows_of(old.source) if old is not None else 0
         if rows:
             return rows
-    # Of a feedback only if there is nothing else: its rows may be wrong in number.
+    # Feedback comes last, since it can have a wrong number of rows.
     return max((one.rows for one in group if one.part != FEEDBACK), default=0) or max(
         (one.rows for one in group), default=0
     )
 
 
 def _documents(
-    group: Sequence[Logged], held: dict[Place, _Held]
-) -> Iterable[tuple[Place, Document | None]]:
-    """What the documents of a request are to be; None is one that goes."""
+    group: Sequence[Logged], stored: dict[DocumentRef, _Stored]
+) -> Iterable[tuple[DocumentRef, Document | None]]:
+    """The changed documents of a request; None means that the document is to be deleted."""
     index, request_id = group[0].index_name, group[0].request_id
-    names = ids(request_id, _rows(group, held))
-    alone = held.get((index, request_id))
-    # Feedback that came before its batch has a document of its own until then.
-    early = alone.source.get(FEEDBACK) if alone is not None and len(names) > 1 else None
+    names = ids(request_id, _rows(group, stored))
+    single = stored.get((index, request_id))
+    # Feedback that arrived before its batch has its own document until the batch arrives.
+    early = single.source.get(FEEDBACK) if single is not None and len(names) > 1 else None
     for item, name in enumerate(names):
-        there = held.get((index, name))
-        source = dict(there.source) if there is not None else {}
+        old = stored.get((index, name))
+        source = dict(old.source) if old is not None else {}
         if early is not None:
             source.setdefault(FEEDBACK, early)
         document = merge(source, group, item)
-        if there is None or document != there.source:
+        if old is None or document != old.source:
             yield (index, name), document
     if early is not None:
         yield (index, request_id), None
 
 
-def _meta(place: Place) -> Document:
-    return {"_index": place[0], "_id": place[1]}
+def _meta(ref: DocumentRef) -> Document:
+    return {"_index": ref[0], "_id": ref[1]}
 
 
-def _operation(place: Place, held: _Held | None, document: Document | None) -> list[Any]:
-    """To be refused if someone else has written it since it was read."""
-    meta = _meta(place)
-    if held is not None:
-        meta |= {"if_seq_no": held.seq_no, "if_primary_term": held.primary_term}
+def _operation(ref: DocumentRef, old: _Stored | None, document: Document | None) -> list[Any]:
+    """A bulk operation with optimistic concurrency: it is refused if another writer has changed the
+    document since it was read (``if_seq_no``)."""
+    meta = _meta(ref)
+    if old is not None:
+        meta |= {"if_seq_no": old.seq_no, "if_primary_term": old.primary_term}
     if document is None:
         return [{"delete": meta}]
-    return [{"index" if held is not None else "create": meta}, document]
+    return [{"index" if old is not None else "create": meta}, document]

@@ -1,4 +1,4 @@
-"""Results kept in Elasticsearch: one document per model, period and basis."""
+"""Store results in Elasticsearch: one document per model, period and basis."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
@@ -11,24 +11,24 @@ from processor.domain.results import ModelResult
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 
-#: The number is that of the mapping: another one gets an index of its own.
+#: The number is the version of the mapping: a new mapping gets its own index.
 INDEX = "model-metrics-v1"
 _PATTERN, _TEMPLATE = "model-metrics-*", "model-metrics"
 _PRIVILEGES = "manage_index_templates on the cluster, and read, index and create_index"
-#: Bytes of documents written, and documents read, at once.
+#: Bytes of documents per bulk request, and documents per search.
 _BULK, _PAGE = 4 << 20, 200
 #: Seconds to wait for a server that is busy or away.
 _PATIENCE = 60.0
 
-_FOUR = ("precision", "recall", "specificity", "f1")
+_SCORES = ("precision", "recall", "specificity", "f1")
 _NAMES = ("namespace", "deployment", "predictor", "model")
 _COUNTS = ("predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements")
 _RATIOS = (
     "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
     "mcc", "kappa",
 )  # fmt: skip
-_MEAN = {"properties": {name: {"type": "double"} for name in _FOUR}}
-#: Labels are anybody's text: as field names they would grow the mapping without end.
+_MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
+#: Labels are arbitrary text: as field names they would grow the mapping without bound.
 _UNSEARCHED = {"type": "object", "enabled": False}
 _MAPPINGS: dict[str, Any] = {
     "dynamic": False,
@@ -44,7 +44,8 @@ _MAPPINGS: dict[str, Any] = {
 
 
 class StoredResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """One model in one period on one basis; times are RFC 3339, None where not given."""
+    """The result of one model in one period on one basis. Times are RFC 3339; None is an open end of
+    the period, or no given ``as_of``."""
 
     from_: str | None
     to: str | None
@@ -55,7 +56,8 @@ class StoredResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
     @property
     def key(self) -> str:
-        """Equal for results of the same model, period and basis, which replace each other."""
+        """The document's id: equal for the same model, period and basis, so that a new result
+        replaces the old one."""
         model = self.result
         names = [model.namespace, model.deployment, model.predictor, model.model]
         content = msgspec.json.encode([*names, self.from_, self.to, self.by])
@@ -63,7 +65,8 @@ class StoredResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 
 class ResultStore:
-    """The results in the Elasticsearch of PROCESSOR_ARCHIVE. Its methods raise `ArchiveError`."""
+    """Results in the Elasticsearch that PROCESSOR_ARCHIVE names. Its methods raise `ArchiveError`;
+    `SettingsError` if PROCESSOR_ARCHIVE is not Elasticsearch."""
 
     def __init__(self, settings: Settings) -> None:
         if not settings.elasticsearch:
@@ -78,7 +81,7 @@ class ResultStore:
         await self._http.close()
 
     async def write(self, results: Iterable[StoredResult]) -> None:
-        """Keep results, in the place of older ones of the same key."""
+        """Write results; each replaces an older one with the same key."""
         await self._http.call(
             "writing the index template of results",
             lambda client: client.indices.put_index_template(
@@ -112,11 +115,11 @@ class ResultStore:
     async def read(
         self, by: str = "", namespace: str = "", deployment: str = ""
     ) -> list[StoredResult]:
-        """The results on a basis, of a namespace and deployment; all where these are empty. Sorted
-        by names, basis and period."""
-        asked = {"by": by, "namespace": namespace, "deployment": deployment}
+        """The results of a basis, namespace and deployment; an empty argument selects all. Sorted by
+        the model's names, basis and period."""
+        terms = {"by": by, "namespace": namespace, "deployment": deployment}
         query = {
-            "bool": {"filter": [{"term": {name: value}} for name, value in asked.items() if value]}
+            "bool": {"filter": [{"term": {name: value}} for name, value in terms.items() if value]}
         }
         found: list[StoredResult] = []
         after: list[Any] | None = None
@@ -146,8 +149,8 @@ class ResultStore:
             return msgspec.convert({**(source or {}), "result": result}, StoredResult)
         except msgspec.ValidationError as error:
             raise ArchiveError(
-                f"document {hit.get('_id')!r} of {hit.get('_index')!r} is no result of the "
-                f"processor ({error}): remove it, or what else writes to {_PATTERN}"
+                f"document {hit.get('_id')!r} of {hit.get('_index')!r} is not a result of the "
+                f"processor ({error}): remove it, and keep other programs from writing to {_PATTERN}"
             ) from None
 
 
@@ -158,7 +161,7 @@ def _order(stored: StoredResult) -> tuple[str, ...]:
 
 
 def _bulks(results: Iterable[StoredResult]) -> Iterator[Sequence[dict[str, Any]]]:
-    """The lines of bulk requests."""
+    """The lines of bulk requests, each request about `_BULK` bytes at most."""
     lines: list[dict[str, Any]] = []
     size = 0
     for stored in results:

@@ -1,10 +1,10 @@
-"""Which shards there are, and how far each can be read."""
+"""The shards of indices, and the checkpoint up to which each can be read."""
 
 import msgspec
 
 from processor.archive.elasticsearch.http import NotReadyError
 
-#: What of the statistics is asked for.
+#: The fields of the index statistics to request.
 STATS_FIELDS = [
     "indices.*.uuid",
     "indices.*.shards.*.routing.primary",
@@ -14,8 +14,8 @@ STATS_FIELDS = [
 
 
 class Shard(msgspec.Struct, frozen=True, gc=False):
-    """A shard of an index. ``checkpoint``: all operations up to this sequence number are on every
-    copy and visible, -1 for none. ``documents`` is how many it held about then."""
+    """A shard of an index. All operations up to sequence number ``checkpoint`` are on every copy and
+    visible, -1 for none. ``documents`` is the number of documents at about that time."""
 
     index: str
     uuid: str
@@ -48,33 +48,33 @@ class _Index(msgspec.Struct):
 
 
 class Stats(msgspec.Struct):
-    """What `STATS_FIELDS` of the statistics say."""
+    """The `STATS_FIELDS` of the index statistics."""
 
     indices: dict[str, _Index] = {}
 
     def counts(self) -> dict[tuple[str, int], int]:
-        """The visible documents of each shard, by index and number."""
+        """The number of visible documents of each shard, by index and shard number."""
         return {
             (index, int(number)): copy.docs.count
-            for index, held in self.indices.items()
-            for number, copies in held.shards.items()
+            for index, stats in self.indices.items()
+            for number, copies in stats.shards.items()
             for copy in copies
             if copy.routing.primary
         }
 
     def shards(self, sizes: dict[str, int]) -> list[Shard]:
-        """All shards of the indices that have so many; `NotReadyError` where one is missing: to
-        leave it out would be a loss in silence."""
+        """All shards of the indices; ``sizes`` is the number of shards of each. `NotReadyError` if a
+        shard is missing: to skip it would lose its documents silently."""
         shards = []
         for index, size in sorted(sizes.items()):
-            held = self.indices.get(index, _Index())
+            stats = self.indices.get(index, _Index())
             for number in range(size):
-                copies = held.shards.get(str(number), ())
+                copies = stats.shards.get(str(number), ())
                 primary = next((copy for copy in copies if copy.routing.primary), None)
                 if primary is None or primary.seq_no.global_checkpoint < -1:
                     raise NotReadyError(f"shard {number} of {index} has no working primary")
                 checkpoint, documents = primary.seq_no.global_checkpoint, primary.docs.count
-                shards.append(Shard(index, held.uuid, number, checkpoint, documents))
+                shards.append(Shard(index, stats.uuid, number, checkpoint, documents))
         return shards
 
 
@@ -83,7 +83,7 @@ _decode_settings = msgspec.json.Decoder(dict[str, dict[str, dict[str, str]]]).de
 
 
 def parse_stats(body: object) -> Stats:
-    """Statistics of indices, by shard."""
+    """The statistics of indices, by shard; empty if there is no body."""
     return _decode_stats(body if isinstance(body, bytes) else b"{}")
 
 

@@ -1,5 +1,5 @@
-"""The archive of the embedded mode: every accepted raw event in one SQLite file, and by request what
-speaks of it and what became of it."""
+"""The archive of the embedded mode: one SQLite file with every accepted raw event, an index of the
+events by request, and the outcomes of requests."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from processor.archive.base import Held, RequestKey, Stored
+from processor.archive.base import ArchivedRecord, RequestKey, StoreResult
 from processor.archive.sqlite.file import (
     connect_to_read,
     connect_to_write,
@@ -25,9 +25,9 @@ from processor.archive.sqlite.file import (
 )
 from processor.archive.sqlite.requests import (
     Note,
-    events_about,
-    judged_of,
+    events_of,
     note,
+    predictions_with_outcome,
     write_outcomes,
 )
 from processor.archive.sqlite.writer import SqliteWriter
@@ -41,42 +41,45 @@ from processor.telemetry import Telemetry
 
 T = TypeVar("T")
 
-#: Requests of one query, events of one answer, bytes of a scan's batch.
-_LOOKUP, _ANSWER, _SCAN_BYTES = 500, 500, 8 << 20
-#: Notes that are written together: each write of few costs as much as one of many.
+#: Requests per query of a lookup, and events per batch of its results.
+_LOOKUP_REQUESTS, _LOOKUP_EVENTS = 500, 500
+#: Bytes of events per batch of a scan.
+_SCAN_BYTES = 8 << 20
+#: Notes that are written together: a write costs much the same for few and for many.
 _NOTES = 20_000
 
 
 class SqliteReader:
-    """Reads an archive, also while a service writes it. Made by `open_read_only`."""
+    """Reads an archive, also while a service writes it. Created by `open_read_only`."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
         self._reader = connection
-        # One thread, since a connection serves one at a time; the event loop is never blocked.
+        # One thread, since a connection runs one query at a time; the event loop is never blocked.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive-reader")
         self._closed = False
 
     @staticmethod
     async def open_read_only(path: Path) -> "SqliteReader":
-        """`ArchiveError` if there is no file, or it is no archive, or a newer processor's."""
+        """Open an archive that exists. `ArchiveError` if the file is missing, is not an archive, or
+        was written by a newer processor."""
         return SqliteReader(path, await asyncio.to_thread(connect_to_read, path))
 
     async def events(self, after: int, limit_bytes: int) -> list[tuple[int, RawEvent]]:
-        """The events behind sequence number ``after``, in order, with their numbers: 10,000 at
-        most and about ``limit_bytes`` of them, but one at least; empty at the end."""
+        """The events after sequence number ``after``, in order, with their numbers: at most 10,000
+        and about ``limit_bytes`` of them, but at least one; empty at the end of the archive."""
         return await self._read(lambda reader: select(reader, after, limit_bytes))
 
     async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
-        """What all events say, in batches."""
+        """The observations in all events, in batches."""
         decoder, last = Decoder(rules, Telemetry()), 0
         while rows := await self.events(last, _SCAN_BYTES):
-            yield _observations(decoder, [event for _, event in rows])
+            yield _decode(decoder, [event for _, event in rows])
             last = rows[-1][0]
 
     async def count(self) -> int:
-        """The number of events held."""
-        # The numbers have no holes; COUNT(*) would read the whole file.
+        """The number of events in the archive."""
+        # Sequence numbers have no gaps, and COUNT(*) would read the whole file.
         return await self._number(
             "SELECT COALESCE((SELECT MAX(seq) FROM events) - (SELECT MIN(seq) FROM events) + 1, 0)"
         )
@@ -86,7 +89,7 @@ class SqliteReader:
         return await self._number("SELECT COALESCE(MAX(seq), 0) FROM events")
 
     async def close(self) -> None:
-        """Let go of the file; to be called again does no harm."""
+        """Close the file; may be called again."""
         if not self._closed:
             self._closed = True
             await asyncio.to_thread(self._close)
@@ -109,9 +112,9 @@ class SqliteReader:
 
 
 class SqliteArchive(SqliteReader):
-    """The one writer of an archive. Made by `open`.
+    """The only writer of an archive, and a reader of it. Created by `open`.
 
-    Durable is what SQLite's WAL mode with synchronous=FULL gives: a commit ends after its fsync.
+    SQLite's WAL mode with synchronous=FULL makes events durable: a commit ends after its fsync.
     """
 
     def __init__(
@@ -125,15 +128,15 @@ class SqliteArchive(SqliteReader):
 
     @classmethod
     async def open(cls, path: Path, busy_timeout: float = 5.0) -> Self:
-        """Open or make the file; `ArchiveError` if another process writes it already.
+        """Open or create the file; `ArchiveError` if another process has it open for writing.
 
-        ``busy_timeout`` in seconds is how long a commit waits for a foreign program's lock.
+        ``busy_timeout`` is how many seconds a commit waits for another program's lock.
         """
         return await asyncio.to_thread(cls._open, path, busy_timeout)
 
     @classmethod
     def _open(cls, path: Path, busy_timeout: float) -> Self:
-        path = path.resolve()  # the lock must be one, by whatever link the file is named
+        path = path.resolve()  # all links to a file must share one lock
         with ExitStack() as undo:
             lock = lock_file(path)
             undo.callback(os.close, lock)
@@ -149,45 +152,46 @@ class SqliteArchive(SqliteReader):
             return cls(path, reader, writer, lock)
 
     async def append(self, events: Sequence[RawEvent]) -> int:
-        """Return when all are durable, with the last one's sequence number.
+        """Append events; returns the last one's sequence number once all are durable.
 
-        Callers at the same time share a commit; if it fails, exactly they get `ArchiveError`.
+        Concurrent calls share a commit; if it fails, these calls and no others raise `ArchiveError`.
         """
         return await self._writer.put(events)
 
     async def note(self, notes: Sequence[Note]) -> None:
-        """Which events speak of which requests: from then on `lookup` finds them. Kept in memory until
-        there are many, so whoever reads all events at each start notes them again."""
+        """Note which events belong to which requests, so that `lookup` finds them. Notes stay in
+        memory until there are many: after a crash the caller has to note all events again."""
         self._notes += notes
         if len(self._notes) >= _NOTES:
             await self._write_notes()
 
     async def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules
-    ) -> AsyncIterator[list[Held]]:
-        """What the noted events say of the requests, in batches."""
+    ) -> AsyncIterator[list[ArchivedRecord]]:
+        """The records of some requests, from the noted events, in batches."""
         await self._write_notes()
         decoder = Decoder(rules, Telemetry())
-        for start in range(0, len(requests), _LOOKUP):
-            keys = requests[start : start + _LOOKUP]
-            numbers = await self._read(partial(events_about, keys=keys))
-            judged = await self._read(partial(judged_of, keys=keys))
+        for start in range(0, len(requests), _LOOKUP_REQUESTS):
+            keys = requests[start : start + _LOOKUP_REQUESTS]
+            numbers = await self._read(partial(events_of, keys=keys))
+            judged = await self._read(partial(predictions_with_outcome, keys=keys))
             wanted = set(keys)
-            for first in range(0, len(numbers), _ANSWER):
-                some = numbers[first : first + _ANSWER]
+            for first in range(0, len(numbers), _LOOKUP_EVENTS):
+                some = numbers[first : first + _LOOKUP_EVENTS]
                 events = await self._read(partial(select_some, numbers=some))
-                held = []
-                for one in _observations(decoder, events):
+                records = []
+                for one in _decode(decoder, events):
+                    is_prediction = isinstance(one, Prediction)
                     model = one.model if isinstance(one, Prediction) else one.scope
                     key = RequestKey(model.namespace, model.deployment, one.request_id)
                     if key in wanted:
-                        of = (*key, model.predictor, model.model)
-                        held.append(Held(key, [one], isinstance(one, Prediction) and of in judged))
-                if held:
-                    yield held
+                        has_outcome = (*key, model.predictor, model.model) in judged
+                        records.append(ArchivedRecord(key, [one], is_prediction and has_outcome))
+                if records:
+                    yield records
 
-    async def store(self, outcomes: Sequence[RequestOutcome]) -> Stored:
-        """Keep the outcomes of requests that were noted."""
+    async def store(self, outcomes: Sequence[RequestOutcome]) -> StoreResult:
+        """Store the outcomes of requests that were noted, in place of their earlier ones."""
         await self._write_notes()
         return await self._run(partial(write_outcomes, outcomes=outcomes))
 
@@ -207,12 +211,13 @@ class SqliteArchive(SqliteReader):
 
     def _close(self) -> None:
         try:
-            # The writer last: only it can fold the write-ahead log into the file.
+            # The writer closes last: only it can merge the write-ahead log into the file.
             super()._close()
             self._writer.close()
         finally:
             os.close(self._lock)
 
 
-def _observations(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
+def _decode(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
+    """The observations in some events, those of batched events too; dead letters are left out."""
     return [one for event in events for one in decoder.decode(*event).observations]

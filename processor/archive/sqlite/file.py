@@ -1,4 +1,4 @@
-"""The archive's file: its schema, how it is opened and locked, and what its errors mean."""
+"""The SQLite file of the archive: schema, opening, locking, queries on events, and error messages."""
 
 import fcntl
 import os
@@ -12,13 +12,13 @@ import msgspec
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import ArchiveError
 
-#: "FMPA" in the file's header: tells an archive from any other SQLite file.
+#: "FMPA" in the file's header tells an archive from any other SQLite file.
 APPLICATION_ID = 0x464D5041
 SCHEMA_VERSION = 2
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE events (
-    seq INTEGER PRIMARY KEY,     -- 1, 2, 3, ... in the order of acceptance, without holes
+    seq INTEGER PRIMARY KEY,     -- 1, 2, 3, ... in the order of acceptance, without gaps
     accepted INTEGER NOT NULL,   -- nanoseconds since 1970
     headers BLOB NOT NULL,       -- msgpack: [[name, value], ...]
     value BLOB                   -- NULL for a tombstone
@@ -27,12 +27,13 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = 1;
 COMMIT;
 """
-#: From version 1 to 2: empty, so it takes no time; each start notes the requests of all events.
+#: The upgrade from version 1 to 2. The new tables start empty: each start of the service notes the
+#: requests of all events.
 _SCHEMA_2 = """
 BEGIN IMMEDIATE;
 CREATE TABLE requests (
     request INTEGER NOT NULL,    -- a digest of namespace, deployment and request id
-    seq INTEGER NOT NULL,        -- of an event that speaks of it
+    seq INTEGER NOT NULL,        -- of an event that belongs to the request
     PRIMARY KEY (request, seq)
 ) WITHOUT ROWID;
 CREATE TABLE outcomes (
@@ -52,30 +53,30 @@ CREATE TABLE outcomes (
 PRAGMA user_version = 2;
 COMMIT;
 """
-#: Events in one answer of `events`, whatever their size.
-_SCAN_EVENTS = 10_000
-#: SQLite's own limit for a row is 1e9 bytes; one above it would fail everybody in the commit.
+#: The largest number of events that `select` returns.
+_MAX_EVENTS = 10_000
+#: The largest row in bytes. SQLite's own limit is 1e9; a row above it would fail the whole commit.
 _MAX_ROW = 900_000_000
-#: What to do about a primary result code.
+#: The remedy for each primary result code.
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "the disk is full: free space",
     sqlite3.SQLITE_BUSY: "another program holds its lock: end that program",
     sqlite3.SQLITE_LOCKED: "another program holds its lock: end that program",
     sqlite3.SQLITE_READONLY: "it is read-only: give this user the right to write it and its folder",
     sqlite3.SQLITE_CORRUPT: "it is damaged: restore a copy, or move it away to start an empty one",
-    sqlite3.SQLITE_NOTADB: "it is no archive: name another file, or move it away",
+    sqlite3.SQLITE_NOTADB: "it is not an archive: name another file, or move it away",
     sqlite3.SQLITE_CANTOPEN: "see that its folder exists and that this user may write there",
     sqlite3.SQLITE_IOERR: "the disk fails, is full or over its quota: check it",
 }
 
-#: acceptance time, packed headers, value
+#: An event's acceptance time, encoded headers and value.
 Row = tuple[int, bytes, bytes | None]
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 
 
-def explain(error: Exception, path: Path, done: str) -> ArchiveError:
-    """The error as a user can act on it; ``done`` is what could not be: read, written, opened."""
+def explain(error: Exception, path: Path, action: str) -> ArchiveError:
+    """The error with its remedy; ``action`` is the participle that failed: "read", "written"..."""
     if isinstance(error, ArchiveError):
         return error
     remedy = ""
@@ -85,12 +86,13 @@ def explain(error: Exception, path: Path, done: str) -> ArchiveError:
     elif isinstance(error, msgspec.MsgspecError):
         remedy = _REMEDIES[sqlite3.SQLITE_CORRUPT]
     return ArchiveError(
-        f"the archive {path} can't be {done} ({error}){': ' if remedy else ''}{remedy}"
+        f"the archive {path} can't be {action} ({error}){': ' if remedy else ''}{remedy}"
     )
 
 
 def lock_file(path: Path) -> int:
-    """Lock ``<path>.lock`` for this process; the descriptor holds the lock until it is closed."""
+    """Lock ``<path>.lock`` for this process. Returns a file descriptor, which holds the lock until it
+    is closed; `ArchiveError` names the process that holds it already."""
     side = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,18 +117,19 @@ def lock_file(path: Path) -> int:
 
 
 def connect_to_write(path: Path, busy_timeout: float) -> sqlite3.Connection:
-    """Open or make the archive; the caller holds its lock."""
+    """Open or create the archive, and upgrade its schema; the caller must hold its lock.
+    ``busy_timeout`` in seconds."""
     connection = None
     try:
         connection = _connect(path, "rwc", busy_timeout)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA fullfsync = ON")  # macOS: its plain fsync is none
+        connection.execute("PRAGMA fullfsync = ON")  # macOS: plain fsync does not reach the disk
         if _is_empty(connection):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
         if _check_format(connection, path) == 1:
             connection.executescript(_SCHEMA_2)
-        # A crash between the two steps above, or a foreign tool, may have left another mode.
+        # A crash between the two steps above, or another program, may have left another mode.
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise ArchiveError(
@@ -142,16 +145,16 @@ def connect_to_write(path: Path, busy_timeout: float) -> sqlite3.Connection:
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open an archive that is there, which another process may be writing."""
+    """Open an archive that exists for reading; another process may be writing it."""
     if not path.exists():
         raise ArchiveError(f"there is no archive {path}: check the path")
     if not path.is_file():
-        raise ArchiveError(f"{path} is no file: name the archive's file, such as events.sqlite")
+        raise ArchiveError(f"{path} is not a file: name the archive's file, such as events.sqlite")
     try:
         return _connect_read_only(path, "ro")
     except sqlite3.OperationalError as error:
-        # Reading in WAL mode needs a shared-memory file beside it. Where none can be made and no
-        # log waits, nobody writes, so the file alone is all there is.
+        # Reading in WAL mode needs a shared-memory file beside the archive. If it can't be created
+        # and the write-ahead log is empty, nobody writes, so the archive's file is complete.
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size:
             raise explain(error, path, "read") from None
@@ -178,13 +181,13 @@ def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=timeout,
-        isolation_level=None,  # transactions are begun by hand
+        isolation_level=None,  # `transaction` begins and ends transactions
         check_same_thread=False,
     )
 
 
 def query_number(connection: sqlite3.Connection, query: str) -> int:
-    """The one integer that the query gives."""
+    """The result of a query that returns one integer."""
     number: int = connection.execute(query).fetchone()[0]
     return number
 
@@ -201,9 +204,9 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def _check_format(connection: sqlite3.Connection, path: Path) -> int:
-    """The version of its schema."""
+    """The archive's schema version; `ArchiveError` if the file is not an archive, or a newer one."""
     if query_number(connection, "PRAGMA application_id") != APPLICATION_ID:
-        raise ArchiveError(f"{path} is no archive of the processor: name another file")
+        raise ArchiveError(f"{path} is not an archive of the processor: name another file")
     version = query_number(connection, "PRAGMA user_version")
     if version > SCHEMA_VERSION:
         raise ArchiveError(
@@ -214,7 +217,7 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def to_row(event: RawEvent) -> Row:
-    """Columns of an event; ValueError or TypeError if it can't be held."""
+    """The columns of an event; ValueError or TypeError if SQLite can't store it."""
     headers = _pack(list(event.headers))
     if len(headers) + len(event.value or b"") > _MAX_ROW:
         raise ValueError(f"it is larger than {_MAX_ROW:,} bytes")
@@ -225,18 +228,18 @@ def to_row(event: RawEvent) -> Row:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """What is written inside is durable after it: all or nothing."""
+    """A transaction: all writes inside are durable afterwards, or none."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
         connection.execute("COMMIT")
     finally:
-        if connection.in_transaction:  # any error, also of the COMMIT itself
+        if connection.in_transaction:  # after any error, even one of COMMIT itself
             connection.execute("ROLLBACK")
 
 
 def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> None:
-    """Add the rows, numbered from ``first``."""
+    """Insert events, numbered from ``first``."""
     numbered = ((seq, *row) for seq, row in enumerate(rows, first))
     connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered)
 
@@ -244,11 +247,11 @@ def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> N
 def select(
     connection: sqlite3.Connection, after: int, limit_bytes: int
 ) -> list[tuple[int, RawEvent]]:
-    """Events behind a sequence number, with theirs; see `SqliteReader.events`."""
+    """The events after a sequence number, each with its own; see `SqliteReader.events`."""
     events = []
     cursor = connection.execute(
         "SELECT seq, accepted, headers, value FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-        (after, _SCAN_EVENTS),
+        (after, _MAX_EVENTS),
     )
     try:
         for seq, accepted, headers, value in cursor:
@@ -257,12 +260,12 @@ def select(
             if limit_bytes <= 0:
                 break
     finally:
-        cursor.close()  # an open one would hold up the writer's checkpoints
+        cursor.close()  # an open cursor would block the writer's checkpoints
     return events
 
 
 def select_some(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[RawEvent]:
-    """The events with these sequence numbers."""
+    """The events with the given sequence numbers, without those that don't exist."""
     found = []
     for number in numbers:
         row = connection.execute(

@@ -1,80 +1,88 @@
-"""What the archive's file knows by request: which events speak of it, and what became of it."""
+"""The archive's tables by request: the events of each request, and its outcomes."""
 
 import sqlite3
 from collections.abc import Iterable
 
-from processor.archive.base import RequestKey, Stored
+from processor.archive.base import RequestKey, StoreResult
 from processor.domain.join.id_set import identity
 from processor.domain.join.outcomes import RequestOutcome
 
-#: A request's number and the sequence number of an event that speaks of it.
+#: A request's digest, and the sequence number of an event that belongs to the request.
 Note = tuple[int, int]
-#: Whose outcome is shown: the request, predictor and node.
-Judged = tuple[str, str, str, str, str]
+#: A prediction: namespace, deployment, request id, predictor and node.
+PredictionRef = tuple[str, str, str, str, str]
+#: An item of a request: predictor, node and position.
 _Item = tuple[str, str, int]
-_Shown = tuple[str, str | None, int, str, str]
+#: An item's outcome: predicted, actual, correct (0 or 1), request time and feedback time.
+_Outcome = tuple[str, str | None, int, str, str]
 
 
-def number_of(namespace: str, deployment: str, request_id: str) -> int:
-    """A request as SQLite's integers can hold it. Two requests can share one: whoever reads its events
-    looks whose they are."""
+def request_digest(namespace: str, deployment: str, request_id: str) -> int:
+    """64 bits that stand for a request, as a signed integer of SQLite. Two requests can have the same
+    digest, so a reader of the events must check their request."""
     return identity(namespace, deployment, request_id) - (1 << 63)
 
 
 def note(connection: sqlite3.Connection, notes: Iterable[Note]) -> None:
-    """Add what is not noted yet."""
-    # In order, so that neighbours are written together.
+    """Add the notes that are not in the table yet."""
+    # Sorted, so that neighbouring rows are written together.
     connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", sorted(notes))
 
 
-def events_about(connection: sqlite3.Connection, keys: Iterable[RequestKey]) -> list[int]:
-    """The sequence numbers of the events that speak of some requests, in order."""
+def events_of(connection: sqlite3.Connection, keys: Iterable[RequestKey]) -> list[int]:
+    """The sequence numbers of the events of some requests, in order."""
     found: set[int] = set()
     for key in keys:
-        rows = connection.execute("SELECT seq FROM requests WHERE request = ?", (number_of(*key),))
+        rows = connection.execute(
+            "SELECT seq FROM requests WHERE request = ?", (request_digest(*key),)
+        )
         found.update(seq for (seq,) in rows)
     return sorted(found)
 
 
-def judged_of(connection: sqlite3.Connection, keys: Iterable[RequestKey]) -> set[Judged]:
-    """The predictions of some requests that an outcome is shown of."""
+def predictions_with_outcome(
+    connection: sqlite3.Connection, keys: Iterable[RequestKey]
+) -> set[PredictionRef]:
+    """The predictions of some requests that have an outcome in the archive."""
     return {
         (*key, predictor, node)
         for key in keys
-        for predictor, node, _ in _shown(connection, _columns(key))
+        for predictor, node, _ in _stored_outcomes(connection, _columns(key))
     }
 
 
-def write_outcomes(connection: sqlite3.Connection, outcomes: Iterable[RequestOutcome]) -> Stored:
-    """Make the items of each request show these outcomes and no others."""
-    stored = Stored()
+def write_outcomes(
+    connection: sqlite3.Connection, outcomes: Iterable[RequestOutcome]
+) -> StoreResult:
+    """Replace the stored outcomes of each request; requests without noted events are missing."""
+    stored = StoreResult()
     for outcome in outcomes:
         key = RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
         known = connection.execute(
-            "SELECT 1 FROM requests WHERE request = ? LIMIT 1", (number_of(*key),)
+            "SELECT 1 FROM requests WHERE request = ? LIMIT 1", (request_digest(*key),)
         )
         if known.fetchone() is None:
             stored.missing.append(key)
             continue
-        of_request = _columns(key)
-        shown = _shown(connection, of_request)
-        wanted = _items(outcome)
-        changed = [(item, row) for item, row in wanted.items() if shown.get(item) != row]
-        gone = [item for item in shown if item not in wanted]
+        request_columns = _columns(key)
+        old = _stored_outcomes(connection, request_columns)
+        new = _outcomes(outcome)
+        changed = [(item, row) for item, row in new.items() if old.get(item) != row]
+        gone = [item for item in old if item not in new]
         connection.executemany(
             "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*of_request, *item, *row) for item, row in changed],
+            [(*request_columns, *item, *row) for item, row in changed],
         )
         connection.executemany(
             "DELETE FROM outcomes WHERE request_id = ? AND namespace = ? AND deployment = ?"
             " AND predictor = ? AND node = ? AND item = ?",
-            [(*of_request, *item) for item in gone],
+            [(*request_columns, *item) for item in gone],
         )
         stored.written += len(changed) + len(gone)
     return stored
 
 
-def _items(outcome: RequestOutcome) -> dict[_Item, _Shown]:
+def _outcomes(outcome: RequestOutcome) -> dict[_Item, _Outcome]:
     return {
         (one.predictor, one.node, number): (
             item.predicted,
@@ -89,11 +97,13 @@ def _items(outcome: RequestOutcome) -> dict[_Item, _Shown]:
     }
 
 
-def _shown(connection: sqlite3.Connection, of_request: tuple[str, str, str]) -> dict[_Item, _Shown]:
+def _stored_outcomes(
+    connection: sqlite3.Connection, request_columns: tuple[str, str, str]
+) -> dict[_Item, _Outcome]:
     rows = connection.execute(
         "SELECT predictor, node, item, predicted, actual, correct, request_time, feedback_time"
         " FROM outcomes WHERE request_id = ? AND namespace = ? AND deployment = ?",
-        of_request,
+        request_columns,
     )
     return {(predictor, node, item): tuple(row) for predictor, node, item, *row in rows}
 

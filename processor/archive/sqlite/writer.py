@@ -1,4 +1,4 @@
-"""Group commit: one thread writes, and each commit takes all that waits by then."""
+"""Group commit: one thread writes, and each commit contains all events that wait at its start."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from processor.archive.sqlite.file import Row, explain, insert, query_number, to
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import ArchiveError
 
-#: A commit takes all that waits up to this, so that one burst does not hold up those behind it.
+#: Events per commit, so that a burst does not delay the callers after it for long.
 _COMMIT_EVENTS = 20_000
 
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class SqliteWriter:
-    """Owns a connection; `put` may be called from any event loop."""
+    """Writes to an archive in its own thread. `put` may be called from any event loop."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -43,7 +43,8 @@ class SqliteWriter:
         self._thread.start()
 
     def put(self, events: Sequence[RawEvent]) -> "asyncio.Future[int]":
-        """The result is the last sequence number, when all are durable."""
+        """Append events. The future's result is the last one's sequence number, set once all are
+        durable; `ArchiveError` if the archive is closed."""
         waiting = _Waiting(events, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._closing:
@@ -53,7 +54,8 @@ class SqliteWriter:
         return waiting.result
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> "Future[T]":
-        """The result of a job, which has a transaction of its own, when it is durable."""
+        """Run a job in its own transaction. The future's result is that of the job, set once the
+        transaction is durable; `ArchiveError` if the archive is closed."""
         result: Future[T] = Future()
         with self._changed:
             if self._closing:
@@ -63,7 +65,7 @@ class SqliteWriter:
         return result
 
     def close(self) -> None:
-        """Commit what waits, end the thread, let go of the file."""
+        """Commit all waiting events and jobs, end the thread and close the file."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -72,36 +74,37 @@ class SqliteWriter:
 
     def _run(self) -> None:
         while self._has_work():
-            # By turns: neither holds up the other for long.
-            if group := self._take():
-                _settle(self._write(group))
+            # Events and jobs take turns, so that neither delays the other for long.
+            if group := self._next_group():
+                _resolve(self._write(group))
             if self._jobs:
-                self._do(*self._jobs.popleft())
+                self._run_job(*self._jobs.popleft())
 
     def _has_work(self) -> bool:
-        """Waits for work; False when it is closing and nothing waits."""
+        """Wait for work; False if the writer is closing and nothing waits."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._jobs or self._closing)
             return bool(self._queue or self._jobs)
 
-    def _do(self, job: Callable[[sqlite3.Connection], Any], result: "Future[Any]") -> None:
+    def _run_job(self, job: Callable[[sqlite3.Connection], Any], result: "Future[Any]") -> None:
         if not result.set_running_or_notify_cancel():
             return
         try:
             self._check_file()
             with transaction(self._connection):
-                done = job(self._connection)
+                value = job(self._connection)
         except Exception as error:
             result.set_exception(explain(error, self._path, "written"))
         else:
-            result.set_result(done)
+            result.set_result(value)
 
     def _check_file(self) -> None:
-        """A file that was moved or removed still takes commits, and loses them."""
+        """`ArchiveError` if the file was replaced. A moved or removed file still accepts commits, but
+        they are lost."""
         if self._path.stat().st_ino != self._inode:
             raise ArchiveError(f"the archive {self._path} was replaced: start again")
 
-    def _take(self) -> list[_Waiting]:
+    def _next_group(self) -> list[_Waiting]:
         with self._changed:
             group: list[_Waiting] = []
             size = 0
@@ -114,7 +117,7 @@ class SqliteWriter:
         rows: list[Row] = []
         outcomes: list[_Outcome] = []
         for waiting in group:
-            # An event that can't be held is its caller's trouble alone.
+            # An event that can't be stored fails its own caller only.
             try:
                 rows += [to_row(event) for event in waiting.events]
                 outcomes.append((waiting, self._last + len(rows)))
@@ -127,25 +130,26 @@ class SqliteWriter:
             self._check_file()
             with transaction(self._connection):
                 insert(self._connection, self._last + 1, rows)
-        except Exception as error:  # the thread lives on, and every caller hears of it
+        except Exception as error:  # the thread must go on, and every caller gets the error
             failure = explain(error, self._path, "written")
             return [(w, o if isinstance(o, ArchiveError) else failure) for w, o in outcomes]
         self._last += len(rows)
         return outcomes
 
 
-def _settle(outcomes: list[_Outcome]) -> None:
+def _resolve(outcomes: list[_Outcome]) -> None:
+    """Set the callers' futures, in their own event loops."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for outcome in outcomes:
         by_loop.setdefault(outcome[0].result.get_loop(), []).append(outcome)
-    for loop, settled in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # a closed loop: nobody waits any more
-            loop.call_soon_threadsafe(_set_results, settled)
+    for loop, of_loop in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_set_results, of_loop)
 
 
 def _set_results(outcomes: list[_Outcome]) -> None:
     for waiting, outcome in outcomes:
-        if waiting.result.done():  # its caller went away
+        if waiting.result.done():  # the caller was cancelled
             continue
         if isinstance(outcome, int):
             waiting.result.set_result(outcome)

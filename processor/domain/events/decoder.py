@@ -7,10 +7,12 @@ from itertools import chain
 import msgspec
 
 from processor.domain.events.attributes import FEEDBACK, REQUEST
+from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
+from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.log.observations import EVENT, Feedback, Prediction
@@ -120,6 +122,32 @@ class Decoder:
         self.count_dead_letter(letter)
         return Decoded((), ((RawEvent(headers, value, timestamp), letter),))
 
+    def decode_row(self, row: TableRow) -> list[Prediction | Feedback] | DeadLetter:
+        """Decode a row of a table to its prediction and its feedback.
+
+        A row that has neither is counted as a feedback that says nothing. A dead letter is counted
+        too.
+        """
+        key, request_id, time, feedback_time, answer, truth, reward = row
+        model = self._models.get(key) or self._add_model(key)
+        output = model.rule.output_name
+        predicted = read_response(answer, output) if isinstance(answer, bytes) else answer
+        judged = read_response(truth, output) if isinstance(truth, bytes) else truth
+        if isinstance(predicted, DeadLetter) or isinstance(judged, DeadLetter):
+            letter = predicted if isinstance(predicted, DeadLetter) else judged
+            assert isinstance(letter, DeadLetter)
+            self.count_dead_letter(letter)
+            return letter
+        found: list[Prediction | Feedback] = []
+        if predicted is not None and not model.rule.exclude:
+            answers, content = self._answers(model, predicted)
+            found.append(Prediction(key, request_id, time, EVENT, content, answers))
+        if judged is not None or reward is not None:
+            found.append(self._judged(key, request_id, feedback_time, model.rule, judged, reward))
+        elif predicted is None:
+            self.telemetry.says_nothing += 1
+        return found
+
     def _decode(self, envelope: Envelope, timestamp: int) -> Decoded | DeadLetter:
         """Decode the body of a single event; the event is counted, a dead letter is not."""
         kind = envelope.kind
@@ -128,9 +156,8 @@ class Decoder:
             return _REQUEST
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
-            return DeadLetter(
-                "bad_time", f"ce_time {(envelope.time or b'')[:60]!r} is not RFC 3339"
-            )
+            text = printable(envelope.time or b"", 60)
+            return DeadLetter("bad_time", f"ce_time '{text}' is not RFC 3339")
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
         key, body_format = envelope.key, envelope.body_format
@@ -185,28 +212,39 @@ class Decoder:
         )
         if isinstance(judgement, DeadLetter):
             return judgement
-        rows, reward = judgement.truth, judgement.reward
-        truth: tuple[Reading, ...] | None = None
-        reusable = True
-        if rows is not None:
-            truth = tuple([name_truth(read_row(row), rows.names) for row in rows.rows])
-            if rule.labels is not None:
-                truth = tuple([map_truth(reading, rule.labels) for reading in truth])
-            reusable = len(truth) == 1
-            for reading in truth:
-                if reading.kind == UNSCORABLE:
-                    reusable = False
-                    self.telemetry.not_scorable[str(reading.value)] += 1
-        elif reward is None:
+        if judgement.truth is None and judgement.reward is None:
             self.telemetry.says_nothing += 1
             return _NOTHING
-        content = (
-            self._digest(None if truth is None else truth[0], reward)
-            if truth is None or len(truth) == 1
-            else digest(truth, reward)
+        feedback = self._judged(
+            envelope.key, envelope.request_id, time, rule, judgement.truth, judgement.reward
         )
-        feedback = Feedback(envelope.key, envelope.request_id, time, EVENT, content, truth, reward)
+        truth = feedback.truth
+        reusable = truth is None or (len(truth) == 1 and truth[0].kind != UNSCORABLE)
         return Decoded((feedback,), (), reusable)
+
+    def _judged(
+        self,
+        scope: ModelKey,
+        request_id: str,
+        time: int,
+        rule: Rule,
+        rows: PayloadRows | None,
+        reward: int | None,
+    ) -> Feedback:
+        """Return the feedback that has truth rows, a reward, or both; rows that cannot be scored are
+        counted."""
+        if rows is None:
+            return Feedback(
+                scope, request_id, time, EVENT, self._digest(None, reward), None, reward
+            )
+        truth = tuple([name_truth(read_row(row), rows.names) for row in rows.rows])
+        if rule.labels is not None:
+            truth = tuple([map_truth(reading, rule.labels) for reading in truth])
+        for reading in truth:
+            if reading.kind == UNSCORABLE:
+                self.telemetry.not_scorable[str(reading.value)] += 1
+        content = self._digest(truth[0], reward) if len(truth) == 1 else digest(truth, reward)
+        return Feedback(scope, request_id, time, EVENT, content, truth, reward)
 
     def _digest(self, reading: Reading | None, reward: int | None) -> int:
         """Return the digest of a feedback on one row; few of them differ."""

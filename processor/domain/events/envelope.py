@@ -17,6 +17,7 @@ from processor.domain.events.attributes import (
     resolve_format,
 )
 from processor.domain.events.compression import decompress
+from processor.domain.events.dead_letters import printable
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.events.structured import (
     BATCH,
@@ -95,7 +96,9 @@ def _open(
         attributes = normalize(attributes)
         if "ce_type" not in attributes:
             return DeadLetter(
-                "not_cloudevent", "neither a ce_type, nor structured, nor the executor's own log"
+                "not_cloudevent",
+                "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+                "executor's own log",
             )
         return attributes, value
     media_type = content_type.partition(b";")[0].strip().lower()
@@ -192,7 +195,7 @@ class EnvelopeReader:
             return DeadLetter("not_cloudevent", "an event without a type")
         kind = KINDS.get(event_type)
         if kind is None:
-            return DeadLetter("unknown_type", f"type {event_type[:120]!r}")
+            return DeadLetter("unknown_type", f"type '{printable(event_type, 120)}'")
         names = (
             get("ce_namespace"),
             get("ce_inferenceservicename"),

@@ -1,21 +1,27 @@
-"""What changes in the counts while a batch is folded, and the gauges and counters beside them."""
+"""Sums the changes of the counts while a batch is folded, and updates diagnostics and telemetry."""
 
 from collections.abc import Mapping, Sequence
+
+import msgspec
 
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction
 from processor.domain.join.state import JoinState
-from processor.domain.log.deltas import Changes, DeltaBatch, PackedDeltas
+from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
+from processor.domain.native import native
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import MINUTE, SECOND
 from processor.telemetry import Telemetry
 
-#: Batches by partition; ``prev`` is still to be set.
+#: Batches by partition of the deltas; ``prev`` is still to be set.
 Deltas = Mapping[int, DeltaBatch | PackedDeltas]
+
+#: Cells of the outcomes that a native accumulator keeps: a message of many items has as many.
+_MAX_CELLS = 50_000
 
 
 class DeltaAccumulator:
-    """Sums up signed contributions until they are taken; models are positions in the state's table."""
+    """Sums signed contributions until they are drained; models are positions in the state's table."""
 
     def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
@@ -23,70 +29,68 @@ class DeltaAccumulator:
         self._predicted: dict[tuple[int, int], int] = {}
         self._judged: dict[tuple[int, int, int, Outcome], int] = {}
 
-    def predicted(self, model: int, minute: int, items: int) -> None:
-        """Count a prediction, made in a minute since 1970; below 0 items take it back."""
+    def add_predictions(self, model: int, minute: int, items: int) -> None:
+        """Count predicted items in a minute since 1970; a negative number takes them back."""
         key = (model, minute)
         self._predicted[key] = self._predicted.get(key, 0) + items
 
-    def judged(
+    def add_judgement(
         self, model: int, predicted_at: int, feedback_at: int, outcome: Outcome, sign: int
     ) -> None:
-        """Count a judgement of a prediction, or take it back."""
+        """Count a judgement (``sign`` 1) or take it back (-1); times are in ns."""
         judged = self._judged
         key = (model, 0, predicted_at // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign
         key = (model, 1, feedback_at // MINUTE, outcome)
         judged[key] = judged.get(key, 0) + sign
         if outcome.affects_diagnostics:
-            self.add_diagnostics(outcome, sign)
+            self._add_diagnostics(outcome, sign)
 
-    def first_judged(self, found: Sequence[tuple[int, int, int, Outcome]]) -> None:
-        """Count predictions that got their first feedback: model, time, feedback's time, outcome."""
-        for model, predicted_at, feedback_at, outcome in found:
-            self.judged(model, predicted_at, feedback_at, outcome, 1)
-            self.joined(predicted_at, feedback_at)
+    def add_first_judgements(self, judgements: Sequence[tuple[int, int, int, Outcome]]) -> None:
+        """Count predictions that got their first feedback: model, times (ns) of the prediction and
+        of the feedback, outcome."""
+        for model, predicted_at, feedback_at, outcome in judgements:
+            self.add_judgement(model, predicted_at, feedback_at, outcome, 1)
+            self._observe_delay(predicted_at, feedback_at)
 
-    def joined(self, predicted_at: int, feedback_at: int) -> None:
-        """A prediction got its first feedback."""
-        self.telemetry.joined += 1
-        self.telemetry.feedback_delay.observe(max(0, feedback_at - predicted_at) / SECOND)
-
-    def change(self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]) -> None:
-        """Take back what a request contributed, count what it does now."""
-        for standing in before:
-            self._count(standing, -1)
-        for standing in after:
-            self._count(standing, 1)
-        old = {standing.prediction.model: standing for standing in before}
+    def replace(
+        self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]
+    ) -> None:
+        """Take back the contributions of a request before a change, and count those after it."""
+        for joined in before:
+            self._count(joined, -1)
+        for joined in after:
+            self._count(joined, 1)
+        old = {joined.prediction.model: joined for joined in before}
         for prediction, feedback, outcome in after:
             if feedback is None or outcome is None:
                 continue
             previous = old.get(prediction.model)
             if previous is None or previous.outcome is None:
-                self.joined(prediction.time, feedback.time)
+                self._observe_delay(prediction.time, feedback.time)
             elif previous.outcome is not outcome:
                 self.telemetry.corrections += 1
 
     def drain(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
-        """All that was counted since the last time, by partition: ``targets`` are those of the models,
-        ``head`` is version, epoch, source and offset of the batches."""
-        changes = Changes()
+        """The changes since the last call, by partition of the deltas, and forget them. ``targets``
+        are the models' partitions; ``head`` is version, log id, source and offset of the batches."""
+        sums: dict[tuple[int, int, int], Counts] = {}
         for (model, minute), items in self._predicted.items():
             if items:
-                changes.add(model, 0, minute, Counts(predictions=items), 1)
+                sums.setdefault((model, 0, minute), Counts()).predictions += items
         for (model, basis, minute, outcome), times in self._judged.items():
             if times:
-                changes.add(model, basis, minute, outcome.counts, times)
+                sums.setdefault((model, basis, minute), Counts()).add(outcome.counts, times)
         self.clear()
-        return changes.batches(self._state.models, targets, head)
+        return pack_deltas(sums, self._state.models, targets, head)
 
     def clear(self) -> None:
-        """Forget what was counted since the last time."""
+        """Forget the changes since the last call of `drain` or `clear`."""
         self._predicted.clear()
         self._judged.clear()
 
-    def add_diagnostics(self, outcome: Outcome, times: int) -> None:
-        """Count an outcome that adds to gauges."""
+    def _add_diagnostics(self, outcome: Outcome, times: int) -> None:
+        """Count an outcome that affects the diagnostics."""
         state = self._state
         if outcome.kind == ROWS_DIFFER:
             state.rows_differ += times
@@ -95,11 +99,90 @@ class DeltaAccumulator:
         for reason in outcome.not_scorable:
             state.not_scorable[reason] = state.not_scorable.get(reason, 0) + times
 
-    def _count(self, standing: JoinedPrediction, sign: int) -> None:
-        prediction, feedback, outcome = standing
+    def _observe_delay(self, predicted_at: int, feedback_at: int) -> None:
+        """Count the first feedback of a prediction in the telemetry; times are in ns."""
+        self.telemetry.joined += 1
+        self.telemetry.feedback_delay.observe(max(0, feedback_at - predicted_at) / SECOND)
+
+    def _count(self, joined: JoinedPrediction, sign: int) -> None:
+        prediction, feedback, outcome = joined
         if not prediction.restored:
             answers = prediction.answers
             items = 1 if isinstance(answers, int) else len(answers)
-            self.predicted(prediction.model, prediction.time // MINUTE, sign * items)
+            self.add_predictions(prediction.model, prediction.time // MINUTE, sign * items)
         if feedback is not None and outcome is not None:
-            self.judged(prediction.model, prediction.time, feedback.time, outcome, sign)
+            self.add_judgement(prediction.model, prediction.time, feedback.time, outcome, sign)
+
+
+class NativeDeltaAccumulator(DeltaAccumulator):
+    """A `DeltaAccumulator` whose sums are kept and packed by the native extension, in ``native``."""
+
+    def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
+        super().__init__(state, telemetry)
+        self.native = native.DeltaAccumulator()
+        self._outcome_ids: dict[Outcome, int] = {}
+        self._outcomes: list[Outcome] = []
+        self._cells = 0
+
+    def add_predictions(self, model: int, minute: int, items: int) -> None:
+        """Count predicted items in a minute since 1970; a negative number takes them back."""
+        self.native.add_predictions(model, minute, items)
+
+    def add_judgement(
+        self, model: int, predicted_at: int, feedback_at: int, outcome: Outcome, sign: int
+    ) -> None:
+        """Count a judgement (``sign`` 1) or take it back (-1); times are in ns."""
+        outcome_id = self.outcome_id(outcome)
+        if self.native.add_judgement(model, predicted_at, feedback_at, outcome_id, sign):
+            self._add_diagnostics(outcome, sign)
+
+    def outcome_id(self, outcome: Outcome) -> int:
+        """The position of an outcome in the native accumulator."""
+        outcome_id = self._outcome_ids.get(outcome)
+        if outcome_id is None:
+            counts = outcome.counts
+            cells = [(*cell, n) for cell, n in counts.cells.items()]
+            outcome_id = self.native.add_outcome(
+                counts.totals(), cells, outcome.affects_diagnostics
+            )
+            self._outcome_ids[outcome] = outcome_id
+            self._outcomes.append(outcome)
+            self._cells += 1 + len(cells)
+        return outcome_id
+
+    def add_summary(
+        self, delays: Sequence[int], total: float, diagnostics: Sequence[tuple[int, int]]
+    ) -> int:
+        """Update diagnostics and telemetry after the native fast path has counted first judgements:
+        their delays by bucket, the total delay in seconds, and how often each outcome (by its
+        position) came that affects the diagnostics. Returns the number of judgements."""
+        for outcome_id, times in diagnostics:
+            self._add_diagnostics(self._outcomes[outcome_id], times)
+        self.telemetry.feedback_delay.add(delays, total)
+        joined = sum(delays)
+        self.telemetry.joined += joined
+        return joined
+
+    def drain(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
+        """The changes since the last call, by partition of the deltas, and forget them. ``targets``
+        are the models' partitions; ``head`` is version, log id, source and offset of the batches."""
+        raw = msgspec.Raw
+        batches = {
+            target: PackedDeltas(*head, -1, raw(models), raw(labels), raw(deltas))
+            for target, models, labels, deltas in self.native.drain(self._state.models, targets)
+        }
+        self._limit_outcomes()
+        return batches
+
+    def clear(self) -> None:
+        """Forget the changes since the last call of `drain` or `clear`."""
+        self.native.clear()
+        self._limit_outcomes()
+
+    def _limit_outcomes(self) -> None:
+        """Forget all outcomes if they take much memory; no change may be left that refers to them."""
+        if self._cells > _MAX_CELLS:
+            self.native.clear_outcomes()
+            self._outcome_ids.clear()
+            self._outcomes.clear()
+            self._cells = 0

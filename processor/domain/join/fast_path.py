@@ -1,8 +1,8 @@
-"""The join's short way for the usual observations of a batch: most of the stream goes it.
+"""The fast path of the join for the common case of observations: most of the stream takes it.
 
-It does what the fold does with a request at a time, on packed rows and without objects: the first
-prediction of a request, of one item, and the first feedback of a packed request. All else is left to
-the fold; in which order the two take a batch's rows makes no difference.
+It applies the first prediction of a request, if it has one item, and the first feedback of a packed
+request, on packed rows and without objects. All other rows are left to `JoinFold`, which applies them
+request by request; the order in which the two apply a batch's rows makes no difference.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ from processor.domain.log.observations import (
 )
 from processor.domain.timestamps import HOUR, MINUTE
 
-#: Outcomes of packed contents remembered.
-_MEMORY = 50_000
+#: Outcomes of packed contents that are kept.
+_MAX_OUTCOMES = 50_000
 
 
 class Tables(NamedTuple):
-    """What the rows of a batch point at, as positions in the state's tables."""
+    """The dictionaries of a batch, as positions in the state's tables."""
 
     models: list[int]
     answers: list[int]
@@ -45,10 +45,11 @@ class Tables(NamedTuple):
 
 
 class FastPath(Protocol):
-    """Folds the common case into a state. Rows come encoded, as on the log; what is left is decoded."""
+    """Applies the common case to a state. Rows come encoded, as on the log; rows for which the fast path
+    is not made are returned decoded."""
 
     def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
-        """Take predictions; those that are left."""
+        """Apply predictions. Returns the remaining rows."""
         ...
 
     def apply_feedback(
@@ -58,18 +59,18 @@ class FastPath(Protocol):
         judged: dict[RequestRef, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
-        """Take feedbacks, and note in ``judged`` whose they are; those that are left."""
+        """Apply feedback, and note the offset in ``judged`` by request. Returns the remaining rows."""
         ...
 
     def apply_completed(
         self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
-        """Count requests that are whole and not to be kept; the rows of those that are left."""
+        """Count complete requests without keeping them. Returns the remaining rows."""
         ...
 
 
 class PythonFastPath:
-    """The short way in Python; ``deployment_of`` is by model."""
+    """A `FastPath` in Python, without the native extension. ``deployment_of`` is by model and grows."""
 
     def __init__(
         self,
@@ -87,27 +88,24 @@ class PythonFastPath:
         self._outcomes: dict[tuple[int, int], Outcome] = {}
 
     def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
-        """See `FastPath`."""
-        decoded, left = decode_predictions(rows), list[PredictionRow]()
+        """Apply predictions. Returns the remaining rows."""
+        decoded, remaining = decode_predictions(rows), list[PredictionRow]()
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, answers, _ = tables
-        known, packed, others = store.prediction_ids, state.packed_requests, state.object_requests
-        first_seen_hour, completed_until, pack = (
-            state.log_time // HOUR,
-            state.completed_until,
-            ROW.pack,
-        )
+        known, packed, objects = store.prediction_ids, state.packed_requests, state.object_requests
+        first_seen_hour, completed_until = state.log_time // HOUR, state.completed_until
+        pack = ROW.pack
         counts: dict[tuple[int, int], int] = {}
         ids = pack_ids([row.request_id for row in decoded])
         for row, (key, code) in zip(decoded, ids, strict=True):
             answer, predicted_at, model = row.answers, row.time, models[row.model]
             deployment = deployment_of[model]
-            held = others[deployment]
+            others = objects[deployment]
             if (
                 key is not None
                 and isinstance(answer, int)
                 and predicted_at > completed_until
-                and not (held and row.request_id in held)
+                and not (others and row.request_id in others)
             ):
                 table = packed[deployment]
                 number = code & table.mask
@@ -136,11 +134,11 @@ class PythonFastPath:
                         minute = model, predicted_at // MINUTE
                         counts[minute] = counts.get(minute, 0) + 1
                         continue
-            left.append(row)
+            remaining.append(row)
         for (model, at), items in counts.items():
-            self._accumulator.predicted(model, at, items)
+            self._accumulator.add_predictions(model, at, items)
             state.waiting += items
-        return left
+        return remaining
 
     def apply_feedback(
         self,
@@ -149,16 +147,13 @@ class PythonFastPath:
         judged: dict[RequestRef, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
-        """See `FastPath`."""
-        decoded, left = decode_feedbacks(rows), list[FeedbackRow]()
-        taken: list[tuple[int, int, int, Outcome]] = []
+        """Apply feedback, and note the offset in ``judged`` by request. Returns the remaining rows."""
+        decoded, remaining = decode_feedbacks(rows), list[FeedbackRow]()
+        judgements: list[tuple[int, int, int, Outcome]] = []
         store, state, deployment_of = self._store, self._state, self._deployment_of
         models, _, truths = tables
-        known, packed, prediction_contents = (
-            store.feedback_ids,
-            state.packed_requests,
-            state.prediction_contents,
-        )
+        known, packed = store.feedback_ids, state.packed_requests
+        prediction_contents = state.prediction_contents
         size = ROW.size
         read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
         ids = pack_ids([row.request_id for row in decoded])
@@ -173,9 +168,9 @@ class PythonFastPath:
                 bucket = table.buckets[number]
                 at = bucket.find(key)
                 if at >= 0 and not at % size:
-                    prediction_id, predicted_at, held, _ = read(bucket, at + CONTENT_AT)
+                    prediction_id, predicted_at, feedback, _ = read(bucket, at + CONTENT_AT)
                     model = prediction_contents[prediction_id].model
-                    if not held and (truth is not None or scope == model):
+                    if not feedback and (truth is not None or scope == model):
                         reading = None if truth is None else truths[truth]
                         content = scope, row.source_rank, row.digest, reading, row.reward
                         feedback_id = known.get(content)
@@ -189,24 +184,24 @@ class PythonFastPath:
                             outcome = outcomes.get((prediction_id, feedback_id)) or self._outcome(
                                 prediction_id, feedback_id
                             )
-                            taken.append((model, predicted_at, feedback_at, outcome))
+                            judgements.append((model, predicted_at, feedback_at, outcome))
                             if judged is not None:
                                 judged[deployment, row.request_id] = offset
                             continue
-            left.append(row)
-        self._accumulator.first_judged(taken)
-        state.waiting -= len(taken)
-        return left
+            remaining.append(row)
+        self._accumulator.add_first_judgements(judgements)
+        state.waiting -= len(judgements)
+        return remaining
 
     def apply_completed(
         self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
-        """See `FastPath`: there is none."""
+        """Decode all rows: complete requests have no fast path without the native extension."""
         return decode_predictions(predictions), decode_feedbacks(feedbacks)
 
     def _outcome(self, prediction_id: int, feedback_id: int) -> Outcome:
-        """What packed contents come to, for the first time."""
-        if len(self._outcomes) > _MEMORY:
+        """The outcome of two packed contents that is not kept yet."""
+        if len(self._outcomes) > _MAX_OUTCOMES:
             self._outcomes.clear()
         _, _, _, truth, reward = self._state.feedback_contents[feedback_id - 1]
         outcome = self._resolver.outcome(

@@ -1,19 +1,19 @@
-"""The join: a fold of observations into a register per prediction and feedback of each request.
+"""The join: a fold of observations into last-writer-wins registers, one for each prediction and feedback
+of a request.
 
-What a request contributes to the counts is a function of its registers, so neither the order of the
-observations nor their repetition matters; each change of that contribution goes out as a delta.
+The contribution of a request to the counts is a function of its registers, so neither the order nor the
+repetition of observations matters. Each change of a contribution is sent as a delta.
 """
 
 from collections.abc import Callable, Iterator
 
-from processor.domain.join.delta_accumulator import DeltaAccumulator, Deltas
-from processor.domain.join.fast_path import (
-    FastPath,
-    PythonFastPath,
-    Tables,
+from processor.domain.join.delta_accumulator import (
+    DeltaAccumulator,
+    Deltas,
+    NativeDeltaAccumulator,
 )
+from processor.domain.join.fast_path import FastPath, PythonFastPath, Tables
 from processor.domain.join.id_set import IdSet, identity
-from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.native_fast_path import NativeFastPath
 from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeResolver
 from processor.domain.join.request_store import RequestRef, RequestStore
@@ -40,10 +40,10 @@ from processor.telemetry import Telemetry
 
 
 class JoinFold:
-    """Folds batches of one partition of the observations.
+    """Folds the batches of one partition (``source``) of the observations.
 
-    ``horizon`` (ns of log time) bounds how long a request is kept, None keeps all. ``partitions`` is
-    the number of partitions of the deltas.
+    A request is kept for ``horizon`` ns of log time; None keeps all. ``partitions`` is the number of
+    partitions of the deltas.
     """
 
     def __init__(
@@ -55,14 +55,15 @@ class JoinFold:
         self.horizon = horizon
         self.telemetry = telemetry
         self.unmatched: dict[RequestRef, None] | None = None
-        """Requests whose feedback found no prediction: for whoever asks the archive."""
+        """Requests whose feedback found no prediction, if the archive is asked for late feedback."""
         self.judged: dict[RequestRef, int] | None = None
-        """Requests that may be judged otherwise since an offset: for whoever tells the archive."""
+        """Requests whose outcome may have changed, with the offset of the last change, if outcomes are
+        written to the archive."""
         self._offset = -1
         self.restore(JoinState())
 
     def restore(self, state: JoinState) -> None:
-        """Go on from a state; it becomes this fold's own."""
+        """Continue from a state, which the fold changes from now on."""
         self.state = state
         self._model_index = {model: i for i, model in enumerate(state.models)}
         self._answer_index = {answer: i for i, answer in enumerate(state.answers)}
@@ -77,9 +78,9 @@ class JoinFold:
         self._accumulator: DeltaAccumulator
         self._fast_path: FastPath
         if use_native:
-            self._accumulator = counted = NativeDeltaAccumulator(state, self.telemetry)
+            self._accumulator = accumulator = NativeDeltaAccumulator(state, self.telemetry)
             self._fast_path = NativeFastPath(
-                state, self._store, self._resolver, counted, self._deployment_of
+                state, self._store, self._resolver, accumulator, self._deployment_of
             )
         else:
             self._accumulator = DeltaAccumulator(state, self.telemetry)
@@ -89,8 +90,9 @@ class JoinFold:
         self._updater = RequestUpdater(state, self._resolver, self._accumulator)
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> Deltas:
-        """Fold the batch at ``offset``, appended at ``timestamp`` (ns); the deltas it makes, by
-        target partition. After an exception the state is undefined: restore it."""
+        """Fold the batch at ``offset``, appended at ``timestamp`` (ns). Returns the deltas by target
+        partition. After an exception the state is undefined and must be restored; `ValueError` for an
+        unknown ingest mode or malformed rows."""
         self.advance(timestamp)
         self._offset = offset
         self._accumulator.telemetry = self.telemetry
@@ -142,17 +144,17 @@ class JoinFold:
                 self.telemetry.catch_up_skipped += 1
 
     def _apply_completed(self, batch: ObservationBatch, tables: Tables) -> None:
-        """Count requests whole; those that are in memory already stay there."""
+        """Count complete requests without keeping them; requests that are in memory stay there."""
         state = self.state
         models, answers, truths = tables
         predictions, feedbacks = self._fast_path.apply_completed(
             batch.predictions, batch.feedbacks, tables
         )
-        passing: dict[RequestRef, Request] = {}
+        completed: dict[RequestRef, Request] = {}
         for prediction in predictions:
             model = models[prediction.model]
             ref = self._deployment_of[model], prediction.request_id
-            request = passing.get(ref) or self._store.get(*ref)
+            request = completed.get(ref) or self._store.get(*ref)
             if request is None or not request.predictions:
                 if not state.completed_ids.add(self._identity(model, prediction.request_id)):
                     self.telemetry.catch_up_skipped += 1
@@ -161,24 +163,24 @@ class JoinFold:
             state.completed_until = max(state.completed_until, prediction.time)
             register = _prediction(prediction, model, answers)
             if request is None:
-                passing[ref] = self._updater.open_with_prediction(register)
-            elif ref in passing:
+                completed[ref] = self._updater.open_with_prediction(register)
+            elif ref in completed:
                 self._updater.apply_prediction(request, register)
             else:
                 self._update_with_prediction(ref, request, register)
         for feedback in feedbacks:
             scope = models[feedback.scope]
-            passes = passing.get((self._deployment_of[scope], feedback.request_id))
-            if passes is not None:
-                self._updater.apply_feedback(passes, _feedback(feedback, scope, truths))
+            request = completed.get((self._deployment_of[scope], feedback.request_id))
+            if request is not None:
+                self._updater.apply_feedback(request, _feedback(feedback, scope, truths))
             elif self._knows(scope, feedback.request_id):
                 self._apply_feedback(feedback, scope, truths)
             else:
                 self.telemetry.catch_up_skipped += 1
-        state.waiting -= sum(not request.feedbacks for request in passing.values())
+        state.waiting -= sum(not request.feedbacks for request in completed.values())
 
     def _expire_feedback(self, model: int, request_id: str) -> None:
-        """The feedback that waits for this request is late (rule 18)."""
+        """Drop a request whose feedback waits in vain: it came too late (counting rule 18)."""
         ref = self._deployment_of[model], request_id
         if self.is_unmatched(ref):
             self._store.pop(*ref)
@@ -186,57 +188,61 @@ class JoinFold:
             self.telemetry.late += 1
 
     def advance(self, timestamp: int) -> None:
-        """Move log time on; requests older than the horizon leave when an hour is over."""
+        """Advance log time to ``timestamp`` (ns). Requests older than the horizon are dropped when an
+        hour is over."""
         state = self.state
         if timestamp <= state.log_time:
             return
         before, state.log_time = state.log_time, timestamp
         if self.horizon is None or before // HOUR == timestamp // HOUR:
             return
-        last = (timestamp - self.horizon) // HOUR
-        self._drop_before(last)
-        if state.completed_ids.count and state.completed_hour < last:
+        oldest = (timestamp - self.horizon) // HOUR
+        self._drop_before(oldest)
+        if state.completed_ids.count and state.completed_hour < oldest:
             state.completed_ids, state.completed_until = IdSet(), -1
 
     def evict(self, before: int) -> None:
-        """Drop requests that were born before a log hour, ahead of the horizon."""
+        """Drop requests first seen before a log hour, earlier than the horizon asks for."""
         self.telemetry.evicted_requests += self._drop_before(before)
 
     @property
     def approx_bytes(self) -> int:
-        """About how many bytes the requests in memory take."""
+        """About how many bytes of memory the requests take."""
         return self._store.approx_bytes
 
     def oldest(self) -> int | None:
-        """The log hour of the first birth of a request in memory; looks at all of it."""
+        """The log hour in which the oldest request in memory was first seen, None if there is none.
+        Looks at every request."""
         return self._store.oldest()
 
     def joined_predictions(self) -> Iterator[JoinedPrediction]:
-        """What every prediction in memory contributes now."""
+        """Every prediction in memory with its feedback and outcome, as they count now."""
         for joined_predictions in self.requests():
             yield from joined_predictions
 
     def requests(self) -> Iterator[list[JoinedPrediction]]:
-        """The same request by request; empty where feedback waits for its prediction."""
+        """The joined predictions of every request in memory; an empty list for a request whose feedback
+        waits for its prediction."""
         for _, request in self._store.items():
             yield self._resolver.of(request)
 
     def group_by_content(
         self, in_range: Callable[[int, int | None], bool]
     ) -> Iterator[tuple[JoinedPrediction, bool, int]]:
-        """What every prediction in memory contributes now, those that are alike once, without their
-        times: whether ``holds`` is true of its time and that of its feedback, and how many there are."""
-        for request, held, times in self._store.group_by_content(in_range):
-            for standing in self._resolver.of(request):
-                yield standing, held, times
+        """The joined predictions in memory, grouped by content: one of each group, whether ``in_range``
+        is true of the times (ns) of the prediction and its feedback, and the size of the group. A
+        joined prediction of a group has no times of its own."""
+        for request, is_in_range, count in self._store.group_by_content(in_range):
+            for joined in self._resolver.of(request):
+                yield joined, is_in_range, count
         for request in self._store.objects():
-            for standing in self._resolver.of(request):
-                feedback = standing.feedback
+            for joined in self._resolver.of(request):
+                feedback = joined.feedback
                 feedback_at = None if feedback is None else feedback.time
-                yield standing, in_range(standing.prediction.time, feedback_at), 1
+                yield joined, in_range(joined.prediction.time, feedback_at), 1
 
     def joined_predictions_of(self, ref: RequestRef) -> list[JoinedPrediction]:
-        """What the predictions of one request contribute now; none if it is not in memory."""
+        """The joined predictions of one request; an empty list if it is not in memory."""
         request = self._store.get(*ref)
         return [] if request is None else self._resolver.of(request)
 
@@ -246,7 +252,7 @@ class JoinFold:
         return request is not None and not request.predictions
 
     def refs(self) -> Iterator[tuple[RequestRef, Request]]:
-        """Every request in memory, to read; see `RequestStore.items` for changes meanwhile."""
+        """Every request in memory, to be read only; see `RequestStore.items` for changes meanwhile."""
         return self._store.items()
 
     def unmatched_refs(self) -> Iterator[RequestRef]:
@@ -261,7 +267,7 @@ class JoinFold:
         return identity(namespace, deployment, request_id)
 
     def _drop_before(self, before: int) -> int:
-        """Drop all requests that were born before a log hour; how many."""
+        """Drop all requests first seen before a log hour. Returns how many."""
         dropped, waiting, unmatched = self._store.expire(before)
         self.state.waiting -= waiting
         self.state.unmatched -= unmatched
@@ -276,7 +282,7 @@ class JoinFold:
             and (request is None or not request.predictions)
             and self._identity(model, row.request_id) in state.completed_ids
         ):
-            self.telemetry.duplicates += 1  # it was counted, and not kept
+            self.telemetry.duplicates += 1  # it was counted and not kept
             return
         self._update_with_prediction(ref, request, _prediction(row, model, answers))
 

@@ -1,4 +1,4 @@
-"""Holding a prediction against a feedback (counting rules 6 to 10)."""
+"""Judge a prediction by a feedback (counting rules 6 to 10)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,9 +10,9 @@ SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 
 
 class Outcome:
-    """What a feedback makes of a prediction: its kind, what it adds to the counts (predictions are
-    not among them), and why items could not be judged. Compared by identity: `OutcomeResolver` keeps
-    one of each."""
+    """The result of judging a prediction by a feedback: its kind, its contribution to the counts
+    (without the predictions themselves), and the reasons of items that could not be judged. Outcomes
+    are compared by identity: `OutcomeResolver` keeps one object of each."""
 
     __slots__ = ("affects_diagnostics", "counts", "kind", "not_scorable")
 
@@ -23,12 +23,12 @@ class Outcome:
         self.affects_diagnostics = kind != SCORED or bool(not_scorable)
 
 
-#: A reward that does not say which of several predictions it is about.
+#: The outcome of a reward that could be about several predictions.
 UNCERTAIN = Outcome(AMBIGUOUS, Counts())
 
 
 class Item(NamedTuple):
-    """One item under a feedback; ``actual`` is None where it is only known to be wrong."""
+    """A judged item. ``actual`` is None if the item is known to be wrong and nothing more."""
 
     predicted: str
     actual: str | None
@@ -45,9 +45,10 @@ class _Verdict(NamedTuple):
 def judge(
     answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
 ) -> Outcome:
-    """The outcome of one prediction under the feedback that counts; ``reward`` in millionths.
+    """The outcome of one prediction by the feedback that counts. ``reward`` is in millionths.
 
-    The reward adds to the sum of rewards whatever becomes of the items (counting rule 21).
+    The reward is added to the sum of rewards even if no item is judged (counting rule 21).
+    `ValueError` if there is neither a truth nor a reward.
     """
     verdict = _judge(answers, truth, reward)
     counts = Counts(disagreements=verdict.disagreements)
@@ -69,8 +70,8 @@ def judge(
 def judge_items(
     answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
 ) -> list[Item | None]:
-    """What becomes of each item, None where it is not judged; none at all where the outcome's kind
-    is not `SCORED`."""
+    """The judged items of a prediction, None for an item that is not judged. The list is empty unless
+    the outcome's kind is `SCORED`."""
     return _judge(answers, truth, reward).items
 
 
@@ -101,7 +102,7 @@ def _judge(
 def _by_truth(
     answers: Sequence[Answer], truth: Sequence[Reading]
 ) -> tuple[list[Item | None], tuple[str, ...]]:
-    """The items, and the reasons of those whose truth has no label."""
+    """The judged items, and the reasons of items whose truth has no label."""
     items: list[Item | None] = []
     not_scorable = []
     for answer, row in zip(answers, truth, strict=True):
@@ -123,7 +124,7 @@ def _by_reward(answer: Answer, right: bool) -> Item | None:
 
 
 def _other(answer: Answer) -> str | None:
-    """The one other label where exactly two are possible (counting rule 8).
+    """The other label if exactly two labels are possible (counting rule 8), else None.
 
     >>> from processor.domain.values import Schema
     >>> _other(Answer("cat", None, SCORES, Schema(names=("cat", "dog"))))

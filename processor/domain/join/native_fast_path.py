@@ -1,10 +1,10 @@
-"""The join's short way, compiled: the same as `PythonFastPath`, on rows as they are on the log."""
+"""The fast path of the join in the native extension; rows stay encoded."""
 
 import msgspec
 
+from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fast_path import Tables
 from processor.domain.join.id_set import prefix
-from processor.domain.join.native_delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.outcome_resolver import OutcomeResolver
 from processor.domain.join.packed_table import MAX_BUCKET_BYTES, ROWS_PER_BUCKET
 from processor.domain.join.request_store import RequestRef, RequestStore
@@ -21,7 +21,7 @@ from processor.telemetry import DELAY_BOUNDS
 
 
 class NativeFastPath:
-    """See `FastPath`; ``deployment_of`` is by model."""
+    """A `FastPath` of the native extension. ``deployment_of`` is by model and grows."""
 
     def __init__(
         self,
@@ -32,24 +32,21 @@ class NativeFastPath:
         deployment_of: list[int],
     ) -> None:
         self._state = state
-        self._resolver = resolver
         self._accumulator = accumulator
         self._prefixes: list[bytes] = []
 
-        # None of these may hold this object: what is compiled can't tell the garbage collector of it,
-        # and the state of a partition that is given away would stay for ever.
-        def outcome_of_pair(prediction_id: int, number: int) -> int:
-            feedback_id = state.feedback_contents[number - 1]
+        # None of these functions may refer to this object: the native class does not support cyclic
+        # garbage collection, so the state of a revoked partition would never be freed.
+        def outcome_of_pair(prediction_id: int, feedback_id: int) -> int:
+            feedback = state.feedback_contents[feedback_id - 1]
             answer = state.prediction_contents[prediction_id].answer
-            return accumulator.number(
-                resolver.outcome(answer, feedback_id.truth, feedback_id.reward)
-            )
+            return accumulator.outcome_id(resolver.outcome(answer, feedback.truth, feedback.reward))
 
-        self._way = native.FastPath(
+        self._native = native.FastPath(
             state,
             accumulator.native,
             outcome_of_pair,
-            lambda *content: accumulator.number(resolver.outcome(*content)),
+            lambda *content: accumulator.outcome_id(resolver.outcome(*content)),
             lambda *content: store.prediction_id(PredictionContent._make((*content, False))),
             lambda *content: store.feedback_id(FeedbackContent(*content)),
             deployment_of,
@@ -59,10 +56,12 @@ class NativeFastPath:
         )
 
     def apply_predictions(self, rows: msgspec.Raw, tables: Tables) -> list[PredictionRow]:
-        """See `FastPath`."""
-        left, count = self._way.apply_predictions(bytes(rows), tables.models, tables.answers)
+        """Apply predictions. Returns the remaining rows."""
+        remaining, count = self._native.apply_predictions(
+            bytes(rows), tables.models, tables.answers
+        )
         self._state.waiting += count
-        return decode_predictions(left) if left else []
+        return decode_predictions(remaining) if remaining else []
 
     def apply_feedback(
         self,
@@ -71,28 +70,28 @@ class NativeFastPath:
         judged: dict[RequestRef, int] | None,
         offset: int,
     ) -> list[FeedbackRow]:
-        """See `FastPath`."""
-        left, summary = self._way.apply_feedback(
+        """Apply feedback, and note the offset in ``judged`` by request. Returns the remaining rows."""
+        remaining, summary = self._native.apply_feedback(
             bytes(rows), tables.models, tables.truths, judged, offset
         )
-        self._state.waiting -= self._accumulator.count_joined(*summary)
-        return decode_feedbacks(left) if left else []
+        self._state.waiting -= self._accumulator.add_summary(*summary)
+        return decode_feedbacks(remaining) if remaining else []
 
     def apply_completed(
         self, predictions: msgspec.Raw, feedbacks: msgspec.Raw, tables: Tables
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
-        """See `FastPath`."""
+        """Count complete requests without keeping them. Returns the remaining rows."""
         state, prefixes = self._state, self._prefixes
         prefixes += [prefix(*pair) for pair in state.deployments[len(prefixes) :]]
-        predictions_left, feedbacks_left, summary, latest, skipped = self._way.apply_completed(
-            bytes(predictions), bytes(feedbacks), *tables, prefixes
+        remaining_predictions, remaining_feedbacks, summary, latest, skipped = (
+            self._native.apply_completed(bytes(predictions), bytes(feedbacks), *tables, prefixes)
         )
         if latest is not None:
             state.completed_hour = state.log_time // HOUR
             state.completed_until = max(state.completed_until, latest)
-        self._accumulator.count_joined(*summary)
+        self._accumulator.add_summary(*summary)
         self._accumulator.telemetry.catch_up_skipped += skipped
         return (
-            decode_predictions(predictions_left) if predictions_left else [],
-            decode_feedbacks(feedbacks_left) if feedbacks_left else [],
+            decode_predictions(remaining_predictions) if remaining_predictions else [],
+            decode_feedbacks(remaining_feedbacks) if remaining_feedbacks else [],
         )

@@ -1,5 +1,4 @@
-"""What the predictions of a request contribute: what is said of each and what it comes
-to (counting rules 11 and 12)."""
+"""Resolve the outcome of each prediction of a request (counting rules 11 and 12)."""
 
 from typing import NamedTuple
 
@@ -12,21 +11,21 @@ from processor.domain.join.state import (
     positions,
 )
 
-#: Outcomes are remembered, so that most judgements are one look-up: those of so many items.
-_MEMORY = 50_000
+#: Outcomes are kept, so that most judgements are one look-up, until they have so many items.
+_MAX_ITEMS = 50_000
 
 
 class JoinedPrediction(NamedTuple):
-    """What one prediction contributes; feedback and outcome are None while it waits."""
+    """A prediction, the feedback that counts for it, and the outcome; both are None while it waits."""
 
     prediction: PredictionRegister
     feedback: FeedbackRegister | None
     outcome: Outcome | None
 
 
-def judged_items(state: JoinState, standing: JoinedPrediction) -> list[Item | None]:
-    """What becomes of each item of a prediction, None where it is not judged."""
-    prediction, feedback, outcome = standing
+def judged_items(state: JoinState, joined: JoinedPrediction) -> list[Item | None]:
+    """The judged items of a prediction, None for an item that is not judged."""
+    prediction, feedback, outcome = joined
     answers = [state.answers[i] for i in positions(prediction.answers)]
     if feedback is None or outcome is None or outcome.kind != SCORED:
         return [None] * len(answers)
@@ -36,7 +35,7 @@ def judged_items(state: JoinState, standing: JoinedPrediction) -> list[Item | No
 
 
 class OutcomeResolver:
-    """Judges requests by the tables of a state."""
+    """Resolves the outcomes of requests by the tables of a state."""
 
     def __init__(self, state: JoinState) -> None:
         self._state = state
@@ -44,7 +43,7 @@ class OutcomeResolver:
         self._items = 0
 
     def of(self, request: Request) -> list[JoinedPrediction]:
-        """What each prediction of a request contributes now."""
+        """The predictions of a request with their feedback and outcomes, as they count now."""
         predictions, feedbacks = request.predictions, request.feedbacks
         if not feedbacks:
             return [JoinedPrediction(prediction, None, None) for prediction in predictions]
@@ -56,7 +55,8 @@ class OutcomeResolver:
         predictions: list[PredictionRegister],
         feedbacks: list[FeedbackRegister],
     ) -> JoinedPrediction:
-        """The greatest version among the feedbacks that apply counts, alone and whole (rule 12)."""
+        """Of the feedbacks that apply, the one with the greatest version counts alone, with truth and
+        reward (counting rule 12)."""
         best = None
         for feedback in feedbacks:
             if (
@@ -78,22 +78,23 @@ class OutcomeResolver:
         )
 
     def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
-        """The scope decides between rewards of one version, since the order of arrival must not:
-        one that names a model is above one that names none."""
+        """Whether a feedback has a greater version. The scope decides between rewards of one version,
+        since the order of arrival must not: a named model is above none."""
         version = (feedback.time, feedback.source_rank, feedback.digest)
         other = (best.time, best.source_rank, best.digest)
         models = self._state.models
         return version > other or (version == other and models[feedback.scope] > models[best.scope])
 
     def _names(self, scope: int, model: int) -> bool:
-        """Whether a reward of this scope can be about the model: what it leaves out matches all."""
+        """Whether a reward of this scope can be about the model: an empty name matches every name."""
         named, key = self._state.models[scope], self._state.models[model]
         return named.predictor in ("", key.predictor) and named.model in ("", key.model)
 
     def outcome(
         self, answers: int | list[int], truth: int | list[int] | None, reward: int | None
     ) -> Outcome:
-        """What a truth and a reward make of answers, packed as in the registers."""
+        """The outcome of answers by a truth and a reward: positions as in the registers, the reward in
+        millionths."""
         key = (
             answers if isinstance(answers, int) else tuple(answers),
             tuple(truth) if isinstance(truth, list) else truth,
@@ -102,7 +103,7 @@ class OutcomeResolver:
         outcome = self._outcomes.get(key)
         if outcome is None:
             self._items += 1 if isinstance(answers, int) else len(answers)
-            if self._items > _MEMORY:
+            if self._items > _MAX_ITEMS:
                 self._outcomes.clear()
                 self._items = 0
             outcome = self._outcomes[key] = judge(

@@ -1,4 +1,4 @@
-"""What became of a request, as its documents in the archive are told."""
+"""The outcome of a request as it is written to its documents in the archive."""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from processor.domain.timestamps import format_time
 
 
 class ItemOutcome(msgspec.Struct, frozen=True):
-    """A judged item as its document shows it; times are RFC 3339, ``actual`` None is unknown."""
+    """A judged item in a document. Times are RFC 3339; ``actual`` is None if it is unknown."""
 
     predicted: str
     actual: str | None
@@ -19,7 +19,7 @@ class ItemOutcome(msgspec.Struct, frozen=True):
 
 
 class PredictionOutcome(msgspec.Struct, frozen=True):
-    """One prediction's; an item that is not judged has None."""
+    """The outcome of one prediction; an item that is not judged is None."""
 
     predictor: str
     node: str
@@ -27,7 +27,7 @@ class PredictionOutcome(msgspec.Struct, frozen=True):
 
 
 class RequestOutcome(msgspec.Struct, frozen=True):
-    """Those of all predictions of a request."""
+    """The outcomes of all predictions of a request."""
 
     namespace: str
     deployment: str
@@ -36,12 +36,13 @@ class RequestOutcome(msgspec.Struct, frozen=True):
 
 
 def outcome_of(fold: JoinFold, ref: RequestRef) -> RequestOutcome | None:
-    """What a request in memory counts as by now; None if it has left, or has no prediction."""
+    """The outcome of a request as it counts now; None if the request is not in memory or has no
+    prediction."""
     joined = fold.joined_predictions_of(ref)
     if not joined:
         return None
     state = fold.state
-    found = []
+    outcomes = []
     for joined_prediction in joined:
         prediction, feedback, _ = joined_prediction
         times = [format_time(one.time) for one in (prediction, feedback) if one is not None]
@@ -49,6 +50,6 @@ def outcome_of(fold: JoinFold, ref: RequestRef) -> RequestOutcome | None:
             [item and ItemOutcome(*item, *times) for item in judged_items(state, joined_prediction)]
         )
         model = state.models[prediction.model]
-        found.append(PredictionOutcome(model.predictor, model.model, items))
+        outcomes.append(PredictionOutcome(model.predictor, model.model, items))
     namespace, deployment = state.deployments[ref[0]]
-    return RequestOutcome(namespace, deployment, ref[1], tuple(found))
+    return RequestOutcome(namespace, deployment, ref[1], tuple(outcomes))

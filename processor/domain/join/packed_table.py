@@ -1,7 +1,7 @@
-"""Requests of the usual kind in 44 bytes each: buckets of fixed rows, found by a search for the key.
+"""A table of requests of the common case, in 44 bytes each: buckets of fixed-size rows.
 
-A bucket is a short bytearray, so a search through it is one call that runs in C; buckets split one
-at a time as the table grows (linear hashing), so no insert ever stops to move them all.
+A bucket is a short bytearray, so the search for a key in it is one call that runs in C. Buckets split
+one at a time as the table grows (linear hashing), so no insert ever has to move all rows.
 """
 
 from collections.abc import Iterator
@@ -13,24 +13,26 @@ from zlib import crc32
 
 import msgspec
 
-#: Rows of a bucket on average when the table splits the next one, and at most: only chosen ids can
-#: crowd a bucket, and those are kept elsewhere.
+#: Average rows of a bucket when the table splits the next one, and the maximum. Only ids that somebody
+#: chose can fill a bucket; such requests are kept as objects.
 ROWS_PER_BUCKET, MAX_ROWS_PER_BUCKET = 16, 512
 
-#: Key, log hour of birth, what was predicted and when (ns), what was said of it and when.
+#: The key, the log hour in which the request was first seen, the prediction's content and time (ns), and
+#: the feedback's content and time.
 ROW = Layout("<16sIIqIq")
-#: Bytes of a bucket from which on nothing is added to it.
+#: A bucket of so many bytes takes no more rows.
 MAX_BUCKET_BYTES = MAX_ROWS_PER_BUCKET * ROW.size
-_WHOLE = Layout(f"{ROW.size}s")
+_WHOLE_ROW = Layout(f"{ROW.size}s")
 _KEY = Layout(f"16s{ROW.size - 16}x")
-_BORN = Layout("<I").unpack_from
+_FIRST_SEEN = Layout("<I").unpack_from
 CONTENT = Layout("<IqIq")
 FEEDBACK = Layout("<Iq")
-_BORN_AT, CONTENT_AT, FEEDBACK_AT = 16, 20, 32
+_FIRST_SEEN_AT, CONTENT_AT, FEEDBACK_AT = 16, 20, 32
 
 
 class PackedRow(NamedTuple):
-    """A request with one prediction: numbers of contents in tables of others, ``said`` 0 = none."""
+    """A request with one prediction and at most one feedback. The ids are positions in the state's
+    tables of contents; ``feedback_id`` counts from 1, and is 0 without feedback. Times are in ns."""
 
     key: bytes
     first_seen_hour: int
@@ -41,16 +43,16 @@ class PackedRow(NamedTuple):
 
 
 class CopyOnWrite(msgspec.Struct):
-    """Buckets as they were when a snapshot began, of those that have changed since and are still to be
-    taken: from ``start`` on, and below ``stop``."""
+    """Buckets as they were when a snapshot began. The buckets from ``start`` up to ``stop`` are still
+    to be copied; ``preserved`` has the changed ones among them, as they were."""
 
     start: int
     stop: int
     preserved: dict[int, bytes] = msgspec.field(default_factory=dict)
 
-    def take(self, buckets: list[bytearray], most: int) -> list[bytes | bytearray]:
-        """The next ones, at most so many, as they were."""
-        first, self.start = self.start, min(self.start + most, self.stop)
+    def take(self, buckets: list[bytearray], count: int) -> list[bytes | bytearray]:
+        """The next ``count`` buckets, or fewer at the end, as they were."""
+        first, self.start = self.start, min(self.start + count, self.stop)
         numbers = range(first, self.start)
         if not self.preserved:
             return list(buckets[first : self.start])
@@ -58,20 +60,21 @@ class CopyOnWrite(msgspec.Struct):
 
 
 class PackedTable(msgspec.Struct, array_like=True):
-    """Rows by key. The rows of a bucket are in the order of birth."""
+    """Rows by key. The rows of a bucket are in the order in which they were first seen."""
 
     count: int = 0
     buckets: list[bytearray] = msgspec.field(default_factory=lambda: [bytearray()])
     mask: int = 0
-    """Of the bits of a hash that every key has used; `split` buckets use one more."""
+    """The bits of a key's hash that give its bucket."""
     split: int = 0
+    """The next bucket to split; the buckets below use one more bit."""
     grow_at: int = ROWS_PER_BUCKET
-    """Rows from which on the table is to grow."""
+    """The table grows when it has more rows than this."""
     copy_on_write: CopyOnWrite | None = None
-    """While a snapshot is made."""
+    """Set while a snapshot is made."""
 
     def preserve(self, number: int) -> None:
-        """Copy a bucket that is about to change, while a snapshot is made and has yet to take it."""
+        """Copy a bucket that is about to change, unless the snapshot in progress has copied it."""
         copy_on_write = self.copy_on_write
         assert copy_on_write is not None
         if (
@@ -86,20 +89,20 @@ class PackedTable(msgspec.Struct, array_like=True):
         return code & (self.mask << 1 | 1) if number < self.split else number
 
     def _changing(self, key: bytes) -> bytearray:
-        """The bucket where a key belongs, which is about to change."""
+        """The bucket of a key, which is about to change."""
         number = self._number(key)
         if self.copy_on_write is not None:
             self.preserve(number)
         return self.buckets[number]
 
     def get(self, key: bytes) -> PackedRow | None:
-        """The row of a key."""
+        """The row of a key, None if there is none."""
         bucket = self.buckets[self._number(key)]
         at = position(bucket, key)
         return None if at < 0 else PackedRow._make(ROW.unpack_from(bucket, at))
 
     def put(self, row: PackedRow) -> bool:
-        """Add or replace a row, whenever it was born; False if there is no room for it."""
+        """Add or replace a row. Returns False if its bucket is full."""
         bucket, packed = self._changing(row.key), ROW.pack(*row)
         at = position(bucket, row.key)
         if at >= 0:
@@ -108,7 +111,7 @@ class PackedTable(msgspec.Struct, array_like=True):
         if len(bucket) >= MAX_BUCKET_BYTES:
             return False
         at = len(bucket)
-        while at and _BORN(bucket, at - ROW.size + _BORN_AT)[0] > row.first_seen_hour:
+        while at and _FIRST_SEEN(bucket, at - ROW.size + _FIRST_SEEN_AT)[0] > row.first_seen_hour:
             at -= ROW.size
         bucket[at:at] = packed
         self.count += 1
@@ -117,28 +120,28 @@ class PackedTable(msgspec.Struct, array_like=True):
         return True
 
     def remove(self, key: bytes) -> None:
-        """Remove the row of a key that is here."""
+        """Remove the row of a key that the table has."""
         bucket = self._changing(key)
         at = position(bucket, key)
         del bucket[at : at + ROW.size]
         self.count -= 1
 
     def rows(self) -> Iterator[PackedRow]:
-        """All rows; of those that come, move or leave meanwhile some may be told twice or not."""
+        """All rows. A row that is added, moved or removed meanwhile may come twice or not at all."""
         number = 0
         while number < len(self.buckets):
             yield from map(PackedRow._make, ROW.iter_unpack(bytes(self.buckets[number])))
             number += 1
 
     def oldest(self) -> int | None:
-        """The hour of the first birth."""
-        return min((_BORN(b, _BORN_AT)[0] for b in self.buckets if b), default=None)
+        """The log hour in which the oldest row was first seen, None if there are no rows."""
+        return min((_FIRST_SEEN(b, _FIRST_SEEN_AT)[0] for b in self.buckets if b), default=None)
 
     def expire(self, before: int) -> tuple[int, int]:
-        """Drop what was born before an hour; how many rows, and how many of them had no feedback."""
+        """Drop rows first seen before a log hour. Returns how many, and how many had no feedback."""
         dropped = waiting = 0
         for number, bucket in enumerate(self.buckets):
-            if not bucket or _BORN(bucket, _BORN_AT)[0] >= before:
+            if not bucket or _FIRST_SEEN(bucket, _FIRST_SEEN_AT)[0] >= before:
                 continue
             if self.copy_on_write is not None:
                 self.preserve(number)
@@ -154,14 +157,14 @@ class PackedTable(msgspec.Struct, array_like=True):
         return dropped, waiting
 
     def grow(self) -> None:
-        """Deal the rows of the next bucket out to it and to a new one."""
+        """Split the next bucket: some of its rows move to a new one."""
         if self.copy_on_write is not None:
             self.preserve(self.split)
         old, bit = self.buckets[self.split], self.mask + 1
-        rows = [row for (row,) in _WHOLE.iter_unpack(old)]
-        goes = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
-        self.buckets[self.split] = bytearray().join(compress(rows, map(not_, goes)))
-        self.buckets.append(bytearray().join(compress(rows, goes)))
+        rows = [row for (row,) in _WHOLE_ROW.iter_unpack(old)]
+        moving = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
+        self.buckets[self.split] = bytearray().join(compress(rows, map(not_, moving)))
+        self.buckets.append(bytearray().join(compress(rows, moving)))
         self.grow_at += ROWS_PER_BUCKET
         self.split += 1
         if self.split == bit:
@@ -169,8 +172,8 @@ class PackedTable(msgspec.Struct, array_like=True):
 
 
 def position(bucket: bytearray, key: bytes) -> int:
-    """Where the row of a key starts, -1 if it is not in the bucket."""
+    """The position of a key's row in a bucket, -1 if the bucket does not have it."""
     at = bucket.find(key)
-    while at > 0 and at % ROW.size:  # found across other fields: can be, hardly ever is
+    while at > 0 and at % ROW.size:  # found across other fields: rare, but possible
         at = bucket.find(key, at + 1)
     return at

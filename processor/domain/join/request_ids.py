@@ -1,4 +1,4 @@
-"""Request ids that are UUIDs in 16 bytes."""
+"""Pack request ids that are UUIDs into 16 bytes."""
 
 from binascii import unhexlify
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,7 @@ _KEY = Struct("16s")
 
 
 def pack_id(request_id: str) -> bytes | None:
-    """A UUID as it is usually written as its 16 bytes, so that two never share a key; None for
-    every other text.
+    """The 16 bytes of a UUID in lower case; None for any other text, so that no two ids share a key.
 
     >>> pack_id("0a1b2c3d-0000-4000-8000-00000000000f").hex()
     '0a1b2c3d00004000800000000000000f'
@@ -30,7 +29,7 @@ def pack_id(request_id: str) -> bytes | None:
 
 
 def unpack_id(key: bytes) -> str:
-    """The text of a packed UUID.
+    """The request id of a key.
 
     >>> unpack_id(pack_id("0a1b2c3d-0000-4000-8000-00000000000f"))
     '0a1b2c3d-0000-4000-8000-00000000000f'
@@ -40,8 +39,8 @@ def unpack_id(key: bytes) -> str:
 
 
 def pack_ids(request_ids: Sequence[str]) -> Iterable[tuple[bytes | None, int]]:
-    """`pack_id` of many at once, each with its hash: `crc32`, cheap, and no guard against ids that
-    somebody chose to have the same."""
+    """The keys of many ids (see `pack_id`), each with its `crc32`: a cheap hash that does not protect
+    against ids that were chosen to collide."""
     count, text = len(request_ids), "".join(request_ids)
     digits, dashes = text.replace("-", ""), "-" * count
     if (

@@ -1,7 +1,7 @@
-"""Where the join keeps its requests: packed where they are of the usual kind, as objects else.
+"""The store of the join's requests: packed in the common case, as objects otherwise.
 
-Which way a request is kept is a function of what is known of it, so all that uses this store may
-take it for a dict of requests; the join's short ways for the usual kind use the packed table itself.
+The content of a request alone decides how it is kept, so the store behaves like a dict of requests. Only
+the fast path uses the packed tables directly.
 """
 
 from collections import Counter
@@ -24,21 +24,21 @@ from processor.domain.native import native, use_native
 #: A deployment's position in the state's table, and a request's id.
 RequestRef = tuple[int, str]
 
-#: `PackedTable.expire`, compiled where it can be: it looks at every bucket while the stream waits.
+#: `PackedTable.expire`, native if possible: it looks at every bucket while the stream waits.
 expire = native.expire if use_native else PackedTable.expire
 
-#: Contents that packed rows can share; what is new with every message must not pile up there.
+#: Contents that packed rows share; contents that never repeat must not pile up without a bound.
 _MAX_CONTENTS = 1 << 18
-#: About what they take in memory, all in: a row, a bucket, any other request, a content.
-_ROW_BYTES, _BUCKET_BYTES, _OTHER_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
+#: Approximate bytes of memory of a row, a bucket, a request as an object, and a content.
+_ROW_BYTES, _BUCKET_BYTES, _OBJECT_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
 
 
 class RequestStore:
-    """The requests of a state. Deployments are positions in its table."""
+    """The requests of a state. Deployments are positions in the state's table."""
 
     def __init__(self, state: JoinState) -> None:
         self._state = state
-        # By what is equal to a content: a plain tuple too, which is made in less time.
+        # A plain tuple finds an equal content, and takes less time to make.
         self.prediction_ids: dict[tuple[object, ...], int] = {
             content: number for number, content in enumerate(state.prediction_contents)
         }
@@ -53,12 +53,12 @@ class RequestStore:
         )
 
     def add_deployment(self) -> None:
-        """Make room for the next one."""
+        """Add the tables of the next deployment."""
         self._state.packed_requests.append(PackedTable())
         self._state.object_requests.append({})
 
     def prediction_id(self, content: PredictionContent) -> int | None:
-        """The number of a content; None if there is no room for another one."""
+        """The position of a content; None if the table is full."""
         number = self.prediction_ids.get(content)
         if number is None and len(self._state.prediction_contents) < _MAX_CONTENTS:
             number = self.prediction_ids[content] = len(self._state.prediction_contents)
@@ -66,7 +66,7 @@ class RequestStore:
         return number
 
     def feedback_id(self, content: FeedbackContent) -> int | None:
-        """The number of a content, from 1; None if there is no room for another one."""
+        """The position of a content, counted from 1; None if the table is full."""
         number = self.feedback_ids.get(content)
         if number is None and len(self._state.feedback_contents) < _MAX_CONTENTS:
             self._state.feedback_contents.append(content)
@@ -74,7 +74,7 @@ class RequestStore:
         return number
 
     def get(self, deployment: int, request_id: str) -> Request | None:
-        """A request to read, or to change and `put` back."""
+        """A request, None if it is not in memory. `put` it back after a change."""
         request = self._state.object_requests[deployment].get(request_id)
         if request is None:
             key = pack_id(request_id)
@@ -84,32 +84,30 @@ class RequestStore:
         return request
 
     def has(self, deployment: int, request_id: str) -> bool:
-        """Whether a request is here."""
+        """Whether a request is in memory."""
         if request_id in self._state.object_requests[deployment]:
             return True
         key = pack_id(request_id)
         return key is not None and self._state.packed_requests[deployment].get(key) is not None
 
     def put(self, deployment: int, request_id: str, request: Request) -> None:
-        """Keep a request, new or changed."""
-        table, others = (
-            self._state.packed_requests[deployment],
-            self._state.object_requests[deployment],
-        )
+        """Store a request, new or changed."""
+        table = self._state.packed_requests[deployment]
+        objects = self._state.object_requests[deployment]
         key = pack_id(request_id)
         if key is None:
-            others[request_id] = request
+            objects[request_id] = request
             return
         row = self._row(key, request)
         if row is not None and table.put(row):
-            others.pop(request_id, None)
+            objects.pop(request_id, None)
         else:
-            if request_id not in others and table.get(key) is not None:
+            if request_id not in objects and table.get(key) is not None:
                 table.remove(key)
-            others[request_id] = request
+            objects[request_id] = request
 
     def pop(self, deployment: int, request_id: str) -> Request:
-        """Remove a request that is here."""
+        """Remove and return a request that is in memory."""
         request = self._state.object_requests[deployment].pop(request_id, None)
         if request is None:
             request = self.get(deployment, request_id)
@@ -120,7 +118,7 @@ class RequestStore:
         return request
 
     def items(self) -> Iterator[tuple[RequestRef, Request]]:
-        """Every request. One that changes meanwhile may be told twice or not at all."""
+        """Every request. A request that changes meanwhile may come twice or not at all."""
         for deployment in range(len(self._state.packed_requests)):
             for request_id, request in list(self._state.object_requests[deployment].items()):
                 yield (deployment, request_id), request
@@ -130,77 +128,73 @@ class RequestStore:
     def group_by_content(
         self, in_range: Callable[[int, int], bool]
     ) -> Iterator[tuple[Request, bool, int]]:
-        """Packed requests by what they share: one of each kind without its times, whether ``holds`` is
-        true of its times (that of no feedback is 0), and how many there are."""
+        """Packed requests grouped by content: one of each group with times of 0, whether ``in_range`` is
+        true of the times (ns) of prediction and feedback (0 without feedback), and the group's size."""
         for table in self._state.packed_requests:
-            group_by_content: Counter[tuple[int, int, bool]] = Counter()
+            groups: Counter[tuple[int, int, bool]] = Counter()
             for bucket in table.buckets:
-                group_by_content.update(
+                groups.update(
                     (prediction_id, feedback_id, in_range(predicted_at, feedback_at))
                     for _, _, prediction_id, predicted_at, feedback_id, feedback_at in ROW.iter_unpack(
                         bytes(bucket)
                     )
                 )
-            for (prediction_id, feedback_id, held), times in group_by_content.items():
-                yield (
-                    self._unpacked(PackedRow(b"", 0, prediction_id, 0, feedback_id, 0)),
-                    held,
-                    times,
-                )
+            for (prediction_id, feedback_id, is_in_range), count in groups.items():
+                row = PackedRow(b"", 0, prediction_id, 0, feedback_id, 0)
+                yield self._unpacked(row), is_in_range, count
 
     def objects(self) -> Iterator[Request]:
         """Requests that are not packed."""
-        for others in self._state.object_requests:
-            yield from list(others.values())
+        for objects in self._state.object_requests:
+            yield from list(objects.values())
 
     def unmatched(self) -> Iterator[RequestRef]:
-        """Every request that has feedback and no prediction: none of these is packed."""
-        for deployment, others in enumerate(self._state.object_requests):
-            for request_id, request in others.items():
+        """Every request that has feedback and no prediction; such requests are never packed."""
+        for deployment, objects in enumerate(self._state.object_requests):
+            for request_id, request in objects.items():
                 if not request.predictions:
                     yield deployment, request_id
 
     def expire(self, before: int) -> tuple[int, int, int]:
-        """Drop what was born before a log hour: how many requests, how many of them had a
-        prediction alone, and how many feedback alone."""
+        """Drop requests first seen before a log hour. Returns how many, how many of them had only
+        predictions, and how many only feedback."""
         dropped = waiting = unmatched = 0
-        for table, others in zip(
+        for table, objects in zip(
             self._state.packed_requests, self._state.object_requests, strict=True
         ):
-            rows, without = expire(table, before)
-            dropped, waiting = dropped + rows, waiting + without
+            rows, without_feedback = expire(table, before)
+            dropped, waiting = dropped + rows, waiting + without_feedback
             for request_id in [
-                each for each, one in others.items() if one.first_seen_hour < before
+                each for each, one in objects.items() if one.first_seen_hour < before
             ]:
-                request = others.pop(request_id)
+                request = objects.pop(request_id)
                 dropped += 1
                 unmatched += not request.predictions
                 waiting += not request.feedbacks
         return dropped, waiting, unmatched
 
     def oldest(self) -> int | None:
-        """The log hour of the first birth."""
+        """The log hour in which the oldest request was first seen, None if there is none."""
         hours = [table.oldest() for table in self._state.packed_requests]
         hours += [
-            min((one.first_seen_hour for one in o.values()), default=None)
-            for o in self._state.object_requests
+            min((one.first_seen_hour for one in objects.values()), default=None)
+            for objects in self._state.object_requests
         ]
         return min((hour for hour in hours if hour is not None), default=None)
 
     @property
     def approx_bytes(self) -> int:
-        """About how much memory the requests take."""
+        """About how many bytes of memory the requests take."""
         state = self._state
+        packed = state.packed_requests
         return (
-            sum(
-                t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in state.packed_requests
-            )
-            + sum(map(len, state.object_requests)) * _OTHER_BYTES
+            sum(t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in packed)
+            + sum(map(len, state.object_requests)) * _OBJECT_BYTES
             + (len(state.prediction_contents) + len(state.feedback_contents)) * _CONTENT_BYTES
         )
 
     def _row(self, key: bytes, request: Request) -> PackedRow | None:
-        """The row of a request of the usual kind."""
+        """The row of a request; None if it cannot be packed."""
         if len(request.predictions) != 1 or len(request.feedbacks) > 1:
             return None
         model, predicted_at, source_rank, digest, answers, *flags = astuple(request.predictions[0])

@@ -1,4 +1,4 @@
-"""What the join keeps: a register per prediction and feedback of each request, and their tables."""
+"""The state of the join: registers for the predictions and feedback of requests, and their tables."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from processor.domain.values import Answer, Reading
 
 
 class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
-    """The greatest version of one prediction; numbers are positions in the state's tables."""
+    """The greatest version of one prediction. ``time`` is in ns; ``model`` and ``answers`` are
+    positions in the state's tables."""
 
     model: int
     time: int
@@ -21,11 +22,12 @@ class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
     answers: int | list[int]
     provisional: bool
     restored: bool = False
-    """Whether it was counted among the predictions before it had left memory."""
+    """Whether the prediction was counted earlier and came back from the archive."""
 
 
 class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
-    """The greatest version of the feedback of one scope; all truth shares one scope."""
+    """The greatest version of the feedback of one scope; all truths share one register. ``time`` is
+    in ns, ``reward`` in millionths; ``scope`` and ``truth`` are positions in the state's tables."""
 
     scope: int
     time: int
@@ -36,7 +38,7 @@ class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
 
 
 class Request(msgspec.Struct, array_like=True, gc=False):
-    """All that is known of a request. ``born`` is the log hour of its first observation."""
+    """The registers of a request. ``first_seen_hour`` is the log hour of its first observation."""
 
     first_seen_hour: int
     predictions: list[PredictionRegister]
@@ -44,7 +46,7 @@ class Request(msgspec.Struct, array_like=True, gc=False):
 
 
 class PredictionContent(NamedTuple):
-    """A prediction of one item without its time, as packed rows share it."""
+    """A prediction of one item without its time; packed rows share it."""
 
     model: int
     source_rank: int
@@ -55,7 +57,7 @@ class PredictionContent(NamedTuple):
 
 
 class FeedbackContent(NamedTuple):
-    """A feedback of one item without its time, as packed rows share it."""
+    """A feedback of one item without its time; packed rows share it."""
 
     scope: int
     source_rank: int
@@ -65,10 +67,10 @@ class FeedbackContent(NamedTuple):
 
 
 class JoinState(msgspec.Struct, array_like=True):
-    """The whole state of a partition: a function of the log before the next offset."""
+    """The state of a partition: a function of the log before the next offset."""
 
     log_time: int = 0
-    """The greatest append time seen, in ns: the only clock of the fold."""
+    """The greatest append time on the log (ns): the only clock of the fold."""
     models: list[ModelKey] = []
     answers: list[Answer] = []
     truths: list[Reading] = []
@@ -79,9 +81,9 @@ class JoinState(msgspec.Struct, array_like=True):
     """By deployment: all other requests."""
     prediction_contents: list[PredictionContent] = []
     feedback_contents: list[FeedbackContent] = []
-    """What packed rows say, by position; the first of ``said`` is number 1."""
+    """The contents of packed rows; ids of feedback contents count from 1."""
     sent: dict[int, int] = {}
-    """The last offset that sent a delta, by target partition."""
+    """The offset that sent the last delta, by target partition."""
     rows_differ: int = 0
     ambiguous: int = 0
     not_scorable: dict[str, int] = {}
@@ -90,13 +92,14 @@ class JoinState(msgspec.Struct, array_like=True):
     unmatched: int = 0
     """Requests with feedback and no prediction."""
     completed_ids: IdSet = msgspec.field(default_factory=IdSet)
-    """Requests that were counted whole and not kept, until the horizon after the last of them."""
+    """Identities of requests that were counted when they were complete, and not kept. They stay for a
+    horizon after the last of these requests."""
     completed_hour: int = 0
-    """The log hour of the last of them."""
+    """The log hour in which the last of these requests was counted."""
     completed_until: int = -1
-    """The time of the latest prediction among them."""
+    """The time (ns) of the latest prediction among these requests."""
 
 
 def positions(packed: int | list[int]) -> Iterable[int]:
-    """Positions in a table that a register or row holds packed: one, or a list."""
+    """The positions of a register or row, which has one position or a list."""
     return (packed,) if isinstance(packed, int) else packed

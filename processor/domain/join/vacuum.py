@@ -1,8 +1,8 @@
-"""Forgetting names, labels and contents that no request in memory speaks of any more.
+"""Remove names, labels and contents that no request in memory refers to.
 
-The join's tables only grow while it runs, since its rows point into them; so whoever makes up a name or
-a label with every message makes them grow. Positions mean nothing outside of a state, so forgetting
-changes no delta, whenever it is done.
+The tables of a state only grow while the join runs, since its rows point into them: a client that sends
+a new name or label with every message makes them grow without end. Positions have no meaning outside of
+a state, so a vacuum changes no delta, whenever it happens.
 """
 
 from collections.abc import Iterable
@@ -10,29 +10,29 @@ from collections.abc import Iterable
 from processor.domain.join.packed_table import ROW
 from processor.domain.join.state import JoinState, Request, positions
 
-#: Entries of all tables from which on it is worth a look at every request: some 50 MB.
-WORTH = 50_000
+#: A state with so many entries in its tables (some 50 MB) is worth a look at every request.
+MIN_ENTRIES = 50_000
 
-#: Positions in a table that are left, by what they were.
+#: New positions in a table by the old ones.
 _NewPositions = dict[int, int]
 
 
 def is_worth_vacuuming(state: JoinState) -> bool:
-    """Whether the tables are large."""
+    """Whether the tables of a state are so large that a vacuum pays."""
     names = len(state.models) + len(state.answers) + len(state.truths)
-    return names + len(state.prediction_contents) + len(state.feedback_contents) >= WORTH
+    return names + len(state.prediction_contents) + len(state.feedback_contents) >= MIN_ENTRIES
 
 
 def vacuum(state: JoinState) -> _NewPositions:
-    """Drop from the tables of a state what nothing uses; no fold may have it yet. The new positions of
-    the deployments that are left, by their old ones."""
-    requests = [request for others in state.object_requests for request in others.values()]
+    """Remove unused entries from the tables of a state, which no fold may use yet. Returns the new
+    positions of the remaining deployments by the old ones."""
+    requests = [request for objects in state.object_requests for request in objects.values()]
     prediction_ids, feedback_ids = _used_by_rows(state)
     models, answers, truths = _used(state, requests, prediction_ids, feedback_ids)
     deployments = _renumber(
         number
-        for number, others in enumerate(state.object_requests)
-        if others or state.packed_requests[number].count
+        for number, objects in enumerate(state.object_requests)
+        if objects or state.packed_requests[number].count
     )
     state.prediction_contents = [
         one._replace(model=models[one.model], answer=answers[one.answer])
@@ -59,14 +59,19 @@ def vacuum(state: JoinState) -> _NewPositions:
                     ROW.pack(
                         key,
                         first_seen_hour,
-                        prediction_ids[what],
+                        prediction_ids[prediction_id],
                         predicted_at,
-                        feedback_ids[judged] if judged else 0,
+                        feedback_ids[feedback_id] if feedback_id else 0,
                         feedback_at,
                     )
-                    for key, first_seen_hour, what, predicted_at, judged, feedback_at in ROW.iter_unpack(
-                        bytes(bucket)
-                    )
+                    for (
+                        key,
+                        first_seen_hour,
+                        prediction_id,
+                        predicted_at,
+                        feedback_id,
+                        feedback_at,
+                    ) in ROW.iter_unpack(bytes(bucket))
                 ]
             )
     state.models = [state.models[number] for number in models]
@@ -79,14 +84,14 @@ def vacuum(state: JoinState) -> _NewPositions:
 
 
 def _used_by_rows(state: JoinState) -> tuple[_NewPositions, _NewPositions]:
-    """The contents that packed rows point at; what was said counts from 1."""
+    """The contents that packed rows point at; ids of feedback contents count from 1."""
     prediction_ids: set[int] = set()
     feedback_ids: set[int] = set()
     for table in state.packed_requests:
         for bucket in table.buckets:
-            for _, _, what, _, judged, _ in ROW.iter_unpack(bucket):
-                prediction_ids.add(what)
-                feedback_ids.add(judged)
+            for _, _, prediction_id, _, feedback_id, _ in ROW.iter_unpack(bucket):
+                prediction_ids.add(prediction_id)
+                feedback_ids.add(feedback_id)
     return _renumber(prediction_ids), _renumber(feedback_ids - {0}, start=1)
 
 
@@ -96,7 +101,7 @@ def _used(
     prediction_ids: _NewPositions,
     feedback_ids: _NewPositions,
 ) -> tuple[_NewPositions, _NewPositions, _NewPositions]:
-    """The models, answers and truths that requests and contents speak of."""
+    """The models, answers and truths that requests and contents refer to."""
     models, answers, truths = set[int](), set[int](), set[int]()
     for prediction in (one for request in requests for one in request.predictions):
         models.add(prediction.model)

@@ -1,8 +1,8 @@
-"""Delta batches that are larger than a record may be.
+"""Split delta batches that are larger than a record may be, and assemble them again.
 
-A label is short and a message has few rows, but whoever may send can make the most of every limit at
-once, and of several predictors that one feedback judges: what follows from a message must fit on the
-log whatever it says, or the log ends there.
+Batches are small as a rule, but a sender can exhaust all limits of a message at once, and one feedback
+can judge several predictors. The deltas of any message must fit on the log: if they did not, no worker
+could get past that message.
 """
 
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas
@@ -10,7 +10,7 @@ from processor.domain.log.records import RecordChunk, decode_delta, encode, spli
 
 
 def delta_records(batch: DeltaBatch | PackedDeltas) -> list[bytes]:
-    """The records of a batch: itself, or its pieces. Equal batches are cut the same way."""
+    """The encoded records of a batch: one, or its chunks. Equal batches are split equally."""
     value = encode(batch)
     chunks = split_record(value)
     if len(chunks) == 1:
@@ -23,24 +23,24 @@ def delta_records(batch: DeltaBatch | PackedDeltas) -> list[bytes]:
 
 
 class ChunkAssembler:
-    """Puts batches together again. Whoever follows a sender that was killed half-way sends all pieces
-    once more, and both may write at once: a piece counts whoever wrote it."""
+    """Assembles batches from chunks. If a sender is killed half-way, its successor sends all chunks
+    again, and both may write at once; chunks are equal whichever sender wrote them."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int], dict[int, bytes]] = {}
+        self._chunks: dict[tuple[int, int], dict[int, bytes]] = {}
 
     @property
-    def are_missing(self) -> bool:
-        """Whether there are pieces that wait for others."""
-        return bool(self._found)
+    def is_incomplete(self) -> bool:
+        """Whether there are chunks of a batch that is not complete yet."""
+        return bool(self._chunks)
 
     def add(self, chunk: RecordChunk) -> DeltaBatch | None:
-        """The batch, if this was the last piece that was missing."""
-        found = self._found.setdefault((chunk.source, chunk.offset), {})
-        found[chunk.number] = chunk.data
-        if len(found) < chunk.count:
+        """Add a chunk; the batch, if this completes it."""
+        chunks = self._chunks.setdefault((chunk.source, chunk.offset), {})
+        chunks[chunk.number] = chunk.data
+        if len(chunks) < chunk.count:
             return None
-        del self._found[chunk.source, chunk.offset]
-        batch = decode_delta(b"".join(found[number] for number in range(chunk.count)))
+        del self._chunks[chunk.source, chunk.offset]
+        batch = decode_delta(b"".join(chunks[number] for number in range(chunk.count)))
         assert isinstance(batch, DeltaBatch)
         return batch

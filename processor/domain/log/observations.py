@@ -1,7 +1,7 @@
-"""Facts about requests: a prediction was made, a feedback was given; and batches of them.
+"""Observations: predictions and feedback, and batches of them for the log.
 
-An observation is what an event says once it is understood. A batch packs many for one record of the
-log: repeated values stand once in its tables, rows point at them.
+An observation is the content of a decoded event. A batch encodes many for one record of the log:
+repeated values stand once in its dictionaries, and its rows refer to them by position.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +15,13 @@ from processor.domain.values import Answer, Reading, Schema
 
 T = TypeVar("T")
 
-#: Ranks of sources in a version (counting rule 12): an event is above an archive's document.
+#: Source ranks in a version (counting rule 12): an event takes precedence over an archived document.
 DOCUMENT, EVENT = 0, 1
 
 
 class Prediction(NamedTuple):
-    """One model's answer to a request. ``time`` in ns since 1970; ``weak`` by counting rule 14."""
+    """One model's answer to a request. ``time`` is in ns since 1970, ``digest`` stands for the content
+    (counting rule 12), ``answers`` has an entry per item; ``provisional`` is by counting rule 14."""
 
     model: ModelKey
     request_id: str
@@ -32,8 +33,8 @@ class Prediction(NamedTuple):
 
 
 class Feedback(NamedTuple):
-    """A judgement of a request. ``scope`` names what it is about; predictor and model are empty
-    where it names none. ``reward`` in millionths."""
+    """Feedback on a request. ``scope`` is the model that it judges; an empty predictor or model means
+    any. ``truth`` has a row per item, ``reward`` is in millionths; either can be None."""
 
     scope: ModelKey
     request_id: str
@@ -46,7 +47,7 @@ class Feedback(NamedTuple):
 
 class PredictionRow(msgspec.Struct, array_like=True, gc=False):
     """A prediction in a batch; ``model`` and ``answers`` (one, or a list for several items) are
-    positions in the batch's tables."""
+    positions in the batch's dictionaries."""
 
     request_id: str
     model: int
@@ -58,7 +59,8 @@ class PredictionRow(msgspec.Struct, array_like=True, gc=False):
 
 
 class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
-    """A feedback in a batch; ``scope`` and ``truth`` are positions in the batch's tables."""
+    """A feedback in a batch; ``scope`` and ``truth`` (one, or a list for several items) are positions
+    in the batch's dictionaries."""
 
     request_id: str
     scope: int
@@ -70,7 +72,7 @@ class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
 
 
 class AnswerRow(msgspec.Struct, array_like=True, gc=False):
-    """An answer in a batch's table; ``schema`` is a position in the table of schemas."""
+    """An answer in a batch's dictionary; ``schema`` is a position in the dictionary of schemas."""
 
     label: str | None
     reason: str | None
@@ -79,18 +81,18 @@ class AnswerRow(msgspec.Struct, array_like=True, gc=False):
 
 
 class IngestMode(IntEnum):
-    """How the join takes the rows of a batch."""
+    """How the join folds the rows of a batch."""
 
     NORMAL = 0
     """Fold every row."""
     IF_PRESENT = 1
-    """Fold only rows about requests in memory: older ones were counted before they left."""
+    """Fold only rows of requests in memory: others were counted before they left memory."""
     COUNT_AND_DROP = 2
-    """Predictions with their feedback, complete requests: count each once and do not keep it."""
+    """Complete requests, predictions with their feedback: count each once and do not keep it."""
     RESTORED = 3
-    """Predictions that were counted and have left memory, for the feedback that waits for them."""
+    """Predictions that were counted and have left memory: apply the feedback that waits for them."""
     EXPIRED = 4
-    """Predictions that were counted and have left memory; the feedback that waits for them is late."""
+    """Predictions that were counted and have left memory: feedback that waits for them is late."""
 
 
 _decode_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
@@ -100,7 +102,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
     """Observations of one partition as they stand on the log, and the dictionaries that their rows
-    point into. The rows stay encoded: the native extension reads them so."""
+    refer to. The rows stay encoded, since the native extension reads them directly."""
 
     version: int
     log_id: str
@@ -123,19 +125,19 @@ class ObservationBatch(msgspec.Struct, array_like=True, tag="o"):
 
 
 def decode_predictions(rows: bytes | msgspec.Raw) -> list[PredictionRow]:
-    """The prediction rows of an encoded list."""
+    """Decode a list of prediction rows."""
     return _decode_predictions(rows)
 
 
 def decode_feedbacks(rows: bytes | msgspec.Raw) -> list[FeedbackRow]:
-    """The feedback rows of an encoded list."""
+    """Decode a list of feedback rows."""
     return _decode_feedbacks(rows)
 
 
 class EncodedRows(NamedTuple):
-    """Rows that the native extension has encoded: the number of predictions and their rows one after
-    another, the same of feedbacks, and the dictionaries that they point into. An entry may stand in a
-    dictionary twice."""
+    """Rows that the native extension has encoded: the number of predictions and their concatenated
+    rows, the same for feedbacks, and the dictionaries that they refer to. A dictionary may contain an
+    entry twice."""
 
     predictions: int
     prediction_rows: bytes
@@ -146,7 +148,7 @@ class EncodedRows(NamedTuple):
     truths: list[Reading]
 
 
-#: Version of the records' form, observations and deltas; a reader refuses every other.
+#: The version of the record format, of observations and deltas; a reader refuses all others.
 SCHEMA_VERSION = 2
 
 
@@ -154,35 +156,34 @@ _NO_ROWS = EncodedRows(0, b"", 0, b"", [], [], [])
 
 
 class BatchBuilder:
-    """Packs observations into batches; all observations of a batch belong to one partition."""
+    """Encodes observations as batches; all observations of a batch belong to one partition."""
 
     __slots__ = (
         "_answers",
         "_encoded",
         "_models",
         "_truths",
+        "dictionary_bytes",
         "feedbacks",
         "predictions",
         "rows",
-        "table_bytes",
     )
 
     def __init__(self) -> None:
-        self._reset_tables()
+        self._reset_dictionaries()
         self._reset_rows()
 
     def _reset_rows(self) -> None:
         self.rows = 0
-        """How many rows of answers and truths are packed: a measure of the record's size."""
+        """The number of answers and truths in the batch: a measure of the record's size."""
         self.predictions: list[PredictionRow] = []
-        """The rows so far, for a caller that has others of the same answers to put behind them."""
+        """The rows so far, to which a caller may append further rows with the same answers."""
         self.feedbacks: list[FeedbackRow] = []
         self._encoded: EncodedRows | None = None
 
-    def _reset_tables(self) -> None:
-        self.table_bytes = 0
-        """How many bytes the texts in the tables take, at the most: they can differ from row to
-        row."""
+    def _reset_dictionaries(self) -> None:
+        self.dictionary_bytes = 0
+        """An upper bound of the bytes of all text in the dictionaries, which can differ in each row."""
         self._models: dict[ModelKey, int] = {}
         self._answers: dict[Answer, int] = {}
         self._truths: dict[Reading, int] = {}
@@ -192,8 +193,8 @@ class BatchBuilder:
         models = len(self._models)
         if isinstance(observation, Prediction):
             model, request_id, time, source_rank, digest, answers, provisional = observation
-            table = self._answers
-            known = len(table)
+            known_answers = self._answers
+            known = len(known_answers)
             self.predictions.append(
                 PredictionRow(
                     request_id,
@@ -201,23 +202,25 @@ class BatchBuilder:
                     time,
                     source_rank,
                     digest,
-                    table.setdefault(answers[0], len(table))
+                    known_answers.setdefault(answers[0], len(known_answers))
                     if len(answers) == 1
-                    else [table.setdefault(answer, len(table)) for answer in answers],
+                    else [
+                        known_answers.setdefault(answer, len(known_answers)) for answer in answers
+                    ],
                     provisional,
                 )
             )
             self.rows += len(answers)
-            if len(table) > known:
-                self.table_bytes += sum(map(_approx_bytes, answers))
+            if len(known_answers) > known:
+                self.dictionary_bytes += sum(map(_answer_bytes, answers))
         else:
             scope, request_id, time, source_rank, digest, truth, reward = observation
             truths = self._truths
             known = len(truths)
-            packed: int | list[int] | None = None
+            position: int | list[int] | None = None
             if truth is not None:
                 positions = [truths.setdefault(row, len(truths)) for row in truth]
-                packed = positions[0] if len(positions) == 1 else positions
+                position = positions[0] if len(positions) == 1 else positions
             self.feedbacks.append(
                 FeedbackRow(
                     request_id,
@@ -225,22 +228,18 @@ class BatchBuilder:
                     time,
                     source_rank,
                     digest,
-                    packed,
+                    position,
                     reward,
                 )
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.table_bytes += _truth_bytes(truth)
-        self._weigh_models(models)
-
-    def _weigh_models(self, known: int) -> None:
-        """Count the names of a model beyond those known before."""
-        if len(self._models) > known:
-            self.table_bytes += _model_bytes(next(reversed(self._models)))
+                self.dictionary_bytes += _truth_bytes(truth)
+        if len(self._models) > models:
+            self.dictionary_bytes += _model_bytes(next(reversed(self._models)))
 
     def add_rows(self, rows: EncodedRows) -> None:
-        """Add encoded rows, once for each batch."""
+        """Add encoded rows; at most once per batch."""
         assert self._encoded is None
         self._encoded = rows
         self.rows += rows.predictions + rows.feedbacks
@@ -248,8 +247,8 @@ class BatchBuilder:
     def build(
         self, log_id: str, mode: IngestMode = IngestMode.NORMAL, keep_dictionaries: bool = False
     ) -> ObservationBatch:
-        """The batch of all rows that were added. The builder is empty afterwards; with
-        ``keep_dictionaries`` the next batch starts with the same dictionaries."""
+        """The batch of all rows that were added, with encoded rows first. The builder is empty
+        afterwards; with ``keep_dictionaries`` the next batch starts with the same dictionaries."""
         encoded = self._encoded or _NO_ROWS
         models, model_positions = _append(encoded.models, self._models)
         answers, answer_positions = _append(encoded.answers, self._answers)
@@ -276,19 +275,19 @@ class BatchBuilder:
         )
         self._reset_rows()
         if not keep_dictionaries:
-            self._reset_tables()
+            self._reset_dictionaries()
         return batch
 
 
 def packed_parts(
     observation: Prediction | Feedback,
 ) -> tuple[bool, tuple[ModelKey, int], bytes, tuple[Answer | Reading, int] | None, bytes]:
-    """What rows of one item hold that say what ``observation`` says: whether they are of a feedback;
-    the model, and what it weighs in a table; what follows the time, packed; the entry of a table of
-    answers or truths with its weight, if there is one; and the rest, packed."""
+    """The parts that all rows with the content of ``observation``, which has one item, share: whether
+    it is a feedback; the model and its bytes in a dictionary; the encoded fields after the time; the
+    entry in the dictionary of answers or truths and its bytes, or None; the encoded last field."""
     if isinstance(observation, Prediction):
         model, _, _, source_rank, digest, (answer,), provisional = observation
-        content: tuple[Answer | Reading, int] | None = answer, _approx_bytes(answer)
+        content: tuple[Answer | Reading, int] | None = answer, _answer_bytes(answer)
         end = _encode(provisional)
     else:
         model, _, _, source_rank, digest, truth, reward = observation
@@ -300,7 +299,7 @@ def packed_parts(
 
 
 def _answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
-    """A dictionary of answers, and the one of schemas that it points into."""
+    """The dictionary of schemas, and that of answers, which refers to it."""
     schemas: dict[Schema, int] = {}
     rows = [
         AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
@@ -310,30 +309,31 @@ def _answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRo
 
 
 def _append(first: list[T], own: Mapping[T, int]) -> tuple[list[T], list[int]]:
-    """A dictionary with the entries of ``own`` after the first ones, and the position of each entry
-    of ``own`` in it."""
+    """A dictionary of the entries in ``first`` and then in ``own``, and the position of each entry of
+    ``own`` in it."""
     if not first:
         return list(own), list(own.values())
-    table = list(first)
+    dictionary = list(first)
     positions: list[int] = []
     if own:
-        known = {entry: position for position, entry in enumerate(table)}
+        known = {entry: position for position, entry in enumerate(dictionary)}
         for entry in own:
-            position = known.get(entry, len(table))
-            if position == len(table):
-                table.append(entry)
+            position = known.get(entry, len(dictionary))
+            if position == len(dictionary):
+                dictionary.append(entry)
             positions.append(position)
-    return table, positions
+    return dictionary, positions
 
 
-def _moved(packed: int | list[int], positions: list[int]) -> int | list[int]:
-    return positions[packed] if isinstance(packed, int) else [positions[one] for one in packed]
+def _moved(old: int | list[int], positions: list[int]) -> int | list[int]:
+    """The new positions of entries that were at ``old`` positions."""
+    return positions[old] if isinstance(old, int) else [positions[one] for one in old]
 
 
 def _encoded_list(
     count: int, encoded: bytes, others: Sequence[PredictionRow | FeedbackRow]
 ) -> msgspec.Raw:
-    """A list of rows: the encoded ones first."""
+    """An encoded list of ``count`` encoded rows, followed by the others."""
     if not count:
         return msgspec.Raw(_encode(others))
     head = b"\xdd" + (count + len(others)).to_bytes(4, "big")
@@ -348,7 +348,7 @@ def _truth_bytes(truth: Sequence[Reading]) -> int:
     return sum(_max_bytes(str(row.value)) for row in truth)
 
 
-def _approx_bytes(answer: Answer) -> int:
+def _answer_bytes(answer: Answer) -> int:
     names = answer.schema.names or ()
     return _max_bytes(answer.label or "") + sum(map(_max_bytes, names))
 

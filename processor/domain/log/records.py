@@ -1,4 +1,4 @@
-"""The packed records of the internal topics; each carries its schema version and the log's epoch."""
+"""The records of the internal topics. Each carries its schema version and the id of its log."""
 
 import msgspec
 
@@ -20,10 +20,12 @@ __all__ = [
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag="t"):
-    """Written by a partition's owner now and then, so that log time moves on when the input is
-    silent. On the observations, ``acked`` says that all deltas of records below that offset are on
-    the log, whoever wrote it; on the deltas it is 0. ``evict_before``: requests that were born before
-    this log hour leave here, 0 = none."""
+    """A record that the owner of a partition writes regularly, so that log time goes on without input.
+
+    On the observations topic all deltas of records below offset ``sent_below`` are on the log, also
+    if another owner wrote the heartbeat; on the deltas topic it is 0. Requests that were first seen
+    before log hour ``evict_before`` are evicted at this record; 0 evicts none.
+    """
 
     version: int
     log_id: str
@@ -32,7 +34,8 @@ class Heartbeat(msgspec.Struct, array_like=True, tag="t"):
 
 
 class RecordChunk(msgspec.Struct, array_like=True, tag="p"):
-    """One of the ``count`` pieces of a packed delta batch that is too large for one record."""
+    """One of ``count`` chunks of an encoded delta batch that is too large for one record. ``number``
+    is the chunk's position; ``source`` and ``offset`` are those of the `DeltaBatch`."""
 
     version: int
     log_id: str
@@ -46,7 +49,7 @@ class RecordChunk(msgspec.Struct, array_like=True, tag="p"):
 ObservationRecord = ObservationBatch | Heartbeat
 DeltaRecord = DeltaBatch | Heartbeat | RecordChunk
 
-#: Bytes of a piece; half of what a record may have.
+#: Bytes of a chunk: half of the largest record.
 CHUNK_BYTES = 8 << 20
 
 encode = msgspec.msgpack.Encoder().encode
@@ -55,12 +58,13 @@ decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 
 
 def split_record(value: bytes) -> list[bytes]:
-    """A value in pieces that fit in a record each; mostly it is its only one."""
+    """Split a value into chunks that each fit in a record; almost always it is one chunk."""
     return [value[start : start + CHUNK_BYTES] for start in range(0, len(value), CHUNK_BYTES)]
 
 
 def check(record: ObservationRecord | DeltaRecord, log_id: str, topic: str) -> None:
-    """Refuse a record of another log or another schema: counting on would be wrong for ever."""
+    """Raise `LogMismatchError` if a record belongs to another log or has another schema: counts that
+    include it would be wrong for ever."""
     if record.version != SCHEMA_VERSION:
         raise LogMismatchError(
             f"topic {topic} has records of schema {record.version}, this release reads "

@@ -1,15 +1,15 @@
-"""Whether two accuracies differ by more than chance: textbook tests, named as in the textbooks."""
+"""Significance tests for the difference of two accuracies."""
 
 from math import comb, erfc, sqrt
 from typing import NamedTuple
 
-#: With fewer discordant pairs the normal approximation is too rough, and the exact test is used.
+#: Discordant pairs below which the exact test is used: the normal approximation is too rough there.
 _EXACT_BELOW = 25
 
 
 class Significance(NamedTuple):
-    """``p_value`` is two-sided: how often chance alone brings at least such a difference.
-    ``statistic`` is z, chi squared, or None for an exact test."""
+    """The result of a test. ``p_value`` is two-sided: the probability of at least such a difference if
+    both accuracies are equal. ``statistic`` is z, chi squared, or None for an exact test."""
 
     test: str
     statistic: float | None
@@ -19,11 +19,12 @@ class Significance(NamedTuple):
 def two_proportion_z(
     right: int, judged: int, other_right: int, other_judged: int
 ) -> Significance | None:
-    """Two-proportion z-test with pooled variance, of independent samples; ``right`` of ``judged``
-    each. None where a sample is empty, or all or none are right in both.
+    """Two-proportion z-test with pooled variance, for independent samples of ``judged`` items each, of
+    which ``right`` are correct. None if a sample is empty, or if all or none are correct in both.
 
+    z = (p1 - p2) / sqrt(p (1 - p) (1/n1 + 1/n2)), where p is the proportion of both samples together.
     Source: Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions" (2003), section
-    3.1, without continuity correction.
+    3.1, without continuity correction; statsmodels, `proportions_ztest`.
 
     >>> two_proportion_z(46, 63, 50, 60).p_value
     0.16702473873156867
@@ -39,12 +40,14 @@ def two_proportion_z(
 
 
 def mcnemar(only_first: int, only_second: int) -> Significance | None:
-    """McNemar's test of paired samples: how many items only the first, and only the second, had
-    right. None without such discordant pairs.
+    """McNemar's test for paired samples, from the discordant pairs: the numbers of items that only the
+    first, or only the second, model predicted correctly. None without discordant pairs.
 
-    Exact (binomial) below 25 of them, else chi squared with Edwards' continuity correction.
+    With n = b + c discordant pairs: exact (binomial with p = 1/2) for n < 25, else chi squared with
+    Edwards' continuity correction, (|b - c| - 1)^2 / n.
     Source: McNemar, "Note on the sampling error of the difference between correlated proportions",
-    Psychometrika 12 (1947); Edwards, Psychometrika 13 (1948).
+    Psychometrika 12 (1947); Edwards, "Note on the correction for continuity", Psychometrika 13
+    (1948); statsmodels, `mcnemar`.
 
     >>> mcnemar(1, 5)
     Significance(test="McNemar's test (exact binomial)", statistic=None, p_value=0.21875)

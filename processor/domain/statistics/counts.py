@@ -1,32 +1,32 @@
-"""Counts of one model in one span of time, from which every score derives."""
+"""The counts of one model in one span of time, from which all scores are computed."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-#: A reward is kept in millionths, so that sums don't depend on the order of addition.
+#: Rewards are kept as integers in millionths, so that sums don't depend on the order of addition.
 MICRO = 1_000_000
 
 #: The two time bases (counting rule 15), in the order of their codes on the log.
 BASES = ("request", "feedback")
 
 
-#: All of `Counts` but its cells, in the order of its constructor.
+#: The fields of `Counts` without the cells, in the order of its constructor.
 Totals = tuple[int, int, int, int, int, int, int]
 
 
 class Cell(NamedTuple):
-    """A cell of the confusion matrix: class labels."""
+    """A cell of the confusion matrix: an actual and a predicted class label."""
 
     actual: str
     predicted: str
 
 
 class Counts:
-    """Integer sums over items (or feedbacks); they add, subtract and merge in any order.
+    """Integer sums over items and feedbacks, which can be added and subtracted in any order.
 
-    ``predictions``, ``judged``, ``correct``, ``unknown_actual`` count items; ``rewards`` and
-    ``disagreements`` count feedbacks; ``reward_sum`` is in millionths; ``cells`` counts items with a
-    known actual label. No cell of zero is kept.
+    ``predictions``, ``judged``, ``correct`` and ``unknown_actual`` count items; ``rewards`` and
+    ``disagreements`` count feedbacks; ``reward_sum`` is in millionths. ``cells`` counts the judged
+    items with a known actual label; cells with a count of zero are removed.
 
     >>> a = Counts(judged=2, correct=1, cells={Cell("x", "x"): 1, Cell("x", "y"): 1})
     >>> a.add(a); a.cells[Cell("x", "y")]
@@ -85,7 +85,7 @@ class Counts:
                 cells.pop(cell, None)
 
     def totals(self) -> Totals:
-        """All but the cells, in the order of the constructor."""
+        """All fields but the cells, in the order of the constructor."""
         return (
             self.predictions,
             self.judged,
@@ -97,7 +97,7 @@ class Counts:
         )
 
     def is_empty(self) -> bool:
-        """Whether nothing is counted."""
+        """Whether all counts are zero."""
         return not self.cells and not any(self.totals())
 
     def copy(self) -> "Counts":
@@ -115,5 +115,5 @@ class Counts:
         return f"Counts{self.totals()}{self.cells}"
 
     def labels(self) -> Iterator[str]:
-        """Every label present as actual or predicted, once, sorted."""
+        """The labels that occur as actual or predicted, sorted, without duplicates."""
         return iter(sorted({label for cell in self.cells for label in cell}))

@@ -1,20 +1,21 @@
-"""Scores of a model from its counts (counting rules 19 to 22). Undefined (0/0) is None, never 0.
-
-Every formula here takes counts of items, and costs one pass over the cells at most.
+"""Scores of a classifier from its counts (counting rules 19 to 22). An undefined score (0/0) is None,
+never 0. All formulas take counts of items, and cost at most one pass over the cells.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import sqrt
+from operator import mul
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 
-#: Quantile of the normal distribution that leaves 2.5 % above it.
+#: The 97.5 % quantile of the standard normal distribution, for intervals of 95 %.
 Z = 1.959963984540054
 
 
 class Ratios(NamedTuple):
-    """The four scores of a class, or a mean of them; each from 0 to 1, or None."""
+    """Precision, recall, specificity and F1 of a class, or their means over the classes; each is from
+    0 to 1, or None where it is undefined."""
 
     precision: float | None
     recall: float | None
@@ -22,12 +23,12 @@ class Ratios(NamedTuple):
     f1: float | None
 
 
-#: What a model without judged items has for means.
+#: The means of a model without judged items.
 UNDEFINED = Ratios(None, None, None, None)
 
 
 class ClassScores(NamedTuple):
-    """One class against the rest: counts of items, and the four scores."""
+    """One class against all others: true and false positives and negatives (items), and the ratios."""
 
     tp: int
     fp: int
@@ -37,12 +38,12 @@ class ClassScores(NamedTuple):
 
     @property
     def support(self) -> int:
-        """Items whose actual label is this class."""
+        """The number of items whose actual label is this class."""
         return self.tp + self.fn
 
 
 class Scores(NamedTuple):
-    """Everything that derives from one model's counts. ``classes`` is by label, in its order."""
+    """All scores of one model. ``classes`` is sorted by label."""
 
     coverage: float | None
     accuracy: float | None
@@ -58,7 +59,12 @@ class Scores(NamedTuple):
 
 
 def scores(counts: Counts) -> Scores:
-    """All scores of ``counts``; ``coverage`` means something on the request basis only.
+    """All scores of some counts.
+
+    - coverage = judged / predictions, which is meaningful on the request basis only
+    - accuracy = correct / judged, with its 95 % interval (`wilson`)
+    - reward_mean = reward_sum / rewards
+    - the other scores are those of the functions below
 
     >>> s = scores(Counts(4, 3, 2, cells={Cell("x", "x"): 2, Cell("x", "y"): 1}))
     >>> s.coverage, s.accuracy, s.classes["x"].ratios.recall, s.macro.f1
@@ -82,7 +88,7 @@ def scores(counts: Counts) -> Scores:
 
 
 def ratio(part: int, whole: int) -> float | None:
-    """``part / whole``, None for 0/0.
+    """``part / whole``; None if ``whole`` is 0.
 
     >>> ratio(1, 4), ratio(0, 0)
     (0.25, None)
@@ -91,7 +97,9 @@ def ratio(part: int, whole: int) -> float | None:
 
 
 def one_vs_rest(tp: int, fp: int, fn: int, tn: int) -> Ratios:
-    """precision = TP/(TP+FP), recall = TP/(TP+FN), specificity = TN/(TN+FP), F1 = 2TP/(2TP+FP+FN).
+    """Precision, recall, specificity and F1 of one class against all others.
+
+    precision = TP/(TP+FP), recall = TP/(TP+FN), specificity = TN/(TN+FP), F1 = 2TP/(2TP+FP+FN).
 
     Source: Sokolova and Lapalme, "A systematic analysis of performance measures for classification
     tasks", Information Processing & Management 45 (2009), table 2.
@@ -110,7 +118,9 @@ def one_vs_rest(tp: int, fp: int, fn: int, tn: int) -> Ratios:
 
 
 def class_scores(cells: Mapping[Cell, int]) -> dict[str, ClassScores]:
-    """Each class present as actual or predicted, sorted by label.
+    """The scores of every class that occurs as actual or predicted label, sorted by label.
+
+    The counts are those of scikit-learn, `multilabel_confusion_matrix`.
 
     >>> class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})["y"]
     ClassScores(tp=0, fp=1, fn=0, tn=2, ratios=Ratios(precision=0.0, recall=None, \
@@ -136,18 +146,24 @@ specificity=0.6666666666666666, f1=0.0))
 
 
 def macro(classes: Mapping[str, ClassScores]) -> Ratios:
-    """Plain mean over the classes; a class's undefined score counts as 0 (counting rule 20).
+    """The macro average: the unweighted mean of the classes' scores. An undefined score counts as 0
+    if another class defines that score; a score that no class defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="macro", zero_division=0.
 
     >>> macro(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1}))
     Ratios(precision=0.5, recall=0.3333333333333333, specificity=0.3333333333333333, f1=0.4)
+    >>> macro(class_scores({Cell("x", "x"): 2}))
+    Ratios(precision=1.0, recall=1.0, specificity=None, f1=1.0)
     """
-    return _mean([(1, score.ratios) for score in classes.values()])
+    each = classes.values()
+    return _mean([1] * len(each), [score.ratios for score in each])
 
 
 def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
-    """Mean weighted by support; a class's undefined score counts as 0 (counting rule 20).
+    """The weighted average: the mean of the classes' scores weighted by support, sum_k t_k s_k / sum_k
+    t_k. An undefined score counts as 0 if another class defines that score; a score that no class
+    defines is None (counting rule 20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="weighted",
     zero_division=0.
@@ -155,24 +171,27 @@ def weighted(classes: Mapping[str, ClassScores]) -> Ratios:
     >>> weighted(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1})).recall
     0.6666666666666666
     """
-    return _mean([(score.support, score.ratios) for score in classes.values()])
+    each = classes.values()
+    return _mean([score.support for score in each], [score.ratios for score in each])
 
 
-def _mean(weighed: list[tuple[int, Ratios]]) -> Ratios:
-    total = sum(weight for weight, _ in weighed)
+def _mean(weights: Sequence[int], ratios: Sequence[Ratios]) -> Ratios:
+    total = sum(weights)
     if not total:
         return UNDEFINED
-    precision = recall = specificity = f1 = 0.0
-    for weight, ratios in weighed:
-        precision += weight * (ratios.precision or 0.0)
-        recall += weight * (ratios.recall or 0.0)
-        specificity += weight * (ratios.specificity or 0.0)
-        f1 += weight * (ratios.f1 or 0.0)
-    return Ratios(precision / total, recall / total, specificity / total, f1 / total)
+    return Ratios(*(_average(weights, column, total) for column in zip(*ratios, strict=True)))
+
+
+def _average(weights: Sequence[int], values: tuple[float | None, ...], total: int) -> float | None:
+    if values.count(None) == len(values):
+        return None
+    weighted_sum: float = sum(map(mul, weights, [value or 0.0 for value in values]))
+    return weighted_sum / total
 
 
 def micro(classes: Mapping[str, ClassScores]) -> Ratios:
-    """Scores of the summed TP, FP, FN and TN (counting rule 20).
+    """The micro average: the scores of the TP, FP, FN and TN summed over all classes (counting rule
+    20).
 
     Source: scikit-learn, `precision_recall_fscore_support` with average="micro".
 
@@ -189,10 +208,14 @@ def micro(classes: Mapping[str, ClassScores]) -> Ratios:
 
 
 def wilson(correct: int, judged: int, z: float = Z) -> tuple[float | None, float | None]:
-    """Low and high end of the Wilson score interval of ``correct / judged``; 95 % by default.
+    """The lower and upper bound of the Wilson score interval of ``correct / judged``; 95 % by default.
+    (None, None) if nothing is judged.
 
+    With n = judged and p = correct / n:
+    (p + z^2/2n -+ z sqrt(p (1 - p) / n + z^2/4n^2)) / (1 + z^2/n).
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
-    (1927); Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (2001).
+    (1927); Brown, Cai and DasGupta, "Interval estimation for a binomial proportion" (2001);
+    statsmodels, `proportion_confint` with method="wilson".
 
     >>> wilson(46, 63)
     (0.6097009078044822, 0.82416155587684)
@@ -205,19 +228,20 @@ def wilson(correct: int, judged: int, z: float = Z) -> tuple[float | None, float
     scale = 1 + z * z / judged
     centre = (p + z * z / (2 * judged)) / scale
     half = z * sqrt(p * (1 - p) / judged + z * z / (4 * judged * judged)) / scale
-    # At none or all correct an end is exactly 0 or 1, which floats miss by a hair.
+    # With none or all correct a bound is exactly 0 or 1, which floats miss by a rounding error.
     low = max(0.0, centre - half) if correct else 0.0
     high = min(1.0, centre + half) if correct < judged else 1.0
     return low, high
 
 
 def mcc(classes: Mapping[str, ClassScores]) -> float | None:
-    """Matthews' correlation for many classes, from -1 to 1.
+    """The Matthews correlation coefficient for K classes, from -1 to 1; None if all items have the same
+    actual or the same predicted class.
 
-    With s items, c right, t_k of actual and p_k of predicted class k:
+    With s items, c correct ones, t_k of actual and p_k of predicted class k:
     (c s - sum p_k t_k) / sqrt((s^2 - sum p_k^2) (s^2 - sum t_k^2)).
     Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation
-    coefficient", Computational Biology and Chemistry 28 (2004).
+    coefficient", Computational Biology and Chemistry 28 (2004); scikit-learn, `matthews_corrcoef`.
 
     >>> mcc(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1, Cell("y", "y"): 1}))
     0.5773502691896258
@@ -229,10 +253,12 @@ def mcc(classes: Mapping[str, ClassScores]) -> float | None:
 
 
 def kappa(classes: Mapping[str, ClassScores]) -> float | None:
-    """Cohen's kappa, up to 1: (p_o - p_e) / (1 - p_e), in integers (c s - e) / (s^2 - e) with
-    e = sum p_k t_k (as in `mcc`).
+    """Cohen's kappa, at most 1; None if all items have one class, both as actual and as predicted.
 
-    Source: Cohen, "A coefficient of agreement for nominal scales" (1960).
+    kappa = (p_o - p_e) / (1 - p_e), where p_o is the observed and p_e the expected agreement. In
+    integers it is (c s - e) / (s^2 - e) with e = sum p_k t_k, and c, s, p_k and t_k as in `mcc`.
+    Source: Cohen, "A coefficient of agreement for nominal scales" (1960); scikit-learn,
+    `cohen_kappa_score`.
 
     >>> kappa(class_scores({Cell("x", "x"): 2, Cell("x", "y"): 1, Cell("y", "y"): 1}))
     0.5
@@ -243,13 +269,14 @@ def kappa(classes: Mapping[str, ClassScores]) -> float | None:
 
 
 def _sums(classes: Mapping[str, ClassScores]) -> tuple[int, int, int, int, int]:
-    """Items, right ones, and the sums over classes of p*t, p*p and t*t."""
-    items = right = chance = predicted = actual = 0
+    """The numbers of all and of correct items, and the sums over classes of p_k t_k, p_k^2 and t_k^2,
+    as in `mcc`."""
+    items = correct = chance = predicted = actual = 0
     for score in classes.values():
         p, t = score.tp + score.fp, score.support
         items += t
-        right += score.tp
+        correct += score.tp
         chance += p * t
         predicted += p * p
         actual += t * t
-    return items, right, chance, predicted, actual
+    return items, correct, chance, predicted, actual

@@ -1,7 +1,7 @@
 """The tally: a fold of deltas into confusion counts per model and bucket of time.
 
-Its checkpoint is kept in chunks: the buckets of one model, tier and stretch of time. A chunk says
-which deltas it includes, so chunks of different ages fit together (see `Tally.restore`).
+Its checkpoint consists of blocks: the buckets of one model, tier and range of time. Each block records
+which deltas it includes, so blocks of different ages can be combined (see `Tally.restore`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,17 +15,18 @@ from processor.domain.statistics.counts import BASES, Counts, Totals
 from processor.domain.tally.windows import ALL, TIERS, Window
 from processor.domain.timestamps import SECOND
 
-#: Buckets of one chunk, by tier: a flush rewrites a chunk whole, and most changes are recent.
-#: A chunk is one record: a day of hours of 100 classes, every cell in use, is 2.5 MB.
+#: Buckets per block, by tier: a flush rewrites whole blocks, and most changes are recent.
+#: A block is one record: 24 hours of 100 classes with every cell in use are 2.5 MB.
 BLOCK_BUCKETS = (120, 24, 8, 1)
 
 
-#: How long (ns of log time) an expired chunk stays: a former owner's late floor may name it still.
+#: How long (ns of log time) an expired block is kept: a former owner's late manifest may still list it.
 _GRACE = 3600 * SECOND
 
 
 class BlockKey(NamedTuple):
-    """``block`` is the number of the first bucket divided by the tier's `BLOCK_BUCKETS`."""
+    """The key of a block; ``block`` is its first bucket's number divided by the tier's
+    `BLOCK_BUCKETS`."""
 
     model: ModelKey
     tier: int
@@ -33,9 +34,9 @@ class BlockKey(NamedTuple):
 
 
 class BucketBlock(msgspec.Struct, array_like=True):
-    """A stretch of buckets as of the deltas before ``offset``; ``last`` is the newest source offset
-    per source partition among these. A bucket: basis, number, totals, and its cells as actual,
-    predicted, n, actual, ... with positions in ``labels``."""
+    """A range of buckets with all deltas before ``offset``. ``last`` is the newest source offset among
+    these deltas, by source partition. A bucket is its basis, number, totals and flat cells (see
+    `pack_cells`), whose labels are positions in ``labels``."""
 
     version: int
     log_id: str
@@ -46,8 +47,8 @@ class BucketBlock(msgspec.Struct, array_like=True):
 
 
 class CheckpointManifest(msgspec.Struct, array_like=True):
-    """Written last in each flush: what the whole partition had reached, and the offset of every
-    chunk's newest value, so that an older value in its place shows."""
+    """The last record of each flush: the partition's progress, and the offset of every block's newest
+    value, by which an older value in its place is noticed."""
 
     version: int
     log_id: str
@@ -58,7 +59,7 @@ class CheckpointManifest(msgspec.Struct, array_like=True):
 
 
 class Flush(NamedTuple):
-    """What a flush writes, in this order, and which values are no longer needed."""
+    """The values that a flush writes, in this order, and then the keys of values to remove."""
 
     blocks: list[tuple[BlockKey, BucketBlock]]
     manifest: CheckpointManifest
@@ -69,18 +70,18 @@ Buckets = dict[int, Counts]
 
 
 class ModelTally:
-    """The buckets of one model, and its windows' running sums."""
+    """The buckets of one model, and the running sums of its windows."""
 
     def __init__(self, windows: tuple[Window, ...]) -> None:
-        #: [tier][basis][number of the bucket]
+        #: Counts by [tier][basis][number of the bucket].
         self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
-        #: Changes that are not in the tiers yet: [basis][minute]
+        #: Changes that are not in the tiers yet, by [basis][minute].
         self.fresh: tuple[Buckets, Buckets] = ({}, {})
         self.sums = [RollingSum(window, self) for window in windows]
 
     def apply_fresh(self, floors: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-        """Bring the changes to the tiers; yields the (tier, bucket) that changed. A bucket below its
-        tier's floor takes no change: it is gone."""
+        """Add the fresh changes to the tiers; yields the (tier, bucket) that changed. Changes of a
+        bucket below its tier's retention floor are dropped, since the bucket has expired."""
         for basis, fresh in enumerate(self.fresh):
             for minute, counts in fresh.items():
                 for tier, (_, size, _) in enumerate(TIERS):
@@ -88,11 +89,11 @@ class ModelTally:
                     if size and bucket < floors[tier]:
                         continue
                     buckets = self.tiers[tier][basis]
-                    held = buckets.get(bucket)
-                    if held is None:
+                    total = buckets.get(bucket)
+                    if total is None:
                         buckets[bucket] = counts.copy()
                     else:
-                        held.add(counts)
+                        total.add(counts)
                     for rolling in self.sums:
                         rolling.change(tier, basis, bucket, counts)
                     yield tier, bucket
@@ -100,8 +101,8 @@ class ModelTally:
 
 
 class RollingSum:
-    """The sum of a window's buckets, kept up to date: what changes is added, what leaves is
-    subtracted, so reading it costs nothing of the history."""
+    """The running sum of a window's buckets. Changes are added and buckets that leave the window are
+    subtracted, so the cost of reading it does not depend on the window's length."""
 
     def __init__(self, window: Window, tally: ModelTally) -> None:
         self.window = window
@@ -112,7 +113,8 @@ class RollingSum:
         self._tally = tally
 
     def change(self, tier: int, basis: int, bucket: int, counts: Counts, sign: int = 1) -> None:
-        """A bucket has changed by ``counts`` (with ``sign`` -1: they are gone)."""
+        """Add the change of a bucket by ``counts`` (subtract it with ``sign`` -1), if the bucket is in
+        the window."""
         if tier == self.tier and (not self.length or self.end - self.length < bucket <= self.end):
             self.counts[basis].add(counts, sign)
 
@@ -142,7 +144,7 @@ class RollingSum:
 
 
 class Tally:
-    """Folds the deltas of one partition; ``epoch`` and ``version`` go into its checkpoints."""
+    """Folds the deltas of one partition; ``version`` and ``log_id`` are those of its checkpoints."""
 
     def __init__(self, version: int, log_id: str, windows: tuple[Window, ...]) -> None:
         self.version = version
@@ -155,18 +157,20 @@ class Tally:
         self.offset = 0
         self.last: dict[int, int] = {}
         self.log_time = 0
-        #: Batches that wait for one before them, by source partition; all are counted until the last
-        #: of them was sent again.
+        #: How many batches are held because an earlier batch is missing, by source partition. The
+        #: number stays until the newest of them was sent again.
         self.held: dict[int, int] = {}
         self._newest_held: dict[int, int] = {}
+        #: The offset of each saved block's newest value.
         self._saved: dict[BlockKey, int] = {}
         self._dirty: set[BlockKey] = set()
-        #: Only while catching up: the offset before which a chunk has all deltas.
+        #: The offset before which a block includes all deltas; only while catching up.
         self._includes: dict[BlockKey, int] = {}
         self._complete_at = 0
 
     def apply(self, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
-        """Fold the batch at ``offset``; False if it is held, since a batch before it is missing."""
+        """Fold the batch at ``offset``, appended at ``timestamp`` (ns). False if it is held, since an
+        earlier batch of its source is missing; duplicates are ignored."""
         if self._includes and offset >= self._complete_at:
             self._includes.clear()
         self.advance(offset, timestamp)
@@ -179,7 +183,7 @@ class Tally:
                 self._newest_held[batch.source] = batch.offset
             return False
         self.last[batch.source] = batch.offset
-        # The sender sends what was missing, and all after it once more.
+        # The sender sends the missing batch, and all batches after it again.
         if self.held and batch.offset >= self._newest_held.get(batch.source, -1):
             self.held.pop(batch.source, None)
             self._newest_held.pop(batch.source, None)
@@ -193,20 +197,21 @@ class Tally:
                 )
                 continue
             fresh = tallies[delta.model].fresh[delta.basis]
-            held = fresh.get(delta.minute)
-            if held is None:
+            total = fresh.get(delta.minute)
+            if total is None:
                 fresh[delta.minute] = counts
             else:
-                held.add(counts)
+                total.add(counts)
         return True
 
     def advance(self, offset: int, timestamp: int) -> None:
-        """Note that the log was read up to and with ``offset``, appended at ``timestamp`` (ns)."""
+        """Record that the log was read up to and with ``offset``, appended at ``timestamp`` (ns)."""
         self.offset = offset + 1
         self.log_time = max(self.log_time, timestamp)
 
-    def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
-        """Model, window, basis and counts at ``now`` (seconds since 1970), of every model."""
+    def window_counts(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
+        """The model, window name, basis and counts of every model's windows at ``now`` (seconds since
+        1970). The counts change with later calls: copy them to keep them."""
         self._apply_fresh()
         for key, tally in self.models.items():
             for rolling in tally.sums:
@@ -215,13 +220,13 @@ class Tally:
                     yield key, rolling.window.name, basis, counts
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
-        """The buckets of a tier on the basis "request" or "feedback", by number, of every model."""
+        """Every model with its buckets in a tier, by number, on the basis "request" or "feedback"."""
         self._apply_fresh()
         for key, tally in self.models.items():
             yield key, tally.tiers[tier][BASES.index(basis)]
 
     def flush(self) -> Flush:
-        """What has changed since the last flush."""
+        """The blocks that have changed since the last flush, and the manifest of the checkpoint."""
         self._apply_fresh()
         expired = self._expire()
         written = []
@@ -245,39 +250,39 @@ class Tally:
     def restore(
         self, manifest: CheckpointManifest | None, blocks: Mapping[BlockKey, BucketBlock]
     ) -> int:
-        """Start from a checkpoint: the deltas offset to read the log from.
+        """Load a checkpoint; returns the offset from which to read the deltas.
 
-        A chunk newer than the floor (a flush was cut short) skips what it has; one older than the
-        floor says (a late write of a former owner) makes the reading begin at its own offset; one
-        that the floor names and that is missing, or no floor at all, at the log's start.
+        - A block that is newer than the manifest, since a flush was interrupted, skips the deltas that
+          it includes.
+        - A block that is older than the manifest says, after a late write of a former owner, makes
+          reading begin at the block's own offset.
+        - If a listed block or the manifest is missing, reading begins at the start of the log.
         """
         self._reset()
         if manifest is None:
             return 0
-        named = {
+        listed = {
             BlockKey(model, tier, block): offset
             for model, entries in manifest.blocks
             for tier, block, offset in entries
         }
-        if any(key not in blocks for key in named):
+        if any(key not in blocks for key in listed):
             return 0
         floors = retention_floors(manifest.log_time - _GRACE)
         start, last = manifest.offset, manifest.last
-        for key, block_value in blocks.items():
-            if key not in named and block_value.offset <= manifest.offset:
-                continue  # expired; a former owner wrote it once more
-            if _is_over(key, floors):
+        for key, block in blocks.items():
+            if key not in listed and block.offset <= manifest.offset:
+                continue  # expired, but a former owner wrote it again
+            if _is_expired(key, floors):
                 continue
-            self._load(key, block_value)
-            # Equal to the floor's or newer: what the floor names is in there.
-            known = named.get(key, block_value.offset)
-            self._includes[key] = (
-                block_value.offset
-                if block_value.offset < known
-                else max(block_value.offset, manifest.offset)
-            )
-            if block_value.offset < known and block_value.offset < start:
-                start, last = block_value.offset, block_value.last
+            self._load(key, block)
+            if block.offset < listed.get(key, block.offset):
+                self._includes[key] = block.offset
+                if block.offset < start:
+                    start, last = block.offset, block.last
+            else:
+                # The block is the listed value or newer, so it includes all deltas of the manifest.
+                self._includes[key] = max(block.offset, manifest.offset)
         self._complete_at = max(self._includes.values(), default=0)
         self.offset, self.last = start, dict(last)
         self.log_time = manifest.log_time
@@ -300,7 +305,7 @@ class Tally:
     def _apply_partly(
         self, offset: int, model: ModelKey, basis: int, minute: int, counts: Counts
     ) -> None:
-        """Apply a change to those chunks alone that don't include it."""
+        """Apply a change to the blocks that do not include it yet."""
         floors = retention_floors(self.log_time)
         tally = self._tally(model)
         for tier, (_, size, _) in enumerate(TIERS):
@@ -313,14 +318,14 @@ class Tally:
                 rolling.change(tier, basis, bucket, counts)
             self._dirty.add(key)
 
-    def _load(self, key: BlockKey, block_value: BucketBlock) -> None:
+    def _load(self, key: BlockKey, block: BucketBlock) -> None:
         tally = self._tally(key.model)
-        for basis, bucket, totals, cells in block_value.buckets:
-            counts = Counts(*totals, cells=unpack_cells(cells, block_value.labels))
+        for basis, bucket, totals, cells in block.buckets:
+            counts = Counts(*totals, cells=unpack_cells(cells, block.labels))
             tally.tiers[key.tier][basis][bucket] = counts
             for rolling in tally.sums:
                 rolling.change(key.tier, basis, bucket, counts)
-        self._saved[key] = block_value.offset
+        self._saved[key] = block.offset
 
     def _block(self, key: BlockKey) -> BucketBlock:
         tally = self.models[key.model]
@@ -329,9 +334,9 @@ class Tally:
         buckets = []
         labels: dict[str, int] = {}
         for basis in range(len(BASES)):
-            held = tally.tiers[key.tier][basis]
+            in_tier = tally.tiers[key.tier][basis]
             for bucket in range(first, first + length):
-                counts = held.get(bucket)
+                counts = in_tier.get(bucket)
                 if counts is not None and not counts.is_empty():
                     cells = pack_cells(counts.cells, labels)
                     buckets.append((basis, bucket, counts.totals(), cells))
@@ -340,29 +345,31 @@ class Tally:
         )
 
     def _expire(self) -> list[BlockKey]:
+        """Drop expired blocks from memory; returns the keys of those that were saved."""
         floors = retention_floors(self.log_time - _GRACE)
-        gone = {key for key in self._saved.keys() | self._dirty if _is_over(key, floors)}
+        gone = {key for key in self._saved.keys() | self._dirty if _is_expired(key, floors)}
         self._dirty -= gone
         expired = [key for key in gone if self._saved.pop(key, None) is not None]
         for key in gone:
             first = key.block * BLOCK_BUCKETS[key.tier]
             tally = self.models[key.model]
-            for basis, held in enumerate(tally.tiers[key.tier]):
+            for basis, buckets in enumerate(tally.tiers[key.tier]):
                 for bucket in range(first, first + BLOCK_BUCKETS[key.tier]):
-                    counts = held.pop(bucket, None)
+                    counts = buckets.pop(bucket, None)
                     if counts is None:
                         continue
-                    # A window that nobody looked at for long can still hold it.
+                    # A window that was not read for long can still include the bucket.
                     for rolling in tally.sums:
                         rolling.change(key.tier, basis, bucket, counts, -1)
         return expired
 
 
 def retention_floors(log_time: int) -> tuple[int, ...]:
-    """The lowest bucket that is kept, by tier; it only moves up, since log time does."""
+    """The lowest bucket that is kept at a log time (ns), by tier. It never decreases, since log time
+    does not."""
     seconds = log_time // SECOND
     return tuple((seconds - keep) // size if keep else 0 for _, size, keep in TIERS)
 
 
-def _is_over(key: BlockKey, floors: tuple[int, ...]) -> bool:
+def _is_expired(key: BlockKey, floors: tuple[int, ...]) -> bool:
     return key.tier != ALL and (key.block + 1) * BLOCK_BUCKETS[key.tier] <= floors[key.tier]

@@ -1,26 +1,25 @@
-"""Rolling windows as sums of buckets, and the tiers of buckets that serve them (counting rule 16)."""
+"""Rolling windows, and the tiers of buckets whose sums they are (counting rule 16)."""
 
-import re
 from typing import NamedTuple
+
+from processor.domain.timestamps import parse_duration
 
 MINUTE = 60
 HOUR = 3600
 DAY = 86400
 
-_UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
-
 
 class Tier(NamedTuple):
-    """Buckets of one size. ``size`` in seconds, 0 = the one bucket of all time; ``keep`` is how many
-    seconds of log time a bucket is kept for (0 = for ever)."""
+    """Buckets of one ``size`` in seconds, 0 for a single bucket of all time. A bucket is kept for
+    ``keep`` seconds of log time, 0 for ever."""
 
     name: str
     size: int
     keep: int
 
 
-#: Each a little longer than the longest window that it serves, so that a clock that runs behind the
-#: log still finds whole windows.
+#: Tiers keep their buckets a little longer than their longest window, so that windows are complete
+#: even for a clock that runs behind the log.
 TIERS = (
     Tier("minute", MINUTE, 25 * HOUR),
     Tier("hour", HOUR, 31 * DAY),
@@ -31,27 +30,16 @@ MINUTES, HOURS, DAYS, ALL = range(4)
 
 
 class Window(NamedTuple):
-    """A rolling window: ``seconds`` long (0 = all time), made of buckets of ``TIERS[tier]``."""
+    """A rolling window of ``seconds`` (0 is all time), as a sum of buckets of ``TIERS[tier]``."""
 
     name: str
     seconds: int
     tier: int
 
 
-def parse_duration(text: str) -> int:
-    """Seconds of ``90s``, ``5m``, ``12h``, ``7d`` or ``2w``; ValueError says what is wrong.
-
-    >>> parse_duration("7d")
-    604800
-    """
-    match = re.fullmatch(r"([0-9]{1,9})([smhdw])", text)
-    if not match or not int(match[1]):
-        raise ValueError(f"{text!r} is not a duration such as 5m, 12h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
-
-
 def parse_window(name: str) -> Window:
-    """The window of that name; ValueError if it is not a multiple of its bucket.
+    """The window of a name: a duration, or "all". ValueError if it is neither, or not a multiple of
+    its bucket: 1 minute up to 24 hours, 1 hour up to 30 days, else 1 day.
 
     >>> parse_window("24h")
     Window(name='24h', seconds=86400, tier=0)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle
 
+import pytest
+
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.payloads.rows import MAX_ROWS
 from processor.domain.events.raw_event import REASONS, RawEvent
@@ -163,6 +165,7 @@ class _Reader:
         assert encode(record) == packed
 
 
+@pytest.mark.long
 def test_two_hundred_thousand_broken_events() -> None:
     """Each is an observation, nothing to keep, or a dead letter with a known reason."""
     reader = _Reader()

@@ -1,4 +1,4 @@
-"""Requests that are not in memory: counted and not kept, counted before, or too late."""
+"""Ingest modes of requests outside of memory: counted and not kept, counted before, or too late."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema, digest
 from processor.telemetry import Telemetry
-from tests.domain.join.test_join_properties import MODEL, feedback, prediction, restored, stored
+from tests.support.join_batches import MODEL, feedback, prediction, restored, stored
 from tests.support.join_model import (
     Observation,
     Sums,
@@ -40,11 +40,11 @@ HORIZON = 5 * HOUR
 
 
 class Log:
-    """One partition: what is put on it is folded, and its deltas are kept."""
+    """One partition: folds the observations that are put on it, and keeps the deltas."""
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
-        self.fold = JoinFold("epoch", 0, 3, HORIZON, self.telemetry)
+        self.fold = JoinFold("log", 0, 3, HORIZON, self.telemetry)
         self.fold.judged, self.fold.unmatched = {}, {}
         self.now = 1000 * HOUR
         self._offset = 0
@@ -54,7 +54,7 @@ class Log:
         builder = BatchBuilder()
         for one in seen:
             builder.add(one)
-        batch = decode_observation(encode(builder.build("epoch", mode)))
+        batch = decode_observation(encode(builder.build("log", mode)))
         assert isinstance(batch, ObservationBatch)
         self._offset += 1
         self._deltas += unpacked(self.fold.apply(self._offset, self.now, batch)).values()
@@ -71,29 +71,29 @@ class Log:
         return sums_of(self._deltas)
 
     @property
-    def held(self) -> set[str]:
+    def kept(self) -> set[str]:
         return {one for (_, one), _ in self.fold.refs()}
 
 
 @st.composite
 def pairs(draw: st.DrawFn) -> list[tuple[Observation, ...]]:
-    """All that there is of some requests: a weak prediction each, and a feedback or none."""
+    """Complete requests: a provisional prediction each, and at most one feedback."""
     found: list[tuple[Observation, ...]] = []
     for number, one in enumerate(draw(observations)):
         if isinstance(one, Prediction):
-            made = one._replace(
+            first = one._replace(
                 request_id=request_name(number), provisional=True, source_rank=DOCUMENT
             )
-            judged = feedback(made.request_id, draw(st.sampled_from("xyz")))._replace(
-                scope=made.model, source_rank=DOCUMENT
+            second = feedback(first.request_id, draw(st.sampled_from("xyz")))._replace(
+                scope=first.model, source_rank=DOCUMENT
             )
-            found.append((made, judged) if draw(st.booleans()) else (made,))
+            found.append((first, second) if draw(st.booleans()) else (first,))
     return found
 
 
 @settings(max_examples=150, deadline=None)
 @given(pairs(), st.data())
-def test_what_is_settled_counts_once_and_is_not_kept(
+def test_completed_requests_count_once_and_are_not_kept(
     found: list[tuple[Observation, ...]], data: st.DataObject
 ) -> None:
     log = Log()
@@ -106,23 +106,23 @@ def test_what_is_settled_counts_once_and_is_not_kept(
             log.put(IngestMode.NORMAL, pair[0])  # its event, after all
     sums, _ = expected(one for pair in found for one in pair)
     assert log.sums == sums
-    assert not log.held
+    assert not log.kept
     assert not log.fold.judged
     assert log.fold.state.waiting == log.fold.state.unmatched == 0
 
 
-def test_a_settled_request_that_is_in_memory_stays_there() -> None:
-    """Feedback that came by the stream first: the document is the prediction that it waits for."""
+def test_a_completed_request_that_is_in_memory_stays_there() -> None:
+    """Its feedback came from the stream first, and waits for the prediction of the document."""
     log = Log()
     log.put(IngestMode.NORMAL, feedback("r", "y", 9))
     log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True), feedback("r", "x", 5))
     log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True), feedback("r", "x", 5))
     sums, _ = expected([prediction("r", provisional=True), feedback("r", "y", 9)])
     assert log.sums == sums
-    assert log.held == {"r"}
+    assert log.kept == {"r"}
 
 
-def test_feedback_of_a_settled_request_waits_for_the_archive() -> None:
+def test_feedback_of_a_completed_request_waits_for_the_archive() -> None:
     log = Log()
     log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True))
     log.put(IngestMode.NORMAL, feedback("r", "x", 5))
@@ -132,7 +132,7 @@ def test_feedback_of_a_settled_request_waits_for_the_archive() -> None:
     assert log.sums == sums
 
 
-def test_what_was_settled_is_forgotten_after_the_horizon() -> None:
+def test_completed_requests_are_forgotten_after_the_horizon() -> None:
     log = Log()
     log.put(IngestMode.COUNT_AND_DROP, prediction("r", provisional=True))
     assert len(log.fold.state.completed_ids) == 1
@@ -142,22 +142,22 @@ def test_what_was_settled_is_forgotten_after_the_horizon() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(observations, st.data())
-def test_late_truth_counts_once(seen: list[Observation], data: st.DataObject) -> None:
-    """Rule 18: the prediction was counted when it was in memory, so only the judgement is added."""
-    made = [
+def test_late_feedback_counts_once(seen: list[Observation], data: st.DataObject) -> None:
+    """Rule 18: the prediction was counted while it was in memory, so only the judgement counts."""
+    predictions = [
         one._replace(request_id=request_name(number), provisional=False, source_rank=EVENT)
         for number, one in enumerate(seen)
         if isinstance(one, Prediction)
     ]
     log = Log()
-    log.put(IngestMode.NORMAL, *made)
+    log.put(IngestMode.NORMAL, *predictions)
     log.expire()
-    assert not log.held
+    assert not log.kept
     judged = [
         feedback(one.request_id, data.draw(st.sampled_from("xy")))._replace(scope=one.model)
-        for one in made
+        for one in predictions
     ]
-    documents = [one._replace(provisional=True, source_rank=DOCUMENT) for one in made]
+    documents = [one._replace(provisional=True, source_rank=DOCUMENT) for one in predictions]
     log.put(IngestMode.NORMAL, *judged, *judged)
     for document in documents:
         for _ in range(data.draw(st.integers(1, 3))):
@@ -165,18 +165,18 @@ def test_late_truth_counts_once(seen: list[Observation], data: st.DataObject) ->
         if data.draw(st.booleans()):
             log.restart()
     log.put(IngestMode.NORMAL, *judged)
-    sums, _ = expected([*made, *judged])
+    sums, _ = expected([*predictions, *judged])
     assert log.sums == sums
-    # A correction takes the judgement back, and not the prediction.
+    # A correction takes back the judgement, but not the prediction.
     corrected = [
         one._replace(time=one.time + 1, digest=1, truth=(Reading(TEXT, "z"),)) for one in judged
     ]
     log.put(IngestMode.NORMAL, *corrected)
-    sums, _ = expected([*made, *corrected])
+    sums, _ = expected([*predictions, *corrected])
     assert log.sums == sums
 
 
-def test_feedback_that_is_too_late_is_counted_as_that_alone() -> None:
+def test_feedback_that_is_too_late_is_only_counted_as_late() -> None:
     log = Log()
     log.put(IngestMode.NORMAL, feedback("r"), prediction("s"), feedback("s"))
     before = log.sums
@@ -184,16 +184,16 @@ def test_feedback_that_is_too_late_is_counted_as_that_alone() -> None:
         IngestMode.EXPIRED, prediction("r", provisional=True), prediction("s", provisional=True)
     )
     assert log.telemetry.late == 1
-    assert log.held == {"s"}
+    assert log.kept == {"s"}
     assert log.sums == before
     assert log.fold.state.unmatched == 0
 
 
-def test_what_is_known_only_adds_no_request() -> None:
+def test_if_present_adds_no_request() -> None:
     log = Log()
     log.put(IngestMode.NORMAL, prediction("r"))
     log.put(IngestMode.IF_PRESENT, feedback("r"), prediction("s"), feedback("s"))
-    assert log.held == {"r"}
+    assert log.kept == {"r"}
     assert log.telemetry.catch_up_skipped == 2
     assert sum((counts.judged for counts in log.sums.values()), 0) == 2  # on both bases
 
@@ -203,7 +203,7 @@ def test_other_modes_are_refused() -> None:
         Log().put(9, prediction("r"))  # type: ignore[arg-type]
 
 
-def test_who_was_judged_is_noted_with_its_offset() -> None:
+def test_judged_requests_are_noted_with_the_offset() -> None:
     log = Log()
     log.put(IngestMode.NORMAL, prediction("r"), prediction("s"))
     assert log.fold.judged == {}
@@ -216,17 +216,17 @@ def test_who_was_judged_is_noted_with_its_offset() -> None:
 def test_the_outcome_of_a_request_names_its_items() -> None:
     log = Log()
     answers = (Answer("x", None, TEXT, Schema()), Answer(None, "regression", 0, Schema()))
-    made = Prediction(MODEL, "r", 0, EVENT, digest(answers), answers)
+    first = Prediction(MODEL, "r", 0, EVENT, digest(answers), answers)
     truth = (Reading(TEXT, "y"), Reading(TEXT, "y"))
-    said = Feedback(ModelKey("seldon", "iris", "", ""), "r", 10**9, EVENT, 1, truth, None)
-    log.put(IngestMode.NORMAL, made, said)
+    second = Feedback(ModelKey("seldon", "iris", "", ""), "r", 10**9, EVENT, 1, truth, None)
+    log.put(IngestMode.NORMAL, first, second)
     outcome = outcome_of(log.fold, (0, "r"))
     assert outcome is not None
-    (of_model,) = outcome.predictions
-    first, second = of_model.items
-    assert second is None
-    assert first is not None
-    assert msgspec.to_builtins(first) == {
+    (prediction_outcome,) = outcome.predictions
+    item, unscorable = prediction_outcome.items
+    assert unscorable is None
+    assert item is not None
+    assert msgspec.to_builtins(item) == {
         "predicted": "x",
         "actual": "y",
         "correct": False,
@@ -237,7 +237,7 @@ def test_the_outcome_of_a_request_names_its_items() -> None:
 
 
 @given(st.lists(st.integers(1, 2**64 - 1), max_size=500), st.lists(st.integers(1, 2**64 - 1)))
-def test_the_set_of_identities_is_a_set(numbers: list[int], others: list[int]) -> None:
+def test_the_id_set_is_a_set(numbers: list[int], others: list[int]) -> None:
     found = IdSet()
     assert [found.add(number) for number in numbers] == [
         number not in numbers[:i] for i, number in enumerate(numbers)
@@ -249,5 +249,5 @@ def test_the_set_of_identities_is_a_set(numbers: list[int], others: list[int]) -
     assert all(number in again for number in numbers)
 
 
-def test_identities_tell_names_apart() -> None:
+def test_identities_differ_if_names_do() -> None:
     assert len({identity("a", "b", "c"), identity("ab", "", "c"), identity("a", "bc", "")}) == 3

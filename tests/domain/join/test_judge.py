@@ -1,4 +1,4 @@
-"""A prediction held against a feedback (counting rules 6 to 10, 19 and 21)."""
+"""Predictions judged by a feedback (counting rules 6 to 10, 19 and 21)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MILLION = 1_000_000
 PLAIN = Schema()
 
 
-def said(label: str, schema: Schema = PLAIN, mode: int = TEXT) -> Answer:
+def answered(label: str, schema: Schema = PLAIN, mode: int = TEXT) -> Answer:
     return Answer(label, None, mode, schema)
 
 
-def true(*labels: str) -> list[Reading]:
+def truths(*labels: str) -> list[Reading]:
     return [Reading(TEXT, label) for label in labels]
 
 
-A, B = said("a"), said("b")
+A, B = answered("a"), answered("b")
 NOTHING = Answer(None, "regression", UNSCORABLE, PLAIN)
-BY_REWARD = said("a", Schema(by_reward=True))
+BY_REWARD = answered("a", Schema(by_reward=True))
 
 
 def cells(counts: Counts) -> dict[tuple[str, str], int]:
@@ -50,13 +50,13 @@ def cells(counts: Counts) -> dict[tuple[str, str], int]:
         ("ab", MILLION, 2, 0),
         ("ab", 0, 2, 1),  # all are right, and the reward says wrong
         ("ab", -5, 2, 1),
-        ("ba", 1, 0, 1),  # none is right, and the reward says right
+        ("ba", 1, 0, 1),  # all are wrong, and the reward says right
         ("ba", 0, 0, 0),
     ],
 )
 def test_truth(labels: str, reward: int | None, correct: int, disagreements: int) -> None:
-    """Rule 7: the truth wins, and the difference shows."""
-    outcome = judge([A, B], true(*labels), reward)
+    """Rule 7: the truth wins over the reward, and the disagreement is counted."""
+    outcome = judge([A, B], truths(*labels), reward)
     counts = outcome.counts
     assert outcome.kind == SCORED
     assert (counts.judged, counts.correct, counts.unknown_actual) == (2, correct, 0)
@@ -67,7 +67,7 @@ def test_truth(labels: str, reward: int | None, correct: int, disagreements: int
 
 
 def test_equal_items_share_a_cell() -> None:
-    assert cells(judge([A, A, A], true("a", "b", "b"), None).counts) == {
+    assert cells(judge([A, A, A], truths("a", "b", "b"), None).counts) == {
         ("a", "a"): 1,
         ("b", "a"): 2,
     }
@@ -86,24 +86,24 @@ def test_equal_items_share_a_cell() -> None:
 )
 def test_judged_by_reward(truth: str, reward: int | None, correct: int, disagreements: int) -> None:
     """Rule 7: the reward decides right or wrong, the truth only the cell."""
-    counts = judge([BY_REWARD], true(truth), reward).counts
+    counts = judge([BY_REWARD], truths(truth), reward).counts
     assert (counts.judged, counts.correct, counts.disagreements) == (1, correct, disagreements)
     assert cells(counts) == {(truth, "a"): 1}
 
 
 def test_several_rows_judged_by_a_fraction() -> None:
-    """Rules 7 and 8: ambiguous, but for one row; a disagreement counts all the same."""
-    outcome = judge([BY_REWARD, BY_REWARD], true("b", "b"), 1)
+    """Rules 7 and 8: ambiguous unless there is one row; a disagreement is counted in either case."""
+    outcome = judge([BY_REWARD, BY_REWARD], truths("b", "b"), 1)
     assert outcome.kind == AMBIGUOUS
     assert outcome.counts == Counts(rewards=1, reward_sum=1, disagreements=1)
-    assert judge([BY_REWARD], true("b"), 1).kind == SCORED
-    assert judge([BY_REWARD] * 2, true("a", "b"), MILLION).counts.correct == 2
-    assert judge([A, A], true("a", "b"), MILLION // 2).kind == SCORED
+    assert judge([BY_REWARD], truths("b"), 1).kind == SCORED
+    assert judge([BY_REWARD] * 2, truths("a", "b"), MILLION).counts.correct == 2
+    assert judge([A, A], truths("a", "b"), MILLION // 2).kind == SCORED
 
 
 @pytest.mark.parametrize("reward", [1, MILLION // 2, MILLION, 3 * MILLION])
 def test_a_reward_above_0_is_right(reward: int) -> None:
-    """Rule 8."""
+    """Rule 8: the item is correct."""
     counts = judge([A], None, reward).counts
     assert counts == Counts(0, 1, 1, 0, 1, reward, 0, {Cell("a", "a"): 1})
 
@@ -113,7 +113,7 @@ def test_a_reward_above_0_is_right(reward: int) -> None:
     [(0, SCORED), (-1, SCORED), (MILLION, SCORED), (MILLION - 1, AMBIGUOUS), (1, AMBIGUOUS)],
 )
 def test_a_reward_for_several_rows(reward: int, kind: str) -> None:
-    """Rule 8: only a fraction is ambiguous; rule 21: the reward counts whatever it is."""
+    """Rule 8: only a fraction is ambiguous. Rule 21: every reward is added to the sum."""
     outcome = judge([A, B], None, reward)
     assert outcome.kind == kind
     assert (outcome.counts.rewards, outcome.counts.reward_sum) == (1, reward)
@@ -126,24 +126,24 @@ TWO = ("no", "yes")
 @pytest.mark.parametrize(
     ("answer", "actual"),
     [
-        (said("1", mode=FRACTION), "0"),
-        (said("0", mode=FRACTION), "1"),
-        (said("yes", Schema(None, TWO), FRACTION), "no"),
-        (said("1", Schema(None, ("x", "y", "z")), FRACTION), "0"),
-        (said("no", Schema(TWO), SCORES), "yes"),
-        (said("no", Schema(TWO, ("no", "perhaps")), SCORES), "yes"),
-        (said("no", Schema(None, TWO), SCORES), "yes"),
-        (said("no", Schema(None, TWO)), "yes"),
-        (said("perhaps", Schema(None, TWO)), None),
-        (said("a", Schema(("a", "b", "c")), SCORES), None),
-        (said("0", mode=SCORES), None),
-        (said("1", mode=INTEGER), None),
-        (said("a", Schema(("a", "a")), SCORES), None),
+        (answered("1", mode=FRACTION), "0"),
+        (answered("0", mode=FRACTION), "1"),
+        (answered("yes", Schema(None, TWO), FRACTION), "no"),
+        (answered("1", Schema(None, ("x", "y", "z")), FRACTION), "0"),
+        (answered("no", Schema(TWO), SCORES), "yes"),
+        (answered("no", Schema(TWO, ("no", "perhaps")), SCORES), "yes"),
+        (answered("no", Schema(None, TWO), SCORES), "yes"),
+        (answered("no", Schema(None, TWO)), "yes"),
+        (answered("perhaps", Schema(None, TWO)), None),
+        (answered("a", Schema(("a", "b", "c")), SCORES), None),
+        (answered("0", mode=SCORES), None),
+        (answered("1", mode=INTEGER), None),
+        (answered("a", Schema(("a", "a")), SCORES), None),
         (A, None),
     ],
 )
 def test_a_reward_of_0_is_wrong(answer: Answer, actual: str | None) -> None:
-    """Rule 8: the other label where there are two, else unknown."""
+    """Rule 8: the actual label is the other one of two, else unknown."""
     for reward in (0, -MILLION):
         counts = judge([answer], None, reward).counts
         assert (counts.judged, counts.correct) == (1, 0)
@@ -151,9 +151,9 @@ def test_a_reward_of_0_is_wrong(answer: Answer, actual: str | None) -> None:
         assert cells(counts) == ({} if actual is None else {(actual, answer.label): 1})
 
 
-def test_rows_that_differ() -> None:
-    """Rule 10; the reward counts (rule 21)."""
-    for truth in (true("a"), true("a", "b", "c")):
+def test_a_truth_of_another_number_of_rows() -> None:
+    """Rule 10: no item is judged. Rule 21: the reward is added all the same."""
+    for truth in (truths("a"), truths("a", "b", "c")):
         outcome = judge([A, B], truth, MILLION)
         assert outcome.kind == ROWS_DIFFER
         assert outcome.counts == Counts(rewards=1, reward_sum=MILLION)
@@ -161,20 +161,21 @@ def test_rows_that_differ() -> None:
 
 
 def test_items_without_a_label() -> None:
-    """Rule 5: never judged; only the truth's reasons are told here, and only where they matter."""
+    """Rule 5: such items are never judged. The outcome has only the reasons of truths, and only of those
+    whose answer has a label."""
     shape = Reading(UNSCORABLE, "shape")
-    outcome = judge([NOTHING, A, B], [shape, shape, *true("b")], 0)
+    outcome = judge([NOTHING, A, B], [shape, shape, *truths("b")], 0)
     assert outcome.counts == Counts(0, 1, 1, 0, 1, 0, 1, {Cell("b", "b"): 1})
     assert outcome.not_scorable == ("shape",)
     assert judge([NOTHING, A], None, MILLION).counts.judged == 1
-    nobody = judge([NOTHING], true("a"), 0)
-    assert nobody.counts == Counts(rewards=1)  # nothing was judged, so nothing disagrees
-    position = judge([said("a", Schema(TWO), SCORES)], [Reading(INTEGER, 2)], None)
+    unjudged = judge([NOTHING], truths("a"), 0)
+    assert unjudged.counts == Counts(rewards=1)  # without a judged item nothing disagrees
+    position = judge([answered("a", Schema(TWO), SCORES)], [Reading(INTEGER, 2)], None)
     assert position.not_scorable == ("position",)
 
 
-def test_feedback_that_says_nothing_judges_nothing() -> None:
-    """Rule 9: decoding leaves it out."""
+def test_a_feedback_without_truth_and_reward_is_an_error() -> None:
+    """Rule 9: the decoder drops such feedback."""
     with pytest.raises(ValueError, match="judges nothing"):
         judge([A], None, None)
     assert UNCERTAIN.kind == AMBIGUOUS

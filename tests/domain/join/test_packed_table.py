@@ -1,4 +1,4 @@
-"""The packed table is a dict of rows, whatever its keys and however it has grown."""
+"""The packed table behaves like a dict of rows, and the request store like a dict of requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from processor.domain.join.request_ids import pack_id, pack_ids, unpack_id
 from processor.domain.join.request_store import RequestStore
 from processor.domain.join.state import FeedbackRegister, JoinState, PredictionRegister, Request
 
-# Few bytes of many values: keys whose bytes are found across the fields of other rows too.
+# Among them keys whose bytes can be found across the fields of other rows.
 keys = st.one_of(
     st.integers(0, 300).map(lambda number: number.to_bytes(16, "big")),
     st.sampled_from([bytes(16), b"\1" * 16, b"\0" * 15 + b"\1"]),
@@ -45,7 +45,7 @@ def test_the_table_is_a_dict_of_rows(course: list[PackedRow | tuple[str, object]
     table, model = PackedTable(), dict[bytes, PackedRow]()
     for step in course:
         if isinstance(step, PackedRow):
-            if step.key in model:  # a request is born once
+            if step.key in model:  # the hour of a request never changes
                 step = step._replace(first_seen_hour=model[step.key].first_seen_hour)
             assert table.put(step)
             model[step.key] = step
@@ -82,16 +82,16 @@ def test_a_table_grows_by_a_bucket_at_a_time() -> None:
     assert table.get((5000).to_bytes(16, "big")) is None
 
 
-def test_a_bucket_of_chosen_keys_takes_no_more() -> None:
-    """Else somebody who chooses ids could make each search a long one."""
+def test_a_full_bucket_takes_no_more() -> None:
+    """Otherwise ids chosen to share a bucket would make every search long."""
     table = PackedTable(mask=0, grow_at=10**9)  # as if all keys had one hash
-    taken = [
+    added = [
         table.put(PackedRow(number.to_bytes(16, "big"), 0, 0, 0, 0, 0)) for number in range(600)
     ]
-    assert taken == [number < MAX_BUCKET_BYTES // ROW.size for number in range(600)]
+    assert added == [number < MAX_BUCKET_BYTES // ROW.size for number in range(600)]
 
 
-def test_what_finds_no_room_is_kept_as_an_object() -> None:
+def test_a_request_without_room_is_kept_as_an_object() -> None:
     state = JoinState()
     store = RequestStore(state)
     store.add_deployment()
@@ -103,7 +103,7 @@ def test_what_finds_no_room_is_kept_as_an_object() -> None:
     assert len(state.object_requests[0]) == 600 - MAX_BUCKET_BYTES // ROW.size
     assert all(store.get(0, each) == request for each in ids)
     store.pop(0, ids[0])
-    store.put(0, ids[-1], request)  # there is grow_at for it now
+    store.put(0, ids[-1], request)  # there is room for it now
     assert ids[-1] not in state.object_requests[0]
     assert len(store) == 599
     assert {ref for ref, _ in store.items()} == {(0, each) for each in ids[1:]}
@@ -147,7 +147,7 @@ requests = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), requests), max_size=12))
 def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) -> None:
-    """Every request, on its way from one kind to the other and back; packed where it can be."""
+    """Also when a request moves between the two representations; it is packed whenever it can be."""
     state = JoinState()
     store = RequestStore(state)
     store.add_deployment()
@@ -159,17 +159,17 @@ def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) ->
         again = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=JoinState)
         for each in (store, RequestStore(again)):
             assert {name: each.get(0, name) for name in model} == model
-        usual = sum(
+        packed = sum(
             name != "r0"
             and len(one.predictions) == 1
             and isinstance(one.predictions[0].answers, int)
             and len(one.feedbacks) <= 1
-            and not any(isinstance(said.truth, list) for said in one.feedbacks)
+            and not any(isinstance(feedback.truth, list) for feedback in one.feedbacks)
             for name, one in model.items()
         )
         assert (state.packed_requests[0].count, len(state.object_requests[0])) == (
-            usual,
-            len(model) - usual,
+            packed,
+            len(model) - packed,
         )
     assert set(store.unmatched()) == {(0, n) for n, one in model.items() if not one.predictions}
     for name, request in model.items():
@@ -189,14 +189,14 @@ texts = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(texts, max_size=5))
-def test_a_packed_id_is_that_of_one_text(some: list[str]) -> None:
+def test_only_uuids_are_packed(some: list[str]) -> None:
     packed = [pack_id(text) for text in some]
     assert [key for key, _ in pack_ids(some)] == packed
     for text, key in zip(some, packed, strict=True):
         try:
-            usual = str(UUID(text)) == text
+            is_uuid = str(UUID(text)) == text
         except ValueError:
-            usual = False
-        assert (key is not None) == usual
+            is_uuid = False
+        assert (key is not None) == is_uuid
         if key is not None:
             assert unpack_id(key) == text

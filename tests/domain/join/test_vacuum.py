@@ -1,10 +1,10 @@
-"""What nothing in memory speaks of is forgotten; see test_join_properties for what must not change."""
+"""A vacuum removes unused entries; test_join_properties.py shows that it changes no count."""
 
 from pathlib import Path
 
 import pytest
 
-import processor.domain.join.vacuum as compaction
+from processor.domain.join import vacuum
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
 from processor.domain.log.observations import EVENT, BatchBuilder, Feedback, Prediction
@@ -25,15 +25,15 @@ def _sizes(state: JoinState) -> tuple[int, ...]:
     return (*names, len(state.prediction_contents), len(state.feedback_contents))
 
 
-def test_what_left_with_its_requests_is_forgotten_at_a_start(
+def test_entries_of_expired_requests_are_removed_at_a_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred models that were made up, and an honest one that goes on."""
-    monkeypatch.setattr(compaction, "WORTH", 100)
+    """A hundred models that come once, and one that stays."""
+    monkeypatch.setattr(vacuum, "MIN_ENTRIES", 100)
     join = JoinFold("e", 0, 8, HORIZON, Telemetry())
     builder = BatchBuilder()
 
-    def tell(model: str, label: str, number: int) -> None:
+    def add(model: str, label: str, number: int) -> None:
         key = ModelKey("seldon", model, "default", "m")
         answers = (Answer(label, None, TEXT, Schema()),)
         truth = (Reading(TEXT, label),)
@@ -42,10 +42,10 @@ def test_what_left_with_its_requests_is_forgotten_at_a_start(
         builder.add(Feedback(key, name, 0, EVENT, number, truth, None))
 
     for number in range(100):
-        tell(f"made-up-{number}", f"label-{number}", number)
+        add(f"once-{number}", f"label-{number}", number)
     join.apply(0, HORIZON, builder.build("e"))
-    tell("honest", "cat", 999)  # cannot be packed
-    tell("honest", "cat", 1000)
+    add("stays", "cat", 999)  # cannot be packed
+    add("stays", "cat", 1000)
     later = HORIZON + 2 * HOUR
     join.apply(1, later, builder.build("e"))
     assert _sizes(join.state)[:2] == (101, 101)
@@ -63,7 +63,7 @@ def test_what_left_with_its_requests_is_forgotten_at_a_start(
     again = JoinFold("e", 0, 8, HORIZON, Telemetry())
     again.restore(snapshot.state)
     assert [len(one) for one in again.requests()] == [1, 1]
-    # Known still: a repeat changes nothing.
-    tell("honest", "cat", 999)
-    tell("honest", "cat", 1000)
+    # The requests are still known, so a repeat changes nothing.
+    add("stays", "cat", 999)
+    add("stays", "cat", 1000)
     assert again.apply(2, later + HORIZON, builder.build("e")) == {}

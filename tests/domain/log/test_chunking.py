@@ -1,4 +1,4 @@
-"""Deltas and checkpoints that are larger than a record."""
+"""Delta batches and checkpoints that are larger than a record."""
 
 from collections.abc import MutableMapping
 from random import Random
@@ -16,41 +16,41 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.stream.large_table import Key, LargeTable
 from processor.stream.tally_stage import TallyStage
-from tests.support import log_format_fixture as frozen
+from tests.support import log_format_fixture as log_format
 from tests.support.join_model import unpacked
 
 
 @pytest.fixture(scope="module")
 def batches() -> list[DeltaBatch]:
-    """The deltas of the experiment that go to the one partition that gets any."""
-    join = frozen.new_join()
+    """The deltas of the recorded experiment, all of one partition."""
+    join = log_format.new_join()
     found: list[DeltaBatch] = []
-    for offset, value in enumerate(frozen.observations()):
+    for offset, value in enumerate(log_format.observations()):
         record = decode_observation(value)
         if not isinstance(record, Heartbeat):
-            found += unpacked(join.apply(offset, frozen.time_of(offset), record)).values()
+            found += unpacked(join.apply(offset, log_format.time_of(offset), record)).values()
     return found
 
 
 def _board(stage: TallyStage) -> dict[tuple[ModelKey, str, str], Counts]:
-    now = frozen.BEGIN / 1e9
+    now = log_format.BEGIN / 1e9
     return {(key, window, basis): c.copy() for key, window, basis, c in stage.board(now)}
 
 
 async def _expected(batches: list[DeltaBatch]) -> dict[tuple[ModelKey, str, str], Counts]:
-    stage = frozen.new_tally(0, {})
+    stage = log_format.new_tally(0, {})
     await stage.load(0, 0)
     for offset, batch in enumerate(batches):
         (value,) = delta_records(batch)
-        stage.fold(offset, frozen.time_of(offset), value)
+        stage.fold(offset, log_format.time_of(offset), value)
     return _board(stage)
 
 
-async def test_a_start_after_any_piece_gives_the_same_counts(
+async def test_a_start_after_any_chunk_gives_the_same_counts(
     batches: list[DeltaBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two senders of one partition: the first is killed within each batch, the next sends it again.
-    The worker starts again from its checkpoint after every record."""
+    """Two senders of one partition: the first is killed within each batch, the second sends it again.
+    The worker restarts from its checkpoint after every record."""
     wanted = await _expected(batches)
     monkeypatch.setattr(records_module, "CHUNK_BYTES", 60)
     monkeypatch.setattr("processor.stream.tally_stage._FLUSH_EVERY", 0.0)
@@ -61,45 +61,47 @@ async def test_a_start_after_any_piece_gives_the_same_counts(
         log += [*chunks[:2], *chunks, chunks[1]]
     table: dict[bytes, bytes] = {}
     for offset, value in enumerate(log):
-        stage = frozen.new_tally(0, table)
+        stage = log_format.new_tally(0, table)
         start = await stage.load(0, len(log))
         assert start <= offset
         for number in range(start, offset):
-            stage.fold(number, frozen.time_of(number), log[number])
-        stage.fold(offset, frozen.time_of(offset), value)
+            stage.fold(number, log_format.time_of(number), log[number])
+        stage.fold(offset, log_format.time_of(offset), value)
         stage.maybe_flush()
     assert _board(stage) == wanted
-    assert not stage.dirty  # nothing is left that waits
+    assert not stage.dirty  # no incomplete batch remains
 
 
-def test_a_batch_is_whole_in_any_order_of_pieces(
+def test_a_batch_is_complete_after_any_order_of_chunks(
     batches: list[DeltaBatch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(records_module, "CHUNK_BYTES", 60)
-    chunks = ChunkAssembler()
+    assembler = ChunkAssembler()
     decoded = [decode_delta(value) for batch in batches for value in delta_records(batch)]
     twice = decoded * 2
     Random(1).shuffle(twice)
     found = [
-        whole for chunk in twice if isinstance(chunk, RecordChunk) and (whole := chunks.add(chunk))
+        whole
+        for chunk in twice
+        if isinstance(chunk, RecordChunk) and (whole := assembler.add(chunk))
     ]
     assert {batch.offset: batch for batch in found} == {batch.offset: batch for batch in batches}
 
 
-class _Dying(MutableMapping[bytes, bytes]):
-    """A table that takes so many more changes, and none after."""
+class _FailingTable(MutableMapping[bytes, bytes]):
+    """A table that ignores all changes after a number of them."""
 
-    def __init__(self, kept: dict[bytes, bytes], left: int) -> None:
-        self.kept, self.left = kept, left
+    def __init__(self, kept: dict[bytes, bytes], remaining: int) -> None:
+        self.kept, self.remaining = kept, remaining
 
     def __setitem__(self, key: bytes, value: bytes) -> None:
-        self.left -= 1
-        if self.left >= 0:
+        self.remaining -= 1
+        if self.remaining >= 0:
             self.kept[key] = value
 
     def __delitem__(self, key: bytes) -> None:
-        self.left -= 1
-        if self.left >= 0:
+        self.remaining -= 1
+        if self.remaining >= 0:
             del self.kept[key]
 
     def __getitem__(self, key: bytes) -> bytes:
@@ -117,17 +119,17 @@ _KEY: Key = (3, "a", 1)
 
 
 @given(values=st.lists(st.tuples(_SIZES, st.integers(0, 8)), max_size=8))
-def test_the_newest_whole_value_is_there_whenever_a_crash_comes(
+def test_the_newest_complete_value_survives_a_crash_at_any_time(
     values: list[tuple[int, int]],
 ) -> None:
-    """Each value is written by a process that dies after so many changes; the next one goes on."""
+    """Each value is written by a process that dies after some changes; the next process goes on."""
     old, records_module.CHUNK_BYTES = records_module.CHUNK_BYTES, 50
     try:
         kept: dict[bytes, bytes] = {}
         newest = -1
         for offset, (size, changes) in enumerate(values):
             value = f"{offset} ".encode().ljust(size, b"x")
-            table = LargeTable(_Dying(kept, changes))
+            table = LargeTable(_FailingTable(kept, changes))
             table.read(3)
             table.put(_KEY, offset, value)
             if changes >= -(-len(value) // 50):
@@ -140,9 +142,9 @@ def test_the_newest_whole_value_is_there_whenever_a_crash_comes(
                     f"{number} ".encode().ljust(length, b"x")
                     for number, (length, _) in enumerate(values)
                 }
-        again = LargeTable(kept)
-        again.read(3)
-        again.remove(_KEY)
+        reopened = LargeTable(kept)
+        reopened.read(3)
+        reopened.remove(_KEY)
         assert kept == {}
         assert LargeTable({}).read(4) == {}
     finally:

@@ -24,7 +24,7 @@ def test_two_proportion_z(first: tuple[int, int], second: tuple[int, int]) -> No
 
 
 @pytest.mark.parametrize("samples", [(0, 0, 5, 9), (5, 5, 9, 9), (0, 5, 0, 9)])
-def test_no_test_where_nothing_varies(samples: tuple[int, int, int, int]) -> None:
+def test_no_result_without_variance(samples: tuple[int, int, int, int]) -> None:
     assert two_proportion_z(*samples) is None
 
 

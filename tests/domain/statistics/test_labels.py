@@ -1,4 +1,4 @@
-"""The scores, against scikit-learn and against values worked out by hand."""
+"""The scores against scikit-learn, and against values calculated by hand."""
 
 import warnings
 from collections import Counter
@@ -34,7 +34,7 @@ def close(ours: float | None, theirs: float) -> bool:
 
 @given(pairs)
 @settings(max_examples=150, deadline=None)
-def test_scores_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
+def test_scores_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     labels = sorted({*actual, *predicted})
     ours = scores(counted(items))
@@ -65,7 +65,9 @@ def test_scores_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
 
 @given(pairs)
 @settings(max_examples=100, deadline=None)
-def test_specificity_is_that_of_one_class_against_the_rest(items: list[tuple[str, str]]) -> None:
+def test_specificity_equals_that_of_one_class_against_the_rest(
+    items: list[tuple[str, str]],
+) -> None:
     actual, predicted = zip(*items, strict=True)
     labels = sorted({*actual, *predicted})
     ours = scores(counted(items))
@@ -79,17 +81,19 @@ def test_specificity_is_that_of_one_class_against_the_rest(items: list[tuple[str
     each = np.array([tn[i] / (tn[i] + fp[i]) if tn[i] + fp[i] else 0.0 for i in range(len(labels))])
     assert close(ours.macro.specificity, each.mean())
     assert close(ours.weighted.specificity, float(np.average(each, weights=tp + fn)))
+    undefined = all(score.ratios.specificity is None for score in ours.classes.values())
+    assert (ours.macro.specificity is None) == (ours.weighted.specificity is None) == undefined
     negatives = int(tn.sum() + fp.sum())
     assert close(ours.micro.specificity, int(tn.sum()) / negatives if negatives else 0.0)
 
 
 @given(pairs)
 @settings(max_examples=100, deadline=None)
-def test_correlations_are_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
+def test_correlations_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     ours = scores(counted(items))
 
-    # Where nothing varies scikit-learn says 0 or NaN; here that is undefined.
+    # Without variance scikit-learn returns 0 or NaN; here the score is undefined.
     one_sided = len(set(actual)) == 1 or len(set(predicted)) == 1
     assert (ours.mcc is None) == one_sided
     with warnings.catch_warnings():
@@ -149,13 +153,12 @@ def test_nothing_counted_is_undefined() -> None:
     )
 
 
-def test_unknown_actuals_are_wrong_but_in_no_class() -> None:
+def test_unknown_actuals_are_incorrect_and_belong_to_no_class() -> None:
     counts = Counts(predictions=4, judged=4, correct=1, unknown_actual=3)
     counts.cells[Cell("x", "x")] = 1
     ours = scores(counts)
     assert ours.accuracy == 0.25
-    assert ours.macro == Ratios(1.0, 1.0, 0.0, 1.0)
-    assert ours.micro == Ratios(1.0, 1.0, None, 1.0)
+    assert ours.macro == ours.weighted == ours.micro == Ratios(1.0, 1.0, None, 1.0)
 
 
 def test_undefined_class_score_is_none_and_counts_as_zero_in_the_mean() -> None:
@@ -166,8 +169,18 @@ def test_undefined_class_score_is_none_and_counts_as_zero_in_the_mean() -> None:
     assert ours.macro.specificity == 0.25
 
 
+def test_an_average_is_undefined_only_where_no_class_defines_the_score() -> None:
+    ours = scores(counted([("x", "y")]))
+    assert ours.classes["x"].ratios == Ratios(None, 0.0, None, 0.0)
+    assert ours.classes["y"].ratios == Ratios(0.0, None, 0.0, 0.0)
+    # All the support is with x, whose precision is undefined; y defines it.
+    assert ours.macro == ours.weighted == Ratios(0.0, 0.0, 0.0, 0.0)
+
+
 @given(st.integers(1, 10**12), st.data())
-def test_wilson_holds_the_ratio_and_stays_within_0_and_1(judged: int, data: st.DataObject) -> None:
+def test_wilson_contains_the_ratio_and_stays_within_0_and_1(
+    judged: int, data: st.DataObject
+) -> None:
     correct = data.draw(st.integers(0, judged))
     low, high = wilson(correct, judged)
     assert low is not None

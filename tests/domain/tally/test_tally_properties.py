@@ -1,4 +1,4 @@
-"""The tally's counts, windows and checkpoints against plain sums over its log."""
+"""The tally's counts, windows and checkpoints against the sums of its log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from processor.domain.tally.tally import Flush, Tally
 from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, Window
 from processor.domain.timestamps import SECOND
 from tests.support.tally_model import (
-    EPOCH,
+    LOG_ID,
     MODELS,
     START,
     VERSION,
@@ -19,13 +19,13 @@ from tests.support.tally_model import (
     Buckets,
     Message,
     Table,
+    apply_message,
+    counts_in,
     deltas,
-    direct,
-    feed,
-    held_by,
-    kept,
     logs,
     new_tally,
+    reference_sums,
+    retained,
 )
 
 CASES = settings(max_examples=150, deadline=None)
@@ -34,13 +34,13 @@ Log = tuple[list[Message], list[DeltaBatch]]
 
 @CASES
 @given(logs(time_passes=False), st.data())
-def test_repeats_and_losses_change_nothing(log: Log, data: st.DataObject) -> None:
-    """Design decision 5: what is repeated is skipped; what follows a loss waits, and shows."""
+def test_duplicates_and_losses_change_nothing(log: Log, data: st.DataObject) -> None:
+    """Duplicates are skipped; batches after a lost one are held and reported."""
     messages, batches = log
     tally = new_tally()
     newest: dict[int, int] = {}
     for offset, message in enumerate(messages):
-        feed(tally, offset, message)
+        apply_message(tally, offset, message)
         if message.batch is not None:
             source = message.batch.source
             newest[source] = max(newest.get(source, -1), message.batch.offset)
@@ -48,10 +48,10 @@ def test_repeats_and_losses_change_nothing(log: Log, data: st.DataObject) -> Non
         assert {source for source, n in tally.held.items() if n} == waiting
         done = [one for one in batches if one.offset <= tally.last.get(one.source, -1)]
         if data.draw(st.booleans()):
-            assert held_by(tally) == kept(direct(done), START)
+            assert counts_in(tally) == retained(reference_sums(done), START)
     assert tally.held == {}
     assert tally.offset == len(messages)
-    assert held_by(tally) == kept(direct(batches), START)
+    assert counts_in(tally) == retained(reference_sums(batches), START)
 
 
 actions = st.lists(
@@ -70,44 +70,44 @@ actions = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(logs(time_passes=True), actions)
 def test_any_checkpoint_is_right(
-    log: Log, course: list[tuple[str, int, int, set[int], bool]]
+    log: Log, steps: list[tuple[str, int, int, set[int], bool]]
 ) -> None:
-    """Design decision 5: two owners that know nothing of each other write one table, in pieces,
-    late, over one another, and values get lost: a start from what is there counts everything."""
+    """Two owners that do not know of each other write one table in parts, late and over each other, and
+    values get lost: a start from any such table counts everything."""
     messages, batches = log
     table = Table()
     owners = [table.restore(), table.restore()]
     flushes: list[Flush] = []
-    for action, who, number, pieces, floor in course:
-        tally, at = owners[who]
+    for action, owner, number, positions, with_manifest in steps:
+        tally, at = owners[owner]
         if action == "read":
             for offset in range(at, min(at + number, len(messages))):
-                feed(tally, offset, messages[offset])
-                owners[who] = tally, offset + 1
+                apply_message(tally, offset, messages[offset])
+                owners[owner] = tally, offset + 1
         elif action in ("flush", "torn"):
             flush = tally.flush()
             flushes.append(flush)
             whole = action == "flush"
             table.write(flush, range(len(flush.blocks) if whole else number), whole)
             if not whole:
-                owners[who] = table.restore()
+                owners[owner] = table.restore()
         elif action == "start":
-            owners[who] = table.restore()
+            owners[owner] = table.restore()
         elif action == "late" and flushes:
-            table.write(flushes[number % len(flushes)], pieces, floor)
+            table.write(flushes[number % len(flushes)], positions, with_manifest)
         elif action == "lose" and table.blocks:
             table.blocks.pop(sorted(table.blocks)[number % len(table.blocks)])
-    expected = kept(direct(batches), messages[-1].time)
+    expected = retained(reference_sums(batches), messages[-1].time)
     for tally, at in (*owners, table.restore()):
         for offset in range(at, len(messages)):
-            feed(tally, offset, messages[offset])
-        assert kept(held_by(tally), messages[-1].time) == expected
+            apply_message(tally, offset, messages[offset])
+        assert retained(counts_in(tally), messages[-1].time) == expected
         assert tally.offset == len(messages)
         assert_windows(tally, messages[-1].time)
 
 
 def in_window(window: Window, bucket: int, now: float) -> bool:
-    """Rule 16 as it is written."""
+    """Counting rule 16, literally."""
     if not window.seconds:
         return True
     size = TIERS[window.tier].size
@@ -127,18 +127,18 @@ def window_sums(buckets: Buckets, now: float) -> dict[tuple[object, str, str], C
 def shown(tally: Tally, now: float) -> dict[tuple[object, str, str], Counts]:
     return {
         (model, window, basis): counts.copy()
-        for model, window, basis, counts in tally.board(now)
+        for model, window, basis, counts in tally.window_counts(now)
         if not counts.is_empty()
     }
 
 
 def assert_windows(tally: Tally, now: float) -> None:
     sums = shown(tally, now)
-    assert sums == window_sums(held_by_now(tally), now)
+    assert sums == window_sums(counts_now(tally), now)
 
 
-def held_by_now(tally: Tally) -> Buckets:
-    """What it holds, without moving its windows."""
+def counts_now(tally: Tally) -> Buckets:
+    """The counts in a tally, without moving its windows."""
     return {
         (tier, model, basis, bucket): counts
         for model, one in tally.models.items()
@@ -149,10 +149,10 @@ def held_by_now(tally: Tally) -> Buckets:
 
 
 @st.composite
-def courses(draw: st.DrawFn) -> list[tuple[str, int, list[Delta]]]:
-    """Changes, looks at the windows and flushes, at clocks that go on, jump and go back."""
+def sequences(draw: st.DrawFn) -> list[tuple[str, int, list[Delta]]]:
+    """Steps: changes, reads of the windows and flushes, with clocks that advance, jump and go back."""
     steps = [0, 0, 0, 60, 240, -60, HOUR, 6 * HOUR, -5 * HOUR, 20 * HOUR, -12 * HOUR, 8 * DAY]
-    kinds = st.sampled_from(["apply", "apply", "look", "look", "flush", "tick"])
+    kinds = st.sampled_from(["apply", "apply", "read", "read", "flush", "heartbeat"])
     return [
         (kind, draw(st.sampled_from(steps)), draw(st.lists(deltas(), min_size=1, max_size=2)))
         for kind in draw(st.lists(kinds, min_size=5, max_size=14))
@@ -160,43 +160,43 @@ def courses(draw: st.DrawFn) -> list[tuple[str, int, list[Delta]]]:
 
 
 @CASES
-@given(courses())
-def test_windows_are_sums_of_buckets(course: list[tuple[str, int, list[Delta]]]) -> None:
-    """Rule 16 and design decision 7, whenever the windows were looked at before."""
+@given(sequences())
+def test_windows_are_sums_of_buckets(sequence: list[tuple[str, int, list[Delta]]]) -> None:
+    """Counting rule 16 holds whenever the windows were read before."""
     tally = new_tally()
     now = newest = START
     batches: list[DeltaBatch] = []
-    for offset, (kind, step, changes) in enumerate(course):
+    for offset, (kind, step, changes) in enumerate(sequence):
         now += step
-        if kind in ("apply", "tick"):
+        if kind in ("apply", "heartbeat"):
             newest = max(newest, now)
         batch = None
         if kind == "apply":
             for delta in changes:
                 delta.minute += (now - START) // MINUTE
             batch = DeltaBatch(
-                VERSION, EPOCH, 0, offset, tally.last.get(0, -1), MODELS, ["x", "y"], changes
+                VERSION, LOG_ID, 0, offset, tally.last.get(0, -1), MODELS, ["x", "y"], changes
             )
             batches.append(batch)
         if kind == "flush":
             tally.flush()
-        elif kind == "look":
+        elif kind == "read":
             sums = shown(tally, now)
-            assert sums == window_sums(held_by_now(tally), now)
+            assert sums == window_sums(counts_now(tally), now)
         else:
-            feed(tally, offset, Message(now, batch))
-    # A clock that is with the log sees whole windows, whatever has expired.
-    assert shown(tally, newest) == window_sums(kept(direct(batches), newest), newest)
+            apply_message(tally, offset, Message(now, batch))
+    # A clock that agrees with the log sees complete windows, whatever has expired.
+    assert shown(tally, newest) == window_sums(retained(reference_sums(batches), newest), newest)
 
 
 def one(offset: int, minutes: int) -> DeltaBatch:
-    """A batch of one prediction, some minutes after START."""
+    """A batch with one prediction, some minutes after START."""
     delta = Delta(0, 0, START // MINUTE + minutes, (1, 0, 0, 0, 0, 0, 0), [])
-    return DeltaBatch(VERSION, EPOCH, 0, offset, offset - 1, MODELS, [], [delta])
+    return DeltaBatch(VERSION, LOG_ID, 0, offset, offset - 1, MODELS, [], [delta])
 
 
-def test_what_expires_leaves_its_windows() -> None:
-    """Also if nobody looked in the meantime."""
+def test_expired_buckets_leave_their_windows() -> None:
+    """An expired bucket leaves its windows even if nobody read them meanwhile."""
     tally = new_tally()
     tally.apply(0, START * SECOND, one(0, 0))
     assert shown(tally, START)[MODELS[0], "24h", "request"].predictions == 1
@@ -209,28 +209,28 @@ def test_what_expires_leaves_its_windows() -> None:
 
 
 def test_the_edges_of_a_window() -> None:
-    """Rule 16: of 5 minutes the running one counts, and the fifth before it no more."""
+    """Counting rule 16: a window of 5 minutes includes the current minute and the four before it."""
     for minutes, inside in ((0, True), (-4, True), (-5, False), (1, False)):
-        for look_first in (True, False):
+        for read_first in (True, False):
             tally = new_tally()
             tally.apply(0, START * SECOND, one(0, -300))
-            if look_first:
+            if read_first:
                 shown(tally, START)
             tally.apply(1, START * SECOND, one(1, minutes))
             for now in (START, START + 59):
                 assert ((MODELS[0], "5m", "request") in shown(tally, now)) is inside
-            for step in range(1, 11):  # it comes and goes minute by minute
-                held = (MODELS[0], "5m", "request") in shown(tally, START + step * MINUTE)
-                assert held is (step - 5 < minutes <= step)
+            for step in range(1, 11):  # the window moves on minute by minute
+                is_shown = (MODELS[0], "5m", "request") in shown(tally, START + step * MINUTE)
+                assert is_shown is (step - 5 < minutes <= step)
 
 
-def test_a_value_that_a_former_owner_wrote_is_read_from_its_own_offset() -> None:
-    """Design decision 5: the others skip what they have, newer than the floor or not."""
+def test_a_block_of_a_former_owner_is_continued_from_its_own_offset() -> None:
+    """The other blocks skip the deltas that they include, newer than the manifest or not."""
     tally, table = new_tally(), Table()
     log = [Message(START, one(offset, 300 * (offset % 2))) for offset in range(8)]
     flushes = []
     for offset, message in enumerate(log):
-        feed(tally, offset, message)
+        apply_message(tally, offset, message)
         if offset % 2:
             flushes.append(tally.flush())
     for flush in flushes[:3]:
@@ -241,24 +241,24 @@ def test_a_value_that_a_former_owner_wrote_is_read_from_its_own_offset() -> None
     assert table.restore()[1] == 6
     stale = next(i for i, (key, _) in enumerate(flushes[0].blocks) if key.tier == 3)
     table.write(flushes[0], [stale], False)
-    again, start = table.restore()
+    restored, start = table.restore()
     assert start == 2
-    assert (again.last, again.log_time) == ({0: 1}, START * SECOND)
+    assert (restored.last, restored.log_time) == ({0: 1}, START * SECOND)
     for offset in range(start, len(log)):
-        feed(again, offset, log[offset])
-    assert held_by(again) == direct(message.batch for message in log if message.batch)
-    assert again.last == {0: 7}
+        apply_message(restored, offset, log[offset])
+    assert counts_in(restored) == reference_sums(message.batch for message in log if message.batch)
+    assert restored.last == {0: 7}
 
 
-def test_a_bucket_below_the_floor_takes_no_change() -> None:
-    """Design decision 7: both signs are dropped, in that tier alone."""
+def test_changes_below_the_retention_floor_are_dropped() -> None:
+    """Changes of either sign are dropped, in the tier of the expired bucket only."""
     tally = new_tally()
     tally.apply(0, (START + 26 * HOUR) * SECOND, one(0, 0))
-    assert {key[0] for key in held_by(tally)} == {1, 2, 3}
+    assert {key[0] for key in counts_in(tally)} == {1, 2, 3}
     assert tally.flush().expired == []
 
 
-def test_a_flush_writes_what_changed_alone() -> None:
+def test_a_flush_writes_only_changed_blocks() -> None:
     tally = new_tally()
     tally.apply(0, START * SECOND, one(0, 0))
     assert len(tally.flush().blocks) == len(TIERS)
@@ -270,8 +270,8 @@ def test_a_flush_writes_what_changed_alone() -> None:
     assert flush.manifest.last == {0: 1}
 
 
-def test_a_start_reads_the_log_from_the_floor() -> None:
-    """And from its beginning where a value that the floor names is missing."""
+def test_a_start_reads_the_log_from_the_manifest() -> None:
+    """The log is read from its beginning if a block that the manifest lists is missing."""
     tally, table = new_tally(), Table()
     assert table.restore()[1] == 0
     for offset in range(3):

@@ -166,6 +166,7 @@ class WorkerCluster:
             "PROCESSOR_INGRESS_PORT": str(ingress_port),
             "PROCESSOR_DATA": str(self.data(data)),
             "PROCESSOR_ARCHIVE": "none",
+            "PROCESSOR_SESSION_TIMEOUT": f"{self.size.session}s",
             **self.settings,
         }
         worker = Worker(self.folder / f"worker-{len(self._ever)}.log", env, fault)

@@ -11,7 +11,7 @@ from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import ObservationBatch
 from processor.domain.tally import tally as tally_module
 from processor.domain.tally.tally import Tally
-from processor.kafka.faust_import import driver
+from processor.kafka.patches import import_faust
 from processor.service import watchdog
 from processor.stream import table_recovery
 from processor.stream.delta_producer import Acks, DeltaProducer
@@ -21,6 +21,8 @@ from processor.stream.tally_stage import TallyStage, value_key
 
 #: The exit code of a crash that was planted.
 CRASHED = 77
+
+_, driver = import_faust()
 
 
 class PlantedError(Exception):

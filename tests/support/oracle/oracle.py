@@ -513,7 +513,8 @@ def scores_of(cells: Counter[tuple[str, str]]) -> dict[str, Any]:
             "f1": number(each[2][i]),
             "support": round(float(each[3][i])),
         }
-    support = [result["classes"][name]["support"] for name in names]
+    classes = list(result["classes"].values())
+    support = [each["support"] for each in classes]
     spec = [specificity(i, 0.0) for i in labels]
     table = multilabel_confusion_matrix(actual, predicted, **sums).sum(axis=0)
     negatives = table[0][0] + table[0][1]
@@ -527,7 +528,10 @@ def scores_of(cells: Counter[tuple[str, str]]) -> dict[str, Any]:
             actual, predicted, average=kind, zero_division=undefined, **sums
         )
         values = (p, r, spec_value, f)
-        result[kind] = {k: number(v) for k, v in zip(SCORES, values, strict=True)}
+        result[kind] = {
+            k: number(v) if any(each[k] is not None for each in classes) else None
+            for k, v in zip(SCORES, values, strict=True)
+        }
     if len(set(actual)) > 1 and len(set(predicted)) > 1:
         result["mcc"] = number(matthews_corrcoef(actual, predicted, sample_weight=weight))
     if len(names) > 1:

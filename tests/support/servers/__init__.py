@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from .kafka import KafkaServer
 from .maven import ServerError
 
-__all__ = ["Broker", "GivenBroker", "KafkaServer", "ServerError", "kafka_server"]
+__all__ = ["Broker", "GivenBroker", "KafkaServer", "ServerError", "kafka_address", "kafka_server"]
 
 #: The Confluent platform whose broker is Kafka 3.9.
 _IMAGE = "confluentinc/cp-kafka:7.9.1"
@@ -43,6 +43,13 @@ def kafka_server() -> Iterator[Broker]:
             except Exception as error:  # Docker's, requests' and testcontainers' own kinds.
                 warnings.warn(f"Kafka by Docker failed, using Java: {error}", stacklevel=2)
         yield broker or stack.enter_context(KafkaServer())
+
+
+@contextmanager
+def kafka_address() -> Iterator[GivenBroker]:
+    """The same, as other processes of the run can have it."""
+    with kafka_server() as broker:
+        yield GivenBroker(broker.bootstrap)
 
 
 def _docker_answers() -> bool:

@@ -1,6 +1,5 @@
 """A real Elasticsearch (one node) as a plain Java process on loopback, never as root."""
 
-import atexit
 import base64
 import os
 import shutil
@@ -11,15 +10,15 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self, TypeVar
+from typing import NamedTuple, Protocol, Self
 
 from . import _docker_answers
 from .maven import ServerError, _locked, cache_folder, find_program
 from .process import ServerProcess, free_port
+from .shared import shared
 
 #: The newest and the oldest server that the processor is tried with.
 VERSIONS = ("8.19.0", "7.17.0")
@@ -31,9 +30,6 @@ _IMAGE = "docker.elastic.co/elasticsearch/elasticsearch:{version}"
 _NOBODY = 65534
 
 
-T = TypeVar("T")
-
-
 class Elastic(Protocol):
     """Any server; for one that can be stopped and restarted use ElasticsearchServer itself."""
 
@@ -43,6 +39,18 @@ class Elastic(Protocol):
 
 class GivenElastic(NamedTuple):
     url: str
+
+
+class StartedElastic(NamedTuple):
+    """A server that runs as a process of this machine."""
+
+    url: str
+    pid: int
+    folder: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "config" / "cert.pem"
 
 
 class ElasticsearchServer:
@@ -73,8 +81,9 @@ class ElasticsearchServer:
         return self._process.pid
 
     @property
-    def ca(self) -> Path:
-        return self.folder / "config" / "cert.pem"
+    def description(self) -> StartedElastic:
+        """What other processes of the run need to know of it."""
+        return StartedElastic(self.url, self.pid, self.folder)
 
     @property
     def folder(self) -> Path:
@@ -181,7 +190,7 @@ class ElasticsearchServer:
         if self.secure:
             token = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
             request.add_header("Authorization", f"Basic {token}")
-            context = ssl.create_default_context(cafile=str(self.ca))
+            context = ssl.create_default_context(cafile=str(self.folder / "config" / "cert.pem"))
         try:
             with urllib.request.urlopen(request, timeout=5, context=context) as response:
                 return b'"timed_out":false' in response.read()
@@ -217,7 +226,7 @@ def _make_certificate(config: Path) -> None:
 
 def _readable_home(version: str, folder: Path) -> Path:
     """The unpacked distribution; a copy in `folder` where its user can't reach the cache."""
-    home = _fetch(version)
+    home = fetch(version)
     test = [*_drop_root(), "test", "-r", str(home / "bin" / "elasticsearch")]
     if subprocess.run(test).returncode == 0:
         return home
@@ -225,7 +234,7 @@ def _readable_home(version: str, folder: Path) -> Path:
     return Path(shutil.copytree(home, folder / "home"))
 
 
-def _fetch(version: str) -> Path:
+def fetch(version: str) -> Path:
     """`<cache>/elasticsearch-<version>/home`, from Maven Central the first time."""
     folder = cache_folder() / f"elasticsearch-{version}"
     home = folder / "home"
@@ -288,19 +297,26 @@ def _docker_elasticsearch(version: str) -> Iterator[GivenElastic]:
         yield GivenElastic(f"http://{host}:{port}")
 
 
-@cache
-def shared_server(version: str) -> Elastic:
-    """One server of a version for all tests of the process, ended with it."""
-    return _until_exit(elasticsearch_server(version))
+def shared_server(version: str) -> GivenElastic | StartedElastic:
+    """One server of a version for all tests of the run."""
+    return shared(_described, version)
 
 
-@cache
-def secure_server() -> ElasticsearchServer:
-    """One server with security for all tests of the process, ended with it."""
-    return _until_exit(ElasticsearchServer(secure=True))
+def secure_server() -> StartedElastic:
+    """One server with security for all tests of the run."""
+    return shared(_secure)
 
 
-def _until_exit(manager: AbstractContextManager[T]) -> T:
-    server = manager.__enter__()
-    atexit.register(manager.__exit__, None, None, None)
-    return server
+@contextmanager
+def _described(version: str) -> Iterator[GivenElastic | StartedElastic]:
+    with elasticsearch_server(version) as server:
+        if isinstance(server, ElasticsearchServer):
+            yield server.description
+        else:
+            yield GivenElastic(server.url)
+
+
+@contextmanager
+def _secure() -> Iterator[StartedElastic]:
+    with ElasticsearchServer(secure=True) as server:
+        yield server.description

@@ -21,6 +21,11 @@ _ARTIFACTS = (
 _SOURCE = Path(__file__).parent / "java" / "SendCloudEvents.java"
 
 
+def fetch() -> Path:
+    """The folder with the SDK's jars, from Maven Central the first time."""
+    return fetch_jars(f"cloudevents-{VERSION}", _ARTIFACTS)
+
+
 class Sent(NamedTuple):
     """What an event carries beside the names of its model, which are those of the tests."""
 
@@ -37,7 +42,7 @@ class Sent(NamedTuple):
 def send_cloudevents(bootstrap: str, topic: str, mode: str, events: Iterable[Sent]) -> None:
     """Put events on a topic with the official serializer; ``mode``: BINARY or STRUCTURED."""
     java = find_program("java", "openjdk-17-jdk-headless")
-    jars = fetch_jars(f"cloudevents-{VERSION}", _ARTIFACTS)
+    jars = fetch()
     with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
         file.write("".join(event.as_line() + "\n" for event in events))
         file.flush()

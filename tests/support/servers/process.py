@@ -1,18 +1,34 @@
 """One server program as a child process, with a log file, ended by its process id."""
 
 import contextlib
+import itertools
+import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .maven import ServerError
 
 _POLL_SECONDS = 0.05
+
+
+def _ports() -> Iterator[int]:
+    """All ports from 20000 to 31999 that are this process' own, again and again.
+
+    Each process of pytest-xdist has an eighth of them, and none is given twice before all were: a port
+    is bound only some time after it was found free.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    first = 20_000 + int(worker) % 8 * 1_500
+    return itertools.cycle(random.sample(range(first, first + 1_500), 1_500))
+
+
+_PORTS = _ports()
 
 
 def free_port() -> int:
@@ -21,8 +37,7 @@ def free_port() -> int:
     Below the kernel's range for outgoing connections, since one of those could take the port
     of a stopped server.
     """
-    for _ in range(1000):
-        port = random.randint(20_000, 32_000)
+    for port in itertools.islice(_PORTS, 1000):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -42,12 +57,23 @@ def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
         time.sleep(_POLL_SECONDS)
 
 
+class _Allowed:
+    servers = True
+
+
+def forbid_servers() -> None:
+    """From now on a start is an error: a test without the marker would need what is not there."""
+    _Allowed.servers = False
+
+
 class ServerProcess:
     """A child in a session of its own, so that Ctrl-C reaches the tests and not the server."""
 
     def __init__(
         self, command: Sequence[str], folder: Path, log: Path, env: Mapping[str, str] | None = None
     ) -> None:
+        if not _Allowed.servers:
+            raise ServerError(f"{command[0]} in a quick run: mark the test as integration")
         self.log = log
         with log.open("ab") as output:
             self._child = subprocess.Popen(

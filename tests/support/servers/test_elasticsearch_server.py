@@ -8,8 +8,8 @@ import pytest
 from tests.support.servers import ServerError
 from tests.support.servers.elasticsearch import (
     VERSIONS,
-    ElasticsearchServer,
     GivenElastic,
+    StartedElastic,
     elasticsearch_server,
     shared_server,
 )
@@ -37,7 +37,7 @@ def test_docker_comes_before_java(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.integration
 def test_it_never_runs_as_root() -> None:
     server = shared_server(VERSIONS[0])
-    if not isinstance(server, ElasticsearchServer):
+    if not isinstance(server, StartedElastic):
         pytest.skip("not started here")
     status = Path(f"/proc/{server.pid}/status").read_text()
     (uid,) = {line.split()[1] for line in status.splitlines() if line.startswith("Uid:")}

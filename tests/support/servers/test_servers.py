@@ -119,6 +119,7 @@ def test_cache_folder_can_be_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert cache_folder() == tmp_path
 
 
+@pytest.mark.integration
 def test_a_stubborn_process_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = ["sh", "-c", "trap '' TERM; echo up; while :; do read _ < /dev/null || :; done"]

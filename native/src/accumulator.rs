@@ -1,0 +1,265 @@
+//! Sums the changes of the counts while a batch is folded, and packs them for the log: the counterpart
+//! of `delta_accumulator.py`.
+
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+use rustc_hash::FxHashMap;
+
+use crate::collections::{Memo, OrderedMap, OrderedSet};
+use crate::ids::{AnswerId, FeedbackId, LabelId, ModelId, OutcomeId, PredictionId, TruthId};
+use crate::pack;
+use crate::times::MINUTE;
+
+/// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
+type Totals = [i64; 7];
+
+/// The labels of an actual and a predicted class, and how many items have both.
+type Cell = (LabelId, LabelId, i64);
+
+/// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
+/// well.
+struct Outcome {
+    totals: Totals,
+    cells: Vec<Cell>,
+    affects_diagnostics: bool,
+}
+
+/// A model as it stands in a batch of deltas, and the partition of the deltas where it belongs.
+struct Model {
+    packed: Vec<u8>,
+    target: u32,
+}
+
+/// Sums signed contributions until they are drained. Models are positions in the table of the join's
+/// state; outcomes are positions that `add_outcome` returned.
+#[pyclass]
+#[derive(Default)]
+pub struct DeltaAccumulator {
+    predicted: OrderedMap<(ModelId, i64), i64>,
+    judged: OrderedMap<(ModelId, u8, i64, OutcomeId), i64>,
+    outcomes: Vec<Outcome>,
+    labels: OrderedSet<String>,
+    /// Outcomes of a packed prediction and its feedback.
+    pub pair_outcomes: Memo<(PredictionId, FeedbackId), OutcomeId>,
+    /// Outcomes of an answer, a truth and a reward in millionths.
+    pub completed_outcomes: Memo<(AnswerId, Option<TruthId>, Option<i64>), OutcomeId>,
+    models: Vec<Model>,
+}
+
+impl DeltaAccumulator {
+    /// Count one prediction in the minute of its time (ns).
+    pub fn add_prediction(&mut self, model: ModelId, time: i64) {
+        self.add_predictions(model, time.div_euclid(MINUTE), 1);
+    }
+
+    /// The sums of all that was counted, by model, basis and minute; the accumulator is empty
+    /// afterwards.
+    fn take_changes(&mut self) -> PyResult<OrderedMap<(ModelId, u8, i64), Change>> {
+        let mut changes = OrderedMap::<_, Change>::default();
+        for ((model, minute), items) in std::mem::take(&mut self.predicted) {
+            if items != 0 {
+                let change = changes.entry((model, 0, minute)).or_default();
+                change.add(&[1, 0, 0, 0, 0, 0, 0], &[], items)?;
+            }
+        }
+        for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged) {
+            if times != 0 {
+                let outcome = self.outcomes.get(outcome.index()).ok_or_else(unknown)?;
+                let change = changes.entry((model, basis, minute)).or_default();
+                change.add(&outcome.totals, &outcome.cells, times)?;
+            }
+        }
+        Ok(changes)
+    }
+}
+
+fn unknown() -> PyErr {
+    PyValueError::new_err("a model or an outcome that the accumulator does not have")
+}
+
+/// `sum + number * times`.
+fn checked(sum: i64, number: i64, times: i64) -> PyResult<i64> {
+    let product = number.checked_mul(times);
+    product
+        .and_then(|product| sum.checked_add(product))
+        .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 64 bits"))
+}
+
+/// The change of the counts in one minute of one model on one basis.
+#[derive(Default)]
+struct Change {
+    totals: Totals,
+    /// Cells of zero stay here and are left out when the change is packed.
+    cells: Vec<Cell>,
+    positions: FxHashMap<(LabelId, LabelId), u32>,
+}
+
+impl Change {
+    fn add(&mut self, totals: &Totals, cells: &[Cell], times: i64) -> PyResult<()> {
+        for (sum, &number) in self.totals.iter_mut().zip(totals) {
+            *sum = checked(*sum, number, times)?;
+        }
+        for &(actual, predicted, n) in cells {
+            let cells = &mut self.cells;
+            let position = *self.positions.entry((actual, predicted)).or_insert_with(|| {
+                cells.push((actual, predicted, 0));
+                cells.len() as u32 - 1
+            });
+            let sum = &mut cells[position as usize].2;
+            *sum = checked(*sum, n, times)?;
+            // A cell that comes back after it was zero goes to the end, as in Python's dicts.
+            if *sum == 0 {
+                self.positions.remove(&(actual, predicted));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.totals == [0; 7] && self.cells.iter().all(|cell| cell.2 == 0)
+    }
+}
+
+/// Packs the changes for one partition of the deltas; the dictionaries keep the order of first use.
+#[derive(Default)]
+struct BatchWriter {
+    models: OrderedSet<ModelId>,
+    labels: OrderedSet<LabelId>,
+    count: usize,
+    deltas: Vec<u8>,
+}
+
+impl BatchWriter {
+    fn add(&mut self, model: ModelId, basis: u8, minute: i64, change: &Change) {
+        let bytes = &mut self.deltas;
+        pack::list(bytes, 5);
+        pack::integer(bytes, self.models.insert_full(model).0 as i64);
+        pack::integer(bytes, i64::from(basis));
+        pack::integer(bytes, minute);
+        pack::list(bytes, change.totals.len());
+        change.totals.iter().for_each(|&total| pack::integer(bytes, total));
+        let cells = change.cells.iter().filter(|cell| cell.2 != 0);
+        pack::list(bytes, cells.clone().count() * 3);
+        for &(actual, predicted, n) in cells {
+            pack::integer(bytes, self.labels.insert_full(actual).0 as i64);
+            pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
+            pack::integer(bytes, n);
+        }
+        self.count += 1;
+    }
+
+    fn packed<'py>(
+        &self,
+        py: Python<'py>,
+        target: u32,
+        models: &[Model],
+        labels: &OrderedSet<String>,
+    ) -> PackedDeltas<'py> {
+        let (mut packed_models, mut packed_labels) = (Vec::new(), Vec::new());
+        pack::list(&mut packed_models, self.models.len());
+        for model in &self.models {
+            packed_models.extend_from_slice(&models[model.index()].packed);
+        }
+        pack::list(&mut packed_labels, self.labels.len());
+        for label in &self.labels {
+            pack::text(&mut packed_labels, &labels[label.index()]);
+        }
+        let mut deltas = Vec::with_capacity(self.deltas.len() + 5);
+        pack::list(&mut deltas, self.count);
+        deltas.extend_from_slice(&self.deltas);
+        let bytes = |content: Vec<u8>| PyBytes::new(py, &content);
+        (target, bytes(packed_models), bytes(packed_labels), bytes(deltas))
+    }
+}
+
+/// A partition of the deltas, with the packed models, labels and deltas of the batch for it.
+type PackedDeltas<'py> = (u32, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pymethods]
+impl DeltaAccumulator {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Count items predicted in a minute since 1970; a negative number takes them back.
+    fn add_predictions(&mut self, model: ModelId, minute: i64, items: i64) {
+        *self.predicted.entry((model, minute)).or_insert(0) += items;
+    }
+
+    /// Count a judgement `times` times on both bases, by the times (ns) of the prediction and of the
+    /// feedback. Returns whether its outcome affects the diagnostics.
+    pub fn add_judgement(
+        &mut self,
+        model: ModelId,
+        predicted_at: i64,
+        feedback_at: i64,
+        outcome: OutcomeId,
+        times: i64,
+    ) -> PyResult<bool> {
+        for (basis, time) in [(0, predicted_at), (1, feedback_at)] {
+            let key = (model, basis, time.div_euclid(MINUTE), outcome);
+            *self.judged.entry(key).or_insert(0) += times;
+        }
+        Ok(self.outcomes.get(outcome.index()).ok_or_else(unknown)?.affects_diagnostics)
+    }
+
+    /// Add an outcome: its totals (none of them predictions) and cells. Returns its position.
+    fn add_outcome(
+        &mut self,
+        totals: Totals,
+        cells: Vec<(String, String, i64)>,
+        affects_diagnostics: bool,
+    ) -> OutcomeId {
+        let mut label = |label| LabelId(self.labels.insert_full(label).0 as u32);
+        let cells = cells
+            .into_iter()
+            .map(|(actual, predicted, n)| (label(actual), label(predicted), n))
+            .collect();
+        self.outcomes.push(Outcome { totals, cells, affects_diagnostics });
+        OutcomeId(self.outcomes.len() as u32 - 1)
+    }
+
+    /// The packed changes since the last call, by partition of the deltas, and forget them. `models`
+    /// and `targets`, the models' partitions, are lists that only grow.
+    fn drain<'py>(
+        &mut self,
+        py: Python<'py>,
+        models: &Bound<'py, PyList>,
+        targets: &Bound<'py, PyList>,
+    ) -> PyResult<Vec<PackedDeltas<'py>>> {
+        for position in self.models.len()..models.len() {
+            let names: [String; 4] = models.get_item(position)?.extract()?;
+            let mut packed = Vec::new();
+            pack::list(&mut packed, names.len());
+            names.iter().for_each(|name| pack::text(&mut packed, name));
+            self.models.push(Model { packed, target: targets.get_item(position)?.extract()? });
+        }
+        let mut writers = OrderedMap::<u32, BatchWriter>::default();
+        for ((model, basis, minute), change) in self.take_changes()? {
+            if !change.is_empty() {
+                let target = self.models.get(model.index()).ok_or_else(unknown)?.target;
+                writers.entry(target).or_default().add(model, basis, minute, &change);
+            }
+        }
+        let packed = writers
+            .iter()
+            .map(|(&target, writer)| writer.packed(py, target, &self.models, &self.labels));
+        Ok(packed.collect())
+    }
+
+    /// Forget the changes since the last call of `drain` or `clear`.
+    fn clear(&mut self) {
+        self.predicted = OrderedMap::default();
+        self.judged = OrderedMap::default();
+    }
+
+    /// Forget all outcomes; changes that were not drained refer to them, so there must be none.
+    fn clear_outcomes(&mut self) {
+        self.outcomes.clear();
+        self.labels.clear();
+        self.pair_outcomes = Memo::default();
+        self.completed_outcomes = Memo::default();
+    }
+}

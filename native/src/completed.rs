@@ -1,0 +1,194 @@
+//! Requests that are complete in one batch: counted and not kept.
+
+use pyo3::prelude::*;
+
+use crate::accumulator::DeltaAccumulator;
+use crate::collections::OrderedMap;
+use crate::errors::{malformed_rows, resolve};
+use crate::id_set::{identity, IdSet};
+use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
+use crate::judgements::{outcome_of, Judgements};
+use crate::request_ids;
+use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
+use crate::table::Tables;
+
+/// The rows of one kind: the position of the request's group, the bytes, and the content in the common
+/// case.
+type ParsedRows<'a, T> = Vec<(usize, &'a [u8], Option<T>)>;
+
+/// A batch's dictionaries, as positions in the tables of the state.
+#[derive(Clone, Copy)]
+pub struct Dictionaries<'a> {
+    pub models: &'a [ModelId],
+    pub answers: &'a [AnswerId],
+    pub truths: &'a [TruthId],
+}
+
+/// The rows of one request, by position. The rows are handed back to Python while `remaining` is true.
+struct Group {
+    prediction_rows: Vec<usize>,
+    feedback_rows: Vec<usize>,
+    remaining: bool,
+}
+
+/// Groups by deployment and request id, in the order of their first rows.
+type Groups<'a> = OrderedMap<(DeploymentId, &'a [u8]), Group>;
+
+/// A request of the common case.
+struct Request {
+    model: ModelId,
+    answer: AnswerId,
+    predicted_at: i64,
+    feedback: Option<Judgement>,
+}
+
+struct Judgement {
+    truth: Option<TruthId>,
+    reward: Option<i64>,
+    time: i64,
+}
+
+/// Counts the requests of a batch that are of the common case and not in memory.
+pub struct CompletedRequests<'a, 'py> {
+    pub dictionaries: Dictionaries<'a>,
+    /// Deployments by model.
+    pub deployments: &'a [DeploymentId],
+    /// The beginning of the text that `identity` hashes, by deployment.
+    pub prefixes: &'a [Vec<u8>],
+    pub accumulator: &'a Bound<'py, DeltaAccumulator>,
+    /// Python's function of an answer, a truth and a reward.
+    pub outcome_of: &'a Bound<'py, PyAny>,
+    pub tables: Tables<'py, 'a>,
+    pub counted: IdSet<'py>,
+    pub judgements: Judgements<'a>,
+    /// The time (ns) of the latest prediction that was counted.
+    pub latest: Option<i64>,
+    /// The number of rows whose requests had been counted before.
+    pub skipped: i64,
+}
+
+impl CompletedRequests<'_, '_> {
+    /// Count the requests of a batch. Returns the remaining rows of predictions and of feedback.
+    pub fn apply(
+        &mut self,
+        predictions: &[u8],
+        feedbacks: &[u8],
+    ) -> PyResult<(Remaining, Remaining)> {
+        let mut groups = Groups::default();
+        let predictions = self.parse(predictions, prediction, &mut groups)?;
+        let feedbacks = self.parse(feedbacks, feedback, &mut groups)?;
+        for (index, row) in predictions.iter().enumerate() {
+            groups[row.0].prediction_rows.push(index);
+        }
+        for (index, row) in feedbacks.iter().enumerate() {
+            groups[row.0].feedback_rows.push(index);
+        }
+        for (&(deployment, id), group) in &mut groups {
+            let Some(request) = self.request(group, &predictions, &feedbacks)? else { continue };
+            if !self.is_in_memory(deployment, id)? {
+                group.remaining = false;
+                self.count(deployment, id, &request)?;
+            }
+        }
+        self.counted.close()?;
+        Ok((remaining(&predictions, &groups), remaining(&feedbacks, &groups)))
+    }
+
+    /// Parse the rows of one kind, and find or add their groups.
+    fn parse<'r, T>(
+        &self,
+        rows: &'r [u8],
+        read: fn(&mut Rows<'r>) -> Option<T>,
+        groups: &mut Groups<'r>,
+    ) -> PyResult<ParsedRows<'r, T>> {
+        let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
+        let mut parsed_rows = Vec::with_capacity(rows.len().min(1 << 16));
+        while let Some((bytes, parsed)) = rows.next(read) {
+            let (id, model) = head(bytes).ok_or_else(malformed_rows)?;
+            let model = resolve(self.dictionaries.models, model)?;
+            let deployment = resolve(self.deployments, model.index())?;
+            let entry = groups.entry((deployment, id));
+            let index = entry.index();
+            entry.or_insert_with(|| Group {
+                prediction_rows: Vec::new(),
+                feedback_rows: Vec::new(),
+                remaining: true,
+            });
+            parsed_rows.push((index, bytes, parsed));
+        }
+        if rows.is_complete() {
+            Ok(parsed_rows)
+        } else {
+            Err(malformed_rows())
+        }
+    }
+
+    /// The request of a group with one prediction and at most one feedback that applies to it.
+    fn request(
+        &self,
+        group: &Group,
+        predictions: &ParsedRows<Prediction>,
+        feedbacks: &ParsedRows<Feedback>,
+    ) -> PyResult<Option<Request>> {
+        let ([row], [] | [_]) = (&group.prediction_rows[..], &group.feedback_rows[..]) else {
+            return Ok(None);
+        };
+        let Some(row) = &predictions[*row].2 else { return Ok(None) };
+        let Dictionaries { models, answers, truths } = self.dictionaries;
+        let model = resolve(models, row.model)?;
+        let answer = resolve(answers, row.answer)?;
+        let mut judgement = None;
+        if let Some(&feedback) = group.feedback_rows.first() {
+            let Some(feedback) = &feedbacks[feedback].2 else { return Ok(None) };
+            let truth = feedback.truth.map(|position| resolve(truths, position)).transpose()?;
+            if truth.is_none() && resolve(models, feedback.scope)? != model {
+                return Ok(None);
+            }
+            judgement = Some(Judgement { truth, reward: feedback.reward, time: feedback.time });
+        }
+        Ok(Some(Request { model, answer, predicted_at: row.time, feedback: judgement }))
+    }
+
+    fn is_in_memory(&mut self, deployment: DeploymentId, id: &[u8]) -> PyResult<bool> {
+        let table = self.tables.get(deployment)?;
+        let is_packed = match request_ids::pack(id) {
+            Some(key) => table.find(&key)?.is_some(),
+            None => false,
+        };
+        Ok(is_packed || table.has_object(id)?)
+    }
+
+    /// Count a request unless it had been counted before.
+    fn count(&mut self, deployment: DeploymentId, id: &[u8], request: &Request) -> PyResult<()> {
+        let prefix = self.prefixes.get(deployment.index()).ok_or_else(malformed_rows)?;
+        if !self.counted.add(identity(prefix, id))? {
+            self.skipped += 1 + i64::from(request.feedback.is_some());
+            return Ok(());
+        }
+        self.latest = self.latest.max(Some(request.predicted_at));
+        self.accumulator.borrow_mut().add_prediction(request.model, request.predicted_at);
+        if let Some(feedback) = &request.feedback {
+            let outcome = outcome_of(
+                self.accumulator,
+                |accumulator| &mut accumulator.completed_outcomes,
+                (request.answer, feedback.truth, feedback.reward),
+                self.outcome_of,
+            )?;
+            let accumulator = &mut self.accumulator.borrow_mut();
+            let (model, predicted_at) = (request.model, request.predicted_at);
+            self.judgements.count(accumulator, model, predicted_at, feedback.time, outcome)?;
+        }
+        Ok(())
+    }
+}
+
+/// The rows of groups that are handed back to Python.
+fn remaining<T>(rows: &ParsedRows<T>, groups: &Groups) -> Remaining {
+    let mut remaining = Remaining::default();
+    for (group, bytes, _) in rows {
+        if groups[*group].remaining {
+            remaining.push(bytes);
+        }
+    }
+    remaining
+}

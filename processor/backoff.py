@@ -1,0 +1,27 @@
+"""Pauses between tries of something that may be away for a while."""
+
+import asyncio
+import random
+
+
+class Backoff:
+    """Pauses that double from ``first`` to ``longest`` seconds, each with 20 % of jitter.
+
+    The jitter keeps workers that failed at the same moment from all coming back at the same moment.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._longest = longest
+        self.delay = first
+        """Seconds that the next pause takes, before jitter."""
+
+    def reset(self) -> None:
+        """Begin with the first pause again, because a try has succeeded."""
+        self.delay = self._first
+
+    async def sleep(self) -> None:
+        """Pause for `delay`, and double it for the next time."""
+        delay = self.delay
+        self.delay = min(2 * delay, self._longest)
+        await asyncio.sleep(delay * random.uniform(0.8, 1.2))

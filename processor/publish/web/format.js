@@ -1,0 +1,61 @@
+// Numbers, times and labels as text.
+
+const MISSING = "–";
+
+export const number = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
+export const percent = (x, digits = 1) => (x === null ? MISSING : `${(100 * x).toFixed(digits)}\u202f%`);
+export const score = (x) => (x === null ? MISSING : x.toFixed(3).replace("-", "\u2212"));
+export const counted = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
+export const items = (n) => counted(n, "item", "items");
+export const range = (low, high) => `${percent(low)} to ${percent(high)}`;
+export const compact = (n) => new Intl.NumberFormat("en", { notation: "compact" }).format(n);
+
+// A step of a chart in words: 1440 s are "24 minutes", 3600 s are "hour".
+export function duration(seconds) {
+  for (const [size, unit] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {
+    if (seconds >= size && seconds % size === 0) return seconds === size ? unit : `${seconds / size} ${unit}s`;
+  }
+  return `${seconds} seconds`;
+}
+
+// A bound of a distribution: "12 h".
+export function short(seconds) {
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]].find(([each]) => seconds >= each);
+  return `${seconds / size}\u202f${unit}`;
+}
+
+// -- times: the reader's own clock, with its zone, since reports and the API are in UTC
+
+const CLOCK = { hourCycle: "h23", hour: "2-digit", minute: "2-digit" };
+const ZONE = { timeZoneName: "short" };
+
+export const timeOfDay = (value) => new Date(value).toLocaleTimeString([], { ...CLOCK, second: "2-digit", ...ZONE });
+export const dateAndTime = (value) => new Date(value).toLocaleString([], {
+  year: "numeric", month: "short", day: "numeric", ...CLOCK, second: "2-digit", ...ZONE,
+});
+
+// The zone's short name at a time: "UTC", "GMT+2".
+export function zone(value) {
+  return new Intl.DateTimeFormat([], ZONE).formatToParts(value).find((part) => part.type === "timeZoneName").value;
+}
+
+// As much of a time as a chart needs whose steps and whole span are so many seconds.
+export function moment(value, step, span) {
+  const day = { day: "numeric", month: "short" };
+  if (step >= 86400) return value.toLocaleDateString([], day);
+  return span > 86400 ? value.toLocaleString([], { ...day, ...CLOCK }) : value.toLocaleTimeString([], CLOCK);
+}
+
+// -- labels
+
+const MARKS = { " ": "␣", "\u00a0": "⍽", "\t": "⇥", "\n": "⏎", "\r": "␍" };
+const mark = (character) => MARKS[character] ??
+  `\u27e8U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
+
+// A label in which nothing is invisible: blanks at its ends, control characters, and all of a label
+// that has nothing to see are shown as marks. Joiners within a word belong to its script and stay.
+export function visible(text) {
+  if (text === "") return "(empty)";
+  if (/^[\s\p{C}\p{Z}]+$/u.test(text)) return [...text].map(mark).join("");
+  return text.replace(/^\s+|\s+$|\p{Cc}/gu, (run) => [...run].map(mark).join(""));
+}

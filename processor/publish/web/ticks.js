@@ -1,0 +1,59 @@
+// Where the marks of an axis stand, and what they say.
+
+const MINUTE = 60e3;
+const DAY = 1440 * MINUTE;
+const STEPS = [
+  ...[1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 480, 720].map((size) => ["minutes", size, size * MINUTE]),
+  ...[1, 2, 3, 7, 14].map((size) => ["days", size, size * DAY]),
+  ...[1, 2, 3, 6, 12, 24, 60].map((size) => ["months", size, size * 30 * DAY]),
+];
+
+// Round times of the reader's clock between two dates, at most about so many: [date, text] each.
+// Midnight is told as its day.
+export function timeTicks(from, to, most) {
+  const [unit, size] = STEPS.find(([, , length]) => (to - from) / length <= most) ?? STEPS[STEPS.length - 1];
+  const [year, month, day] = [from.getFullYear(), from.getMonth(), from.getDate()];
+  const nth = {
+    minutes: (n) => new Date(year, month, day, 0, n * size),
+    days: (n) => new Date(year, month, day - (day - 1) % size + n * size),
+    months: (n) => new Date(year, month - month % size + n * size),
+  }[unit];
+  const found = [];
+  let last = -Infinity;
+  for (let n = 0, at = nth(0); at <= to; at = nth(++n)) {
+    // An hour that the clock leaves out in spring is the next one.
+    if (at >= from && at > last) found.push([at, words(at, unit)]);
+    last = at;
+  }
+  return found;
+}
+
+function words(at, unit) {
+  if (unit === "months") return at.toLocaleDateString([], { month: "short", year: "numeric" });
+  if (unit === "days" || (at.getHours() === 0 && at.getMinutes() === 0)) {
+    return at.toLocaleDateString([], { day: "numeric", month: "short" });
+  }
+  return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+// Of the marks [place, text], in order, those whose texts fit between 0 and `width` and do not touch
+// when they are centred on their places.
+export function fitting(marks, width, font) {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = font;
+  let free = 0;
+  return marks.filter(([place, text]) => {
+    const half = pen.measureText(text).width / 2 + 1;
+    if (place - half < free || place + half > width) return false;
+    free = place + half + 10;
+    return true;
+  });
+}
+
+// From 1 down to `bottom`, shares that divide it evenly.
+export function shareTicks(bottom) {
+  const step = bottom > 0.75 ? 0.05 : bottom > 0.4 ? 0.1 : 0.2;
+  const found = [];
+  for (let share = 1; share > bottom - 1e-9; share -= step) found.push(Math.max(0, share));
+  return found;
+}

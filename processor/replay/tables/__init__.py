@@ -1,0 +1,1 @@
+"""Tables as sources: CSV, Parquet, JSON lines, and DataFrames."""
