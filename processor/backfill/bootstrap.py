@@ -19,7 +19,6 @@ from processor.backfill.bootstrap_policy import (
 from processor.backfill.bootstrap_progress import BootstrapProgress
 from processor.backoff import Backoff
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import IngestMode
 from processor.domain.timestamps import HOUR
 from processor.errors import ArchiveError, BrokerError
@@ -228,7 +227,7 @@ class Bootstrap:
         observation_producers: dict[IngestMode, ObservationProducer],
     ) -> list[Pair]:
         """Queue a page's observations; returns the pairs of completed requests."""
-        completed, not_scorable = [], self._reader.decoder.telemetry.not_scorable
+        completed: list[Pair] = []
         documents: Sequence[Document] = page.documents
         pair_producer = observation_producers[IngestMode.COUNT_AND_DROP]
         before = policy.all_completed_before
@@ -238,29 +237,21 @@ class Bootstrap:
         for number, document in enumerate(documents):
             if number % _DOCUMENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
-            unlabelled = not_scorable.total()
             decoded = self._reader.read(document)
-            times = [one.time for one in decoded if not isinstance(one, DeadLetter)]
+            times = [one.time for one in decoded.observations]
             if times and self._since is not None and max(times) < self._since:
                 continue
-            pair = policy.pair(document, decoded)
+            pair = policy.pair(document, decoded.observations) if not decoded.dead_letters else None
             if pair is not None:
                 pair_producer.add_pair(*pair)
                 completed.append(pair)
-                # Not if an item has no label: such items are counted one by one.
-                if not_scorable.total() == unlabelled:
-                    pair_producer.add_pair_template(document, decoded)
+                pair_producer.add_pair_template(document, decoded)
                 continue
-            observation_producer = observation_producers[policy.mode(times)]
-            for one in decoded:
-                if isinstance(one, DeadLetter):
-                    source = (document.index, shard.number, document.seq_no)
-                    event = RawEvent((), document.source, -1)
-                    observation_producer.add_dead_letter(
-                        event, one, source, document.id.encode("utf-8", "replace")
-                    )
-                else:
-                    observation_producer.add_observation(one)
+            observation_producers[policy.mode(times)].add_decoded(
+                decoded,
+                (document.index, shard.number, document.seq_no),
+                document.id.encode("utf-8", "replace"),
+            )
         return completed
 
     async def _write_outcomes(self, pairs: list[Pair]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from processor.domain.events.documents import Decoded, Document
+from processor.domain.events.documents import Document
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.outcomes import RequestOutcome, outcome_of
 from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
@@ -64,15 +64,17 @@ class BootstrapPolicy:
         # both were counted.
         return self._counted_before is not None and oldest < self._counted_before()
 
-    def pair(self, document: Document, decoded: Sequence[Decoded]) -> Pair | None:
+    def pair(
+        self, document: Document, observations: Sequence[Prediction | Feedback]
+    ) -> Pair | None:
         """Return the prediction and the feedback of a completed request, which is not kept.
 
         None if the request must be kept, or if the document does not hold all of it.
         """
         before = self._completed_before
-        if before is None or not decoded:
+        if before is None or not observations:
             return None
-        prediction, *others = decoded
+        prediction, *others = observations
         if (
             not isinstance(prediction, Prediction)
             or prediction.time >= before

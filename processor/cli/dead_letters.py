@@ -23,7 +23,7 @@ from processor.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Characters of a body that are shown.
+#: The default number of characters of a body that are shown.
 _MAX_SHOWN = 4096
 
 

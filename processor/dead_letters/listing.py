@@ -1,19 +1,18 @@
-"""``processor dead-letters``: where the letters are, and what is told of them."""
+"""The work of ``processor dead-letters``: finding, listing, showing and retrying dead letters."""
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from processor.archive.sqlite.archive import SqliteReader
-from processor.dead_letters.topic import DeadLetterRetry, DeadLetterTopic, Outcome, RetryProducer
+from processor.dead_letters.topic import DeadLetterRetry, DeadLetterTopic, Outcome
 from processor.domain.events.dead_letters import DeadLetterRecord, printable, type_and_id
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import DeadLetter
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
 from processor.kafka.clients import FAULTS, Kafka, explain
@@ -23,48 +22,32 @@ from processor.settings import Settings
 from processor.telemetry import Telemetry
 
 _BATCH_BYTES = 8 << 20
-#: Characters of a detail or an origin; what comes in must not fill the terminal.
-_LONG = 300
+#: The most characters of a detail or an origin: an event must not fill the terminal.
+_MAX_TEXT = 300
 _LIST = "'processor dead-letters list' shows their ids"
 
 
-class DeadLetters(Protocol):
-    """Where letters are kept; of retries only those are known that were read."""
-
-    @property
-    def retried(self) -> Mapping[str, int]:
-        """When (ns) letters were retried, by id."""
-        ...
-
-    def scan(self, start: int) -> AsyncIterator[DeadLetterRecord]:
-        """Those kept from ``start`` (ns) on."""
-        ...
-
-    async def find(self, name: str) -> DeadLetterRecord | None:
-        """The one with this id."""
-        ...
-
-
 class Selection(NamedTuple):
-    """Which letters: all where nothing is given. Times (ns) are those of keeping, [start, end)."""
+    """A selection of letters by reason, time of keeping in [start, end) (ns) and id; empty fields
+    select all letters."""
 
     reasons: frozenset[str] = frozenset()
     start: int = 0
     end: int | None = None
-    names: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
 
     def __call__(self, letter: DeadLetterRecord) -> bool:
-        """Whether it is one of them."""
+        """Return whether a letter is selected."""
         return (
             letter.kept >= self.start
             and (self.end is None or letter.kept < self.end)
             and (not self.reasons or letter.letter.reason in self.reasons)
-            and (not self.names or letter.id in self.names)
+            and (not self.ids or letter.id in self.ids)
         )
 
 
 class Entry(msgspec.Struct):
-    """A letter in a list: everything printable, the body left out."""
+    """A letter in a list: all texts are printable, times RFC 3339; the body is left out."""
 
     id: str
     time: str
@@ -80,7 +63,7 @@ class Entry(msgspec.Struct):
 
 
 class Listing(msgspec.Struct):
-    """The newest of those selected, and how many there are."""
+    """The newest of the selected letters, and the numbers of all selected letters."""
 
     dead_letters: list[Entry]
     total: int
@@ -88,16 +71,16 @@ class Listing(msgspec.Struct):
 
 
 class ArchivedDeadLetters:
-    """The embedded mode's: no topic outlives it, so its archive is read again, with today's rules;
-    nothing is written."""
+    """Finds the dead letters of the embedded mode by decoding its archive again, with today's rules:
+    no topic outlives that mode. ``retried`` stays empty: nothing needs a retry."""
 
     def __init__(self, reader: SqliteReader, decoder: Decoder) -> None:
         self.retried: dict[str, int] = {}
         self._reader = reader
-        self._trial = RetryProducer.only(decoder)
+        self._decoder = decoder
 
     async def scan(self, start: int) -> AsyncIterator[DeadLetterRecord]:
-        """All events of the archive that can't be understood, kept from ``start`` on."""
+        """Yield the unreadable events of the archive, kept from ``start`` (ns) on."""
         last = await self._reader.last()
         with CommandProgress(f"reading {self._reader.path}", last) as progress:
             async for letter in self._read(0, progress):
@@ -105,7 +88,7 @@ class ArchivedDeadLetters:
                     yield letter
 
     async def find(self, name: str) -> DeadLetterRecord | None:
-        """The event of that number, if it can't be understood."""
+        """Return the event with this number if it is unreadable, else None."""
         if not name.isdecimal() or not 0 < int(name) <= await self._reader.last():
             return None
         async for letter in self._read(int(name) - 1):
@@ -117,19 +100,22 @@ class ArchivedDeadLetters:
     ) -> AsyncIterator[DeadLetterRecord]:
         while rows := await self._reader.events(after, _BATCH_BYTES):
             for number, event in rows:
-                origin = ("archive", 0, number)
-                verdict = self._trial.read(event, origin)
-                if isinstance(verdict, DeadLetter):
+                letter = self._decoder.decode(*event).dead_letter
+                if letter is not None:
+                    origin = ("archive", 0, number)
                     yield DeadLetterRecord(
-                        str(number), event.timestamp, verdict, origin, None, event
+                        str(number), event.timestamp, letter, origin, None, event
                     )
             after = rows[-1][0]
             if progress:
                 progress.update(after, after)
 
 
+DeadLetters: TypeAlias = DeadLetterTopic | ArchivedDeadLetters
+
+
 def open_dead_letters(settings: Settings) -> AbstractAsyncContextManager[DeadLetters]:
-    """The letters of the service with these settings."""
+    """Open the dead letters of the service with these settings."""
     return _in_archive(settings) if settings.embedded else _on_kafka(settings)
 
 
@@ -161,8 +147,8 @@ async def _in_archive(settings: Settings) -> AsyncIterator[DeadLetters]:
 
 
 async def list_dead_letters(settings: Settings, selection: Selection, limit: int) -> Listing:
-    """The newest ``limit`` letters that are selected, in order of time."""
-    # Partition by partition in order of time, so that the newest of all are among these.
+    """List the newest ``limit`` of the selected letters, in order of time."""
+    # Each partition is read in order of time, so the newest letters of all are among these.
     newest: dict[str, deque[tuple[int, Entry]]] = {}
     reasons: Counter[str] = Counter()
     async with open_dead_letters(settings) as dead_letters:
@@ -183,7 +169,10 @@ async def list_dead_letters(settings: Settings, selection: Selection, limit: int
 
 
 async def find_dead_letter(settings: Settings, name: str) -> tuple[DeadLetterRecord, int | None]:
-    """One letter, and when (ns) it was retried. `ProcessorError` if there is none of that id."""
+    """Return the letter with this id, and when (ns) it was retried, None if it was not.
+
+    `ProcessorError` if there is no such letter.
+    """
     async with open_dead_letters(settings) as dead_letters:
         letter = await dead_letters.find(name)
         if letter is None:
@@ -194,7 +183,11 @@ async def find_dead_letter(settings: Settings, name: str) -> tuple[DeadLetterRec
 async def retry_dead_letters(
     settings: Settings, selection: Selection, dry: bool
 ) -> dict[str, Outcome]:
-    """Put the selected letters on the log after all; what became of them, by reason."""
+    """Decode the selected letters again and put their observations on the log, unless ``dry``.
+
+    Returns the outcomes by reason. `ProcessorError` in the embedded mode, and if a selected id does not
+    exist.
+    """
     async with open_dead_letters(settings) as dead_letters:
         if not isinstance(dead_letters, DeadLetterTopic):
             raise ProcessorError(
@@ -213,7 +206,7 @@ async def retry_dead_letters(
             return True
 
         outcomes = await retry.run(wanted, selection.start, dry)
-    if missing := selection.names - found:
+    if missing := selection.ids - found:
         names = ", ".join(sorted(name[:60] for name in missing))
         raise ProcessorError(f"no dead letter {names!r} is among those selected: {_LIST}")
     return outcomes
@@ -226,8 +219,8 @@ def _entry(letter: DeadLetterRecord) -> Entry:
         letter.id,
         format_time(letter.kept),
         printable(letter.letter.reason, 60),
-        printable(letter.letter.detail, _LONG),
-        printable(topic, _LONG),
+        printable(letter.letter.detail, _MAX_TEXT),
+        printable(topic, _MAX_TEXT),
         partition,
         offset,
         kind,
@@ -237,7 +230,7 @@ def _entry(letter: DeadLetterRecord) -> Entry:
 
 
 def listing_text(listing: Listing) -> str:
-    """The list as a table, and what is not in it."""
+    """Format a listing as a table, followed by the number of letters."""
     rows = [("ID", "TIME", "REASON", "ORIGIN", "TYPE", "REQUEST", "DETAIL")]
     for entry in listing.dead_letters:
         detail = f"(retried {entry.retried}) {entry.detail}" if entry.retried else entry.detail
@@ -255,7 +248,7 @@ def listing_text(listing: Listing) -> str:
 
 
 def dead_letter_text(letter: DeadLetterRecord, retried: int | None, limit: int) -> str:
-    """One letter with its headers and the first ``limit`` characters of its body."""
+    """Format one letter with its headers and the first ``limit`` characters of its body."""
     entry, value = _entry(letter), letter.event.value
     lines = [
         f"dead letter {letter.id}",
@@ -267,9 +260,9 @@ def dead_letter_text(letter: DeadLetterRecord, retried: int | None, limit: int) 
         f"  retried  {'no' if retried is None else format_time(retried)}",
     ]
     if letter.key:
-        lines.append(f"  key      {printable(letter.key, _LONG)}")
+        lines.append(f"  key      {printable(letter.key, _MAX_TEXT)}")
     lines += [
-        f"  header   {printable(name, _LONG)}: {printable(content or b'', limit)}"
+        f"  header   {printable(name, _MAX_TEXT)}: {printable(content or b'', limit)}"
         for name, content in letter.event.headers
     ]
     lines.append("  body     none" if value is None else f"  body     {len(value):,} bytes")
@@ -279,7 +272,7 @@ def dead_letter_text(letter: DeadLetterRecord, retried: int | None, limit: int) 
 
 
 def outcomes_text(outcomes: Mapping[str, Outcome], dry: bool) -> str:
-    """What a retry did, by reason."""
+    """Format the outcomes of a retry as a table by reason."""
     if not outcomes:
         return "no dead letters"
     head = "would be counted" if dry else "on the log now"

@@ -12,9 +12,8 @@ from typing import Protocol
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.archive.sqlite.requests import Note, request_digest
 from processor.domain.events.decoder import Decoded, Decoder
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
-from processor.domain.log.observations import Feedback, Prediction
-from processor.domain.model_rules import ModelRules
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.log.observations import Prediction
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.errors import ArchiveError
 from processor.telemetry import Telemetry
@@ -27,8 +26,8 @@ _BATCH_BYTES = 8 << 20
 class Log(Protocol):
     """The producer that puts events on the log."""
 
-    def add(self, event: RawEvent, origin: tuple[str, int, int]) -> DeadLetter | None:
-        """Decode and queue one event; the dead letter if it can't be decoded."""
+    def add(self, event: RawEvent, origin: tuple[str, int, int]) -> Decoded:
+        """Decode one event and queue its observations."""
         ...
 
     def send(self) -> "Awaitable[list[asyncio.Future[object]]]":
@@ -56,56 +55,24 @@ class ArchiveSink:
         """Store all events, even those that can't be decoded: their dead letters are created again on
         the way to the log. `CapacityError` if the broker has no memory left for them."""
         self._memory_guard.check()
-        verdicts = []
-        for event in events:
-            try:
-                observation = self._decoder.decode(*event)
-            except Exception:
-                # Stored nevertheless: on the way to the log it becomes a dead letter and is reported.
-                observation = None
-            verdicts.append(observation if isinstance(observation, DeadLetter) else None)
+        verdicts = [self._decoder.decode(*event).dead_letter for event in events]
         await self._archive.append(events)
         self._publisher.wake()
         return verdicts
 
 
-class NotingDecoder(Decoder):
-    """A decoder that collects the requests of the events it decodes."""
-
-    def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
-        super().__init__(rules, telemetry)
-        self.requests: list[int] = []
-        """The digests (`request_digest`) of the requests since the list was last cleared."""
-
-    def decode(
-        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Decoded | Batch:
-        """Decode an event, see `Decoder.decode`. The events of a batch are decoded by later calls."""
-        decoded = super().decode(headers, value, timestamp)
-        if type(decoded) is Prediction:
-            self.requests.append(request_digest(*decoded.model[:2], decoded.request_id))
-        elif type(decoded) is Feedback:
-            self.requests.append(request_digest(*decoded.scope[:2], decoded.request_id))
-        return decoded
-
-
 class ArchivePublisher:
     """Puts the archive's events on the log in their order, from the first one, and then notes their
     requests in the archive: a lookup never returns events that are not on the log yet.
-
-    ``decoder`` must be the decoder of ``log``.
     """
 
-    def __init__(
-        self, archive: SqliteArchive, log: Log, decoder: NotingDecoder, telemetry: Telemetry
-    ) -> None:
+    def __init__(self, archive: SqliteArchive, log: Log, telemetry: Telemetry) -> None:
         self.position = 0
         """The sequence number of the last event on the log."""
         self.complete = asyncio.Event()
         """Set once all events that were in the archive at the start are on the log."""
         self._archive = archive
         self._log = log
-        self._decoder = decoder
         self._telemetry = telemetry
         self._wake = asyncio.Event()
 
@@ -120,12 +87,15 @@ class ArchivePublisher:
             self._wake.clear()
             rows = await self._archive.events(self.position, _BATCH_BYTES)
             notes: list[Note] = []
-            requests = self._decoder.requests
             for number, event in rows:
-                self._log.add(event, ("archive", 0, number))
-                for request in requests:
+                for observation in self._log.add(event, ("archive", 0, number)).observations:
+                    model = (
+                        observation.model
+                        if isinstance(observation, Prediction)
+                        else observation.scope
+                    )
+                    request = request_digest(*model[:2], observation.request_id)
                     notes.append((request, number))
-                requests.clear()
             if rows:
                 await asyncio.gather(*await self._log.send())
                 self.position = rows[-1][0]

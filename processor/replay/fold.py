@@ -13,7 +13,7 @@ from processor.domain.events.documents import BatchKey, Document, DocumentReader
 from processor.domain.events.event_lines import line_reader
 from processor.domain.events.events_file import BadLine
 from processor.domain.events.payloads.table_rows import TableRow
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
@@ -139,12 +139,9 @@ class ReplayFold:
         """Fold some events."""
         decode = self._decoder.decode
         for headers, value, timestamp in events:
-            observation = decode(headers, value, timestamp)
-            if isinstance(observation, Batch):
-                self.add(observation.events)
-                continue
-            self.read += 1
-            if observation is not None and not isinstance(observation, DeadLetter):
+            decoded = decode(headers, value, timestamp)
+            self.read += decoded.events
+            for observation in decoded.observations:
                 self.observe(observation)
 
     def add_row(self, row: TableRow) -> DeadLetter | None:
@@ -152,7 +149,7 @@ class ReplayFold:
         self.read += 1
         found = self._decoder.decode_row(row)
         if isinstance(found, DeadLetter):
-            return self._decoder.dead(found)
+            return found
         for observation in found:
             self.observe(observation)
         return None
@@ -198,7 +195,7 @@ class ReplayFold:
     def add_bad(self, dead_letter: DeadLetter) -> None:
         """Count an input that is not an event as a dead letter."""
         self.read += 1
-        self._decoder.dead(dead_letter)
+        self._decoder.count_dead_letter(dead_letter)
 
     async def wait_for_room(self) -> None:
         """Return at once: memory always has room."""

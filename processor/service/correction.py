@@ -16,7 +16,7 @@ from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import NO_TIME
 from processor.domain.events.events_file import BadLine, parse_lines
 from processor.domain.events.payloads.table_rows import TableRow
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND
@@ -146,18 +146,17 @@ class _LogSink:
         decode, cutoff = self._decoder.decode, self._cutoff()
         for event in events:
             decoded = decode(*event)
-            if isinstance(decoded, Batch):
-                self.add(decoded.events)
-                continue
-            self.read += 1
-            self._add_observations([decoded], cutoff)
+            self.read += decoded.events
+            # One by one: each event of a batched one is old or new by itself.
+            for observation in decoded.observations:
+                self._add_observations((observation,), cutoff)
 
     def add_row(self, row: TableRow) -> DeadLetter | None:
         """See `Sink`."""
         self.read += 1
         found = self._decoder.decode_row(row)
         if isinstance(found, DeadLetter):
-            return self._decoder.dead(found)
+            return found
         self._add_observations(found, self._cutoff())
         return None
 
@@ -166,12 +165,12 @@ class _LogSink:
         cutoff = self._cutoff()
         for document in documents:
             self.read += 1
-            self._add_observations(self._documents.read(document), cutoff)
+            self._add_observations(self._documents.read(document).observations, cutoff)
 
     def add_bad(self, letter: DeadLetter) -> None:
         """See `Sink`."""
         self.read += 1
-        self._decoder.dead(letter)
+        self._decoder.count_dead_letter(letter)
 
     async def wait_for_room(self) -> None:
         """See `Sink`."""
@@ -202,19 +201,13 @@ class _LogSink:
         cutoff = in_memory_from(time.time_ns(), self._horizon)
         return cutoff if self._keeps_all_since < cutoff else 0
 
-    def _add_observations(
-        self, decoded: Sequence[Prediction | Feedback | DeadLetter | None], cutoff: int
-    ) -> None:
+    def _add_observations(self, decoded: Sequence[Prediction | Feedback], cutoff: int) -> None:
         """Add the selected observations of one event or document.
 
         If its oldest time is before ``cutoff``, its request has left memory, and was counted before
         that if it was ever on the log. Such observations count only if their request is in memory.
         """
-        observations = [
-            each
-            for each in decoded
-            if isinstance(each, Prediction | Feedback) and self._is_selected(each)
-        ]
+        observations = [each for each in decoded if self._is_selected(each)]
         if not observations:
             return
         is_old = min(each.time for each in observations) < cutoff

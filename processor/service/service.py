@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.backoff import Backoff
 from processor.domain.events.decoder import Decoder
-from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink, NotingDecoder
+from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink
 from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.errors import BrokerError, SettingsError, StalledError, described
@@ -184,9 +184,9 @@ class Service:
         memory_guard: BrokerMemoryGuard,
     ) -> EventSink:
         """Publish the archive to the log; the sink stores new events in the archive."""
-        noting = NotingDecoder(self._rules, self.telemetry)
+        decoder = Decoder(self._rules, self.telemetry)
         self._publisher = publisher = ArchivePublisher(
-            archive, worker.observation_producer(noting), noting, self.telemetry
+            archive, worker.observation_producer(decoder), self.telemetry
         )
         background(stack, self._guard(publisher.run()))
         background(stack, self._note_bootstrap(publisher))

@@ -69,7 +69,8 @@ class KafkaSink:
         while self._waiting and size < _GROUP:
             result = next(iter(self._waiting))
             events = self._waiting.pop(result)
-            group[result] = [self._observation_producer.add(event, _SOURCE) for event in events]
+            add = self._observation_producer.add
+            group[result] = [add(event, _SOURCE).dead_letter for event in events]
             size += len(events)
         try:
             await asyncio.gather(*await self._observation_producer.send())

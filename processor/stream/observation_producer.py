@@ -1,7 +1,6 @@
 """Putting events on the log: they are decoded, batched by partition, and sent."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import TypeAlias
@@ -11,10 +10,10 @@ from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord, RecordMetadata
 
 from processor.domain.events.dead_letters import SourceOffset, dead_letter_headers
-from processor.domain.events.decoder import Decoder
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.documents import Document
 from processor.domain.events.fast_decoder import FastDecoder, SourceRecord
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import BatchBuilder, Feedback, IngestMode, Prediction
 from processor.domain.log.records import encode
@@ -22,8 +21,6 @@ from processor.domain.native import use_native
 from processor.kafka.clients import MAX_RECORD
 from processor.kafka.patches import RecordBatch
 from processor.telemetry import RecentDeadLetter
-
-logger = logging.getLogger(__name__)
 
 #: The most rows in one record of the observations: enough to share its fixed cost, yet a small record.
 _MAX_ROWS = 2000
@@ -70,66 +67,30 @@ class ObservationProducer:
             else None
         )
 
-    def add(
-        self, event: RawEvent, source: SourceOffset, key: bytes | None = None
-    ) -> DeadLetter | None:
-        """Decode one event and queue its observations.
+    def add(self, event: RawEvent, source: SourceOffset, key: bytes | None = None) -> Decoded:
+        """Decode one event, or the events of a batched one, and queue the observations and dead letters.
 
-        Returns the dead letter, which is queued too, if the event cannot be decoded; for a batched event
-        the first one. ``key`` is the key of the event's record, which only dead letters keep.
+        ``key`` is the key of the event's record, which only dead letters keep.
         """
-        try:
-            observation = self.decoder.decode(*event)
-        except Exception as error:
-            # A defect in the decoder must not stop the stream, or lose the event that revealed it.
-            logger.exception("event %s/%d@%d failed to decode", *source)
-            observation = self.decoder.dead(
-                DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
-            )
-        if observation is None:
-            return None
-        if isinstance(observation, DeadLetter):
-            self.add_dead_letter(event, observation, source, key)
-            return observation
-        if isinstance(observation, Batch):
-            verdicts = [self.add(one, source, key) for one in observation.events]
-            return next((verdict for verdict in verdicts if verdict is not None), None)
-        self.add_observation(observation)
-        return None
+        decoded = self.decoder.decode(*event)
+        self.add_decoded(decoded, source, key)
+        return decoded
 
     def add_records(self, topic: str, partition: int, records: Sequence[Record]) -> None:
-        """Decode records of a source topic and queue their observations.
-
-        Without the native extension this is the hot path, so it makes no objects per event that only a
-        dead letter needs.
-        """
+        """Decode records of a source topic and queue their observations and dead letters."""
         decode, fast_decoder = self.decoder.decode, self._fast_decoder
-        not_scorable = self.decoder.telemetry.not_scorable
         for record in records:
-            before = not_scorable.total() if fast_decoder else 0
-            timestamp = record.timestamp * 1_000_000
-            source = (topic, partition, record.offset)
-            try:
-                observation = decode(record.headers, record.value, timestamp)
-            except Exception:
-                # Again by `add`, which logs the defect and keeps the event.
-                self.add(RawEvent(record.headers, record.value, timestamp), source, record.key)
-                continue
-            if isinstance(observation, DeadLetter):
-                event = RawEvent(record.headers, record.value, timestamp)
-                self.add_dead_letter(event, observation, source, record.key)
-            elif isinstance(observation, Batch):
-                for one in observation.events:
-                    self.add(one, source, record.key)
-            elif observation is not None:
-                self.add_observation(observation)
-                # Not if an item has no label: such items are counted one by one.
-                if (
-                    fast_decoder is not None
-                    and isinstance(record, SourceRecord)
-                    and not_scorable.total() == before
-                ):
-                    fast_decoder.add_record_template(record, observation)
+            decoded = decode(record.headers, record.value, record.timestamp * 1_000_000)
+            self.add_decoded(decoded, (topic, partition, record.offset), record.key)
+            if fast_decoder is not None and isinstance(record, SourceRecord):
+                fast_decoder.add_record_template(record, decoded)
+
+    def add_decoded(self, decoded: Decoded, source: SourceOffset, key: bytes | None) -> None:
+        """Queue the observations and the dead letters of an event or document from ``source``."""
+        for observation in decoded.observations:
+            self.add_observation(observation)
+        for event, letter in decoded.dead_letters:
+            self.add_dead_letter(event, letter, source, key)
 
     def add_batch(self, topic: str, partition: int, batch: RecordBatch) -> int:
         """Decode a batch of records of a source topic, and queue their observations.
@@ -158,7 +119,7 @@ class ObservationProducer:
             else documents
         )
 
-    def add_pair_template(self, document: Document, decoded: Sequence[object]) -> None:
+    def add_pair_template(self, document: Document, decoded: Decoded) -> None:
         """Make a template of a document and what it was decoded to, for `decode_pairs`."""
         if self._fast_decoder is not None:
             self._fast_decoder.add_document_template(document, decoded)

@@ -9,8 +9,8 @@ import pytest
 
 from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, Shard
 from processor.backfill.bootstrap import Bootstrap
+from processor.domain.events.decoder import Decoded
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import format_time
@@ -79,11 +79,9 @@ class _Producer:
         self._sent = sent
         self._added: list[str] = []
 
-    def add_observation(self, observation: Prediction | Feedback) -> None:
-        self._added.append(observation.request_id)
-
-    def add_dead_letter(self, event: Any, dead_letter: DeadLetter, source: Any, key: Any) -> None:
-        raise AssertionError(dead_letter)
+    def add_decoded(self, decoded: Decoded, source: Any, key: Any) -> None:
+        assert not decoded.dead_letters
+        self._added += [one.request_id for one in decoded.observations]
 
     def add_pair(self, prediction: Prediction, feedback: Feedback | None) -> None:
         self._added.append(prediction.request_id)
@@ -91,7 +89,7 @@ class _Producer:
     def decode_pairs(self, documents: Any, before: int, since: int) -> Any:
         return documents
 
-    def add_pair_template(self, document: Document, decoded: Any) -> None:
+    def add_pair_template(self, document: Document, decoded: Decoded) -> None:
         pass
 
     async def send(self, mode: IngestMode) -> list[asyncio.Future[object]]:

@@ -68,8 +68,7 @@ class _Partition:
         events = [event_of(fact) for fact in facts]
         await self.archive.append(events)
         for event in events:
-            observation = self._decoder.decode(*event)
-            assert isinstance(observation, Prediction | Feedback)
+            (observation,) = self._decoder.decode(*event).observations
             self.add_observation(observation)
         await self.send()
         await publish(self.archive)

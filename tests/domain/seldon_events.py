@@ -10,6 +10,7 @@ from processor.domain.model_rules import parse_rules
 from processor.domain.timestamps import parse_time
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
+from tests.support.domain.decoding import meaning
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 NS = parse_time("2026-11-20T09:00:00Z") or 0
@@ -67,5 +68,5 @@ def only(events: Iterable[RawEvent], file: object = None) -> Any:
 
 
 def decode(raw: RawEvent) -> Any:
-    """The decoded content of one event."""
-    return Decoder(parse_rules(None, ""), Telemetry()).decode(*raw)
+    """The only observation or dead letter of one event; None if it means nothing."""
+    return meaning(Decoder(parse_rules(None, ""), Telemetry()).decode(*raw))

@@ -8,6 +8,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
 from tests.domain.seldon_events import FEEDBACK, RESPONSE, event, only
+from tests.support.domain.decoding import meaning
 
 BINARY = {"output": "probability", "classes": ["ham", "spam"]}
 MAP = {"labels": {"0": "ham", "1": "spam"}}
@@ -96,7 +97,7 @@ def test_a_changed_file_applies_to_new_events() -> None:
     rules = parse_rules({"models": [{"match": "seldon/iris", **MAP}]}, "file")
     decoder = Decoder(rules, Telemetry())
     answer = event(RESPONSE, {"data": {"ndarray": [1]}})
-    before: Any = decoder.decode(*answer)
+    before: Any = meaning(decoder.decode(*answer))
     rules.replace([])
-    after: Any = decoder.decode(*answer)
+    after: Any = meaning(decoder.decode(*answer))
     assert [one.answers[0].label for one in (before, after)] == ["spam", "1"]

@@ -150,7 +150,7 @@ async def test_events_of_the_sdk_are_accepted(
     answer = await client.post("/", data=message.body, headers=message.headers)
     assert answer.status == 202, await answer.text()
     (event,) = sink.events
-    found = Decoder(read_models_file(None), Telemetry()).decode(*event)
+    (found,) = Decoder(read_models_file(None), Telemetry()).decode(*event).observations
     assert isinstance(found, Feedback)
     assert found.request_id == "r1"
     assert found.scope == ModelKey("seldon", "café", "", "")

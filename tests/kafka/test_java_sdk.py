@@ -5,12 +5,13 @@ from collections.abc import Callable
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from processor.domain.events.decoder import Decoded, Decoder
-from processor.domain.events.raw_event import Batch, DeadLetter
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
 from tests.domain.events.test_event_matrix import decode
+from tests.support.domain.decoding import Part, meaning
 from tests.support.domain.envelope_kinds import RESPONSE, binary
 from tests.support.domain.payload_kinds import PAYLOADS
 from tests.support.servers import Broker
@@ -30,7 +31,7 @@ async def test_every_payload_from_the_java_sdk(
     sent.append(Sent("no data", RESPONSE, "application/json", "seldon", b""))
     send_cloudevents(kafka.bootstrap, source, mode, sent)
     decoder = Decoder(ModelRules(), Telemetry())
-    found: dict[str, Decoded | Batch] = {}
+    found: dict[str, Part] = {}
     dead_letters = []
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest"
@@ -40,10 +41,11 @@ async def test_every_payload_from_the_java_sdk(
             record = await consumer.getone()
             assert record.key is None
             decoded = decoder.decode(record.headers, record.value, record.timestamp * 1_000_000)
-            if isinstance(decoded, Prediction):
-                found[decoded.request_id] = decoded
+            part = meaning(decoded)
+            if isinstance(part, Prediction):
+                found[part.request_id] = part
             else:
-                dead_letters.append((record.value is None, decoded))
+                dead_letters.append((record.value is None, part))
     # An event without data is a tombstone in binary mode.
     ((is_null, dead_letter),) = dead_letters
     assert is_null is (mode == "BINARY")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
+from processor.domain.events.decoder import Decoded
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import BrokerError
 from processor.stream import kafka_sink
@@ -20,9 +21,10 @@ class FakeProducer:
         self.acks: list[asyncio.Future[object]] = []
         self.sending = asyncio.Semaphore(0)
 
-    def add(self, event: RawEvent, source: object, key: object = None) -> DeadLetter | None:
+    def add(self, event: RawEvent, source: object, key: object = None) -> Decoded:
         self.added.append(event.value)
-        return DeadLetter("bad_json", "bad") if event.value == b"bad" else None
+        letter = DeadLetter("bad_json", "bad")
+        return Decoded((), ((event, letter),)) if event.value == b"bad" else Decoded()
 
     async def send(self) -> "list[asyncio.Future[object]]":
         self.sent.append(self.added)

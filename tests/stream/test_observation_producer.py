@@ -97,11 +97,12 @@ def test_the_first_dead_letter_of_a_batch_is_returned() -> None:
     observations = observation_producer(None)
     source = ("http", 0, 0)
     event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
-    dead_letter = observations.add(event, source)
+    dead_letter = observations.add(event, source).dead_letter
     assert isinstance(dead_letter, DeadLetter)
     assert dead_letter.reason == "unknown_type"
-    assert observations.add(RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0), source) is None
-    assert observations.add(RawEvent(BATCH, b"[]", 0), source) is None
+    good = RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0)
+    assert observations.add(good, source).dead_letter is None
+    assert observations.add(RawEvent(BATCH, b"[]", 0), source).dead_letter is None
 
 
 async def test_a_dead_letter_that_is_too_large_is_kept_without_its_body() -> None:
@@ -125,10 +126,10 @@ def test_the_detail_of_a_dead_letter_is_text() -> None:
         event = {**ANSWER, "requestid": "r"}
         del event["data"], event["time"]
         headers = [(f"ce_{name}", str(text).encode()) for name, text in event.items()]
-        verdict = observations.add(
+        decoded = observations.add(
             RawEvent([*headers, ("ce_time", time)], b"{}", 7), ("source", 3, 0)
         )
-        assert verdict == DeadLetter("bad_time", f"ce_time '{shown}' is not RFC 3339")
+        assert decoded.dead_letter == DeadLetter("bad_time", f"ce_time '{shown}' is not RFC 3339")
 
 
 async def test_a_dead_letter_is_shown_with_the_id_of_its_record() -> None:
@@ -169,7 +170,8 @@ async def test_no_record_is_larger_than_the_topic_takes() -> None:
             ("ce_inferenceservicename", b"m"),
         ]
         body = json.dumps(data, ensure_ascii=False).encode()
-        assert observations.add(RawEvent(headers, body, 0), ("source", 0, number)) is None
+        decoded = observations.add(RawEvent(headers, body, 0), ("source", 0, number))
+        assert decoded.dead_letter is None
     await observations.send()
     sizes = [len(value) for topic, value, _ in producer.sent if topic == "observations"]
     assert sum(sizes) > MAX_RECORD > max(sizes)

@@ -11,10 +11,11 @@ from aiokafka import AIOKafkaProducer
 from processor.archive.base import Archive
 from processor.archive.elasticsearch.archive import ElasticsearchArchive
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
-from processor.embedded.archive_publisher import ArchivePublisher, NotingDecoder
+from processor.embedded.archive_publisher import ArchivePublisher
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.support.servers.indices import DATA, Indices, stored
@@ -79,11 +80,11 @@ class _NullProducer:
 
 def new_publisher(archive: SqliteArchive) -> ArchivePublisher:
     """A publisher to a log that nobody reads."""
-    decoder = NotingDecoder(ModelRules(), Telemetry())
+    decoder = Decoder(ModelRules(), Telemetry())
     observation_producer = ObservationProducer(
         decoder, cast(AIOKafkaProducer, _NullProducer()), "log", "dead_letters", 1, "log-id"
     )
-    return ArchivePublisher(archive, observation_producer, decoder, Telemetry())
+    return ArchivePublisher(archive, observation_producer, Telemetry())
 
 
 async def publish(archive: SqliteArchive) -> None:

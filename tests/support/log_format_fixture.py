@@ -14,7 +14,6 @@ from typing import Any
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
-from processor.domain.events.raw_event import Batch, DeadLetter
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder
@@ -53,9 +52,9 @@ def observations() -> list[bytes]:
     ):
         if not line:
             continue
-        observation = decoder.decode(*parse_line(line, number, 0))
-        assert not isinstance(observation, DeadLetter | Batch)
-        if observation is not None:
+        decoded = decoder.decode(*parse_line(line, number, 0))
+        assert not decoded.dead_letters
+        for observation in decoded.observations:
             builder.add(observation)
         if builder.rows >= _ROWS:
             records.append(encode(builder.build(LOG_ID)))

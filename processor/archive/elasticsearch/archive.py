@@ -36,7 +36,6 @@ from processor.archive.elasticsearch.shards import (
     parse_stats,
 )
 from processor.domain.events.documents import Document, DocumentReader
-from processor.domain.events.raw_event import DeadLetter
 from processor.domain.join.outcomes import RequestOutcome
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -170,7 +169,8 @@ class ElasticsearchArchive:
         for shard in await self.shards():
             async with aclosing(self.pages(shard)) as pages:
                 async for page in pages:
-                    yield [one for document in page.documents for one in _decode(document, reader)]
+                    decoded = map(reader.read, page.documents)
+                    yield [one for part in decoded for one in part.observations]
 
     async def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules
@@ -194,7 +194,9 @@ class ElasticsearchArchive:
             sources += [decode_source(document.source) for document in batches]
             records = [
                 ArchivedRecord(
-                    source.request, _decode(document, reader), source.outcome is not None
+                    source.request,
+                    list(reader.read(document).observations),
+                    source.outcome is not None,
                 )
                 for document, source in zip(documents, sources, strict=True)
                 if source.request in wanted
@@ -274,10 +276,6 @@ class ElasticsearchArchive:
         shards = reply((await client.indices.refresh(index=self.pattern)).body).get("_shards", {})
         if shards.get("failed"):
             raise NotReadyError(f"{shards['failed']} shards can't be refreshed")
-
-
-def _decode(document: Document, reader: DocumentReader) -> list[Prediction | Feedback]:
-    return [one for one in reader.read(document) if not isinstance(one, DeadLetter)]
 
 
 async def _cancel(reading: _Reading) -> None:

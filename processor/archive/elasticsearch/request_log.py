@@ -9,7 +9,7 @@ import msgspec
 from elasticsearch import AsyncElasticsearch
 
 from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
-from processor.domain.events.envelope import FEEDBACK
+from processor.domain.events.attributes import FEEDBACK
 from processor.domain.events.request_log import Document, Logged, ids, merge, rows_of
 from processor.errors import ArchiveError
 from processor.settings import Settings

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
@@ -32,7 +32,7 @@ from processor.archive.sqlite.requests import (
 )
 from processor.archive.sqlite.writer import SqliteWriter
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import Batch, RawEvent
+from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.outcomes import RequestOutcome
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -220,13 +220,4 @@ class SqliteArchive(SqliteReader):
 
 def _decode(decoder: Decoder, events: Sequence[RawEvent]) -> list[Prediction | Feedback]:
     """The observations in some events, those of batched events too; dead letters are left out."""
-    observations: list[Prediction | Feedback] = []
-    for event in events:
-        # An unexpected error is reported when the event is put on the log.
-        with suppress(Exception):
-            one = decoder.decode(*event)
-            if isinstance(one, Batch):
-                observations += _decode(decoder, one.events)
-            elif isinstance(one, Prediction | Feedback):
-                observations.append(one)
-    return observations
+    return [one for event in events for one in decoder.decode(*event).observations]

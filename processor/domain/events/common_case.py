@@ -1,7 +1,7 @@
-"""What most messages look like: one row of data, and nothing that Seldon's executor does not send.
+"""The common case of a message: one row of data, and only members that Seldon's executor sends.
 
-Two of them that have equal names and an equal `reading` of their row say the same. Whatever is unusual
-does not parse as one of these, and goes to the readers that know everything.
+Two such messages with equal names and an equal `reading` of their row mean the same. Any other message
+does not parse as one of these types and goes to the general readers.
 """
 
 from typing import Any
@@ -10,30 +10,30 @@ import msgspec
 
 from processor.domain.values import SCORES, read_row
 
-#: A request id of so few characters is short enough whatever they are.
+#: A request id of fewer characters is within the bound in bytes, whatever the characters.
 SHORT_ID = 128
-#: No time is later, in ns.
+#: The latest time, in ns.
 MAX_TIME_NS = (1 << 63) - 1
-#: What the parser raises for what is unusual.
+#: The errors of the parser for a message that is not the common case.
 FAULTS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Data(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """``data`` of a message."""
+    """The member ``data`` of a message."""
 
     ndarray: list[Any]
     names: tuple[str, ...] | None = None
 
 
 class Truth(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """``truth`` of a feedback."""
+    """The member ``truth`` of a feedback."""
 
     data: Data | None = None
     meta: msgspec.Raw = msgspec.Raw(b"")
 
 
 def reading(row: object) -> tuple[object, ...]:
-    """As `read_row`, at speed for the usual row of probabilities: what is between 0 and 1 is a float.
+    """Return what `read_row` does, faster for a row of probabilities strictly between 0 and 1.
 
     >>> reading([0.2, 0.5, 0.3]) == read_row([0.2, 0.5, 0.3])
     True

@@ -1,5 +1,6 @@
-"""Documents of the request logger that look like nearly all: one answer of one row, and one feedback
-at most. Two of them with equal keys say the same, but for their request and times.
+"""The common case of the request logger's documents: a response of one row, and at most one feedback.
+
+Two such documents with equal keys mean the same, but for their request and times.
 """
 
 from typing import Any
@@ -30,7 +31,7 @@ class _Feedback(msgspec.Struct, gc=False):
 
 
 class CommonDocument(msgspec.Struct, gc=False):
-    """The fields that count (`SOURCE_FIELDS`); there can be others."""
+    """The members of a document that count (`SOURCE_FIELDS`); others are skipped."""
 
     request_id: str = msgspec.field(name="RequestId")
     namespace: str = msgspec.field(name="Ce-Namespace")
@@ -45,16 +46,16 @@ class CommonDocument(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(CommonDocument).decode
 
-#: Names of the model, those of the only node in the path among them; then what is said of it.
+#: The names of the model, with the only node of the request path, then the content.
 Key = tuple[object, ...]
 
 
 def read_common(name: str, text: bytes) -> CommonDocument | None:
-    """A document, by its id and its source, as a usual one: of a single row, and so not an item of a
-    batch."""
+    """Parse a document with the id ``name`` as a common one, which is not an item of a batch; None for
+    any other document."""
     try:
         if not text.isascii():
-            text.decode()  # the parser does not look into what it skips
+            text.decode()  # the parser does not check the text that it skips
         source = _decode(text)
     except FAULTS:
         return None
@@ -74,13 +75,13 @@ def _model_key(source: CommonDocument) -> Key:
 
 
 def prediction_key(source: CommonDocument) -> Key:
-    """Equal for documents whose answers say the same."""
+    """Return a key that is equal for documents whose responses mean the same."""
     data = source.response.payload.data
     return (*_model_key(source), data.names, reading(data.ndarray[0]))
 
 
 def feedback_key(source: CommonDocument, feedback: _Feedback) -> Key | None:
-    """Equal for documents whose feedbacks say the same; None where it is of several rows."""
+    """Return a key that is equal for documents whose feedbacks mean the same; None for several rows."""
     data = None if feedback.truth is None else feedback.truth.data
     if data is None:
         return (*_model_key(source), None, None, feedback.reward)

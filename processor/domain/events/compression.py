@@ -1,27 +1,28 @@
-"""Packed bodies, unpacked within a bound."""
+"""Compressed bodies, decompressed up to a bound."""
 
 import zlib
 
 from processor.domain.events.raw_event import DeadLetter
 
-#: Of an unpacked body: no message of 20,000 rows is larger, and a bomb is.
+#: The largest decompressed body in bytes: more than any message of 20,000 rows needs, and a bound for
+#: decompression bombs.
 MAX_BODY = 16 << 20
-#: What a gzip stream begins with, and neither JSON nor a protobuf message does.
+#: The start of a gzip stream; neither JSON nor a protobuf message starts like this.
 MAGIC = b"\x1f\x8b"
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
 def decompress(value: bytes | None) -> bytes | DeadLetter:
-    """A body as it was before it was packed, empty where there is none."""
-    # By its first bytes: Knative's receivers pass a packed body on without its content-encoding.
+    """Return a body decompressed if it is a gzip stream; empty if there is none."""
+    # By its first bytes: Knative's receivers pass a compressed body on without its content-encoding.
     if not value or value[:2] != MAGIC:
         return value or b""
     return decompress_gzip(value)
 
 
 def decompress_gzip(data: bytes) -> bytes | DeadLetter:
-    """What was packed with gzip or zlib; `too_large` over `MAX_BODY`.
+    """Decompress gzip or zlib data; the dead letter is `too_large` above `MAX_BODY`.
 
     >>> import gzip
     >>> decompress_gzip(gzip.compress(b"{}"))
@@ -38,6 +39,6 @@ def decompress_gzip(data: bytes) -> bytes | DeadLetter:
             return DeadLetter("too_large", f"unpacked, the body is over {MAX_BODY} bytes")
         if not stream.eof:
             return DeadLetter("bad_shape", "the packed body is cut short")
-        # gzip allows several streams, one after another.
+        # A gzip file may consist of several streams.
         data = stream.unused_data
     return bytes(parts)

@@ -1,28 +1,32 @@
-"""Dead letters as they are kept: the original event, and beside it why it was not understood."""
+"""The records that keep dead letters: the original event, with the reason in further headers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from processor.domain.events import raw_json
+from processor.domain.events.attributes import normalize, read_headers, request_id
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.events.structured import read_attributes
 from processor.domain.timestamps import format_time, parse_time
 
-#: Topic, partition and offset where an event was read.
+#: The topic, partition and offset that an event was read from.
 SourceOffset = tuple[str, int, int]
 
 _PREFIX = "dead-letter-"
-#: On a record of its own: the letter at this offset of the same partition went on the log after all.
+#: The header of a mark: the letter at this offset of the same partition was put on the log later.
 RETRIED = f"{_PREFIX}retried"
 _OURS = frozenset(
     f"{_PREFIX}{name}" for name in ("reason", "detail", "topic", "partition", "offset", "time")
 )
-#: Bodies beyond this are not searched for attributes.
-_SEARCHED = 1 << 20
+#: Larger bodies are not searched for attributes.
+_MAX_SEARCHED_BYTES = 1 << 20
 
 
 class DeadLetterRecord(NamedTuple):
-    """One dead letter. ``id`` names it in commands; ``kept`` is when it was kept (ns); ``event`` is
-    the original, its timestamp too, so that it can be read again as if for the first time."""
+    """A dead letter as it is kept.
+
+    ``id`` names it in commands; ``kept`` is the time of keeping (ns); ``key`` is its record's key.
+    ``event`` is the original event with its timestamp, so that decoding it again is the same.
+    """
 
     id: str
     kept: int
@@ -35,7 +39,7 @@ class DeadLetterRecord(NamedTuple):
 def dead_letter_headers(
     event: RawEvent, letter: DeadLetter, origin: SourceOffset
 ) -> list[tuple[str, bytes]]:
-    """The headers of a dead letter's record: the event's own, then ours."""
+    """Return the headers of a dead letter's record: those of the event, then our own."""
     topic, partition, offset = origin
     headers = [
         *event.headers,
@@ -58,7 +62,7 @@ def read_dead_letter(
     value: bytes | None,
     kept: int,
 ) -> DeadLetterRecord | None:
-    """The letter of a record; None if it is none."""
+    """Return the dead letter of a record, None if the record is a mark or of another kind."""
     ours = {
         header: content.decode("utf-8", "replace") for header, content in headers if header in _OURS
     }
@@ -85,26 +89,20 @@ def read_dead_letter(
 
 
 def type_and_id(event: RawEvent) -> tuple[str, str]:
-    """The CloudEvent's type and the request's id, as far as they can be read; else empty."""
-    attributes = {name.lower(): value for name, value in event.headers}
-    if "ce_type" not in attributes and event.value and len(event.value) <= _SEARCHED:
-        try:
-            attributes = {f"ce_{k}": v.strip(b'"') for k, v in _members(event.value).items()}
-        except ValueError:
-            attributes = {}
-    ids = ("ce_requestid", "requestid", "seldon-puid", "ce_id")
-    found = next((attributes[name] for name in ids if attributes.get(name)), b"")
-    return printable(attributes.get("ce_type") or b"", 120), printable(found, 120)
-
-
-def _members(value: bytes) -> dict[str, bytes]:
-    members = raw_json.members(value)
-    return {name: members[name] for name in ("type", "requestid", "id") if name in members}
+    """Return the CloudEvents type of an event and the id of its request, each empty if it cannot be
+    read; printable, at most 120 characters each."""
+    attributes = normalize(read_headers(event.headers))
+    if "ce_type" not in attributes and event.value and len(event.value) <= _MAX_SEARCHED_BYTES:
+        attributes = read_attributes(event.value)
+    return (
+        printable(attributes.get("ce_type") or b"", 120),
+        printable(request_id(attributes), 120),
+    )
 
 
 def printable(text: str | bytes, limit: int, lines: bool = False) -> str:
-    """Harmless on a terminal and in a log: what is not printable is escaped, the rest cut after
-    ``limit`` characters. With ``lines``, line breaks stay.
+    """Make text harmless on a terminal and in a log: escape characters that are not printable, and cut
+    the text after ``limit`` characters. With ``lines``, line breaks stay.
 
     >>> printable(b"caf\\xc3\\xa9 \\x1b[31m\\xff\\n", 100)
     'café \\\\x1b[31m\\\\xff\\\\n'

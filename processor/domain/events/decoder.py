@@ -1,15 +1,20 @@
-"""Events to observations: the one place where what was sent becomes what it means."""
+"""Events to observations: the one place that decides what an event means."""
 
+import logging
 from collections.abc import Callable, Sequence
+from itertools import chain
 
+import msgspec
+
+from processor.domain.events.attributes import FEEDBACK, REQUEST
 from processor.domain.events.dead_letters import printable
-from processor.domain.events.envelope import FEEDBACK, REQUEST, Envelope, EnvelopeReader
+from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
-from processor.domain.events.raw_event import Batch, DeadLetter, RawEvent
-from processor.domain.events.structured import STRUCTURED
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.log.observations import EVENT, Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
@@ -26,26 +31,56 @@ from processor.domain.values import (
 )
 from processor.telemetry import Telemetry
 
-#: A time this far ahead of its record's is counted: a clock is wrong somewhere (rule 13).
+logger = logging.getLogger(__name__)
+
+#: A time this far ahead of its record's time, in ns, is counted: some clock is wrong (rule 13).
 FUTURE = 5 * MINUTE
 
-#: How many different models, answers and judgements are remembered, and lists of names of a model.
-_CACHE, _NAMES = 10_000, 16
-#: About how many bytes all that is remembered of models may take: who makes up a label with every
-#: message, for many models, must not fill the memory.
+#: The most models, answers of a list of names, and feedback contents that a decoder remembers; and
+#: the most lists of names of a model.
+_MAX_ENTRIES, _MAX_NAMES = 10_000, 16
+#: The most bytes, about, of all that is remembered of models: a sender that makes up a label with
+#: every message, for many models, must not fill the memory.
 _MAX_BYTES = 64 << 20
-#: About what a model, a list of names or an answer takes beside its texts.
-_ENTRY = 600
+#: The bytes, about, that a model, a list of names or an answer takes beside its texts.
+_ENTRY_BYTES = 600
 
 
-_STRUCTURED = (("content-type", STRUCTURED),)
+class Decoded(msgspec.Struct, frozen=True, gc=False):
+    """The meaning of one event, of all events in a batched one, or of one document of an archive.
 
-#: What one event says.
-Decoded = Prediction | Feedback | DeadLetter | None
+    Nothing is left of a request, of an excluded model's response and of an empty feedback.
+    """
+
+    observations: tuple[Prediction | Feedback, ...] = ()
+    dead_letters: tuple[tuple[RawEvent, DeadLetter], ...] = ()
+    """The events that cannot be understood, each with its reason."""
+    reusable: bool = False
+    """Whether an event that differs in nothing but its request and time means the same, and counts
+    the same in the telemetry: a single item that can be scored, or a request."""
+    events: int = 1
+    """The number of events that were read."""
+
+    @property
+    def dead_letter(self) -> DeadLetter | None:
+        """The first dead letter, None if everything was understood."""
+        return self.dead_letters[0][1] if self.dead_letters else None
+
+
+_NOTHING, _REQUEST = Decoded(), Decoded(reusable=True)
+
+
+def merge(parts: Sequence[Decoded], events: int) -> Decoded:
+    """Return the meaning of several parts as one of ``events`` events, which is not reusable."""
+    return Decoded(
+        tuple(chain.from_iterable(part.observations for part in parts)),
+        tuple(chain.from_iterable(part.dead_letters for part in parts)),
+        events=events,
+    )
 
 
 class Decoder:
-    """Understands events one by one and counts what it sees in ``telemetry``."""
+    """Decodes events one by one and counts them in ``telemetry``."""
 
     def __init__(self, rules: ModelRules, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
@@ -54,122 +89,138 @@ class Decoder:
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
         self._models: dict[ModelKey, _Model] = {}
-        self._remembered = 0
-        self._judgements: dict[tuple[Reading | None, int | None], int] = {}
+        self._remembered_bytes = 0
+        self._feedback_digests: dict[tuple[Reading | None, int | None], int] = {}
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
-    ) -> Decoded | Batch:
-        """What an event says; None where there is nothing to keep (a request, an excluded model,
-        a feedback that says nothing); a `Batch` where there are several. ``timestamp``: see
-        `RawEvent`."""
-        envelope = self._envelope(headers, value)
-        said = self._understand(envelope, timestamp)
-        if type(said) is DeadLetter:
+    ) -> Decoded:
+        """Decode a record, whose parts are those of a `RawEvent`.
+
+        It never fails: a defect of the decoder makes a dead letter too, and is logged.
+        """
+        try:
+            envelope = self._envelope(headers, value)
+            decoded = self._decode(envelope, timestamp) if type(envelope) is Envelope else envelope
+            if type(decoded) is Decoded:
+                return decoded
+            if isinstance(decoded, list):
+                parts = [self.decode(STRUCTURED_HEADERS, event, timestamp) for event in decoded]
+                return merge(parts, len(parts))
             if type(envelope) is Envelope and envelope.body_format is None:
-                # Nearly all bodies are JSON, so only one that is not is asked what it is.
-                said = self._understand(self._envelope.read(headers, value, True), timestamp)
-            if type(said) is DeadLetter:
-                self.dead(said)
-        return said
+                # Nearly all bodies are JSON, so the format is resolved only for one that is not.
+                again = self._envelope.read(headers, value, True)
+                decoded = self._decode(again, timestamp) if type(again) is Envelope else again
+                if type(decoded) is Decoded:
+                    return decoded
+            assert isinstance(decoded, DeadLetter)
+            letter = decoded
+        except Exception as error:
+            # It must not stop the stream, nor lose the event that showed it.
+            logger.exception("an event failed to decode")
+            letter = DeadLetter("bad_shape", f"{type(error).__name__} while decoding")
+        self.count_dead_letter(letter)
+        return Decoded((), ((RawEvent(headers, value, timestamp), letter),))
 
     def decode_row(self, row: TableRow) -> list[Prediction | Feedback] | DeadLetter:
-        """The prediction and the feedback that a row of a table holds. A row that holds neither is
-        counted as a feedback that says nothing; a dead letter is returned and not counted."""
+        """Decode a row of a table to its prediction and its feedback.
+
+        A row that has neither is counted as a feedback that says nothing. A dead letter is counted
+        too.
+        """
         key, request_id, time, feedback_time, answer, truth, reward = row
-        model = self._models.get(key) or self._remember(key)
+        model = self._models.get(key) or self._add_model(key)
         output = model.rule.output_name
-        if isinstance(answer, bytes):
-            message = read_response(answer, output)
-            if isinstance(message, DeadLetter):
-                return message
-            answer = message
-        if isinstance(truth, bytes):
-            message = read_response(truth, output)
-            if isinstance(message, DeadLetter):
-                return message
-            truth = message
+        predicted = read_response(answer, output) if isinstance(answer, bytes) else answer
+        judged = read_response(truth, output) if isinstance(truth, bytes) else truth
+        if isinstance(predicted, DeadLetter) or isinstance(judged, DeadLetter):
+            letter = predicted if isinstance(predicted, DeadLetter) else judged
+            assert isinstance(letter, DeadLetter)
+            self.count_dead_letter(letter)
+            return letter
         found: list[Prediction | Feedback] = []
-        if answer is not None and not model.rule.exclude:
-            answers, content = self._answers(model, answer)
+        if predicted is not None and not model.rule.exclude:
+            answers, content = self._answers(model, predicted)
             found.append(Prediction(key, request_id, time, EVENT, content, answers))
-        if truth is not None or reward is not None:
-            found.append(self._judged(key, request_id, feedback_time, model.rule, truth, reward))
-        elif answer is None:
+        if judged is not None or reward is not None:
+            found.append(self._judged(key, request_id, feedback_time, model.rule, judged, reward))
+        elif predicted is None:
             self.telemetry.says_nothing += 1
         return found
 
-    def _understand(
-        self, envelope: Envelope | DeadLetter | list[bytes], timestamp: int
-    ) -> Decoded | Batch:
-        """What an envelope holds; counted, unless it is a dead letter."""
-        if not isinstance(envelope, Envelope):
-            if isinstance(envelope, DeadLetter):
-                return envelope
-            return Batch([RawEvent(_STRUCTURED, event, timestamp) for event in envelope])
+    def _decode(self, envelope: Envelope, timestamp: int) -> Decoded | DeadLetter:
+        """Decode the body of a single event; the event is counted, a dead letter is not."""
         kind = envelope.kind
         if kind == REQUEST:
             self.telemetry.events[REQUEST] += 1
-            return None
+            return _REQUEST
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
             text = printable(envelope.time or b"", 60)
             return DeadLetter("bad_time", f"ce_time '{text}' is not RFC 3339")
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
-        key, form = envelope.key, envelope.body_format
-        model = self._models.get(key) or self._remember(key)
-        said: Decoded = None
+        key, body_format = envelope.key, envelope.body_format
+        model = self._models.get(key) or self._add_model(key)
+        decoded: Decoded | DeadLetter = _NOTHING
         if kind == FEEDBACK:
-            said = self._feedback(envelope, model.rule, time)
-            if type(said) is DeadLetter:
-                return said
+            decoded = self._feedback(envelope, model.rule, time)
+            if type(decoded) is DeadLetter:
+                return decoded
         elif not model.rule.exclude:
             output = model.rule.output_name
             rows = (
                 read_response(envelope.data, output)
-                if form is None
-                else bodies.read_response(envelope.data, form, output)
+                if body_format is None
+                else bodies.read_response(envelope.data, body_format, output)
             )
             if isinstance(rows, DeadLetter):
                 return rows
             answers, content = self._answers(model, rows)
-            said = Prediction(key, envelope.request_id, time, EVENT, content, answers)
+            decoded = Decoded(
+                (Prediction(key, envelope.request_id, time, EVENT, content, answers),),
+                (),
+                len(answers) == 1 and answers[0].reason is None,
+            )
         telemetry = self.telemetry
         telemetry.events[kind] += 1
         if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
-        return said
+        return decoded
 
     def _answers(self, model: "_Model", rows: PayloadRows) -> tuple[tuple[Answer, ...], int]:
-        """The predicted items of a message, and the digest of them all."""
-        known = model.labels(rows.names)
+        """Return the predicted items of a message, and the digest of them all."""
+        labels = model.labels(rows.names)
         if len(rows.rows) == 1:
-            found = known.answer(read_row(rows.rows[0]))
+            found = labels.answer(read_row(rows.rows[0]))
             reason = found[0][0].reason
             if reason is not None:
                 self.telemetry.not_scorable[reason] += 1
             return found
-        every = [known.answer(read_row(row)) for row in rows.rows]
+        every = [labels.answer(read_row(row)) for row in rows.rows]
         answers = tuple([answer for (answer,), _ in every])
         for answer in answers:
             if answer.reason is not None:
                 self.telemetry.not_scorable[answer.reason] += 1
         return answers, digest([content for _, content in every])
 
-    def _feedback(self, envelope: Envelope, rule: Rule, time: int) -> Feedback | DeadLetter | None:
-        scope, request_id, form = envelope.key, envelope.request_id, envelope.body_format
+    def _feedback(self, envelope: Envelope, rule: Rule, time: int) -> Decoded | DeadLetter:
         judgement = (
             read_feedback(envelope.data, rule.output_name)
-            if form is None
-            else bodies.read_feedback(envelope.data, form, rule.output_name)
+            if envelope.body_format is None
+            else bodies.read_feedback(envelope.data, envelope.body_format, rule.output_name)
         )
         if isinstance(judgement, DeadLetter):
             return judgement
         if judgement.truth is None and judgement.reward is None:
             self.telemetry.says_nothing += 1
-            return None
-        return self._judged(scope, request_id, time, rule, judgement.truth, judgement.reward)
+            return _NOTHING
+        feedback = self._judged(
+            envelope.key, envelope.request_id, time, rule, judgement.truth, judgement.reward
+        )
+        truth = feedback.truth
+        reusable = truth is None or (len(truth) == 1 and truth[0].kind != UNSCORABLE)
+        return Decoded((feedback,), (), reusable)
 
     def _judged(
         self,
@@ -180,7 +231,8 @@ class Decoder:
         rows: PayloadRows | None,
         reward: int | None,
     ) -> Feedback:
-        """The feedback of truth rows, or a reward, or both."""
+        """Return the feedback that has truth rows, a reward, or both; rows that cannot be scored are
+        counted."""
         if rows is None:
             return Feedback(
                 scope, request_id, time, EVENT, self._digest(None, reward), None, reward
@@ -195,81 +247,81 @@ class Decoder:
         return Feedback(scope, request_id, time, EVENT, content, truth, reward)
 
     def _digest(self, reading: Reading | None, reward: int | None) -> int:
-        """The digest of a feedback on one row: there are few different ones."""
-        content = self._judgements.get((reading, reward))
+        """Return the digest of a feedback on one row; few of them differ."""
+        content = self._feedback_digests.get((reading, reward))
         if content is None:
-            if len(self._judgements) > _CACHE:
-                self._judgements.clear()
+            if len(self._feedback_digests) > _MAX_ENTRIES:
+                self._feedback_digests.clear()
             truth = None if reading is None else (reading,)
-            content = self._judgements[reading, reward] = digest(truth, reward)
+            content = self._feedback_digests[reading, reward] = digest(truth, reward)
         return content
 
-    def _remember(self, key: ModelKey) -> "_Model":
-        if len(self._models) > _CACHE:
+    def _add_model(self, key: ModelKey) -> "_Model":
+        if len(self._models) > _MAX_ENTRIES:
             self._models.clear()
-        model = self._models[key] = _Model(self.rules(key), self._note)
+        model = self._models[key] = _Model(self.rules(key), self._add_bytes)
         return model
 
-    def _note(self, size: int) -> None:
-        """So many bytes more are remembered; when it is too much, all is forgotten."""
-        self._remembered += size
-        if self._remembered > _MAX_BYTES:
+    def _add_bytes(self, size: int) -> None:
+        """Note that so many more bytes are remembered; above the bound, everything is forgotten."""
+        self._remembered_bytes += size
+        if self._remembered_bytes > _MAX_BYTES:
             self.invalidate()
 
     def invalidate(self) -> None:
-        """Ask the rules again of every model: they have changed."""
+        """Forget every model, so that the rules, which have changed, are asked again."""
         self._models.clear()
-        self._remembered = 0
+        self._remembered_bytes = 0
 
-    def dead(self, letter: DeadLetter) -> DeadLetter:
-        """Count a dead letter."""
+    def count_dead_letter(self, letter: DeadLetter) -> None:
+        """Count a dead letter in the telemetry."""
         self.telemetry.events["unreadable"] += 1
         self.telemetry.dead_letters[letter.reason] += 1
-        return letter
 
 
 class _Model:
-    """What is known of a model: its rule, and by the names that its messages have, its labels."""
+    """A model: its rule, and its labels by the list of names that its messages have."""
 
-    __slots__ = ("_labels", "_note", "rule")
+    __slots__ = ("_add_bytes", "_labels", "rule")
 
-    def __init__(self, rule: Rule, note: Callable[[int], None]) -> None:
+    def __init__(self, rule: Rule, add_bytes: Callable[[int], None]) -> None:
         self.rule = rule
-        self._note = note
-        note(_ENTRY)
+        self._add_bytes = add_bytes
+        add_bytes(_ENTRY_BYTES)
         self._labels: dict[tuple[str, ...] | None, _Labels] = {}
 
     def labels(self, names: tuple[str, ...] | None) -> "_Labels":
         found = self._labels.get(names)
         if found is None:
-            if len(self._labels) > _NAMES:
+            if len(self._labels) > _MAX_NAMES:
                 self._labels.clear()
-            found = self._labels[names] = _Labels(self.rule, names, self._note)
+            found = self._labels[names] = _Labels(self.rule, names, self._add_bytes)
         return found
 
 
 class _Labels:
-    """Answers that a model has given, each with its digest: most rows read like an earlier one."""
+    """The answers that a model has given with one list of names, each with its digest: most rows read
+    like an earlier one."""
 
-    __slots__ = ("_answers", "_note", "_rule", "_schema")
+    __slots__ = ("_add_bytes", "_answers", "_rule", "_schema")
 
     def __init__(
-        self, rule: Rule, names: tuple[str, ...] | None, note: Callable[[int], None]
+        self, rule: Rule, names: tuple[str, ...] | None, add_bytes: Callable[[int], None]
     ) -> None:
         self._rule = rule
-        self._note = note
-        note(_ENTRY + sum(map(len, names or ())))
+        self._add_bytes = add_bytes
+        add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
         self._schema = rule.schema(names)
         self._answers: dict[Reading, tuple[tuple[Answer], int]] = {}
 
     def answer(self, reading: Reading) -> tuple[tuple[Answer], int]:
         found = self._answers.get(reading)
         if found is None:
-            if len(self._answers) > _CACHE:
+            if len(self._answers) > _MAX_ENTRIES:
                 self._answers.clear()
             answer = interpret(reading, self._schema, self._rule.output, self._rule.labels)
-            # The models file's part of the schema is no content of the event.
+            # The part of the schema from the models file is not content of the event.
             content = digest(answer.label, answer.reason, answer.mode, answer.schema.names)
             found = self._answers[reading] = (answer,), content
-            self._note(_ENTRY + len(answer.label or ""))
+            self._add_bytes(_ENTRY_BYTES + len(answer.label or ""))
         return found

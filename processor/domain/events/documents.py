@@ -1,7 +1,7 @@
 """Documents of Seldon's request logger to observations (counting rule 14).
 
 The logger merges the events of a request into a document, so a document is read as the events that it
-still shows: each goes the way of an event, and what it says has an event's digest.
+still shows: each is decoded as an event, and its observation has an event's digest.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.common_documents import (
     CommonDocument,
     Key,
@@ -18,16 +19,15 @@ from processor.domain.events.common_documents import (
     prediction_key,
     read_common,
 )
-from processor.domain.events.decoder import Decoder
-from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
-from processor.domain.events.raw_event import Batch, DeadLetter
+from processor.domain.events.decoder import Decoded, Decoder
+from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.raw_json import members
 from processor.domain.log.observations import DOCUMENT, Feedback, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import TimeParser
 from processor.telemetry import Telemetry
 
-#: The parts of a document's ``_source`` that count: the rest, inputs mostly, may be left out or not.
+#: The members of a document's ``_source`` that count; the others, inputs mostly, may be left out.
 SOURCE_FIELDS = (
     "RequestId",
     "Ce-Namespace",
@@ -46,15 +46,16 @@ SOURCE_FIELDS = (
 
 _RESPONSE = b"io.seldon.serving.inference.response"
 _FEEDBACK = b"io.seldon.serving.feedback"
-#: Different answers and feedbacks that are remembered.
-_CONTENTS = 10_000
-#: How many batches are remembered: their documents were written together, so they are read together.
-_BATCHES = 10_000
+#: The most different answers and feedbacks that are remembered.
+_MAX_CONTENTS = 10_000
+#: The most batches that are remembered: their documents were written together, so they are read
+#: together.
+_MAX_BATCHES = 10_000
 _NO_TIME = -1
 
 
 class Document(msgspec.Struct, frozen=True, gc=False):
-    """A document as the archive gives it: ``source`` is its ``_source`` as JSON text."""
+    """A document as the archive returns it; ``source`` is its ``_source`` as JSON text."""
 
     index: str
     id: str
@@ -72,13 +73,12 @@ class _Payload(msgspec.Struct, gc=False):
 
 _read_path = msgspec.json.Decoder(_Payload).decode
 
-Decoded = Prediction | Feedback | DeadLetter
-#: A batch of items that were answered together: whose it is, and when.
+#: A batch of items that were answered together: the request and model, and the time.
 BatchKey = tuple[bytes | None, ...]
 
 
 class DocumentReader:
-    """Understands documents one by one and counts what it sees in ``telemetry``.
+    """Decodes documents one by one and counts them in ``telemetry``.
 
     One reader should see all documents of a replay or bootstrap: it skips the copies of a batch.
     """
@@ -89,76 +89,76 @@ class DocumentReader:
         self._time = TimeParser()
         self._batches: dict[BatchKey, None] = {}
         self.batches_read = 0
-        """Batches whose first document was read."""
+        """The number of batches whose first document was read."""
         self._predictions: dict[Key, Prediction] = {}
         self._feedbacks: dict[Key, Feedback] = {}
         rules.listeners.add(self)
 
     def invalidate(self) -> None:
-        """Read anew what was read before: the rules have changed."""
+        """Forget all templates, since the rules have changed."""
         self._predictions.clear()
         self._feedbacks.clear()
 
     def newest_batches(self, number: int) -> list[BatchKey]:
-        """The last so many batches whose copies are skipped."""
+        """Return the newest ``number`` batches whose copies are skipped, oldest first."""
         return list(islice(reversed(self._batches), number))[::-1]
 
     def remember_batches(self, batches: Iterable[BatchKey]) -> None:
-        """Skip the copies of these, as if their first documents had been read here."""
+        """Skip the copies of these batches, as if their first documents had been read here."""
         for batch in batches:
             self.batches_read += 1
             self._batches[batch] = None
-            if len(self._batches) > _BATCHES:
+            if len(self._batches) > _MAX_BATCHES:
                 del self._batches[next(iter(self._batches))]
 
-    def read(self, document: Document) -> list[Decoded]:
-        """What a document says: a weak prediction, a feedback, dead letters; or nothing."""
+    def read(self, document: Document) -> Decoded:
+        """Decode a document: at most a provisional prediction and a feedback, in this order.
+
+        The event of a dead letter has the document as its value.
+        """
         common = read_common(document.id, document.source)
         if common is None:
             return self._read(document)
-        said = self._read_by_template(common)
-        if said is None:
-            not_scorable = self._telemetry.not_scorable
-            before = not_scorable.total()
-            said = self._read(document)
-            # Items without a label are counted one by one.
-            if not_scorable.total() == before:
-                self._remember(common, said)
-        return said
+        decoded = self._read_by_template(common)
+        if decoded is None:
+            decoded = self._read(document)
+            if decoded.reusable:
+                self._add_templates(common, decoded)
+        return decoded
 
-    def _read_by_template(self, common: CommonDocument) -> list[Decoded] | None:
-        """What it says if all but its request and times was said before: nearly all documents."""
-        made = self._predictions.get(prediction_key(common))
+    def _read_by_template(self, common: CommonDocument) -> Decoded | None:
+        """Decode a document, as nearly all are, that differs from earlier ones only in its request and
+        times; None for any other."""
+        template = self._predictions.get(prediction_key(common))
         time = self._time(common.response.time.encode())
-        if made is None or time is None:
+        if template is None or time is None:
             return None
-        model, _, _, _, content, answers, _ = made
-        said: list[Decoded] = [
-            Prediction(model, common.request_id, time, DOCUMENT, content, answers, True)
-        ]
+        prediction = template._replace(request_id=common.request_id, time=time)
+        observations: tuple[Prediction | Feedback, ...] = (prediction,)
         if common.feedback is not None:
             key = feedback_key(common, common.feedback)
-            judged = None if key is None else self._feedbacks.get(key)
-            when = self._time(common.feedback.time.encode())
-            if judged is None or when is None:
+            feedback = None if key is None else self._feedbacks.get(key)
+            feedback_at = self._time(common.feedback.time.encode())
+            if feedback is None or feedback_at is None:
                 return None
-            said.append(judged._replace(request_id=common.request_id, time=when))
+            judged = feedback._replace(request_id=common.request_id, time=feedback_at)
+            observations = (prediction, judged)
             self._telemetry.events[FEEDBACK] += 1
         self._telemetry.events[RESPONSE] += 1
-        return said
+        return Decoded(observations, (), True)
 
-    def _remember(self, common: CommonDocument, said: list[Decoded]) -> None:
-        if len(self._predictions) + len(self._feedbacks) > _CONTENTS:
+    def _add_templates(self, common: CommonDocument, decoded: Decoded) -> None:
+        if len(self._predictions) + len(self._feedbacks) > _MAX_CONTENTS:
             self.invalidate()
-        for one in said:
-            if isinstance(one, Prediction):
-                self._predictions[prediction_key(common)] = one
-            elif isinstance(one, Feedback) and common.feedback is not None:
+        for observation in decoded.observations:
+            if isinstance(observation, Prediction):
+                self._predictions[prediction_key(common)] = observation
+            elif common.feedback is not None:
                 key = feedback_key(common, common.feedback)
                 if key is not None:
-                    self._feedbacks[key] = one
+                    self._feedbacks[key] = observation
 
-    def _read(self, document: Document) -> list[Decoded]:
+    def _read(self, document: Document) -> Decoded:
         try:
             source = _members(document.source, "document")
             parts = [source.get(name) for name in ("response", "feedback")]
@@ -168,49 +168,51 @@ class DocumentReader:
                     raise _WrongError("unknown_type", "neither request, response nor feedback")
                 # Its response was lost or never came: a request alone is only counted (rule 2).
                 self._telemetry.events[REQUEST] += 1
-                return []
+                return Decoded()
             origin = _origin(source)
         except _FAULTS as error:
-            return [self._dead(error)]
-        said: list[Decoded] = []
+            return self._dead_letter(document, error)
+        decoded: list[Decoded] = []
         if response is not None:
             try:
                 part = _members(response, "response")
                 payload = part.get("payload", b"{}")
                 origin = origin._replace(node=_only_node(payload) or origin.node)
-                said += self._predict(document.id, payload, _time(part, source), origin)
+                decoded.append(self._response(document, payload, _time(part, source), origin))
             except _FAULTS as error:
-                said.append(self._dead(error))
+                decoded.append(self._dead_letter(document, error))
         if feedback is not None:
             try:
                 time = _time(_members(feedback, "feedback"), source)
-                said += self._decode(_FEEDBACK, feedback, time, origin)
+                decoded.append(self._decode(document, _FEEDBACK, feedback, time, origin))
             except _FAULTS as error:
-                said.append(self._dead(error))
-        return said
+                decoded.append(self._dead_letter(document, error))
+        return decoded[0] if len(decoded) == 1 else _both(*decoded)
 
-    def _predict(
-        self, name: str, payload: bytes, time: "_Time", origin: "_Origin"
-    ) -> list[Decoded]:
-        """The prediction, unless it is a batch's and another of its documents gave it."""
+    def _response(
+        self, document: Document, payload: bytes, time: "_Time", origin: "_Origin"
+    ) -> Decoded:
+        """Decode a response, unless it is a batch's and another of its documents was decoded."""
         batch = None
-        if name.encode("utf-8", "replace").startswith(origin.request_id + b"-item-"):
+        if document.id.encode("utf-8", "replace").startswith(origin.request_id + b"-item-"):
             batch = (*origin, *time)
             if batch in self._batches:
-                return []
-        said = self._decode(_RESPONSE, payload, time, origin)
-        if batch is not None and said and isinstance(said[0], Prediction):
+                return Decoded()
+        decoded = self._decode(document, _RESPONSE, payload, time, origin)
+        if batch is not None and decoded.observations:
             self.remember_batches((batch,))
-        return said
+        return decoded
 
-    def _dead(self, error: Exception) -> DeadLetter:
+    def _dead_letter(self, document: Document, error: Exception) -> Decoded:
         reason = error.reason if isinstance(error, _WrongError) else "bad_json"
-        return self.decoder.dead(DeadLetter(reason, f"archive's document: {str(error)[:200]}"))
+        letter = DeadLetter(reason, f"archive's document: {str(error)[:200]}")
+        self.decoder.count_dead_letter(letter)
+        return _failed(document, letter)
 
     def _decode(
-        self, event_type: bytes, body: bytes, time: "_Time", origin: "_Origin"
-    ) -> list[Decoded]:
-        """The event that a part of a document was; none where there is nothing to keep."""
+        self, document: Document, event_type: bytes, body: bytes, time: "_Time", origin: "_Origin"
+    ) -> Decoded:
+        """Decode the event that a part of a document was."""
         headers = [
             ("ce_type", event_type),
             ("ce_namespace", origin.namespace or b""),
@@ -219,26 +221,40 @@ class DocumentReader:
             ("ce_modelid", origin.node or b""),
             ("ce_requestid", origin.request_id),
         ]
-        stamp = _NO_TIME
+        timestamp = _NO_TIME
         if time.own is not None:
             headers.append(("ce_time", time.own))
         elif time.document is not None:
             # The document's time stands in as a record's does (rule 13).
             parsed = self._time(time.document)
-            stamp = _NO_TIME if parsed is None else parsed
-        said = self.decoder.decode(headers, body, stamp)
-        if said is None or isinstance(said, Batch):  # no part of a document is a batch
-            return []
-        if isinstance(said, Prediction):
-            model, request, when, _, content, answers, _ = said
-            return [Prediction(model, request, when, DOCUMENT, content, answers, True)]
-        if isinstance(said, Feedback):
-            return [said._replace(source_rank=DOCUMENT)]
-        return [said]
+            timestamp = _NO_TIME if parsed is None else parsed
+        decoded = self.decoder.decode(headers, body, timestamp)
+        if decoded.dead_letter is not None:
+            return _failed(document, decoded.dead_letter)
+        observations = tuple(map(_as_document, decoded.observations))
+        return Decoded(observations, (), decoded.reusable)
+
+
+def _as_document(observation: Prediction | Feedback) -> Prediction | Feedback:
+    if isinstance(observation, Prediction):
+        return observation._replace(source_rank=DOCUMENT, provisional=True)
+    return observation._replace(source_rank=DOCUMENT)
+
+
+def _failed(document: Document, letter: DeadLetter) -> Decoded:
+    return Decoded((), ((RawEvent((), document.source, _NO_TIME), letter),))
+
+
+def _both(response: Decoded, feedback: Decoded) -> Decoded:
+    return Decoded(
+        response.observations + feedback.observations,
+        response.dead_letters + feedback.dead_letters,
+        response.reusable and feedback.reusable,
+    )
 
 
 class _Origin(NamedTuple):
-    """Whose a document is."""
+    """The request and the model of a document."""
 
     request_id: bytes
     namespace: bytes | None
@@ -248,7 +264,7 @@ class _Origin(NamedTuple):
 
 
 class _Time(NamedTuple):
-    """A part's own time, else the document's, as text."""
+    """The time of a part as text: its own, else the document's."""
 
     own: bytes | None
     document: bytes | None
@@ -263,9 +279,9 @@ class _WrongError(Exception):
 _FAULTS = (_WrongError, ValueError, RecursionError)
 
 
-def _members(text: bytes, what: str) -> dict[str, bytes]:
+def _members(text: bytes, name: str) -> dict[str, bytes]:
     if text[:1] not in (b"{", b" ", b""):
-        raise _WrongError("bad_shape", f"{what} is no object")
+        raise _WrongError("bad_shape", f"{name} is no object")
     return members(text)
 
 
@@ -288,7 +304,7 @@ def _time(part: dict[str, bytes], source: dict[str, bytes]) -> _Time:
 
 
 def _text(part: dict[str, bytes], name: str) -> bytes | None:
-    """A string's text in UTF-8; None where the part has none."""
+    """Return a member's text in UTF-8, None if the part does not have it."""
     raw = part.get(name)
     if raw is None or raw == b"null":
         return None
@@ -296,12 +312,12 @@ def _text(part: dict[str, bytes], name: str) -> bytes | None:
         raise _WrongError("bad_header", f"{name} is no string: {raw[:60].decode(errors='replace')}")
     if b"\\" not in raw:
         return raw[1:-1]
-    # Half a character that JSON can escape makes bytes that are no UTF-8; the decoder says so.
+    # JSON can escape half of a character; the decoder refuses its bytes, which are not UTF-8.
     return str(json.loads(raw)).encode("utf-8", "surrogatepass")
 
 
 def _only_node(payload: bytes) -> bytes | None:
-    """The node that answered, where the payload names just one."""
+    """Return the node that answered, None if the payload does not name exactly one."""
     try:
         meta = _read_path(payload).meta
         path = meta.path if meta is not None else None
@@ -310,12 +326,11 @@ def _only_node(payload: bytes) -> bytes | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             meta_text = members(payload).get("meta", b"{}")
-            path = dict.fromkeys(members(members(meta_text).get("requestPath", b"{}")), _NOTHING)
+            path = dict.fromkeys(
+                members(members(meta_text).get("requestPath", b"{}")), msgspec.Raw(b"")
+            )
         except ValueError:
             return None
     if path is None or len(path) != 1:
         return None
     return next(iter(path)).encode("utf-8", "surrogatepass")
-
-
-_NOTHING = msgspec.Raw(b"")

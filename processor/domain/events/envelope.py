@@ -1,4 +1,4 @@
-"""CloudEvents as Kafka carries them: which event, of which request and model (counting rule 2)."""
+"""CloudEvents as Kafka carries them: the kind, model and request of an event (counting rule 2)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,12 +6,15 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.events.attributes import (
-    WRAPPED,
+    KINDS,
+    REQUEST,
     Attributes,
     BodyFormat,
-    component,
+    model_name,
+    normalize,
+    read_headers,
+    request_id,
     resolve_format,
-    unwrapped,
 )
 from processor.domain.events.compression import decompress
 from processor.domain.events.dead_letters import printable
@@ -25,26 +28,19 @@ from processor.domain.events.structured import (
 )
 from processor.domain.model_key import ModelKey
 
-RESPONSE, REQUEST, FEEDBACK = "response", "request", "feedback"
-
-KINDS = {
-    f"{vendor}.serving.{name}": kind
-    for vendor in ("io.seldon", "org.kubeflow")
-    for name, kind in (
-        ("inference.response", RESPONSE),
-        ("inference.request", REQUEST),
-        ("feedback", FEEDBACK),
-    )
-}
-_KINDS_BY_HEADER = {name.encode(): kind for name, kind in KINDS.items()}
-
-#: Longer identifiers would not be one; they also become labels and keys.
+#: Request ids of more bytes are refused; they also become keys.
 MAX_ID_BYTES = 512
+_MAX_NAME_CHARACTERS = 253
+#: Model keys that a reader remembers.
+_MAX_KEYS = 10_000
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
-    """An event's attributes that count. ``time`` is RFC 3339 text, None where the event has none;
-    ``body_format`` is None where the body is taken for plain JSON without a closer look."""
+    """The attributes of an event that decide how it counts, and its body.
+
+    ``time`` is RFC 3339 text, None if the event has none; ``body_format`` is None if the body is
+    assumed to be plain JSON.
+    """
 
     kind: str
     key: ModelKey
@@ -57,7 +53,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False):
 _REQUEST = Envelope(REQUEST, ModelKey("", "", "", ""), "", None, b"")
 
 
-#: What makes the fast path: the headers of every event that Seldon's executor sends.
+#: The headers of every event that Seldon's executor sends; the fast path needs all of them.
 _COMMON = (
     "ce_type",
     "ce_namespace",
@@ -75,15 +71,55 @@ Names = tuple[bytes | None, bytes | None, bytes | None, bytes | None]
 
 
 class _Layout(NamedTuple):
-    """Where the headers of `_COMMON` are, and where which others."""
+    """The positions of the `_COMMON` headers, and the positions and names of all others."""
 
     common: tuple[int, ...]
     others: list[tuple[int, str]]
 
 
+def read_event(
+    headers: Sequence[tuple[str, bytes]], value: bytes | None
+) -> tuple[Attributes, bytes | None] | list[bytes] | DeadLetter:
+    """Read a record in any content mode.
+
+    Returns the attributes of its event, named as in binary mode, and its data; for the batched
+    mode, the structured events of the batch.
+    """
+    return _open(read_headers(headers), value)
+
+
+def _open(
+    attributes: dict[str, bytes | None], value: bytes | None
+) -> tuple[Attributes, bytes | None] | list[bytes] | DeadLetter:
+    content_type = attributes.get("content-type")
+    if not content_type or content_type[: len(PREFIX)].lower() != PREFIX:
+        attributes = normalize(attributes)
+        if "ce_type" not in attributes:
+            return DeadLetter(
+                "not_cloudevent",
+                "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
+                "executor's own log",
+            )
+        return attributes, value
+    media_type = content_type.partition(b";")[0].strip().lower()
+    if media_type not in (STRUCTURED, BATCH):
+        name = media_type[:80].decode("utf-8", "replace")
+        return DeadLetter("not_cloudevent", f"{name} is no JSON format of CloudEvents")
+    data = decompress(value)
+    if isinstance(data, DeadLetter):
+        return data
+    if media_type == BATCH:
+        return split_batch(data)
+    event = read_structured(data)
+    return event if isinstance(event, DeadLetter) else (normalize(event[0]), event[1])
+
+
 class EnvelopeReader:
-    """Reads headers; remembers the models that it has seen, since their names come with each event
-    and there are few, and where the headers were, since they are mostly there again."""
+    """Reads the envelopes of records.
+
+    It remembers the keys of the models that it has seen, since their few names come with each
+    event, and the positions of the headers, since most events of a source share them.
+    """
 
     def __init__(self) -> None:
         self._keys: dict[Names, ModelKey] = {}
@@ -92,170 +128,118 @@ class EnvelopeReader:
     def __call__(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None
     ) -> Envelope | DeadLetter | list[bytes]:
-        """The envelope of a Kafka record after a quick look; what that can't do, `read` does."""
+        """Read the envelope of a record: by the positions of its headers if they are known, else
+        with `read`."""
         layout = self._layouts.get(len(headers))
         if layout is not None:
-            places = layout.common
-            type_name, event_type = headers[places[0]]
-            namespace_name, namespace = headers[places[1]]
-            deployment_name, deployment = headers[places[2]]
-            predictor_name, predictor = headers[places[3]]
-            model_name, model = headers[places[4]]
-            id_name, request_id = headers[places[5]]
-            time_name, time = headers[places[6]]
-            content_type_name, content_type = headers[places[7]]
+            positions = layout.common
+            type_header, event_type = headers[positions[0]]
+            namespace_header, namespace = headers[positions[1]]
+            deployment_header, deployment = headers[positions[2]]
+            predictor_header, predictor = headers[positions[3]]
+            model_header, model = headers[positions[4]]
+            id_header, name = headers[positions[5]]
+            time_header, time = headers[positions[6]]
+            content_type_header, content_type = headers[positions[7]]
             if (
-                type_name == "ce_type"
-                and namespace_name == "ce_namespace"
-                and deployment_name == "ce_inferenceservicename"
-                and predictor_name == "ce_endpoint"
-                and model_name == "ce_modelid"
-                and id_name == "ce_requestid"
-                and time_name == "ce_time"
-                and content_type_name == "content-type"
+                type_header == "ce_type"
+                and namespace_header == "ce_namespace"
+                and deployment_header == "ce_inferenceservicename"
+                and predictor_header == "ce_endpoint"
+                and model_header == "ce_modelid"
+                and id_header == "ce_requestid"
+                and time_header == "ce_time"
+                and content_type_header == "content-type"
                 and content_type == _JSON
             ):
-                for place, name in layout.others:
-                    if headers[place][0] != name:
-                        break  # it may say one of these once more
+                for position, other in layout.others:
+                    if headers[position][0] != other:
+                        break  # it may repeat one of the common headers
                 else:
-                    kind = _KINDS_BY_HEADER.get(event_type)
-                    if kind is not None and request_id and model:
+                    kind = KINDS.get(event_type)
+                    if kind is not None and name and model:
                         names = (namespace, deployment, predictor, model)
-                        return self._envelope(kind, names, request_id, time, value)
+                        return self._envelope(kind, names, name, time, value)
         return self.read(headers, value)
 
     def read(
-        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, whole: bool = False
+        self, headers: Sequence[tuple[str, bytes]], value: bytes | None, resolve: bool = False
     ) -> Envelope | DeadLetter | list[bytes]:
-        """The envelope of a Kafka record in any mode; the structured events of one in batched
-        mode. ``whole``: with its form, whatever its content type says."""
-        attributes = dict(headers)
-        as_sent = "content-type" in attributes and ("ce_type" in attributes or "type" in attributes)
-        if not as_sent:
-            attributes = {name.lower(): content for name, content in headers} | attributes
-        content_type = attributes.get("content-type")
-        if content_type and content_type[: len(PREFIX)].lower() == PREFIX:
-            return self._enclosed(content_type.partition(b";")[0].strip().lower(), value, whole)
-        if "ce_type" in attributes:
-            if (
-                as_sent
-                and len(attributes) == len(headers)
-                and all(map(attributes.__contains__, _COMMON))
-            ):
-                names = [name for name, _ in headers]
-                others = [each for each in enumerate(names) if each[1] not in _COMMON]
-                self._layouts[len(names)] = _Layout(tuple(map(names.index, _COMMON)), others)
-            return self._of(attributes, value, whole)
-        if attributes.get("type") in _KINDS_BY_HEADER:
-            return self._plain(attributes, value, whole)
-        return DeadLetter(
-            "not_cloudevent",
-            "it has no header ce_type, is not a structured CloudEvent, and not a record of the "
-            "executor's own log",
-        )
+        """Read the envelope of a record in any content mode; for the batched mode, return its
+        structured events. With ``resolve``, the body's format is always resolved, whatever the
+        content type says."""
+        attributes = read_headers(headers)
+        event = _open(attributes, value)
+        if isinstance(event, (DeadLetter, list)):
+            return event
+        self._add_layout(headers, attributes)
+        return self._read(*event, resolve)
 
-    def _enclosed(
-        self, media_type: bytes, value: bytes | None, whole: bool
-    ) -> Envelope | DeadLetter | list[bytes]:
-        if media_type not in (STRUCTURED, BATCH):
-            kind = media_type[:80].decode("utf-8", "replace")
-            return DeadLetter("not_cloudevent", f"{kind} is no JSON format of CloudEvents")
-        data = decompress(value)
-        if isinstance(data, DeadLetter):
-            return data
-        if media_type == BATCH:
-            return split_batch(data)
-        event = read_structured(data)
-        return event if isinstance(event, DeadLetter) else self._of(*event, whole)
+    def _add_layout(self, headers: Sequence[tuple[str, bytes]], attributes: Attributes) -> None:
+        """Remember the positions of the headers of an event that has each common one once."""
+        if len(attributes) == len(headers) and all(map(attributes.__contains__, _COMMON)):
+            names = [name for name, _ in headers]
+            try:
+                positions = tuple(map(names.index, _COMMON))
+            except ValueError:  # a name was not sent in lower case
+                return
+            others = [each for each in enumerate(names) if each[1] not in _COMMON]
+            self._layouts[len(names)] = _Layout(positions, others)
 
-    def _of(
-        self, attributes: Attributes, value: bytes | None, whole: bool
+    def _read(
+        self, attributes: Attributes, value: bytes | None, resolve: bool
     ) -> Envelope | DeadLetter:
-        """Of a CloudEvent in binary mode."""
         get = attributes.get
         event_type = get("ce_type")
         if not event_type:
             return DeadLetter("not_cloudevent", "an event without a type")
-        kind = _KINDS_BY_HEADER.get(event_type)
+        kind = KINDS.get(event_type)
         if kind is None:
-            if event_type == WRAPPED:
-                wrapped = unwrapped(attributes)
-                if wrapped.get("type") in _KINDS_BY_HEADER:
-                    return self._plain(wrapped, value, whole)
             return DeadLetter("unknown_type", f"type '{printable(event_type, 120)}'")
         names = (
             get("ce_namespace"),
             get("ce_inferenceservicename"),
             get("ce_endpoint"),
-            get("ce_modelid") or component(get("ce_component")),
+            model_name(attributes),
         )
-        request_id = (
-            get("ce_requestid") or get("requestid") or get("seldon-puid") or get("ce_id") or b""
-        )
-        shape = (
-            resolve_format(attributes, event_type) if whole or not _is_plain(attributes) else None
-        )
-        return self._envelope(kind, names, request_id, get("ce_time"), value, shape)
-
-    def _plain(
-        self, attributes: Attributes, value: bytes | None, whole: bool
-    ) -> Envelope | DeadLetter:
-        """Of a record that the executor logged by itself: it is no CloudEvent, so it has no id."""
-        get = attributes.get
-        event_type = get("type") or b""
-        names = (
-            get("namespace"),
-            get("inferenceservicename"),
-            get("endpoint"),
-            get("modelid"),
-        )
-        request_id = get("requestid") or get("seldon-puid") or b""
-        shape = (
-            resolve_format(attributes, event_type) if whole or not _is_plain(attributes) else None
-        )
-        return self._envelope(
-            _KINDS_BY_HEADER[event_type], names, request_id, get("ce_time"), value, shape
-        )
+        is_plain = get("content-type") == _JSON and "content-encoding" not in attributes
+        body_format = resolve_format(attributes) if resolve or not is_plain else None
+        time = get("ce_time")
+        return self._envelope(kind, names, request_id(attributes), time, value, body_format)
 
     def _envelope(
         self,
         kind: str,
         names: Names,
-        request_id: bytes,
+        name: bytes,
         time: bytes | None,
         value: bytes | None,
         body_format: BodyFormat | None = None,
     ) -> Envelope | DeadLetter:
         if kind == REQUEST:
-            # Counted as read and nothing else (rule 2), so nothing in it can be wrong.
+            # Requests are only counted as read (rule 2), so nothing in them can be wrong.
             return _REQUEST
         key = self._keys.get(names)
         if key is None:
-            made = _model_key(names)
-            if isinstance(made, DeadLetter):
-                return made
-            if len(self._keys) > 10_000:
+            found = _model_key(names)
+            if isinstance(found, DeadLetter):
+                return found
+            if len(self._keys) > _MAX_KEYS:
                 self._keys.clear()
-            key = self._keys[names] = made
-        if not request_id:
+            key = self._keys[names] = found
+        if not name:
             return DeadLetter("no_id", "none of ce_requestid, requestid, seldon-puid, ce_id")
-        if len(request_id) > MAX_ID_BYTES:
-            return DeadLetter("bad_header", f"request id of {len(request_id)} bytes")
+        if len(name) > MAX_ID_BYTES:
+            return DeadLetter("bad_header", f"request id of {len(name)} bytes")
         if body_format is not None:
             data = decompress(value)
             if isinstance(data, DeadLetter):
                 return data
             value = data
         try:
-            return Envelope(kind, key, request_id.decode(), time, value or b"", body_format)
+            return Envelope(kind, key, name.decode(), time, value or b"", body_format)
         except UnicodeDecodeError:
             return DeadLetter("bad_header", "the request id is not UTF-8")
-
-
-def _is_plain(attributes: Attributes) -> bool:
-    """Whether the body is JSON for all that the headers say, as nearly all are."""
-    return attributes.get("content-type") == _JSON and "content-encoding" not in attributes
 
 
 def _model_key(names: Names) -> ModelKey | DeadLetter:
@@ -266,6 +250,6 @@ def _model_key(names: Names) -> ModelKey | DeadLetter:
     except UnicodeDecodeError:
         return DeadLetter("bad_header", "a name of the model is not UTF-8")
     for text in texts:
-        if len(text) > 253 or not text.isprintable():
+        if len(text) > _MAX_NAME_CHARACTERS or not text.isprintable():
             return DeadLetter("bad_header", f"{text[:60]!r} is no name of a model")
     return ModelKey(*texts)

@@ -1,8 +1,8 @@
-"""Blocks of lines of an events file to batches of observations, at speed.
+"""Blocks of lines of an events file to batches of observations, on a fast path.
 
-A usual line (one row, as Seldon's executor sends it) says what an earlier line of the same model with
-the same row said, but for its request and time; what that is, `Decoder` has decided. Every other line
-goes to the `Decoder` itself.
+A common line (one row, as Seldon's executor sends it) gets the row of an earlier line, its template,
+of the same model with the same content, but for its request and time. The `Decoder` has decided what
+the template means, and decodes every other line.
 """
 
 import re
@@ -13,15 +13,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.events.attributes import FEEDBACK, KINDS, REQUEST, RESPONSE
 from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth, reading
-from processor.domain.events.decoder import Decoder
-from processor.domain.events.envelope import FEEDBACK, KINDS, REQUEST, RESPONSE
+from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.events_file import BadLine, LineError, parse_line
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder
-from processor.domain.events.raw_event import Batch, DeadLetter
+from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import (
     BatchBuilder,
-    Feedback,
     FeedbackRow,
     ObservationBatch,
     Prediction,
@@ -30,30 +29,33 @@ from processor.domain.log.observations import (
 from processor.domain.native import use_native
 from processor.domain.timestamps import TimeParser
 
-#: A line without ``ce-time`` has no time at all.
+#: The timestamp of a line's record: a line without ``ce-time`` has no time at all.
 NO_TIME = -1
-#: Models and contents that are remembered; also what a batch's tables hold at most, about.
-_STREAMS, _CONTENTS = 2000, 2000
+#: The most models and contents that are remembered; about this many entries are in a batch's
+#: dictionaries.
+_MAX_STREAMS, _MAX_CONTENTS = 2000, 2000
 
 
 class Lines(NamedTuple):
-    """What a block of lines says; ``read`` counts the events, and the lines that are none."""
+    """The observations of a block of lines, and its lines that are not events; ``read`` is the number
+    of events and such lines."""
 
     batch: ObservationBatch
     bad: list[BadLine]
     read: int
 
 
-#: What decides what a line is about, beside its content type; and of which request, when.
+_TYPES = frozenset(name.decode() for name in KINDS)
+#: The headers that decide, with the content type, which model and kind of event a line belongs to.
 _ABOUT = "ce-type", "ce-namespace", "ce-inferenceservicename", "ce-endpoint", "ce-modelid"
 _about = itemgetter(*_ABOUT)
 _NEEDED = {*_ABOUT, "ce-requestid", "ce-time"}
-#: Headers that a usual line may have: the last two decide only where one of those above is empty.
+#: Headers that a common line may have: the last two count only if one of those above is empty.
 _may_have = re.compile("ce-[a-z0-9]+|content-type|seldon-puid|traceparent").fullmatch
 
 
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A response or a feedback with nothing in it but what is usual."""
+    """A response or a feedback with the common members only."""
 
     data: Data | None = None
     meta: msgspec.Raw = msgspec.Raw(b"")
@@ -68,30 +70,31 @@ class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 _decoder = msgspec.json.Decoder(_Line)
 
-#: A line that is left: its place among the lines, its text, and how it parses if it is usual.
-_LeftLine = tuple[int, bytes, _Line | None]
+#: A line that was not decoded: its position among the lines, its text, and the parsed line if it is a
+#: common one.
+_RemainingLine = tuple[int, bytes, _Line | None]
 
-#: What the meaning of a usual line depends on beside its model: names and reading of a response's one
-#: row; of a feedback these (None without truth data) and the reward.
+#: The content that, with the model, decides the meaning of a common line: names and reading of the one
+#: row of a response; for a feedback these (None without truth data) and the reward.
 _Content = tuple[object, ...]
-#: Rows to make others like, of one model and type; None is a stream of requests, which are counted as
-#: read and nothing else.
+#: The template rows of one model and type by content; None is a stream of requests, which are only
+#: counted as read.
 _Stream = dict[_Content, PredictionRow | FeedbackRow]
 _StreamKey = tuple[str, str, str, str, str, str]
 _NEW: _Stream = {}
 
 
 class LineReader:
-    """Reads blocks of lines; counts what it sees in the decoder's telemetry.
+    """Decodes blocks of lines and counts them in the decoder's telemetry.
 
-    What is later than ``as_of`` (ns) is read and left out of the batches.
+    Observations later than ``as_of`` (ns) are decoded and left out of the batches.
     """
 
     def __init__(self, decoder: Decoder, as_of: int | None = None) -> None:
         self._decoder = decoder
         self._time = TimeParser()
         self._as_of = MAX_TIME_NS if as_of is None else as_of
-        self._more = 0
+        self._batched = 0
         self._invalidate()
 
     def _invalidate(self) -> None:
@@ -100,41 +103,41 @@ class LineReader:
         self._contents = 0
 
     def read(self, block: bytes, first: int) -> Lines:
-        """``block`` is whole lines, ``first`` the number of its first line in the file."""
+        """Decode whole lines; ``first`` is the number of the first line in the file."""
         bad: list[BadLine] = []
-        empty = self._more = 0
-        left, count = self._decode_common(block)
-        for at, text, line in left:
+        empty = self._batched = 0
+        remaining, count = self._decode_common(block)
+        for position, text, line in remaining:
             if not text or text.isspace():
                 empty += 1
                 continue
-            letter = self._take(text, first + at, line)
+            letter = self._decode(text, first + position, line)
             if letter is not None:
-                bad.append(BadLine(first + at, letter))
-        return Lines(self._build(), bad, count - empty + self._more)
+                bad.append(BadLine(first + position, letter))
+        return Lines(self._build(), bad, count - empty + self._batched)
 
     def _build(self) -> ObservationBatch:
         batch = self._builder.build("", keep_dictionaries=True)
-        if self._contents > _CONTENTS or len(self._streams) > _STREAMS:
+        if self._contents > _MAX_CONTENTS or len(self._streams) > _MAX_STREAMS:
             self._invalidate()
         return batch
 
-    def _decode_common(self, block: bytes) -> tuple[list[_LeftLine], int]:
-        """Take the lines that read like earlier ones; all others, and how many lines there are."""
+    def _decode_common(self, block: bytes) -> tuple[list[_RemainingLine], int]:
+        """Decode the lines that have a template; return all others, and the number of lines."""
         lines = _parse(block)
-        left = self._take_parsed(lines)
-        texts = block.split(b"\n") if left else []
-        return [(at, texts[at], lines[at]) for at in left], len(lines)
+        remaining = self._decode_parsed(lines)
+        texts = block.split(b"\n") if remaining else []
+        return [(at, texts[at], lines[at]) for at in remaining], len(lines)
 
-    def _take_parsed(self, lines: "Sequence[_Line | None]") -> list[int]:
-        """Take the lines that read like earlier ones; the places of all others."""
+    def _decode_parsed(self, lines: "Sequence[_Line | None]") -> list[int]:
+        """Decode the lines that have a template; return the positions of all others."""
         parse_time, streams, as_of = self._time, self._streams, self._as_of
         predictions, feedbacks = self._builder.predictions, self._builder.feedbacks
         others: list[int] = []
         requests = responses = judgements = 0
-        for at, line in enumerate(lines):
+        for position, line in enumerate(lines):
             if line is None:
-                others.append(at)
+                others.append(position)
                 continue
             headers = line.headers
             key = _stream_key(headers)
@@ -144,13 +147,13 @@ class LineReader:
                 continue
             content = _content(line.data) if stream else None
             if content is None or content not in stream:
-                others.append(at)
+                others.append(position)
                 continue
             row = stream[content]
             request_id = headers["ce-requestid"]
             time = parse_time(headers["ce-time"].encode())
             if time is None or not 0 < len(request_id) < SHORT_ID:
-                others.append(at)
+                others.append(position)
             elif type(row) is PredictionRow:
                 responses += 1
                 if time <= as_of:
@@ -185,62 +188,52 @@ class LineReader:
                 events[kind] += count
         return others
 
-    def _take(self, text: bytes, number: int, line: _Line | None) -> DeadLetter | None:
-        """Take any line; the dead letter if it is no event at all."""
-        telemetry = self._decoder.telemetry
-        requests, scorable = telemetry.events[REQUEST], telemetry.not_scorable.total()
+    def _decode(self, text: bytes, number: int, line: _Line | None) -> DeadLetter | None:
+        """Decode any line; return the dead letter if it is not an event at all."""
         try:
             event = parse_line(text, number, NO_TIME)
         except LineError as error:
-            return self._decoder.dead(DeadLetter(error.reason, str(error)))
-        said = self._decoder.decode(*event)
-        if isinstance(said, Batch):
-            self._take_batch(said)
-            return None
-        if isinstance(said, Prediction | Feedback):
-            builder = self._builder
+            letter = DeadLetter(error.reason, str(error))
+            self._decoder.count_dead_letter(letter)
+            return letter
+        builder, decoded = self._builder, self._decoder.decode(*event)
+        self._batched += decoded.events - 1
+        row: PredictionRow | FeedbackRow | None = None
+        for observation in decoded.observations:
             rows: Sequence[PredictionRow | FeedbackRow]
-            rows = builder.predictions if isinstance(said, Prediction) else builder.feedbacks
-            builder.add(said)
-            # Items without a label are counted one by one.
-            if telemetry.not_scorable.total() == scorable:
-                self._remember(text, line, rows[-1], said)
-            if said.time > self._as_of:
+            is_prediction = isinstance(observation, Prediction)
+            rows = builder.predictions if is_prediction else builder.feedbacks
+            builder.add(observation)
+            row = rows[-1]
+            if observation.time > self._as_of:
                 rows.pop()
-        elif telemetry.events[REQUEST] > requests and line is not None:
-            key = _stream_key(line.headers)
-            if key is not None:
-                self._streams[key] = None
+        if decoded.reusable:
+            self._add_template(text, line, row, decoded)
         return None
 
-    def _take_batch(self, batch: Batch) -> None:
-        """Take the events of one that holds several; each counts as read."""
-        self._more += len(batch.events) - 1
-        for event in batch.events:
-            said = self._decoder.decode(*event)
-            if isinstance(said, Prediction | Feedback) and said.time <= self._as_of:
-                self._builder.add(said)
-
-    def _remember(
+    def _add_template(
         self,
         text: bytes,
         line: _Line | None,
-        row: PredictionRow | FeedbackRow,
-        said: Prediction | Feedback,
+        row: PredictionRow | FeedbackRow | None,
+        decoded: Decoded,
     ) -> None:
-        """Take lines like this one like it from now on."""
+        """Decode lines like this one by its template from now on; ``row`` is None for a request."""
         key = None if line is None else _stream_key(line.headers)
-        content = None if line is None else _content(line.data)
-        if key is None or content is None:
+        if line is None or key is None:
             return
+        if row is None:
+            self._streams[key] = None
+            return
+        content = _content(line.data)
         stream = self._streams.setdefault(key, {})
-        if stream is not None:
+        if stream is not None and content is not None:
             stream[content] = row
             self._contents += 1
 
 
 class NativeLineReader(LineReader):
-    """The same, compiled."""
+    """`LineReader` on the native fast path."""
 
     def _invalidate(self) -> None:
         super()._invalidate()
@@ -248,39 +241,39 @@ class NativeLineReader(LineReader):
             self._decoder, [self._builder], UNLIMITED, UNLIMITED, lambda _: None, self._as_of
         )
 
-    def _decode_common(self, block: bytes) -> tuple[list[_LeftLine], int]:
-        left, count = self._fast_decoder.decode_lines(block)
-        return [(at, text, None) for at, text in left], count
+    def _decode_common(self, block: bytes) -> tuple[list[_RemainingLine], int]:
+        remaining, count = self._fast_decoder.decode_lines(block)
+        return [(position, text, None) for position, text in remaining], count
 
-    def _remember(
+    def _add_template(
         self,
         text: bytes,
         line: _Line | None,
-        row: PredictionRow | FeedbackRow,
-        said: Prediction | Feedback,
+        row: PredictionRow | FeedbackRow | None,
+        decoded: Decoded,
     ) -> None:
-        self._fast_decoder.add_line_template(text, said)
-        self._contents += 1
+        self._fast_decoder.add_line_template(text, decoded)
+        self._contents += row is not None
 
     def _build(self) -> ObservationBatch:
         self._fast_decoder.flush_rows(0, keep_dictionaries=True)
         batch = self._builder.build("", keep_dictionaries=True)
-        if self._contents > _CONTENTS:
+        if self._contents > _MAX_CONTENTS:
             self._invalidate()
         return batch
 
 
 def line_reader(decoder: Decoder, as_of: int | None = None) -> LineReader:
-    """The fastest reader there is."""
+    """Return the fastest `LineReader` of this installation."""
     return (NativeLineReader if use_native else LineReader)(decoder, as_of)
 
 
 def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
-    """None for headers that are not usual."""
+    """Return the stream of a line, None if its headers are not the common ones."""
     if not _are_common(tuple(headers)):
         return None
     kind, namespace, deployment, predictor, model = _about(headers)
-    if kind not in KINDS or not deployment or not model:
+    if kind not in _TYPES or not deployment or not model:
         return None
     return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
 
@@ -291,7 +284,7 @@ def _are_common(names: tuple[str, ...]) -> bool:
 
 
 def _content(body: _Body) -> _Content | None:
-    """None for one that is not usual after all."""
+    """Return the content of a body, None if it is not a common one after all."""
     data, truth = body.data, body.truth
     if truth is None:
         if data is None:
@@ -310,11 +303,11 @@ def _content(body: _Body) -> _Content | None:
 
 
 def _parse(block: bytes) -> Sequence[_Line | None]:
-    """The usual lines parsed, None in the place of others."""
+    """Parse the common lines of a block; None stands for each other line."""
     count = block.count(b"\n") + (not block.endswith(b"\n"))
     try:
         if not block.isascii():
-            block.decode()  # the parser does not look into what it skips
+            block.decode()  # the parser does not check the text that it skips
         lines = _decoder.decode_lines(block)
         if len(lines) == count:
             return lines

@@ -1,4 +1,4 @@
-"""A line of an events file to a raw event and back (docs: "Events file")."""
+"""The events file: a line to a raw event and back (docs: "Events file")."""
 
 import base64
 import binascii
@@ -12,15 +12,15 @@ from processor.domain.events import raw_json
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.errors import EventsFileError
 
-#: What HTTP allows as a header's name: every line can be sent to an ingress.
+#: The header names that HTTP allows, so that every line can be sent to an ingress.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
 _CLOUD_EVENT = "ce-"
 _KAFKA_CLOUD_EVENT = "ce_"
 
 
 class LineError(EventsFileError):
-    """A line is no event; ``reason`` is that of the dead letter which it becomes where reading goes
-    on."""
+    """A line is not an event; ``reason`` is the reason of the dead letter that it becomes if reading
+    goes on."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -28,7 +28,7 @@ class LineError(EventsFileError):
 
 
 class BadLine(NamedTuple):
-    """A line that is no event: its ``number`` in the file, and why."""
+    """A line that is not an event: its ``number`` in the file, and the reason."""
 
     number: int
     letter: DeadLetter
@@ -40,19 +40,19 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
-    """The event of line ``number`` (for messages); ``timestamp`` stands in for a missing time.
+    """Parse line ``number`` of a file; ``timestamp`` (ns) stands in for a missing time.
 
-    `LineError` for a line that is no event.
+    `LineError` if the line is not an event.
 
-    Bodies keep their very bytes where they are JSON; a string is the body's text (so a body that is
-    no JSON can stand in a file), ``data_base64`` are bytes; null, or neither, is no body.
+    ``data`` that is JSON is kept byte for byte; a string is the body's text, for bodies that are not
+    JSON; ``data_base64`` holds bytes; null, or neither member, is an event without a body.
 
     >>> parse_line(b'{"headers": {"ce-id": "1"}, "data": {"x": 1.50}}', 1, 0)
     RawEvent(headers=(('ce_id', b'1'),), value=b'{"x": 1.50}', timestamp=0)
     """
     try:
         if not line.isascii():
-            line.decode()  # the parser does not look into the data
+            line.decode()  # the parser does not check the data
         parts = raw_json.members(line)
         if "headers" not in parts:
             raise LineError("not_cloudevent", 'there is no "headers"')
@@ -67,7 +67,10 @@ def parse_line(line: bytes, number: int, timestamp: int) -> RawEvent:
 
 
 def parse_lines(block: bytes, first: int, timestamp: int) -> Iterator[RawEvent | BadLine]:
-    """Each event of some whole lines, the ``first``-th of the file on; empty lines are skipped."""
+    """Yield each event of some whole lines, the first of which has the number ``first``.
+
+    Empty lines are skipped.
+    """
     for number, line in enumerate(block.removesuffix(b"\n").split(b"\n"), first):
         if line and not line.isspace():
             try:
@@ -77,9 +80,9 @@ def parse_lines(block: bytes, first: int, timestamp: int) -> Iterator[RawEvent |
 
 
 def format_line(event: RawEvent) -> bytes:
-    """The line for an event, without the newline; `parse_line` of it gives the event back.
+    """Return the line for an event, without the newline; `parse_line` returns the event again.
 
-    `EventsFileError` if a header is not text. JSON over several lines comes back on one.
+    `EventsFileError` if a header is not UTF-8. JSON of several lines is put on one.
     """
     try:
         headers = {
@@ -105,7 +108,7 @@ def _read_headers(text: bytes) -> tuple[tuple[str, bytes], ...]:
         if not _NAME.fullmatch(name):
             raise LineError("bad_header", f"{name!r} is no header name")
         kafka_name = _KAFKA_CLOUD_EVENT + name[3:] if name.startswith(_CLOUD_EVENT) else name
-        # Of two that are one in Kafka, the one written as the format says counts.
+        # If two names are one in Kafka, the one written as the format says counts.
         if kafka_name not in named or (written == name and name != kafka_name):
             named[kafka_name] = value.encode()
     return tuple(named.items())
@@ -135,9 +138,9 @@ def _format_data(value: bytes, content_type: str) -> bytes:
         text = value.decode()
         if raw_json.is_json_type(content_type):
             data = _one_json(value)
-            # A string is the body's text, and null is no body.
+            # A string would be the body's text, and null an event without a body.
             if data is not None and not data.startswith((b'"', b"null")):
-                # In valid JSON a line break is space between tokens, never part of a string.
+                # In valid JSON, a line break is space between tokens, never part of a string.
                 return b'"data":' + data.replace(b"\r", b" ").replace(b"\n", b" ")
         return b'"data":' + _to_json(text)
     except UnicodeDecodeError:

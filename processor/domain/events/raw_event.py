@@ -1,16 +1,16 @@
-"""What comes in at any door, before it is understood."""
+"""Events as they arrive, before they are decoded, and the reasons why some cannot be."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class RawEvent(NamedTuple):
-    """One event as Kafka would hold it; HTTP and files are brought to this form first.
+    """One event as Kafka would hold it; HTTP requests and lines of files are turned into this form.
 
     ``headers`` are Kafka's, in binary mode ``("ce_type", b"...")`` and ``("content-type", b"...")``;
     ``value`` is the body, None for a tombstone; ``timestamp`` is the time in nanoseconds since 1970
-    that stands in for a missing ``ce_time``: the record's, or that of acceptance over HTTP; below 0
-    where there is none (a line of a file).
+    that stands in for a missing ``ce_time``: the record's time, or that of acceptance over HTTP; it
+    is negative if there is none (a line of a file).
     """
 
     headers: Sequence[tuple[str, bytes]]
@@ -18,20 +18,15 @@ class RawEvent(NamedTuple):
     timestamp: int
 
 
-class Batch(NamedTuple):
-    """The events that one record held in batched mode: each is to be decoded by itself."""
-
-    events: list[RawEvent]
-
-
 class DeadLetter(NamedTuple):
-    """An event that can't be understood: ``reason`` is one of `REASONS`, ``detail`` is for people."""
+    """The verdict on an event that cannot be decoded: ``reason`` is one of `REASONS`, ``detail`` is
+    text for people."""
 
     reason: str
     detail: str
 
 
-#: Every reason a dead letter can have; fixed, since people alert on them.
+#: Every reason that a dead letter can have; the set is fixed, since people alert on it.
 REASONS = (
     "not_cloudevent",
     "bad_json",

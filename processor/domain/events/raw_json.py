@@ -1,4 +1,4 @@
-"""Parts of a JSON text as they were written, NaN and Infinity too: no digit of a number is lost."""
+"""Splitting JSON text without parsing its values, NaN and Infinity included: no digit is lost."""
 
 import json
 import re
@@ -8,11 +8,11 @@ import msgspec
 _SPACE = re.compile(r"[ \t\r\n]*")
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_dict = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_lenient = json.JSONDecoder(parse_int=len, parse_float=len)  # only the extent is of interest
+_lenient = json.JSONDecoder(parse_int=len, parse_float=len)  # only the extent matters
 
 
 def is_json_type(content_type: str) -> bool:
-    """Whether a body of this content type is JSON; without any it is taken for it.
+    """Return whether a body of this content type is JSON; an empty content type counts as JSON.
 
     >>> is_json_type("application/cloudevents+json; charset=UTF-8"), is_json_type("text/plain")
     (True, False)
@@ -22,7 +22,7 @@ def is_json_type(content_type: str) -> bool:
 
 
 def elements(text: bytes) -> list[bytes]:
-    """The elements of an array, each as it stands; ValueError if the text is no JSON array.
+    """Return the elements of an array as they were written; ValueError if the text is not an array.
 
     >>> elements(b'[1.50, {"a": NaN}]')
     [b'1.50', b'{"a": NaN}']
@@ -32,15 +32,16 @@ def elements(text: bytes) -> list[bytes]:
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
     except msgspec.DecodeError:
-        # Python models send NaN and Infinity, which are no JSON.
+        # Python models send NaN and Infinity, which are not JSON.
         return [value for _, value in _split(text, "[]")]
     except RecursionError:
         raise ValueError("JSON is nested too deep") from None
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of an object, values as they stand, the last of equal names; ValueError if the
-    text is no JSON object.
+    """Return the members of an object, values as they were written; the last of equal names counts.
+
+    ValueError if the text is not a JSON object.
 
     >>> members(b'{"a": [NaN], "b": 1.0}')
     {'a': b'[NaN]', 'b': b'1.0'}
@@ -56,18 +57,20 @@ def members(text: bytes) -> dict[str, bytes]:
 
 
 def first(text: bytes) -> tuple[bytes, bytes]:
-    """A JSON value and the bytes after it, which need not be text; ValueError if there is none.
+    """Return the first JSON value and the bytes after it, which need not be text.
+
+    ValueError if the bytes do not start with a JSON value.
 
     >>> first(b'{"a": 1}\\xff')
     (b'{"a": 1}', b'\\xff')
     """
-    # Byte for byte: what JSON is made of is ASCII, and all else stands inside its strings.
+    # Byte for byte: the tokens of JSON are ASCII, and other characters only stand in strings.
     _, end = _value(text.decode("latin-1"), 0)
     return text[:end], text[end:]
 
 
 def _split(data: bytes, brackets: str) -> list[tuple[str, bytes]]:
-    """The (name, value) pairs of an object, or of an array with empty names."""
+    """Return the (name, value) pairs of an object, or those of an array with empty names."""
     text = data.decode()
     first, last = brackets[0], brackets[1]
     parts: list[tuple[str, bytes]] = []

@@ -1,35 +1,35 @@
-"""Events as documents in the layout of Seldon's request logger, which Kibana users know.
+"""Events as documents in the layout of Seldon's request logger, which users of Kibana know.
 
-Unlike Seldon's, what is written depends on neither order nor repetition: the newest response and the
-newest feedback by their own time stand whole, and feedback reaches each row of a batch.
+Unlike the documents of Seldon's logger, these depend neither on the order of the events nor on
+repetition: the newest response and the newest feedback by their own times stand as a whole, and a
+feedback reaches each row of a batch.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.domain.events.attributes import WRAPPED, Attributes, resolve_format, unwrapped
+from processor.domain.events.attributes import (
+    FEEDBACK,
+    KINDS,
+    REQUEST,
+    RESPONSE,
+    Attributes,
+    request_id,
+    resolve_format,
+)
 from processor.domain.events.compression import decompress
-from processor.domain.events.envelope import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.events.envelope import read_event
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_response
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from processor.domain.events.structured import BATCH, STRUCTURED, read_structured, split_batch
+from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.timestamps import format_time, parse_time
 
-_PARTS = {
-    f"{vendor}.serving.{name}".encode(): (engine, part)
-    for vendor, engine in (("io.seldon", "seldon"), ("org.kubeflow", "inferenceservice"))
-    for name, part in (
-        ("inference.request", REQUEST),
-        ("inference.response", RESPONSE),
-        ("feedback", FEEDBACK),
-    )
-}
-#: What no index name may hold; letters are made small.
+#: Characters that an index name cannot hold; letters are turned into lower case.
 _NOT_IN_INDEX = re.compile(r"""[\\/*?"<>| ,#:\x00-\x1f]""")
 _MAX_INDEX_BYTES = 255
 
@@ -37,8 +37,13 @@ Document = dict[str, Any]
 
 
 class Logged(NamedTuple):
-    """What one event adds to the documents of its request. ``rows`` is how many items the message
-    has, 0 where it does not tell; ``items`` what of it belongs to each of them alone."""
+    """The contribution of one event to the documents of its request.
+
+    ``part`` is the kind of the event and the name of its part of the document; ``time`` is in ns.
+    ``top`` are members of the document, ``content`` those of the part. ``rows`` is the number of
+    items in the message, 0 if the message does not say it; ``items`` are members of the part that
+    belong to one item alone, in order of the items.
+    """
 
     index_name: str
     request_id: str
@@ -51,14 +56,19 @@ class Logged(NamedTuple):
 
 
 def read_logged(event: RawEvent) -> list[Logged]:
-    """What the events of a record add; those that can't be understood add nothing, since they are
-    among the dead letters."""
-    found = [_logged(attributes, body, event.timestamp) for attributes, body in _events(event)]
-    return [one for one in found if one is not None]
+    """Return the contributions of the events in a record.
+
+    Unreadable events contribute nothing: they are among the dead letters.
+    """
+    found = [
+        _logged(attributes, body, event.timestamp)
+        for attributes, body in _events(event.headers, event.value)
+    ]
+    return [logged for logged in found if logged is not None]
 
 
 def ids(request_id: str, rows: int) -> list[str]:
-    """The names of a request's documents.
+    """Return the ids of a request's documents: one for each row.
 
     >>> ids("r", 1), ids("r", 2)
     (['r'], ['r-item-0', 'r-item-1'])
@@ -67,7 +77,7 @@ def ids(request_id: str, rows: int) -> list[str]:
 
 
 def rows_of(document: Mapping[str, Any] | None) -> int:
-    """How many rows the request of a document has, by what it shows; 0 where it shows none."""
+    """Return the number of rows in the request of a document, 0 if the document does not show it."""
     for part in (RESPONSE, REQUEST):
         payload = ((document or {}).get(part) or {}).get("payload")
         if payload is not None:
@@ -77,16 +87,16 @@ def rows_of(document: Mapping[str, Any] | None) -> int:
     return 0
 
 
-def merge(held: Mapping[str, Any] | None, events: Iterable[Logged], item: int) -> Document:
-    """The document of one item after some events; what else it holds stays."""
-    document = dict(held or {})
+def merge(stored: Mapping[str, Any] | None, events: Iterable[Logged], item: int) -> Document:
+    """Return the document of one item after some events; its other members stay."""
+    document = dict(stored or {})
     for event in events:
         own = event.items[item] if item < len(event.items) else {}
         part = {**event.content, **own}
         if _version(part) > _version(document.get(event.part)):
             document[event.part] = part
             if event.part == RESPONSE:
-                document |= event.top  # the node that answered
+                document |= event.top  # the names of the node that answered
         latest = parse_time(str(document.get("@timestamp"))) or -1
         document["@timestamp"] = format_time(max(event.time, latest))
         for name, value in event.top.items():
@@ -101,37 +111,31 @@ def _version(part: object) -> tuple[int, bytes]:
     return (-1 if time is None else time), msgspec.json.encode(part, order="sorted")
 
 
-def _events(event: RawEvent) -> Iterable[tuple[Attributes, bytes]]:
-    """The attributes and the data of each event in a record, named as in binary mode."""
-    attributes: Attributes = {name.lower(): content for name, content in event.headers}
-    body = decompress(event.value)
-    if isinstance(body, DeadLetter):
-        return
-    media_type = (attributes.get("content-type") or b"").partition(b";")[0].strip().lower()
-    if media_type in (STRUCTURED, BATCH):
-        texts = split_batch(body) if media_type == BATCH else [body]
-        for text in () if isinstance(texts, DeadLetter) else texts:
-            read = read_structured(text)
-            if not isinstance(read, DeadLetter):
-                yield read
-        return
-    if attributes.get("ce_type") == WRAPPED:
-        attributes = unwrapped(attributes)
-    if "ce_type" not in attributes:
-        attributes = {
-            name if name.startswith(("ce_", "content-")) else f"ce_{name}": content
-            for name, content in attributes.items()
-        }
-    yield attributes, body
+def _events(
+    headers: Sequence[tuple[str, bytes]], value: bytes | None
+) -> Iterator[tuple[Attributes, bytes]]:
+    """Yield the attributes and the data of each readable event in a record."""
+    event = read_event(headers, value)
+    if isinstance(event, list):
+        for text in event:
+            yield from _events(STRUCTURED_HEADERS, text)
+    elif not isinstance(event, DeadLetter):
+        data = decompress(event[1])
+        if not isinstance(data, DeadLetter):
+            yield event[0], data
 
 
 def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | None:
-    engine, part = _PARTS.get(attributes.get("ce_type") or b"", ("", ""))
-    request_id = _text(attributes, "ce_requestid", "requestid", "seldon-puid", "ce_id")
+    event_type = attributes.get("ce_type") or b""
+    engine = "seldon" if event_type.startswith(b"io.seldon.") else "inferenceservice"
+    part = KINDS.get(event_type)
+    name = request_id(attributes).decode("utf-8", "replace")
     stamp = _text(attributes, "ce_time")
     time = parse_time(stamp) if stamp else timestamp
+    if part is None or not name or time is None or time < 0:
+        return None
     payload = _payload(part, attributes, body)
-    if not part or not request_id or time is None or time < 0 or payload is None:
+    if payload is None:
         return None
     names = {
         "Ce-Namespace": _text(attributes, "ce_namespace"),
@@ -139,7 +143,7 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
         "Ce-Endpoint": _text(attributes, "ce_endpoint"),
         "Ce-Modelid": _text(attributes, "ce_modelid"),
     }
-    top: Document = {"RequestId": request_id, "ServingEngine": engine}
+    top: Document = {"RequestId": name, "ServingEngine": engine}
     top |= {name: value for name, value in names.items() if value}
     content: Document = {
         "ce-time": stamp or format_time(time),
@@ -150,7 +154,7 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
     if part == FEEDBACK:
         content = {**payload, **content}
         if isinstance(payload.get("reward"), bool):
-            # One type for all: the first one in an index decides which others are refused.
+            # One type for all rewards: the first one in an index decides which others are refused.
             content["reward"] = int(payload["reward"])
         truth = payload.get("truth")
         rows = _read(RESPONSE, msgspec.json.encode(truth)) if isinstance(truth, dict) else None
@@ -163,20 +167,18 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
             if rows.names:
                 content["names"] = list(rows.names)
     index = _index(engine, *list(names.values())[:3])
-    return Logged(
-        index, request_id, part, time, top, content, 0 if rows is None else len(rows.rows), items
-    )
+    number = 0 if rows is None else len(rows.rows)
+    return Logged(index, name, part, time, top, content, number, items)
 
 
 def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
-    """The body as JSON; that of a protobuf message as the JSON message that says the same."""
-    shape = resolve_format(attributes, attributes.get("ce_type") or b"")
+    """Return the body as JSON; a protobuf message is turned into the JSON message of equal content."""
     try:
         payload = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        if isinstance(shape, DeadLetter) or part == FEEDBACK:
+        if part == FEEDBACK:
             return None
-        rows = bodies.read_response(body, shape, None)
+        rows = bodies.read_response(body, resolve_format(attributes), None)
         if isinstance(rows, DeadLetter):
             return None
         data = {"ndarray": [_plain(row) for row in rows.rows]}
@@ -185,15 +187,15 @@ def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
 
 
 def _plain(value: Any) -> Any:
-    """Without what JSON has no number for."""
+    """Return a value with None in place of NaN and infinity, which JSON does not have."""
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(element) for element in value]
     return None if isinstance(value, float) and value - value != 0 else value
 
 
 def _read(part: str, body: bytes) -> PayloadRows | None:
     if part == REQUEST:
-        # Inputs are written as outputs are, under other names.
+        # Inputs have the shape of outputs, under other names.
         content = msgspec.json.decode(body)
         renamed = {"inputs": "outputs", "instances": "predictions"}
         body = msgspec.json.encode({renamed.get(key, key): content[key] for key in content})
@@ -238,9 +240,5 @@ def _index(engine: str, namespace: str, deployment: str, predictor: str) -> str:
     return safe[:_MAX_INDEX_BYTES].decode("utf-8", "ignore")
 
 
-def _text(attributes: Attributes, *names: str) -> str:
-    for name in names:
-        value = attributes.get(name)
-        if value:
-            return value.decode("utf-8", "replace")
-    return ""
+def _text(attributes: Attributes, name: str) -> str:
+    return (attributes.get(name) or b"").decode("utf-8", "replace")

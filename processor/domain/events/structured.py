@@ -1,4 +1,4 @@
-"""Structured events and batches of them: a whole event in the value of a record."""
+"""Structured events and batches of them: records whose value is a whole event as JSON."""
 
 import base64
 from collections.abc import Mapping
@@ -10,23 +10,27 @@ from processor.domain.events import raw_json
 from processor.domain.events.attributes import Attributes
 from processor.domain.events.raw_event import DeadLetter
 
-#: What the media types of both modes begin with; only their JSON formats are read.
+#: The start of the media types of both modes; only their JSON formats are read.
 PREFIX = b"application/cloudevents"
 STRUCTURED, BATCH = PREFIX + b"+json", PREFIX + b"-batch+json"
+#: The headers of a record that holds one structured event.
+STRUCTURED_HEADERS = (("content-type", STRUCTURED),)
 
-#: More events than this in one record are refused whole.
+#: A record that holds more events is refused as a whole.
 MAX_BATCH = 10_000
 
+_DATA = ("data", "data_base64")
+_FAULTS = (msgspec.DecodeError, ValueError)
 _decode_event = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 
 
-def read_structured(value: bytes) -> tuple[Attributes, bytes] | DeadLetter:
-    """The attributes of an event as binary mode has them, and its data."""
+def read_structured(value: bytes) -> tuple[dict[str, bytes | None], bytes] | DeadLetter:
+    """Return the attributes of a structured event, named as in binary mode, and its data."""
     try:
         event: dict[str, msgspec.Raw] | dict[str, bytes] = _decode_event(value)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # NaN in the data is no JSON, but the event round it can be read.
+        # NaN in the data is not JSON, but the event around it can be read.
         try:
             _, rest = raw_json.first(value)
             if not value.lstrip().startswith(b"{") and not rest.strip():
@@ -35,18 +39,23 @@ def read_structured(value: bytes) -> tuple[Attributes, bytes] | DeadLetter:
         except ValueError as error:
             return DeadLetter("bad_json", f"structured event: {str(error)[:200]}")
     try:
-        attributes = {
-            f"ce_{name}": _attribute(bytes(raw))
-            for name, raw in event.items()
-            if name not in ("data", "data_base64")
-        }
+        attributes = _attributes(event)
         return attributes, _data(event, attributes)
-    except (msgspec.DecodeError, ValueError) as error:
+    except _FAULTS as error:
         return DeadLetter("bad_json", f"structured event: {str(error)[:200]}")
 
 
+def read_attributes(value: bytes) -> dict[str, bytes | None]:
+    """Return the attributes of a structured event whose data may be unreadable; none if the value is
+    not a JSON object."""
+    try:
+        return _attributes(raw_json.members(value))
+    except _FAULTS:
+        return {}
+
+
 def split_batch(value: bytes) -> list[bytes] | DeadLetter:
-    """The events of a batch, each a structured one; none of them is looked into."""
+    """Return the events of a batch, each as the text of a structured event that is not parsed yet."""
     try:
         events = raw_json.elements(value)
     except ValueError as error:
@@ -54,6 +63,20 @@ def split_batch(value: bytes) -> list[bytes] | DeadLetter:
     if len(events) > MAX_BATCH:
         return DeadLetter("too_large", f"batch of {len(events)} events, {MAX_BATCH} are the most")
     return events
+
+
+def _attributes(event: Mapping[str, Any]) -> dict[str, bytes | None]:
+    return {
+        f"ce_{name}": _attribute(bytes(raw)) for name, raw in event.items() if name not in _DATA
+    }
+
+
+def _attribute(raw: bytes) -> bytes | None:
+    if raw == b"null":
+        return None
+    if raw[:1] == b'"':
+        return _decode_text(raw).encode("utf-8", "replace")
+    return raw
 
 
 def _data(event: Mapping[str, Any], attributes: Attributes) -> bytes:
@@ -66,13 +89,5 @@ def _data(event: Mapping[str, Any], attributes: Attributes) -> bytes:
     text = _decode_text(data)
     if attributes.get("ce_datacontentencoding") == b"base64":  # CloudEvents 0.3
         return base64.b64decode(text, validate=True)
-    # Some senders put the text of a JSON object as a string; a message never is a string itself.
+    # Some senders put a JSON object as a string into the data; a message itself is never a string.
     return text.encode() if text.lstrip()[:1] == "{" else data
-
-
-def _attribute(raw: bytes) -> bytes | None:
-    if raw == b"null":
-        return None
-    if raw[:1] == b'"':
-        return _decode_text(raw).encode("utf-8", "replace")
-    return raw

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from processor.domain.events.decoder import FUTURE, Decoder
-from processor.domain.events.raw_event import REASONS, Batch, DeadLetter
-from processor.domain.log.observations import Feedback, Prediction
+from processor.domain.events.raw_event import REASONS, DeadLetter
+from processor.domain.log.observations import Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import parse_time
 from processor.telemetry import Telemetry
+from tests.support.domain.decoding import Part, meaning
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 NOW = parse_time("2026-11-20T09:00:00Z") or 0
@@ -30,7 +31,6 @@ USUAL = {
     "content-type": "application/json",
 }
 ROW = {"data": {"names": ["a", "b"], "ndarray": [[0.1, 0.9]]}}
-Seen = Prediction | Feedback | DeadLetter | Batch | None
 
 
 def headers(change: dict[str, Any], **more: Any) -> list[tuple[str, bytes]]:
@@ -43,7 +43,7 @@ def headers(change: dict[str, Any], **more: Any) -> list[tuple[str, bytes]]:
     ]
 
 
-def see(body: object = ROW, timestamp: int = -1, file: Any = None, **change: Any) -> Seen:
+def see(body: object = ROW, timestamp: int = -1, file: Any = None, **change: Any) -> Part | None:
     """One event decoded, twice: what is remembered must not change a thing."""
     value = body if isinstance(body, bytes) else json.dumps(body).encode()
     decoder = Decoder(parse_rules(file, "file"), Telemetry())
@@ -54,7 +54,7 @@ def see(body: object = ROW, timestamp: int = -1, file: Any = None, **change: Any
         Decoder(parse_rules(file, "file"), Telemetry()).decode(headers(change), value, timestamp)
         == first
     )
-    return first
+    return meaning(first)
 
 
 def label(body: object, **change: Any) -> str:
@@ -98,7 +98,8 @@ def test_types_and_spelling(vendor: str, name: str) -> None:
         (name.format(key[3:].title()) if key.startswith("ce_") else key, text.encode())
         for key, text in {**USUAL, "ce_type": f"{vendor}.serving.inference.response"}.items()
     ]
-    seen = Decoder(ModelRules(), Telemetry()).decode(named, json.dumps(ROW).encode(), -1)
+    value = json.dumps(ROW).encode()
+    seen = meaning(Decoder(ModelRules(), Telemetry()).decode(named, value, -1))
     assert seen == see() if name != "ce_{}" else seen is not None
 
 
@@ -124,7 +125,9 @@ def test_a_model_without_a_name_is_that_of_its_component() -> None:
     """Wherever the headers were the last time."""
     decoder, value = Decoder(ModelRules(), Telemetry()), json.dumps(ROW).encode()
     for name in ("classifier", ""):
-        seen = decoder.decode(headers({}, ce_modelid=name, ce_component="other"), value, -1)
+        seen = meaning(
+            decoder.decode(headers({}, ce_modelid=name, ce_component="other"), value, -1)
+        )
         assert isinstance(seen, Prediction)
         assert seen.model.model == (name or "other")
 
@@ -135,7 +138,7 @@ def test_a_header_that_is_there_twice_counts_as_it_always_does() -> None:
     decoder, value = Decoder(ModelRules(), Telemetry()), json.dumps(ROW).encode()
     models = []
     for event in (twice, [*headers({"ce_id": None}), ("ce_id", b"1")], twice):
-        seen = decoder.decode(event, value, -1)
+        seen = meaning(decoder.decode(event, value, -1))
         assert isinstance(seen, Prediction)
         models.append(seen.model.model)
     assert models == ["last", "classifier", "last"]
@@ -145,18 +148,20 @@ def test_a_request_event_is_read_and_nothing_else() -> None:
     """Rule 2: whatever else is in it."""
     decoder = Decoder(ModelRules(), Telemetry())
     kind = b"io.seldon.serving.inference.request"
-    assert decoder.decode([("ce_type", kind)], b"{", -1) is None
+    assert meaning(decoder.decode([("ce_type", kind)], b"{", -1)) is None
     assert decoder.telemetry.events == {"request": 1}
     assert not decoder.telemetry.dead_letters
 
 
-def structured(**event: Any) -> Seen:
+def structured(**event: Any) -> Part | None:
     attributes = {name[3:]: text for name, text in USUAL.items() if name.startswith("ce_")}
     body = {**attributes, "specversion": "1.0", **event}
-    return Decoder(ModelRules(), Telemetry()).decode(
-        [("Content-Type", b"application/cloudevents+json; charset=utf-8")],
-        json.dumps({key: value for key, value in body.items() if value is not ...}).encode(),
-        -1,
+    return meaning(
+        Decoder(ModelRules(), Telemetry()).decode(
+            [("Content-Type", b"application/cloudevents+json; charset=utf-8")],
+            json.dumps({key: value for key, value in body.items() if value is not ...}).encode(),
+            -1,
+        )
     )
 
 
@@ -193,7 +198,7 @@ def test_structured_events_that_cannot_be_read(event: dict[str, Any], expected: 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"a": NaN'])
 def test_structured_events_that_are_no_json(body: bytes) -> None:
     kind = [("content-type", b"application/cloudevents+json")]
-    letter = Decoder(ModelRules(), Telemetry()).decode(kind, body, -1)
+    letter = meaning(Decoder(ModelRules(), Telemetry()).decode(kind, body, -1))
     assert isinstance(letter, DeadLetter)
     assert letter.reason == "bad_json"
 
@@ -254,7 +259,7 @@ def test_a_leap_second_moves_no_other_time() -> None:
     decoder = Decoder(ModelRules(), Telemetry())
     body = json.dumps(ROW).encode()
     decoder.decode(headers({"ce_time": "2026-11-20T09:00:60Z"}), body, -1)
-    seen = decoder.decode(headers({"ce_time": "2026-11-20T09:00:01Z"}), body, -1)
+    seen = meaning(decoder.decode(headers({"ce_time": "2026-11-20T09:00:01Z"}), body, -1))
     assert isinstance(seen, Prediction)
     assert seen.time == NOW + 10**9
 
@@ -273,7 +278,7 @@ def test_the_record_stands_in_for_a_time() -> None:
 def test_times_of_the_future_are_counted(timestamp: int, count: int) -> None:
     """Rule 13: more than 5 minutes ahead; the time stays as it is."""
     decoder = Decoder(ModelRules(), Telemetry())
-    seen = decoder.decode(headers({}), json.dumps(ROW).encode(), timestamp)
+    seen = meaning(decoder.decode(headers({}), json.dumps(ROW).encode(), timestamp))
     assert isinstance(seen, Prediction)
     assert seen.time == NOW
     assert decoder.telemetry.future_times == count

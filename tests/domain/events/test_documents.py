@@ -1,6 +1,7 @@
 """Documents of the request logger: what they say, and that it is what their events said."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
-from processor.domain.events.documents import Decoded, Document, DocumentReader
+from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
@@ -16,13 +17,18 @@ from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import parse_time
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
+from tests.support.domain.decoding import Part, parts
 
 DATA = Path(__file__).parents[2] / "data" / "seed-experiment" / "notebook-types"
 ANSWERED, JUDGED = "2026-11-20T10:00:00.000000001Z", "2026-11-20T11:00:00.5Z"
 
 
-def reader(rules: ModelRules | None = None) -> DocumentReader:
-    return DocumentReader(rules or ModelRules(), Telemetry())
+def reading(
+    rules: ModelRules | None = None, telemetry: Telemetry | None = None
+) -> Callable[[Document], list[Part]]:
+    """A function that gives the parts of each document, all read by one reader."""
+    reader = DocumentReader(rules or ModelRules(), telemetry or Telemetry())
+    return lambda document: parts(reader.read(document))
 
 
 def document(source: Any, name: str = "r1") -> Document:
@@ -53,14 +59,14 @@ def feedback(**body: Any) -> dict[str, Any]:
     return {"ce-time": JUDGED, "ce-source": "x", **body}
 
 
-def reasons(said: list[Decoded]) -> list[str]:
+def reasons(said: list[Part]) -> list[str]:
     return [one.reason for one in said if isinstance(one, DeadLetter)]
 
 
 def events_of(path: Path) -> list[Prediction | Feedback]:
     decoder = Decoder(ModelRules(), Telemetry())
     found = (decoder.decode(*parse_line(line, 1, 0)) for line in path.read_bytes().splitlines())
-    return [one for one in found if isinstance(one, Prediction | Feedback)]
+    return [one for decoded in found for one in decoded.observations]
 
 
 def documents_of(path: Path) -> list[Document]:
@@ -69,7 +75,7 @@ def documents_of(path: Path) -> list[Document]:
 
 
 def test_documents_say_what_their_events_said() -> None:
-    read = reader().read
+    read = reading()
     said = [one for doc in documents_of(DATA / "elasticsearch.ndjson") for one in read(doc)]
     events = events_of(DATA / "events.ndjson")
     as_documents = [
@@ -100,7 +106,7 @@ def test_documents_and_events_together_are_duplicates() -> None:
 
 
 def test_a_document_gives_its_prediction_and_its_feedback() -> None:
-    said = reader().read(
+    said = reading()(
         document(
             source(
                 response=response([0.1, 0.9], path={"clf": "image"}),
@@ -127,7 +133,7 @@ def test_a_document_gives_its_prediction_and_its_feedback() -> None:
 
 def test_the_node_is_that_of_the_path_if_it_is_just_one() -> None:
     def node(path: Any) -> str:
-        (one,) = reader().read(document(source(response=response([0.1, 0.9], path=path))))
+        (one,) = reading()(document(source(response=response([0.1, 0.9], path=path))))
         assert isinstance(one, Prediction)
         return one.model.model
 
@@ -138,7 +144,7 @@ def test_the_node_is_that_of_the_path_if_it_is_just_one() -> None:
     for odd in ({}, None, "clf", [1], 5):
         assert node(odd) == "last"
     text = json.dumps(source(response=response([0.5, 0.1], path={"clf": 1}))).encode()
-    (one,) = reader().read(document(text.replace(b"0.5", b"NaN")))
+    (one,) = reading()(document(text.replace(b"0.5", b"NaN")))
     assert isinstance(one, Prediction)
     assert one.model.model == "clf"
     assert one.answers[0].reason == "no_maximum"
@@ -147,7 +153,7 @@ def test_the_node_is_that_of_the_path_if_it_is_just_one() -> None:
 def test_a_batch_is_decoded_once_from_any_of_its_documents() -> None:
     batch = source(response=response([0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.7, 0.3]))
     telemetry = Telemetry()
-    read = DocumentReader(ModelRules(), telemetry).read
+    read = reading(telemetry=telemetry)
     said = [one for i in (3, 1, 0) for one in read(document(batch, f"r1-item-{i}"))]
     (one,) = said
     assert isinstance(one, Prediction)
@@ -159,26 +165,26 @@ def test_a_batch_is_decoded_once_from_any_of_its_documents() -> None:
     later = {**batch, "response": {**batch["response"], "ce-time": JUDGED}}
     assert len(read(document(later, "r1-item-2"))) == 1
     # A copy that is broken does not hide one that is not.
-    read = reader().read
+    read = reading()
     assert reasons(read(document({**batch, "response": {"payload": 5}}, "r1-item-0"))) != []
     assert len(read(document(batch, "r1-item-1"))) == 1
 
 
 def test_feedback_alone_is_read() -> None:
-    (one,) = reader().read(document(source(feedback=feedback(reward=True))))
+    (one,) = reading()(document(source(feedback=feedback(reward=True))))
     assert isinstance(one, Feedback)
     assert one.scope == ("ns", "dep", "canary", "last")
     assert (one.reward, one.truth) == (1_000_000, None)
     telemetry = Telemetry()
     mute = document(source(feedback=feedback(truth={"meta": {}})))
-    assert DocumentReader(ModelRules(), telemetry).read(mute) == []
+    assert reading(telemetry=telemetry)(mute) == []
     assert telemetry.says_nothing == 1
 
 
 def test_merged_feedback_is_read_as_it_stands() -> None:
     """The logger merges a second reward into the truth of the first feedback: that is all there is."""
     merged = feedback(reward=1, truth={"data": {"ndarray": [[0, 1]]}, "meta": {"tags": {}}})
-    (one,) = reader().read(document(source(feedback=merged)))
+    (one,) = reading()(document(source(feedback=merged)))
     assert isinstance(one, Feedback)
     assert one.reward == 1_000_000
     assert one.truth is not None
@@ -186,7 +192,7 @@ def test_merged_feedback_is_read_as_it_stands() -> None:
 
 def test_a_request_alone_says_nothing_and_a_foreign_document_is_a_dead_letter() -> None:
     telemetry = Telemetry()
-    read = DocumentReader(ModelRules(), telemetry).read
+    read = reading(telemetry=telemetry)
     assert read(document(source(request={"dataType": "tabular"}))) == []
     assert telemetry.events["request"] == 1
     assert reasons(read(document(source()))) == ["unknown_type"]
@@ -196,23 +202,23 @@ def test_a_request_alone_says_nothing_and_a_foreign_document_is_a_dead_letter() 
 
 def test_excluded_models_are_left_out() -> None:
     rules = parse_rules({"models": [{"match": "ns/dep", "exclude": True}]}, "models.yaml")
-    assert reader(rules).read(document(source(response=response([0.1, 0.9])))) == []
+    assert reading(rules)(document(source(response=response([0.1, 0.9])))) == []
 
 
 def test_the_documents_time_stands_in_for_a_missing_one() -> None:
     part = response([0.1, 0.9])
     del part["ce-time"]
-    (one,) = reader().read(document(source(response=part)))
+    (one,) = reading()(document(source(response=part)))
     assert isinstance(one, Prediction)
     assert one.time == parse_time(JUDGED)
-    assert reasons(reader().read(document({**source(response=part), "@timestamp": None}))) == [
+    assert reasons(reading()(document({**source(response=part), "@timestamp": None}))) == [
         "bad_time"
     ]
 
 
 def test_what_is_wrong_is_a_dead_letter_with_its_reason() -> None:
     good = response([0.1, 0.9])
-    for parts, reason in (
+    for changed, reason in (
         ({"response": good, "RequestId": None}, "no_id"),
         ({"response": good, "RequestId": ""}, "no_id"),
         ({"response": good, "RequestId": 5}, "bad_header"),
@@ -232,16 +238,16 @@ def test_what_is_wrong_is_a_dead_letter_with_its_reason() -> None:
         ({"feedback": feedback(reward="1")}, "bad_reward"),
         ({"feedback": feedback(truth=5)}, "bad_shape"),
     ):
-        assert reasons(reader().read(document(source(**parts)))) == [reason], parts
+        assert reasons(reading()(document(source(**changed)))) == [reason], changed
     deep = b'{"response":' + b"[" * 5000 + b"]" * 5000 + b"}"
     for text in (b"", b"{", b"{,}", deep):
-        assert reasons(reader().read(document(text))) == ["bad_json"], text[:20]
+        assert reasons(reading()(document(text))) == ["bad_json"], text[:20]
     for text in (b"[]", b"null", b"1", b"\xff"):
-        assert reasons(reader().read(document(text))) == ["bad_shape"], text[:20]
+        assert reasons(reading()(document(text))) == ["bad_shape"], text[:20]
     # One part does not take the other with it.
     for broken in ("text", {"payload": 5}, {"ce-time": 5}):
-        both = reader().read(document(source(response=broken, feedback=feedback(reward=1))))
-        assert [type(one) for one in both] == [DeadLetter, Feedback]
+        both = reading()(document(source(response=broken, feedback=feedback(reward=1))))
+        assert [type(one) for one in both] == [Feedback, DeadLetter]
 
 
 JSON = st.recursive(
@@ -277,7 +283,7 @@ SOURCE = st.fixed_dictionaries(
 
 @given(SOURCE | JSON, st.text(max_size=12))
 def test_nothing_in_a_document_is_an_exception(content: Any, name: str) -> None:
-    read = reader().read
+    read = reading()
     said = read(document(content, name))
     assert all(isinstance(one, Prediction | Feedback | DeadLetter) for one in said)
     if not isinstance(content, dict):

@@ -223,7 +223,7 @@ def test_a_header_that_lines_before_did_not_have_counts(
 def test_what_was_remembered_is_forgotten_before_it_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("processor.domain.events.event_lines._CONTENTS", 5)
+    monkeypatch.setattr("processor.domain.events.event_lines._MAX_CONTENTS", 5)
     headers = {name: HEADERS[name][0] for name in USUAL}
     lines = []
     for number in range(100):

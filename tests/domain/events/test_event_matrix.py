@@ -2,30 +2,26 @@
 
 import pytest
 
-from processor.domain.events.decoder import Decoded, Decoder
-from processor.domain.events.raw_event import Batch, RawEvent
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.judge import judge
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
+from tests.support.domain.decoding import Part, parts
 from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope, binary
 from tests.support.domain.payload_kinds import PAYLOADS, Payload
 
 
-def decode(event: RawEvent) -> Decoded:
-    """What the event says, or the last one of its batch."""
+def decode(event: RawEvent) -> Part:
+    """What the event means; a batched one holds a request too, which means nothing."""
     decoder = Decoder(ModelRules(), Telemetry())
-    said = decoder.decode(*event)
-    if isinstance(said, Batch):
-        *rest, last = [decoder.decode(*one) for one in said.events]
-        assert rest == [None]
-        assert not isinstance(last, Batch)
-        said = last
-    # What was read before makes the quick look possible, and changes nothing.
-    again = decoder.decode(*event)
-    assert isinstance(again, Batch) or again == said
-    return said
+    decoded = decoder.decode(*event)
+    # The positions of the headers are known now, which changes nothing.
+    assert decoder.decode(*event) == decoded
+    (part,) = parts(decoded)
+    return part
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES, ids=lambda make: make.__name__)

@@ -1,4 +1,4 @@
-"""A payload in each kind of envelope, on the bytes that the official SDK makes."""
+"""A payload in each kind of envelope, in the bytes that the official SDK writes."""
 
 import gzip
 import json
@@ -47,12 +47,12 @@ def attributes(payload: Payload, kind: str, version: str = "1.0") -> dict[str, A
 
 
 def _data(payload: Payload) -> Any:
-    """What a sender gives its SDK: JSON is parsed there, all else are bytes."""
+    """The data that a sender passes to its SDK: parsed JSON, or bytes."""
     return json.loads(payload.body) if payload.content_type == JSON else payload.body
 
 
 def _record(message: kafka.KafkaMessage) -> RawEvent:
-    # Times are those of the records: what has no time of its own gets them.
+    # The record's time is used for events without a time of their own.
     return RawEvent(list(message.headers.items()), message.value, NS)
 
 
@@ -72,19 +72,19 @@ def structured(payload: Payload, kind: str) -> RawEvent:
 
 
 def structured_bytes(payload: Payload, kind: str) -> RawEvent:
-    """``data_base64``."""
+    """An event with ``data_base64``."""
     event = CloudEvent(attributes(payload, kind), payload.body)
     return _record(kafka.to_structured(event, _FORMAT))
 
 
 def structured_03(payload: Payload, kind: str) -> RawEvent:
-    """``datacontentencoding`` base64."""
+    """An event with the ``datacontentencoding`` base64."""
     event = CloudEvent03(attributes(payload, kind, "0.3"), payload.body)
     return _record(kafka.to_structured(event, _FORMAT))
 
 
 def batched(payload: Payload, kind: str) -> RawEvent:
-    """A request event and ours: the batch format is an array of structured events."""
+    """A batch of a request event and the payload's: an array of structured events."""
     request = CloudEvent(attributes(payload, "io.seldon.serving.inference.request"), None)
     events = [
         kafka.to_structured(request, _FORMAT).value,
@@ -112,7 +112,7 @@ def http_structured(payload: Payload, kind: str) -> RawEvent:
 
 
 def executor(payload: Payload, kind: str) -> RawEvent:
-    """The executor's own log on Kafka: no CloudEvent, so no id and no time."""
+    """A record of the executor's own log on Kafka: not a CloudEvent, so without id and time."""
     headers = {
         "type": kind,
         "content-type": payload.content_type,
@@ -127,7 +127,7 @@ def executor(payload: Payload, kind: str) -> RawEvent:
 
 
 def wrapped(payload: Payload, kind: str) -> RawEvent:
-    """The same after KafkaSource: each header is an extension, the record's time is the event's."""
+    """The executor's record after KafkaSource: its headers are extensions, its time is the event's."""
     headers = [
         (f"kafkaheader{name}", content.decode())
         for name, content in executor(payload, kind).headers
@@ -152,7 +152,7 @@ def wrapped(payload: Payload, kind: str) -> RawEvent:
 
 
 def packed(payload: Payload, kind: str) -> RawEvent:
-    """gzip; a receiver of Knative's drops the header that says so."""
+    """A gzip body without its content encoding, which a receiver of Knative's drops."""
     event = binary(payload, kind)
     return event._replace(value=gzip.compress(event.value or b""))
 

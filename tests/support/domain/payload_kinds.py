@@ -1,4 +1,4 @@
-"""One payload of each kind that models send, and what it says."""
+"""One payload of each kind that models send, with the expected labels."""
 
 import struct
 from pathlib import Path
@@ -9,7 +9,7 @@ JSON, PROTOBUF = "application/json", "application/protobuf"
 
 
 class Payload(NamedTuple):
-    """``labels``: what each row says, or `!` and why it can't be scored."""
+    """A body with the expected label of each row, or ``!`` and the reason why it has none."""
 
     body: bytes
     labels: str
@@ -26,7 +26,7 @@ _TFTENSOR = _file("seldon-tftensor.pb")[-26:]  # the TensorProto within
 
 
 def _nested(tag: int, content: bytes) -> bytes:
-    """A field of a protobuf message that holds bytes."""
+    """Return a protobuf field that holds bytes."""
     return bytes([tag << 3 | 2, len(content)]) + content
 
 

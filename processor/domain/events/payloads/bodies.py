@@ -1,4 +1,4 @@
-"""Bodies of any form: JSON, JSON with binary data behind it, protobuf messages."""
+"""Bodies in any format: JSON, JSON followed by binary data, protobuf messages."""
 
 from processor.domain.events import raw_json
 from processor.domain.events.attributes import BodyFormat
@@ -18,17 +18,17 @@ _PROTOBUF = frozenset(
 )
 
 
-#: Gzip is unpacked by its first bytes before a body comes here.
+#: Gzip bodies are decompressed by their first bytes before they come here.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
 
 def read_response(
     body: bytes, body_format: BodyFormat, output: str | None
 ) -> PayloadRows | DeadLetter:
-    """Rows of a response; ``output`` names the one of several outputs that counts.
+    """Return the rows of a response; ``output`` names the one of several outputs that counts.
 
-    A body that is JSON is read as such whatever the headers say: nearly all are, and the quick look
-    has no eye for these.
+    A body that is JSON is read as JSON whatever its format says: nearly all bodies are, and the fast
+    path does not look at these headers.
     """
     rows = json_bodies.read_response(body, output) if _may_be_json(body, body_format) else None
     if rows is not None and (isinstance(rows, PayloadRows) or rows.reason != "bad_json"):
@@ -48,19 +48,21 @@ def read_response(
 def read_feedback(
     body: bytes, body_format: BodyFormat, output: str | None
 ) -> Judgement | DeadLetter:
-    """What a feedback says."""
-    said = json_bodies.read_feedback(body, output) if _may_be_json(body, body_format) else None
-    if said is not None and (isinstance(said, Judgement) or said.reason != "bad_json"):
-        return said
+    """Return the truth and the reward of a feedback; JSON is read whatever the format says."""
+    judgement = json_bodies.read_feedback(body, output) if _may_be_json(body, body_format) else None
+    if judgement is not None and (
+        isinstance(judgement, Judgement) or judgement.reason != "bad_json"
+    ):
+        return judgement
     if body_format.encoding not in _ENCODINGS:
         return _packed(body_format)
     if body_format.content_type in _PROTOBUF:
         return protobuf.read_feedback(body)
-    return said or json_bodies.read_feedback(body)
+    return judgement or json_bodies.read_feedback(body)
 
 
 def _may_be_json(body: bytes, body_format: BodyFormat) -> bool:
-    """Saves a protobuf message the attempt: every JSON message is an object."""
+    """Return whether a body can be JSON, whose messages all are objects: saves protobuf the attempt."""
     return body_format.content_type not in _PROTOBUF or body.lstrip()[:1] == b"{"
 
 
@@ -82,8 +84,10 @@ def _split(body: bytes, length: bytes) -> tuple[bytes, bytes] | DeadLetter:
 
 
 def _with_binary(body: bytes, output: str | None) -> PayloadRows | None:
-    """The JSON ends by itself, and Knative's receivers drop the header that says where; it counts
-    only if its outputs tell of exactly the bytes that follow."""
+    """Return the rows of JSON followed by binary data, whose length header Knative's receivers drop.
+
+    None unless the outputs in the JSON declare exactly the bytes that follow it.
+    """
     try:
         head, rest = raw_json.first(body)
     except ValueError:

@@ -26,8 +26,7 @@ MAX_REWARD = 1_000_000
 
 
 class _Data(msgspec.Struct):
-    """``data`` of a Seldon message; unknown keys are skipped by the parser, and a list of names is
-    one of text."""
+    """The member ``data`` of a Seldon message; a list of names must be a list of strings."""
 
     names: list[str] | str | int | float | bool | dict[str, Any] | None = None
     ndarray: Any = None
@@ -36,8 +35,8 @@ class _Data(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A message of any protocol: ``data`` to ``binData`` are Seldon's, ``outputs`` the Open
-    Inference Protocol's, ``predictions`` TensorFlow's, whose ``outputs`` are by columns."""
+    """A message of any protocol: ``data`` to ``customData`` are Seldon's, ``outputs`` the Open
+    Inference Protocol's, ``predictions`` TensorFlow's, whose ``outputs`` are by column."""
 
     data: _Data | None = None
     str_data: Any = msgspec.field(default=None, name="strData")
@@ -54,7 +53,7 @@ class _Feedback(msgspec.Struct):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What a feedback says: truth rows and a reward in millionths; either can be absent."""
+    """The content of a feedback: truth rows and a reward in millionths; either can be None."""
 
     truth: PayloadRows | None
     reward: int | None
@@ -68,9 +67,9 @@ _feedback = msgspec.json.Decoder(_Feedback)
 def read_response(
     body: bytes, output: str | None = None, binary: bytes = b""
 ) -> PayloadRows | DeadLetter:
-    """Rows of a response; a body without any data is a dead letter.
+    """Return the rows of a response; a body without any data is a dead letter.
 
-    ``output`` names the one of several outputs that counts; ``binary`` is what follows the JSON in
+    ``output`` names the one of several outputs that counts; ``binary`` is the data after the JSON in
     the binary form of the Open Inference Protocol.
     """
     message = _parse(_message, body)
@@ -88,7 +87,7 @@ def read_response(
 
 
 def read_feedback(body: bytes, output: str | None = None) -> Judgement | DeadLetter:
-    """What a feedback says; neither truth nor reward is no error: it says nothing."""
+    """Return the truth and the reward of a feedback; a feedback with neither is valid."""
     feedback = _parse(_feedback, body)
     if isinstance(feedback, DeadLetter):
         return feedback
@@ -113,11 +112,11 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
-    # NaN and Infinity are no JSON, but Python models send them: the lenient parser reads them, and
-    # numbers beyond 64 bits (1e999 is infinity to it).
+    # NaN and Infinity are not JSON, but Python models send them: the lenient parser reads them, and
+    # numbers beyond 64 bits (1e999 becomes infinity).
     try:
         content = json.loads(body)
-        # Half a character that JSON can escape and no text can hold.
+        # JSON can escape half of a character, which is not valid text.
         json.dumps(content, ensure_ascii=False).encode()
         found: T = msgspec.convert(content, decoder.type)
         return found
@@ -130,7 +129,7 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
 def _rows(
     message: _Message, output: str | None, binary: bytes, is_truth: bool
 ) -> PayloadRows | DeadLetter | None:
-    """None where the message has no data at all."""
+    """Return the rows of a message, None if it has no data at all."""
     data = message.data
     if (
         data is not None
@@ -188,7 +187,7 @@ def _rows(
         case "jsonData" if type(value) is list:
             return checked(value)
         case "binData" | "customData":
-            # Bytes of the caller's own: one item without a label.
+            # Bytes in the caller's own format: one item without a label.
             return PayloadRows([None], None)
     # A scalar, or an object or null, which has no label.
     return PayloadRows([value], None)
@@ -199,7 +198,7 @@ def _tensor(tensor: object, names: object) -> PayloadRows | DeadLetter:
     values = tensor.get("values") if isinstance(tensor, dict) else None
     if not isinstance(shape, list) or not isinstance(values, list):
         return DeadLetter("bad_shape", "tensor needs shape and values, both lists")
-    # Protobuf's JSON writes these as strings.
+    # The JSON form of protobuf writes NaN and infinity as strings.
     values = [_SPECIAL.get(v, v) if type(v) is str else v for v in values]
     return shaped(shape, values, names)
 
@@ -208,7 +207,7 @@ _SPECIAL = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-
 
 
 def _is_inference(outputs: object) -> bool:
-    """Whether these are outputs of the Open Inference Protocol, not columns of TensorFlow's."""
+    """Return whether outputs are the Open Inference Protocol's, not columns of TensorFlow's."""
     return (
         type(outputs) is list
         and bool(outputs)
@@ -219,7 +218,7 @@ def _is_inference(outputs: object) -> bool:
 def _outputs(
     outputs: list[dict[str, Any]], wanted: str | None, binary: bytes, is_truth: bool
 ) -> PayloadRows | DeadLetter:
-    """Rows of the output that counts."""
+    """Return the rows of the output that counts."""
     sizes = [_binary_size(one) for one in outputs]
     if sum(sizes) != len(binary):
         return DeadLetter(
@@ -246,8 +245,10 @@ def _binary_size(output: dict[str, Any]) -> int:
 
 
 def _tensorflow(value: object, wanted: str | None, is_truth: bool) -> PayloadRows | DeadLetter:
-    """Rows of ``predictions`` (by rows) or ``outputs`` (by columns); several outputs are an object
-    in each row, or one of columns."""
+    """Return the rows of ``predictions`` (by row) or ``outputs`` (by column).
+
+    Several outputs are an object in each row, or an object of columns.
+    """
     if type(value) is dict and "b64" not in value:
         names = list(value)
         position = choose(names, wanted, is_truth) if names else None
@@ -278,7 +279,7 @@ def _row(row: object, wanted: str | None, is_truth: bool) -> object:
 
 
 def micros(reward: object) -> int | None:
-    """A reward in millionths, half to even; None if it is none (counting rule 7).
+    """Return a reward in millionths, rounded half to even; None if it is invalid (counting rule 7).
 
     >>> micros(True), micros(0.73), micros(0.0000025), micros("1"), micros(float("nan"))
     (1000000, 730000, 2, None, None)

@@ -105,8 +105,10 @@ def read_response(body: bytes, protocol: str, output: str | None) -> PayloadRows
 
 
 def read_feedback(body: bytes) -> Judgement | DeadLetter:
-    """What a feedback says: only Seldon has a message for it. Protobuf sends no zeros: without
-    truth a reward that is not there is 0, beside truth it is none."""
+    """Return the truth and the reward of a feedback, for which only Seldon has a message.
+
+    Protobuf omits zero values: a missing reward is 0 without truth data, and none with truth data.
+    """
     feedback = _parse("Feedback", body)
     if isinstance(feedback, DeadLetter):
         return feedback
@@ -115,7 +117,7 @@ def read_feedback(body: bytes) -> Judgement | DeadLetter:
         return truth
     reward = None
     if truth is None or feedback.reward:
-        # As it was written before it had 32 bits: 0.1, not 0.10000000149.
+        # As it was written before it was cut to 32 bits: 0.1, not 0.10000000149.
         reward = micros(float(f"{feedback.reward:.7g}"))
         if reward is None:
             return DeadLetter("bad_reward", f"reward {feedback.reward} is no number up to 1e6")
@@ -130,7 +132,7 @@ def _parse(name: str, body: bytes) -> Any:
 
 
 def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
-    """None where the message has no data at all."""
+    """Return the rows of a SeldonMessage, None if it has no data at all."""
     container = message.WhichOneof("one")
     if container == "str_data":
         return PayloadRows([message.str_data], None)
@@ -149,7 +151,7 @@ def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
 
 
 def _plain(value: Any) -> Any:
-    """A ``Value`` as JSON has it."""
+    """Return a ``Value`` as JSON has it; objects, which have no label, are empty."""
     kind = value.WhichOneof("kind")
     if kind == "list_value":
         return [_plain(one) for one in value.list_value.values]
@@ -159,7 +161,7 @@ def _plain(value: Any) -> Any:
 
 
 def _tensor_proto(tensor: Any, names: list[str] | None = None) -> PayloadRows | DeadLetter:
-    # Of no dimensions: a scalar, which is one row.
+    # Without dimensions it is a scalar, which is one row.
     shape = [dim.size for dim in tensor.tensor_shape.dim] or [1]
     values: list[Any] = []
     for field, found in tensor.ListFields():

@@ -1,4 +1,4 @@
-"""Rows of a message, one per item, whatever message they came in (counting rule 3)."""
+"""The rows of a message of any format, one per item (counting rule 3)."""
 
 import math
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ import msgspec
 
 from processor.domain.events.raw_event import DeadLetter
 
-#: More rows than this in one message would not fit in a record of the log.
+#: The most rows of one message: more would not fit in a record of the log.
 MAX_ROWS = 20_000
 MAX_NAMES = 1 << 20
-#: numpy has 64; the product of many more would take long.
+#: The most dimensions, as in numpy; the product of many more would take long.
 _MAX_DIMENSIONS = 64
 
 
 class PayloadRows(msgspec.Struct, frozen=True):
-    """Rows of a message, one per item, and the names of the columns where it has any."""
+    """The rows of a message, one per item, and the names of its columns, None if it has none."""
 
     rows: list[Any]
     names: tuple[str, ...] | None
 
 
 def checked(rows: list[Any], names: object = None) -> PayloadRows | DeadLetter:
-    """Rows as they stand, if there are neither none nor too many. A list of names is one of text."""
+    """Return the rows unchanged with their column names; a dead letter for none or too many."""
     if not rows:
         return DeadLetter("bad_shape", "no rows")
     if len(rows) > MAX_ROWS:
@@ -40,7 +40,7 @@ def checked(rows: list[Any], names: object = None) -> PayloadRows | DeadLetter:
 def shaped(
     shape: Sequence[int], values: list[Any], names: object = None
 ) -> PayloadRows | DeadLetter:
-    """Rows of a flat, row-major tensor; its first dimension are the rows.
+    """Return the rows of a flat, row-major tensor, whose first dimension counts the rows.
 
     >>> shaped([2, 2], [0.1, 0.9, 0.8, 0.2]).rows
     [[0.1, 0.9], [0.8, 0.2]]
@@ -54,7 +54,7 @@ def shaped(
 
 
 def size_of(shape: object) -> int | None:
-    """The number of values that a shape asks for; None if it is no shape."""
+    """Return the number of values in a tensor of this shape, None if it is not a shape."""
     if not (
         isinstance(shape, Sequence)
         and 0 < len(shape) <= _MAX_DIMENSIONS
@@ -65,7 +65,7 @@ def size_of(shape: object) -> int | None:
 
 
 def reshape(values: list[Any], sizes: Sequence[int]) -> list[Any]:
-    """Nested lists of a flat one; ``sizes`` are those of the dimensions after the first.
+    """Nest a flat list; ``sizes`` are the sizes of the dimensions after the first.
 
     >>> reshape([1, 2, 3, 4], [1, 2])
     [[[1, 2]], [[3, 4]]]

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol and of TensorFlow to rows, as JSON or as bytes."""
+"""Tensors of the Open Inference Protocol and TensorFlow, as JSON or bytes, to rows."""
 
 import base64
 import binascii
@@ -10,12 +10,12 @@ from typing import Any
 from processor.domain.events.payloads.rows import PayloadRows, checked, shaped, size_of
 from processor.domain.events.raw_event import DeadLetter
 
-#: How the values of a datatype stand in bytes, little-endian.
+#: The `struct` codes of the datatypes, whose bytes are little-endian.
 _CODES = {
     "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b",
     "INT16": "h", "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d",
 }  # fmt: skip
-#: TensorFlow's numbers and names of the same.
+#: TensorFlow's numbers and names of these datatypes.
 _TENSORFLOW = {
     1: ("DT_FLOAT", "FP32"), 2: ("DT_DOUBLE", "FP64"), 3: ("DT_INT32", "INT32"),
     4: ("DT_UINT8", "UINT8"), 5: ("DT_INT16", "INT16"), 6: ("DT_INT8", "INT8"),
@@ -25,14 +25,15 @@ _TENSORFLOW = {
 _DATATYPES: dict[object, str] = {
     key: name for number, (text, name) in _TENSORFLOW.items() for key in (number, text)
 }
-#: A TensorProto may give its last value once for all that follow: this bounds them.
+#: The most values of a TensorProto, which may give its last value once for all that follow.
 _MAX_VALUES = 1 << 20
 
 
 def choose(names: Sequence[str], wanted: str | None, is_truth: bool) -> int | None:
-    """Which of several outputs counts: the one that the models file names, without it the first, as
-    the request logger has it. None where a response lacks the named one; a truth is free to name
-    its only output as it likes.
+    """Return the position of the output that counts: the one that the models file names, or the first
+    without such a name, as in the request logger.
+
+    None if a response lacks the named output; a truth may name its only output freely.
 
     >>> choose(["label", "proba"], "proba", False), choose(["label", "proba"], None, False)
     (1, 0)
@@ -45,14 +46,14 @@ def choose(names: Sequence[str], wanted: str | None, is_truth: bool) -> int | No
 
 
 def unscorable(shape: Any) -> PayloadRows | DeadLetter:
-    """As many rows without a label as a tensor of this shape has."""
+    """Return as many rows without a label as a tensor of this shape has."""
     if size_of(shape) is None:
         return DeadLetter("bad_shape", "a tensor's shape is a list of sizes, one at least")
     return checked([None] * min(shape[0], _MAX_VALUES))
 
 
 def shaped_or_nested(shape: Any, data: list[Any]) -> PayloadRows | DeadLetter:
-    """Rows of an output's data, which may be flat or nested as its shape."""
+    """Return the rows of an output's data, which is flat or nested like its shape."""
     if size_of(shape) is None:
         return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
     if len(shape) == 1 or not data or type(data[0]) is not list:
@@ -68,7 +69,7 @@ def shaped_or_nested(shape: Any, data: list[Any]) -> PayloadRows | DeadLetter:
 
 
 def from_bytes(datatype: str, shape: Any, raw: bytes) -> PayloadRows | DeadLetter:
-    """Rows of an output in the protocol's binary form."""
+    """Return the rows of an output in the binary form of the Open Inference Protocol."""
     size = size_of(shape)
     if size is None:
         return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
@@ -86,7 +87,7 @@ def from_bytes(datatype: str, shape: Any, raw: bytes) -> PayloadRows | DeadLette
 
 
 def text_of(raw: bytes) -> str | None:
-    """A label that was sent as bytes; None, which has none, where it is no text."""
+    """Return a label that was sent as bytes, None if it is not UTF-8."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -94,7 +95,7 @@ def text_of(raw: bytes) -> str | None:
 
 
 def _texts(raw: bytes) -> list[str | None] | None:
-    """The strings of a BYTES tensor, each after its length in four bytes."""
+    """Return the strings of a BYTES tensor, each of which follows its length in four bytes."""
     texts, at = [], 0
     while at < len(raw):
         start = at + 4
@@ -108,8 +109,11 @@ def _texts(raw: bytes) -> list[str | None] | None:
 def tensor_proto(
     dtype: object, shape: list[int], content: bytes, values: list[Any], names: object = None
 ) -> PayloadRows | DeadLetter:
-    """Rows of a TensorProto, whose values are packed in ``content`` or stand in a list that may
-    leave out repetitions of its last. ``dtype``: number or name."""
+    """Return the rows of a TensorProto.
+
+    Its values are packed in ``content``, or in a list that may omit repetitions of its last value;
+    ``dtype`` is the number or the name of the datatype.
+    """
     if content:
         if dtype not in _DATATYPES:
             return DeadLetter(
@@ -125,7 +129,7 @@ def tensor_proto(
     return shaped(shape, values, names)
 
 
-#: Where the values of a TensorProto stand in its JSON form; numbers of 64 bits are strings there.
+#: The fields with the values of a TensorProto in JSON, where 64-bit integers are strings.
 _VALUES = (
     "floatVal", "doubleVal", "intVal", "int64Val", "boolVal", "uint32Val", "uint64Val", "stringVal",
     "halfVal",
@@ -133,7 +137,7 @@ _VALUES = (
 
 
 def read_tensor_proto(tensor: object, names: object) -> PayloadRows | DeadLetter:
-    """Rows of a TensorProto in protobuf's JSON form, in either spelling of its fields."""
+    """Return the rows of a TensorProto in protobuf's JSON form, in either spelling of its fields."""
     if not isinstance(tensor, dict):
         return DeadLetter("bad_shape", "tftensor is no object")
     fields = {_camel(name): value for name, value in tensor.items()}
@@ -155,12 +159,12 @@ def read_tensor_proto(tensor: object, names: object) -> PayloadRows | DeadLetter
         binascii.Error,
     ) as error:
         return DeadLetter("bad_shape", f"tftensor: {str(error)[:200]}")
-    # Of no dimensions: a scalar, which is one row.
+    # Without dimensions it is a scalar, which is one row.
     return tensor_proto(dtype, shape or [1], content, values, names)
 
 
 def half(bits: int) -> float:
-    """A number of 16 bits that was sent as an integer."""
+    """Return the 16-bit float whose bits were sent as an integer."""
     value: float = struct.unpack("<e", struct.pack("<H", bits & 0xFFFF))[0]
     return value
 

@@ -1,0 +1,20 @@
+"""The parts of a decoded event or document, for tests that look at one of them."""
+
+from processor.domain.events.decoder import Decoded
+from processor.domain.events.raw_event import DeadLetter
+from processor.domain.log.observations import Feedback, Prediction
+
+Part = Prediction | Feedback | DeadLetter
+
+
+def parts(decoded: Decoded) -> list[Part]:
+    """The observations, then the dead letters."""
+    return [*decoded.observations, *(letter for _, letter in decoded.dead_letters)]
+
+
+def meaning(decoded: Decoded) -> Part | None:
+    """The only part of a single event; None if it means nothing."""
+    assert decoded.events == 1
+    found = parts(decoded)
+    assert len(found) <= 1
+    return found[0] if found else None
