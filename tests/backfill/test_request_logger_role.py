@@ -58,6 +58,7 @@ async def _send(bootstrap: str, topic: str) -> None:
         await producer.send_and_wait(topic, b'{"data":{"ndarray":[1]}}', headers=headers)
 
 
+@pytest.mark.integration
 async def test_it_creates_no_topic_and_reads_each_one_that_appears(
     creating_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

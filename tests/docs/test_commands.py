@@ -33,7 +33,13 @@ ELSEWHERE = {
 
 
 #: Pages whose examples name files that only a reader has: tests/replay and tests/report run the like.
-ON_FILES_OF_THE_READER = ("events-file.md", "replay.md", "reports.md", "back-up.md")
+ON_FILES_OF_THE_READER = (
+    "events-file.md",
+    "replay.md",
+    "reports.md",
+    "back-up.md",
+    "evaluate-a-file.md",  # tests/docs/test_file_pages.py runs it
+)
 
 
 def commands() -> list[str]:

@@ -24,6 +24,7 @@ from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readin
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
 from tests.docs.test_reference import DOCS, ROOT, text
+from tests.support.domain.decoding import meaning
 
 KINDS = ("Tutorial", "How-to guide", "Reference", "Explanation", "Index")
 
@@ -128,7 +129,9 @@ def test_the_options_of_examples_exist() -> None:
 def test_the_lines_of_the_events_file_are_a_prediction_and_its_feedback() -> None:
     lines = blocks(section("events-file.md", "## Two lines that work"), "json")
     decoder = Decoder(ModelRules(), Telemetry())
-    prediction, feedback = (decoder.decode(*parse_line(line.encode(), 1, -1)) for line in lines)
+    prediction, feedback = (
+        meaning(decoder.decode(*parse_line(line.encode(), 1, -1))) for line in lines
+    )
     assert isinstance(prediction, Prediction)
     assert isinstance(feedback, Feedback)
     assert prediction.request_id == feedback.request_id
@@ -159,8 +162,8 @@ def test_the_bodies_of_the_events_file_are_read() -> None:
     for kind, body in rows:
         event = prediction if kind == "prediction" else feedback
         line = json.dumps({"headers": event["headers"], "data": json.loads(body)}).encode()
-        said = decoder.decode(*parse_line(line, 1, -1))
-        assert isinstance(said, Prediction if kind == "prediction" else Feedback), (body, said)
+        found = meaning(decoder.decode(*parse_line(line, 1, -1)))
+        assert isinstance(found, Prediction if kind == "prediction" else Feedback), (body, found)
     assert not decoder.telemetry.not_scorable
 
 

@@ -13,6 +13,7 @@ from processor.domain.log.observations import Feedback
 from processor.domain.model_key import ModelKey
 from processor.models_file import read_models_file
 from processor.telemetry import Telemetry
+from tests.support.domain.decoding import meaning
 from tests.support.fake_sink import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeSink, Start, error
 
 
@@ -183,7 +184,7 @@ async def test_a_body_without_headers_gets_advice(start: Start, sink: FakeSink) 
 
 async def decoded(events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
     decoder = Decoder(read_models_file(None), Telemetry())
-    results = [decoder.decode(*event) for event in events]
+    results = [meaning(decoder.decode(*event)) for event in events]
     return [one if isinstance(one, DeadLetter) else None for one in results]
 
 

@@ -151,13 +151,13 @@ async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(
     accuracy = 'model:model_accuracy:ratio{window="24h", by="feedback"}'
     # 100 requests: all right; then 60 corrected to wrong; then all right again.
     await send([response(n) for n in range(100)] + [truth(n, True) for n in range(100)])
-    await until(lambda: server.value(accuracy) == [1.0], 60, "accuracy of 1 in Prometheus")
+    await until(lambda: server.value(accuracy) == [1.0], 120, "accuracy of 1 in Prometheus")
     assert ALERT not in server.firing()
     await send([truth(n, False) for n in range(60)])
-    await until(lambda: server.value(accuracy) == [0.4], 30, "accuracy of 0.4 in Prometheus")
-    await until(lambda: ALERT in server.firing(), 30, f"{ALERT} fires")
+    await until(lambda: server.value(accuracy) == [0.4], 120, "accuracy of 0.4 in Prometheus")
+    await until(lambda: ALERT in server.firing(), 120, f"{ALERT} fires")
     await send([truth(n, True) for n in range(60)])
-    await until(lambda: ALERT not in server.firing(), 30, f"{ALERT} has resolved")
+    await until(lambda: ALERT not in server.firing(), 120, f"{ALERT} has resolved")
     assert server.value(accuracy) == [1.0]
     rules = [rule for group in server.ask("/api/v1/rules")["groups"] for rule in group["rules"]]
     assert sum(rule["type"] == "alerting" for rule in rules) > 10

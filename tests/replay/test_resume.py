@@ -65,7 +65,7 @@ def test_what_was_read_is_kept_until_the_end(
 ) -> None:
     path = tmp_path / "part"
     interrupted(path, entry(7), entry(20))
-    assert f"is kept in {path}: the same command goes on" in capsys.readouterr().err
+    assert f"is kept in {path}: run the same command to continue" in capsys.readouterr().err
     interrupted(path, entry(31))
     assert packed(kept(path)) == packed([entry(7), entry(20), entry(31)])
     with Journal(path) as journal:
@@ -158,7 +158,10 @@ def many() -> tuple[str, str]:
 
 
 #: The command; its orderly end after Ctrl-C may take longer than three seconds on a busy machine.
-_COMMAND = "from processor import cli, options; options._ORDERLY = 60.0; cli.main()"
+_COMMAND = (
+    "from processor.cli import main, options; "
+    "assert options._ORDERLY_END; options._ORDERLY_END = 60.0; main.main()"
+)
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:

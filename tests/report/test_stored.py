@@ -159,7 +159,7 @@ def test_foreign_documents_are_named(url: str) -> None:
     client.close()
     ran = processor("report", "--stored", archive=url)
     assert ran.returncode == 1
-    assert "document 'x1' of 'model-metrics-v1' is no result" in ran.stderr
+    assert "document 'x1' of 'model-metrics-v1' is not a result" in ran.stderr
 
 
 def test_errors_say_what_to_set(tmp_path: Path) -> None:

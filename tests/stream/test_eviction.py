@@ -34,8 +34,8 @@ class _Control:
 
 
 def _stage(telemetry: Telemetry) -> JoinStage:
-    fold = JoinFold("epoch", 0, 1, None, telemetry)
-    file = SnapshotFile(Path("unused"), "app", "epoch", 0, 1, 0)
+    fold = JoinFold("log", 0, 1, None, telemetry)
+    file = SnapshotFile(Path("unused"), "app", "log", 0, 1, 0)
     snapshotter = Snapshotter(file, "t/0", telemetry, WriterThread())
     return JoinStage(fold, "t/0", cast(Any, None), snapshotter, cast(Any, None), telemetry)
 
@@ -66,7 +66,7 @@ async def test_the_oldest_hour_of_all_partitions_is_evicted(
         number, before = next_eviction
         stage = stages[number]
         heartbeat = stage.heartbeat(before)
-        assert heartbeat == Heartbeat(SCHEMA_VERSION, "epoch", stage.sent_below, before)
+        assert heartbeat == Heartbeat(SCHEMA_VERSION, "log", stage.sent_below, before)
         stage.fold(stage.next_offset, 12 * HOUR, encode(heartbeat))
     assert evicted == [(3, 11), (0, 12)]
     assert [record.position for record in control.written] == [11 * HOUR, 12 * HOUR]
