@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_JudgementSummary = tuple[list[int], float, list[tuple[int, int]]]
+_JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
 _TemplateParts = tuple[bool, tuple[object, int], bytes, tuple[object, int] | None, bytes]
 _Counts = tuple[int, int, int, int]

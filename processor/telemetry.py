@@ -13,24 +13,37 @@ from typing import Annotated, get_type_hints
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of observed values, one per upper bound (inclusive) and one for all values above."""
+    """Counts of observed times, one per upper bound (seconds, inclusive) and one for all above.
+
+    The sum is kept in integer nanoseconds, so that it does not depend on the order of the values.
+    """
 
     bounds: tuple[float, ...]
     buckets: list[int] = field(default_factory=list)
-    total: float = 0.0
+    total_ns: int = 0
 
     def __post_init__(self) -> None:
         self.buckets = self.buckets or [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
-        self.buckets[bisect_left(self.bounds, value)] += 1
-        self.total += value
+    @property
+    def total(self) -> float:
+        """The sum of all values in seconds."""
+        return self.total_ns / 1e9
 
-    def add(self, buckets: Sequence[int], total: float) -> None:
-        """Add values that were counted elsewhere: ``buckets`` of the same bounds, and their sum."""
+    def observe(self, seconds: float) -> None:
+        """Count one value."""
+        self.observe_ns(round(seconds * 1e9))
+
+    def observe_ns(self, nanoseconds: int) -> None:
+        """Count one value in nanoseconds."""
+        self.buckets[bisect_left(self.bounds, nanoseconds / 1e9)] += 1
+        self.total_ns += nanoseconds
+
+    def add(self, buckets: Sequence[int], total_ns: int) -> None:
+        """Add values that were counted elsewhere: ``buckets`` of the same bounds, and their sum in
+        nanoseconds."""
         self.buckets = [one + more for one, more in zip(self.buckets, buckets, strict=True)]
-        self.total += total
+        self.total_ns += total_ns
 
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0

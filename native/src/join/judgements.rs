@@ -10,15 +10,15 @@ use crate::ids::{ModelId, OutcomeId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::times::SECOND;
 
-/// The delays of feedback by bucket, their total in seconds, and how often each outcome came that
+/// The delays of feedback by bucket, their total in nanoseconds, and how often each outcome came that
 /// affects the diagnostics.
-pub type JudgementSummary = (Vec<u64>, f64, Vec<(OutcomeId, i64)>);
+pub type JudgementSummary = (Vec<u64>, i128, Vec<(OutcomeId, i64)>);
 
 /// Counts first judgements of predictions.
 pub struct Judgements<'a> {
     bounds: &'a [f64],
     buckets: Vec<u64>,
-    total_seconds: f64,
+    total_ns: i128,
     diagnostics: OrderedMap<OutcomeId, i64>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Judgements<'a> {
         Judgements {
             bounds,
             buckets: vec![0; bounds.len() + 1],
-            total_seconds: 0.0,
+            total_ns: 0,
             diagnostics: OrderedMap::default(),
         }
     }
@@ -45,14 +45,15 @@ impl<'a> Judgements<'a> {
         if accumulator.add_judgement(model, predicted_at, feedback_at, outcome, 1)? {
             *self.diagnostics.entry(outcome).or_insert(0) += 1;
         }
-        let delay = (feedback_at - predicted_at).max(0) as f64 / SECOND as f64;
-        self.buckets[self.bounds.partition_point(|&bound| bound < delay)] += 1;
-        self.total_seconds += delay;
+        let delay = (feedback_at - predicted_at).max(0);
+        let seconds = delay as f64 / SECOND as f64;
+        self.buckets[self.bounds.partition_point(|&bound| bound < seconds)] += 1;
+        self.total_ns += i128::from(delay);
         Ok(())
     }
 
     pub fn summary(self) -> JudgementSummary {
-        (self.buckets, self.total_seconds, self.diagnostics.into_iter().collect())
+        (self.buckets, self.total_ns, self.diagnostics.into_iter().collect())
     }
 }
 

@@ -10,7 +10,7 @@ from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
 from processor.domain.native import native
 from processor.domain.statistics.counts import Counts
-from processor.domain.timestamps import MINUTE, SECOND
+from processor.domain.timestamps import MINUTE
 from processor.telemetry import Telemetry
 
 #: Batches by partition of the deltas; ``prev`` is still to be set.
@@ -102,7 +102,7 @@ class DeltaAccumulator:
     def _observe_delay(self, predicted_at: int, feedback_at: int) -> None:
         """Count the first feedback of a prediction in the telemetry; times are in ns."""
         self.telemetry.joined += 1
-        self.telemetry.feedback_delay.observe(max(0, feedback_at - predicted_at) / SECOND)
+        self.telemetry.feedback_delay.observe_ns(max(0, feedback_at - predicted_at))
 
     def _count(self, joined: JoinedPrediction, sign: int) -> None:
         prediction, feedback, outcome = joined
@@ -151,14 +151,14 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         return outcome_id
 
     def add_summary(
-        self, delays: Sequence[int], total: float, diagnostics: Sequence[tuple[int, int]]
+        self, delays: Sequence[int], total_ns: int, diagnostics: Sequence[tuple[int, int]]
     ) -> int:
         """Update diagnostics and telemetry after the native fast path has counted first judgements:
-        their delays by bucket, the total delay in seconds, and how often each outcome (by its
+        their delays by bucket, the total delay in nanoseconds, and how often each outcome (by its
         position) came that affects the diagnostics. Returns the number of judgements."""
         for outcome_id, times in diagnostics:
             self._add_diagnostics(self._outcomes[outcome_id], times)
-        self.telemetry.feedback_delay.add(delays, total)
+        self.telemetry.feedback_delay.add(delays, total_ns)
         joined = sum(delays)
         self.telemetry.joined += joined
         return joined
