@@ -16,7 +16,7 @@ from aiokafka.errors import (
 )
 
 from processor.errors import BrokerError
-from processor.kafka.patches import patch_consumers
+from processor.kafka.patches import patch_clients
 from processor.kafka.reading import FAULTS, connection_error, explain
 from processor.settings import Settings
 from processor.tls import client_context
@@ -117,6 +117,7 @@ class Kafka:
     """Makes clients for one cluster; they are not started yet (see `running`)."""
 
     def __init__(self, settings: Settings, servers: tuple[str, ...]) -> None:
+        patch_clients()
         self.servers = servers
         self.settings = settings
         self._options = client_options(settings, servers)
@@ -136,7 +137,6 @@ class Kafka:
 
     def consumer(self, *topics: str, **options: Any) -> AIOKafkaConsumer:
         """Make a consumer; the caller sets its group and its start."""
-        patch_consumers()
         session = self.settings.session_timeout
         return AIOKafkaConsumer(
             *topics,

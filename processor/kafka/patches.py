@@ -5,10 +5,13 @@ tests/kafka/test_patches.py fails when a pinned version or one of the parts chan
 why its patch is needed, and so when it can be removed.
 """
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from aiokafka import client as client_module
+from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -24,11 +27,45 @@ PATCHED_VERSIONS = {
 }
 
 
-def patch_consumers() -> None:
-    """Patch aiokafka so that its consumers in this process accept any header name, and return whole
-    batches where `record_batches` is the ``value_deserializer``. Further calls change nothing."""
+def patch_clients() -> None:
+    """Patch aiokafka in this process: a start that is cancelled leaves no connection open, consumers
+    accept any header name, and return whole batches where `record_batches` is the
+    ``value_deserializer``. Further calls change nothing."""
+    client_module.create_conn = _create_conn
+    AIOKafkaClient.bootstrap = _bootstrap
     fetcher.MemoryRecords = _LenientRecords
     fetcher.PartitionRecords = _PartitionRecords
+
+
+# -- A start that is cancelled
+#
+# The first connection of a client is in a local variable of aiokafka's `bootstrap`, which closes it
+# after an error, but not when it is cancelled: the socket stays open until the garbage collector finds
+# it, and the task that reads it is destroyed while it is pending.
+
+_plain_create_conn, _plain_bootstrap = client_module.create_conn, AIOKafkaClient.bootstrap
+#: The connections that each task has opened in `bootstrap`.
+_opened: dict[asyncio.Task[Any] | None, list[Any]] = {}
+
+
+async def _create_conn(*arguments: Any, **options: Any) -> Any:
+    connection = await _plain_create_conn(*arguments, **options)
+    if (opened := _opened.get(asyncio.current_task())) is not None:
+        opened.append(connection)
+    return connection
+
+
+async def _bootstrap(client: AIOKafkaClient) -> None:
+    task = asyncio.current_task()
+    opened = _opened[task] = []
+    try:
+        await _plain_bootstrap(client)
+    except BaseException:
+        for connection in opened:
+            connection.close()
+        raise
+    finally:
+        del _opened[task]
 
 
 # -- Header names that are not UTF-8

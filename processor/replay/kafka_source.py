@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, SettingsError
+from processor.kafka.patches import patch_clients
 from processor.kafka.reading import FAULTS, connection_error, explain, read_stretches
 
 _RECORDS = 5000
@@ -71,6 +72,7 @@ class KafkaSource:
         self._ends: dict[TopicPartition, int] = {}
 
     async def __aenter__(self) -> Self:
+        patch_clients()
         try:
             partitions = [TopicPartition(self.topic, number) for number in await self._numbers()]
             self._consumer = consumer = AIOKafkaConsumer(

@@ -1,6 +1,8 @@
 """The patches of aiokafka and Faust fit the pinned releases: what they replace is still there."""
 
+import asyncio
 import configparser
+import gc
 import inspect
 import sys
 from importlib.metadata import version
@@ -9,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import TopicPartition, client
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.record.util import calc_crc32c
@@ -22,13 +26,14 @@ from processor.kafka.patches import (
     RecordBatch,
     faust_transport,
     import_faust,
-    patch_consumers,
+    patch_clients,
     record_batches,
 )
 
 _SETUP = Path(__file__).parents[2] / "setup.cfg"
 _LOOK_AGAIN = {
     "aiokafka": (
+        "client.py (bootstrap): does it still leave its connection open when it is cancelled? "
         "consumer/fetcher.py (MemoryRecords, PartitionRecords), record/memory_records.py "
         "(_MemoryRecordsPy) and record/default_records.py (_DefaultRecordBatchPy): does it still raise "
         "at a header name that is not UTF-8, and make an object of each record?"
@@ -68,6 +73,8 @@ def _faust_parts() -> list[tuple[Any, str]]:
 
 def test_the_parts_that_are_replaced_exist() -> None:
     parts: list[tuple[Any, str]] = [
+        (client, "create_conn"),
+        (client.AIOKafkaClient, "bootstrap"),
         (fetcher, "MemoryRecords"),
         (fetcher, "PartitionRecords"),
         (fetcher.PartitionRecords, "_unpack_records"),
@@ -122,7 +129,7 @@ def test_faust_does_not_see_the_command_line() -> None:
 
 def _fetch(batch: bytes, deserializer: Any = None, start: int = 1) -> list[Any]:
     """Return what a consumer with the patches makes of a batch, from offset ``start`` on."""
-    patch_consumers()
+    patch_clients()
     records = fetcher.MemoryRecords(batch)
     partition = TopicPartition("topic", 0)
     return list(
@@ -159,3 +166,43 @@ def test_a_damaged_batch_is_refused() -> None:
     damaged[-1] ^= 1
     with pytest.raises(CorruptRecordException):
         _fetch(bytes(damaged), record_batches)
+
+
+async def test_a_start_that_is_cancelled_leaves_no_connection_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The broker here takes connections and never answers, so the start waits for the metadata."""
+    asked, opened = asyncio.Event(), set[asyncio.StreamWriter]()
+
+    async def know_versions(connection: Any) -> None:
+        connection._versions = {MetadataRequest.API_KEY: (0, 5)}
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.add(writer)
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+        opened.discard(writer)
+        writer.close()
+
+    monkeypatch.setattr(AIOKafkaConnection, "_do_version_lookup", know_versions)
+    patch_clients()
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    kafka = client.AIOKafkaClient(bootstrap_servers=f"{host}:{port}")
+    found: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    start = asyncio.create_task(kafka.bootstrap())
+    async with asyncio.timeout(10):
+        await asked.wait()
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+        del start
+        gc.collect()
+        while opened:
+            await asyncio.sleep(0.01)
+    await kafka.close()
+    server.close()
+    await server.wait_closed()
+    assert not found
