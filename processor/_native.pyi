@@ -20,6 +20,7 @@ class DeltaAccumulator:
         self,
         totals: tuple[int, ...],
         cells: list[tuple[str, str, int]],
+        sums: list[tuple[int, str, int, int]],
         affects_diagnostics: bool,
     ) -> int: ...
     def drain(

@@ -38,7 +38,7 @@ RIGHT, WRONG, TRUTH = range(3)
 _FORMS = 3
 
 _SCHEMAS = [Schema(names=LABELS)]
-_ANSWERS = [AnswerRow(label, None, SCORES, 0) for label in LABELS]
+_ANSWERS = [AnswerRow(label, None, SCORES, 0, len(LABELS), ()) for label in LABELS]
 _TRUTHS = [Reading(SCORES, position, len(LABELS)) for position in range(len(LABELS))]
 _REWARDS = (MICRO, 0, None)
 _PREDICTED = [digest("prediction", label) for label in LABELS]

@@ -32,24 +32,27 @@ def interpret(
     output: Output | None = None,
     labels: Mapping[str, str] | None = None,
     task: Task | None = None,
-) -> Answer:
-    """Return the predicted item of a row. ``output``, ``task`` and the label map ``labels`` are those of
-    the models file; without ``output`` and ``task`` the row's kind decides.
+) -> tuple[Answer, bytes]:
+    """Return the predicted item of a row, and its packed probabilities or its packed number (see
+    `quantities`), empty if it has neither.
 
-    >>> interpret(Reading(PROBABILITY, 0.93), Schema(classes=("ham", "spam"))).label
+    ``output``, ``task`` and the label map ``labels`` are those of the models file; without ``output``
+    and ``task`` the row's kind decides.
+
+    >>> interpret(Reading(PROBABILITY, 0.93), Schema(classes=("ham", "spam")))[0].label
     'spam'
-    >>> interpret(Reading(INTEGER, 1), Schema(), labels={"1": "spam"}).label
+    >>> interpret(Reading(INTEGER, 1), Schema(), labels={"1": "spam"})[0].label
     'spam'
-    >>> interpret(Reading(INTEGER, 1), Schema(), task="regression").values.hex()
+    >>> interpret(Reading(INTEGER, 1), Schema(), task="regression")[1].hex()
     '40420f0000000000'
     """
     kind, value, width, probabilities = reading
     if not _suits(reading, output, task):
-        return Answer(None, "shape", kind, schema)
+        return Answer(None, "shape", kind, schema), b""
     if kind == UNSCORABLE:
-        return Answer(None, str(value), kind, schema)
+        return Answer(None, str(value), kind, schema), b""
     if kind == LABEL_SET:
-        return _label_set(reading, schema, labels)
+        return _label_set(reading, schema, labels), b""
     if kind == NUMBER or task == "regression":
         return _number(value, schema)  # type: ignore[arg-type]
     is_probability = (
@@ -78,18 +81,20 @@ def interpret(
     return _labelled(label, kind, schema, width, probabilities)
 
 
-def _labelled(label: str, kind: int, schema: Schema, width: int, values: bytes) -> Answer:
+def _labelled(
+    label: str, kind: int, schema: Schema, width: int, values: bytes
+) -> tuple[Answer, bytes]:
     if not fits(label):
-        return Answer(None, "label_too_long", kind, schema)
-    return Answer(label, None, kind, schema, width, values=values)
+        return Answer(None, "label_too_long", kind, schema), b""
+    return Answer(label, None, kind, schema, width), values
 
 
-def _number(number: float, schema: Schema) -> Answer:
+def _number(number: float, schema: Schema) -> tuple[Answer, bytes]:
     schema = schema._replace(names=None)
     amount = to_units(number, schema.unit)
     if amount is None:
-        return Answer(None, "out_of_range", NUMBER, schema)
-    return Answer(None, None, NUMBER, schema, values=pack_number(amount))
+        return Answer(None, "out_of_range", NUMBER, schema), b""
+    return Answer(None, None, NUMBER, schema), pack_number(amount)
 
 
 def _label_set(reading: Reading, schema: Schema, labels: Mapping[str, str] | None) -> Answer:

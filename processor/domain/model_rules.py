@@ -1,6 +1,8 @@
 """The rules of the models file: how to interpret a deployment's outputs if the payload is ambiguous."""
 
+import math
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Protocol, get_args
 from weakref import WeakSet
@@ -8,7 +10,8 @@ from weakref import WeakSet
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.values import Output, Schema
+from processor.domain.quantities import to_units
+from processor.domain.values import DEFAULT_UNIT, Output, Schema, Task
 from processor.errors import SettingsError
 
 JudgeBy = Literal["truth", "reward"]
@@ -16,16 +19,20 @@ JudgeBy = Literal["truth", "reward"]
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of the models file. ``match`` is ``namespace/deployment[/predictor[/model]]`` with
-    globs; ``labels`` maps labels to other labels; ``output_name`` selects one of several outputs."""
+    globs; ``labels`` maps labels to other labels; ``output_name`` selects one of several outputs;
+    ``tolerance`` is a number, or a part of the truth such as "10%"; ``unit`` is a power of ten."""
 
     match: str
     output: Output | None = None
     output_name: str | None = None
+    task: Task | None = None
     classes: tuple[str, ...] | None = None
     labels: dict[str, str] | None = None
     threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     judge_by: JudgeBy = "truth"
     exclude: bool = False
+    tolerance: float | str | None = None
+    unit: float | None = None
 
     def matches(self, key: ModelKey) -> bool:
         """Whether the entry applies to a model. Parts that ``match`` omits match all models, and an
@@ -39,7 +46,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def schema(self, names: tuple[str, ...] | None = None) -> Schema:
         """The schema of a prediction with these names. It is on the log with each prediction, so that
         a later change of the file does not change how an earlier prediction is judged."""
-        return Schema(names, self.classes, self.threshold, self.judge_by == "reward")
+        unit = DEFAULT_UNIT if self.unit is None else exponent_of(self.unit)
+        assert unit is not None
+        tolerance = None if self.tolerance is None else parse_tolerance(self.tolerance, unit)
+        by_reward = self.judge_by == "reward"
+        return Schema(names, self.classes, self.threshold, by_reward, unit, tolerance)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,6 +104,9 @@ _EXPECTED = {
     "classes": "a list of two names or more, each text (quote numbers) and each once",
     "labels": 'a map of labels to labels, both text (quote numbers), as {"0": cat}',
     "threshold": "a number above 0 and below 1",
+    "task": _list(get_args(Task)),
+    "tolerance": 'a number from 0 on, as 0.5, or a percentage of the truth as text, as "10%"',
+    "unit": "a power of ten from 1e-12 to 1e12, as 0.01",
     "judge_by": _list(get_args(JudgeBy)),
     "exclude": "true or false",
 }
@@ -144,8 +158,47 @@ def parse_rules(
                 ("models", number, "classes"),
                 f"{name} has output probability, which needs two classes, not {len(rule.classes)}",
             )
+        if rule.task in ("regression", "multilabel") and rule.output is not None:
+            raise wrong(
+                ("models", number, "output"),
+                f"{name} has task {rule.task} and output {rule.output}: give one of them",
+            )
         rules.append(rule)
     return ModelRules(rules)
+
+
+#: A part of the truth is counted in 10^-9.
+_PART = 10**9
+
+
+def exponent_of(unit: float) -> int | None:
+    """Return the exponent of a power of ten from 1e-12 to 1e12; None for any other number.
+
+    >>> exponent_of(0.01), exponent_of(1), exponent_of(0.02)
+    (-2, 0, None)
+    """
+    for exponent in range(-12, 13):
+        if unit == float(f"1e{exponent}"):
+            return exponent
+    return None
+
+
+def parse_tolerance(tolerance: float | str, unit: int) -> tuple[int, int] | None:
+    """Return a tolerance as in `Schema`, for numbers in units of 10^unit; None if it is not valid.
+
+    >>> parse_tolerance(0.5, -6), parse_tolerance("10%", -6), parse_tolerance("a lot", -6)
+    ((500000, -1), (-1, 100000000), None)
+    """
+    try:
+        if isinstance(tolerance, str):
+            if not tolerance.endswith("%"):
+                return None
+            part = Decimal(tolerance[:-1]) * _PART / 100
+            return (-1, int(part)) if part == int(part) >= 0 else None
+        units = to_units(tolerance, unit) if math.isfinite(tolerance) and tolerance >= 0 else None
+        return None if units is None else (units, -1)
+    except (ArithmeticError, ValueError):
+        return None
 
 
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Rule)}
@@ -161,6 +214,10 @@ def _is_valid(key: str, value: object) -> bool:
         return 2 <= len(parts) <= 4 and all(parts)
     if key == "classes" and isinstance(value, list):
         return len(value) >= 2 and len(set(value)) == len(value)
+    if key == "unit" and value is not None:
+        return exponent_of(value) is not None  # type: ignore[arg-type]
+    if key == "tolerance" and value is not None:
+        return parse_tolerance(value, DEFAULT_UNIT) is not None  # type: ignore[arg-type]
     return key != "output_name" or value != ""
 
 

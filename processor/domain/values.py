@@ -97,9 +97,8 @@ class Answer(NamedTuple):
     """One predicted item: its ``label``, its ``labels`` (a label set) or its number; or the ``reason``
     why it has none of these (one of `NOT_SCORABLE`).
 
-    ``mode`` is the kind of its row, ``width`` the number of scores in it. ``values`` are its packed
-    probabilities, or its number in units as 8 bytes (see `quantities`); on the log they stand in the
-    observation's row, since they differ in each.
+    ``mode`` is the kind of its row, ``width`` the number of scores in it. The number itself and the
+    probabilities go beside an answer, packed (see `quantities`), since they differ in each.
     """
 
     label: str | None
@@ -108,7 +107,6 @@ class Answer(NamedTuple):
     schema: Schema
     width: int = 0
     labels: tuple[str, ...] = ()
-    values: bytes = b""
 
 
 def fits(label: str) -> bool:
@@ -119,6 +117,12 @@ def fits(label: str) -> bool:
 def digest(*content: object) -> int:
     """A 64-bit digest of some content (counting rule 12): BLAKE2b of its MessagePack encoding."""
     return int.from_bytes(blake2b(msgpack.encode(content), digest_size=8).digest(), "big")
+
+
+def content_digest(answer: Answer) -> int:
+    """Return the digest of one predicted item without its values. The part of the schema from the models
+    file is not content of the event."""
+    return digest(answer.label, answer.reason, answer.mode, answer.schema.names, answer.labels)
 
 
 def mix(content: int, values: bytes) -> int:

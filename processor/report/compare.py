@@ -146,7 +146,7 @@ class Pairs:
         actual labels."""
         is_one_truth = True
         for first, second in zip(firsts, seconds, strict=False):
-            if first is None or second is None:
+            if first is None or second is None or first.correct is None or second.correct is None:
                 continue
             if None not in (first.actual, second.actual) and first.actual != second.actual:
                 is_one_truth = False

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from processor.domain.interpreter import interpret, resolve_truth
 from processor.domain.model_key import ModelKey
 from processor.domain.results import CellCount, ModelResult, model_result
+from processor.domain.row_reader import read_row
 from processor.domain.statistics.counts import Cell, Counts
-from processor.domain.values import Schema, interpret, read_row, resolve_truth
+from processor.domain.values import Schema
 from processor.errors import ProcessorError
 from processor.replay.tables.cells import plain
 from processor.report.formats.matrix import natural
@@ -52,7 +54,7 @@ class ConfusionMatrix:
             truth, row = plain(actual), plain(predicted)
             if truth is None or row is None:
                 continue
-            answer = interpret(read_row(row), Schema(), None)
+            answer, _ = interpret(read_row(row), Schema())
             label, _ = resolve_truth(read_row(truth), answer)
             if label is not None and answer.label is not None:
                 cell = label, answer.label

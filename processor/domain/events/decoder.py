@@ -15,19 +15,26 @@ from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
+from processor.domain.interpreter import interpret, map_truth, name_truth
 from processor.domain.log.observations import EVENT, Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
+from processor.domain.quantities import pack_double
+from processor.domain.row_reader import RowRules, read_row, read_truth
 from processor.domain.timestamps import MINUTE, TimeParser
 from processor.domain.values import (
+    INTEGER,
+    LABEL_SET,
+    NUMBER,
+    PROBABILITY,
+    SCORES,
     UNSCORABLE,
     Answer,
+    NamedScores,
     Reading,
+    content_digest,
     digest,
-    interpret,
-    map_truth,
-    name_truth,
-    read_row,
+    mix,
 )
 from processor.telemetry import Telemetry
 
@@ -56,8 +63,9 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     dead_letters: tuple[tuple[RawEvent, DeadLetter], ...] = ()
     """The events that cannot be understood, each with its reason."""
     reusable: bool = False
-    """Whether an event that differs in nothing but its request and time means the same, and counts
-    the same in the telemetry: a single item that can be scored, or a request."""
+    """Whether an event that differs in nothing but its request, time and probabilities means the same,
+    and counts the same in the telemetry: a single item that can be scored, or a request. The
+    probabilities must have the same largest one."""
     events: int = 1
     """The number of events that were read."""
 
@@ -140,10 +148,10 @@ class Decoder:
             return letter
         found: list[Prediction | Feedback] = []
         if predicted is not None and not model.rule.exclude:
-            answers, content = self._answers(model, predicted)
-            found.append(Prediction(key, request_id, time, EVENT, content, answers))
+            answers, values, content = self._answers(model, predicted)
+            found.append(Prediction(key, request_id, time, EVENT, content, answers, values=values))
         if judged is not None or reward is not None:
-            found.append(self._judged(key, request_id, feedback_time, model.rule, judged, reward))
+            found.append(self._judged(key, request_id, feedback_time, model, judged, reward))
         elif predicted is None:
             self.telemetry.says_nothing += 1
         return found
@@ -164,7 +172,7 @@ class Decoder:
         model = self._models.get(key) or self._add_model(key)
         decoded: Decoded | DeadLetter = _NOTHING
         if kind == FEEDBACK:
-            decoded = self._feedback(envelope, model.rule, time)
+            decoded = self._feedback(envelope, model, time)
             if type(decoded) is DeadLetter:
                 return decoded
         elif not model.rule.exclude:
@@ -176,39 +184,46 @@ class Decoder:
             )
             if isinstance(rows, DeadLetter):
                 return rows
-            answers, content = self._answers(model, rows)
-            decoded = Decoded(
-                (Prediction(key, envelope.request_id, time, EVENT, content, answers),),
-                (),
-                len(answers) == 1 and answers[0].reason is None,
+            answers, values, content = self._answers(model, rows)
+            prediction = Prediction(
+                key, envelope.request_id, time, EVENT, content, answers, values=values
             )
+            reusable = (
+                len(answers) == 1
+                and answers[0].reason is None
+                and model.rule.task != "multilabel"
+                and (not values or answers[0].mode == SCORES)
+            )
+            decoded = Decoded((prediction,), (), reusable)
         telemetry = self.telemetry
         telemetry.events[kind] += 1
         if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
         return decoded
 
-    def _answers(self, model: "_Model", rows: PayloadRows) -> tuple[tuple[Answer, ...], int]:
-        """Return the predicted items of a message, and the digest of them all."""
-        labels = model.labels(rows.names)
-        if len(rows.rows) == 1:
-            found = labels.answer(read_row(rows.rows[0]))
-            reason = found[0][0].reason
-            if reason is not None:
-                self.telemetry.not_scorable[reason] += 1
-            return found
-        every = [labels.answer(read_row(row)) for row in rows.rows]
-        answers = tuple([answer for (answer,), _ in every])
-        for answer in answers:
+    def _answers(
+        self, model: "_Model", rows: PayloadRows
+    ) -> tuple[tuple[Answer, ...], tuple[bytes, ...], int]:
+        """Return the predicted items of a message, their packed values (empty if there are none), and
+        the digest of them all."""
+        found = [model.answer(row, rows.names) for row in rows.rows]
+        for answer, _, _ in found:
             if answer.reason is not None:
                 self.telemetry.not_scorable[answer.reason] += 1
-        return answers, digest([content for _, content in every])
+        if len(found) == 1:
+            ((answer, packed, content),) = found
+            return (answer,), (packed,) if packed else (), mix(content, packed)
+        answers = tuple([answer for answer, _, _ in found])
+        values = tuple([packed for _, packed, _ in found])
+        content = digest([mix(content, packed) for _, packed, content in found])
+        return answers, values if any(values) else (), content
 
-    def _feedback(self, envelope: Envelope, rule: Rule, time: int) -> Decoded | DeadLetter:
+    def _feedback(self, envelope: Envelope, model: "_Model", time: int) -> Decoded | DeadLetter:
+        output = model.rule.output_name
         judgement = (
-            read_feedback(envelope.data, rule.output_name)
+            read_feedback(envelope.data, output)
             if envelope.body_format is None
-            else bodies.read_feedback(envelope.data, envelope.body_format, rule.output_name)
+            else bodies.read_feedback(envelope.data, envelope.body_format, output)
         )
         if isinstance(judgement, DeadLetter):
             return judgement
@@ -216,10 +231,12 @@ class Decoder:
             self.telemetry.says_nothing += 1
             return _NOTHING
         feedback = self._judged(
-            envelope.key, envelope.request_id, time, rule, judgement.truth, judgement.reward
+            envelope.key, envelope.request_id, time, model, judgement.truth, judgement.reward
         )
         truth = feedback.truth
-        reusable = truth is None or (len(truth) == 1 and truth[0].kind != UNSCORABLE)
+        reusable = truth is None or (
+            len(truth) == 1 and truth[0].kind not in (UNSCORABLE, LABEL_SET) and not feedback.values
+        )
         return Decoded((feedback,), (), reusable)
 
     def _judged(
@@ -227,7 +244,7 @@ class Decoder:
         scope: ModelKey,
         request_id: str,
         time: int,
-        rule: Rule,
+        model: "_Model",
         rows: PayloadRows | None,
         reward: int | None,
     ) -> Feedback:
@@ -237,14 +254,18 @@ class Decoder:
             return Feedback(
                 scope, request_id, time, EVENT, self._digest(None, reward), None, reward
             )
-        truth = tuple([name_truth(read_row(row), rows.names) for row in rows.rows])
-        if rule.labels is not None:
-            truth = tuple([map_truth(reading, rule.labels) for reading in truth])
+        found = [model.truth(row, rows.names) for row in rows.rows]
+        truth = tuple([reading for reading, _ in found])
         for reading in truth:
             if reading.kind == UNSCORABLE:
                 self.telemetry.not_scorable[str(reading.value)] += 1
+        values = tuple([packed for _, packed in found])
         content = self._digest(truth[0], reward) if len(truth) == 1 else digest(truth, reward)
-        return Feedback(scope, request_id, time, EVENT, content, truth, reward)
+        if any(values):
+            content = mix(content, b"".join([packed or _NO_DOUBLE for packed in values]))
+        else:
+            values = ()
+        return Feedback(scope, request_id, time, EVENT, content, truth, reward, values)
 
     def _digest(self, reading: Reading | None, reward: int | None) -> int:
         """Return the digest of a feedback on one row; few of them differ."""
@@ -280,30 +301,55 @@ class Decoder:
 
 
 class _Model:
-    """A model: its rule, and its labels by the list of names that its messages have."""
+    """A model: its rule, and what its messages have said, by the list of names that they have."""
 
-    __slots__ = ("_add_bytes", "_labels", "rule")
+    __slots__ = ("_add_bytes", "_answers", "_row_rules", "rule")
 
     def __init__(self, rule: Rule, add_bytes: Callable[[int], None]) -> None:
         self.rule = rule
+        self._row_rules = RowRules(rule.task, rule.output, rule.threshold)
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES)
-        self._labels: dict[tuple[str, ...] | None, _Labels] = {}
+        self._answers: dict[tuple[str, ...] | None, _Answers] = {}
 
-    def labels(self, names: tuple[str, ...] | None) -> "_Labels":
-        found = self._labels.get(names)
+    def answer(self, row: object, names: tuple[str, ...] | None) -> tuple[Answer, bytes, int]:
+        """Return the predicted item of a row, its packed values, and the digest of the item alone."""
+        if type(row) is NamedScores:
+            names = row.names
+        found = self._answers.get(names)
         if found is None:
-            if len(self._labels) > _MAX_NAMES:
-                self._labels.clear()
-            found = self._labels[names] = _Labels(self.rule, names, self._add_bytes)
-        return found
+            if len(self._answers) > _MAX_NAMES:
+                self._answers.clear()
+            found = self._answers[names] = _Answers(self.rule, names, self._add_bytes)
+        return found.answer(read_row(row, self._row_rules))
+
+    def truth(self, row: object, names: tuple[str, ...] | None) -> tuple[Reading, bytes]:
+        """Return the reading of a truth row, and its number packed if it is one."""
+        if type(row) is NamedScores:
+            names = row.names
+        reading = name_truth(read_truth(row, self._row_rules), names)
+        if self.rule.labels is not None:
+            reading = map_truth(reading, self.rule.labels)
+        if reading.kind == NUMBER or (
+            self.rule.task == "regression" and reading.kind in (INTEGER, PROBABILITY)
+        ):
+            packed = pack_double(reading.value)  # type: ignore[arg-type]
+            if packed is not None:
+                return _NUMBER, packed
+        return reading._replace(probabilities=b"") if reading.probabilities else reading, b""
 
 
-class _Labels:
+#: A truth that is a number, which stands beside it.
+_NUMBER = Reading(NUMBER, None)
+#: Stands for a row without a number where some have one.
+_NO_DOUBLE = b"\xff" * 8
+
+
+class _Answers:
     """The answers that a model has given with one list of names, each with its digest: most rows read
     like an earlier one."""
 
-    __slots__ = ("_add_bytes", "_answers", "_rule", "_schema")
+    __slots__ = ("_add_bytes", "_by_reading", "_digests", "_rule", "_schema")
 
     def __init__(
         self, rule: Rule, names: tuple[str, ...] | None, add_bytes: Callable[[int], None]
@@ -312,16 +358,34 @@ class _Labels:
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
         self._schema = rule.schema(names)
-        self._answers: dict[Reading, tuple[tuple[Answer], int]] = {}
+        self._by_reading: dict[tuple[int, object, int], tuple[Answer, int]] = {}
+        self._digests: dict[Answer, int] = {}
 
-    def answer(self, reading: Reading) -> tuple[tuple[Answer], int]:
-        found = self._answers.get(reading)
+    def answer(self, reading: Reading) -> tuple[Answer, bytes, int]:
+        if reading.kind in (PROBABILITY, NUMBER) or self._rule.task == "regression":
+            answer, packed = self._interpret(reading)
+            return answer, packed, self._digest(answer)
+        key = reading[:3]
+        found = self._by_reading.get(key)
         if found is None:
-            if len(self._answers) > _MAX_ENTRIES:
-                self._answers.clear()
-            answer = interpret(reading, self._schema, self._rule.output, self._rule.labels)
-            # The part of the schema from the models file is not content of the event.
-            content = digest(answer.label, answer.reason, answer.mode, answer.schema.names)
-            found = self._answers[reading] = (answer,), content
+            if len(self._by_reading) > _MAX_ENTRIES:
+                self._by_reading.clear()
+            answer, packed = self._interpret(reading)
+            # An integer that is a probability has values that do not stand in its reading.
+            if packed != reading.probabilities:
+                return answer, packed, self._digest(answer)
+            found = self._by_reading[key] = answer, self._digest(answer)
+        return found[0], reading.probabilities if found[0].reason is None else b"", found[1]
+
+    def _interpret(self, reading: Reading) -> tuple[Answer, bytes]:
+        rule = self._rule
+        return interpret(reading, self._schema, rule.output, rule.labels, rule.task)
+
+    def _digest(self, answer: Answer) -> int:
+        content = self._digests.get(answer)
+        if content is None:
+            if len(self._digests) > _MAX_ENTRIES:
+                self._digests.clear()
+            content = self._digests[answer] = content_digest(answer)
             self._add_bytes(_ENTRY_BYTES + len(answer.label or ""))
-        return found
+        return content

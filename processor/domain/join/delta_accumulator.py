@@ -68,21 +68,21 @@ class DeltaAccumulator:
             previous = old.get(prediction.model)
             if previous is None or previous.outcome is None:
                 self._observe_delay(prediction.time, feedback.time)
-            elif previous.outcome is not outcome:
+            elif outcome.differs(previous.outcome):
                 self.telemetry.corrections += 1
 
     def drain(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
         """The changes since the last call, by partition of the deltas, and forget them. ``targets``
         are the models' partitions; ``head`` is version, log id, source and offset of the batches."""
-        sums: dict[tuple[int, int, int], Counts] = {}
+        changes: dict[tuple[int, int, int], Counts] = {}
         for (model, minute), items in self._predicted.items():
             if items:
-                sums.setdefault((model, 0, minute), Counts()).predictions += items
+                changes.setdefault((model, 0, minute), Counts()).predictions += items
         for (model, basis, minute, outcome), times in self._judged.items():
             if times:
-                sums.setdefault((model, basis, minute), Counts()).add(outcome.counts, times)
+                changes.setdefault((model, basis, minute), Counts()).add(outcome.counts, times)
         self.clear()
-        return pack_deltas(sums, self._state.models, targets, head)
+        return pack_deltas(changes, self._state.models, targets, head)
 
     def clear(self) -> None:
         """Forget the changes since the last call of `drain` or `clear`."""
@@ -142,12 +142,13 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         if outcome_id is None:
             counts = outcome.counts
             cells = [(*cell, n) for cell, n in counts.cells.items()]
+            sums = [(*key, n) for key, n in counts.sums.items()]
             outcome_id = self.native.add_outcome(
-                counts.totals(), cells, outcome.affects_diagnostics
+                counts.totals(), cells, sums, outcome.affects_diagnostics
             )
             self._outcome_ids[outcome] = outcome_id
             self._outcomes.append(outcome)
-            self._cells += 1 + len(cells)
+            self._cells += 1 + len(cells) + len(sums)
         return outcome_id
 
     def add_summary(

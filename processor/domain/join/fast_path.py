@@ -104,6 +104,7 @@ class PythonFastPath:
             if (
                 key is not None
                 and isinstance(answer, int)
+                and row.values is None
                 and predicted_at > completed_until
                 and not (others and row.request_id in others)
             ):
@@ -160,7 +161,7 @@ class PythonFastPath:
         for row, (key, code) in zip(decoded, ids, strict=True):
             truth, scope = row.truth, models[row.scope]
             deployment = deployment_of[scope]
-            if key is not None and not isinstance(truth, list):
+            if key is not None and not isinstance(truth, list) and row.values is None:
                 table = packed[deployment]
                 number = code & table.mask
                 if number < table.split:

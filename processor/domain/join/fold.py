@@ -98,7 +98,16 @@ class JoinFold:
         self._accumulator.telemetry = self.telemetry
         models = [self._model(model) for model in batch.models]
         answers = [
-            self._answer(Answer(row.label, row.reason, row.mode, batch.schemas[row.schema]))
+            self._answer(
+                Answer(
+                    row.label,
+                    row.reason,
+                    row.mode,
+                    batch.schemas[row.schema],
+                    row.width,
+                    row.labels,
+                )
+            )
             for row in batch.answers
         ]
         truths = [self._truth(truth) for truth in batch.truths]
@@ -355,7 +364,15 @@ class JoinFold:
 def _prediction(row: PredictionRow, model: int, answers: list[int]) -> PredictionRegister:
     packed = row.answers
     known = answers[packed] if isinstance(packed, int) else [answers[i] for i in packed]
-    return PredictionRegister(model, row.time, row.source_rank, row.digest, known, row.provisional)
+    return PredictionRegister(
+        model,
+        row.time,
+        row.source_rank,
+        row.digest,
+        known,
+        row.provisional,
+        values=row.values,
+    )
 
 
 def _feedback(row: FeedbackRow, scope: int, truths: list[int]) -> FeedbackRegister:
@@ -363,4 +380,6 @@ def _feedback(row: FeedbackRow, scope: int, truths: list[int]) -> FeedbackRegist
     truth: int | list[int] | None = None
     if packed is not None:
         truth = truths[packed] if isinstance(packed, int) else [truths[i] for i in packed]
-    return FeedbackRegister(scope, row.time, row.source_rank, row.digest, truth, row.reward)
+    return FeedbackRegister(
+        scope, row.time, row.source_rank, row.digest, truth, row.reward, row.values
+    )

@@ -1,10 +1,17 @@
 """Judge a prediction by a feedback (counting rules 6 to 10)."""
 
+import json
 from collections.abc import Sequence
+from decimal import Decimal
+from itertools import repeat
 from typing import NamedTuple
 
+from processor.domain.interpreter import names_of, resolve_number, resolve_set, resolve_truth
+from processor.domain.quantities import unpack_number
+from processor.domain.statistics import label_sets, numbers, probabilities
 from processor.domain.statistics.counts import MICRO, Cell, Counts
-from processor.domain.values import FRACTION, SCORES, Answer, Reading, resolve_truth
+from processor.domain.statistics.sums import Sums
+from processor.domain.values import LABEL_SET, NUMBER, PROBABILITY, SCORES, Answer, Reading
 
 SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 
@@ -12,7 +19,7 @@ SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 class Outcome:
     """The result of judging a prediction by a feedback: its kind, its contribution to the counts
     (without the predictions themselves), and the reasons of items that could not be judged. Outcomes
-    are compared by identity: `OutcomeResolver` keeps one object of each."""
+    are hashed by identity: `OutcomeResolver` keeps one object of each that can come again."""
 
     __slots__ = ("affects_diagnostics", "counts", "kind", "not_scorable")
 
@@ -22,17 +29,26 @@ class Outcome:
         self.not_scorable = not_scorable
         self.affects_diagnostics = kind != SCORED or bool(not_scorable)
 
+    def differs(self, other: "Outcome") -> bool:
+        """Whether another outcome counts otherwise."""
+        return self is not other and (
+            self.kind != other.kind
+            or self.not_scorable != other.not_scorable
+            or self.counts != other.counts
+        )
+
 
 #: The outcome of a reward that could be about several predictions.
 UNCERTAIN = Outcome(AMBIGUOUS, Counts())
 
 
 class Item(NamedTuple):
-    """A judged item. ``actual`` is None if the item is known to be wrong and nothing more."""
+    """A judged item. ``actual`` is None if the item is known to be wrong and nothing more; ``correct``
+    is None for a number without a tolerance. A number stands as a decimal, a label set as JSON."""
 
     predicted: str
     actual: str | None
-    correct: bool
+    correct: bool | None
 
 
 class _Verdict(NamedTuple):
@@ -43,42 +59,63 @@ class _Verdict(NamedTuple):
 
 
 def judge(
-    answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
+    answers: Sequence[Answer],
+    truth: Sequence[Reading] | None,
+    reward: int | None,
+    values: Sequence[bytes] = (),
 ) -> Outcome:
-    """The outcome of one prediction by the feedback that counts. ``reward`` is in millionths.
+    """The outcome of one prediction by the feedback that counts. ``reward`` is in millionths, ``values``
+    are the packed probabilities or numbers of the answers, as in a `Prediction`.
 
     The reward is added to the sum of rewards even if no item is judged (counting rule 21).
     `ValueError` if there is neither a truth nor a reward.
     """
-    verdict = _judge(answers, truth, reward)
-    counts = Counts(disagreements=verdict.disagreements)
+    sums: Sums = {}
+    verdict = _judge(answers, truth, reward, values, sums)
+    counts = Counts(disagreements=verdict.disagreements, sums=sums)
     if reward is not None:
         counts.rewards, counts.reward_sum = 1, reward
-    for item in verdict.items:
+    for answer, packed, item in zip(answers, values or repeat(b""), verdict.items, strict=False):
         if item is None:
             continue
         counts.judged += 1
-        counts.correct += item.correct
+        counts.correct += bool(item.correct)
+        if answer.label is None:
+            continue
         if item.actual is None:
             counts.unknown_actual += 1
-        else:
-            cell = Cell(item.actual, item.predicted)
-            counts.cells[cell] = counts.cells.get(cell, 0) + 1
+            continue
+        cell = Cell(item.actual, item.predicted)
+        counts.cells[cell] = counts.cells.get(cell, 0) + 1
+        if packed:
+            probabilities.contribute(answer, packed, item.actual, sums)
     return Outcome(verdict.kind, counts, verdict.not_scorable)
 
 
 def judge_items(
-    answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
+    answers: Sequence[Answer],
+    truth: Sequence[Reading] | None,
+    reward: int | None,
+    values: Sequence[bytes] = (),
 ) -> list[Item | None]:
     """The judged items of a prediction, None for an item that is not judged. The list is empty unless
     the outcome's kind is `SCORED`."""
-    return _judge(answers, truth, reward).items
+    return _judge(answers, truth, reward, values, {}).items
 
 
 def _judge(
-    answers: Sequence[Answer], truth: Sequence[Reading] | None, reward: int | None
+    answers: Sequence[Answer],
+    truth: Sequence[Reading] | None,
+    reward: int | None,
+    values: Sequence[bytes],
+    sums: Sums,
 ) -> _Verdict:
-    partial = len(answers) > 1 and reward is not None and 0 < reward < MICRO
+    partial = (
+        len(answers) > 1
+        and reward is not None
+        and 0 < reward < MICRO
+        and any(answer.mode not in (NUMBER, LABEL_SET) for answer in answers)
+    )
     if truth is None:
         if reward is None:
             raise ValueError("a feedback without truth and reward judges nothing")
@@ -87,34 +124,80 @@ def _judge(
         return _Verdict(SCORED, [_by_reward(answer, reward > 0) for answer in answers])
     if len(truth) != len(answers):
         return _Verdict(ROWS_DIFFER, [])
-    items, not_scorable = _by_truth(answers, truth)
+    by_reward = reward is not None and answers[0].schema.by_reward
+    if by_reward and partial:
+        sums = {}
+    items, not_scorable = _by_truth(answers, truth, values, sums)
     if reward is None:
         return _Verdict(SCORED, items, not_scorable)
-    right = [item.correct for item in items if item is not None]
+    labelled = [answer.label is not None for answer in answers]
+    right = [
+        item.correct for item, is_label in zip(items, labelled, strict=True) if item and is_label
+    ]
     disagreements = int(bool(right) and (not any(right) if reward > 0 else all(right)))
-    if answers[0].schema.by_reward:
+    if by_reward:
         if partial:
             return _Verdict(AMBIGUOUS, [], (), disagreements)
-        items = [item and item._replace(correct=reward > 0) for item in items]
+        items = [
+            item._replace(correct=reward > 0) if item and is_label else item
+            for item, is_label in zip(items, labelled, strict=True)
+        ]
     return _Verdict(SCORED, items, not_scorable, disagreements)
 
 
 def _by_truth(
-    answers: Sequence[Answer], truth: Sequence[Reading]
+    answers: Sequence[Answer], truth: Sequence[Reading], values: Sequence[bytes], sums: Sums
 ) -> tuple[list[Item | None], tuple[str, ...]]:
-    """The judged items, and the reasons of items whose truth has no label."""
+    """The judged items, and the reasons of items whose truth fits no value of the prediction. Numbers
+    and label sets are added to the sums."""
     items: list[Item | None] = []
     not_scorable = []
-    for answer, row in zip(answers, truth, strict=True):
-        item = None
-        if answer.label is not None:
-            actual, reason = resolve_truth(row, answer)
-            if actual is None:
-                not_scorable.append(str(reason))
+    for answer, row, packed in zip(answers, truth, values or repeat(b""), strict=False):
+        item: Item | None = None
+        reason: str | None = None
+        if answer.reason is None:
+            if answer.mode == NUMBER:
+                item, reason = _number(answer, packed, row, sums)
+            elif answer.mode == LABEL_SET:
+                item, reason = _label_set(answer, row, sums)
             else:
-                item = Item(answer.label, actual, actual == answer.label)
+                actual, reason = resolve_truth(row, answer)
+                if actual is not None:
+                    item = Item(str(answer.label), actual, actual == answer.label)
+            if item is None:
+                not_scorable.append(str(reason))
         items.append(item)
     return items, tuple(not_scorable)
+
+
+def _number(
+    answer: Answer, packed: bytes, row: Reading, sums: Sums
+) -> tuple[Item | None, str | None]:
+    actual, reason = resolve_number(row, answer)
+    if actual is None:
+        return None, reason
+    predicted, unit = unpack_number(packed), answer.schema.unit
+    within = numbers.contribute(predicted, actual, answer.schema, sums)
+    return Item(decimal_text(predicted, unit), decimal_text(actual, unit), within), None
+
+
+def decimal_text(amount: int, unit: int) -> str:
+    """Return a number in units of 10^unit as a decimal.
+
+    >>> decimal_text(1_500_000, -6), decimal_text(12, 2)
+    ('1.5', '1200')
+    """
+    number = Decimal(amount).scaleb(unit)
+    return f"{number.normalize():f}"
+
+
+def _label_set(answer: Answer, row: Reading, sums: Sums) -> tuple[Item | None, str | None]:
+    actual, reason = resolve_set(row, answer)
+    if actual is None:
+        return None, reason
+    label_sets.contribute(answer.labels, actual, sums)
+    texts = [json.dumps(sorted(labels), ensure_ascii=False) for labels in (answer.labels, actual)]
+    return Item(texts[0], texts[1], texts[0] == texts[1]), None
 
 
 def _by_reward(answer: Answer, right: bool) -> Item | None:
@@ -127,13 +210,14 @@ def _other(answer: Answer) -> str | None:
     """The other label if exactly two labels are possible (counting rule 8), else None.
 
     >>> from processor.domain.values import Schema
-    >>> _other(Answer("cat", None, SCORES, Schema(names=("cat", "dog"))))
+    >>> _other(Answer("cat", None, SCORES, Schema(names=("cat", "dog")), 2))
     'dog'
     """
-    schema = answer.schema
-    labels = schema.names if answer.mode == SCORES and schema.names else schema.classes
-    if answer.mode == FRACTION and (labels is None or len(labels) != 2):
-        labels = ("0", "1")
-    if labels is None or len(labels) != 2 or labels[0] == labels[1] or answer.label not in labels:
+    labels = answer.schema.classes
+    if answer.mode == SCORES:
+        labels = names_of(answer.width, answer.schema) or labels
+    if labels is None or len(labels) != 2:
+        labels = ("0", "1") if answer.mode == PROBABILITY or answer.width == 2 else None
+    if labels is None or labels[0] == labels[1] or answer.label not in labels:
         return None
     return labels[answer.label == labels[0]]

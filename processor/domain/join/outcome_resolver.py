@@ -1,8 +1,16 @@
 """Resolve the outcome of each prediction of a request (counting rules 11 and 12)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from processor.domain.join.judge import SCORED, UNCERTAIN, Item, Outcome, judge, judge_items
+from processor.domain.join.judge import (
+    SCORED,
+    UNCERTAIN,
+    Item,
+    Outcome,
+    judge,
+    judge_items,
+)
 from processor.domain.join.state import (
     FeedbackRegister,
     JoinState,
@@ -10,6 +18,9 @@ from processor.domain.join.state import (
     Request,
     positions,
 )
+from processor.domain.log.observations import Values
+from processor.domain.quantities import unpack_double
+from processor.domain.values import Reading
 
 #: Outcomes are kept, so that most judgements are one look-up, until they have so many items.
 _MAX_ITEMS = 50_000
@@ -29,9 +40,29 @@ def judged_items(state: JoinState, joined: JoinedPrediction) -> list[Item | None
     answers = [state.answers[i] for i in positions(prediction.answers)]
     if feedback is None or outcome is None or outcome.kind != SCORED:
         return [None] * len(answers)
-    truth = feedback.truth
-    rows = None if truth is None else [state.truths[i] for i in positions(truth)]
-    return judge_items(answers, rows, feedback.reward)
+    truth = _truth_rows(state, feedback.truth, feedback.values)
+    return judge_items(answers, truth, feedback.reward, _values(prediction.values))
+
+
+def _values(values: Values) -> Sequence[bytes]:
+    """The packed values of the items, as `judge` takes them."""
+    if values is None:
+        return ()
+    return (values,) if isinstance(values, bytes) else values
+
+
+def _truth_rows(
+    state: JoinState, truth: int | list[int] | None, values: Values
+) -> list[Reading] | None:
+    if truth is None:
+        return None
+    rows = [state.truths[i] for i in positions(truth)]
+    if values is None:
+        return rows
+    return [
+        row._replace(value=unpack_double(one)) if one else row
+        for row, one in zip(rows, _values(values), strict=True)
+    ]
 
 
 class OutcomeResolver:
@@ -74,7 +105,11 @@ class OutcomeResolver:
         ):
             return JoinedPrediction(prediction, best, UNCERTAIN)
         return JoinedPrediction(
-            prediction, best, self.outcome(prediction.answers, best.truth, best.reward)
+            prediction,
+            best,
+            self.outcome(
+                prediction.answers, best.truth, best.reward, prediction.values, best.values
+            ),
         )
 
     def _is_above(self, feedback: FeedbackRegister, best: FeedbackRegister) -> bool:
@@ -91,10 +126,17 @@ class OutcomeResolver:
         return named.predictor in ("", key.predictor) and named.model in ("", key.model)
 
     def outcome(
-        self, answers: int | list[int], truth: int | list[int] | None, reward: int | None
+        self,
+        answers: int | list[int],
+        truth: int | list[int] | None,
+        reward: int | None,
+        values: Values = None,
+        truth_values: Values = None,
     ) -> Outcome:
-        """The outcome of answers by a truth and a reward: positions as in the registers, the reward in
-        millionths."""
+        """The outcome of answers by a truth and a reward: positions and values as in the registers, the
+        reward in millionths. Outcomes of values are not kept, since they hardly ever come again."""
+        if values is not None or truth_values is not None:
+            return self._outcome_of(answers, truth, reward, values, truth_values)
         key = (
             answers if isinstance(answers, int) else tuple(answers),
             tuple(truth) if isinstance(truth, list) else truth,
@@ -106,9 +148,17 @@ class OutcomeResolver:
             if self._items > _MAX_ITEMS:
                 self._outcomes.clear()
                 self._items = 0
-            outcome = self._outcomes[key] = judge(
-                [self._state.answers[i] for i in positions(answers)],
-                None if truth is None else [self._state.truths[i] for i in positions(truth)],
-                reward,
-            )
+            outcome = self._outcomes[key] = self._outcome_of(answers, truth, reward, None, None)
         return outcome
+
+    def _outcome_of(
+        self,
+        answers: int | list[int],
+        truth: int | list[int] | None,
+        reward: int | None,
+        values: Values,
+        truth_values: Values,
+    ) -> Outcome:
+        state = self._state
+        rows = [state.answers[i] for i in positions(answers)]
+        return judge(rows, _truth_rows(state, truth, truth_values), reward, _values(values))

@@ -9,11 +9,11 @@ from processor.domain.timestamps import format_time
 
 
 class ItemOutcome(msgspec.Struct, frozen=True):
-    """A judged item in a document. Times are RFC 3339; ``actual`` is None if it is unknown."""
+    """A judged item in a document, as an `Item`. Times are RFC 3339."""
 
     predicted: str
     actual: str | None
-    correct: bool
+    correct: bool | None
     request_time: str
     feedback_time: str
 

@@ -197,8 +197,10 @@ class RequestStore:
         """The row of a request; None if it cannot be packed."""
         if len(request.predictions) != 1 or len(request.feedbacks) > 1:
             return None
-        model, predicted_at, source_rank, digest, answers, *flags = astuple(request.predictions[0])
-        if isinstance(answers, list):
+        model, predicted_at, source_rank, digest, answers, *flags, values = astuple(
+            request.predictions[0]
+        )
+        if isinstance(answers, list) or values is not None:
             return None
         prediction_id = self.prediction_id(
             PredictionContent(model, source_rank, digest, answers, *flags)
@@ -206,8 +208,8 @@ class RequestStore:
         feedback_id: int | None = 0
         feedback_at = 0
         for feedback in request.feedbacks:
-            scope, feedback_at, source_rank, digest, truth, reward = astuple(feedback)
-            if isinstance(truth, list):
+            scope, feedback_at, source_rank, digest, truth, reward, values = astuple(feedback)
+            if isinstance(truth, list) or values is not None:
                 return None
             feedback_id = self.feedback_id(
                 FeedbackContent(scope, source_rank, digest, truth, reward)

@@ -7,13 +7,14 @@ import msgspec
 
 from processor.domain.join.id_set import IdSet
 from processor.domain.join.packed_table import PackedTable
+from processor.domain.log.observations import Values
 from processor.domain.model_key import ModelKey
 from processor.domain.values import Answer, Reading
 
 
 class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
     """The greatest version of one prediction. ``time`` is in ns; ``model`` and ``answers`` are
-    positions in the state's tables."""
+    positions in the state's tables; ``values`` are those of the `Prediction`."""
 
     model: int
     time: int
@@ -23,6 +24,7 @@ class PredictionRegister(msgspec.Struct, array_like=True, gc=False):
     provisional: bool
     restored: bool = False
     """Whether the prediction was counted earlier and came back from the archive."""
+    values: Values = None
 
 
 class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
@@ -35,6 +37,7 @@ class FeedbackRegister(msgspec.Struct, array_like=True, gc=False):
     digest: int
     truth: int | list[int] | None
     reward: int | None
+    values: Values = None
 
 
 class Request(msgspec.Struct, array_like=True, gc=False):
@@ -76,7 +79,8 @@ class JoinState(msgspec.Struct, array_like=True):
     truths: list[Reading] = []
     deployments: list[tuple[str, str]] = []
     packed_requests: list[PackedTable] = []
-    """By deployment: requests with a UUID, one prediction of one item and at most one feedback."""
+    """By deployment: requests with a UUID, one prediction of one item and at most one feedback, without
+    packed values."""
     object_requests: list[dict[str, Request]] = []
     """By deployment: all other requests."""
     prediction_contents: list[PredictionContent] = []

@@ -7,18 +7,21 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts, Totals
+from processor.domain.statistics.sums import Key, Sums
 
 
 class Delta(msgspec.Struct, array_like=True, gc=False):
     """The change of one model's counts in one minute. ``basis`` is a position in `BASES`, ``minute``
     is minutes since 1970, ``totals`` are those of `Counts`, and ``cells`` is a flat list: actual,
-    predicted, n, actual, ... Models and labels are positions in the batch's dictionaries."""
+    predicted, n, actual, ..., and ``sums`` are by `pack_sums`. Models and labels are positions in the
+    batch's dictionaries."""
 
     model: int
     basis: int
     minute: int
     totals: Totals
     cells: list[int]
+    sums: list[int | str] = []
 
 
 class DeltaBatch(msgspec.Struct, array_like=True, tag="d"):
@@ -58,7 +61,7 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 def pack_deltas(
-    sums: Mapping[tuple[int, int, int], Counts],
+    changes: Mapping[tuple[int, int, int], Counts],
     models: list[ModelKey],
     targets: list[int],
     head: tuple[int, str, int, int],
@@ -67,13 +70,14 @@ def pack_deltas(
     left out. ``targets`` are the models' partitions; ``head`` is version, log id, source and offset.
     ``prev`` of the batches is still to be set."""
     partitions: dict[int, tuple[dict[ModelKey, int], dict[str, int], list[Delta]]] = {}
-    for (model, basis, minute), counts in sums.items():
+    for (model, basis, minute), counts in changes.items():
         if counts.is_empty():
             continue
         names, labels, deltas = partitions.setdefault(targets[model], ({}, {}, []))
         position = names.setdefault(models[model], len(names))
         cells = pack_cells(counts.cells, labels)
-        deltas.append(Delta(position, basis, minute, counts.totals(), cells))
+        sums = pack_sums(counts.sums, labels) if counts.sums else []
+        deltas.append(Delta(position, basis, minute, counts.totals(), cells, sums))
     return {
         partition: DeltaBatch(*head, -1, list(names), list(labels), deltas)
         for partition, (names, labels, deltas) in partitions.items()
@@ -82,7 +86,7 @@ def pack_deltas(
 
 def unpack(delta: Delta, labels: list[str]) -> Counts:
     """The counts of a delta, by the labels of its batch."""
-    return Counts(*delta.totals, cells=unpack_cells(delta.cells, labels))
+    return Counts(*delta.totals, unpack_cells(delta.cells, labels), unpack_sums(delta.sums, labels))
 
 
 def pack_cells(cells: Mapping[Cell, int], labels: dict[str, int]) -> list[int]:
@@ -101,3 +105,28 @@ def pack_cells(cells: Mapping[Cell, int], labels: dict[str, int]) -> list[int]:
 def unpack_cells(flat: list[int], labels: list[str]) -> dict[Cell, int]:
     """The cells of a flat list by `pack_cells`."""
     return {Cell(labels[flat[i]], labels[flat[i + 1]]): flat[i + 2] for i in range(0, len(flat), 3)}
+
+
+#: A sum of this size or more is written as text: MessagePack has no longer integers.
+_LARGE = 1 << 62
+
+
+def pack_sums(sums: Sums, labels: dict[str, int]) -> list[int | str]:
+    """Sums as a flat list: what is summed, its label, its bin, n, ... Labels are positions in
+    ``labels``, to which new ones are added; a large n is text."""
+    flat: list[int | str] = []
+    for (kind, label, number), n in sums.items():
+        amount = n if -_LARGE < n < _LARGE else str(n)
+        flat += (int(kind), labels.setdefault(label, len(labels)), number, amount)
+    return flat
+
+
+def unpack_sums(flat: list[int | str], labels: list[str]) -> Sums:
+    """The sums of a flat list by `pack_sums`."""
+    if not flat:
+        return {}
+    kinds, positions, bins, amounts = (flat[start::4] for start in range(4))
+    return {
+        Key(int(kind), labels[int(position)], int(number)): int(n)
+        for kind, position, number, n in zip(kinds, positions, bins, amounts, strict=True)
+    }

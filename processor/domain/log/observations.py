@@ -21,7 +21,8 @@ DOCUMENT, EVENT = 0, 1
 
 class Prediction(NamedTuple):
     """One model's answer to a request. ``time`` is in ns since 1970, ``digest`` stands for the content
-    (counting rule 12), ``answers`` has an entry per item; ``provisional`` is by counting rule 14."""
+    (counting rule 12), ``answers`` has an entry per item; ``provisional`` is by counting rule 14.
+    ``values`` are the packed probabilities or numbers of the items; empty if none has any."""
 
     model: ModelKey
     request_id: str
@@ -30,11 +31,13 @@ class Prediction(NamedTuple):
     digest: int
     answers: tuple[Answer, ...]
     provisional: bool = False
+    values: tuple[bytes, ...] = ()
 
 
 class Feedback(NamedTuple):
     """Feedback on a request. ``scope`` is the model that it judges; an empty predictor or model means
-    any. ``truth`` has a row per item, ``reward`` is in millionths; either can be None."""
+    any. ``truth`` has a row per item, ``reward`` is in millionths; either can be None. ``values`` are
+    the numbers of truth rows that have none in them, as doubles; empty if there are none."""
 
     scope: ModelKey
     request_id: str
@@ -43,6 +46,11 @@ class Feedback(NamedTuple):
     digest: int
     truth: tuple[Reading, ...] | None
     reward: int | None
+    values: tuple[bytes, ...] = ()
+
+
+#: The packed values of one item, or of several; None if no item has any.
+Values = bytes | list[bytes] | None
 
 
 class PredictionRow(msgspec.Struct, array_like=True, gc=False):
@@ -56,6 +64,7 @@ class PredictionRow(msgspec.Struct, array_like=True, gc=False):
     digest: int
     answers: int | list[int]
     provisional: bool
+    values: Values = None
 
 
 class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
@@ -69,6 +78,7 @@ class FeedbackRow(msgspec.Struct, array_like=True, gc=False):
     digest: int
     truth: int | list[int] | None
     reward: int | None
+    values: Values = None
 
 
 class AnswerRow(msgspec.Struct, array_like=True, gc=False):
@@ -78,6 +88,8 @@ class AnswerRow(msgspec.Struct, array_like=True, gc=False):
     reason: str | None
     mode: int
     schema: int
+    width: int
+    labels: tuple[str, ...]
 
 
 class IngestMode(IntEnum):
@@ -95,6 +107,7 @@ class IngestMode(IntEnum):
     """Predictions that were counted and have left memory: feedback that waits for them is late."""
 
 
+_NIL = b"\xc0"
 _decode_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
 _decode_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -149,7 +162,7 @@ class EncodedRows(NamedTuple):
 
 
 #: The version of the record format, of observations and deltas; a reader refuses all others.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 _NO_ROWS = EncodedRows(0, b"", 0, b"", [], [], [])
@@ -192,7 +205,7 @@ class BatchBuilder:
         """Add one observation."""
         models = len(self._models)
         if isinstance(observation, Prediction):
-            model, request_id, time, source_rank, digest, answers, provisional = observation
+            model, request_id, time, source_rank, digest, answers, provisional, values = observation
             known_answers = self._answers
             known = len(known_answers)
             self.predictions.append(
@@ -208,13 +221,14 @@ class BatchBuilder:
                         known_answers.setdefault(answer, len(known_answers)) for answer in answers
                     ],
                     provisional,
+                    _packed_values(values),
                 )
             )
             self.rows += len(answers)
             if len(known_answers) > known:
                 self.dictionary_bytes += sum(map(_answer_bytes, answers))
         else:
-            scope, request_id, time, source_rank, digest, truth, reward = observation
+            scope, request_id, time, source_rank, digest, truth, reward, values = observation
             truths = self._truths
             known = len(truths)
             position: int | list[int] | None = None
@@ -230,6 +244,7 @@ class BatchBuilder:
                     digest,
                     position,
                     reward,
+                    _packed_values(values),
                 )
             )
             self.rows += 1 if truth is None else len(truth)
@@ -282,28 +297,35 @@ class BatchBuilder:
 def packed_parts(
     observation: Prediction | Feedback,
 ) -> tuple[bool, tuple[ModelKey, int], bytes, tuple[Answer | Reading, int] | None, bytes]:
-    """The parts that all rows with the content of ``observation``, which has one item, share: whether
-    it is a feedback; the model and its bytes in a dictionary; the encoded fields after the time; the
-    entry in the dictionary of answers or truths and its bytes, or None; the encoded last field."""
+    """The parts that all rows with the content of ``observation`` share, which has one item without
+    packed values: whether it is a feedback; the model and its bytes in a dictionary; the encoded fields
+    after the time; the entry in the dictionary of answers or truths and its bytes, or None; the encoded
+    last fields."""
     if isinstance(observation, Prediction):
-        model, _, _, source_rank, digest, (answer,), provisional = observation
+        model, _, _, source_rank, digest, (answer,), provisional, _ = observation
         content: tuple[Answer | Reading, int] | None = answer, _answer_bytes(answer)
-        end = _encode(provisional)
+        end = _encode(provisional) + _NIL
     else:
-        model, _, _, source_rank, digest, truth, reward = observation
+        model, _, _, source_rank, digest, truth, reward, _ = observation
         content = None if truth is None else (truth[0], _truth_bytes(truth))
-        end = _encode(reward)
+        end = _encode(reward) + _NIL
     middle = _encode(source_rank) + _encode(digest)
     feedback = isinstance(observation, Feedback)
     return feedback, (model, _model_bytes(model)), middle, content, end
+
+
+def _packed_values(values: tuple[bytes, ...]) -> Values:
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
     """The dictionary of schemas, and that of answers, which refers to it."""
     schemas: dict[Schema, int] = {}
     rows = [
-        AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)))
-        for label, reason, mode, schema in answers
+        AnswerRow(label, reason, mode, schemas.setdefault(schema, len(schemas)), width, labels)
+        for label, reason, mode, schema, width, labels in answers
     ]
     return list(schemas), rows
 
@@ -345,12 +367,15 @@ def _model_bytes(model: ModelKey) -> int:
 
 
 def _truth_bytes(truth: Sequence[Reading]) -> int:
-    return sum(_max_bytes(str(row.value)) for row in truth)
+    return sum(_max_bytes(str(row.value)) for row in truth if row.value is not None)
 
 
 def _answer_bytes(answer: Answer) -> int:
     names = answer.schema.names or ()
-    return _max_bytes(answer.label or "") + sum(map(_max_bytes, names))
+    labels = answer.labels
+    return (
+        _max_bytes(answer.label or "") + sum(map(_max_bytes, names)) + sum(map(_max_bytes, labels))
+    )
 
 
 def _max_bytes(text: str) -> int:

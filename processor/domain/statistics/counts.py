@@ -1,7 +1,11 @@
 """The counts of one model in one span of time, from which all scores are computed."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from processor.domain.statistics.sums import Sums
+
+T = TypeVar("T")
 
 #: Rewards are kept as integers in millionths, so that sums don't depend on the order of addition.
 MICRO = 1_000_000
@@ -10,7 +14,7 @@ MICRO = 1_000_000
 BASES = ("request", "feedback")
 
 
-#: The fields of `Counts` without the cells, in the order of its constructor.
+#: The fields of `Counts` without the cells and the sums, in the order of its constructor.
 Totals = tuple[int, int, int, int, int, int, int]
 
 
@@ -26,7 +30,8 @@ class Counts:
 
     ``predictions``, ``judged``, ``correct`` and ``unknown_actual`` count items; ``rewards`` and
     ``disagreements`` count feedbacks; ``reward_sum`` is in millionths. ``cells`` counts the judged
-    items with a known actual label; cells with a count of zero are removed.
+    items with a known actual label, ``sums`` are those of the other statistics; what is zero is removed
+    from both.
 
     >>> a = Counts(judged=2, correct=1, cells={Cell("x", "x"): 1, Cell("x", "y"): 1})
     >>> a.add(a); a.cells[Cell("x", "y")]
@@ -43,6 +48,7 @@ class Counts:
         "predictions",
         "reward_sum",
         "rewards",
+        "sums",
         "unknown_actual",
     )
 
@@ -56,6 +62,7 @@ class Counts:
         reward_sum: int = 0,
         disagreements: int = 0,
         cells: dict[Cell, int] | None = None,
+        sums: Sums | None = None,
     ) -> None:
         self.predictions = predictions
         self.judged = judged
@@ -65,6 +72,7 @@ class Counts:
         self.reward_sum = reward_sum
         self.disagreements = disagreements
         self.cells: dict[Cell, int] = {} if cells is None else cells
+        self.sums: Sums = {} if sums is None else sums
 
     def add(self, other: "Counts", sign: int = 1) -> None:
         """Add ``other`` ``sign`` times (1 or -1)."""
@@ -75,17 +83,12 @@ class Counts:
         self.rewards += sign * other.rewards
         self.reward_sum += sign * other.reward_sum
         self.disagreements += sign * other.disagreements
-        cells = self.cells
-        # A copy, since a Counts may be added to itself.
-        for cell, n in tuple(other.cells.items()):
-            total = cells.get(cell, 0) + sign * n
-            if total:
-                cells[cell] = total
-            else:
-                cells.pop(cell, None)
+        _add(self.cells, other.cells, sign)
+        if other.sums:
+            _add(self.sums, other.sums, sign)
 
     def totals(self) -> Totals:
-        """All fields but the cells, in the order of the constructor."""
+        """All fields but the cells and the sums, in the order of the constructor."""
         return (
             self.predictions,
             self.judged,
@@ -98,22 +101,36 @@ class Counts:
 
     def is_empty(self) -> bool:
         """Whether all counts are zero."""
-        return not self.cells and not any(self.totals())
+        return not self.cells and not self.sums and not any(self.totals())
 
     def copy(self) -> "Counts":
         """An independent copy."""
-        return Counts(*self.totals(), cells=dict(self.cells))
+        return Counts(*self.totals(), dict(self.cells), dict(self.sums))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Counts):
             return NotImplemented
-        return self.totals() == other.totals() and self.cells == other.cells
+        return (
+            self.totals() == other.totals()
+            and self.cells == other.cells
+            and self.sums == other.sums
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Counts{self.totals()}{self.cells}"
+        return f"Counts{self.totals()}{self.cells}{self.sums}"
 
     def labels(self) -> Iterator[str]:
         """The labels that occur as actual or predicted, sorted, without duplicates."""
         return iter(sorted({label for cell in self.cells for label in cell}))
+
+
+def _add(to: dict[T, int], other: dict[T, int], sign: int) -> None:
+    # A copy, since a Counts may be added to itself.
+    for key, n in tuple(other.items()):
+        total = to.get(key, 0) + sign * n
+        if total:
+            to[key] = total
+        else:
+            to.pop(key, None)

@@ -8,6 +8,7 @@ from operator import mul
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import MICRO, Cell, Counts
+from processor.domain.statistics.sums import Sum
 
 #: The 97.5 % quantile of the standard normal distribution, for intervals of 95 %.
 Z = 1.959963984540054
@@ -62,7 +63,8 @@ def scores(counts: Counts) -> Scores:
     """All scores of some counts.
 
     - coverage = judged / predictions, which is meaningful on the request basis only
-    - accuracy = correct / judged, with its 95 % interval (`wilson`)
+    - accuracy = correct / judged without numbers that have no tolerance, with its 95 % interval
+      (`wilson`)
     - reward_mean = reward_sum / rewards
     - the other scores are those of the functions below
 
@@ -71,10 +73,11 @@ def scores(counts: Counts) -> Scores:
     (0.75, 0.6666666666666666, 0.6666666666666666, 0.4)
     """
     classes = class_scores(counts.cells)
-    low, high = wilson(counts.correct, counts.judged)
+    judged = decided(counts)
+    low, high = wilson(counts.correct, judged)
     return Scores(
         coverage=ratio(counts.judged, counts.predictions),
-        accuracy=ratio(counts.correct, counts.judged),
+        accuracy=ratio(counts.correct, judged),
         accuracy_low=low,
         accuracy_high=high,
         reward_mean=ratio(counts.reward_sum, MICRO * counts.rewards),
@@ -85,6 +88,18 @@ def scores(counts: Counts) -> Scores:
         mcc=mcc(classes),
         kappa=kappa(classes),
     )
+
+
+def decided(counts: Counts) -> int:
+    """Return the judged items that are right or wrong: all but numbers without a tolerance."""
+    if not counts.sums:
+        return counts.judged
+    measured = sum(
+        n if key.sum == Sum.NUMBER_ITEMS else -n
+        for key, n in counts.sums.items()
+        if key.sum in (Sum.NUMBER_ITEMS, Sum.TOLERANCE_ITEMS)
+    )
+    return counts.judged - measured
 
 
 def ratio(part: int, whole: int) -> float | None:

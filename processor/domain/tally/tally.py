@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.log.deltas import DeltaBatch, pack_cells, unpack, unpack_cells
+from processor.domain.log.deltas import (
+    DeltaBatch,
+    pack_cells,
+    pack_sums,
+    unpack,
+    unpack_cells,
+    unpack_sums,
+)
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
 from processor.domain.tally.windows import ALL, TIERS, Window
@@ -35,15 +42,15 @@ class BlockKey(NamedTuple):
 
 class BucketBlock(msgspec.Struct, array_like=True):
     """A range of buckets with all deltas before ``offset``. ``last`` is the newest source offset among
-    these deltas, by source partition. A bucket is its basis, number, totals and flat cells (see
-    `pack_cells`), whose labels are positions in ``labels``."""
+    these deltas, by source partition. A bucket is its basis, number, totals, flat cells and flat sums
+    (see `pack_cells` and `pack_sums`), whose labels are positions in ``labels``."""
 
     version: int
     log_id: str
     offset: int
     last: dict[int, int]
     labels: list[str]
-    buckets: list[tuple[int, int, Totals, list[int]]]
+    buckets: list[tuple[int, int, Totals, list[int], list[int | str]]]
 
 
 class CheckpointManifest(msgspec.Struct, array_like=True):
@@ -320,8 +327,9 @@ class Tally:
 
     def _load(self, key: BlockKey, block: BucketBlock) -> None:
         tally = self._tally(key.model)
-        for basis, bucket, totals, cells in block.buckets:
-            counts = Counts(*totals, cells=unpack_cells(cells, block.labels))
+        labels = block.labels
+        for basis, bucket, totals, cells, sums in block.buckets:
+            counts = Counts(*totals, unpack_cells(cells, labels), unpack_sums(sums, labels))
             tally.tiers[key.tier][basis][bucket] = counts
             for rolling in tally.sums:
                 rolling.change(key.tier, basis, bucket, counts)
@@ -339,7 +347,8 @@ class Tally:
                 counts = in_tier.get(bucket)
                 if counts is not None and not counts.is_empty():
                     cells = pack_cells(counts.cells, labels)
-                    buckets.append((basis, bucket, counts.totals(), cells))
+                    sums = pack_sums(counts.sums, labels)
+                    buckets.append((basis, bucket, counts.totals(), cells, sums))
         return BucketBlock(
             self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
         )

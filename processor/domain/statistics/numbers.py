@@ -1,0 +1,215 @@
+"""Scores of numbers (counting rules 27 and 28): bias, MAE, RMSE, R2, correlation, MAPE, WAPE, quantiles
+of the error, and the share within a tolerance.
+
+A prediction p and a truth y are integers in units of 10^unit, and e = p - y; all sums are of these.
+"""
+
+from bisect import bisect_right
+from math import sqrt
+from typing import NamedTuple
+
+from processor.domain.statistics.labels import Z
+from processor.domain.statistics.sums import Sum, Sums, add
+from processor.domain.values import DEFAULT_UNIT, Schema
+
+_MILLION = 1_000_000
+#: The part of the truth that a tolerance of 100 % is.
+_WHOLE = 10**9
+#: The quantiles of |e| that are published, by their names.
+RANKS = {"0.5": (1, 2), "0.9": (9, 10), "0.95": (95, 100), "0.99": (99, 100)}
+
+
+def _root(k: int) -> int:
+    """Return ceil(2^(k / 8)) exactly."""
+    low, high = 1, 1 << (k // 8 + 1)
+    while low < high:
+        middle = (low + high) // 2
+        if middle**8 < 1 << k:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+#: Bucket 1 + k of |e| begins at the edge k; bucket 0 is for |e| = 0.
+EDGES = tuple([_root(k) for k in range(8 * 62)])
+
+
+def bucket_of(error: int) -> int:
+    """Return the bucket of an absolute error in units.
+
+    >>> bucket_of(0), bucket_of(1), bucket_of(2), bucket_of(1000)
+    (0, 1, 9, 80)
+    """
+    return bisect_right(EDGES, error)
+
+
+def upper_edge(bucket: int) -> int:
+    """Return the largest absolute error of a bucket, in units.
+
+    >>> upper_edge(0), upper_edge(1), upper_edge(80)
+    (0, 1, 1023)
+    """
+    return EDGES[bucket] - 1 if bucket else 0
+
+
+def is_within(error: int, actual: int, tolerance: tuple[int, int]) -> bool:
+    """Return whether an absolute error is within a tolerance (see `Schema`), inclusive."""
+    units, part = tolerance
+    return error <= units if part < 0 else error * _WHOLE <= part * abs(actual)
+
+
+def contribute(predicted: int, actual: int, schema: Schema, sums: Sums) -> bool | None:
+    """Add what an item contributes; numbers are in units. Returns whether it is within the tolerance,
+    None without a tolerance."""
+    unit = "" if schema.unit == DEFAULT_UNIT else str(schema.unit)
+    error = predicted - actual
+    size = abs(error)
+    add(sums, Sum.NUMBER_ITEMS, 1, unit)
+    add(sums, Sum.ERROR, error, unit)
+    add(sums, Sum.ABSOLUTE_ERROR, size, unit)
+    add(sums, Sum.SQUARED_ERROR, error * error, unit)
+    add(sums, Sum.ACTUAL, actual, unit)
+    add(sums, Sum.SQUARED_ACTUAL, actual * actual, unit)
+    add(sums, Sum.PREDICTED, predicted, unit)
+    add(sums, Sum.SQUARED_PREDICTED, predicted * predicted, unit)
+    add(sums, Sum.PRODUCT, predicted * actual, unit)
+    add(sums, Sum.ABSOLUTE_ACTUAL, abs(actual), unit)
+    add(sums, Sum.ERROR_BUCKET, 1, unit, bucket_of(size))
+    if actual:
+        magnitude = abs(actual)
+        add(sums, Sum.PERCENTAGE, (_MILLION * size + magnitude // 2) // magnitude, unit)
+        add(sums, Sum.PERCENTAGE_ITEMS, 1, unit)
+    if schema.tolerance is None:
+        return None
+    add(sums, Sum.TOLERANCE_ITEMS, 1, unit)
+    return is_within(size, actual, schema.tolerance)
+
+
+class NumberScores(NamedTuple):
+    """All scores of a model's numbers, in their own measure (not in units). ``histogram`` has the
+    largest |e| of each bucket that is not empty, and its items."""
+
+    items: int
+    bias: float | None
+    mae: float | None
+    mae_low: float | None
+    mae_high: float | None
+    rmse: float | None
+    r2: float | None
+    correlation: float | None
+    mape: float | None
+    wape: float | None
+    absolute_error_quantiles: dict[str, float]
+    mean_actual: float | None
+    mean_predicted: float | None
+    histogram: tuple[tuple[float, int], ...]
+
+
+NONE = NumberScores(0, None, None, None, None, None, None, None, None, None, {}, None, None, ())
+_LINEAR = (Sum.ERROR, Sum.ABSOLUTE_ERROR, Sum.ACTUAL, Sum.PREDICTED, Sum.ABSOLUTE_ACTUAL)
+_SQUARES = (Sum.SQUARED_ERROR, Sum.SQUARED_ACTUAL, Sum.SQUARED_PREDICTED, Sum.PRODUCT)
+
+
+def number_items(sums: Sums) -> int:
+    """Return how many items were judged as numbers."""
+    return sum(n for key, n in sums.items() if key.sum == Sum.NUMBER_ITEMS)
+
+
+def tolerance_items(sums: Sums) -> int:
+    """Return how many items were judged as numbers with a tolerance."""
+    return sum(n for key, n in sums.items() if key.sum == Sum.TOLERANCE_ITEMS)
+
+
+def scores(sums: Sums) -> NumberScores:
+    """Return all scores of numbers; a score that is not defined is None. With n items:
+
+    - bias = sum e / n, MAE = sum |e| / n, RMSE = sqrt(sum e^2 / n)
+    - 95 % interval of the MAE: MAE -+ 1.96 sqrt(v / n), v = (sum e^2 - (sum |e|)^2 / n) / (n - 1)
+    - R2 = 1 - sum e^2 / (sum y^2 - (sum y)^2 / n); Pearson's correlation of p and y
+    - MAPE = mean of |e| / |y| over items whose y is not 0, WAPE = sum |e| / sum |y|
+    - quantile of |e|: upper edge of the first bucket with at least that share of the items up to it
+
+    Source: scikit-learn, `mean_absolute_error`, `root_mean_squared_error`, `r2_score`; numpy,
+    `corrcoef`.
+
+    >>> sums = {}
+    >>> for p, y in (1_000_000, 2_000_000), (4_000_000, 2_000_000), (3_000_000, 3_000_000):
+    ...     _ = contribute(p, y, Schema(), sums)
+    >>> found = scores(sums)
+    >>> found.bias, found.mae, found.mape, found.absolute_error_quantiles["0.5"]
+    (0.3333333333333333, 1.0, 0.5, 1.048575)
+    """
+    units = {
+        key.label: int(key.label or DEFAULT_UNIT) for key in sums if key.sum == Sum.NUMBER_ITEMS
+    }
+    if not units:
+        return NONE
+    finest = min(units.values())
+    total: dict[int, int] = dict.fromkeys((*Sum,), 0)
+    errors: dict[int, int] = {}
+    for (kind, label, index), n in sums.items():
+        unit = units.get(label)
+        if unit is None or not Sum.NUMBER_ITEMS <= kind <= Sum.TOLERANCE_ITEMS:
+            continue
+        scale: int = 10 ** (unit - finest)
+        if kind == Sum.ERROR_BUCKET:
+            edge = upper_edge(index) * scale
+            errors[edge] = errors.get(edge, 0) + n
+        else:
+            total[kind] += n * (scale if kind in _LINEAR else scale**2 if kind in _SQUARES else 1)
+    return _scores(total, sorted(errors.items()), finest)
+
+
+def _scores(total: dict[int, int], errors: list[tuple[int, int]], unit: int) -> NumberScores:
+    n = total[Sum.NUMBER_ITEMS]
+    if not n:
+        return NONE
+    size, squares = total[Sum.ABSOLUTE_ERROR], total[Sum.SQUARED_ERROR]
+    actual, predicted = total[Sum.ACTUAL], total[Sum.PREDICTED]
+    # n^2 times the variances and the covariance.
+    actual_spread = n * total[Sum.SQUARED_ACTUAL] - actual * actual
+    predicted_spread = n * total[Sum.SQUARED_PREDICTED] - predicted * predicted
+    together = n * total[Sum.PRODUCT] - predicted * actual
+    mae = _scaled(size, n, unit)
+    half = None
+    if n > 1:
+        half = Z * sqrt(max(0, n * squares - size * size) / (n * n * (n - 1))) * 10.0**unit
+    return NumberScores(
+        n,
+        _scaled(total[Sum.ERROR], n, unit),
+        mae,
+        None if half is None else mae - half,
+        None if half is None else mae + half,
+        sqrt(squares / n) * 10.0**unit,
+        1 - n * squares / actual_spread if n > 1 and actual_spread else None,
+        together / (sqrt(actual_spread) * sqrt(predicted_spread))
+        if actual_spread and predicted_spread
+        else None,
+        _ratio(total[Sum.PERCENTAGE], _MILLION * total[Sum.PERCENTAGE_ITEMS]),
+        _ratio(size, total[Sum.ABSOLUTE_ACTUAL]),
+        {name: _scaled(_quantile(errors, n, *rank), 1, unit) for name, rank in RANKS.items()},
+        _scaled(actual, n, unit),
+        _scaled(predicted, n, unit),
+        tuple([(_scaled(edge, 1, unit), count) for edge, count in errors]),
+    )
+
+
+def _scaled(amount: int, divisor: int, unit: int) -> float:
+    """Return amount / divisor, in units, as a number."""
+    power: int = 10 ** abs(unit)
+    return amount / (divisor * power) if unit < 0 else amount * power / divisor
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _quantile(errors: list[tuple[int, int]], n: int, part: int, whole: int) -> int:
+    """Return the smallest edge with at least part / whole of the n items up to it."""
+    found = 0
+    for edge, count in errors:
+        found += count
+        if found * whole >= part * n:
+            return edge
+    return errors[-1][0]

@@ -1,0 +1,77 @@
+"""The keys of the sums that statistics are computed from.
+
+A family of statistics is a file with two pure functions: one adds what a judged item contributes, as
+integers by key; the other computes scores from their sums. Since only integers are added and taken back,
+the scores depend neither on the order nor on the repetition of events.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Sum(IntEnum):
+    """What is summed. The values are on the log: never renumber."""
+
+    # Probabilities (counting rule 25), by class where a label stands below, and by bin.
+    PROBABILITY_ITEMS = 0
+    CLASS_ITEMS = 1
+    CLASS_Q = 2
+    CLASS_Q_SQUARES = 3
+    OWN_ITEMS = 4
+    OWN_Q = 5
+    POSITIVES = 6
+    NEGATIVES = 7
+    TOP_ITEMS = 8
+    TOP_RIGHT = 9
+    TOP_Q = 10
+    LOG_LOSS = 11
+    RANK = 12
+    OUTSIDE = 13
+    SECOND = 14
+    # Numbers (counting rule 27), by unit.
+    NUMBER_ITEMS = 20
+    ERROR = 21
+    ABSOLUTE_ERROR = 22
+    SQUARED_ERROR = 23
+    ACTUAL = 24
+    SQUARED_ACTUAL = 25
+    PREDICTED = 26
+    SQUARED_PREDICTED = 27
+    PRODUCT = 28
+    ABSOLUTE_ACTUAL = 29
+    PERCENTAGE = 30
+    PERCENTAGE_ITEMS = 31
+    ERROR_BUCKET = 32
+    TOLERANCE_ITEMS = 33
+    # Label sets (counting rule 29), by label.
+    SET_ITEMS = 40
+    SET_TRUE_POSITIVES = 41
+    SET_FALSE_POSITIVES = 42
+    SET_FALSE_NEGATIVES = 43
+    JACCARD = 44
+
+
+class Key(NamedTuple):
+    """What is summed, for which label (or unit), and in which bin; empty and 0 where there is none."""
+
+    sum: int
+    label: str = ""
+    bin: int = 0
+
+
+Sums = dict[Key, int]
+
+
+def add(sums: Sums, kind: Sum, amount: int, label: str = "", bin: int = 0) -> None:
+    """Add an amount to the sum of a key; a sum of 0 is not kept."""
+    key = Key(kind, label, bin)
+    total = sums.get(key, 0) + amount
+    if total:
+        sums[key] = total
+    else:
+        sums.pop(key, None)
+
+
+def of_kind(sums: Sums, kind: Sum) -> dict[tuple[str, int], int]:
+    """Return the sums of one kind by label and bin."""
+    return {(key.label, key.bin): n for key, n in sums.items() if key.sum == kind}
