@@ -5,7 +5,9 @@ from typing import Any
 
 _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
-_TemplateParts = tuple[bool, tuple[object, int], bytes, tuple[object, int] | None, bytes]
+_TemplateParts = tuple[
+    bool, tuple[object, int], bytes, tuple[object, int] | None, bytes, int | None
+]
 _Counts = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...

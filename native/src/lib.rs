@@ -7,6 +7,7 @@ mod events;
 mod ids;
 mod join;
 mod pack;
+mod quantities;
 mod request_ids;
 mod rows;
 mod times;

@@ -34,6 +34,23 @@ pub fn integer(to: &mut Vec<u8>, number: i64) {
     }
 }
 
+/// A number that need not fit into an `i64`.
+pub fn natural(to: &mut Vec<u8>, number: u64) {
+    match i64::try_from(number) {
+        Ok(number) => integer(to, number),
+        Err(_) => tagged(to, 0xcf, &number.to_be_bytes()),
+    }
+}
+
+/// The values of an item, at most 255 bytes; nil if there are none.
+pub fn values(to: &mut Vec<u8>, values: &[u8]) {
+    if values.is_empty() {
+        return nil(to);
+    }
+    tagged(to, 0xc4, &[values.len() as u8]);
+    to.extend_from_slice(values);
+}
+
 pub fn nil(to: &mut Vec<u8>) {
     to.push(0xc0);
 }

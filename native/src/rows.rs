@@ -9,6 +9,8 @@ pub struct Prediction<'a> {
     pub digest: u64,
     pub answer: usize,
     pub provisional: bool,
+    /// The packed values, empty if there are none.
+    pub values: &'a [u8],
 }
 
 /// A row of a feedback; `scope` and `truth` are positions in the batch's dictionaries.
@@ -20,6 +22,8 @@ pub struct Feedback<'a> {
     pub digest: u64,
     pub truth: Option<usize>,
     pub reward: Option<i64>,
+    /// The packed values, empty if there are none.
+    pub values: &'a [u8],
 }
 
 /// Reads a MessagePack list of rows, one after another.
@@ -104,6 +108,19 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// The packed values of one item.
+    fn values(&mut self) -> Option<&'a [u8]> {
+        if self.is_nil() {
+            return Some(&[]);
+        }
+        let length = match self.byte()? {
+            0xc4 => self.unsigned(1)?,
+            0xc5 => self.unsigned(2)?,
+            _ => return None,
+        };
+        self.take(length as usize)
+    }
+
     fn is_nil(&mut self) -> bool {
         let nil = self.data.get(self.at) == Some(&0xc0);
         self.at += usize::from(nil);
@@ -125,6 +142,10 @@ impl<'a> Rows<'a> {
                 self.at = start;
                 let length = self.list()?;
                 (0..length).try_for_each(|_| self.skip(depth + 1))
+            }
+            0xc4 | 0xc5 => {
+                self.at = start;
+                self.values().map(|_| ())
             }
             0xcc | 0xd0 => self.take(1).map(|_| ()),
             0xcd | 0xd1 => self.take(2).map(|_| ()),
@@ -158,7 +179,7 @@ impl<'a> Rows<'a> {
 
 /// Parse a prediction with one answer.
 pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
-    if rows.list()? != 7 {
+    if rows.list()? != 8 {
         return None;
     }
     Some(Prediction {
@@ -173,12 +194,13 @@ pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
             0xc3 => true,
             _ => return None,
         },
+        values: rows.values()?,
     })
 }
 
 /// Parse a feedback with one truth or none.
 pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
-    if rows.list()? != 7 {
+    if rows.list()? != 8 {
         return None;
     }
     Some(Feedback {
@@ -189,6 +211,7 @@ pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
         digest: rows.natural()?,
         truth: if rows.is_nil() { None } else { Some(rows.natural()? as usize) },
         reward: if rows.is_nil() { None } else { Some(rows.integer()?) },
+        values: rows.values()?,
     })
 }
 
@@ -225,9 +248,9 @@ impl Remaining {
     }
 }
 
-/// Append a row of seven fields: the id, the packed model, the time (ns), and the other packed fields.
+/// Append a row of eight fields: the id, the packed model, the time (ns), and the other packed fields.
 pub fn write(to: &mut Vec<u8>, id: &[u8], model: &[u8], time: i64, rest: &[u8]) {
-    to.push(0x97);
+    to.push(0x98);
     match id.len() {
         length @ 0..=31 => to.push(0xa0 | length as u8),
         length => to.extend_from_slice(&[0xd9, length as u8]),
@@ -246,8 +269,8 @@ mod tests {
     #[test]
     fn rows_that_were_written_can_be_read() {
         let mut bytes = vec![0x92];
-        write(&mut bytes, b"r1", &[3], 5, &[1, 0xcf, 0, 0, 0, 0, 0, 0, 0, 9, 2, 0xc2]);
-        bytes.extend_from_slice(&[0x97, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3]);
+        write(&mut bytes, b"r1", &[3], 5, &[1, 9, 2, 0xc2, 0xc4, 2, 7, 8]);
+        bytes.extend_from_slice(&[0x98, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3, 0xc4, 1, 7]);
         let mut rows = Rows::new(&bytes).unwrap();
         let (_, parsed) = rows.next(prediction).unwrap();
         let parsed = parsed.unwrap();
@@ -256,9 +279,10 @@ mod tests {
             (parsed.source_rank, parsed.digest, parsed.answer, parsed.provisional),
             (1, 9, 2, false)
         );
+        assert_eq!(parsed.values, [7, 8]);
         let (several, parsed) = rows.next(prediction).unwrap();
         assert!(parsed.is_none());
-        assert_eq!(several.len(), 11);
+        assert_eq!(several.len(), 14);
         assert!(rows.next(prediction).is_none());
         assert!(rows.is_complete());
         assert!(Rows::new(&bytes[..bytes.len() - 1]).is_some_and(|mut rows| {

@@ -2,6 +2,7 @@
 //! content.
 
 use crate::events::json::Scanner;
+use crate::quantities;
 
 /// Longer rows, names and numbers get no template: they hardly ever repeat.
 const MAX_TEXT: usize = 8192;
@@ -21,22 +22,22 @@ pub fn name(key: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     put(key, b'n', text)
 }
 
-/// Append the content of a response with one row of data.
-pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Append the content of a response with one row of data; its probabilities replace `values`.
+pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
     scanner.expect(b'{')?;
-    message(scanner, key)?.has(DATA)
+    message(scanner, key, values)?.has(DATA)
 }
 
 const DATA: u32 = 1;
 
 /// Append the content of a message whose `{` was taken: its data; `meta` is skipped. Returns which
 /// members it has.
-fn message(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<Once> {
+fn message(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<Once> {
     let mut seen = Once::default();
     scanner.members_of_open(|scanner, name| match name {
         b"data" => {
             seen.first(DATA)?;
-            data(scanner, key)
+            data(scanner, key, values)
         }
         b"meta" => {
             seen.first(2)?;
@@ -78,11 +79,12 @@ pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     if scanner.closes(b'}') {
         return Some(());
     }
-    message(scanner, key).map(|_| ())
+    // The probabilities of a truth do not matter.
+    message(scanner, key, &mut Vec::new()).map(|_| ())
 }
 
-/// Append the names and the one row of data.
-pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Append the names and the one row of data; its probabilities replace `values`.
+pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
     let mut seen = Once::default();
     scanner.members(|scanner, name| match name {
         b"names" => {
@@ -95,7 +97,7 @@ pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
         b"ndarray" => {
             seen.first(2)?;
             scanner.expect(b'[')?;
-            row(scanner, key)?;
+            row(scanner, key, values)?;
             scanner.expect(b']')
         }
         _ => None,
@@ -103,30 +105,34 @@ pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
     seen.has(2)
 }
 
-/// Append a row: of probabilities only the position of the greatest, any other row as it is written.
-fn row(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Append a row: of scores between 0 and 1 only the position of the greatest, any other row as it is
+/// written. If the scores are probabilities, these replace `values`.
+fn row(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
     scanner.blank();
     let start = scanner.at;
-    if let Some((greatest, length)) = probabilities(scanner) {
-        key.push(b'p');
+    if let Some((greatest, length)) = scores(scanner, values) {
+        key.push(if values.is_empty() { b'p' } else { b'q' });
         key.extend_from_slice(&greatest.to_le_bytes());
         key.extend_from_slice(&length.to_le_bytes());
         return Some(());
     }
+    values.clear();
     scanner.at = start;
     put(key, b'r', scanner.skip()?)
 }
 
-/// The position of the first greatest of several numbers that are not all equal and lie strictly between
-/// 0 and 1, and how many numbers there are.
-fn probabilities(scanner: &mut Scanner) -> Option<(u32, u32)> {
+/// The position of the first greatest of several numbers from 0 to 1 that are not all equal and not all
+/// 0 or 1, and how many numbers there are. More probabilities than are kept are left to Python.
+fn scores(scanner: &mut Scanner, values: &mut Vec<u8>) -> Option<(u32, u32)> {
     scanner.expect(b'[')?;
+    values.clear();
     let (mut greatest, mut position, mut least, mut length) = (0.0, 0, 1.0, 0);
+    let (mut sum, mut are_sure, mut are_bits) = (0.0, true, true);
     loop {
         let text = scanner.number()?;
         // A number is ASCII, so this cannot fail.
         let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        if !(number > 0.0 && number < 1.0) {
+        if !(0.0..=1.0).contains(&number) {
             return None;
         }
         if number > greatest {
@@ -135,11 +141,24 @@ fn probabilities(scanner: &mut Scanner) -> Option<(u32, u32)> {
         if number < least {
             least = number;
         }
+        sum += number;
+        are_bits = are_bits && (number == 0.0 || number == 1.0);
+        let q = quantities::quantize(number);
+        are_sure = are_sure && (q == 0 || q == quantities::ONE);
+        if values.len() <= 2 * quantities::MAX_WIDTH {
+            values.extend_from_slice(&q.to_le_bytes());
+        }
         length += 1;
         if !scanner.more(b']')? {
-            return (least < greatest).then_some((position, length));
+            break;
         }
     }
+    if are_sure || !quantities::is_whole(sum) {
+        values.clear();
+    } else if values.len() > 2 * quantities::MAX_WIDTH {
+        return None;
+    }
+    (least < greatest && !are_bits).then_some((position, length))
 }
 
 /// Keys of an object that have been seen, as bits. A key that comes twice is left to Python, which knows
@@ -172,6 +191,22 @@ mod tests {
         read(&mut scanner, &mut key)?;
         scanner.at_end()?;
         Some(key)
+    }
+
+    fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+        super::response(scanner, key, &mut Vec::new())
+    }
+
+    #[test]
+    fn probabilities_stand_beside_the_key() {
+        let mut values = vec![1];
+        let mut read = |text: &[u8]| {
+            super::response(&mut Scanner::new(text), &mut Vec::new(), &mut values).unwrap();
+            values.clone()
+        };
+        assert_eq!(read(br#"{"data":{"ndarray":[[0.25,0.75]]}}"#), [0, 0x40, 0xff, 0xbf]);
+        assert_eq!(read(br#"{"data":{"ndarray":[[0.25,0.85]]}}"#), []);
+        assert_eq!(read(br#"{"data":{"ndarray":[["a"]]}}"#), []);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! most one feedback.
 
 use crate::events::body::{self, Once};
+use crate::events::event::Content;
 use crate::events::json::Scanner;
 use crate::times;
 
@@ -49,12 +50,12 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
     Some(found)
 }
 
-/// Read a document of the common case that has this id. The keys of its prediction and its feedback
-/// replace the contents of the two buffers.
+/// Read a document of the common case that has this id. The key and values of its prediction and the key
+/// of its feedback replace the contents of the two buffers.
 pub fn read(
     id: &[u8],
     text: &[u8],
-    prediction_key: &mut Vec<u8>,
+    prediction: &mut Content,
     feedback_key: &mut Vec<u8>,
 ) -> Option<Times> {
     // Parts that are skipped are not parsed, so they must be plain as well.
@@ -65,13 +66,15 @@ pub fn read(
     if parts.names[0] != id {
         return None;
     }
+    let Content { key: prediction_key, values } = prediction;
     prediction_key.clear();
+    values.clear();
     prediction_key.push(b'm');
     for name in &parts.names[1..] {
         body::name(prediction_key, name)?;
     }
     let stream = prediction_key.len();
-    let predicted_at = response(parts.response, prediction_key, stream)?;
+    let predicted_at = response(parts.response, prediction_key, values, stream)?;
     let feedback_at = match parts.feedback {
         None => None,
         Some(part) => {
@@ -94,7 +97,7 @@ fn node_end(key: &[u8], at: usize) -> usize {
     }
 }
 
-fn response(text: &[u8], key: &mut Vec<u8>, stream: usize) -> Option<i64> {
+fn response(text: &[u8], key: &mut Vec<u8>, values: &mut Vec<u8>, stream: usize) -> Option<i64> {
     let mut scanner = Scanner::new(text);
     let (mut seen, mut time) = (Once::default(), None);
     scanner.members(|scanner, name| match name {
@@ -105,7 +108,7 @@ fn response(text: &[u8], key: &mut Vec<u8>, stream: usize) -> Option<i64> {
         }
         b"payload" => {
             seen.first(2)?;
-            payload(scanner, key, stream)
+            payload(scanner, key, values, stream)
         }
         _ => scanner.skip().map(|_| ()),
     })?;
@@ -113,14 +116,19 @@ fn response(text: &[u8], key: &mut Vec<u8>, stream: usize) -> Option<i64> {
     time
 }
 
-fn payload(scanner: &mut Scanner, key: &mut Vec<u8>, stream: usize) -> Option<()> {
+fn payload(
+    scanner: &mut Scanner,
+    key: &mut Vec<u8>,
+    values: &mut Vec<u8>,
+    stream: usize,
+) -> Option<()> {
     let mut seen = Once::default();
     let mut answer = Vec::new();
     let mut node = None;
     scanner.members(|scanner, name| match name {
         b"data" => {
             seen.first(1)?;
-            body::data(scanner, &mut answer)
+            body::data(scanner, &mut answer, values)
         }
         b"meta" => {
             seen.first(2)?;
@@ -203,9 +211,9 @@ mod tests {
         "feedback":{"reward":1,"ce-time":"1970-01-01T00:00:02Z","more":{}}}"#;
 
     fn read_text(text: &str) -> Option<(Times, Vec<u8>, Vec<u8>)> {
-        let (mut prediction, mut feedback) = (Vec::new(), Vec::new());
+        let (mut prediction, mut feedback) = (Content::default(), Vec::new());
         let times = read(b"r1", text.as_bytes(), &mut prediction, &mut feedback)?;
-        Some((times, prediction, feedback))
+        Some((times, prediction.key, feedback))
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub struct Event<'a> {
     pub time: i64,
 }
 
+/// What makes two events alike: the buffers are used again for each event.
+#[derive(Default)]
+pub struct Content {
+    pub key: Vec<u8>,
+    /// The packed probabilities, which may differ between events with equal keys.
+    pub values: Vec<u8>,
+}
+
 /// The headers of an event that matter.
 #[derive(Default)]
 struct Headers<'a> {
@@ -97,16 +105,17 @@ impl<'a> Headers<'a> {
     }
 }
 
-fn body_of(scanner: &mut Scanner, kind: Kind, key: &mut Vec<u8>) -> Option<()> {
+fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Option<()> {
+    content.values.clear();
     match kind {
-        Kind::Response => body::response(scanner, key),
-        Kind::Feedback => body::feedback(scanner, key),
+        Kind::Response => body::response(scanner, &mut content.key, &mut content.values),
+        Kind::Feedback => body::feedback(scanner, &mut content.key),
         Kind::Request => scanner.skip().map(|_| ()),
     }
 }
 
-/// Read a line of an events file; its template key replaces the content of `key`.
-pub fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
+/// Read a line of an events file; its template key and values replace those of `content`.
+pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Option<Event<'a>> {
     let mut scanner = Scanner::new(text);
     scanner.expect(b'{')?;
     if scanner.key()? != b"headers" {
@@ -114,21 +123,21 @@ pub fn line<'a>(text: &'a [u8], key: &mut Vec<u8>) -> Option<Event<'a>> {
     }
     let mut headers = Headers::default();
     scanner.members(|scanner, name| headers.put(name, b'-', scanner.string()?))?;
-    let event = headers.event(key)?;
+    let event = headers.event(&mut content.key)?;
     if !scanner.more(b'}')? || scanner.key()? != b"data" {
         return None;
     }
-    body_of(&mut scanner, event.kind, key)?;
+    body_of(&mut scanner, event.kind, content)?;
     scanner.expect(b'}')?;
     scanner.at_end()?;
     Some(event)
 }
 
-/// Read a record in binary mode; its template key replaces the content of `key`.
+/// Read a record in binary mode; its template key and values replace those of `content`.
 pub fn record<'a>(
     headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     value: Option<&'a [u8]>,
-    key: &mut Vec<u8>,
+    content: &mut Content,
 ) -> Option<Event<'a>> {
     let mut found = Headers::default();
     for (name, value) in headers {
@@ -137,10 +146,10 @@ pub fn record<'a>(
     if found.names[CONTENT_TYPE] != b"application/json" {
         return None;
     }
-    let event = found.event(key)?;
+    let event = found.event(&mut content.key)?;
     if event.kind != Kind::Request {
         let mut scanner = Scanner::new(value?);
-        body_of(&mut scanner, event.kind, key)?;
+        body_of(&mut scanner, event.kind, content)?;
         scanner.at_end()?;
     }
     Some(event)

@@ -9,19 +9,27 @@ use rustc_hash::FxHashMap;
 
 use crate::{pack, rows};
 
-/// The row of all events with one template key, but for id and time: the model (or scope), the packed
-/// fields behind the time, an answer (or a truth, or none), and the packed rest.
+/// The row of all events with one template key, but for id, time and values: the model (or scope), the
+/// packed fields behind the time, an answer (or a truth, or none), and the packed rest. ``base`` is the
+/// digest of the answer alone where rows have values; it is not in the packed fields then.
 struct Template {
     is_feedback: bool,
     model: u32,
     middle: Vec<u8>,
     content: Option<u32>,
     end: Vec<u8>,
+    base: Option<u64>,
 }
 
 /// A template from Python; see `packed_parts`. Entries of dictionaries come with their size in bytes.
-pub type Parts<'py> =
-    (bool, (Bound<'py, PyAny>, usize), Vec<u8>, Option<(Bound<'py, PyAny>, usize)>, Vec<u8>);
+pub type Parts<'py> = (
+    bool,
+    (Bound<'py, PyAny>, usize),
+    Vec<u8>,
+    Option<(Bound<'py, PyAny>, usize)>,
+    Vec<u8>,
+    Option<u64>,
+);
 
 /// Entries of dictionaries that are equal to Python, with their size in bytes.
 struct Entries {
@@ -69,11 +77,14 @@ impl Templates {
     }
 
     /// Add a template. Returns its number.
-    pub fn add(&mut self, (is_feedback, model, middle, content, end): Parts) -> PyResult<u32> {
+    pub fn add(
+        &mut self,
+        (is_feedback, model, middle, content, end, base): Parts,
+    ) -> PyResult<u32> {
         let entries = if is_feedback { &mut self.truths } else { &mut self.answers };
         let content = content.map(|content| entries.number(content)).transpose()?;
         let model = self.models.number(model)?;
-        self.list.push(Template { is_feedback, model, middle, content, end });
+        self.list.push(Template { is_feedback, model, middle, content, end, base });
         Ok(self.list.len() as u32 - 1)
     }
 }
@@ -104,9 +115,16 @@ impl Dictionary {
     }
 }
 
+/// The packed fields of a template's rows under the dictionaries of a batch: the model, the fields up to
+/// the digest (with it if rows have no values), and the fields after it.
+struct PackedFields {
+    model: Vec<u8>,
+    middle: Vec<u8>,
+    end: Vec<u8>,
+}
+
 /// The rows of one partition (how many, and their bytes), their dictionaries, and the size of the
-/// dictionaries in bytes. `packed` has the packed model and the packed fields after the time by
-/// template.
+/// dictionaries in bytes. `packed` has the packed fields by template.
 #[derive(Default)]
 pub struct Partition {
     predictions: (u32, Vec<u8>),
@@ -115,11 +133,11 @@ pub struct Partition {
     answers: Dictionary,
     truths: Dictionary,
     dictionary_bytes: usize,
-    packed: FxHashMap<u32, (Vec<u8>, Vec<u8>)>,
+    packed: FxHashMap<u32, PackedFields>,
 }
 
 impl Partition {
-    /// Add a row of a template.
+    /// Add a row of a template; `values` are empty unless it has a base.
     pub fn add(
         &mut self,
         py: Python<'_>,
@@ -127,10 +145,11 @@ impl Partition {
         number: u32,
         id: &[u8],
         time: i64,
+        values: &[u8],
     ) {
         let template = &templates.list[number as usize];
         let bytes = &mut self.dictionary_bytes;
-        let (packed_model, after) = match self.packed.entry(number) {
+        let fields = match self.packed.entry(number) {
             Occupied(entry) => entry.into_mut(),
             Vacant(entry) => {
                 let model = self.models.position(py, &templates.models, template.model, bytes);
@@ -139,22 +158,31 @@ impl Partition {
                 } else {
                     (&mut self.answers, &templates.answers)
                 };
-                let (mut packed_model, mut after) = (Vec::new(), template.middle.clone());
+                let (mut packed_model, mut end) = (Vec::new(), Vec::new());
                 pack::integer(&mut packed_model, i64::from(model));
                 match template.content {
                     Some(content) => {
                         let position = dictionary.position(py, entries, content, bytes);
-                        pack::integer(&mut after, i64::from(position));
+                        pack::integer(&mut end, i64::from(position));
                     }
-                    None => pack::nil(&mut after),
+                    None => pack::nil(&mut end),
                 }
-                after.extend_from_slice(&template.end);
-                entry.insert((packed_model, after))
+                end.extend_from_slice(&template.end);
+                entry.insert(PackedFields {
+                    model: packed_model,
+                    middle: template.middle.clone(),
+                    end,
+                })
             }
         };
         let (rows, bytes) =
             if template.is_feedback { &mut self.feedbacks } else { &mut self.predictions };
-        rows::write(bytes, id, packed_model, time, after);
+        rows::write(bytes, id, &fields.model, time, &fields.middle);
+        if let Some(base) = template.base {
+            pack::natural(bytes, mix(base, values));
+        }
+        bytes.extend_from_slice(&fields.end);
+        pack::values(bytes, values);
         *rows += 1;
     }
 
@@ -195,6 +223,13 @@ impl Partition {
             dictionary.positions.clear();
         }
     }
+}
+
+/// The digest of an answer and its values; see `mix` in `values.py`.
+fn mix(base: u64, values: &[u8]) -> u64 {
+    let mut state = blake2b_simd::Params::new().hash_length(8).to_state();
+    let hash = state.update(&base.to_le_bytes()).update(values).finalize();
+    u64::from_be_bytes(hash.as_bytes().try_into().unwrap())
 }
 
 /// The number of predictions and their rows, the same of feedback, and the dictionaries of models,

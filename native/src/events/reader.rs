@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyString};
 use rustc_hash::FxHashMap;
 
 use crate::events::document::{self, Times};
-use crate::events::event::{line, record, Event, Kind};
+use crate::events::event::{line, record, Content, Event, Kind};
 use crate::events::partition::{FlushedRows, Partition, Parts, Templates};
 use crate::events::record_batch::{Record, RecordBatch};
 use crate::times::SECOND;
@@ -74,17 +74,17 @@ impl Reader {
         &mut self,
         py: Python<'_>,
         event: &Event,
-        key: &[u8],
+        content: &Content,
         decoded: &mut Decoded,
     ) -> PyResult<bool> {
         if event.kind == Kind::Request {
             decoded.requests += 1;
             return Ok(true);
         }
-        let Some(&template) = self.template_numbers.get(key) else {
+        let Some(&template) = self.template_numbers.get(&content.key[..]) else {
             return Ok(false);
         };
-        self.add_row(py, event.id, event.time, template, decoded);
+        self.add_row(py, event.id, event.time, template, &content.values, decoded);
         self.flush_if_full(py, event.id)?;
         Ok(true)
     }
@@ -102,6 +102,7 @@ impl Reader {
         id: &[u8],
         time: i64,
         template: u32,
+        values: &[u8],
         decoded: &mut Decoded,
     ) {
         if self.templates.is_feedback(template) {
@@ -111,7 +112,7 @@ impl Reader {
         }
         if time <= self.as_of {
             let partition = self.partition(id);
-            self.partitions[partition].add(py, &self.templates, template, id, time);
+            self.partitions[partition].add(py, &self.templates, template, id, time, values);
         }
     }
 
@@ -130,16 +131,21 @@ impl Reader {
     fn add_event_template(
         &mut self,
         event: Option<Event>,
-        key: Vec<u8>,
+        content: Content,
         parts: Parts,
     ) -> PyResult<()> {
         match event {
-            Some(event) if event.kind != Kind::Request => self.add_template(key.into(), parts),
+            Some(event) if event.kind != Kind::Request => self.add_template(content, parts),
             _ => Ok(()),
         }
     }
 
-    fn add_template(&mut self, key: Box<[u8]>, parts: Parts) -> PyResult<()> {
+    fn add_template(&mut self, content: Content, parts: Parts) -> PyResult<()> {
+        // Values that only Python reads differ between events with equal keys.
+        if parts.5.is_some() == content.values.is_empty() {
+            return Ok(());
+        }
+        let key: Box<[u8]> = content.key.into();
         if self.templates.len() >= MAX_TEMPLATES || self.key_bytes >= MAX_KEY_BYTES {
             self.invalidate(parts.1 .0.py());
         }
@@ -205,7 +211,7 @@ impl Reader {
         start: i64,
     ) -> PyResult<(Vec<RemainingRecord<'py>>, i64, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let mut key = Vec::new();
+        let mut content = Content::default();
         let mut records = RecordBatch::new(batch).ok_or_else(malformed_batch)?;
         let mut last = records.latest;
         while let Some(record) = records.next() {
@@ -214,9 +220,9 @@ impl Reader {
                 continue;
             }
             last = record.timestamp;
-            let event = self::record(record.headers.iter().copied(), record.value, &mut key);
+            let event = self::record(record.headers.iter().copied(), record.value, &mut content);
             let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &key, &mut decoded)?,
+                Some(event) => self.add_event(py, event, &content, &mut decoded)?,
                 None => false,
             };
             match event {
@@ -236,14 +242,14 @@ impl Reader {
         block: &[u8],
     ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let mut key = Vec::new();
+        let mut content = Content::default();
         let (mut start, mut number) = (0, 0);
         while start < block.len() {
             let end = line_end(block, start);
             let text = &block[start..end];
-            let event = line(text, &mut key);
+            let event = line(text, &mut content);
             let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &key, &mut decoded)?,
+                Some(event) => self.add_event(py, event, &content, &mut decoded)?,
                 None => false,
             };
             if !is_decoded {
@@ -266,20 +272,20 @@ impl Reader {
         since: i64,
     ) -> PyResult<(Vec<usize>, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let (mut prediction_key, mut feedback_key) = (Vec::new(), Vec::new());
+        let (mut answer, mut feedback_key) = (Content::default(), Vec::new());
         for (position, (id, text)) in documents.iter().enumerate() {
             let Ok(id) = id.to_str() else {
                 remaining.push(position);
                 continue;
             };
             let id = id.as_bytes();
-            let times = document::read(id, text.as_bytes(), &mut prediction_key, &mut feedback_key);
+            let times = document::read(id, text.as_bytes(), &mut answer, &mut feedback_key);
             let found = times.and_then(|Times { predicted_at, feedback_at }| {
                 let latest = feedback_at.unwrap_or(predicted_at).max(predicted_at);
                 if latest >= before || latest < since {
                     return None;
                 }
-                let prediction = *self.template_numbers.get(&prediction_key[..])?;
+                let prediction = *self.template_numbers.get(&answer.key[..])?;
                 let feedback = match feedback_at {
                     None => None,
                     Some(time) => Some((time, *self.template_numbers.get(&feedback_key[..])?)),
@@ -290,9 +296,9 @@ impl Reader {
                 remaining.push(position);
                 continue;
             };
-            self.add_row(py, id, predicted_at, prediction, &mut decoded);
+            self.add_row(py, id, predicted_at, prediction, &answer.values, &mut decoded);
             if let Some((feedback_at, feedback)) = feedback {
-                self.add_row(py, id, feedback_at, feedback, &mut decoded);
+                self.add_row(py, id, feedback_at, feedback, &[], &mut decoded);
             }
             self.flush_if_full(py, id)?;
         }
@@ -307,15 +313,16 @@ impl Reader {
         prediction: Parts,
         feedback: Option<Parts>,
     ) -> PyResult<()> {
-        let (mut prediction_key, mut feedback_key) = (Vec::new(), Vec::new());
-        let Some(times) =
-            document::read(id.as_bytes(), text, &mut prediction_key, &mut feedback_key)
+        let (mut answer, mut feedback_key) = (Content::default(), Vec::new());
+        let Some(times) = document::read(id.as_bytes(), text, &mut answer, &mut feedback_key)
         else {
             return Ok(());
         };
-        self.add_template(prediction_key.into(), prediction)?;
+        self.add_template(answer, prediction)?;
         match (feedback, times.feedback_at) {
-            (Some(feedback), Some(_)) => self.add_template(feedback_key.into(), feedback),
+            (Some(feedback), Some(_)) => {
+                self.add_template(Content { key: feedback_key, values: Vec::new() }, feedback)
+            }
             _ => Ok(()),
         }
     }
@@ -328,16 +335,16 @@ impl Reader {
         parts: Parts,
     ) -> PyResult<()> {
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let mut key = Vec::new();
-        let event = record(headers, value, &mut key);
-        self.add_event_template(event, key, parts)
+        let mut content = Content::default();
+        let event = record(headers, value, &mut content);
+        self.add_event_template(event, content, parts)
     }
 
     /// Add the template of a line, if it is of the common case.
     fn add_line_template(&mut self, text: &[u8], parts: Parts) -> PyResult<()> {
-        let mut key = Vec::new();
-        let event = line(text, &mut key);
-        self.add_event_template(event, key, parts)
+        let mut content = Content::default();
+        let event = line(text, &mut content);
+        self.add_event_template(event, content, parts)
     }
 
     /// The rows of a partition since the last call, and its dictionaries, which start anew unless they

@@ -17,11 +17,16 @@ type Totals = [i64; 7];
 /// The labels of an actual and a predicted class, and how many items have both.
 type Cell = (LabelId, LabelId, i64);
 
+/// What is summed for a statistic, its label and its bin, and a sum: the squares of numbers need more than
+/// 64 bits.
+type Sum = (u32, LabelId, i64, i128);
+
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
 struct Outcome {
     totals: Totals,
     cells: Vec<Cell>,
+    sums: Vec<Sum>,
     affects_diagnostics: bool,
 }
 
@@ -60,14 +65,14 @@ impl DeltaAccumulator {
         for ((model, minute), items) in std::mem::take(&mut self.predicted) {
             if items != 0 {
                 let change = changes.entry((model, 0, minute)).or_default();
-                change.add(&[1, 0, 0, 0, 0, 0, 0], &[], items)?;
+                change.add(&[1, 0, 0, 0, 0, 0, 0], &[], &[], items)?;
             }
         }
         for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged) {
             if times != 0 {
                 let outcome = self.outcomes.get(outcome.index()).ok_or_else(unknown)?;
                 let change = changes.entry((model, basis, minute)).or_default();
-                change.add(&outcome.totals, &outcome.cells, times)?;
+                change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
             }
         }
         Ok(changes)
@@ -93,10 +98,12 @@ struct Change {
     /// Cells of zero stay here and are left out when the change is packed.
     cells: Vec<Cell>,
     positions: FxHashMap<(LabelId, LabelId), u32>,
+    /// In the order of their first additions since they were zero.
+    sums: OrderedMap<(u32, LabelId, i64), i128>,
 }
 
 impl Change {
-    fn add(&mut self, totals: &Totals, cells: &[Cell], times: i64) -> PyResult<()> {
+    fn add(&mut self, totals: &Totals, cells: &[Cell], sums: &[Sum], times: i64) -> PyResult<()> {
         for (sum, &number) in self.totals.iter_mut().zip(totals) {
             *sum = checked(*sum, number, times)?;
         }
@@ -113,13 +120,27 @@ impl Change {
                 self.positions.remove(&(actual, predicted));
             }
         }
+        for &(kind, label, bin, n) in sums {
+            let key = (kind, label, bin);
+            let sum = self.sums.entry(key).or_insert(0);
+            let product = n.checked_mul(i128::from(times));
+            *sum = product
+                .and_then(|product| sum.checked_add(product))
+                .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 128 bits"))?;
+            if *sum == 0 {
+                self.sums.shift_remove(&key);
+            }
+        }
         Ok(())
     }
 
     fn is_empty(&self) -> bool {
-        self.totals == [0; 7] && self.cells.iter().all(|cell| cell.2 == 0)
+        self.totals == [0; 7] && self.sums.is_empty() && self.cells.iter().all(|cell| cell.2 == 0)
     }
 }
+
+/// A sum of this size or more is written as text: MessagePack has no longer integers.
+const LARGE: i64 = 1 << 62;
 
 /// Packs the changes for one partition of the deltas; the dictionaries keep the order of first use.
 #[derive(Default)]
@@ -133,7 +154,7 @@ struct BatchWriter {
 impl BatchWriter {
     fn add(&mut self, model: ModelId, basis: u8, minute: i64, change: &Change) {
         let bytes = &mut self.deltas;
-        pack::list(bytes, 5);
+        pack::list(bytes, 6);
         pack::integer(bytes, self.models.insert_full(model).0 as i64);
         pack::integer(bytes, i64::from(basis));
         pack::integer(bytes, minute);
@@ -145,6 +166,16 @@ impl BatchWriter {
             pack::integer(bytes, self.labels.insert_full(actual).0 as i64);
             pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
             pack::integer(bytes, n);
+        }
+        pack::list(bytes, change.sums.len() * 4);
+        for (&(kind, label, bin), &n) in &change.sums {
+            pack::integer(bytes, i64::from(kind));
+            pack::integer(bytes, self.labels.insert_full(label).0 as i64);
+            pack::integer(bytes, bin);
+            match i64::try_from(n) {
+                Ok(n) if n.abs() < LARGE => pack::integer(bytes, n),
+                _ => pack::text(bytes, &n.to_string()),
+            }
         }
         self.count += 1;
     }
@@ -205,11 +236,12 @@ impl DeltaAccumulator {
         Ok(self.outcomes.get(outcome.index()).ok_or_else(unknown)?.affects_diagnostics)
     }
 
-    /// Add an outcome: its totals (none of them predictions) and cells. Returns its position.
+    /// Add an outcome: its totals (none of them predictions), cells and sums. Returns its position.
     fn add_outcome(
         &mut self,
         totals: Totals,
         cells: Vec<(String, String, i64)>,
+        sums: Vec<(u32, String, i64, i128)>,
         affects_diagnostics: bool,
     ) -> OutcomeId {
         let mut label = |label| LabelId(self.labels.insert_full(label).0 as u32);
@@ -217,7 +249,9 @@ impl DeltaAccumulator {
             .into_iter()
             .map(|(actual, predicted, n)| (label(actual), label(predicted), n))
             .collect();
-        self.outcomes.push(Outcome { totals, cells, affects_diagnostics });
+        let sums =
+            sums.into_iter().map(|(kind, text, bin, n)| (kind, label(text), bin, n)).collect();
+        self.outcomes.push(Outcome { totals, cells, sums, affects_diagnostics });
         OutcomeId(self.outcomes.len() as u32 - 1)
     }
 

@@ -133,13 +133,16 @@ impl CompletedRequests<'_, '_> {
         let ([row], [] | [_]) = (&group.prediction_rows[..], &group.feedback_rows[..]) else {
             return Ok(None);
         };
-        let Some(row) = &predictions[*row].2 else { return Ok(None) };
+        let Some(row) = predictions[*row].2.as_ref().filter(|row| row.values.is_empty()) else {
+            return Ok(None);
+        };
         let Dictionaries { models, answers, truths } = self.dictionaries;
         let model = resolve(models, row.model)?;
         let answer = resolve(answers, row.answer)?;
         let mut judgement = None;
         if let Some(&feedback) = group.feedback_rows.first() {
-            let Some(feedback) = &feedbacks[feedback].2 else { return Ok(None) };
+            let feedback = feedbacks[feedback].2.as_ref().filter(|row| row.values.is_empty());
+            let Some(feedback) = feedback else { return Ok(None) };
             let truth = feedback.truth.map(|position| resolve(truths, position)).transpose()?;
             if truth.is_none() && resolve(models, feedback.scope)? != model {
                 return Ok(None);

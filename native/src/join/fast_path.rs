@@ -148,6 +148,7 @@ impl FastPath {
         let mut count = 0;
         let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
         while let Some((bytes, parsed)) = rows.next(prediction) {
+            let parsed = parsed.filter(|row| row.values.is_empty());
             let Some((key, row)) = parsed.and_then(|row| Some((request_ids::pack(row.id)?, row)))
             else {
                 remaining.push(bytes);
@@ -197,6 +198,7 @@ impl FastPath {
         let mut judgements = Judgements::new(&bounds);
         let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
         while let Some((bytes, parsed)) = rows.next(feedback) {
+            let parsed = parsed.filter(|row| row.values.is_empty());
             let Some((key, row)) = parsed.and_then(|row| Some((request_ids::pack(row.id)?, row)))
             else {
                 remaining.push(bytes);

@@ -82,7 +82,7 @@ class DocumentBatches:
                 builder.feedbacks.append(
                     FeedbackRow(
                         source.request_id, judged.scope, feedback_at, judged.source_rank,
-                        judged.digest, judged.truth, judged.reward,
+                        judged.digest, judged.truth, judged.reward, judged.values,
                     )
                 )  # fmt: skip
         self._telemetry.events[RESPONSE] += 1
@@ -90,7 +90,7 @@ class DocumentBatches:
             builder.predictions.append(
                 PredictionRow(
                     source.request_id, row.model, time, row.source_rank, row.digest, row.answers,
-                    row.provisional,
+                    row.provisional, row.values,
                 )
             )  # fmt: skip
         return True

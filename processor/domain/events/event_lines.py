@@ -167,6 +167,7 @@ class LineReader:
                             row.digest,
                             row.answers,
                             row.provisional,
+                            row.values,
                         )
                     )
             elif type(row) is FeedbackRow:
@@ -181,6 +182,7 @@ class LineReader:
                             row.digest,
                             row.truth,
                             row.reward,
+                            row.values,
                         )
                     )
         events = self._decoder.telemetry.events

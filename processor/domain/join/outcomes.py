@@ -3,17 +3,19 @@
 import msgspec
 
 from processor.domain.join.fold import JoinFold
+from processor.domain.join.judge import Item
 from processor.domain.join.outcome_resolver import judged_items
 from processor.domain.join.request_store import RequestRef
 from processor.domain.timestamps import format_time
 
 
 class ItemOutcome(msgspec.Struct, frozen=True):
-    """A judged item in a document, as an `Item`. Times are RFC 3339."""
+    """A judged item in a document, as an `Item`; a number without a tolerance is correct if it equals
+    the truth. Times are RFC 3339."""
 
     predicted: str
     actual: str | None
-    correct: bool | None
+    correct: bool
     request_time: str
     feedback_time: str
 
@@ -46,10 +48,16 @@ def outcome_of(fold: JoinFold, ref: RequestRef) -> RequestOutcome | None:
     for joined_prediction in joined:
         prediction, feedback, _ = joined_prediction
         times = [format_time(one.time) for one in (prediction, feedback) if one is not None]
-        items = tuple(
-            [item and ItemOutcome(*item, *times) for item in judged_items(state, joined_prediction)]
-        )
+        items = tuple([_of_item(item, times) for item in judged_items(state, joined_prediction)])
         model = state.models[prediction.model]
         outcomes.append(PredictionOutcome(model.predictor, model.model, items))
     namespace, deployment = state.deployments[ref[0]]
     return RequestOutcome(namespace, deployment, ref[1], tuple(outcomes))
+
+
+def _of_item(item: Item | None, times: list[str]) -> ItemOutcome | None:
+    if item is None:
+        return None
+    predicted, actual, correct = item
+    is_correct = predicted == actual if correct is None else correct
+    return ItemOutcome(predicted, actual, is_correct, *times)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.values import Answer, Reading, Schema
+from processor.domain.values import Answer, Reading, Schema, content_digest
 
 T = TypeVar("T")
 
@@ -107,7 +107,6 @@ class IngestMode(IntEnum):
     """Predictions that were counted and have left memory: feedback that waits for them is late."""
 
 
-_NIL = b"\xc0"
 _decode_predictions = msgspec.msgpack.Decoder(list[PredictionRow]).decode
 _decode_feedbacks = msgspec.msgpack.Decoder(list[FeedbackRow]).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -294,24 +293,43 @@ class BatchBuilder:
         return batch
 
 
+class PackedParts(NamedTuple):
+    """What rows of like observations share: whether they are feedback; the model and its bytes in a
+    dictionary; the encoded fields after the time and before the content; the entry in the dictionary of
+    answers or truths and its bytes, or None; the encoded fields after it but for the values.
+
+    ``base`` is the digest of the answer without values, None if the rows have none; the digest of each
+    row follows from it and the row's values (see `mix`), and is not among the encoded fields then.
+    """
+
+    feedback: bool
+    model: tuple[ModelKey, int]
+    middle: bytes
+    content: tuple[Answer | Reading, int] | None
+    end: bytes
+    base: int | None
+
+
 def packed_parts(
     observation: Prediction | Feedback,
-) -> tuple[bool, tuple[ModelKey, int], bytes, tuple[Answer | Reading, int] | None, bytes]:
-    """The parts that all rows with the content of ``observation`` share, which has one item without
-    packed values: whether it is a feedback; the model and its bytes in a dictionary; the encoded fields
-    after the time; the entry in the dictionary of answers or truths and its bytes, or None; the encoded
-    last fields."""
+) -> PackedParts:
+    """The parts that all rows with the content of ``observation``, which has one item, share; the
+    probabilities of a prediction may differ between them."""
     if isinstance(observation, Prediction):
-        model, _, _, source_rank, digest, (answer,), provisional, _ = observation
+        model, _, _, source_rank, digest, (answer,), provisional, values = observation
+        base = content_digest(answer) if values else None
         content: tuple[Answer | Reading, int] | None = answer, _answer_bytes(answer)
-        end = _encode(provisional) + _NIL
+        end = _encode(provisional)
     else:
+        base = None
         model, _, _, source_rank, digest, truth, reward, _ = observation
         content = None if truth is None else (truth[0], _truth_bytes(truth))
-        end = _encode(reward) + _NIL
-    middle = _encode(source_rank) + _encode(digest)
+        end = _encode(reward)
+    middle = _encode(source_rank)
+    if base is None:
+        middle += _encode(digest)
     feedback = isinstance(observation, Feedback)
-    return feedback, (model, _model_bytes(model)), middle, content, end
+    return PackedParts(feedback, (model, _model_bytes(model)), middle, content, end, base)
 
 
 def _packed_values(values: tuple[bytes, ...]) -> Values:
