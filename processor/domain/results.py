@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from processor.domain.model_key import ModelKey
+from processor.domain.statistics import label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
 
@@ -18,14 +19,44 @@ class CellCount(msgspec.Struct, frozen=True):
 
 
 class ClassResult(msgspec.Struct, frozen=True):
-    """The scores of one class against all others; ``support`` is the number of its items by actual
-    label. None is an undefined score."""
+    """The scores of one class (or of one label of label sets) against all others; ``support`` is the
+    number of its items by actual label. None is an undefined score, or one that does not apply."""
 
     precision: float | None
     recall: float | None
     specificity: float | None
     f1: float | None
     support: int
+    roc_auc: float | None = None
+    average_precision: float | None = None
+
+
+class CalibrationBin(msgspec.Struct, frozen=True):
+    """The items whose predicted label had a probability from ``low`` to ``high``: how many, their mean
+    probability, and how many of them were right."""
+
+    low: float
+    high: float
+    items: int
+    mean_probability: float
+    right: int
+
+
+class ThresholdResult(msgspec.Struct, frozen=True):
+    """What the second of two labels scores if items of at least this probability are predicted as it."""
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    false_positive_rate: float | None
+    f1: float | None
+
+
+class ErrorBucket(msgspec.Struct, frozen=True):
+    """How many items have an absolute error up to ``up_to``, and above that of the bucket before."""
+
+    up_to: float
+    items: int
 
 
 class MeanResult(msgspec.Struct, frozen=True):
@@ -38,10 +69,14 @@ class MeanResult(msgspec.Struct, frozen=True):
 
 
 class ModelResult(msgspec.Struct, frozen=True):
-    """The result of one model in one span of time, with the fields of `Counts` and `Scores`.
+    """The result of one model in one span of time, with the fields of `Counts`, `Scores`,
+    `ProbabilityScores`, `NumberScores` and `SetScores`.
 
-    ``reward_sum`` is a float here, not millionths. ``confusion`` and ``classes`` are sorted by label.
-    ``predictions`` and ``coverage`` are None on the feedback basis (counting rule 15).
+    ``task`` is "classification", "regression" or "multilabel", by what most of the judged items are;
+    None if nothing was judged. ``measured`` is how many items were judged as numbers.
+    ``best_threshold`` is the one with the greatest F1, of equals the lowest. ``reward_sum`` is a float
+    here, not millionths. ``confusion`` and ``classes`` are sorted by label. ``predictions`` and
+    ``coverage`` are None on the feedback basis (counting rule 15).
     """
 
     namespace: str
@@ -67,6 +102,36 @@ class ModelResult(msgspec.Struct, frozen=True):
     weighted: MeanResult
     mcc: float | None
     kappa: float | None
+    task: str | None = None
+    measured: int = 0
+    brier_score: float | None = None
+    log_loss: float | None = None
+    roc_auc: float | None = None
+    roc_auc_error_bound: float | None = None
+    average_precision: float | None = None
+    calibration_error: float | None = None
+    top_k_accuracy: dict[str, float] = {}
+    reciprocal_rank: float | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
+    thresholds: tuple[ThresholdResult, ...] = ()
+    best_threshold: float | None = None
+    bias: float | None = None
+    mae: float | None = None
+    mae_low: float | None = None
+    mae_high: float | None = None
+    rmse: float | None = None
+    r2: float | None = None
+    correlation: float | None = None
+    mape: float | None = None
+    wape: float | None = None
+    within_tolerance: float | None = None
+    absolute_error_quantiles: dict[str, float] = {}
+    error_histogram: tuple[ErrorBucket, ...] = ()
+    mean_actual: float | None = None
+    mean_predicted: float | None = None
+    exact_match: float | None = None
+    hamming_loss: float | None = None
+    jaccard: float | None = None
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +171,7 @@ def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
     """
     derived = scores.scores(counts)
     by_request = by == "request"
-    return ModelResult(
+    result = ModelResult(
         *key,
         predictions=counts.predictions if by_request else None,
         judged=counts.judged,
@@ -130,7 +195,83 @@ def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
         weighted=MeanResult(*derived.weighted),
         mcc=derived.mcc,
         kappa=derived.kappa,
+        task="classification" if counts.judged else None,
     )
+    return _with_values(result, counts) if counts.sums else result
+
+
+def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
+    """Add the scores of probabilities, numbers and label sets."""
+    sums = counts.sums
+    probable, measured = probabilities.scores(sums), numbers.scores(sums)
+    sets = label_sets.scores(sums)
+    labelled = counts.judged - measured.items - sets.items
+    most = max(labelled, measured.items, sets.items)
+    task = "classification"
+    if most > labelled:
+        task = "regression" if most == measured.items else "multilabel"
+    tolerated = numbers.tolerance_items(sums)
+    classes = result.classes
+    changes: dict[str, object] = {}
+    if probable.classes:
+        classes = {
+            label: msgspec.structs.replace(
+                one, roc_auc=curve.roc_auc, average_precision=curve.average_precision
+            )
+            if (curve := probable.classes.get(label))
+            else one
+            for label, one in classes.items()
+        }
+    if sets.items and not labelled:
+        classes = {
+            label: ClassResult(*score.ratios, score.support)
+            for label, score in sets.classes.items()
+        }
+        changes = {
+            "macro": MeanResult(*scores.macro(sets.classes)),
+            "micro": MeanResult(*scores.micro(sets.classes)),
+            "weighted": MeanResult(*scores.weighted(sets.classes)),
+        }
+    best = max(probable.thresholds, key=lambda one: one.f1 or 0.0, default=None)
+    return msgspec.structs.replace(
+        result,
+        task=task,
+        measured=measured.items,
+        classes=classes,
+        brier_score=probable.brier_score,
+        log_loss=probable.log_loss,
+        roc_auc=probable.roc_auc,
+        roc_auc_error_bound=probable.roc_auc_error_bound,
+        average_precision=probable.average_precision,
+        calibration_error=probable.calibration_error,
+        top_k_accuracy=probable.top_k_accuracy,
+        reciprocal_rank=probable.reciprocal_rank,
+        calibration=tuple([CalibrationBin(*one) for one in probable.calibration]),
+        thresholds=tuple([ThresholdResult(*one) for one in probable.thresholds]),
+        best_threshold=None if best is None else best.threshold,
+        bias=measured.bias,
+        mae=measured.mae,
+        mae_low=measured.mae_low,
+        mae_high=measured.mae_high,
+        rmse=measured.rmse,
+        r2=measured.r2,
+        correlation=measured.correlation,
+        mape=measured.mape,
+        wape=measured.wape,
+        within_tolerance=_share(numbers.within(sums), tolerated),
+        absolute_error_quantiles=measured.absolute_error_quantiles,
+        error_histogram=tuple([ErrorBucket(*one) for one in measured.histogram]),
+        mean_actual=measured.mean_actual,
+        mean_predicted=measured.mean_predicted,
+        exact_match=_share(label_sets.exact(sums), sets.items),
+        hamming_loss=sets.hamming_loss,
+        jaccard=sets.jaccard,
+        **changes,
+    )
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def model_results(

@@ -12,7 +12,7 @@ from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 
 #: The number is the version of the mapping: a new mapping gets its own index.
-INDEX = "model-metrics-v1"
+INDEX = "model-metrics-v2"
 _PATTERN, _TEMPLATE = "model-metrics-*", "model-metrics"
 _PRIVILEGES = "manage_index_templates on the cluster, and read, index and create_index"
 #: Bytes of documents per bulk request, and documents per search.
@@ -22,14 +22,23 @@ _PATIENCE = 60.0
 
 _SCORES = ("precision", "recall", "specificity", "f1")
 _NAMES = ("namespace", "deployment", "predictor", "model")
-_COUNTS = ("predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements")
+_COUNTS = (
+    "predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements", "measured",
+)  # fmt: skip
 _RATIOS = (
     "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
-    "mcc", "kappa",
+    "mcc", "kappa", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound", "average_precision",
+    "calibration_error", "reciprocal_rank", "best_threshold", "bias", "mae", "mae_low", "mae_high", "rmse",
+    "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual", "mean_predicted",
+    "exact_match", "hamming_loss", "jaccard",
 )  # fmt: skip
 _MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
 #: Labels are arbitrary text: as field names they would grow the mapping without bound.
 _UNSEARCHED = {"type": "object", "enabled": False}
+_TABLES = (
+    "confusion", "classes", "top_k_accuracy", "calibration", "thresholds", "absolute_error_quantiles",
+    "error_histogram",
+)  # fmt: skip
 _MAPPINGS: dict[str, Any] = {
     "dynamic": False,
     "properties": {
@@ -38,7 +47,8 @@ _MAPPINGS: dict[str, Any] = {
         **{name: {"type": "long"} for name in _COUNTS},
         **{name: {"type": "double"} for name in _RATIOS},
         **dict.fromkeys(("macro", "micro", "weighted"), _MEAN),
-        **dict.fromkeys(("confusion", "classes"), _UNSEARCHED),
+        "task": {"type": "keyword"},
+        **dict.fromkeys(_TABLES, _UNSEARCHED),
     },
 }
 

@@ -19,7 +19,13 @@ def contribute(predicted: tuple[str, ...], actual: tuple[str, ...], sums: Sums) 
         for label in labels:
             add(sums, kind, 1, label)
     add(sums, Sum.SET_ITEMS, 1)
+    add(sums, Sum.EXACT, int(found == wanted))
     add(sums, Sum.JACCARD, jaccard(len(found & wanted), len(found | wanted)))
+
+
+def exact(sums: Sums) -> int:
+    """Return how many items had exactly the actual labels."""
+    return sums.get(Key(Sum.EXACT), 0)
 
 
 def jaccard(common: int, all_labels: int) -> int:

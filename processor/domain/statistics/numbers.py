@@ -83,7 +83,9 @@ def contribute(predicted: int, actual: int, schema: Schema, sums: Sums) -> bool 
     if schema.tolerance is None:
         return None
     add(sums, Sum.TOLERANCE_ITEMS, 1, unit)
-    return is_within(size, actual, schema.tolerance)
+    within = is_within(size, actual, schema.tolerance)
+    add(sums, Sum.WITHIN, int(within), unit)
+    return within
 
 
 class NumberScores(NamedTuple):
@@ -121,6 +123,11 @@ def tolerance_items(sums: Sums) -> int:
     return sum(n for key, n in sums.items() if key.sum == Sum.TOLERANCE_ITEMS)
 
 
+def within(sums: Sums) -> int:
+    """Return how many items were within their tolerance."""
+    return sum(n for key, n in sums.items() if key.sum == Sum.WITHIN)
+
+
 def scores(sums: Sums) -> NumberScores:
     """Return all scores of numbers; a score that is not defined is None. With n items:
 
@@ -150,7 +157,7 @@ def scores(sums: Sums) -> NumberScores:
     errors: dict[int, int] = {}
     for (kind, label, index), n in sums.items():
         unit = units.get(label)
-        if unit is None or not Sum.NUMBER_ITEMS <= kind <= Sum.TOLERANCE_ITEMS:
+        if unit is None or not Sum.NUMBER_ITEMS <= kind <= Sum.WITHIN:
             continue
         scale: int = 10 ** (unit - finest)
         if kind == Sum.ERROR_BUCKET:

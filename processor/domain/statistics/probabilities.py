@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from processor.domain.interpreter import class_names
 from processor.domain.quantities import ONE, log_loss, unpack_probabilities
+from processor.domain.statistics.labels import one_vs_rest
 from processor.domain.statistics.sums import Key, Sum, Sums, add, of_kind
 from processor.domain.values import Answer
 
@@ -101,6 +102,17 @@ class ClassCurve(NamedTuple):
     negatives: tuple[int, ...]
 
 
+class Threshold(NamedTuple):
+    """What the second of two labels scores if items whose probability is ``threshold`` or more are
+    predicted as it; ``false_positive_rate`` is FP / (FP + TN)."""
+
+    threshold: float
+    precision: float | None
+    recall: float | None
+    false_positive_rate: float | None
+    f1: float | None
+
+
 class CalibrationBin(NamedTuple):
     """The items whose predicted label had a probability from ``low`` to ``high``."""
 
@@ -127,9 +139,10 @@ class ProbabilityScores(NamedTuple):
     calibration: tuple[CalibrationBin, ...]
     classes: dict[str, ClassCurve]
     second: str | None
+    thresholds: tuple[Threshold, ...]
 
 
-NONE = ProbabilityScores(0, None, None, None, None, None, None, {}, None, (), {}, None)
+NONE = ProbabilityScores(0, None, None, None, None, None, None, {}, None, (), {}, None, ())
 
 
 def scores(sums: Sums) -> ProbabilityScores:
@@ -170,6 +183,7 @@ def scores(sums: Sums) -> ProbabilityScores:
         calibration,
         curves,
         second,
+        () if curve is None else thresholds(curve.positives, curve.negatives),
     )
 
 
@@ -251,6 +265,27 @@ def average_precision(positives: tuple[int, ...], negatives: tuple[int, ...]) ->
         if p:
             area += p * found / above
     return area / total
+
+
+def thresholds(positives: tuple[int, ...], negatives: tuple[int, ...]) -> tuple[Threshold, ...]:
+    """Return the scores at the lower edge of each bin that has items, the lowest first.
+
+    >>> found = thresholds((0, 2) + (0,) * 62, (1,) + (0,) * 63)
+    >>> [(one.threshold, one.recall, one.f1) for one in found]
+    [(0.0, 1.0, 0.8), (3.0518043793392844e-05, 1.0, 1.0)]
+    """
+    edges = (0, *EDGES)
+    tp, fp = sum(positives), sum(negatives)
+    fn = tn = 0
+    found = []
+    for index, (p, n) in enumerate(zip(positives, negatives, strict=True)):
+        if p or n:
+            ratios = one_vs_rest(tp, fp, fn, tn)
+            rate = fp / (fp + tn) if fp + tn else None
+            edge = edges[index] / ONE
+            found.append(Threshold(edge, ratios.precision, ratios.recall, rate, ratios.f1))
+        tp, fp, fn, tn = tp - p, fp - n, fn + p, tn + n
+    return tuple(found)
 
 
 def _calibration(sums: Sums) -> tuple[tuple[CalibrationBin, ...], float | None]:

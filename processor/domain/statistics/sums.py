@@ -43,12 +43,14 @@ class Sum(IntEnum):
     PERCENTAGE_ITEMS = 31
     ERROR_BUCKET = 32
     TOLERANCE_ITEMS = 33
+    WITHIN = 34
     # Label sets (counting rule 29), by label.
     SET_ITEMS = 40
     SET_TRUE_POSITIVES = 41
     SET_FALSE_POSITIVES = 42
     SET_FALSE_NEGATIVES = 43
     JACCARD = 44
+    EXACT = 45
 
 
 class Key(NamedTuple):
