@@ -10,6 +10,8 @@ PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
 INTERPRETED := tests/domain/join tests/domain/test_native.py tests/domain/test_against_oracle.py \
 	$(addprefix tests/domain/events/test_,event_lines.py document_batches.py documents.py) \
 	tests/domain/test_traps.py tests/stream/test_observation_producer.py
+# Else numpy's threads wait for each other on the cores that the tests share.
+export OPENBLAS_NUM_THREADS := 1
 NATIVE := native/Cargo.toml
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
 
