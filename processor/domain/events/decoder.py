@@ -16,6 +16,7 @@ from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.log.observations import EVENT, Feedback, Prediction
+from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.timestamps import MINUTE, TimeParser
@@ -88,9 +89,9 @@ class Decoder:
         rules.listeners.add(self)
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
-        self._models: dict[ModelKey, _Model] = {}
+        self._models = Memo[ModelKey, _Model](_MAX_ENTRIES)
         self._remembered_bytes = 0
-        self._feedback_digests: dict[tuple[Reading | None, int | None], int] = {}
+        self._feedback_digests = Memo[tuple[Reading | None, int | None], int](_MAX_ENTRIES)
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
@@ -250,17 +251,12 @@ class Decoder:
         """Return the digest of a feedback on one row; few of them differ."""
         content = self._feedback_digests.get((reading, reward))
         if content is None:
-            if len(self._feedback_digests) > _MAX_ENTRIES:
-                self._feedback_digests.clear()
             truth = None if reading is None else (reading,)
-            content = self._feedback_digests[reading, reward] = digest(truth, reward)
+            content = self._feedback_digests.add((reading, reward), digest(truth, reward))
         return content
 
     def _add_model(self, key: ModelKey) -> "_Model":
-        if len(self._models) > _MAX_ENTRIES:
-            self._models.clear()
-        model = self._models[key] = _Model(self.rules(key), self._add_bytes)
-        return model
+        return self._models.add(key, _Model(self.rules(key), self._add_bytes))
 
     def _add_bytes(self, size: int) -> None:
         """Note that so many more bytes are remembered; above the bound, everything is forgotten."""
@@ -288,14 +284,12 @@ class _Model:
         self.rule = rule
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES)
-        self._labels: dict[tuple[str, ...] | None, _Labels] = {}
+        self._labels = Memo[tuple[str, ...] | None, _Labels](_MAX_NAMES)
 
     def labels(self, names: tuple[str, ...] | None) -> "_Labels":
         found = self._labels.get(names)
         if found is None:
-            if len(self._labels) > _MAX_NAMES:
-                self._labels.clear()
-            found = self._labels[names] = _Labels(self.rule, names, self._add_bytes)
+            found = self._labels.add(names, _Labels(self.rule, names, self._add_bytes))
         return found
 
 
@@ -312,16 +306,14 @@ class _Labels:
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
         self._schema = rule.schema(names)
-        self._answers: dict[Reading, tuple[tuple[Answer], int]] = {}
+        self._answers = Memo[Reading, tuple[tuple[Answer], int]](_MAX_ENTRIES)
 
     def answer(self, reading: Reading) -> tuple[tuple[Answer], int]:
         found = self._answers.get(reading)
         if found is None:
-            if len(self._answers) > _MAX_ENTRIES:
-                self._answers.clear()
             answer = interpret(reading, self._schema, self._rule.output, self._rule.labels)
             # The part of the schema from the models file is not content of the event.
             content = digest(answer.label, answer.reason, answer.mode, answer.schema.names)
-            found = self._answers[reading] = (answer,), content
+            found = self._answers.add(reading, ((answer,), content))
             self._add_bytes(_ENTRY_BYTES + len(answer.label or ""))
         return found
