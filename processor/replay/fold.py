@@ -19,6 +19,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
+from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, Replay, model_results
@@ -289,7 +290,8 @@ class ReplayFold:
         self._fold()
         join, models = self._join, self._join.state.models
         deployments = join.state.deployments
-        cached: dict[Outcome, list[Item | None]] = {}  # millions of predictions share few outcomes
+        # Millions of predictions share few outcomes.
+        cached = Memo[Outcome, list[Item | None]](_MAX_CACHED)
         for ref, _ in join.refs():
             if deployments[ref[0]] != key[:2]:
                 continue
@@ -301,9 +303,7 @@ class ReplayFold:
                     continue
                 items = cached.get(outcome)
                 if items is None:
-                    if len(cached) > _MAX_CACHED:
-                        cached.clear()
-                    items = cached[outcome] = judged_items(join.state, joined)
+                    items = cached.add(outcome, judged_items(join.state, joined))
                 yield ref[1], items
 
     def _span(self) -> str:
