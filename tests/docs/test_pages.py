@@ -14,10 +14,12 @@ from processor.cli.main import cli
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import REASONS
+from processor.domain.interpreter import interpret
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules, Rule, parse_rules
 from processor.domain.results import CellCount, ClassResult, Events, MeanResult, ModelResult, Replay
-from processor.domain.values import NOT_SCORABLE, Schema, interpret, read_row
+from processor.domain.row_reader import read_row
+from processor.domain.values import NOT_SCORABLE, Schema
 from processor.errors import SettingsError
 from processor.models_file import read_models_file
 from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readiness
@@ -74,7 +76,7 @@ def test_rows_have_the_labels_that_the_rules_say() -> None:
     )
     assert len(rows) > 8
     for row, said in rows:
-        answer = interpret(read_row(json.loads(row)), Schema(), None)
+        answer, _ = interpret(read_row(json.loads(row)), Schema())
         assert f"`{answer.label or answer.reason}`" in said, row
 
 
