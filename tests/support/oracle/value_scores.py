@@ -319,17 +319,20 @@ def set_classes(items: Sequence[LabelSet]) -> dict[str, dict[str, Any]]:
     if not labels:
         return {}
     actual, predicted = indicators(items, labels)
-    p, r, f, support = precision_recall_fscore_support(actual, predicted, zero_division=np.nan)
-    tables = multilabel_confusion_matrix(actual, predicted)
     found = {}
     for i, label in enumerate(labels):
-        (tn, fp), _ = tables[i]
-        values = (p[i], r[i], tn / (tn + fp) if tn + fp else np.nan, f[i])
+        sides = actual[:, i], predicted[:, i]
+        (((tn, fp), _),) = multilabel_confusion_matrix(*sides, labels=[1])
+        p, r, f, support = (
+            one[0]
+            for one in precision_recall_fscore_support(*sides, labels=[1], zero_division=np.nan)
+        )
+        values = (p, r, tn / (tn + fp) if tn + fp else np.nan, f)
         names = ("precision", "recall", "specificity", "f1")
         found[label] = {
             name: None if math.isnan(value) else float(value)
             for name, value in zip(names, values, strict=True)
-        } | {"support": int(support[i])}
+        } | {"support": int(support)}
     return found
 
 
