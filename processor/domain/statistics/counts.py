@@ -141,9 +141,9 @@ class Counts:
 
 
 def _add(to: dict[T, int], other: dict[T, int], sign: int, keep_zeros: bool) -> None:
-    # A copy, since a Counts may be added to itself.
-    for key, n in tuple(other.items()):
-        total = to.get(key, 0) + sign * n
+    get = to.get
+    for key, n in tuple(other.items()) if to is other else other.items():
+        total = get(key, 0) + sign * n
         if total or keep_zeros:
             to[key] = total
         else:
