@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.events.attributes import FEEDBACK, KINDS, REQUEST, RESPONSE
-from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth
+from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth, row_key
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.events_file import BadLine, LineError, parse_line
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder
@@ -27,7 +27,6 @@ from processor.domain.log.observations import (
     PredictionRow,
 )
 from processor.domain.native import use_native
-from processor.domain.row_reader import read_row
 from processor.domain.timestamps import TimeParser
 
 #: The timestamp of a line's record: a line without ``ce-time`` has no time at all.
@@ -294,7 +293,7 @@ def _content(body: _Body) -> _Content | None:
             return (None, None, body.reward)
         if body.reward is not None or len(data.ndarray) != 1:
             return None
-        return (data.names, read_row(data.ndarray[0]))
+        return (data.names, row_key(data.ndarray[0]))
     if data is not None:
         return None
     data = truth.data
@@ -302,7 +301,7 @@ def _content(body: _Body) -> _Content | None:
         return (None, None, body.reward)
     if len(data.ndarray) != 1:
         return None
-    return (data.names, read_row(data.ndarray[0]), body.reward)
+    return (data.names, row_key(data.ndarray[0]), body.reward)
 
 
 def _parse(block: bytes) -> Sequence[_Line | None]:

@@ -24,7 +24,7 @@ from processor.domain.events.compression import decompress
 from processor.domain.events.envelope import read_event
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_response
-from processor.domain.events.payloads.rows import PayloadRows
+from processor.domain.events.payloads.rows import UNREADABLE, PayloadRows
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.timestamps import format_time, parse_time
@@ -187,9 +187,11 @@ def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with None in place of NaN and infinity, which JSON does not have."""
+    """Return a value with None in place of what JSON does not have: NaN, infinity, unreadable text."""
     if isinstance(value, list):
         return [_plain(element) for element in value]
+    if value == UNREADABLE:
+        return None
     return None if isinstance(value, float) and value - value != 0 else value
 
 
@@ -199,11 +201,12 @@ def _read(part: str, body: bytes) -> PayloadRows | None:
         content = msgspec.json.decode(body)
         renamed = {"inputs": "outputs", "instances": "predictions"}
         body = msgspec.json.encode({renamed.get(key, key): content[key] for key in content})
-    rows = read_response(body)
+    rows = read_response(body, None)
     return rows if isinstance(rows, PayloadRows) else None
 
 
 def _item(row: Any, names: tuple[str, ...] | None) -> Document:
+    row = None if row == UNREADABLE else row
     values = row if isinstance(row, list) else [row]
     elements, instance = None, row
     if names is not None and len(names) == len(values):
