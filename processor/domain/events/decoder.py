@@ -10,6 +10,7 @@ from processor.domain.events.attributes import FEEDBACK, REQUEST
 from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
+from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
@@ -139,7 +140,7 @@ class Decoder:
         """
         key, request_id, time, feedback_time, answer, truth, reward = row
         model = self._models.get(key) or self._add_model(key)
-        output = model.rule.output_name
+        output = model.choice
         predicted = read_response(answer, output) if isinstance(answer, bytes) else answer
         judged = read_response(truth, output) if isinstance(truth, bytes) else truth
         if isinstance(predicted, DeadLetter) or isinstance(judged, DeadLetter):
@@ -177,7 +178,7 @@ class Decoder:
             if type(decoded) is DeadLetter:
                 return decoded
         elif not model.rule.exclude:
-            output = model.rule.output_name
+            output = model.choice
             rows = (
                 read_response(envelope.data, output)
                 if body_format is None
@@ -220,7 +221,7 @@ class Decoder:
         return answers, values if any(values) else (), content
 
     def _feedback(self, envelope: Envelope, model: "_Model", time: int) -> Decoded | DeadLetter:
-        output = model.rule.output_name
+        output = model.choice
         judgement = (
             read_feedback(envelope.data, output)
             if envelope.body_format is None
@@ -299,10 +300,11 @@ class Decoder:
 class _Model:
     """A model: its rule, and what its messages have said, by the list of names that they have."""
 
-    __slots__ = ("_add_bytes", "_answers", "_row_rules", "rule")
+    __slots__ = ("_add_bytes", "_answers", "_row_rules", "choice", "rule")
 
     def __init__(self, rule: Rule, add_bytes: Callable[[int], None]) -> None:
         self.rule = rule
+        self.choice = Choice.of(rule)
         self._row_rules = RowRules(rule.task, rule.output, rule.threshold)
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES)
