@@ -78,7 +78,7 @@ def test_a_batch_is_what_the_packer_makes() -> None:
     """But for the tables' unused entries, which a builder would not have, and digests."""
     (model,) = model_keys(1)
     schema, builder = Schema(names=LABELS), BatchBuilder()
-    answers = [Answer(label, None, SCORES, schema) for label in LABELS]
+    answers = [Answer(label, None, SCORES, schema, len(LABELS)) for label in LABELS]
     rows = [prediction_row(f"r{i}", 0, i, i) for i in range(3)]
     said = [feedback_row(f"r{i}", 0, i, i, form) for i, form in enumerate((TRUTH, WRONG, TRUTH))]
     said.append(feedback_row("r0", 0, 9, 0, RIGHT))

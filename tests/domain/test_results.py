@@ -24,8 +24,16 @@ def test_keys_and_their_order() -> None:
         *("predictions", "judged", "correct", "unknown_actual", "coverage", "accuracy"),
         *("accuracy_low", "accuracy_high", "rewards", "reward_sum", "reward_mean"),
         *("disagreements", "confusion", "classes", "macro", "micro", "weighted", "mcc", "kappa"),
+        *("task", "measured", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound"),
+        *("average_precision", "calibration_error", "top_k_accuracy", "reciprocal_rank"),
+        *("calibration", "thresholds", "best_threshold", "bias", "mae", "mae_low", "mae_high"),
+        *("rmse", "r2", "correlation", "mape", "wape", "within_tolerance"),
+        *("absolute_error_quantiles", "error_histogram", "mean_actual", "mean_predicted"),
+        *("exact_match", "hamming_loss", "jaccard"),
     ]
-    assert list(result["classes"]["a"]) == ["precision", "recall", "specificity", "f1", "support"]
+    assert list(result["classes"]["a"]) == [
+        *("precision", "recall", "specificity", "f1", "support", "roc_auc", "average_precision")
+    ]
     for mean in ("macro", "micro", "weighted"):
         assert list(result[mean]) == ["precision", "recall", "specificity", "f1"]
     assert tuple(result[name] for name in ModelKey._fields) == KEY

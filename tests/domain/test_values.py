@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from processor.domain.interpreter import interpret, name_truth, resolve_truth
+from processor.domain.row_reader import read_row, read_truth
 from processor.domain.values import (
-    FRACTION,
     INTEGER,
+    NUMBER,
+    PROBABILITY,
     SCORES,
     TEXT,
     Answer,
@@ -17,10 +20,6 @@ from processor.domain.values import (
     Reading,
     Schema,
     digest,
-    interpret,
-    name_truth,
-    read_row,
-    resolve_truth,
 )
 
 NAMES = ("a", "b", "c")
@@ -29,8 +28,12 @@ PLAIN = Schema()
 
 
 def predicted(row: object, schema: Schema = PLAIN, output: Output | None = None) -> str:
-    """The label of a row, or an exclamation mark and the reason why it has none."""
-    answer = interpret(read_row(row), schema, output)
+    """The label of a row, "number", or an exclamation mark and the reason why it has neither."""
+    answer, packed = interpret(read_row(row), schema, output)
+    if answer.label is None and answer.reason is None:
+        assert answer.mode == NUMBER
+        assert len(packed) == 8
+        return "number"
     assert (answer.label is None) != (answer.reason is None)
     return answer.label if answer.label is not None else f"!{answer.reason}"
 
@@ -69,23 +72,23 @@ def predicted(row: object, schema: Schema = PLAIN, output: Output | None = None)
         (-3.0, "-3"),
         (2**53 - 1, "9007199254740991"),
         (1 - 2**53, "-9007199254740991"),
-        (2**53, "!regression"),
-        (float(2**53), "!regression"),
-        (-(2**53), "!regression"),
-        (10**400, "!regression"),
-        (1e300, "!regression"),
+        (2**53, "!out_of_range"),
+        (float(2**53), "!out_of_range"),
+        (-(2**53), "!out_of_range"),
+        (10**400, "!out_of_range"),
+        (1e300, "!out_of_range"),
         (True, "1"),
         (False, "0"),
         (0.5, "1"),
         (math.nextafter(0.5, 0), "0"),
         (5e-324, "0"),
         (math.nextafter(1, 0), "1"),
-        (1.5, "!regression"),
-        (-0.5, "!regression"),
+        (1.5, "number"),
+        (-0.5, "number"),
         (math.nan, "!no_maximum"),
         (math.inf, "!no_maximum"),
         ("1.0", "1.0"),
-        ("", ""),
+        ("", "(empty)"),
         (" é\n", " é\n"),
         ("x" * 256, "x" * 256),
         (LONG, "!label_too_long"),
@@ -116,7 +119,7 @@ def test_a_row_alone(row: object, label: str) -> None:
         (0.6, Schema(threshold=0.7), None, "0"),
         (0.7, Schema(threshold=0.7), None, "1"),
         (0.6, Schema(None, ("no", LONG)), None, "!label_too_long"),
-        (1, Schema(None, ("no", "yes")), None, "1"),
+        (1, Schema(None, ("no", "yes")), None, "yes"),
         (1, Schema(None, ("no", "yes")), "probability", "yes"),
         (0.0, PLAIN, "probability", "0"),
         (True, PLAIN, "probability", "1"),
@@ -148,13 +151,14 @@ def test_a_row_with_names_and_a_models_file(
     assert predicted(row, schema, output) == label
 
 
-SCORED = Answer("b", None, SCORES, Schema(NAMES))
-NUMBERED = Answer("b", None, SCORES, Schema(("2", "1", "0")))
-BARE = Answer("1", None, SCORES, PLAIN)
-CLASSED = Answer("b", None, SCORES, Schema(None, NAMES))
-ONE = Answer("1", None, INTEGER, Schema(None, NAMES))
-PROBABLE = Answer("1", None, FRACTION, PLAIN)
-PROBABLE_OF_TWO = Answer("yes", None, FRACTION, Schema(None, ("no", "yes"), 0.7))
+SCORED = Answer("b", None, SCORES, Schema(NAMES), 3)
+NUMBERED = Answer("b", None, SCORES, Schema(("2", "1", "0")), 3)
+BARE = Answer("1", None, SCORES, PLAIN, 3)
+CLASSED = Answer("b", None, SCORES, Schema(None, NAMES), 3)
+ONE = Answer("b", None, INTEGER, Schema(None, NAMES))
+BARE_ONE = Answer("1", None, INTEGER, PLAIN)
+PROBABLE = Answer("1", None, PROBABILITY, PLAIN, 2)
+PROBABLE_OF_TWO = Answer("yes", None, PROBABILITY, Schema(None, ("no", "yes"), 0.7), 2)
 WORD = Answer("cat", None, TEXT, PLAIN)
 WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
 
@@ -173,9 +177,11 @@ WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
         (7, BARE, "7"),
         (2, CLASSED, "c"),
         (3, CLASSED, "!position"),
-        (2, ONE, "2"),
-        (7, ONE, "7"),
-        (True, ONE, "1"),
+        (2, ONE, "c"),
+        (7, ONE, "!position"),
+        (True, ONE, "b"),
+        (2, BARE_ONE, "2"),
+        (True, BARE_ONE, "1"),
         (1, PROBABLE, "1"),
         (7, PROBABLE, "7"),
         (0.2, PROBABLE, "0"),
@@ -192,16 +198,17 @@ WORD_OF_THREE = Answer("a", None, TEXT, Schema(None, NAMES))
         ([0, 0, 1], BARE, "2"),
         ([0, 0, 0], SCORED, "!no_maximum"),
         ([1, 0, 1], SCORED, "!multi_label"),
-        (1.5, ONE, "!regression"),
-        (None, ONE, "!shape"),
+        (1.5, ONE, "!kinds_differ"),
+        (None, ONE, "!withdrawn"),
+        ([[None]], ONE, "!withdrawn"),
         (LONG, WORD, "!label_too_long"),
-        (0, Answer("b", None, SCORES, Schema((LONG, "b"))), "!label_too_long"),
-        ([1, 0], Answer("b", None, SCORES, Schema((LONG, "b"))), "!label_too_long"),
+        (0, Answer("b", None, SCORES, Schema((LONG, "b")), 2), "!label_too_long"),
+        ([1, 0], Answer("b", None, SCORES, Schema((LONG, "b")), 2), "!label_too_long"),
     ],
 )
 def test_truth_beside_a_prediction(truth: object, answer: Answer, actual: str) -> None:
     """Counting rules 4 to 6."""
-    label, reason = resolve_truth(read_row(truth), answer)
+    label, reason = resolve_truth(read_truth(truth), answer)
     assert (label if label is not None else f"!{reason}") == actual
 
 

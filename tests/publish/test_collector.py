@@ -163,7 +163,7 @@ def test_own_families(health: FakeHealth) -> None:
     telemetry = Telemetry(joined=3, late=2, bootstrap_documents=9)
     telemetry.events["response"] = 5
     telemetry.dead_letters["bad_json"] = 1
-    telemetry.not_scorable["regression"] = 4
+    telemetry.not_scorable["kinds_differ"] = 4
     telemetry.feedback_delay = Histogram((1.0, 60.0))
     for delay in (0.5, 1.0, 2.0, 1000.0):
         telemetry.feedback_delay.observe(delay)
@@ -182,7 +182,7 @@ def test_own_families(health: FakeHealth) -> None:
     assert value("processor_events_total", event_type="unreadable") == 0
     assert value("processor_dead_letters_total", reason="bad_json") == 1
     assert value("processor_dead_letters_total", reason="no_id") == 0
-    assert value("processor_not_scorable_total", reason="regression") == 4
+    assert value("processor_not_scorable_total", reason="kinds_differ") == 4
     assert value("processor_not_scorable_items", reason="position") == 6
     assert value("processor_joined_total") == 3
     assert value("processor_late_total") == 2

@@ -10,6 +10,9 @@ import pytest
 
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import Heartbeat, check, decode_delta, decode_observation, encode
+from processor.domain.statistics import label_sets, probabilities
+from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.sums import Sum, Sums, of_kind
 from processor.errors import LogMismatchError
 from processor.kafka.control_log import decode_control
 from processor.telemetry import Telemetry
@@ -40,20 +43,35 @@ async def test_old_records_give_the_counts_of_the_experiment(stored: dict[str, A
     """From the table, as at a start, and from the deltas."""
     table = {_bytes(key): _bytes(value) for key, value in stored["table"].items()}
     for source in (table, {}):
-        counts = []
+        counts: dict[str, Counts] = {}
         for number, values in stored["deltas"].items():
             stage = fixture.new_tally(int(number), source)
             start = await stage.load(0, len(values))
             assert start == (len(values) if source else 0)
             for offset in range(start, len(values)):
                 stage.fold(offset, fixture.time_of(offset), _bytes(values[offset]))
-            counts += [
-                found
-                for _, window, basis, found in stage.board(fixture.BEGIN / 1e9)
+            counts |= {
+                key.deployment: found
+                for key, window, basis, found in stage.board(fixture.BEGIN / 1e9)
                 if (window, basis) == ("all", "request")
-            ]
-        (found,) = counts
+            }
+        found = counts.pop("sklearn")
         assert (found.predictions, found.judged, found.correct) == (100, 63, 46)
+        assert {name: (one.judged, one.correct) for name, one in counts.items()} == {
+            **{"two": (4, 0), "three": (4, 2), "many": (4, 2)},
+            **{"price": (6, 4), "rough": (4, 2), "tags": (4, 0)},
+        }
+        # Each request came alone and with the others.
+        assert found_of(counts["price"].sums, Sum.SQUARED_ERROR) == 2 * (
+            1_500_000**2 + (2 * 10**17) ** 2 + 250_000**2
+        )
+        assert probabilities.scores(counts["many"].sums).items == 4
+        assert label_sets.scores(counts["tags"].sums).items == 4
+
+
+def found_of(sums: Sums, kind: Sum) -> int:
+    """The sum of a kind over all labels."""
+    return sum(of_kind(sums, kind).values())
 
 
 def test_an_old_snapshot_contains_its_requests(stored: dict[str, Any], tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder
+from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder, Feedback, Prediction
 from processor.domain.log.records import Heartbeat, decode_observation, encode
-from processor.domain.model_rules import ModelRules
+from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.tally.windows import parse_window
 from processor.domain.timestamps import SECOND
 from processor.kafka.control_log import ControlRecord, encode_control
@@ -31,6 +31,25 @@ LOG_ID, PARTITIONS, HORIZON = "0123456789abcdef", 4, 7 * 86_400 * SECOND
 #: The append time of the first record in ns; each later one is a second later.
 BEGIN = 1_795_165_500 * SECOND
 _ROWS = 40
+_MANY = [0.5, *[0.025] * 20]
+#: Rows and their truth by deployment: pairs, few and many probabilities, numbers (some with sums of more
+#: than 64 bits), and label sets.
+_VALUES: dict[str, tuple[list[Any], list[Any]]] = {
+    "two": ([0.25, 0.75], [1, 0]),
+    "three": ([[0.2, 0.7, 0.1], [0.5, 0.25, 0.25]], [1, 2]),
+    "many": ([_MANY, _MANY[::-1]], [0, 3]),
+    "price": ([21.5, -1e11, 3], [20, 1e11, 3.25]),
+    "rough": ([1500.5, 21.5], [1300, 0]),
+    "tags": ([[1, 0, 1], ["a", "b"]], [["a"], []]),
+}
+_RULES = {
+    "models": [
+        {"match": "*/two", "classes": ["no", "yes"]},
+        {"match": "*/price", "task": "regression", "tolerance": "10%"},
+        {"match": "*/rough", "unit": 0.01, "tolerance": 30},
+        {"match": "*/tags", "task": "multilabel", "classes": ["a", "b", "c"]},
+    ]
+}
 
 
 def path(version: int) -> Path:
@@ -59,8 +78,39 @@ def observations() -> list[bytes]:
         if builder.rows >= _ROWS:
             records.append(encode(builder.build(LOG_ID)))
     records.append(encode(builder.build(LOG_ID)))
+    for observation in values():
+        builder.add(observation)
+    records.append(encode(builder.build(LOG_ID)))
     records.append(encode(Heartbeat(SCHEMA_VERSION, LOG_ID, len(records))))
     return records
+
+
+def values() -> list[Prediction | Feedback]:
+    """Requests of every kind of value with their truth, as one of several rows and as single ones."""
+    decoder = Decoder(parse_rules(_RULES, "models.yaml"), Telemetry())
+    found: list[Prediction | Feedback] = []
+    for deployment, (rows, truth) in _VALUES.items():
+        pairs = [
+            (rows, truth),
+            *[([row], [actual]) for row, actual in zip(rows, truth, strict=True)],
+        ]
+        for number, (predicted, actual) in enumerate(pairs):
+            for kind, body in (
+                ("inference.response", {"data": {"ndarray": predicted}}),
+                ("feedback", {"truth": {"data": {"ndarray": actual}}}),
+            ):
+                headers = {
+                    "ce_type": f"io.seldon.serving.{kind}",
+                    "ce_time": "2026-11-20T09:00:00Z",
+                    "ce_requestid": f"0a1b2c3d-0000-4000-8000-{number:012x}" if number else "rows",
+                    "ce_modelid": "classifier",
+                    "ce_inferenceservicename": deployment,
+                    "ce_namespace": "values",
+                    "ce_endpoint": "default",
+                }
+                encoded = [(name, text.encode()) for name, text in headers.items()]
+                found += decoder.decode(encoded, json.dumps(body).encode(), 0).observations
+    return found
 
 
 def new_join() -> JoinFold:

@@ -15,7 +15,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import parse_time
 from processor.telemetry import Telemetry
-from tests.support.domain.decoding import Part, meaning
+from tests.support.domain.decoding import Part, meaning, shown
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 NOW = parse_time("2026-11-20T09:00:00Z") or 0
@@ -63,7 +63,7 @@ def label(body: object, **change: Any) -> str:
     if isinstance(seen, DeadLetter):
         return f"!{seen.reason}"
     assert isinstance(seen, Prediction)
-    return " ".join(str(a.label if a.reason is None else f"!{a.reason}") for a in seen.answers)
+    return " ".join(map(shown, seen.answers))
 
 
 def reason(body: object = ROW, timestamp: int = -1, **change: Any) -> str:

@@ -9,7 +9,7 @@ from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
-from tests.support.domain.decoding import Part, parts
+from tests.support.domain.decoding import Part, parts, shown
 from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope, binary
 from tests.support.domain.payload_kinds import PAYLOADS, Payload
 
@@ -33,8 +33,7 @@ def test_responses(kind: str, envelope: Envelope) -> None:
     assert isinstance(said, Prediction), said
     assert said.model == ModelKey("seldon", "iris", "default", "classifier")
     assert said.request_id == "r-1"
-    shown = [str(a.label) if a.reason is None else f"!{a.reason}" for a in said.answers]
-    assert " ".join(shown) == payload.labels
+    assert " ".join(map(shown, said.answers)) == payload.labels
     assert said == decode(binary(payload, RESPONSE))
 
 
@@ -76,6 +75,6 @@ def test_feedback(kind: str, envelope: Envelope) -> None:
         itself = decode(binary(PAYLOADS[kind], RESPONSE))
         assert isinstance(itself, Prediction)
         counts = judge(itself.answers, said.truth, said.reward).counts
-        scorable = [label for label in PAYLOADS[kind].labels.split() if label[0] != "!"]
+        scorable = [label for label in PAYLOADS[kind].labels.split() if label[0] not in "!<"]
         rows = 1 if " " in (itself.answers[0].label or "") else len(scorable)
         assert (counts.judged, counts.correct) == (rows, rows)

@@ -61,7 +61,7 @@ def tensor(shape: object, values: object) -> dict[str, Any]:
         ({"data": {"tensor": [1]}}, "!bad_shape"),
         ({"data": {"tftensor": {}}}, "!bad_shape"),
         ({"strData": "cat"}, "cat"),  # 5
-        ({"strData": ""}, ""),
+        ({"strData": ""}, "(empty)"),
         ({"strData": 7}, "!bad_shape"),
         ({"jsonData": 7}, "7"),
         ({"jsonData": "dog"}, "dog"),
@@ -87,8 +87,8 @@ def tensor(shape: object, values: object) -> dict[str, Any]:
         (b'{"data": {"ndarray": [[0.1, NaN], [Infinity, 1], [0.9, 0.1]]}}', "!no_maximum !no_maximum 0"),
         (b'{"data": {"ndarray": [NaN, -Infinity]}}', "!no_maximum !no_maximum"),
         (b'{"data": {"ndarray": [[0.1, 1e999], 1e999]}}', "!no_maximum !no_maximum"),
-        (b'{"data": {"ndarray": [9007199254740993, 1e400]}}', "!regression !no_maximum"),
-        (b'{"jsonData": ' + b"9" * 400 + b"}", "!regression"),
+        (b'{"data": {"ndarray": [9007199254740993, 1e400]}}', "!out_of_range !no_maximum"),
+        (b'{"jsonData": ' + b"9" * 400 + b"}", "!out_of_range"),
         (b'{"strData": "\\ud800"}', "!bad_json"),
     ],
 )  # fmt: skip
@@ -117,7 +117,7 @@ def test_responses(body: object, labels: str) -> None:
         ({"truth": {"data": {"names": ["a", "b"], "ndarray": [[0, 1]]}}}, [Reading(TEXT, "b")], None),
         ({"truth": tensor([2, 1], [1, 2])}, [Reading(INTEGER, 1), Reading(INTEGER, 2)], None),
         ({"truth": {"strData": "a"}}, [Reading(TEXT, "a")], None),
-        ({"truth": {"jsonData": None}}, [Reading(UNSCORABLE, "shape")], None),
+        ({"truth": {"jsonData": None}}, [Reading(UNSCORABLE, "withdrawn")], None),
         ({"truth": {"data": {}, "meta": {}}, "reward": 0}, None, 0),
         ({"truth": None, "reward": 0}, None, 0),
     ],
@@ -180,7 +180,7 @@ def test_what_is_counted() -> None:
     telemetry = decoder.telemetry
     assert +telemetry.events == {"response": 2, "feedback": 3, "unreadable": 2}
     assert telemetry.says_nothing == 2
-    assert telemetry.not_scorable == {"regression": 3, "shape": 1}
+    assert telemetry.not_scorable == {"shape": 1}
     assert telemetry.dead_letters == {"bad_shape": 1, "bad_reward": 1}
 
 

@@ -215,7 +215,7 @@ def test_judged_requests_are_noted_with_the_offset() -> None:
 
 def test_the_outcome_of_a_request_names_its_items() -> None:
     log = Log()
-    answers = (Answer("x", None, TEXT, Schema()), Answer(None, "regression", 0, Schema()))
+    answers = (Answer("x", None, TEXT, Schema()), Answer(None, "shape", 0, Schema()))
     first = Prediction(MODEL, "r", 0, EVENT, digest(answers), answers)
     truth = (Reading(TEXT, "y"), Reading(TEXT, "y"))
     second = Feedback(ModelKey("seldon", "iris", "", ""), "r", 10**9, EVENT, 1, truth, None)

@@ -7,8 +7,8 @@ import pytest
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, SCORED, UNCERTAIN, judge
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.values import (
-    FRACTION,
     INTEGER,
+    PROBABILITY,
     SCORES,
     TEXT,
     UNSCORABLE,
@@ -23,8 +23,8 @@ MILLION = 1_000_000
 PLAIN = Schema()
 
 
-def answered(label: str, schema: Schema = PLAIN, mode: int = TEXT) -> Answer:
-    return Answer(label, None, mode, schema)
+def answered(label: str, schema: Schema = PLAIN, mode: int = TEXT, width: int = 0) -> Answer:
+    return Answer(label, None, mode, schema, width)
 
 
 def truths(*labels: str) -> list[Reading]:
@@ -32,7 +32,7 @@ def truths(*labels: str) -> list[Reading]:
 
 
 A, B = answered("a"), answered("b")
-NOTHING = Answer(None, "regression", UNSCORABLE, PLAIN)
+NOTHING = Answer(None, "shape", UNSCORABLE, PLAIN)
 BY_REWARD = answered("a", Schema(by_reward=True))
 
 
@@ -126,19 +126,22 @@ TWO = ("no", "yes")
 @pytest.mark.parametrize(
     ("answer", "actual"),
     [
-        (answered("1", mode=FRACTION), "0"),
-        (answered("0", mode=FRACTION), "1"),
-        (answered("yes", Schema(None, TWO), FRACTION), "no"),
-        (answered("1", Schema(None, ("x", "y", "z")), FRACTION), "0"),
-        (answered("no", Schema(TWO), SCORES), "yes"),
-        (answered("no", Schema(TWO, ("no", "perhaps")), SCORES), "yes"),
-        (answered("no", Schema(None, TWO), SCORES), "yes"),
+        (answered("1", mode=PROBABILITY, width=2), "0"),
+        (answered("0", mode=PROBABILITY, width=2), "1"),
+        (answered("yes", Schema(None, TWO), PROBABILITY, 2), "no"),
+        (answered("1", Schema(None, ("x", "y", "z")), PROBABILITY, 2), "0"),
+        (answered("no", Schema(TWO), SCORES, 2), "yes"),
+        (answered("no", Schema(TWO, ("no", "perhaps")), SCORES, 2), "yes"),
+        (answered("no", Schema(None, TWO), SCORES, 2), "yes"),
         (answered("no", Schema(None, TWO)), "yes"),
+        (answered("0", mode=SCORES, width=2), "1"),
+        (answered("1", Schema(None, ("x", "y", "z")), SCORES, 2), "0"),
+        (answered("0", mode=SCORES, width=3), None),
+        (answered("2", Schema(None, TWO), SCORES, 3), None),
         (answered("perhaps", Schema(None, TWO)), None),
-        (answered("a", Schema(("a", "b", "c")), SCORES), None),
-        (answered("0", mode=SCORES), None),
+        (answered("a", Schema(("a", "b", "c")), SCORES, 3), None),
         (answered("1", mode=INTEGER), None),
-        (answered("a", Schema(("a", "a")), SCORES), None),
+        (answered("a", Schema(("a", "a")), SCORES, 2), None),
         (A, None),
     ],
 )
@@ -170,7 +173,7 @@ def test_items_without_a_label() -> None:
     assert judge([NOTHING, A], None, MILLION).counts.judged == 1
     unjudged = judge([NOTHING], truths("a"), 0)
     assert unjudged.counts == Counts(rewards=1)  # without a judged item nothing disagrees
-    position = judge([answered("a", Schema(TWO), SCORES)], [Reading(INTEGER, 2)], None)
+    position = judge([answered("no", Schema(TWO), SCORES, 2)], [Reading(INTEGER, 2)], None)
     assert position.not_scorable == ("position",)
 
 

@@ -8,10 +8,18 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processor.domain.join.packed_table import MAX_BUCKET_BYTES, ROW, PackedRow, PackedTable
+from processor.domain.join.packed_table import (
+    MAX_ROWS_PER_BUCKET,
+    ROW,
+    PackedRow,
+    PackedTable,
+)
 from processor.domain.join.request_ids import pack_id, pack_ids, unpack_id
 from processor.domain.join.request_store import RequestStore
 from processor.domain.join.state import FeedbackRegister, JoinState, PredictionRegister, Request
+from processor.domain.values import TEXT, Answer, Schema
+
+ANSWER = Answer("x", None, TEXT, Schema())
 
 # Among them keys whose bytes can be found across the fields of other rows.
 keys = st.one_of(
@@ -27,6 +35,7 @@ rows = st.builds(
     st.sampled_from([0, 1, 2**62]),
     st.integers(0, 2),
     st.sampled_from([0, 1, 2**62]),
+    st.sampled_from([b"", b"\0" * 7 + b"\1", b"\1" * 8]),
 )
 steps = st.lists(
     st.one_of(
@@ -64,8 +73,12 @@ def test_the_table_is_a_dict_of_rows(course: list[PackedRow | tuple[str, object]
             ]
             assert table.expire(before) == (len(gone), sum(not row.feedback_id for row in gone))
         assert table.count == len(model)
-    assert sorted(table.rows()) == sorted(model.values())
-    assert all(table.get(key) == row for key, row in model.items())
+    # From the first row with values on, every row has as many bytes of them.
+    padded = {
+        key: row._replace(values=row.values.ljust(table.width, b"\0")) for key, row in model.items()
+    }
+    assert sorted(table.rows()) == sorted(padded.values())
+    assert all(table.get(key) == row for key, row in padded.items())
     assert table.oldest() == min((row.first_seen_hour for row in model.values()), default=None)
 
 
@@ -82,17 +95,28 @@ def test_a_table_grows_by_a_bucket_at_a_time() -> None:
     assert table.get((5000).to_bytes(16, "big")) is None
 
 
+def test_values_of_another_length_are_refused() -> None:
+    """The width of a table is that of the first values in it; requests with longer ones are objects."""
+    table = PackedTable()
+    row = PackedRow(bytes(16), 0, 0, 0, 0, 0)
+    assert table.put(row)
+    assert table.put(row._replace(key=b"\1" * 16, values=b"four"))
+    assert not table.put(row._replace(key=b"\2" * 16, values=b"longer"))
+    assert (table.width, table.count) == (4, 2)
+    assert table.get(bytes(16)) == row._replace(values=bytes(4))
+
+
 def test_a_full_bucket_takes_no_more() -> None:
     """Otherwise ids chosen to share a bucket would make every search long."""
     table = PackedTable(mask=0, grow_at=10**9)  # as if all keys had one hash
     added = [
         table.put(PackedRow(number.to_bytes(16, "big"), 0, 0, 0, 0, 0)) for number in range(600)
     ]
-    assert added == [number < MAX_BUCKET_BYTES // ROW.size for number in range(600)]
+    assert added == [number < MAX_ROWS_PER_BUCKET for number in range(600)]
 
 
 def test_a_request_without_room_is_kept_as_an_object() -> None:
-    state = JoinState()
+    state = JoinState(answers=[ANSWER] * 4)
     store = RequestStore(state)
     store.add_deployment()
     state.packed_requests[0].grow_at = 10**9
@@ -100,7 +124,7 @@ def test_a_request_without_room_is_kept_as_an_object() -> None:
     ids = [str(UUID(int=number)) for number in range(600)]
     for each in ids:
         store.put(0, each, request)
-    assert len(state.object_requests[0]) == 600 - MAX_BUCKET_BYTES // ROW.size
+    assert len(state.object_requests[0]) == 600 - MAX_ROWS_PER_BUCKET
     assert all(store.get(0, each) == request for each in ids)
     store.pop(0, ids[0])
     store.put(0, ids[-1], request)  # there is room for it now
@@ -148,7 +172,7 @@ requests = st.builds(
 @given(st.lists(st.tuples(st.integers(0, 3), requests), max_size=12))
 def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) -> None:
     """Also when a request moves between the two representations; it is packed whenever it can be."""
-    state = JoinState()
+    state = JoinState(answers=[ANSWER] * 4)
     store = RequestStore(state)
     store.add_deployment()
     model: dict[str, Request] = {}

@@ -3,8 +3,16 @@
 from processor.domain.events.decoder import Decoded
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import Feedback, Prediction
+from processor.domain.values import NUMBER, Answer
 
 Part = Prediction | Feedback | DeadLetter
+
+
+def shown(answer: Answer) -> str:
+    """The label of an item, ``<number>``, or ``!`` and the reason why it has neither."""
+    if answer.reason is not None:
+        return f"!{answer.reason}"
+    return "<number>" if answer.mode == NUMBER else str(answer.label)
 
 
 def parts(decoded: Decoded) -> list[Part]:

@@ -38,7 +38,7 @@ ANSWERS = (
     (Answer("x", None, TEXT, Schema()),),
     (Answer("y", None, TEXT, Schema()),),
     (Answer("x", None, SCORES, NAMED),),
-    (Answer(None, "regression", UNSCORABLE, Schema()),),
+    (Answer(None, "shape", UNSCORABLE, Schema()),),
     (Answer("x", None, TEXT, Schema(by_reward=True)),),
     (Answer("x", None, TEXT, Schema()), Answer("y", None, SCORES, NAMED)),
     (Answer("y", None, TEXT, Schema()), Answer("y", None, TEXT, Schema())),

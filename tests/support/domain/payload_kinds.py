@@ -52,7 +52,7 @@ PAYLOADS = {
     "binData": Payload(b'{"binData":"AAEC"}', "!shape"),
     "tensorflow": Payload(b'{"predictions":[[0.1,0.9],[0.8,0.2]]}', "1 0", protocol="tensorflow"),
     "tensorflow regression": Payload(
-        _file("tensorflow-half-plus-two.json"), "!regression 3 !regression", protocol="tensorflow"
+        _file("tensorflow-half-plus-two.json"), "<number> 3 <number>", protocol="tensorflow"
     ),
     "tensorflow columns": Payload(
         b'{"outputs":{"class":["cat","dog"],"p":[0.9,0.8]}}', "cat dog", protocol="tensorflow"

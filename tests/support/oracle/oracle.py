@@ -11,11 +11,12 @@ import json
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from fnmatch import fnmatchcase
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,18 @@ from sklearn.metrics import (
     multilabel_confusion_matrix,
     precision_recall_fscore_support,
     recall_score,
+)
+
+from tests.support.oracle.value_scores import (
+    Number,
+    Probabilities,
+    by_class,
+    curve,
+    in_units,
+    kept,
+    number_scores,
+    probability_scores,
+    quantized,
 )
 
 REQUEST = "io.seldon.serving.inference.request"
@@ -51,10 +64,13 @@ class Settings:
     """What the models file says about one model."""
 
     output: str | None = None
+    task: str | None = None
     classes: tuple[str, ...] = ()
     threshold: float = 0.5
     judge_by: str = "truth"
     exclude: bool = False
+    tolerance: float | str | None = None
+    unit: int = -6
 
 
 @dataclass(frozen=True)
@@ -83,13 +99,22 @@ class Observation:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one row says: a label, or the reason why it has none."""
+    """What one row says: a label, a number in units, or the reason why it has neither."""
 
     label: str | None = None
     reason: str | None = None
     mode: str | None = None
     one_number: bool = False
     names: tuple[str, ...] = ()  # the message's own, one per score
+    width: int = 0  # how many scores
+    amount: int | None = None
+    classes: tuple[str, ...] = ()  # of the probabilities
+    q: dict[int, int] = field(default_factory=dict)  # the probabilities that are kept, by class
+
+    @property
+    def says(self) -> bool:
+        """Whether there is a value that can be judged."""
+        return self.label is not None or self.amount is not None
 
 
 @dataclass
@@ -97,7 +122,7 @@ class Outcome:
     """What the counted feedback makes of one prediction."""
 
     kind: str = "judged"  # judged, rows_differ, ambiguous
-    items: list[tuple[str, str | None, bool]] = field(default_factory=list)
+    items: list[tuple[Reading, str | Number | None, bool | None]] = field(default_factory=list)
     reasons: Counter[str] = field(default_factory=Counter)
     reward: int | None = None
     disagreement: bool = False
@@ -115,6 +140,8 @@ class Tally:
     reward_sum: int = 0
     disagreements: int = 0
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)  # (actual, predicted)
+    probabilities: list[Probabilities] = field(default_factory=list)
+    numbers: list[Number] = field(default_factory=list)
 
 
 # Decoding
@@ -285,62 +312,110 @@ def is_integer(value: Any) -> bool:
 
 
 def text_label(text: str, mode: str, **more: Any) -> Reading:
-    """A label, if it is short enough (5)."""
+    """A label, if it is short enough; that of an empty text has a name (4, 5)."""
     if len(text.encode("utf-8", "surrogatepass")) > 256:
         return Reading(reason="label_too_long", mode=mode, **more)
-    return Reading(text, mode=mode, **more)
+    return Reading(text or "(empty)", mode=mode, **more)
 
 
 def read_scores(row: list[Any], own: list[str], spare: list[list[str]]) -> Reading:
-    """The name of the greatest score (4)."""
+    """The name of the greatest score (4), and the probabilities (24)."""
     if not all(math.isfinite(value) for value in row) or len(set(row)) == 1:
         return Reading(reason="no_maximum", mode="scores")
     if all(value in (0, 1) for value in row) and sum(value == 1 for value in row) > 1:
         return Reading(reason="multi_label", mode="scores")
     position = row.index(max(row))
     fitting = [names for names in [own, *spare] if len(names) == len(row)]
-    text = fitting[0][position] if fitting else str(position)
-    return text_label(text, "scores", names=tuple(own) if len(own) == len(row) else ())
+    names = fitting[0] if fitting else [str(i) for i in range(len(row))]
+    return text_label(
+        names[position],
+        "scores",
+        names=tuple(own) if len(own) == len(row) else (),
+        width=len(row),
+        classes=tuple(names),
+        q=kept(row),
+    )
+
+
+def read_probability(row: float, settings: Settings) -> Reading:
+    """The label of the probability of the second of two (4), and of both (24)."""
+    classes = settings.classes if len(settings.classes) == 2 else ("0", "1")
+    label = classes[row >= settings.threshold]
+    q = {0: quantized(1 - Fraction(row)), 1: quantized(row)}
+    only_label = set(q.values()) <= {0, quantized(1)}
+    return text_label(
+        label,
+        "probability",
+        one_number=True,
+        width=2,
+        classes=tuple(classes),
+        q={} if only_label else q,
+    )
+
+
+def read_number(row: float, settings: Settings) -> Reading:
+    """A number in units (27)."""
+    amount = in_units(row, settings.unit)
+    reason = "out_of_range" if amount is None else None
+    return Reading(reason=reason, mode="number", one_number=True, amount=amount)
 
 
 def read_row(
     row: Any, own: list[str], spare: list[list[str]], settings: Settings, output: str | None
 ) -> Reading:
-    """The label of one row (4, 5); `output` is what the models file asks for."""
+    """The value of one row (4, 5); `output` is what the models file asks for."""
     if isinstance(row, list):
         if len(row) < 2 or not all(is_number(value) for value in row):
             return Reading(reason="shape")
         if output not in (None, "scores"):
-            return Reading(reason="shape")
+            return Reading(reason="shape", mode="scores")
         return read_scores(row, own, spare)
     if isinstance(row, str):
         if output not in (None, "label"):
             return Reading(reason="shape")
         return text_label(row, "label")
     if output == "scores" or not isinstance(row, int | float):
-        return Reading(reason="shape")
-    if output == "probability":
+        return Reading(reason="shape", mode=mode_of(row))
+    two = len(settings.classes) == 2
+    if output == "probability" or (two and output is None):
         probability = 0 <= row <= 1
     else:
         probability = not isinstance(row, bool) and 0 < row < 1 and output is None
     if probability:
-        low, high = settings.classes if len(settings.classes) == 2 else ("0", "1")
-        label = high if row >= settings.threshold else low
-        return text_label(label, "probability", one_number=True)
+        return read_probability(row, settings)
     if output == "probability":
-        return Reading(reason="shape", one_number=True)
+        return Reading(reason="shape", one_number=True, mode=mode_of(row))
     if isinstance(row, bool) or is_integer(row):
-        return Reading(str(int(row)), mode="label", one_number=True)
+        text = str(int(row))
+        if settings.classes and text not in settings.classes:  # a position
+            text = settings.classes[int(row)] if 0 <= row < len(settings.classes) else text
+        return text_label(text, "label", one_number=True)
     if output == "label":
-        return Reading(reason="shape", one_number=True)
+        return Reading(reason="shape", one_number=True, mode=mode_of(row))
     if not math.isfinite(row):
         return Reading(reason="no_maximum", one_number=True)
-    return Reading(reason="regression", one_number=True)
+    return read_number(row, settings)
+
+
+def mode_of(row: Any) -> str | None:
+    """Whether a row that does not suit its model is a number all the same (8)."""
+    if not is_number(row) or not math.isfinite(row) or is_integer(row) or 0 < row < 1:
+        return None
+    return "number"
 
 
 def read_prediction(row: Any, names: list[str], settings: Settings) -> Reading:
-    """The predicted label."""
-    return read_row(row, names, [list(settings.classes)], settings, settings.output)
+    """The predicted value."""
+    one = isinstance(row, int | float)
+    if settings.task == "regression":
+        if one and math.isfinite(row):
+            return read_number(row, settings)
+        seen = read_row(row, names, [], settings, None)
+        return Reading(reason=seen.reason or "shape", mode=seen.mode)
+    seen = read_row(row, names, [list(settings.classes)], settings, settings.output)
+    if settings.task == "classification" and seen.mode == "number":
+        return Reading(reason="shape", one_number=True, mode="number")
+    return seen
 
 
 def at(names: Iterable[str], position: int) -> Reading:
@@ -358,32 +433,37 @@ def read_truth(
     predicted_names: list[str],
     settings: Settings,
 ) -> Reading:
-    """The actual label, with the prediction at hand (6)."""
-    two = len(settings.classes) == 2
-    if predicted.mode == "probability" and two and (isinstance(row, bool) or is_integer(row)):
-        return at(settings.classes, int(row))
+    """The actual value, with the prediction at hand (6, 9)."""
+    if row is None:
+        return Reading(reason="withdrawn")
+    one = isinstance(row, int | float)
+    plain = Settings(threshold=settings.threshold, unit=settings.unit)
+    if predicted.amount is not None:
+        if one and math.isfinite(row):
+            return read_number(row, settings)
+        seen = read_row(row, names, [], plain, None)
+        return Reading(reason=seen.reason or "kinds_differ")
     if isinstance(row, bool) or is_integer(row):
         text = str(int(row))
-        if predicted.one_number:
-            return Reading(text, mode="label")
-        if settings.classes:
-            return at(settings.classes, int(row))
-        if predicted.names and text not in predicted.names:
-            return at(predicted.names, int(row))
-        return Reading(text, mode="label")
+        listed = settings.classes
+        if predicted.mode == "probability" and len(listed) != 2:
+            listed = ()  # its label is 0 or 1, none of these classes
+        if not listed and not predicted.one_number:
+            listed = predicted.names
+        return at(listed, int(row)) if listed and text not in listed else Reading(text)
+    if one and math.isfinite(row) and not 0 < row < 1:
+        return Reading(reason="kinds_differ")
     return read_row(row, names, [predicted_names, list(settings.classes)], settings, None)
 
 
 def other_label(predicted: Reading, settings: Settings) -> str | None:
     """The other one, where exactly two labels are possible (8)."""
-    possible: list[str] = []
-    if predicted.mode == "scores" and len(predicted.names) == 2:
-        possible = list(predicted.names)
-    elif len(settings.classes) == 2:
-        possible = list(settings.classes)
-    elif predicted.mode == "probability":
-        possible = ["0", "1"]
-    if predicted.label not in possible or len(set(possible)) != 2:
+    possible: Sequence[str] = settings.classes
+    if (
+        predicted.mode == "scores" and (predicted.width == 2 or predicted.names)
+    ) or predicted.mode == "probability":
+        possible = predicted.classes
+    if predicted.label not in possible or len(possible) != 2 or len(set(possible)) != 2:
         return None
     return next(label for label in possible if label != predicted.label)
 
@@ -398,10 +478,13 @@ def settings_of(models_file: dict[str, Any] | None, model: tuple[str, ...]) -> S
         if len(pattern) <= len(model) and all(map(fnmatchcase, model, pattern)):
             return Settings(
                 output=entry.get("output"),
+                task=entry.get("task"),
                 classes=tuple(entry.get("classes") or ()),
                 threshold=entry.get("threshold", 0.5),
                 judge_by=entry.get("judge_by", "truth"),
                 exclude=entry.get("exclude", False),
+                tolerance=entry.get("tolerance"),
+                unit=round(math.log10(entry.get("unit", 1e-6))),
             )
     return Settings()
 
@@ -432,7 +515,12 @@ def judge(
     if feedback.rows is not None and len(feedback.rows) != len(readings):  # (10)
         outcome.kind = "rows_differ"
         return outcome
-    fraction = reward is not None and 0 < reward < MILLION and len(readings) > 1
+    fraction = (
+        reward is not None
+        and 0 < reward < MILLION
+        and len(readings) > 1
+        and any(reading.mode != "number" for reading in readings)
+    )
     if feedback.rows is None:
         assert reward is not None
         if fraction:  # (8)
@@ -442,25 +530,32 @@ def judge(
             if predicted.label is not None:
                 right = reward > 0
                 actual = predicted.label if right else other_label(predicted, settings)
-                outcome.items.append((predicted.label, actual, right))
+                outcome.items.append((predicted, actual, right))
         return outcome
     truth_reasons: Counter[str] = Counter()
     for predicted, row in zip(readings, feedback.rows, strict=True):
-        if predicted.label is not None:
-            truth = read_truth(row, feedback.names, predicted, prediction.names, settings)
-            if truth.label is None:
-                truth_reasons[str(truth.reason)] += 1
-            else:
-                item = (predicted.label, truth.label, predicted.label == truth.label)
-                outcome.items.append(item)
-    rights = [right for _, _, right in outcome.items]
+        if not predicted.says:
+            continue
+        truth = read_truth(row, feedback.names, predicted, prediction.names, settings)
+        if not truth.says:
+            truth_reasons[str(truth.reason)] += 1
+        elif predicted.amount is not None:
+            assert truth.amount is not None
+            both = Number(predicted.amount, truth.amount, settings.unit, settings.tolerance)
+            outcome.items.append((predicted, both, both.within))
+        else:
+            outcome.items.append((predicted, truth.label, predicted.label == truth.label))
+    rights = [right for predicted, _, right in outcome.items if predicted.label is not None]
     if reward is not None and rights:  # (7)
         outcome.disagreement = not any(rights) if reward > 0 else all(rights)
     if reward is not None and settings.judge_by == "reward":
         if fraction:
             outcome.kind, outcome.items = "ambiguous", []
             return outcome
-        outcome.items = [(predicted, actual, reward > 0) for predicted, actual, _ in outcome.items]
+        outcome.items = [
+            (predicted, actual, right if predicted.label is None else reward > 0)
+            for predicted, actual, right in outcome.items
+        ]
     outcome.reasons += truth_reasons
     return outcome
 
@@ -512,6 +607,8 @@ def scores_of(cells: Counter[tuple[str, str]]) -> dict[str, Any]:
             "specificity": number(specificity(i, np.nan)),
             "f1": number(each[2][i]),
             "support": round(float(each[3][i])),
+            "roc_auc": None,
+            "average_precision": None,
         }
     classes = list(result["classes"].values())
     support = [each["support"] for each in classes]
@@ -558,11 +655,32 @@ def report(model: tuple[str, ...], tally: Tally, by: str) -> dict[str, Any]:
         "reward_mean": tally.reward_sum / MILLION / tally.rewards if tally.rewards else None,
         "disagreements": tally.disagreements,
     }
-    if tally.judged:
-        wilson = binomtest(tally.correct, tally.judged).proportion_ci(0.95, method="wilson")
-        entry["accuracy"] = tally.correct / tally.judged
+    decided = tally.judged - sum(number.within is None for number in tally.numbers)  # (28)
+    if decided:
+        wilson = binomtest(tally.correct, decided).proportion_ci(0.95, method="wilson")
+        entry["accuracy"] = tally.correct / decided
         entry["accuracy_low"], entry["accuracy_high"] = float(wilson.low), float(wilson.high)
-    return entry | scores_of(tally.cells)
+    entry |= scores_of(tally.cells) | scores_of_values(tally)
+    for name, bins in by_class(tally.probabilities).items():
+        if name in entry["classes"]:
+            of = curve(*bins)
+            entry["classes"][name] |= {key: of[key] for key in ("roc_auc", "average_precision")}
+    return entry
+
+
+def scores_of_values(tally: Tally) -> dict[str, Any]:
+    """Every score of probabilities and numbers."""
+    labelled = tally.judged - len(tally.numbers)
+    result: dict[str, Any] = {
+        "task": "regression" if len(tally.numbers) > labelled else "classification",
+        "measured": len(tally.numbers),
+    }
+    if not tally.judged:
+        result["task"] = None
+    numbers = number_scores(tally.numbers)
+    for name, value in probability_scores(tally.probabilities).items():
+        result[name] = numbers[name] if numbers[name] not in (None, {}, []) else value
+    return result
 
 
 # The whole
@@ -662,8 +780,14 @@ def add(tally: Tally, prediction: Observation, outcome: Outcome, by: str) -> Non
         tally.reward_sum += outcome.reward
     for predicted, actual, right in outcome.items:
         tally.judged += 1
-        tally.correct += right
-        if actual is None:
+        tally.correct += bool(right)
+        if isinstance(actual, Number):
+            tally.numbers.append(actual)
+        elif actual is None:
             tally.unknown_actual += 1
         else:
-            tally.cells[actual, predicted] += 1
+            assert predicted.label is not None
+            tally.cells[actual, predicted.label] += 1
+            if predicted.q:
+                item = Probabilities(predicted.classes, predicted.q, predicted.label, actual)
+                tally.probabilities.append(item)

@@ -185,7 +185,7 @@ def predicted_rows(draw: Draw, model: Model, doubtful: bool, nan: bool) -> Any:
     if kind == "strings":
         return draw(st.sampled_from(STRINGS))
     if kind == "regression":
-        return draw(st.sampled_from([1.5, -0.5, 12.75, -3.25]))
+        return draw(st.sampled_from([1.5, -0.5, 12.75, -3.25, 1e12, -2e12, 0.125, 7]))
     return copy.deepcopy(draw(st.sampled_from(ODD)))
 
 
@@ -404,6 +404,14 @@ def models_files(
                 entry["output"] = "probability"
         if doubtful and draw(st.booleans()):
             entry["output"] = draw(st.sampled_from(["scores", "probability", "label"]))
+        if model.kind == "regression" and "output" not in entry and draw(st.booleans()):
+            entry["task"] = "regression"
+        elif doubtful and "output" not in entry and draw(st.booleans()):
+            entry["task"] = draw(st.sampled_from(["classification", "regression"]))
+        if draw(st.booleans()):
+            entry["tolerance"] = draw(st.sampled_from([0, 0.5, 4, "10%", "33.3%"]))
+        if draw(st.booleans()):
+            entry["unit"] = draw(st.sampled_from([1e-6, 0.01, 1, 100.0]))
         entries.append(entry)
     for match in draw(st.lists(st.sampled_from(["*/*", "seldon/*", "*/*/shadow", "v*/[ip]*"]))):
         entries.append({"match": match})

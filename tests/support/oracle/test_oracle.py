@@ -22,6 +22,7 @@ from tests.support.oracle.strategies import (
     ranges,
     response_event,
 )
+from tests.support.oracle.value_scores import NOTHING
 
 DATA = Path(__file__).parents[2] / "data" / "seed-experiment"
 NAMES = ["a", "b", "c"]
@@ -73,7 +74,11 @@ def test_seed_experiment(name: str) -> None:
     assert result["by"] == expected["by"]
     (wanted,) = expected["models"]
     model = only(result)
-    assert model.keys() == wanted.keys()
+    assert model.keys() - wanted.keys() == {"task", "measured", *NOTHING}
+    assert wanted.keys() <= model.keys()
+    for label in model["classes"].values():  # the contract has no scores of probabilities
+        assert label.pop("roc_auc") is not None
+        assert label.pop("average_precision") is not None
     for key, value in wanted.items():
         if isinstance(value, float):
             assert model[key] == pytest.approx(value, abs=1e-12), key
@@ -189,8 +194,7 @@ def test_labels(row: Any, names: list[str] | None, label: str) -> None:
         ([0.5, 0.5], "no_maximum"),
         ([0, 0, 0], "no_maximum"),
         ([1, 0, 1], "multi_label"),
-        (1.5, "regression"),  # [5]
-        (-0.5, "regression"),
+        (1e300, "out_of_range"),  # [27]
         ("\u20ac" * 86, "label_too_long"),
         (None, "shape"),
         ({}, "shape"),
@@ -278,7 +282,8 @@ def test_excluded_models_are_left_out() -> None:
         ([0.1, 0.7, 0.2], NAMES, -1, None, None, "!position"),
         ([0.1, 0.7, 0.2], None, 2, None, None, "2"),
         ([0.1, 0.7, 0.2], NAMES, "b", None, None, "b"),
-        (1, None, 2, None, entry(classes=NAMES), "2"),  # the row was one number
+        (1, None, 2, None, entry(classes=NAMES), "c"),  # a position in classes too
+        (1, None, 2, None, entry(classes=["2", "3", "4"]), "2"),  # its text is one
         ("a", None, 2, None, entry(classes=NAMES), "c"),  # position in classes
         ("a", None, 3, None, entry(classes=NAMES), "!position"),
         ("a", None, 2, None, None, "2"),
@@ -287,7 +292,9 @@ def test_excluded_models_are_left_out() -> None:
         (0.9, None, 0.2, None, None, "0"),
         (1, None, True, None, None, "1"),
         (1, None, "1", None, None, "1"),
-        (1, None, 2.5, None, None, "!regression"),
+        (1, None, 2.5, None, None, "!kinds_differ"),
+        (1, None, None, None, None, "!withdrawn"),  # [9]
+        (2.5, None, "a", None, None, "!kinds_differ"),
         ([0.1, 0.9], None, [0, 0], None, None, "!no_maximum"),
     ],
 )
@@ -352,7 +359,7 @@ def test_judged_by_a_fraction_for_several_rows() -> None:
         ([0.1, 0.9], None, entry(classes=["no", "yes"]), "no"),
         ("yes", None, entry(classes=["no", "yes"]), "no"),
         ([0.1, 0.7, 0.2], NAMES, None, None),
-        ([0.1, 0.9], None, None, None),
+        ([0.1, 0.9], None, None, "0"),
         (1, None, None, None),
         ("yes", None, None, None),
         ("maybe", None, entry(classes=["no", "yes"]), None),
@@ -504,10 +511,11 @@ def test_scores_of_two_classes() -> None:
     counts = {("b", "b"): 4, ("a", "b"): 1, ("b", "a"): 2, ("a", "a"): 3}
     model = only(replay(batch(counts)))
     assert cells(model) == counts
+    no_curve = {"roc_auc": None, "average_precision": None}
     b = {"precision": 0.8, "recall": 4 / 6, "specificity": 0.75, "f1": 8 / 11, "support": 6}
     a = {"precision": 0.6, "recall": 0.75, "specificity": 4 / 6, "f1": 6 / 9, "support": 4}
-    assert model["classes"]["b"] == pytest.approx(b)
-    assert model["classes"]["a"] == pytest.approx(a)
+    assert model["classes"]["b"] == pytest.approx(b | no_curve)
+    assert model["classes"]["a"] == pytest.approx(a | no_curve)
     for score in ("precision", "recall", "specificity", "f1"):
         assert model["macro"][score] == pytest.approx((a[score] + b[score]) / 2)
         assert model["weighted"][score] == pytest.approx((4 * a[score] + 6 * b[score]) / 10)
@@ -524,10 +532,10 @@ def test_undefined_scores() -> None:
     """[19, 20, 22] 0/0 is absent, but 0 in macro and weighted where another class defines it."""
     model = only(replay(batch({("a", "b"): 1})))
     nothing, zero = None, 0.0
-    assert model["classes"] == {
-        "a": {"precision": nothing, "recall": 0, "specificity": nothing, "f1": 0, "support": 1},
-        "b": {"precision": 0, "recall": nothing, "specificity": 0, "f1": 0, "support": 0},
-    }
+    no_curve = {"roc_auc": None, "average_precision": None}
+    a = {"precision": nothing, "recall": 0, "specificity": nothing, "f1": 0, "support": 1}
+    b = {"precision": 0, "recall": nothing, "specificity": 0, "f1": 0, "support": 0}
+    assert model["classes"] == {"a": a | no_curve, "b": b | no_curve}
     assert set(model["macro"].values()) == set(model["weighted"].values()) == {zero}
     assert (model["mcc"], model["kappa"]) == (None, 0)
     model = only(replay(batch({("a", "a"): 1, ("b", "a"): 1})))
@@ -535,7 +543,7 @@ def test_undefined_scores() -> None:
     assert model["macro"]["precision"] == model["weighted"]["precision"] == 0.25
     model = only(replay(batch({("a", "a"): 2})))
     ones = {"precision": 1, "recall": 1, "f1": 1}
-    assert model["classes"]["a"] == {**ones, "specificity": None, "support": 2}
+    assert model["classes"]["a"] == {**ones, "specificity": None, "support": 2} | no_curve
     for average in ("macro", "weighted", "micro"):
         assert model[average] == {**ones, "specificity": None}
     assert (model["mcc"], model["kappa"]) == (None, None)
@@ -605,7 +613,8 @@ def test_counts_hold_together(events: list[Event], file: Any) -> None:
     result = replay(events, file)
     for model in result["models"]:
         known = sum(cell["count"] for cell in model["confusion"])
-        assert known + model["unknown_actual"] == model["judged"] <= model["predictions"]
+        numbers = model["measured"]
+        assert known + model["unknown_actual"] + numbers == model["judged"] <= model["predictions"]
         assert model["correct"] <= model["judged"]
         assert sum(c["support"] for c in model["classes"].values()) == known
     assert sum(m["judged"] for m in result["models"]) == sum(
