@@ -1,4 +1,4 @@
-"""What a metric family of models is, and what a sample of it."""
+"""The metric families of models, and their samples."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
