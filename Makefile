@@ -7,6 +7,11 @@ BENCH_ARGS ?=
 TEST_ARGS ?=
 # More than two cores have: most of the tests wait for servers. The longest come first.
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+INTERPRETED := tests/domain/join tests/domain/test_native.py tests/domain/test_against_oracle.py \
+	$(addprefix tests/domain/events/test_,event_lines.py document_batches.py documents.py) \
+	tests/domain/test_traps.py tests/stream/test_observation_producer.py
+# Else numpy's threads wait for each other on the cores that the tests share.
+export OPENBLAS_NUM_THREADS := 1
 NATIVE := native/Cargo.toml
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
 
@@ -36,9 +41,11 @@ test-quick: $(VENV)/.test  ## Run the tests that are short and need no server, n
 tests-all:
 	$(BIN)/python -m pytest $(PARALLEL)
 
-# The same results without the compiled part.
+# The same results without the native extension. Only the tests that reach code of which there are two
+# kinds, native and in Python: the join, and the reading of lines, documents and Kafka records for it.
+# Decoder, statistics, tally and log are Python alone, and tests-all has tested them.
 tests-interpreted:
-	PROCESSOR_COMPILED=off $(BIN)/python -m pytest tests/domain tests/stream/test_observation_producer.py
+	PROCESSOR_COMPILED=off $(BIN)/python -m pytest $(INTERPRETED)
 
 tests-native:
 	@if command -v cargo >/dev/null; then cargo test --quiet --release --manifest-path $(NATIVE); fi
@@ -48,7 +55,8 @@ prepare:
 	+@$(MAKE) --no-print-directory --jobs=2 $(VENV)/.test .cache/.servers
 
 chaos: prepare  ## Run the tests of faults and of live = replay at full size; a table
-	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py --full $(TEST_ARGS)
+	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py \
+		tests/domain/events/test_fuzz.py --full $(TEST_ARGS)
 
 coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with and without the native extension
 	$(BIN)/python -m pytest $(PARALLEL) --quick --cov --cov-report=

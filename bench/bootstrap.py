@@ -173,7 +173,7 @@ def _actions(index: str, documents: int, end: int) -> Iterator[dict[str, Any]]:
 
 
 def _document(number: int, end: int) -> dict[str, Any]:
-    """A document as the request logger writes it, with an id and inputs of usual length."""
+    """A document as the request logger writes it, with an id and inputs of common length."""
     source = document(number, end)
     inputs = {"data": {"ndarray": [[5.1, 3.5, 1.4, 0.2]]}}
     return source | {

@@ -1,4 +1,4 @@
-"""Measure the CPU time of each stage of the stream, in µs per event, compiled and interpreted.
+"""Measure the CPU time of each stage of the stream, in µs per event, native and in Python.
 
 All stages run in one process on the load's events, without Kafka and its client.
 """
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: run_json("bench.stages", passed, os.environ | {"PROCESSOR_COMPILED": name})
         for name in ("auto", "off")
     }
-    print("| stage | compiled, CPU µs/event | interpreted | ratio |\n|---|--:|--:|--:|")
+    print("| stage | native, CPU µs/event | Python | ratio |\n|---|--:|--:|--:|")
     for stage in _STAGES:
         fast, slow = found["auto"][stage], found["off"][stage]
         print(f"| {stage} | {fast:.2f} | {slow:.2f} | {slow / fast:.1f} |")

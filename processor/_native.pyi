@@ -25,6 +25,28 @@ class DeltaAccumulator:
         sums: list[tuple[int, str, int, int]],
         affects_diagnostics: bool,
     ) -> int: ...
+    def set_tables(
+        self, bin_edges: list[int], log_losses: list[int], error_edges: list[int]
+    ) -> None: ...
+    def add_labels_plan(self, outcome: int) -> int: ...
+    def add_confidence_plan(self, outcome: int, right: bool) -> int: ...
+    def add_probabilities_plan(
+        self,
+        outcome: int,
+        names: list[str],
+        own: list[bool],
+        known: bool,
+        top: int,
+        right: bool,
+    ) -> int: ...
+    def add_numbers_plan(
+        self,
+        outcomes: list[int],
+        unit: int,
+        unit_label: str,
+        tolerance: tuple[int, int] | None,
+        truth: int | None,
+    ) -> int: ...
     def drain(
         self, models: list[Any], targets: list[int]
     ) -> list[tuple[int, bytes, bytes, bytes]]: ...
@@ -36,13 +58,15 @@ class FastPath:
         cls,
         state: object,
         accumulator: DeltaAccumulator,
-        outcome_of_pair: Callable[[int, int], int],
-        outcome_of_completed: Callable[[int, int | None, int | None], int],
-        prediction_id: Callable[[int, int, int, int, bool], int | None],
-        feedback_id: Callable[[int, int, int, int | None, int | None], int | None],
+        plan_of_pair: Callable[[int, int], int | None],
+        plan_of_completed: Callable[[int, int | None, int | None], int | None],
+        prediction_id: Callable[[int, int, int, int, bool, int], int | None],
+        feedback_id: Callable[[int, int, int, int | None, int | None, int], int | None],
+        valued_answer: Callable[[int], tuple[int, int] | None],
+        base_of_feedback: Callable[[int, int | None], int],
         deployment_of: list[int],
         bounds: Sequence[float],
-        max_bucket_bytes: int,
+        max_rows: int,
         rows_per_bucket: int,
     ) -> FastPath: ...
     def apply_predictions(

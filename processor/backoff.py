@@ -20,8 +20,12 @@ class Backoff:
         """Begin with the first pause again, because a try has succeeded."""
         self.delay = self._first
 
-    async def sleep(self) -> None:
-        """Pause for `delay`, and double it for the next time."""
+    async def sleep(self, asked: float | None = None) -> None:
+        """Pause for `delay`, or for at least the seconds that a server has ``asked`` for, and double
+        `delay` for the next time."""
         delay = self.delay
         self.delay = min(2 * delay, self._longest)
-        await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+        if asked is None:
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+        else:
+            await asyncio.sleep(asked * random.uniform(1.0, 1.2))

@@ -4,15 +4,12 @@ import logging
 import sys
 
 import msgspec
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import RequestPayloadError
 
 _NOISY = (
     *("aiokafka", "faust", "mode", "elastic_transport", "aiohttp", "asyncio"),
     # Classes of Faust with a method mended: they log under the name of our module.
     "processor.kafka.patches",
 )
-_CLIENT_FAULTS = (HttpProcessingError, RequestPayloadError)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -34,12 +31,22 @@ class _MalformedRequests(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, _CLIENT_FAULTS):
+        if error is not None and _is_client_fault(error):
             remote = record.args[0] if isinstance(record.args, tuple) and record.args else None
             record.msg = "a malformed HTTP request, refused with 400: from %s"
             record.args = (remote if isinstance(remote, str) else "unknown",)
             record.exc_info = None
         return True
+
+
+def _is_client_fault(error: BaseException) -> bool:
+    # Commands without a server or client need not wait for its import.
+    if "aiohttp" not in sys.modules:
+        return False
+    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.web import RequestPayloadError
+
+    return isinstance(error, HttpProcessingError | RequestPayloadError)
 
 
 class _RateLimit(logging.Filter):

@@ -17,6 +17,8 @@ from sklearn import metrics
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from statsmodels.stats.contingency_tables import mcnemar
 
@@ -48,7 +50,8 @@ def wine() -> pd.DataFrame:
     )
     small = slice(0, 2)
     tree = DecisionTreeClassifier(max_depth=2, random_state=0).fit(train[:, small], y_train)
-    line = LogisticRegression(max_iter=10_000).fit(train, y_train)
+    # Without the scaler it would look for seconds.
+    line = make_pipeline(StandardScaler(), LogisticRegression()).fit(train, y_train)
     return pd.DataFrame(
         {"actual": y_test, "tree": tree.predict(test[:, small]), "line": line.predict(test)}
     )

@@ -46,6 +46,10 @@ id! {
     OutcomeId
 }
 id! {
+    /// Position of a plan in the delta accumulator.
+    PlanId
+}
+id! {
     /// Position of a label in the delta accumulator.
     LabelId
 }

@@ -2,6 +2,7 @@
 //! that decides what is right; whatever is not the common case is handed back to it.
 
 mod collections;
+mod digests;
 mod errors;
 mod events;
 mod ids;

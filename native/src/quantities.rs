@@ -24,6 +24,40 @@ pub fn quantize(probability: f64) -> u16 {
     (quotient + u128::from(rest > half || (rest == half && quotient & 1 == 1))) as u16
 }
 
+/// The largest number, in units.
+const MAX_NUMBER: u128 = 1_000_000_000_000_000_000;
+
+/// A number in units of 10^unit, rounded half to even of its exact value; None if it is not finite, or
+/// beyond 10^18 units. `unit` is from -12 to 0.
+pub fn to_units(number: f64, unit: i32) -> Option<i64> {
+    if !number.is_finite() {
+        return None;
+    }
+    let bits = number.abs().to_bits();
+    let (exponent, fraction) = ((bits >> 52) as i32, bits & ((1 << 52) - 1));
+    let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
+    let scaled = u128::from(mantissa) * 10u128.pow(unit.unsigned_abs());
+    let shift = exponent.max(1) - 1075;
+    // The scaled mantissa has at most 93 bits.
+    let amount = if shift >= 0 {
+        if mantissa != 0 && shift > 34 {
+            return None;
+        }
+        scaled << shift
+    } else if shift < -94 {
+        0
+    } else {
+        let shift = -shift as u32;
+        let (quotient, rest, half) =
+            (scaled >> shift, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
+        quotient + u128::from(rest > half || (rest == half && quotient & 1 == 1))
+    };
+    if amount > MAX_NUMBER {
+        return None;
+    }
+    Some(if number < 0.0 { -(amount as i64) } else { amount as i64 })
+}
+
 /// Whether probabilities with this sum, added from the first to the last, are those of all classes.
 pub fn is_whole(sum: f64) -> bool {
     (sum - 1.0).abs() <= TOLERANCE
@@ -32,6 +66,24 @@ pub fn is_whole(sum: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_rounded_half_to_even() {
+        for (number, unit, amount) in [
+            (1.5, -6, Some(1_500_000)),
+            (-0.125, -2, Some(-12)),
+            (0.375, -2, Some(38)),
+            (1e12, -6, Some(1_000_000_000_000_000_000)),
+            (1.1e12, -6, None),
+            (1e300, -6, None),
+            (1e-300, -6, Some(0)),
+            (f64::NAN, -6, None),
+            (0.0, 0, Some(0)),
+            (2.5, 0, Some(2)),
+        ] {
+            assert_eq!(to_units(number, unit), amount, "{number} {unit}");
+        }
+    }
 
     #[test]
     fn probabilities_are_rounded_half_to_even() {

@@ -8,15 +8,9 @@ import click
 import msgspec
 
 from processor.cli.options import Commands, Time, interrupt_at_once
-from processor.dead_letters.listing import (
-    Selection,
-    dead_letter_text,
-    find_dead_letter,
-    list_dead_letters,
-    listing_text,
-    outcomes_text,
-    retry_dead_letters,
-)
+from processor.dead_letters.listing import Selection, find_dead_letter, list_dead_letters
+from processor.dead_letters.retry import retry_dead_letters
+from processor.dead_letters.text import dead_letter_text, listing_text, outcomes_text
 from processor.domain.events.raw_event import REASONS
 from processor.logs import set_up_logs
 from processor.settings import Settings

@@ -1,17 +1,24 @@
-"""Shared parts of the commands: option types, handling of Ctrl-C, garbage collection."""
+"""Shared parts of the commands: groups, option types, handling of Ctrl-C, garbage collection."""
 
+import asyncio
 import gc
 import logging
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Coroutine, Mapping
 from difflib import get_close_matches
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 import click
+import uvloop
 
 from processor.domain.timestamps import INSTANTS, parse_duration, parse_instant
+
+#: The exit code of a command that was interrupted.
+INTERRUPTED = 130
 
 
 class Time(click.ParamType):
@@ -27,7 +34,28 @@ class Time(click.ParamType):
 
 
 class Commands(click.Group):
-    """A command group whose error for an unknown command suggests similar ones."""
+    """A command group whose error for an unknown command suggests similar ones.
+
+    ``modules`` names more commands as "module:attribute": a module is imported when its command is used,
+    so that each command waits only for the clients and servers that it needs.
+    """
+
+    def __init__(
+        self, *args: Any, modules: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._modules = modules or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group`."""
+        return sorted({*self.commands, *self._modules})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group`."""
+        if cmd_name not in self._modules:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._modules[cmd_name].partition(":")
+        return cast(click.Command, getattr(import_module(module), attribute))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -65,7 +93,7 @@ def exit_after(seconds: float) -> None:
 
     A thread does it, because the event loop, or a thread that waits for a name server, may never end.
     """
-    timer = threading.Timer(seconds, os._exit, (130,))
+    timer = threading.Timer(seconds, os._exit, (INTERRUPTED,))
     timer.daemon = True
     timer.start()
 
@@ -91,3 +119,32 @@ def collect_rarely() -> None:
     # A batch of records is some 200,000 objects, which are freed by reference count: searching them
     # for cycles took 10 % of the time. Cycles are still collected, only later.
     gc.set_threshold(500_000, 20, 100)
+
+
+def run_until_stopped(
+    work: Callable[[asyncio.Event], Coroutine[Any, Any, Any]], within: float | None = None
+) -> Any:
+    """Run ``work`` with an event that SIGTERM and Ctrl-C set, and return its result.
+
+    A second signal ends the process at once with code 130, and so does the end of the ``within``
+    seconds that the work may take to stop after the first one.
+    """
+
+    async def main() -> Any:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(INTERRUPTED)
+            stop.set()
+            if within is not None:
+                exit_after(within)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        return await work(stop)
+
+    collect_rarely()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())

@@ -10,7 +10,6 @@ from click.core import ParameterSource
 
 from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
 from processor.domain.timestamps import INSTANTS
-from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import NOTHING_READ, Selection
@@ -326,7 +325,12 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
 
 
 def _access(settings: Settings, options: dict[str, Any], columns: Columns) -> Access:
-    return Access(settings, options["index"], options["strict"], kafka_options(settings), columns)
+    kafka: dict[str, Any] = {}
+    if settings.broker:
+        from processor.kafka.clients import kafka_options
+
+        kafka = kafka_options(settings)
+    return Access(settings, options["index"], options["strict"], kafka, columns)
 
 
 def _selection(options: dict[str, Any], sources: Sequence[str]) -> tuple[Selection, Columns]:

@@ -82,12 +82,26 @@ def read_row(row: object, rules: RowRules = DEFAULT) -> Reading:
 def read_number(row: float) -> Reading:
     """Return the value of one number: an integer is a label, unless it is too large."""
     if isinstance(row, int):
-        return Reading(INTEGER, int(row)) if abs(row) < INTEGER_LIMIT else Reading(NUMBER, row)
+        if abs(row) < INTEGER_LIMIT:
+            return Reading(INTEGER, int(row))
+        return Reading(NUMBER, row if abs(row) < _LARGE else _nearest(row))
     if row.is_integer() and abs(row) < INTEGER_LIMIT:
         return Reading(INTEGER, int(row))
     if 0.0 < row < 1.0:
         return Reading(PROBABILITY, row)
     return Reading(NUMBER, row) if math.isfinite(row) else NO_MAXIMUM
+
+
+#: An integer of this size or more does not fit on the log.
+_LARGE = 1 << 63
+
+
+def _nearest(row: int) -> float:
+    """Return the double that is nearest to a large integer; one that is out of any range counts alike."""
+    try:
+        return float(row)
+    except OverflowError:
+        return 1e308 if row > 0 else -1e308
 
 
 def read_text(row: str) -> Reading:

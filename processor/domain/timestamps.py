@@ -3,6 +3,8 @@
 import re
 from datetime import UTC, datetime
 
+from processor.domain.memo import Memo
+
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -27,8 +29,8 @@ class TimeParser:
     """
 
     def __init__(self) -> None:
-        self._minutes: dict[bytes, int] = {}
-        self._seconds: dict[bytes, int] = {}
+        self._minutes = Memo[bytes, int](10_000)
+        self._seconds = Memo[bytes, int](50_000)
 
     def __call__(self, text: bytes) -> int | None:
         """Nanoseconds since 1970; None if the text is not a time between 1970 and 2261."""
@@ -39,9 +41,7 @@ class TimeParser:
                 return second + int(fraction) * _SCALE[len(fraction) + 2]
         time = self._parse(text)
         if time is not None and text[16:17] == b":" and text[17:19] < b"60" and text[-1:] == b"Z":
-            if len(self._seconds) > 50_000:
-                self._seconds.clear()
-            self._seconds[text[:19]] = time - time % SECOND
+            self._seconds.add(text[:19], time - time % SECOND)
         return time
 
     def _parse(self, text: bytes) -> int | None:
@@ -66,9 +66,7 @@ class TimeParser:
         # A leap second belongs to the next minute.
         cacheable = text[-1:] == b"Z" and text[10:11] == b"T" and text[17:19] < b"60"
         if time is not None and cacheable:
-            if len(self._minutes) > 10_000:
-                self._minutes.clear()
-            self._minutes[text[:17]] = time - time % MINUTE
+            self._minutes.add(text[:17], time - time % MINUTE)
         return time
 
 

@@ -19,6 +19,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
+from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, Replay, model_results
@@ -207,7 +208,7 @@ class ReplayFold:
         models: dict[ModelKey, Counts] = {}
         kinds: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
-        for group, size in self._groups(selection).items():
+        for group, size in self._groups(selection):
             self._add_counts(models, group, size, selection)
             _, answers, outcome, _ = group
             for position in (answers,) if isinstance(answers, int) else answers:
@@ -242,7 +243,7 @@ class ReplayFold:
         """The counts of each model that has any, by the basis, times and names of ``selection``."""
         self._fold()
         models: dict[ModelKey, Counts] = {}
-        for group, size in self._groups(selection).items():
+        for group, size in self._groups(selection):
             self._add_counts(models, group, size, selection)
         return models
 
@@ -275,7 +276,7 @@ class ReplayFold:
             return Shortfall(message, True)
 
         selection, models = self.selection, self._join.state.models
-        keys = {models[group[0]] for group in self._groups(selection)}
+        keys = {models[group[0]] for group, _ in self._groups(selection)}
         if not keys:
             return Shortfall("the sources hold no predictions", False)
         if not any(map(selection.matches, keys)):
@@ -289,7 +290,8 @@ class ReplayFold:
         self._fold()
         join, models = self._join, self._join.state.models
         deployments = join.state.deployments
-        cached: dict[Outcome, list[Item | None]] = {}  # millions of predictions share few outcomes
+        # Millions of predictions share few outcomes.
+        cached = Memo[Outcome, list[Item | None]](_MAX_CACHED)
         for ref, _ in join.refs():
             if deployments[ref[0]] != key[:2]:
                 continue
@@ -301,9 +303,7 @@ class ReplayFold:
                     continue
                 items = cached.get(outcome)
                 if items is None:
-                    if len(cached) > _MAX_CACHED:
-                        cached.clear()
-                    items = cached[outcome] = judged_items(join.state, joined)
+                    items = cached.add(outcome, judged_items(join.state, joined))
                 yield ref[1], items
 
     def _span(self) -> str:
@@ -320,8 +320,10 @@ class ReplayFold:
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
 
-    def _groups(self, selection: Selection) -> dict[_Group, int]:
-        """The number of predictions in each group: millions of predictions fall into few groups."""
+    def _groups(self, selection: Selection) -> Iterator[tuple[_Group, int]]:
+        """The groups of predictions, and the number of each: millions of predictions fall into few
+        groups. Those with other statistics than labels, of which hardly two are alike, are groups of
+        their own."""
         by_feedback = selection.by == "feedback"
 
         def in_range(predicted_at: int, feedback_at: int | None) -> bool:
@@ -338,8 +340,11 @@ class ReplayFold:
                 outcome,
                 is_in_range and not (by_feedback and feedback is None),
             )
-            groups[group] += size
-        return groups
+            if outcome is not None and outcome.counts.sums:
+                yield group, size
+            else:
+                groups[group] += size
+        yield from groups.items()
 
     def _add_counts(
         self, models: dict[ModelKey, Counts], group: _Group, size: int, selection: Selection

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import BrokerError, SettingsError
+from processor.kafka.clients import running
 from processor.kafka.patches import patch_clients
 from processor.kafka.reading import FAULTS, connection_error, explain, read_stretches
 
@@ -124,9 +125,7 @@ class KafkaSource:
     async def _numbers(self) -> Sequence[int]:
         """The numbers of the topic's partitions. All topics are listed first, since a broker can create
         a missing topic when it is asked for by name."""
-        admin = AIOKafkaAdminClient(**self._options)
-        try:
-            await admin.start()
+        async with running(AIOKafkaAdminClient(**self._options)) as admin:
             topics = set(await admin.list_topics())
             if self.topic not in topics:
                 raise BrokerError(
@@ -135,8 +134,6 @@ class KafkaSource:
                 )
             (described,) = await admin.describe_topics([self.topic])
             return [each["partition"] for each in described["partitions"]]
-        finally:
-            await admin.close()
 
     async def _stop(self) -> None:
         if self._consumer is not None:

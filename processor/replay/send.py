@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import random
 import ssl
 import time
 from collections import Counter, deque
@@ -18,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
+from processor.backoff import Backoff
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import (
     BrokerError,
@@ -210,8 +210,9 @@ class _HttpSender:
         except ValueError:
             return "bad_header"
         end = time.monotonic() + self._deadline
-        pause = _FIRST_PAUSE
+        backoff = Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
+            asked = None
             try:
                 async with self._session.post(
                     self._url, data=event.value or b"", headers=headers, allow_redirects=False
@@ -224,7 +225,7 @@ class _HttpSender:
                     last_error = f"it answers {answer.status} {answer.reason}"
                     if answer.status not in _RETRYABLE:
                         raise ProcessorError(f"{self._shown} accepts no events: {_advice(answer)}")
-                    wait = _retry_after(answer) or pause
+                    asked = _retry_after(answer) or None
             except aiohttp.InvalidURL:
                 raise ProcessorError(
                     f"{self._shown!r} is not an address: write it as http://host:port/"
@@ -236,16 +237,13 @@ class _HttpSender:
                 ) from None
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 last_error = str(error) or type(error).__name__
-                wait = pause
-            if time.monotonic() + wait > end:
+            if time.monotonic() + (asked or backoff.delay) > end:
                 raise ProcessorError(
                     f"{self._shown} accepted no event for {self._deadline:g} s ({last_error}): "
                     "check that the processor runs there"
                 )
             self._results.retried(self._shown, last_error)
-            # Jitter, so that the connections do not all retry at the same moment.
-            await asyncio.sleep(wait * random.uniform(1.0, 1.2))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await backoff.sleep(asked)
 
 
 def _http_headers(event: RawEvent) -> list[tuple[str, str]]:

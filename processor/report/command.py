@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from processor.archive.elasticsearch.results import ResultStore
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
@@ -34,6 +34,9 @@ from processor.report.output import write_output
 from processor.report.stored import FORMATS as STORED_FORMATS
 from processor.report.stored import render_stored, to_store
 from processor.settings import Settings
+
+if TYPE_CHECKING:
+    from processor.archive.elasticsearch.results import ResultStore
 
 #: The values of ``--format``.
 FORMATS = ("json", "openmetrics", "csv", "text", "html")
@@ -94,7 +97,7 @@ async def _report(
 ) -> Shortfall | None:
     settings = access.settings
     other = _other_period(selection, options)
-    store = ResultStore(settings) if options.store else None
+    store = _result_store(settings) if options.store else None
     try:
         fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
@@ -123,7 +126,7 @@ async def report_stored(
     exactly that period. An empty ``by`` selects both bases. `ProcessorError` if no name matches."""
     if format not in STORED_FORMATS:
         raise SettingsError(f"stored results have no {format}: use {', '.join(STORED_FORMATS)}")
-    store = ResultStore(settings)
+    store = _result_store(settings)
     try:
         results = await store.read(by, selection.namespace, selection.deployment)
         if not results and (others := await store.read(by, "", "")):
@@ -136,6 +139,13 @@ async def report_stored(
             time_text = format_time(time_ns)
             results = [each for each in results if getattr(each, name) == time_text]
     write_output(render_stored(results, format), output)
+
+
+def _result_store(settings: Settings) -> "ResultStore":
+    # The client takes longer to import than most files to read.
+    from processor.archive.elasticsearch.results import ResultStore
+
+    return ResultStore(settings)
 
 
 def _other_period(selection: Selection, options: OutputOptions) -> Selection | None:

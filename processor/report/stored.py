@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from processor.archive.elasticsearch.results import StoredResult
+from processor.archive.stored_result import StoredResult
 from processor.domain.results import ModelResult, Replay
 from processor.domain.timestamps import parse_time
 from processor.report.compare import model_key, period_title

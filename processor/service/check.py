@@ -9,7 +9,7 @@ from processor.domain.native import use_native
 from processor.embedded.broker import EmbeddedBroker
 from processor.errors import ProcessorError
 from processor.ingress.tls import ingress_tls
-from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.topics import Topics, specs
 from processor.models_file import read_models_file
 from processor.settings import Settings
@@ -99,9 +99,7 @@ async def _check_embedded(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _check_kafka(kafka: Kafka, settings: Settings) -> AsyncIterator[Finding]:
-    admin = kafka.admin()
-    try:
-        await admin.start()
+    async with running(kafka.admin()) as admin:
         brokers = (await admin.describe_cluster())["brokers"]
         servers = ", ".join(kafka.servers)
         yield Finding("broker", True, f"{servers} answers, {len(brokers)} in the cluster")
@@ -109,8 +107,6 @@ async def _check_kafka(kafka: Kafka, settings: Settings) -> AsyncIterator[Findin
             topic["topic"]: len(topic["partitions"])
             for topic in await admin.describe_topics(list(await admin.list_topics()))
         }
-    finally:
-        await admin.close()
     for name in settings.topics:
         if name in found:
             yield Finding(f"topic {name}", True, f"{found[name]} partitions")

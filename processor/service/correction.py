@@ -21,7 +21,7 @@ from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND
 from processor.errors import SettingsError
-from processor.kafka.clients import FAULTS, Kafka, explain
+from processor.kafka.clients import FAULTS, Kafka, explain, running
 from processor.kafka.control_log import ControlLog
 from processor.kafka.log_reader import LogReader
 from processor.kafka.topics import Topics, existing
@@ -68,9 +68,7 @@ async def put_on_log(
     topics = Topics.of(settings.app_id)
     try:
         log_id = await existing(kafka, settings)
-        producer = kafka.producer(linger_ms=5, request_timeout_ms=60_000)
-        try:
-            await producer.start()
+        async with running(kafka.producer(linger_ms=5, request_timeout_ms=60_000)) as producer:
             control = ControlLog(LogReader(kafka, topics.control, 0), producer, topics.control)
             await control.refresh()
             decoder = Decoder(rules, Telemetry())
@@ -92,8 +90,6 @@ async def put_on_log(
             )
             await read_sources(sources, sink, access)
             await sink.finish()
-        finally:
-            await producer.stop()
     except FAULTS as error:
         raise explain(error, settings.broker) from None
     return sink.result()

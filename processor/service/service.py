@@ -19,7 +19,7 @@ from processor.errors import BrokerError, SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
 from processor.ingress.http import INGRESS, make_ingress
 from processor.ingress.tls import ingress_tls
-from processor.kafka.clients import FAULTS, Kafka
+from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.topics import prepare
 from processor.models_file import follow_models_file, read_models_file
@@ -158,9 +158,7 @@ class Service:
         worker = self.health.worker
         if worker is None or not worker.recovered.is_set() or await self._archive_lag():
             return False
-        consumer = worker.kafka.consumer()
-        try:
-            await consumer.start()
+        async with running(worker.kafka.consumer()) as consumer:
             for topic, offsets in (
                 (worker.topics.observations, worker.join_offsets),
                 (worker.topics.deltas, worker.tally_offsets),
@@ -172,8 +170,6 @@ class Service:
                 reached = offsets()
                 if any(reached.get(tp.partition, -1) < end for tp, end in ends.items()):
                     return False
-        finally:
-            await consumer.stop()
         return True
 
     def _open_embedded_source(

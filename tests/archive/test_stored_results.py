@@ -1,7 +1,7 @@
 """The mapping of results that are stored in Elasticsearch."""
 
 from processor.archive.elasticsearch import results
-from processor.archive.elasticsearch.results import StoredResult
+from processor.archive.stored_result import StoredResult
 from processor.domain.results import ModelResult
 
 

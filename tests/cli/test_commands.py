@@ -210,6 +210,21 @@ def test_an_unreachable_broker_is_told_in_words() -> None:
     assert "WRONG  broker: Kafka at 127.0.0.1:1 failed: connection refused" in ran.stdout
 
 
+def test_a_report_of_a_file_imports_no_client() -> None:
+    """The clients and servers of other commands take longer to import than a small file to read."""
+    script = (
+        "import sys; from processor.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end\n"
+        "clients = ('faust', 'aiokafka', 'elasticsearch', 'aiohttp', 'sqlite3', 'pandas')\n"
+        "assert not [name for name in clients if name in sys.modules]\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, "report", DATA / "events.ndjson"],
+        check=True, timeout=60, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
 def test_help_has_examples_and_every_setting() -> None:
     ran = _run("run", "--help")
     assert ran.returncode == 0

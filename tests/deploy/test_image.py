@@ -101,7 +101,7 @@ def test_the_wheel_takes_every_file_of_the_package() -> None:
     package = ROOT / "processor"
     for path in package.rglob("*"):
         name = path.relative_to(package).as_posix()
-        # Of the compiled part the wheel has what its source becomes.
+        # Of the native extension the wheel has the library, not the source.
         if name.startswith(("native/", "_native.cpython")):
             continue
         if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from processor.cli.main import cli
@@ -121,4 +122,4 @@ def _has(program: str) -> bool:
 def test_commands_of_ours_exist(page: Path) -> None:
     content = page.read_text(encoding="utf-8")
     for name in re.findall(r"(?:^|`)processor ([a-z][a-z-]*)", content, re.MULTILINE):
-        assert name in cli.commands, name
+        assert name in cli.list_commands(click.Context(cli)), name

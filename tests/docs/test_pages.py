@@ -86,8 +86,11 @@ def commands(command: click.Command, name: str) -> Iterable[tuple[str, click.Com
     if not isinstance(command, click.Group):
         yield name, command
         return
-    for child in command.commands.values():
-        yield from commands(child, f"{name} {child.name}")
+    context = click.Context(command)
+    for child_name in command.list_commands(context):
+        child = command.get_command(context, child_name)
+        assert child is not None
+        yield from commands(child, f"{name} {child_name}")
 
 
 def options(command: click.Command) -> set[str]:

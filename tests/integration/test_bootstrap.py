@@ -13,6 +13,7 @@ from tests.support.workers import (
     DATA,
     Get,
     Start,
+    archive_settings,
     assert_equal,
     bootstrapped,
     counted,
@@ -22,19 +23,8 @@ from tests.support.workers import (
     produce,
 )
 
-
-def _settings(
-    kafka: Broker, source: str, app_id: str, elastic: Elastic, index: str
-) -> dict[str, str]:
-    return {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "app_id": app_id,
-        "archive": elastic.url,
-        "index": index,
-        # The documents are of one day: they must not expire while the test runs.
-        "horizon": "3650d",
-    }
+#: The documents are of one day: they must not expire while the test runs.
+_HORIZON = "3650d"
 
 
 async def test_documents_first_then_all_events(
@@ -48,7 +38,9 @@ async def test_documents_first_then_all_events(
 ) -> None:
     index = await make_index(client, stored())
     source = topic(partitions=8)
-    worker = start(**_settings(kafka, source, app_id, elastic, index))
+    worker = start(
+        **archive_settings(kafka, source, app_id, elastic, index=index, horizon=_HORIZON)
+    )
     await bootstrapped(get, worker)
     await counted(get, worker, judged=59)
     (found,) = await models(get, worker)
@@ -75,7 +67,7 @@ async def test_events_first_and_a_later_start_reads_only_changes(
     index = await make_index(client, stored(DATA / "notebook-types" / "elasticsearch.ndjson"))
     source = topic(partitions=8)
     await produce(kafka.bootstrap, source, DATA / "notebook-types" / "events.ndjson")
-    settings = _settings(kafka, source, app_id, elastic, index)
+    settings = archive_settings(kafka, source, app_id, elastic, index=index, horizon=_HORIZON)
     worker = start(**settings)
     await bootstrapped(get, worker)
     await counted(get, worker, judged=63)
@@ -103,7 +95,11 @@ async def test_an_archive_that_cannot_be_read_does_not_hold_up_the_stream(
 ) -> None:
     source = topic(partitions=8)
     await produce(kafka.bootstrap, source)
-    worker = start(**_settings(kafka, source, app_id, elastic, "no-such-index-*"))
+    worker = start(
+        **archive_settings(
+            kafka, source, app_id, elastic, index="no-such-index-*", horizon=_HORIZON
+        )
+    )
     await counted(get, worker, judged=63)
 
     async def says_why() -> bool:

@@ -8,7 +8,7 @@ from tests.support.faults.cluster import Worker, until
 from tests.support.faults.documents import DOCUMENTS, SHARDS, load_documents
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import VERSIONS, shared_server
-from tests.support.workers import Get, Start, models
+from tests.support.workers import Get, Start, archive_settings, models
 
 _PAGE = 2_000
 
@@ -34,13 +34,8 @@ async def test_another_worker_goes_on_where_the_leader_died(
 ) -> None:
     """Also where requests are older than the horizon: counted and not kept."""
     elastic = shared_server(VERSIONS[0])
-    settings = {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": topic(partitions=8),
-        "app_id": app_id,
-        "archive": elastic.url,
-        "index": await load_documents(elastic.url, days),
-    }
+    index = await load_documents(elastic.url, days)
+    settings = archive_settings(kafka, topic(partitions=8), app_id, elastic, index=index)
     workers = [start(**settings, data=f"{app_id}-{i}") for i in range(2)]
     read = [0, 0]
 

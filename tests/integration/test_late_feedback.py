@@ -17,6 +17,7 @@ from tests.support.servers.indices import stored
 from tests.support.workers import (
     Get,
     Start,
+    archive_settings,
     assert_equal,
     bootstrapped,
     counted,
@@ -72,19 +73,6 @@ async def _send(kafka: Broker, topic: str, request_id: str, body: dict[str, Any]
         await producer.stop()
 
 
-def _settings(
-    kafka: Broker, source: str, app_id: str, elastic: Elastic, index: str, **more: str
-) -> dict[str, str]:
-    return {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "app_id": app_id,
-        "archive": elastic.url,
-        "index": index,
-        **more,
-    }
-
-
 _TRUTH = {"truth": {"data": {"names": ["cat", "dog"], "ndarray": [[0, 1]]}}}
 
 
@@ -105,7 +93,7 @@ async def test_thirty_days_late_and_twice_counts_once_with_outcomes(
     other["_source"]["outcome"] = {"predicted": "cat", "actual": "cat", "correct": True}
     index = await make_index(client, [*documents, other])
     source = topic(partitions=8)
-    settings = _settings(kafka, source, app_id, elastic, index, outcomes="on")
+    settings = archive_settings(kafka, source, app_id, elastic, index=index, outcomes="on")
     worker = start(**settings)
     await bootstrapped(get, worker)
     await counted(get, worker, predictions=4, judged=0)
@@ -150,7 +138,7 @@ async def test_thirty_days_late_is_late_without_outcomes(
     now = time.time_ns()
     index = await make_index(client, _document("r1", now - 30 * _DAY))
     source = topic(partitions=8)
-    worker = start(**_settings(kafka, source, app_id, elastic, index))
+    worker = start(**archive_settings(kafka, source, app_id, elastic, index=index))
     await bootstrapped(get, worker)
     await _send(kafka, source, "r1", _TRUTH, now)
     await metric(get, worker, "processor_late_total", 1.0)
@@ -173,7 +161,7 @@ async def test_a_prediction_that_the_stream_has_lost_is_found(
     now = time.time_ns()
     index = await make_index(client, _document("r0", now))
     source = topic(partitions=8)
-    worker = start(**_settings(kafka, source, app_id, elastic, index))
+    worker = start(**archive_settings(kafka, source, app_id, elastic, index=index))
     await bootstrapped(get, worker)
     await _send(kafka, source, "r1", _TRUTH, now)
     await metric(get, worker, "processor_unmatched_feedbacks", 1.0)
@@ -198,7 +186,9 @@ async def test_kibana_charts_accuracy_from_the_documents(
     documents = stored()
     index = await make_index(client, documents)
     source = topic(partitions=8)
-    settings = _settings(kafka, source, app_id, elastic, index, outcomes="on", horizon="3650d")
+    settings = archive_settings(
+        kafka, source, app_id, elastic, index=index, outcomes="on", horizon="3650d"
+    )
     worker = start(**settings)
     await bootstrapped(get, worker)
     await produce(kafka.bootstrap, source)

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from processor.kafka.clients import running
 from tests.support.faults.cluster import until
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import Elastic
@@ -17,6 +19,7 @@ from tests.support.workers import (
     DATA,
     Get,
     Start,
+    archive_settings,
     assert_equal,
     bootstrapped,
     counted,
@@ -70,13 +73,8 @@ async def test_the_experiment_as_documents(
     source = topic(partitions=8)
     await produce(kafka.bootstrap, source, events)
     await produce(kafka.bootstrap, source, events)
-    settings = {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "archive": elastic.url,
-        "horizon": "3650d",
-    }
-    writing = {**settings, "app_id": app_id, "request_logger": "on", "bootstrap": "never"}
+    settings = archive_settings(kafka, source, app_id, elastic, horizon="3650d")
+    writing = {**settings, "request_logger": "on", "bootstrap": "never"}
     workers = [start(**writing, data=f"data-{i}") for i in range(2)]
 
     async def written() -> bool:
@@ -107,9 +105,8 @@ async def test_the_experiment_as_documents(
     )
     assert answer["aggregations"]["reward_sum"]["value"] == 46
     assert answer["aggregations"]["reward_count"]["doc_count"] == 63
-    reading = start(
-        **{**settings, "topics": topic(partitions=1)}, app_id=f"{app_id}-b", index=index, data="b"
-    )
+    settings |= {"topics": topic(partitions=1), "app_id": f"{app_id}-b"}
+    reading = start(**settings, index=index, data="b")
     await bootstrapped(get, reading)
     await counted(get, reading, judged=63)
     (found,) = await models(get, reading)
@@ -158,14 +155,8 @@ async def test_a_batch_its_feedback_and_what_seldons_logger_refuses(
             deployment, "feedback", "01", {"reward": True, "truth": {"data": {"ndarray": [1, 2]}}}
         ),
     ]
-    worker = start(
-        broker=f"kafka://{kafka.bootstrap}",
-        topics=source,
-        archive=elastic.url,
-        app_id=app_id,
-        request_logger="on",
-        bootstrap="never",
-    )
+    settings = archive_settings(kafka, source, app_id, elastic)
+    worker = start(**settings, request_logger="on", bootstrap="never")
     for number, line in enumerate(lines):
         path = tmp_path / f"{number}.ndjson"
         path.write_text(line + "\n")
@@ -196,10 +187,9 @@ async def test_a_batch_its_feedback_and_what_seldons_logger_refuses(
 
 async def _committed(bootstrap: str, group: str) -> int:
     """The records that a group has done with."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        found = await admin.list_consumer_group_offsets(group)
+    async with running(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            return 0  # a new broker makes the topic of the offsets for its first group
         return sum(max(0, at.offset) for at in found.values())
-    finally:
-        await admin.close()

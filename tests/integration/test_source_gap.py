@@ -16,6 +16,7 @@ from tests.support.workers import (
     DATA,
     Get,
     Start,
+    archive_settings,
     assert_equal,
     bootstrapped,
     counted,
@@ -58,14 +59,7 @@ async def test_records_that_were_lost_unread_are_read_from_the_archive(
         documents = stored()
         index = await make_index(client, documents[:1])
         source = topic(partitions=8)
-        settings = {
-            "broker": f"kafka://{kafka.bootstrap}",
-            "topics": source,
-            "app_id": app_id,
-            "archive": elastic.url,
-            "index": index,
-            "horizon": "3650d",
-        }
+        settings = archive_settings(kafka, source, app_id, elastic, index=index, horizon="3650d")
         await produce(kafka.bootstrap, source)
         worker = start(**settings)
         await bootstrapped(get, worker)

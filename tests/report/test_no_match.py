@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.archive.elasticsearch.results import StoredResult
+from processor.archive.stored_result import StoredResult
 from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.statistics.counts import Counts
@@ -38,7 +38,7 @@ class FakeStore:
 async def test_a_name_that_matches_no_stored_result_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "ResultStore", FakeStore)
+    monkeypatch.setattr("processor.archive.elasticsearch.results.ResultStore", FakeStore)
     with pytest.raises(ProcessorError, match=r"--deployment pest: did you mean shop/pets\?"):
         await command.report_stored(Settings(), Selection(deployment="pest"), "", "text", None)
     # Without any results, or any on the basis, the name may be right: no error.

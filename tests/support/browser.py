@@ -1,4 +1,8 @@
-"""A real Chromium without a window, steered over its DevTools protocol."""
+"""A real Chromium without a window, controlled over its DevTools protocol.
+
+One runs for all tests. Each page is in a browser context of its own, which shares no storage, cookies or
+cache with another.
+"""
 
 import asyncio
 import base64
@@ -8,15 +12,16 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
-import pytest
 
+from tests.support.servers.maven import ServerError
 from tests.support.servers.process import ServerProcess
+from tests.support.servers.shared import shared
 
 _OPTIONS = (
     "--headless=new",
@@ -25,6 +30,10 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A page behind that of another test works as fast as one in front.
+    "--disable-renderer-backgrounding",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
     "--no-first-run",
     "--remote-debugging-port=0",
     # Nothing outside this machine can be reached, whatever a page asks for.
@@ -33,29 +42,46 @@ _OPTIONS = (
 _PATIENCE = 30.0
 
 
-class Page:
+class _Connection:
+    """Commands to the browser or to one page, and what it reports."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+
+    async def listen(self) -> None:
+        """Receive answers and reports until the connection is closed."""
+        async for message in self._socket:
+            content = json.loads(message.data)
+            if waiting := self._waiting.pop(content.get("id", 0), None):
+                if "error" in content:
+                    waiting.set_exception(AssertionError(content["error"]["message"]))
+                else:
+                    waiting.set_result(content["result"])
+            else:
+                self._note(content.get("method", ""), content.get("params", {}))
+
+    def _note(self, method: str, params: dict[str, Any]) -> None:
+        """What is reported without having been asked for."""
+
+    async def call(self, method: str, **params: Any) -> Any:
+        """One command of the protocol, and its answer."""
+        number = next(self._numbers)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send_json({"id": number, "method": method, "params": params})
+        return await asyncio.wait_for(waiting, _PATIENCE)
+
+
+class Page(_Connection):
     """One tab. ``errors`` are uncaught exceptions, console errors and failed loads so far; ``asked``
     are the addresses that it requested."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        super().__init__(socket)
         self.errors: list[str] = []
         self.asked: list[str] = []
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._loaded = asyncio.Event()
-
-    async def listen(self) -> None:
-        """Take in what the browser says, until it ends."""
-        async for message in self._socket:
-            said = json.loads(message.data)
-            if waiting := self._waiting.pop(said.get("id", 0), None):
-                if "error" in said:
-                    waiting.set_exception(AssertionError(said["error"]["message"]))
-                else:
-                    waiting.set_result(said["result"])
-            else:
-                self._note(said.get("method", ""), said.get("params", {}))
 
     def _note(self, method: str, params: dict[str, Any]) -> None:
         if method == "Page.loadEventFired":
@@ -69,13 +95,6 @@ class Page:
             self.errors.append(json.dumps(params["args"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.errors.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
-
-    async def call(self, method: str, **params: Any) -> Any:
-        """One command of the protocol, and its answer."""
-        number = next(self._numbers)
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        await self._socket.send_json({"id": number, "method": method, "params": params})
-        return await asyncio.wait_for(waiting, _PATIENCE)
 
     async def open(self, url: str) -> None:
         """Go there, and wait until it has loaded."""
@@ -135,36 +154,55 @@ class Page:
         path.write_bytes(base64.b64decode(answer["data"]))
 
 
-@asynccontextmanager
-async def chromium_page() -> AsyncIterator[Page]:
-    """A fresh browser with one tab; both end with the block."""
+@contextmanager
+def running_chromium() -> Iterator[str]:
+    """A browser without pages; the address of its DevTools."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        pytest.fail("chromium is not on PATH: install the package 'chromium'")
+        raise ServerError("chromium is not on PATH: install the package 'chromium'")
     # Chromium's sandbox refuses to run for root, as in a container.
     options = (*_OPTIONS, *(["--no-sandbox"] if os.geteuid() == 0 else []))
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         command = [program, *options, f"--user-data-dir={folder / 'profile'}", "about:blank"]
-        env = {**os.environ, "HOME": name}
-        process = ServerProcess(command, folder, folder / "log", env)
+        process = ServerProcess(command, folder, folder / "log", {**os.environ, "HOME": name})
         port_file = folder / "profile" / "DevToolsActivePort"
         try:
-            await asyncio.to_thread(
-                process.wait_ready, lambda: port_file.exists() and port_file.stat().st_size > 0, 60
-            )
-            address = f"http://127.0.0.1:{port_file.read_text().split()[0]}"
-            async with aiohttp.ClientSession() as session:
-                async with session.get(f"{address}/json/list") as answer:
-                    tabs = [tab for tab in await answer.json() if tab["type"] == "page"]
-                async with session.ws_connect(
-                    tabs[0]["webSocketDebuggerUrl"], max_msg_size=0
-                ) as socket:
-                    page = Page(socket)
-                    listening = asyncio.create_task(page.listen())
-                    for domain in ("Page", "Runtime", "Log", "Network"):
-                        await page.call(f"{domain}.enable")
-                    yield page
-                    listening.cancel()
+            process.wait_ready(lambda: port_file.exists() and port_file.stat().st_size > 0, 60)
+            yield f"127.0.0.1:{port_file.read_text().split()[0]}"
         finally:
-            await asyncio.to_thread(process.stop, 5)
+            process.stop(5)
+
+
+@asynccontextmanager
+async def chromium_page() -> AsyncIterator[Page]:
+    """A fresh tab, closed with the block."""
+    address = await asyncio.to_thread(shared, running_chromium)
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"http://{address}/json/version") as answer:
+            url = (await answer.json())["webSocketDebuggerUrl"]
+        async with _connected(session, url, _Connection) as browser:
+            context = await browser.call("Target.createBrowserContext", disposeOnDetach=True)
+            target = await browser.call("Target.createTarget", url="about:blank", **context)
+            url = f"ws://{address}/devtools/page/{target['targetId']}"
+            async with _connected(session, url, Page) as page:
+                for domain in ("Page", "Runtime", "Log", "Network"):
+                    await page.call(f"{domain}.enable")
+                # Keys reach it whichever page has the focus of the browser.
+                await page.call("Emulation.setFocusEmulationEnabled", enabled=True)
+                yield page
+            await browser.call("Target.disposeBrowserContext", **context)
+
+
+C = TypeVar("C", bound=_Connection)
+
+
+@asynccontextmanager
+async def _connected(session: aiohttp.ClientSession, url: str, kind: type[C]) -> AsyncIterator[C]:
+    async with session.ws_connect(url, max_msg_size=0) as socket:
+        connection = kind(socket)
+        listening = asyncio.create_task(connection.listen())
+        try:
+            yield connection
+        finally:
+            listening.cancel()

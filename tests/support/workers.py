@@ -17,6 +17,7 @@ from elasticsearch import AsyncElasticsearch
 from processor.domain.events.events_file import parse_line
 from tests.support.faults.cluster import Worker, until
 from tests.support.faults.size import SMALL
+from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import Elastic
 from tests.support.servers.indices import MAPPING
 
@@ -102,6 +103,19 @@ async def produce(bootstrap: str, topic: str, path: Path = DATA / "events.ndjson
         await asyncio.gather(*pending)
     finally:
         await producer.stop()
+
+
+def archive_settings(
+    kafka: Broker, source: str, app_id: str, elastic: Elastic, **more: str
+) -> dict[str, str]:
+    """Settings of a worker on a source topic, with an Elasticsearch archive."""
+    return {
+        "broker": f"kafka://{kafka.bootstrap}",
+        "topics": source,
+        "app_id": app_id,
+        "archive": elastic.url,
+        **more,
+    }
 
 
 async def make_index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:

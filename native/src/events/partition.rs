@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use rustc_hash::FxHashMap;
 
+use crate::digests::mix;
 use crate::{pack, rows};
 
 /// The row of all events with one template key, but for id, time and values: the model (or scope), the
@@ -223,13 +224,6 @@ impl Partition {
             dictionary.positions.clear();
         }
     }
-}
-
-/// The digest of an answer and its values; see `mix` in `values.py`.
-fn mix(base: u64, values: &[u8]) -> u64 {
-    let mut state = blake2b_simd::Params::new().hash_length(8).to_state();
-    let hash = state.update(&base.to_le_bytes()).update(values).finalize();
-    u64::from_be_bytes(hash.as_bytes().try_into().unwrap())
 }
 
 /// The number of predictions and their rows, the same of feedback, and the dictionaries of models,

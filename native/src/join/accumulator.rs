@@ -7,7 +7,11 @@ use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
 use crate::collections::{Memo, OrderedMap, OrderedSet};
-use crate::ids::{AnswerId, FeedbackId, LabelId, ModelId, OutcomeId, PredictionId, TruthId};
+use crate::ids::{
+    AnswerId, FeedbackId, LabelId, ModelId, OutcomeId, PlanId, PredictionId, TruthId,
+};
+use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
+use crate::join::sums::{self, ScoreSums, Sums};
 use crate::pack;
 use crate::times::MINUTE;
 
@@ -20,6 +24,9 @@ type Cell = (LabelId, LabelId, i64);
 /// What is summed for a statistic, its label and its bin, and a sum: the squares of numbers need more than
 /// 64 bits.
 type Sum = (u32, LabelId, i64, i128);
+
+/// Model, basis and minute of a change.
+type ChangeKey = (ModelId, u8, i64);
 
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
@@ -45,10 +52,17 @@ pub struct DeltaAccumulator {
     judged: OrderedMap<(ModelId, u8, i64, OutcomeId), i64>,
     outcomes: Vec<Outcome>,
     labels: OrderedSet<String>,
-    /// Outcomes of a packed prediction and its feedback.
-    pub pair_outcomes: Memo<(PredictionId, FeedbackId), OutcomeId>,
-    /// Outcomes of an answer, a truth and a reward in millionths.
-    pub completed_outcomes: Memo<(AnswerId, Option<TruthId>, Option<i64>), OutcomeId>,
+    /// Plans of a packed prediction and its feedback.
+    pub pair_plans: Memo<(PredictionId, FeedbackId), PlanId>,
+    /// Plans of an answer, a truth and a reward in millionths.
+    pub completed_plans: Memo<(AnswerId, Option<TruthId>, Option<i64>), PlanId>,
+    plans: Vec<Plan>,
+    /// Lists of names that plans have.
+    names: OrderedSet<Vec<LabelId>>,
+    /// Sums of packed values: of probabilities by the list of names, and all others.
+    scores: FxHashMap<(ChangeKey, u32), Box<ScoreSums>>,
+    sums: FxHashMap<ChangeKey, Sums>,
+    tables: sums::Tables,
     models: Vec<Model>,
 }
 
@@ -60,7 +74,7 @@ impl DeltaAccumulator {
 
     /// The sums of all that was counted, by model, basis and minute; the accumulator is empty
     /// afterwards.
-    fn take_changes(&mut self) -> PyResult<OrderedMap<(ModelId, u8, i64), Change>> {
+    fn take_changes(&mut self) -> PyResult<OrderedMap<ChangeKey, Change>> {
         let mut changes = OrderedMap::<_, Change>::default();
         for ((model, minute), items) in std::mem::take(&mut self.predicted) {
             if items != 0 {
@@ -75,7 +89,89 @@ impl DeltaAccumulator {
                 change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
             }
         }
+        let none = self.label(String::new());
+        for ((key, names), scores) in std::mem::take(&mut self.scores) {
+            let names = &self.names[names as usize];
+            scores.add_to(names, none, &mut changes.entry(key).or_default().sums);
+        }
+        for (key, sums) in std::mem::take(&mut self.sums) {
+            let total = &mut changes.entry(key).or_default().sums;
+            for (key, amount) in sums {
+                *total.entry(key).or_insert(0) += amount;
+            }
+        }
         Ok(changes)
+    }
+
+    /// Count the judgement of an item with packed values on both bases, by the times (ns) of the prediction
+    /// and of the feedback. Returns its outcome, and whether this affects the diagnostics.
+    pub fn add_valued_judgement(
+        &mut self,
+        model: ModelId,
+        (predicted_at, feedback_at): (i64, i64),
+        plan: PlanId,
+        values: &[u8],
+        truth_values: &[u8],
+    ) -> PyResult<(OutcomeId, bool)> {
+        let keys = [(0, predicted_at), (1, feedback_at)]
+            .map(|(basis, time)| (model, basis, time.div_euclid(MINUTE)));
+        let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
+        let mut outcome = plan.outcome;
+        let tables = &self.tables;
+        let none = LabelId(0);
+        match &plan.kind {
+            _ if values.is_empty() => {}
+            Kind::Labels => {}
+            Kind::Probabilities(scores) if values.len() == 2 * scores.names.len() => {
+                for key in keys {
+                    let width = scores.names.len();
+                    self.scores
+                        .entry((key, scores.names_id))
+                        .or_insert_with(|| Box::new(ScoreSums::new(width)))
+                        .add(scores, values, tables);
+                }
+            }
+            Kind::Probabilities(scores) => {
+                for key in keys {
+                    let sums = self.sums.entry(key).or_default();
+                    sums::add_pairs(scores, values, none, tables, sums);
+                }
+            }
+            Kind::Confidence { right } => {
+                let q = values.try_into().map_err(|_| unknown())?;
+                for key in keys {
+                    self.scores
+                        .entry((key, 0))
+                        .or_insert_with(|| Box::new(ScoreSums::new(0)))
+                        .add_top(u16::from_le_bytes(q), *right, tables);
+                }
+            }
+            Kind::Numbers(number) => {
+                let predicted = plans::predicted(values)?;
+                match plans::actual(number, truth_values)? {
+                    None => outcome = number.out_of_range,
+                    Some(actual) => {
+                        for key in keys {
+                            let sums = self.sums.entry(key).or_default();
+                            if sums::add_number(number, predicted, actual, tables, sums) {
+                                outcome = number.within;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        let affects = self.add_judgement(model, predicted_at, feedback_at, outcome, 1)?;
+        Ok((outcome, affects))
+    }
+
+    fn label(&mut self, text: String) -> LabelId {
+        // The empty label is the first one.
+        if self.labels.is_empty() {
+            self.labels.insert_full(String::new());
+            self.names.insert_full(Vec::new());
+        }
+        LabelId(self.labels.insert_full(text).0 as u32)
     }
 }
 
@@ -95,11 +191,10 @@ fn checked(sum: i64, number: i64, times: i64) -> PyResult<i64> {
 #[derive(Default)]
 struct Change {
     totals: Totals,
-    /// Cells of zero stay here and are left out when the change is packed.
+    /// Cells and sums of zero stay here and are left out when the change is packed.
     cells: Vec<Cell>,
     positions: FxHashMap<(LabelId, LabelId), u32>,
-    /// In the order of their first additions since they were zero.
-    sums: OrderedMap<(u32, LabelId, i64), i128>,
+    sums: Sums,
 }
 
 impl Change {
@@ -115,10 +210,6 @@ impl Change {
             });
             let sum = &mut cells[position as usize].2;
             *sum = checked(*sum, n, times)?;
-            // A cell that comes back after it was zero goes to the end, as in Python's dicts.
-            if *sum == 0 {
-                self.positions.remove(&(actual, predicted));
-            }
         }
         for &(kind, label, bin, n) in sums {
             let key = (kind, label, bin);
@@ -127,15 +218,14 @@ impl Change {
             *sum = product
                 .and_then(|product| sum.checked_add(product))
                 .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 128 bits"))?;
-            if *sum == 0 {
-                self.sums.shift_remove(&key);
-            }
         }
         Ok(())
     }
 
     fn is_empty(&self) -> bool {
-        self.totals == [0; 7] && self.sums.is_empty() && self.cells.iter().all(|cell| cell.2 == 0)
+        self.totals == [0; 7]
+            && self.sums.values().all(|&n| n == 0)
+            && self.cells.iter().all(|cell| cell.2 == 0)
     }
 }
 
@@ -152,7 +242,12 @@ struct BatchWriter {
 }
 
 impl BatchWriter {
-    fn add(&mut self, model: ModelId, basis: u8, minute: i64, change: &Change) {
+    fn add(
+        &mut self,
+        (model, basis, minute): ChangeKey,
+        change: &Change,
+        texts: &OrderedSet<String>,
+    ) {
         let bytes = &mut self.deltas;
         pack::list(bytes, 6);
         pack::integer(bytes, self.models.insert_full(model).0 as i64);
@@ -167,8 +262,10 @@ impl BatchWriter {
             pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
             pack::integer(bytes, n);
         }
-        pack::list(bytes, change.sums.len() * 4);
-        for (&(kind, label, bin), &n) in &change.sums {
+        let mut sums: Vec<_> = change.sums.iter().filter(|(_, &n)| n != 0).collect();
+        sums.sort_unstable_by_key(|(&(kind, label, bin), _)| (kind, &texts[label.index()], bin));
+        pack::list(bytes, sums.len() * 4);
+        for (&(kind, label, bin), &n) in sums {
             pack::integer(bytes, i64::from(kind));
             pack::integer(bytes, self.labels.insert_full(label).0 as i64);
             pack::integer(bytes, bin);
@@ -244,15 +341,67 @@ impl DeltaAccumulator {
         sums: Vec<(u32, String, i64, i128)>,
         affects_diagnostics: bool,
     ) -> OutcomeId {
-        let mut label = |label| LabelId(self.labels.insert_full(label).0 as u32);
         let cells = cells
             .into_iter()
-            .map(|(actual, predicted, n)| (label(actual), label(predicted), n))
+            .map(|(actual, predicted, n)| (self.label(actual), self.label(predicted), n))
             .collect();
         let sums =
-            sums.into_iter().map(|(kind, text, bin, n)| (kind, label(text), bin, n)).collect();
+            sums.into_iter().map(|(kind, text, bin, n)| (kind, self.label(text), bin, n)).collect();
         self.outcomes.push(Outcome { totals, cells, sums, affects_diagnostics });
         OutcomeId(self.outcomes.len() as u32 - 1)
+    }
+
+    /// Set the tables of `sums::Tables`.
+    fn set_tables(&mut self, bin_edges: Vec<u16>, log_losses: Vec<i64>, error_edges: Vec<i128>) {
+        self.tables = sums::Tables::new(bin_edges, log_losses, error_edges);
+    }
+
+    /// Add a plan that depends on no values. Returns its position.
+    fn add_labels_plan(&mut self, outcome: OutcomeId) -> PlanId {
+        self.add_plan(outcome, Kind::Labels)
+    }
+
+    /// Add a plan for the probability of the predicted label alone.
+    fn add_confidence_plan(&mut self, outcome: OutcomeId, right: bool) -> PlanId {
+        self.add_plan(outcome, Kind::Confidence { right })
+    }
+
+    /// Add a plan for the probabilities of all classes; see `Plan` in `plans.py`.
+    fn add_probabilities_plan(
+        &mut self,
+        outcome: OutcomeId,
+        names: Vec<String>,
+        own: Vec<bool>,
+        known: bool,
+        top: i64,
+        right: bool,
+    ) -> PlanId {
+        let names: Vec<_> = names.into_iter().map(|name| self.label(name)).collect();
+        let names_id = self.names.insert_full(names.clone()).0 as u32;
+        let top = usize::try_from(top).ok();
+        let scores = Scores { names, own, known, top, right, names_id };
+        self.add_plan(outcome, Kind::Probabilities(scores))
+    }
+
+    /// Add a plan for numbers. `outcomes` are those of a number that is not within the tolerance, of one
+    /// that is, and of a truth that is out of range.
+    fn add_numbers_plan(
+        &mut self,
+        outcomes: [OutcomeId; 3],
+        unit: i32,
+        unit_label: String,
+        tolerance: Option<(i64, i64)>,
+        truth: Option<i64>,
+    ) -> PlanId {
+        let [outcome, within, out_of_range] = outcomes;
+        let tolerance = match tolerance {
+            None => Tolerance::None,
+            Some((units, -1)) => Tolerance::Units(units),
+            Some((_, part)) => Tolerance::Part(part),
+        };
+        let unit_label = self.label(unit_label);
+        let number = Number { unit, unit_label, tolerance, truth, within, out_of_range };
+        self.add_plan(outcome, Kind::Numbers(number))
     }
 
     /// The packed changes since the last call, by partition of the deltas, and forget them. `models`
@@ -271,10 +420,10 @@ impl DeltaAccumulator {
             self.models.push(Model { packed, target: targets.get_item(position)?.extract()? });
         }
         let mut writers = OrderedMap::<u32, BatchWriter>::default();
-        for ((model, basis, minute), change) in self.take_changes()? {
+        for (key, change) in self.take_changes()? {
             if !change.is_empty() {
-                let target = self.models.get(model.index()).ok_or_else(unknown)?.target;
-                writers.entry(target).or_default().add(model, basis, minute, &change);
+                let target = self.models.get(key.0.index()).ok_or_else(unknown)?.target;
+                writers.entry(target).or_default().add(key, &change, &self.labels);
             }
         }
         let packed = writers
@@ -287,13 +436,24 @@ impl DeltaAccumulator {
     fn clear(&mut self) {
         self.predicted = OrderedMap::default();
         self.judged = OrderedMap::default();
+        self.scores.clear();
+        self.sums.clear();
     }
 
     /// Forget all outcomes; changes that were not drained refer to them, so there must be none.
     fn clear_outcomes(&mut self) {
         self.outcomes.clear();
         self.labels.clear();
-        self.pair_outcomes = Memo::default();
-        self.completed_outcomes = Memo::default();
+        self.names.clear();
+        self.plans.clear();
+        self.pair_plans = Memo::default();
+        self.completed_plans = Memo::default();
+    }
+}
+
+impl DeltaAccumulator {
+    fn add_plan(&mut self, outcome: OutcomeId, kind: Kind) -> PlanId {
+        self.plans.push(Plan { outcome, kind });
+        PlanId(self.plans.len() as u32 - 1)
     }
 }

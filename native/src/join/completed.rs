@@ -4,10 +4,10 @@ use pyo3::prelude::*;
 
 use crate::collections::OrderedMap;
 use crate::errors::{malformed_rows, resolve};
-use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
+use crate::ids::{AnswerId, DeploymentId, ModelId, PlanId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::join::id_set::{identity, IdSet};
-use crate::join::judgements::{outcome_of, Judgements};
+use crate::join::judgements::{plan_of, Judgements};
 use crate::join::table::Tables;
 use crate::request_ids;
 use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
@@ -35,17 +35,17 @@ struct Group {
 type Groups<'a> = OrderedMap<(DeploymentId, &'a [u8]), Group>;
 
 /// A request of the common case.
-struct Request {
+struct Request<'a> {
     model: ModelId,
-    answer: AnswerId,
     predicted_at: i64,
-    feedback: Option<Judgement>,
+    values: &'a [u8],
+    feedback: Option<Judgement<'a>>,
 }
 
-struct Judgement {
-    truth: Option<TruthId>,
-    reward: Option<i64>,
+struct Judgement<'a> {
+    plan: PlanId,
     time: i64,
+    values: &'a [u8],
 }
 
 /// Counts the requests of a batch that are of the common case and not in memory.
@@ -57,7 +57,7 @@ pub struct CompletedRequests<'a, 'py> {
     pub prefixes: &'a [Vec<u8>],
     pub accumulator: &'a Bound<'py, DeltaAccumulator>,
     /// Python's function of an answer, a truth and a reward.
-    pub outcome_of: &'a Bound<'py, PyAny>,
+    pub plan_of: &'a Bound<'py, PyAny>,
     pub tables: Tables<'py, 'a>,
     pub counted: IdSet<'py>,
     pub judgements: Judgements<'a>,
@@ -124,32 +124,37 @@ impl CompletedRequests<'_, '_> {
     }
 
     /// The request of a group with one prediction and at most one feedback that applies to it.
-    fn request(
+    fn request<'r>(
         &self,
         group: &Group,
-        predictions: &ParsedRows<Prediction>,
-        feedbacks: &ParsedRows<Feedback>,
-    ) -> PyResult<Option<Request>> {
+        predictions: &ParsedRows<'r, Prediction<'r>>,
+        feedbacks: &ParsedRows<'r, Feedback<'r>>,
+    ) -> PyResult<Option<Request<'r>>> {
         let ([row], [] | [_]) = (&group.prediction_rows[..], &group.feedback_rows[..]) else {
             return Ok(None);
         };
-        let Some(row) = predictions[*row].2.as_ref().filter(|row| row.values.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(row) = &predictions[*row].2 else { return Ok(None) };
         let Dictionaries { models, answers, truths } = self.dictionaries;
         let model = resolve(models, row.model)?;
         let answer = resolve(answers, row.answer)?;
         let mut judgement = None;
         if let Some(&feedback) = group.feedback_rows.first() {
-            let feedback = feedbacks[feedback].2.as_ref().filter(|row| row.values.is_empty());
-            let Some(feedback) = feedback else { return Ok(None) };
+            let Some(feedback) = &feedbacks[feedback].2 else { return Ok(None) };
             let truth = feedback.truth.map(|position| resolve(truths, position)).transpose()?;
             if truth.is_none() && resolve(models, feedback.scope)? != model {
                 return Ok(None);
             }
-            judgement = Some(Judgement { truth, reward: feedback.reward, time: feedback.time });
+            let plan = plan_of(
+                self.accumulator,
+                |accumulator| &mut accumulator.completed_plans,
+                (answer, truth, feedback.reward),
+                self.plan_of,
+            )?;
+            let Some(plan) = plan else { return Ok(None) };
+            judgement = Some(Judgement { plan, time: feedback.time, values: feedback.values });
         }
-        Ok(Some(Request { model, answer, predicted_at: row.time, feedback: judgement }))
+        let (predicted_at, values) = (row.time, row.values);
+        Ok(Some(Request { model, predicted_at, values, feedback: judgement }))
     }
 
     fn is_in_memory(&mut self, deployment: DeploymentId, id: &[u8]) -> PyResult<bool> {
@@ -171,15 +176,10 @@ impl CompletedRequests<'_, '_> {
         self.latest = self.latest.max(Some(request.predicted_at));
         self.accumulator.borrow_mut().add_prediction(request.model, request.predicted_at);
         if let Some(feedback) = &request.feedback {
-            let outcome = outcome_of(
-                self.accumulator,
-                |accumulator| &mut accumulator.completed_outcomes,
-                (request.answer, feedback.truth, feedback.reward),
-                self.outcome_of,
-            )?;
             let accumulator = &mut self.accumulator.borrow_mut();
-            let (model, predicted_at) = (request.model, request.predicted_at);
-            self.judgements.count(accumulator, model, predicted_at, feedback.time, outcome)?;
+            let times = (request.predicted_at, feedback.time);
+            let values = (request.values, feedback.values);
+            self.judgements.count(accumulator, request.model, times, feedback.plan, values)?;
         }
         Ok(())
     }

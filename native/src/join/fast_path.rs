@@ -8,15 +8,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::collections::Memo;
+use crate::digests::mix;
 use crate::errors::{malformed_rows, resolve};
 use crate::ids::{AnswerId, DeploymentId, FeedbackId, ModelId, PredictionId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::join::completed::{CompletedRequests, Dictionaries};
 use crate::join::id_set::IdSet;
-use crate::join::judgements::{outcome_of, JudgementSummary, Judgements};
-use crate::join::table::{Limits, Tables};
+use crate::join::judgements::{plan_of, JudgementSummary, Judgements};
+use crate::join::table::{Limits, Table, Tables};
 use crate::request_ids;
-use crate::rows::{feedback, prediction, Remaining, Rows};
+use crate::rows::{feedback, prediction, Feedback, Remaining, Rows};
 use crate::times::HOUR;
 
 /// The rows that Python has to apply, as a MessagePack list.
@@ -26,10 +27,11 @@ fn remaining_rows(py: Python<'_>, remaining: Remaining) -> RemainingRows<'_> {
     remaining.into_list().map(|bytes| PyBytes::new(py, &bytes))
 }
 
-/// Model, source rank, digest, answer, and whether the prediction is provisional.
-type PredictionContent = (ModelId, u64, u64, AnswerId, bool);
-/// Scope, source rank, digest, truth, and reward in millionths.
-type FeedbackContent = (ModelId, u64, u64, Option<TruthId>, Option<i64>);
+/// Model, source rank, digest without values, answer, whether the prediction is provisional, and the
+/// length of the values.
+type PredictionContent = (ModelId, u64, u64, AnswerId, bool, usize);
+/// Scope, source rank, digest without values, truth, reward in millionths, and the length of the values.
+type FeedbackContent = (ModelId, u64, u64, Option<TruthId>, Option<i64>, usize);
 
 /// The number of a content, from a memo or from Python; None if the state has no room for it.
 fn number_of<'py, K, V>(
@@ -48,26 +50,43 @@ where
     Ok(number.inspect(|&number| memo.put(content, number)))
 }
 
+/// A prediction's content of the common case.
+#[derive(Clone, Copy)]
+struct PackedPrediction {
+    model: ModelId,
+    answer: AnswerId,
+    /// The length of its values.
+    length: usize,
+}
+
+/// The digest of an answer without its values, and how many times their length a row needs.
+type ValuedAnswer = (u64, usize);
+
 /// Applies the common case to a state and counts it in the accumulator. `prediction_id` and
-/// `feedback_id` are Python's functions that number contents; `outcome_of_pair` gives the outcome of two
-/// contents, `outcome_of_completed` that of an answer, a truth and a reward. `deployment_of` is a list
-/// by model that grows.
+/// `feedback_id` are Python's functions that number contents; `plan_of_pair` gives the plan of two
+/// contents, `plan_of_completed` that of an answer, a truth and a reward, `valued_answer` says how the
+/// values of an answer are packed, and `base_of_feedback` is the digest of a truth and a reward.
+/// `deployment_of` is a list by model that grows.
 #[pyclass]
 pub struct FastPath {
     state: Py<PyAny>,
     accumulator: Py<DeltaAccumulator>,
-    outcome_of_pair: Py<PyAny>,
-    outcome_of_completed: Py<PyAny>,
+    plan_of_pair: Py<PyAny>,
+    plan_of_completed: Py<PyAny>,
     prediction_id: Py<PyAny>,
     feedback_id: Py<PyAny>,
+    valued_answer: Py<PyAny>,
+    base_of_feedback: Py<PyAny>,
     deployment_of: Py<PyList>,
     bounds: Arc<[f64]>,
     limits: Limits,
     prefixes: Vec<Vec<u8>>,
     deployments: Vec<DeploymentId>,
-    prediction_models: Vec<ModelId>,
+    predictions: Vec<PackedPrediction>,
     prediction_ids: Memo<PredictionContent, PredictionId>,
     feedback_ids: Memo<FeedbackContent, FeedbackId>,
+    valued_answers: Memo<(AnswerId,), ValuedAnswer>,
+    feedback_bases: Memo<(TruthId, Option<i64>), u64>,
 }
 
 impl FastPath {
@@ -80,17 +99,69 @@ impl FastPath {
         Ok(())
     }
 
-    /// The model of a prediction's content.
-    fn model_of(&mut self, py: Python<'_>, prediction: PredictionId) -> PyResult<ModelId> {
-        if prediction.index() >= self.prediction_models.len() {
+    /// The content of a prediction.
+    fn content_of(
+        &mut self,
+        py: Python<'_>,
+        prediction: PredictionId,
+    ) -> PyResult<PackedPrediction> {
+        if prediction.index() >= self.predictions.len() {
             let contents =
                 self.state.bind(py).getattr("prediction_contents")?.cast_into::<PyList>()?;
-            for position in self.prediction_models.len()..contents.len() {
+            for position in self.predictions.len()..contents.len() {
                 let content = contents.get_item(position)?;
-                self.prediction_models.push(content.getattr("model")?.extract()?);
+                self.predictions.push(PackedPrediction {
+                    model: content.getattr("model")?.extract()?,
+                    answer: content.getattr("answer")?.extract()?,
+                    length: content.getattr("length")?.extract()?,
+                });
             }
         }
-        resolve(&self.prediction_models, prediction.index())
+        resolve(&self.predictions, prediction.index())
+    }
+
+    /// The digest of an answer without its values; None unless the table can keep these, and the digest
+    /// of both is `digest`.
+    fn packed_base(
+        &mut self,
+        py: Python<'_>,
+        answer: AnswerId,
+        values: &[u8],
+        digest: u64,
+        table: &mut Table<'_>,
+    ) -> PyResult<Option<u64>> {
+        if values.is_empty() {
+            return Ok(Some(digest));
+        }
+        let valued = number_of(&mut self.valued_answers, (answer,), self.valued_answer.bind(py))?;
+        let Some((base, times)) = valued.filter(|&(base, _)| mix(base, values) == digest) else {
+            return Ok(None);
+        };
+        Ok(table.make_room(times * values.len())?.then_some(base))
+    }
+
+    /// The digest of a truth and a reward without the values of the truth, which stand behind those of
+    /// `prediction`; None unless there is room for them, and the digest of all is `digest`.
+    fn feedback_base(
+        &mut self,
+        py: Python<'_>,
+        prediction: PackedPrediction,
+        truth: Option<TruthId>,
+        row: &Feedback,
+    ) -> PyResult<Option<u64>> {
+        if row.values.is_empty() {
+            return Ok(Some(row.digest));
+        }
+        let (Some(truth), true) = (truth, prediction.length != 0) else { return Ok(None) };
+        let answer = (prediction.answer,);
+        let valued = number_of(&mut self.valued_answers, answer, self.valued_answer.bind(py))?;
+        let width = valued.map_or(0, |(_, times)| times * prediction.length);
+        if prediction.length + row.values.len() > width {
+            return Ok(None);
+        }
+        let key = (truth, row.reward);
+        let base = number_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?;
+        Ok(base.filter(|&base| mix(base, row.values) == row.digest))
     }
 }
 
@@ -101,30 +172,36 @@ impl FastPath {
     fn new(
         state: Py<PyAny>,
         accumulator: Py<DeltaAccumulator>,
-        outcome_of_pair: Py<PyAny>,
-        outcome_of_completed: Py<PyAny>,
+        plan_of_pair: Py<PyAny>,
+        plan_of_completed: Py<PyAny>,
         prediction_id: Py<PyAny>,
         feedback_id: Py<PyAny>,
+        valued_answer: Py<PyAny>,
+        base_of_feedback: Py<PyAny>,
         deployment_of: Py<PyList>,
         bounds: Vec<f64>,
-        max_bucket_bytes: usize,
+        max_rows: usize,
         rows_per_bucket: i64,
     ) -> Self {
         FastPath {
             state,
             accumulator,
-            outcome_of_pair,
-            outcome_of_completed,
+            plan_of_pair,
+            plan_of_completed,
             prediction_id,
             feedback_id,
+            valued_answer,
+            base_of_feedback,
             deployment_of,
             bounds: bounds.into(),
-            limits: Limits { max_bucket_bytes, rows_per_bucket },
+            limits: Limits { max_rows, rows_per_bucket },
             prefixes: Vec::new(),
             deployments: Vec::new(),
-            prediction_models: Vec::new(),
+            predictions: Vec::new(),
             prediction_ids: Memo::default(),
             feedback_ids: Memo::default(),
+            valued_answers: Memo::default(),
+            feedback_bases: Memo::default(),
         }
     }
 
@@ -148,7 +225,6 @@ impl FastPath {
         let mut count = 0;
         let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
         while let Some((bytes, parsed)) = rows.next(prediction) {
-            let parsed = parsed.filter(|row| row.values.is_empty());
             let Some((key, row)) = parsed.and_then(|row| Some((request_ids::pack(row.id)?, row)))
             else {
                 remaining.push(bytes);
@@ -161,10 +237,15 @@ impl FastPath {
                 remaining.push(bytes);
                 continue;
             }
-            let content = (model, row.source_rank, row.digest, answer, row.provisional);
+            let Some(base) = self.packed_base(py, answer, row.values, row.digest, table)? else {
+                remaining.push(bytes);
+                continue;
+            };
+            let length = row.values.len();
+            let content = (model, row.source_rank, base, answer, row.provisional, length);
             let prediction_id =
                 || number_of(&mut self.prediction_ids, content, self.prediction_id.bind(py));
-            if table.add(&key, first_seen_hour, row.time, prediction_id)? {
+            if table.add(&key, first_seen_hour, row.time, row.values, prediction_id)? {
                 accumulator.add_prediction(model, row.time);
                 count += 1;
             } else {
@@ -198,7 +279,6 @@ impl FastPath {
         let mut judgements = Judgements::new(&bounds);
         let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
         while let Some((bytes, parsed)) = rows.next(feedback) {
-            let parsed = parsed.filter(|row| row.values.is_empty());
             let Some((key, row)) = parsed.and_then(|row| Some((request_ids::pack(row.id)?, row)))
             else {
                 remaining.push(bytes);
@@ -211,26 +291,34 @@ impl FastPath {
                 remaining.push(bytes);
                 continue;
             };
-            let model = self.model_of(py, request.prediction_id)?;
+            let prediction = self.content_of(py, request.prediction_id)?;
+            let (model, start) = (prediction.model, prediction.length);
             if request.has_feedback || (truth.is_none() && scope != model) {
                 remaining.push(bytes);
                 continue;
             }
-            let content = (scope, row.source_rank, row.digest, truth, row.reward);
+            let Some(base) = self.feedback_base(py, prediction, truth, &row)? else {
+                remaining.push(bytes);
+                continue;
+            };
+            let content = (scope, row.source_rank, base, truth, row.reward, row.values.len());
             let number = number_of(&mut self.feedback_ids, content, self.feedback_id.bind(py))?;
             let Some(feedback_id) = number else {
                 remaining.push(bytes);
                 continue;
             };
-            tables.get(deployment)?.set_feedback(&request, feedback_id, row.time)?;
-            let outcome = outcome_of(
+            let table = tables.get(deployment)?;
+            table.set_feedback(&request, feedback_id, row.time, start, row.values)?;
+            let plan = plan_of(
                 &accumulator,
-                |accumulator| &mut accumulator.pair_outcomes,
+                |accumulator| &mut accumulator.pair_plans,
                 (request.prediction_id, feedback_id),
-                self.outcome_of_pair.bind(py),
+                self.plan_of_pair.bind(py),
             )?;
-            let accumulator = &mut accumulator.borrow_mut();
-            judgements.count(accumulator, model, request.predicted_at, row.time, outcome)?;
+            let plan = plan.ok_or_else(malformed_rows)?;
+            let times = (request.predicted_at, row.time);
+            let values = (&request.values[..start], row.values);
+            judgements.count(&mut accumulator.borrow_mut(), model, times, plan, values)?;
             if let Some(judged) = &judged {
                 let id = std::str::from_utf8(row.id).map_err(|_| malformed_rows())?;
                 judged.set_item((deployment, id), offset)?;
@@ -269,7 +357,7 @@ impl FastPath {
             deployments: &self.deployments,
             prefixes: &self.prefixes,
             accumulator: self.accumulator.bind(py),
-            outcome_of: self.outcome_of_completed.bind(py),
+            plan_of: self.plan_of_completed.bind(py),
             tables: Tables::new(state, self.limits),
             counted: IdSet::open(state.getattr("completed_ids")?)?,
             judgements: Judgements::new(&self.bounds),

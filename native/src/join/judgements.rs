@@ -6,7 +6,7 @@ use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 
 use crate::collections::{Memo, OrderedMap};
-use crate::ids::{ModelId, OutcomeId};
+use crate::ids::{ModelId, OutcomeId, PlanId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::times::SECOND;
 
@@ -33,16 +33,20 @@ impl<'a> Judgements<'a> {
         }
     }
 
-    /// Count a judgement here and in the accumulator; times are in ns.
+    /// Count a judgement here and in the accumulator; times are in ns, of the prediction and of the
+    /// feedback, and so are the packed values.
     pub fn count(
         &mut self,
         accumulator: &mut DeltaAccumulator,
         model: ModelId,
-        predicted_at: i64,
-        feedback_at: i64,
-        outcome: OutcomeId,
+        (predicted_at, feedback_at): (i64, i64),
+        plan: PlanId,
+        (values, truth_values): (&[u8], &[u8]),
     ) -> PyResult<()> {
-        if accumulator.add_judgement(model, predicted_at, feedback_at, outcome, 1)? {
+        let times = (predicted_at, feedback_at);
+        let (outcome, affects_diagnostics) =
+            accumulator.add_valued_judgement(model, times, plan, values, truth_values)?;
+        if affects_diagnostics {
             *self.diagnostics.entry(outcome).or_insert(0) += 1;
         }
         let delay = (feedback_at - predicted_at).max(0);
@@ -57,21 +61,20 @@ impl<'a> Judgements<'a> {
     }
 }
 
-/// The outcome of `key`, from a memo of the accumulator or from Python.
-pub fn outcome_of<'py, K>(
+/// The plan for `key`, from a memo of the accumulator or from Python; None if Python has to judge.
+pub fn plan_of<'py, K>(
     accumulator: &Bound<'py, DeltaAccumulator>,
-    memo: impl Fn(&mut DeltaAccumulator) -> &mut Memo<K, OutcomeId>,
+    memo: impl Fn(&mut DeltaAccumulator) -> &mut Memo<K, PlanId>,
     key: K,
     resolve: &Bound<'py, PyAny>,
-) -> PyResult<OutcomeId>
+) -> PyResult<Option<PlanId>>
 where
     K: Copy + Eq + Hash + PyCallArgs<'py>,
 {
-    if let Some(outcome) = memo(&mut accumulator.borrow_mut()).get(&key) {
-        return Ok(outcome);
+    if let Some(plan) = memo(&mut accumulator.borrow_mut()).get(&key) {
+        return Ok(Some(plan));
     }
-    // Python adds the outcome to the accumulator, so it must not be borrowed meanwhile.
-    let outcome = resolve.call1(key)?.extract()?;
-    memo(&mut accumulator.borrow_mut()).put(key, outcome);
-    Ok(outcome)
+    // Python adds the plan to the accumulator, so it must not be borrowed meanwhile.
+    let plan: Option<PlanId> = resolve.call1(key)?.extract()?;
+    Ok(plan.inspect(|&plan| memo(&mut accumulator.borrow_mut()).put(key, plan)))
 }

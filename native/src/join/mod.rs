@@ -5,4 +5,6 @@ pub mod completed;
 pub mod fast_path;
 pub mod id_set;
 pub mod judgements;
+pub mod plans;
+pub mod sums;
 pub mod table;

@@ -10,17 +10,17 @@ use crate::errors::malformed_rows;
 use crate::ids::{DeploymentId, FeedbackId, PredictionId};
 use crate::request_ids::Key;
 
-/// Bytes of a row: the key, the log hour in which the request was first seen, the prediction's content
-/// and time (ns), and the feedback's content and time.
+/// Bytes of a row without its values: the key, the log hour in which the request was first seen, the
+/// prediction's content and time (ns), and the feedback's content and time.
 const ROW: usize = 44;
 const FIRST_SEEN: usize = 16;
 const PREDICTION: usize = 20;
 const FEEDBACK: usize = 32;
 
-/// The bytes from which on a bucket takes no more rows, and how many rows a bucket has on average.
+/// The most rows of a bucket, and how many a bucket has on average.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    pub max_bucket_bytes: usize,
+    pub max_rows: usize,
     pub rows_per_bucket: i64,
 }
 
@@ -63,6 +63,8 @@ pub struct Table<'py> {
     count: i64,
     limits: Limits,
     changed: bool,
+    /// Bytes of values in each row.
+    pub width: usize,
 }
 
 /// A request in the table: its bucket, the position of its row there, and the content of the row.
@@ -73,6 +75,8 @@ pub struct PackedRequest<'py> {
     pub prediction_id: PredictionId,
     pub predicted_at: i64,
     pub has_feedback: bool,
+    /// The values of the prediction and of the truth, padded with zeros.
+    pub values: Vec<u8>,
 }
 
 /// Drop the rows of a table that were first seen before a log hour. Returns how many, and how many of
@@ -81,6 +85,7 @@ pub struct PackedRequest<'py> {
 pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
     let buckets = table.getattr("buckets")?.cast_into::<PyList>()?;
     let copying = !table.getattr("copy_on_write")?.is_none();
+    let size = ROW + table.getattr("width")?.extract::<usize>()?;
     let (mut dropped, mut waiting) = (0, 0);
     let mut old = Vec::with_capacity(LOOK_AHEAD);
     for start in (0..buckets.len()).step_by(LOOK_AHEAD) {
@@ -92,7 +97,7 @@ pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
             // SAFETY: no Python code runs while the slice exists.
             let rows = unsafe { bucket.as_bytes() };
             let expired =
-                rows.chunks_exact(ROW).take_while(|row| i64::from(word(row, FIRST_SEEN)) < before);
+                rows.chunks_exact(size).take_while(|row| i64::from(word(row, FIRST_SEEN)) < before);
             let (count, without_feedback) = expired.fold((0, 0), |(count, without), row| {
                 (count + 1, without + i64::from(word(row, FEEDBACK) == 0))
             });
@@ -100,8 +105,8 @@ pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
                 table.call_method1("preserve", (number,))?;
             }
             // SAFETY: as above; a copy of the bucket does not change it.
-            unsafe { bucket.as_bytes_mut() }.copy_within(count * ROW.., 0);
-            bucket.resize(length - count * ROW)?;
+            unsafe { bucket.as_bytes_mut() }.copy_within(count * size.., 0);
+            bucket.resize(length - count * size)?;
             dropped += count as i64;
             waiting += without_feedback;
         }
@@ -161,6 +166,7 @@ impl<'py> Table<'py> {
         Ok(Table {
             buckets: table.getattr("buckets")?.cast_into::<PyList>()?,
             copying: !table.getattr("copy_on_write")?.is_none(),
+            width: table.getattr("width")?.extract()?,
             mask: number("mask")?,
             split: number("split")?,
             grow_at: table.getattr("grow_at")?.extract()?,
@@ -210,10 +216,11 @@ impl<'py> Table<'py> {
         let bucket = self.bucket(number)?;
         // SAFETY: no Python code runs while the slice exists.
         let rows = unsafe { bucket.as_bytes() };
-        let found = rows.chunks_exact(ROW).position(|row| row[..16] == *key);
+        let size = ROW + self.width;
+        let found = rows.chunks_exact(size).position(|row| row[..16] == *key);
         Ok(found.map(|index| {
-            let at = index * ROW;
-            let row = &rows[at..at + ROW];
+            let at = index * size;
+            let row = &rows[at..at + size];
             PackedRequest {
                 bucket: bucket.clone(),
                 number,
@@ -221,6 +228,7 @@ impl<'py> Table<'py> {
                 prediction_id: PredictionId(word(row, PREDICTION)),
                 predicted_at: long(row, PREDICTION + 4),
                 has_feedback: word(row, FEEDBACK) != 0,
+                values: row[ROW..].to_vec(),
             }
         }))
     }
@@ -233,44 +241,62 @@ impl<'py> Table<'py> {
         Ok(())
     }
 
-    /// Write the content and the time (ns) of a request's feedback.
+    /// Write the content and the time (ns) of a request's feedback, and the values of its truth, which
+    /// start at `start` among the row's values.
     pub fn set_feedback(
         &self,
         request: &PackedRequest<'py>,
         feedback_id: FeedbackId,
         feedback_at: i64,
+        start: usize,
+        values: &[u8],
     ) -> PyResult<()> {
         self.preserve(request.number)?;
         // SAFETY: as in `find`; a copy of the bucket does not change it.
         let rows = unsafe { request.bucket.as_bytes_mut() };
-        let row = &mut rows[request.at + FEEDBACK..request.at + ROW];
+        let row = &mut rows[request.at + FEEDBACK..request.at + ROW + self.width];
         row[..4].copy_from_slice(&feedback_id.0.to_le_bytes());
-        row[4..].copy_from_slice(&feedback_at.to_le_bytes());
+        row[4..12].copy_from_slice(&feedback_at.to_le_bytes());
+        row[12 + start..12 + start + values.len()].copy_from_slice(values);
         Ok(())
     }
 
-    /// Add a request. Returns false if the table has it already, its bucket is full, or `prediction_id`
-    /// gives no number.
+    /// Make room for so many bytes of values in each row. Returns false if there is less.
+    pub fn make_room(&mut self, width: usize) -> PyResult<bool> {
+        if width > self.width {
+            if self.width != 0 {
+                return Ok(false);
+            }
+            self.table.call_method1("widen", (width,))?;
+            self.width = width;
+        }
+        Ok(true)
+    }
+
+    /// Add a request with the values of its prediction, for which there is room. Returns false if the
+    /// table has it already, its bucket is full, or `prediction_id` gives no number.
     pub fn add(
         &mut self,
         key: &Key,
         first_seen_hour: u32,
         predicted_at: i64,
+        values: &[u8],
         prediction_id: impl FnOnce() -> PyResult<Option<PredictionId>>,
     ) -> PyResult<bool> {
         let number = self.number(key);
         let bucket = self.bucket(number)?;
         let length = bucket.len();
         // SAFETY: as in `find`.
-        let exists = unsafe { bucket.as_bytes() }.chunks_exact(ROW).any(|row| row[..16] == *key);
-        if exists || length >= self.limits.max_bucket_bytes {
+        let size = ROW + self.width;
+        let exists = unsafe { bucket.as_bytes() }.chunks_exact(size).any(|row| row[..16] == *key);
+        if exists || length >= self.limits.max_rows * size {
             return Ok(false);
         }
         let Some(prediction_id) = prediction_id()? else {
             return Ok(false);
         };
         self.preserve(number)?;
-        bucket.resize(length + ROW)?;
+        bucket.resize(length + size)?;
         // SAFETY: as in `find`.
         let row = &mut unsafe { bucket.as_bytes_mut() }[length..];
         row[..16].copy_from_slice(key);
@@ -278,6 +304,7 @@ impl<'py> Table<'py> {
         row[20..24].copy_from_slice(&prediction_id.0.to_le_bytes());
         row[24..32].copy_from_slice(&predicted_at.to_le_bytes());
         row[32..].fill(0);
+        row[ROW..ROW + values.len()].copy_from_slice(values);
         self.count += 1;
         self.changed = true;
         if self.count > self.grow_at {
@@ -293,7 +320,7 @@ impl<'py> Table<'py> {
         let bit = self.mask + 1;
         let (mut staying, mut moving) = (Vec::new(), Vec::new());
         // SAFETY: as in `find`.
-        for row in unsafe { old.as_bytes() }.chunks_exact(ROW) {
+        for row in unsafe { old.as_bytes() }.chunks_exact(ROW + self.width) {
             let to =
                 if crc32fast::hash(&row[..16]) & bit == 0 { &mut staying } else { &mut moving };
             to.extend_from_slice(row);

@@ -1,8 +1,6 @@
 """Send requests to Elasticsearch: credentials, retries while the server is away, clear errors."""
 
-import asyncio
 import logging
-import random
 import ssl
 import time
 import warnings
@@ -21,6 +19,7 @@ from elastic_transport import (
 from elastic_transport import ConnectionError as NoConnectionError
 from elasticsearch import AsyncElasticsearch, ElasticsearchWarning, UnsupportedProductError
 
+from processor.backoff import Backoff
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 
@@ -100,7 +99,7 @@ class ElasticsearchHttp:
         repeated. `ArchiveError` says why ``task``, such as "writing results", failed."""
         patience = 0.0 if once else self._patience
         start = logged = time.monotonic()
-        pause, faults = _PAUSE, 0
+        backoff, faults = Backoff(_PAUSE, _MAX_PAUSE), 0
         while True:
             try:
                 return await request(self._client)
@@ -110,15 +109,14 @@ class ElasticsearchHttp:
                 if not _passes(error, status) or faults >= _MAX_FAULTS:
                     raise self._explain(error, status, task) from None
                 now = time.monotonic()
-                if patience is not None and now + pause - start > patience:
+                if patience is not None and now + backoff.delay - start > patience:
                     raise self._explain(error, status, task) from None
                 if now - logged > _LOG_PAUSE:
                     logged = now
                     log.warning("%s; trying again", self._explain(error, status, task))
                 if status == 429 or isinstance(error, ConnectionTimeout):
                     on_retry()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, _MAX_PAUSE)
+            await backoff.sleep()
 
     def _explain(self, error: Exception, status: int, task: str) -> ArchiveError:
         server = f"Elasticsearch at {self.address}"

@@ -1,12 +1,12 @@
 """Store results in Elasticsearch: one document per model, period and basis."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
+from processor.archive.stored_result import StoredResult
 from processor.domain.results import ModelResult
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
@@ -28,8 +28,8 @@ _COUNTS = (
 _RATIOS = (
     "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
     "mcc", "kappa", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound", "average_precision",
-    "calibration_error", "reciprocal_rank", "best_threshold", "bias", "mae", "mae_low", "mae_high", "rmse",
-    "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual", "mean_predicted",
+    "calibration_error", "reciprocal_rank", "best_threshold", "bias", "mae", "mae_low", "mae_high",
+    "rmse", "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual", "mean_predicted",
     "exact_match", "hamming_loss", "jaccard",
 )  # fmt: skip
 _MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
@@ -51,27 +51,6 @@ _MAPPINGS: dict[str, Any] = {
         **dict.fromkeys(_TABLES, _UNSEARCHED),
     },
 }
-
-
-class StoredResult(msgspec.Struct, frozen=True, rename={"from_": "from"}):
-    """The result of one model in one period on one basis. Times are RFC 3339; None is an open end of
-    the period, or no given ``as_of``."""
-
-    from_: str | None
-    to: str | None
-    by: str
-    as_of: str | None
-    stored_at: str
-    result: ModelResult
-
-    @property
-    def key(self) -> str:
-        """The document's id: equal for the same model, period and basis, so that a new result
-        replaces the old one."""
-        model = self.result
-        names = [model.namespace, model.deployment, model.predictor, model.model]
-        content = msgspec.json.encode([*names, self.from_, self.to, self.by])
-        return blake2b(content, digest_size=16).hexdigest()
 
 
 class ResultStore:

@@ -17,6 +17,7 @@ from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.interpreter import interpret, map_truth, name_truth
 from processor.domain.log.observations import EVENT, Feedback, Prediction
+from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.quantities import pack_double
@@ -96,9 +97,9 @@ class Decoder:
         rules.listeners.add(self)
         self._envelope = EnvelopeReader()
         self._time = TimeParser()
-        self._models: dict[ModelKey, _Model] = {}
+        self._models = Memo[ModelKey, _Model](_MAX_ENTRIES)
         self._remembered_bytes = 0
-        self._feedback_digests: dict[tuple[Reading | None, int | None], int] = {}
+        self._feedback_digests = Memo[tuple[Reading | None, int | None], int](_MAX_ENTRIES)
 
     def decode(
         self, headers: Sequence[tuple[str, bytes]], value: bytes | None, timestamp: int
@@ -271,17 +272,12 @@ class Decoder:
         """Return the digest of a feedback on one row; few of them differ."""
         content = self._feedback_digests.get((reading, reward))
         if content is None:
-            if len(self._feedback_digests) > _MAX_ENTRIES:
-                self._feedback_digests.clear()
             truth = None if reading is None else (reading,)
-            content = self._feedback_digests[reading, reward] = digest(truth, reward)
+            content = self._feedback_digests.add((reading, reward), digest(truth, reward))
         return content
 
     def _add_model(self, key: ModelKey) -> "_Model":
-        if len(self._models) > _MAX_ENTRIES:
-            self._models.clear()
-        model = self._models[key] = _Model(self.rules(key), self._add_bytes)
-        return model
+        return self._models.add(key, _Model(self.rules(key), self._add_bytes))
 
     def _add_bytes(self, size: int) -> None:
         """Note that so many more bytes are remembered; above the bound, everything is forgotten."""
@@ -310,7 +306,7 @@ class _Model:
         self._row_rules = RowRules(rule.task, rule.output, rule.threshold)
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES)
-        self._answers: dict[tuple[str, ...] | None, _Answers] = {}
+        self._answers = Memo[tuple[str, ...] | None, _Answers](_MAX_NAMES)
 
     def answer(self, row: object, names: tuple[str, ...] | None) -> tuple[Answer, bytes, int]:
         """Return the predicted item of a row, its packed values, and the digest of the item alone."""
@@ -318,9 +314,7 @@ class _Model:
             names = row.names
         found = self._answers.get(names)
         if found is None:
-            if len(self._answers) > _MAX_NAMES:
-                self._answers.clear()
-            found = self._answers[names] = _Answers(self.rule, names, self._add_bytes)
+            found = self._answers.add(names, _Answers(self.rule, names, self._add_bytes))
         return found.answer(read_row(row, self._row_rules))
 
     def truth(self, row: object, names: tuple[str, ...] | None) -> tuple[Reading, bytes]:
@@ -358,8 +352,8 @@ class _Answers:
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
         self._schema = rule.schema(names)
-        self._by_reading: dict[tuple[int, object, int], tuple[Answer, int]] = {}
-        self._digests: dict[Answer, int] = {}
+        self._by_reading = Memo[tuple[int, object, int], tuple[Answer, int]](_MAX_ENTRIES)
+        self._digests = Memo[Answer, int](_MAX_ENTRIES)
 
     def answer(self, reading: Reading) -> tuple[Answer, bytes, int]:
         if reading.kind in (PROBABILITY, NUMBER) or self._rule.task == "regression":
@@ -368,13 +362,8 @@ class _Answers:
         key = reading[:3]
         found = self._by_reading.get(key)
         if found is None:
-            if len(self._by_reading) > _MAX_ENTRIES:
-                self._by_reading.clear()
-            answer, packed = self._interpret(reading)
-            # An integer that is a probability has values that do not stand in its reading.
-            if packed != reading.probabilities:
-                return answer, packed, self._digest(answer)
-            found = self._by_reading[key] = answer, self._digest(answer)
+            answer, _ = self._interpret(reading)
+            found = self._by_reading.add(key, (answer, self._digest(answer)))
         return found[0], reading.probabilities if found[0].reason is None else b"", found[1]
 
     def _interpret(self, reading: Reading) -> tuple[Answer, bytes]:
@@ -384,8 +373,6 @@ class _Answers:
     def _digest(self, answer: Answer) -> int:
         content = self._digests.get(answer)
         if content is None:
-            if len(self._digests) > _MAX_ENTRIES:
-                self._digests.clear()
-            content = self._digests[answer] = content_digest(answer)
+            content = self._digests.add(answer, content_digest(answer))
             self._add_bytes(_ENTRY_BYTES + len(answer.label or ""))
         return content

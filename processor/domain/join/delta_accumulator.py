@@ -1,16 +1,21 @@
 """Sums the changes of the counts while a batch is folded, and updates diagnostics and telemetry."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import msgspec
 
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction
+from processor.domain.join.plans import CONFIDENCE, LABELS, NUMBERS, Plan
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
 from processor.domain.native import native
+from processor.domain.quantities import ONE, log_loss
+from processor.domain.statistics import numbers, probabilities
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import MINUTE
+from processor.domain.values import DEFAULT_UNIT
 from processor.telemetry import Telemetry
 
 #: Batches by partition of the deltas; ``prev`` is still to be set.
@@ -80,7 +85,9 @@ class DeltaAccumulator:
                 changes.setdefault((model, 0, minute), Counts()).predictions += items
         for (model, basis, minute, outcome), times in self._judged.items():
             if times:
-                changes.setdefault((model, basis, minute), Counts()).add(outcome.counts, times)
+                changes.setdefault((model, basis, minute), Counts()).add(
+                    outcome.counts, times, keep_zeros=True
+                )
         self.clear()
         return pack_deltas(changes, self._state.models, targets, head)
 
@@ -114,12 +121,20 @@ class DeltaAccumulator:
             self.add_judgement(prediction.model, prediction.time, feedback.time, outcome, sign)
 
 
+@cache
+def _tables() -> tuple[list[int], list[int], list[int]]:
+    """The tables of the native extension: edges of bins, log losses, edges of error buckets."""
+    losses = [log_loss(q) for q in range(ONE + 1)]
+    return list(probabilities.EDGES), losses, list(numbers.EDGES)
+
+
 class NativeDeltaAccumulator(DeltaAccumulator):
     """A `DeltaAccumulator` whose sums are kept and packed by the native extension, in ``native``."""
 
     def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
         super().__init__(state, telemetry)
         self.native = native.DeltaAccumulator()
+        self.native.set_tables(*_tables())
         self._outcome_ids: dict[Outcome, int] = {}
         self._outcomes: list[Outcome] = []
         self._cells = 0
@@ -150,6 +165,23 @@ class NativeDeltaAccumulator(DeltaAccumulator):
             self._outcomes.append(outcome)
             self._cells += 1 + len(cells) + len(sums)
         return outcome_id
+
+    def plan_id(self, plan: Plan) -> int:
+        """Add a plan to the native accumulator. Returns its position."""
+        self._cells += 1 + len(plan.names)
+        kind, outcomes = plan.kind, [self.outcome_id(outcome) for outcome in plan.outcomes]
+        if kind == LABELS:
+            return self.native.add_labels_plan(outcomes[0])
+        if kind == CONFIDENCE:
+            return self.native.add_confidence_plan(outcomes[0], plan.right)
+        if kind == NUMBERS:
+            unit = "" if plan.unit == DEFAULT_UNIT else str(plan.unit)
+            return self.native.add_numbers_plan(
+                outcomes, plan.unit, unit, plan.tolerance, plan.truth
+            )
+        return self.native.add_probabilities_plan(
+            outcomes[0], list(plan.names), list(plan.own), plan.known, plan.top, plan.right
+        )
 
     def add_summary(
         self, delays: Sequence[int], total_ns: int, diagnostics: Sequence[tuple[int, int]]

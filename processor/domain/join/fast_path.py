@@ -18,7 +18,7 @@ from processor.domain.join.packed_table import (
     CONTENT_AT,
     FEEDBACK,
     FEEDBACK_AT,
-    MAX_BUCKET_BYTES,
+    MAX_ROWS_PER_BUCKET,
     ROW,
 )
 from processor.domain.join.request_ids import pack_ids
@@ -31,6 +31,7 @@ from processor.domain.log.observations import (
     decode_predictions,
 )
 from processor.domain.timestamps import HOUR, MINUTE
+from processor.domain.values import mix
 
 #: Outcomes of packed contents that are kept.
 _MAX_OUTCOMES = 50_000
@@ -104,7 +105,7 @@ class PythonFastPath:
             if (
                 key is not None
                 and isinstance(answer, int)
-                and row.values is None
+                and not isinstance(row.values, list)
                 and predicted_at > completed_until
                 and not (others and row.request_id in others)
             ):
@@ -112,15 +113,24 @@ class PythonFastPath:
                 number = code & table.mask
                 if number < table.split:
                     number = code & (table.mask << 1 | 1)
-                bucket = table.buckets[number]
-                if bucket.find(key) < 0 and len(bucket) < MAX_BUCKET_BYTES:
+                bucket, values = table.buckets[number], row.values or b""
+                base: int | None = row.digest
+                answer = answers[answer]
+                if values:
+                    base = store.packed_base(answer, values, row.digest, table)
+                if (
+                    base is not None
+                    and bucket.find(key) < 0
+                    and len(bucket) < MAX_ROWS_PER_BUCKET * table.size
+                ):
                     content = (
                         model,
                         row.source_rank,
-                        row.digest,
-                        answers[answer],
+                        base,
+                        answer,
                         row.provisional,
                         False,
+                        len(values),
                     )
                     prediction_id = known.get(content)
                     if prediction_id is None:
@@ -129,6 +139,8 @@ class PythonFastPath:
                         if table.copy_on_write is not None:
                             table.preserve(number)
                         bucket += pack(key, first_seen_hour, prediction_id, predicted_at, 0, 0)
+                        if table.width:
+                            bucket += values.ljust(table.width, b"\0")
                         table.count += 1
                         if table.count > table.grow_at:
                             table.grow()
@@ -155,25 +167,38 @@ class PythonFastPath:
         models, _, truths = tables
         known, packed = store.feedback_ids, state.packed_requests
         prediction_contents = state.prediction_contents
-        size = ROW.size
         read, write, outcomes = CONTENT.unpack_from, FEEDBACK.pack_into, self._outcomes
         ids = pack_ids([row.request_id for row in decoded])
         for row, (key, code) in zip(decoded, ids, strict=True):
             truth, scope = row.truth, models[row.scope]
             deployment = deployment_of[scope]
-            if key is not None and not isinstance(truth, list) and row.values is None:
+            values = row.values or b""
+            if (
+                key is not None
+                and not isinstance(truth, list)
+                and not isinstance(values, list)
+                and (not values or truth is not None)
+            ):
                 table = packed[deployment]
                 number = code & table.mask
                 if number < table.split:
                     number = code & (table.mask << 1 | 1)
                 bucket = table.buckets[number]
-                at = bucket.find(key)
+                at, size = bucket.find(key), table.size
                 if at >= 0 and not at % size:
                     prediction_id, predicted_at, feedback, _ = read(bucket, at + CONTENT_AT)
-                    model = prediction_contents[prediction_id].model
-                    if not feedback and (truth is not None or scope == model):
-                        reading = None if truth is None else truths[truth]
-                        content = scope, row.source_rank, row.digest, reading, row.reward
+                    prediction = prediction_contents[prediction_id]
+                    model, start = prediction.model, prediction.length
+                    base: int | None = row.digest
+                    reading = None if truth is None else truths[truth]
+                    if values and reading is not None:
+                        base = store.base_of_feedback(reading, row.reward)
+                        if mix(base, values) != row.digest or start + len(values) > store.width_of(
+                            prediction.answer, start
+                        ):
+                            base = None
+                    if not feedback and base is not None and (truth is not None or scope == model):
+                        content = scope, row.source_rank, base, reading, row.reward, len(values)
                         feedback_id = known.get(content)
                         if feedback_id is None:
                             feedback_id = store.feedback_id(FeedbackContent._make(content))
@@ -182,9 +207,21 @@ class PythonFastPath:
                             if table.copy_on_write is not None:
                                 table.preserve(number)
                             write(bucket, at + FEEDBACK_AT, feedback_id, feedback_at)
-                            outcome = outcomes.get((prediction_id, feedback_id)) or self._outcome(
-                                prediction_id, feedback_id
-                            )
+                            at += ROW.size
+                            if values:
+                                bucket[at + start : at + start + len(values)] = values
+                            if start:
+                                outcome = self._resolver.outcome(
+                                    prediction.answer,
+                                    reading,
+                                    row.reward,
+                                    bytes(bucket[at : at + start]),
+                                    values or None,
+                                )
+                            else:
+                                outcome = outcomes.get(
+                                    (prediction_id, feedback_id)
+                                ) or self._outcome(prediction_id, feedback_id)
                             judgements.append((model, predicted_at, feedback_at, outcome))
                             if judged is not None:
                                 judged[deployment, row.request_id] = offset
@@ -204,7 +241,7 @@ class PythonFastPath:
         """The outcome of two packed contents that is not kept yet."""
         if len(self._outcomes) > _MAX_OUTCOMES:
             self._outcomes.clear()
-        _, _, _, truth, reward = self._state.feedback_contents[feedback_id - 1]
+        _, _, _, truth, reward, _ = self._state.feedback_contents[feedback_id - 1]
         outcome = self._resolver.outcome(
             self._state.prediction_contents[prediction_id].answer, truth, reward
         )

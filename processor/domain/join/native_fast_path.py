@@ -6,7 +6,8 @@ from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fast_path import Tables
 from processor.domain.join.id_set import prefix
 from processor.domain.join.outcome_resolver import OutcomeResolver
-from processor.domain.join.packed_table import MAX_BUCKET_BYTES, ROWS_PER_BUCKET
+from processor.domain.join.packed_table import MAX_ROWS_PER_BUCKET, ROWS_PER_BUCKET
+from processor.domain.join.plans import label_plan, number_plan
 from processor.domain.join.request_store import RequestRef, RequestStore
 from processor.domain.join.state import FeedbackContent, JoinState, PredictionContent
 from processor.domain.log.observations import (
@@ -17,6 +18,7 @@ from processor.domain.log.observations import (
 )
 from processor.domain.native import native
 from processor.domain.timestamps import HOUR
+from processor.domain.values import NUMBER
 from processor.telemetry import DELAY_BOUNDS
 
 
@@ -37,21 +39,40 @@ class NativeFastPath:
 
         # None of these functions may refer to this object: the native class does not support cyclic
         # garbage collection, so the state of a revoked partition would never be freed.
-        def outcome_of_pair(prediction_id: int, feedback_id: int) -> int:
+        def plan_of(answer: int, truth: int | None, reward: int | None) -> int | None:
+            found = state.answers[answer]
+            if found.mode == NUMBER and found.reason is None and truth is not None:
+                if not store.can_pack(answer):
+                    return None
+                return accumulator.plan_id(number_plan(found, state.truths[truth], reward))
+            outcome = resolver.outcome(answer, truth, reward)
+            reading = None if truth is None else state.truths[truth]
+            return accumulator.plan_id(label_plan(found, reading, reward, outcome))
+
+        def plan_of_pair(prediction_id: int, feedback_id: int) -> int | None:
             feedback = state.feedback_contents[feedback_id - 1]
             answer = state.prediction_contents[prediction_id].answer
-            return accumulator.outcome_id(resolver.outcome(answer, feedback.truth, feedback.reward))
+            return plan_of(answer, feedback.truth, feedback.reward)
+
+        def valued_answer(answer: int) -> tuple[int, int] | None:
+            if not store.can_pack(answer):
+                return None
+            return store.base_of_prediction(answer), store.width_of(answer, 1)
 
         self._native = native.FastPath(
             state,
             accumulator.native,
-            outcome_of_pair,
-            lambda *content: accumulator.outcome_id(resolver.outcome(*content)),
-            lambda *content: store.prediction_id(PredictionContent._make((*content, False))),
+            plan_of_pair,
+            plan_of,
+            lambda *content: store.prediction_id(
+                PredictionContent._make((*content[:5], False, content[5]))
+            ),
             lambda *content: store.feedback_id(FeedbackContent(*content)),
+            valued_answer,
+            store.base_of_feedback,
             deployment_of,
             DELAY_BOUNDS,
-            MAX_BUCKET_BYTES,
+            MAX_ROWS_PER_BUCKET,
             ROWS_PER_BUCKET,
         )
 

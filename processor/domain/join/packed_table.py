@@ -1,4 +1,5 @@
-"""A table of requests of the common case, in 44 bytes each: buckets of fixed-size rows.
+"""A table of requests of the common case, in 44 bytes each and their packed values: buckets of rows that
+all have one size.
 
 A bucket is a short bytearray, so the search for a key in it is one call that runs in C. Buckets split
 one at a time as the table grows (linear hashing), so no insert ever has to move all rows.
@@ -20,10 +21,6 @@ ROWS_PER_BUCKET, MAX_ROWS_PER_BUCKET = 16, 512
 #: The key, the log hour in which the request was first seen, the prediction's content and time (ns), and
 #: the feedback's content and time.
 ROW = Layout("<16sIIqIq")
-#: A bucket of so many bytes takes no more rows.
-MAX_BUCKET_BYTES = MAX_ROWS_PER_BUCKET * ROW.size
-_WHOLE_ROW = Layout(f"{ROW.size}s")
-_KEY = Layout(f"16s{ROW.size - 16}x")
 _FIRST_SEEN = Layout("<I").unpack_from
 CONTENT = Layout("<IqIq")
 FEEDBACK = Layout("<Iq")
@@ -32,7 +29,8 @@ _FIRST_SEEN_AT, CONTENT_AT, FEEDBACK_AT = 16, 20, 32
 
 class PackedRow(NamedTuple):
     """A request with one prediction and at most one feedback. The ids are positions in the state's
-    tables of contents; ``feedback_id`` counts from 1, and is 0 without feedback. Times are in ns."""
+    tables of contents; ``feedback_id`` counts from 1, and is 0 without feedback. Times are in ns.
+    ``values`` are the packed values of the prediction and, behind them, of the truth."""
 
     key: bytes
     first_seen_hour: int
@@ -40,6 +38,7 @@ class PackedRow(NamedTuple):
     predicted_at: int
     feedback_id: int
     feedback_at: int
+    values: bytes = b""
 
 
 class CopyOnWrite(msgspec.Struct):
@@ -72,6 +71,32 @@ class PackedTable(msgspec.Struct, array_like=True):
     """The table grows when it has more rows than this."""
     copy_on_write: CopyOnWrite | None = None
     """Set while a snapshot is made."""
+    width: int = 0
+    """Bytes of values in each row, padded with zeros."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of a row."""
+        return ROW.size + self.width
+
+    def iter_bucket(self, bucket: bytes | bytearray) -> Iterator[PackedRow]:
+        """The rows of a bucket, which must not change meanwhile."""
+        size = self.size
+        for at in range(0, len(bucket), size):
+            fields = ROW.unpack_from(bucket, at)
+            yield PackedRow._make((*fields, bytes(bucket[at + ROW.size : at + size])))
+
+    def widen(self, width: int) -> None:
+        """Give every row so many bytes of values; the table has none yet."""
+        assert not self.width
+        padding = bytes(width)
+        for number, bucket in enumerate(self.buckets):
+            if bucket:
+                if self.copy_on_write is not None:
+                    self.preserve(number)
+                rows = [bucket[at : at + ROW.size] for at in range(0, len(bucket), ROW.size)]
+                bucket[:] = padding.join([*rows, b""])
+        self.width = width
 
     def preserve(self, number: int) -> None:
         """Copy a bucket that is about to change, unless the snapshot in progress has copied it."""
@@ -98,21 +123,30 @@ class PackedTable(msgspec.Struct, array_like=True):
     def get(self, key: bytes) -> PackedRow | None:
         """The row of a key, None if there is none."""
         bucket = self.buckets[self._number(key)]
-        at = position(bucket, key)
-        return None if at < 0 else PackedRow._make(ROW.unpack_from(bucket, at))
+        at = position(bucket, key, self.size)
+        if at < 0:
+            return None
+        values = bytes(bucket[at + ROW.size : at + self.size])
+        return PackedRow._make((*ROW.unpack_from(bucket, at), values))
 
     def put(self, row: PackedRow) -> bool:
-        """Add or replace a row. Returns False if its bucket is full."""
-        bucket, packed = self._changing(row.key), ROW.pack(*row)
-        at = position(bucket, row.key)
+        """Add or replace a row. Returns False if its bucket is full, or its values are too long."""
+        if len(row.values) > self.width:
+            if self.width:
+                return False
+            self.widen(len(row.values))
+        size = self.size
+        bucket, packed = self._changing(row.key), ROW.pack(*row[:6])
+        packed += row.values.ljust(self.width, b"\0")
+        at = position(bucket, row.key, size)
         if at >= 0:
-            bucket[at : at + ROW.size] = packed
+            bucket[at : at + size] = packed
             return True
-        if len(bucket) >= MAX_BUCKET_BYTES:
+        if len(bucket) >= MAX_ROWS_PER_BUCKET * size:
             return False
         at = len(bucket)
-        while at and _FIRST_SEEN(bucket, at - ROW.size + _FIRST_SEEN_AT)[0] > row.first_seen_hour:
-            at -= ROW.size
+        while at and _FIRST_SEEN(bucket, at - size + _FIRST_SEEN_AT)[0] > row.first_seen_hour:
+            at -= size
         bucket[at:at] = packed
         self.count += 1
         if self.count > self.grow_at:
@@ -122,15 +156,15 @@ class PackedTable(msgspec.Struct, array_like=True):
     def remove(self, key: bytes) -> None:
         """Remove the row of a key that the table has."""
         bucket = self._changing(key)
-        at = position(bucket, key)
-        del bucket[at : at + ROW.size]
+        at = position(bucket, key, self.size)
+        del bucket[at : at + self.size]
         self.count -= 1
 
     def rows(self) -> Iterator[PackedRow]:
         """All rows. A row that is added, moved or removed meanwhile may come twice or not at all."""
         number = 0
         while number < len(self.buckets):
-            yield from map(PackedRow._make, ROW.iter_unpack(bytes(self.buckets[number])))
+            yield from self.iter_bucket(bytes(self.buckets[number]))
             number += 1
 
     def oldest(self) -> int | None:
@@ -146,12 +180,12 @@ class PackedTable(msgspec.Struct, array_like=True):
             if self.copy_on_write is not None:
                 self.preserve(number)
             rows = 0
-            for _, first_seen_hour, _, _, feedback_id, _ in ROW.iter_unpack(bytes(bucket)):
-                if first_seen_hour >= before:
+            for row in self.iter_bucket(bucket):
+                if row.first_seen_hour >= before:
                     break
                 rows += 1
-                waiting += not feedback_id
-            del bucket[: rows * ROW.size]
+                waiting += not row.feedback_id
+            del bucket[: rows * self.size]
             dropped += rows
         self.count -= dropped
         return dropped, waiting
@@ -161,8 +195,9 @@ class PackedTable(msgspec.Struct, array_like=True):
         if self.copy_on_write is not None:
             self.preserve(self.split)
         old, bit = self.buckets[self.split], self.mask + 1
-        rows = [row for (row,) in _WHOLE_ROW.iter_unpack(old)]
-        moving = [crc32(key) & bit for (key,) in _KEY.iter_unpack(old)]
+        size = self.size
+        rows = [old[at : at + size] for at in range(0, len(old), size)]
+        moving = [crc32(row[:16]) & bit for row in rows]
         self.buckets[self.split] = bytearray().join(compress(rows, map(not_, moving)))
         self.buckets.append(bytearray().join(compress(rows, moving)))
         self.grow_at += ROWS_PER_BUCKET
@@ -171,9 +206,10 @@ class PackedTable(msgspec.Struct, array_like=True):
             self.mask, self.split = self.mask << 1 | 1, 0
 
 
-def position(bucket: bytearray, key: bytes) -> int:
-    """The position of a key's row in a bucket, -1 if the bucket does not have it."""
+def position(bucket: bytearray, key: bytes, size: int) -> int:
+    """The position of a key's row in a bucket with rows of this size, -1 if the bucket does not have
+    it."""
     at = bucket.find(key)
-    while at > 0 and at % ROW.size:  # found across other fields: rare, but possible
+    while at > 0 and at % size:  # found across other fields: rare, but possible
         at = bucket.find(key, at + 1)
     return at

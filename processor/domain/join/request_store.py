@@ -7,9 +7,7 @@ the fast path uses the packed tables directly.
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from msgspec.structs import astuple
-
-from processor.domain.join.packed_table import ROW, PackedRow, PackedTable
+from processor.domain.join.packed_table import PackedRow, PackedTable
 from processor.domain.join.request_ids import pack_id, unpack_id
 from processor.domain.join.state import (
     FeedbackContent,
@@ -20,6 +18,7 @@ from processor.domain.join.state import (
     Request,
 )
 from processor.domain.native import native, use_native
+from processor.domain.values import NUMBER, content_digest, digest, mix
 
 #: A deployment's position in the state's table, and a request's id.
 RequestRef = tuple[int, str]
@@ -38,6 +37,8 @@ class RequestStore:
 
     def __init__(self, state: JoinState) -> None:
         self._state = state
+        self._prediction_bases: dict[int, int] = {}
+        self._feedback_bases: dict[tuple[int, int | None], int] = {}
         # A plain tuple finds an equal content, and takes less time to make.
         self.prediction_ids: dict[tuple[object, ...], int] = {
             content: number for number, content in enumerate(state.prediction_contents)
@@ -128,17 +129,18 @@ class RequestStore:
     def group_by_content(
         self, in_range: Callable[[int, int], bool]
     ) -> Iterator[tuple[Request, bool, int]]:
-        """Packed requests grouped by content: one of each group with times of 0, whether ``in_range`` is
-        true of the times (ns) of prediction and feedback (0 without feedback), and the group's size."""
+        """Packed requests grouped by content: one of each group, whose times mean nothing, whether
+        ``in_range`` is true of the times (ns) of prediction and feedback (0 without feedback), and the
+        group's size. A request with values is a group of its own."""
         for table in self._state.packed_requests:
             groups: Counter[tuple[int, int, bool]] = Counter()
             for bucket in table.buckets:
-                groups.update(
-                    (prediction_id, feedback_id, in_range(predicted_at, feedback_at))
-                    for _, _, prediction_id, predicted_at, feedback_id, feedback_at in ROW.iter_unpack(
-                        bytes(bucket)
-                    )
-                )
+                for row in table.iter_bucket(bytes(bucket)):
+                    is_in_range = in_range(row.predicted_at, row.feedback_at)
+                    if self._state.prediction_contents[row.prediction_id].length:
+                        yield self._unpacked(row), is_in_range, 1
+                    else:
+                        groups[row.prediction_id, row.feedback_id, is_in_range] += 1
             for (prediction_id, feedback_id, is_in_range), count in groups.items():
                 row = PackedRow(b"", 0, prediction_id, 0, feedback_id, 0)
                 yield self._unpacked(row), is_in_range, count
@@ -188,61 +190,136 @@ class RequestStore:
         state = self._state
         packed = state.packed_requests
         return (
-            sum(t.count * _ROW_BYTES + len(t.buckets) * _BUCKET_BYTES for t in packed)
+            sum(t.count * (_ROW_BYTES + t.width) + len(t.buckets) * _BUCKET_BYTES for t in packed)
             + sum(map(len, state.object_requests)) * _OBJECT_BYTES
             + (len(state.prediction_contents) + len(state.feedback_contents)) * _CONTENT_BYTES
         )
+
+    def base_of_prediction(self, answer: int) -> int:
+        """The digest of an answer without its values, by its position in the state's table."""
+        base = self._prediction_bases.get(answer)
+        if base is None:
+            base = self._prediction_bases[answer] = content_digest(self._state.answers[answer])
+        return base
+
+    def base_of_feedback(self, truth: int, reward: int | None) -> int:
+        """The digest of a truth, by its position in the state's table, and a reward, without values."""
+        base = self._feedback_bases.get((truth, reward))
+        if base is None:
+            base = digest((self._state.truths[truth],), reward)
+            self._feedback_bases[truth, reward] = base
+        return base
+
+    def packed_base(
+        self, answer: int, values: bytes, content: int, table: PackedTable
+    ) -> int | None:
+        """The digest of an answer without its values; None if the table cannot keep these, or the digest
+        ``content`` of both is another."""
+        base, width = self.base_of_prediction(answer), self.width_of(answer, len(values))
+        if mix(base, values) != content or not self.can_pack(answer):
+            return None
+        if width > table.width:
+            if table.width:
+                return None
+            table.widen(width)
+        return base
+
+    def width_of(self, answer: int, length: int) -> int:
+        """The bytes of values that a row needs: those of a number leave room for its truth."""
+        return 2 * length if self._state.answers[answer].mode == NUMBER else length
 
     def _row(self, key: bytes, request: Request) -> PackedRow | None:
         """The row of a request; None if it cannot be packed."""
         if len(request.predictions) != 1 or len(request.feedbacks) > 1:
             return None
-        model, predicted_at, source_rank, digest, answers, *flags, values = astuple(
-            request.predictions[0]
-        )
-        if isinstance(answers, list) or values is not None:
+        prediction = request.predictions[0]
+        answer, packed, content = prediction.answers, prediction.values or b"", prediction.digest
+        if isinstance(answer, list) or isinstance(packed, list):
             return None
+        if packed:
+            content = self.base_of_prediction(answer)
+            if mix(content, packed) != prediction.digest or not self.can_pack(answer):
+                return None
         prediction_id = self.prediction_id(
-            PredictionContent(model, source_rank, digest, answers, *flags)
+            PredictionContent(
+                prediction.model,
+                prediction.source_rank,
+                content,
+                answer,
+                prediction.provisional,
+                prediction.restored,
+                len(packed),
+            )
         )
+        width = self.width_of(answer, len(packed))
         feedback_id: int | None = 0
         feedback_at = 0
         for feedback in request.feedbacks:
-            scope, feedback_at, source_rank, digest, truth, reward, values = astuple(feedback)
-            if isinstance(truth, list) or values is not None:
+            truth, truth_values = feedback.truth, feedback.values or b""
+            feedback_at, content = feedback.time, feedback.digest
+            if isinstance(truth, list) or isinstance(truth_values, list):
                 return None
+            if truth_values:
+                if truth is None or len(packed) + len(truth_values) > width:
+                    return None
+                content = self.base_of_feedback(truth, feedback.reward)
+                if mix(content, truth_values) != feedback.digest:
+                    return None
             feedback_id = self.feedback_id(
-                FeedbackContent(scope, source_rank, digest, truth, reward)
+                FeedbackContent(
+                    feedback.scope,
+                    feedback.source_rank,
+                    content,
+                    truth,
+                    feedback.reward,
+                    len(truth_values),
+                )
             )
+            packed += truth_values
         if prediction_id is None or feedback_id is None:
             return None
         return PackedRow(
-            key, request.first_seen_hour, prediction_id, predicted_at, feedback_id, feedback_at
+            key,
+            request.first_seen_hour,
+            prediction_id,
+            prediction.time,
+            feedback_id,
+            feedback_at,
+            packed.ljust(width, b"\0"),
         )
+
+    def can_pack(self, answer: int) -> bool:
+        """Whether the native extension can judge the values of an answer."""
+        found = self._state.answers[answer]
+        return found.mode != NUMBER or found.schema.unit <= 0
 
     def _unpacked(self, row: PackedRow) -> Request:
         state = self._state
         content = state.prediction_contents[row.prediction_id]
+        start, packed = content.length, row.values[: content.length]
         prediction = PredictionRegister(
             content.model,
             row.predicted_at,
             content.source_rank,
-            content.digest,
+            mix(content.digest, packed),
             content.answer,
             content.provisional,
             content.restored,
+            packed or None,
         )
         feedbacks = []
         if row.feedback_id:
             feedback = state.feedback_contents[row.feedback_id - 1]
+            packed = row.values[start : start + feedback.length]
             feedbacks.append(
                 FeedbackRegister(
                     feedback.scope,
                     row.feedback_at,
                     feedback.source_rank,
-                    feedback.digest,
+                    mix(feedback.digest, packed),
                     feedback.truth,
                     feedback.reward,
+                    packed or None,
                 )
             )
         return Request(row.first_seen_hour, [prediction], feedbacks)

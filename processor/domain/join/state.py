@@ -49,7 +49,8 @@ class Request(msgspec.Struct, array_like=True, gc=False):
 
 
 class PredictionContent(NamedTuple):
-    """A prediction of one item without its time; packed rows share it."""
+    """A prediction of one item without its time and values; packed rows share it. ``digest`` is that of
+    the content without the values, which take ``length`` bytes."""
 
     model: int
     source_rank: int
@@ -57,16 +58,18 @@ class PredictionContent(NamedTuple):
     answer: int
     provisional: bool
     restored: bool
+    length: int = 0
 
 
 class FeedbackContent(NamedTuple):
-    """A feedback of one item without its time; packed rows share it."""
+    """A feedback of one item without its time and values, as a `PredictionContent`."""
 
     scope: int
     source_rank: int
     digest: int
     truth: int | None
     reward: int | None
+    length: int = 0
 
 
 class JoinState(msgspec.Struct, array_like=True):
@@ -79,8 +82,7 @@ class JoinState(msgspec.Struct, array_like=True):
     truths: list[Reading] = []
     deployments: list[tuple[str, str]] = []
     packed_requests: list[PackedTable] = []
-    """By deployment: requests with a UUID, one prediction of one item and at most one feedback, without
-    packed values."""
+    """By deployment: requests with a UUID, one prediction of one item and at most one feedback."""
     object_requests: list[dict[str, Request]] = []
     """By deployment: all other requests."""
     prediction_contents: list[PredictionContent] = []

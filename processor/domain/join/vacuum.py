@@ -54,26 +54,12 @@ def vacuum(state: JoinState) -> _NewPositions:
                 feedback.truth = _moved(feedback.truth, truths)
     for table in state.packed_requests:
         for bucket in table.buckets:
-            bucket[:] = b"".join(
-                [
-                    ROW.pack(
-                        key,
-                        first_seen_hour,
-                        prediction_ids[prediction_id],
-                        predicted_at,
-                        feedback_ids[feedback_id] if feedback_id else 0,
-                        feedback_at,
-                    )
-                    for (
-                        key,
-                        first_seen_hour,
-                        prediction_id,
-                        predicted_at,
-                        feedback_id,
-                        feedback_at,
-                    ) in ROW.iter_unpack(bytes(bucket))
-                ]
-            )
+            size = table.size
+            for at in range(0, len(bucket), size):
+                fields = list(ROW.unpack_from(bucket, at))
+                fields[2] = prediction_ids[fields[2]]
+                fields[4] = feedback_ids[fields[4]] if fields[4] else 0
+                ROW.pack_into(bucket, at, *fields)
     state.models = [state.models[number] for number in models]
     state.answers = [state.answers[number] for number in answers]
     state.truths = [state.truths[number] for number in truths]
@@ -89,9 +75,9 @@ def _used_by_rows(state: JoinState) -> tuple[_NewPositions, _NewPositions]:
     feedback_ids: set[int] = set()
     for table in state.packed_requests:
         for bucket in table.buckets:
-            for _, _, prediction_id, _, feedback_id, _ in ROW.iter_unpack(bucket):
-                prediction_ids.add(prediction_id)
-                feedback_ids.add(feedback_id)
+            for row in table.iter_bucket(bucket):
+                prediction_ids.add(row.prediction_id)
+                feedback_ids.add(row.feedback_id)
     return _renumber(prediction_ids), _renumber(feedback_ids - {0}, start=1)
 
 

@@ -71,6 +71,7 @@ def pack_deltas(
     ``prev`` of the batches is still to be set."""
     partitions: dict[int, tuple[dict[ModelKey, int], dict[str, int], list[Delta]]] = {}
     for (model, basis, minute), counts in changes.items():
+        counts.remove_zeros()
         if counts.is_empty():
             continue
         names, labels, deltas = partitions.setdefault(targets[model], ({}, {}, []))
@@ -112,10 +113,10 @@ _LARGE = 1 << 62
 
 
 def pack_sums(sums: Sums, labels: dict[str, int]) -> list[int | str]:
-    """Sums as a flat list: what is summed, its label, its bin, n, ... Labels are positions in
-    ``labels``, to which new ones are added; a large n is text."""
+    """Sums as a flat list in the order of their keys: what is summed, its label, its bin, n, ... Labels
+    are positions in ``labels``, to which new ones are added; a large n is text."""
     flat: list[int | str] = []
-    for (kind, label, number), n in sums.items():
+    for (kind, label, number), n in sorted(sums.items()):
         amount = n if -_LARGE < n < _LARGE else str(n)
         flat += (int(kind), labels.setdefault(label, len(labels)), number, amount)
     return flat

@@ -74,8 +74,9 @@ class Counts:
         self.cells: dict[Cell, int] = {} if cells is None else cells
         self.sums: Sums = {} if sums is None else sums
 
-    def add(self, other: "Counts", sign: int = 1) -> None:
-        """Add ``other`` ``sign`` times (1 or -1)."""
+    def add(self, other: "Counts", sign: int = 1, keep_zeros: bool = False) -> None:
+        """Add ``other`` ``sign`` times. With ``keep_zeros`` cells and sums that become zero keep their
+        place until `remove_zeros`."""
         self.predictions += sign * other.predictions
         self.judged += sign * other.judged
         self.correct += sign * other.correct
@@ -83,9 +84,14 @@ class Counts:
         self.rewards += sign * other.rewards
         self.reward_sum += sign * other.reward_sum
         self.disagreements += sign * other.disagreements
-        _add(self.cells, other.cells, sign)
+        _add(self.cells, other.cells, sign, keep_zeros)
         if other.sums:
-            _add(self.sums, other.sums, sign)
+            _add(self.sums, other.sums, sign, keep_zeros)
+
+    def remove_zeros(self) -> None:
+        """Remove cells and sums of zero."""
+        self.cells = {cell: n for cell, n in self.cells.items() if n}
+        self.sums = {key: n for key, n in self.sums.items() if n}
 
     def totals(self) -> Totals:
         """All fields but the cells and the sums, in the order of the constructor."""
@@ -126,11 +132,11 @@ class Counts:
         return iter(sorted({label for cell in self.cells for label in cell}))
 
 
-def _add(to: dict[T, int], other: dict[T, int], sign: int) -> None:
+def _add(to: dict[T, int], other: dict[T, int], sign: int, keep_zeros: bool) -> None:
     # A copy, since a Counts may be added to itself.
     for key, n in tuple(other.items()):
         total = to.get(key, 0) + sign * n
-        if total:
+        if total or keep_zeros:
             to[key] = total
         else:
             to.pop(key, None)

@@ -19,7 +19,7 @@ from tests.support.domain.decoding import Part, meaning
 
 RESPONSE, FEEDBACK = "io.seldon.serving.inference.response", "io.seldon.serving.feedback"
 NOW = parse_time("2026-11-20T09:00:00Z") or 0
-USUAL = {
+COMMON = {
     "ce_type": RESPONSE,
     "ce_id": "event-1",
     "ce_requestid": "r-1",
@@ -34,8 +34,8 @@ ROW = {"data": {"names": ["a", "b"], "ndarray": [[0.1, 0.9]]}}
 
 
 def headers(change: dict[str, Any], **more: Any) -> list[tuple[str, bytes]]:
-    """The usual ones, changed; None leaves one out."""
-    texts = {**USUAL, **change, **more}
+    """The common ones, changed; None leaves one out."""
+    texts = {**COMMON, **change, **more}
     return [
         (name, text if isinstance(text, bytes) else text.encode())
         for name, text in texts.items()
@@ -96,7 +96,7 @@ def test_a_response() -> None:
 def test_types_and_spelling(vendor: str, name: str) -> None:
     named = [
         (name.format(key[3:].title()) if key.startswith("ce_") else key, text.encode())
-        for key, text in {**USUAL, "ce_type": f"{vendor}.serving.inference.response"}.items()
+        for key, text in {**COMMON, "ce_type": f"{vendor}.serving.inference.response"}.items()
     ]
     value = json.dumps(ROW).encode()
     seen = meaning(Decoder(ModelRules(), Telemetry()).decode(named, value, -1))
@@ -154,7 +154,7 @@ def test_a_request_event_is_read_and_nothing_else() -> None:
 
 
 def structured(**event: Any) -> Part | None:
-    attributes = {name[3:]: text for name, text in USUAL.items() if name.startswith("ce_")}
+    attributes = {name[3:]: text for name, text in COMMON.items() if name.startswith("ce_")}
     body = {**attributes, "specversion": "1.0", **event}
     return meaning(
         Decoder(ModelRules(), Telemetry()).decode(

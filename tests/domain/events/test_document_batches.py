@@ -39,7 +39,7 @@ def data(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def document(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
-    """Mostly usual; else with a field gone, of another form, or unknown."""
+    """Mostly common; else with a field gone, of another form, or unknown."""
     name = draw(pick(["id1", "id2", "id3"]))
     path = draw(pick([{"clf": "image"}, {"pre": "image", "clf": "image"}]))
     source: dict[str, Any] = {

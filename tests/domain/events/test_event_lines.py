@@ -14,7 +14,7 @@ from processor.domain.results import Replay
 from processor.replay.fold import ReplayFold, Selection
 
 AS_OF = 1_795_165_439_500_000_000
-#: What a header can be, the usual first.
+#: What a header can be, the common ones first.
 HEADERS: dict[str, tuple[object, ...]] = {
     "ce-type": (
         "io.seldon.serving.inference.response",
@@ -49,7 +49,7 @@ HEADERS: dict[str, tuple[object, ...]] = {
     "a b": ("x",),
     "accept": ("x",),
 }
-USUAL = list(HEADERS)[:7]
+COMMON = list(HEADERS)[:7]
 
 ROWS = st.sampled_from(
     [
@@ -89,7 +89,7 @@ def body(draw: st.DrawFn) -> str:
 @st.composite
 def usual_line(draw: st.DrawFn) -> bytes:
     """Of few kinds, so that most say again what another said."""
-    headers = {name: HEADERS[name][0] for name in USUAL}
+    headers = {name: HEADERS[name][0] for name in COMMON}
     kind = draw(st.sampled_from([HEADERS["ce-type"][at] for at in (0, 0, 1, 1, 1, 2)]))
     headers["ce-type"] = kind
     headers["ce-requestid"] = draw(st.sampled_from(HEADERS["ce-requestid"][:3]))
@@ -109,12 +109,12 @@ def usual_line(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def odd_line(draw: st.DrawFn) -> bytes:
-    headers = {name: HEADERS[name][0] for name in USUAL}
+    headers = {name: HEADERS[name][0] for name in COMMON}
     headers["ce-type"] = draw(st.sampled_from(HEADERS["ce-type"][:2]))
     headers["ce-requestid"] = draw(st.sampled_from(HEADERS["ce-requestid"][:3]))
     for name in draw(st.lists(st.sampled_from(list(HEADERS)), max_size=2)):
         headers[name] = draw(st.sampled_from(HEADERS[name]))
-    for name in draw(st.lists(st.sampled_from(USUAL), max_size=1)):
+    for name in draw(st.lists(st.sampled_from(COMMON), max_size=1)):
         del headers[name]
     escaped = draw(st.booleans())
     whole = f'{{"headers":{json.dumps(headers, ensure_ascii=escaped)},"data":{draw(body())}}}'
@@ -203,15 +203,15 @@ def test_a_header_that_lines_before_did_not_have_counts(
     header: dict[str, str], reason: str | None, ascii_alone: bool
 ) -> None:
     """Though all that such a line says elsewhere was remembered."""
-    usual = {name: str(HEADERS[name][0]) for name in USUAL}
+    common = {name: str(HEADERS[name][0]) for name in COMMON}
     body = {"data": {"names": ["a", "b"], "ndarray": [[0.2, 0.8]]}}
     lines = [
         json.dumps({"headers": headers, "data": body}, ensure_ascii=ascii_alone).encode()
         for headers in (
-            usual,
-            usual | {"ce-modelid": "", "ce-component": "first", "ce-requestid": "id3"},
-            usual | WRAPPED,
-            usual | header | {"ce-requestid": "id2"},
+            common,
+            common | {"ce-modelid": "", "ce-component": "first", "ce-requestid": "id3"},
+            common | WRAPPED,
+            common | header | {"ce-requestid": "id2"},
         )
     ]
     fold = ReplayFold(RULES, Selection())
@@ -224,7 +224,7 @@ def test_what_was_remembered_is_forgotten_before_it_grows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("processor.domain.events.event_lines._MAX_CONTENTS", 5)
-    headers = {name: HEADERS[name][0] for name in USUAL}
+    headers = {name: HEADERS[name][0] for name in COMMON}
     lines = []
     for number in range(100):
         headers["ce-requestid"] = f"r{number}"

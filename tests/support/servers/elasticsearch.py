@@ -5,19 +5,17 @@ import os
 import shutil
 import ssl
 import subprocess
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from . import _docker_answers
 from .maven import ServerError, _locked, cache_folder, find_program
-from .process import ServerProcess, free_port
+from .process import RestartableServer, ServerProcess, free_port
 from .shared import shared
 
 #: The newest and the oldest server that the processor is tried with.
@@ -53,7 +51,7 @@ class StartedElastic(NamedTuple):
         return self.folder / "config" / "cert.pem"
 
 
-class ElasticsearchServer:
+class ElasticsearchServer(RestartableServer):
     """One node; `restart` keeps its port and its data. With `secure` (8.x only) it speaks HTTPS
     with the certificate `ca`, and knows USER alone."""
 
@@ -61,78 +59,28 @@ class ElasticsearchServer:
         self, version: str = VERSIONS[0], *, secure: bool = False, heap: str = "512m",
         start_seconds: float = 180,
     ) -> None:  # fmt: skip
+        super().__init__("Elasticsearch", start_seconds, stop_seconds=60)
         self.version = version
         self.secure = secure
         self.port = free_port()
         self.transport_port = free_port()
         self._heap = heap
-        self._start_seconds = start_seconds
-        self._folder: Path | None = None
-        self._process: ServerProcess | None = None
 
     @property
     def url(self) -> str:
         return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.port}"
 
     @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise ServerError("Elasticsearch is not running: call start() first")
-        return self._process.pid
-
-    @property
     def description(self) -> StartedElastic:
         """What other processes of the run need to know of it."""
         return StartedElastic(self.url, self.pid, self.folder)
 
-    @property
-    def folder(self) -> Path:
-        """Settings, data and `server.log`; gone after `close`."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="elasticsearch-"))
-            self._home = _readable_home(self.version, self._folder)
-            self._configure(self._folder)
-        return self._folder
-
-    def start(self) -> Self:
-        """Start, and return when the node answers over HTTP."""
-        if self._process is not None:
-            raise ServerError("Elasticsearch is already running")
+    def _launch(self) -> ServerProcess:
         folder = self.folder
-        process = ServerProcess(
+        return ServerProcess(
             [*_drop_root(), str(self._home / "bin" / "elasticsearch")],
             folder=folder, log=folder / "server.log", env=self._environment(),
         )  # fmt: skip
-        process.wait_ready(self._answers, self._start_seconds)
-        self._process = process
-        return self
-
-    def stop(self) -> None:
-        """End it in an orderly way; the data stay. Nothing to do when it is not running."""
-        if self._process is not None:
-            self._process.stop(seconds=60)
-            self._process = None
-
-    def restart(self) -> None:
-        """Stop (if it runs) and start on the same port with the same data."""
-        self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """Stop, and remove its files."""
-        self.stop()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
     def _environment(self) -> dict[str, str]:
         java = Path(find_program("java", "openjdk-17-jre-headless")).resolve()
@@ -146,7 +94,8 @@ class ElasticsearchServer:
             "HOME": str(self.folder),
         }
 
-    def _configure(self, folder: Path) -> None:
+    def _prepare(self, folder: Path) -> None:
+        self._home = _readable_home(self.version, folder)
         config = folder / "config"
         shutil.copytree(self._home / "config", config)
         (folder / "tmp").mkdir()

@@ -8,9 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 from .maven import ServerError
 
@@ -118,6 +121,83 @@ class ServerProcess:
     def log_tail(self, lines: int = 30) -> str:
         text = self.log.read_text(errors="replace")
         return "\n".join(text.splitlines()[-lines:]) or "(empty)"
+
+
+class RestartableServer(ABC):
+    """A server with a folder for its settings, its data and `server.log`: `restart` keeps its ports and
+    its data. A context manager that starts it and closes it."""
+
+    def __init__(self, name: str, start_seconds: float, stop_seconds: float) -> None:
+        self._name = name
+        self._start_seconds = start_seconds
+        self._stop_seconds = stop_seconds
+        self._folder: Path | None = None
+        self._process: ServerProcess | None = None
+
+    @abstractmethod
+    def _prepare(self, folder: Path) -> None:
+        """Write the settings to the new folder."""
+
+    @abstractmethod
+    def _launch(self) -> ServerProcess:
+        """Start the program."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether the program can be used."""
+
+    @property
+    def folder(self) -> Path:
+        """Settings, data and `server.log`; gone after `close`."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix=f"{self._name.lower()}-"))
+            self._prepare(self._folder)
+        return self._folder
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ServerError(f"{self._name} is not running: call start() first")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start, and return when the server answers that it can be used."""
+        if self._process is not None:
+            raise ServerError(f"{self._name} is already running")
+        process = self._launch()
+        process.wait_ready(self._answers, self._start_seconds)
+        self._process = process
+        return self
+
+    def stop(self) -> None:
+        """End it in an orderly way; the data stay. Nothing to do when it is not running."""
+        if self._process is not None:
+            self._process.stop(self._stop_seconds)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop (if it runs) and start on the same ports with the same data."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """Stop, and remove its files."""
+        self.stop()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _guard(pid: int) -> "subprocess.Popen[bytes] | None":
