@@ -59,7 +59,10 @@ _COUNTS = {
 }
 #: Families of scores of a whole model: the field of `Scores`, and the HELP text.
 _RATIOS = {
-    "model_accuracy_ratio": ("accuracy", "Accuracy: correct items divided by judged items."),
+    "model_accuracy_ratio": (
+        "accuracy",
+        "Accuracy: correct items divided by judged items, without numbers that have no tolerance.",
+    ),
     "model_accuracy_low_ratio": (
         "accuracy_low",
         "Lower bound of the 95 % Wilson score interval of accuracy.",
