@@ -147,7 +147,14 @@ class ValueScores(NamedTuple):
 def value_scores(counts: Counts) -> ValueScores:
     """Return the scores that the sums of some counts give."""
     sums = counts.sums
-    return ValueScores(probabilities.scores(sums), numbers.scores(sums), label_sets.scores(sums))
+    labelled = counts.unknown_actual + sum(counts.cells.values())
+    # A scrape looks at hundreds of sums of each model: not for what it has none of.
+    only_labels = labelled == counts.judged
+    return ValueScores(
+        probabilities.scores(sums) if counts.cells else probabilities.NONE,
+        numbers.NONE if only_labels else numbers.scores(sums),
+        label_sets.NONE if only_labels else label_sets.scores(sums),
+    )
 
 
 def labelled_items(counts: Counts, found: ValueScores) -> int:
