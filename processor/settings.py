@@ -20,6 +20,9 @@ HTTP = ("http://", "https://")
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
+#: The groups of model metrics. The last three have no family yet.
+METRIC_GROUPS = ("labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices")
+
 
 class Secret(str):
     """A string whose repr hides it, so that it does not appear in logs and errors."""
@@ -122,6 +125,17 @@ def _bases(value: str) -> tuple[str, ...]:
     return bases
 
 
+def _metrics(value: str) -> tuple[str, ...]:
+    groups = tuple(dict.fromkeys(group.strip() for group in value.split(",") if group.strip()))
+    choices = ", ".join(METRIC_GROUPS)
+    if not groups:
+        raise ValueError(f"name one group at least, of {choices}")
+    for group in groups:
+        if group not in METRIC_GROUPS:
+            raise ValueError(f"{group!r} is not a group of metrics: use {choices}")
+    return groups
+
+
 def _archive(value: str) -> str:
     if value.startswith(HTTP) and "@" in value:
         raise ValueError("use PROCESSOR_ES_USER and PROCESSOR_ES_PASSWORD for a login")
@@ -210,6 +224,9 @@ class Settings:
         "all", _windows, "windows with a matrix in /metrics"
     )
     metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "time bases in /metrics")
+    metrics: tuple[str, ...] = _setting(
+        ",".join(METRIC_GROUPS), _metrics, "groups of model metrics in /metrics"
+    )
     min_insync_replicas: int | None = _setting(
         "",
         _optional_number(1, 100),

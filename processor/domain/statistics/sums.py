@@ -78,3 +78,18 @@ def add(sums: Sums, kind: Sum, amount: int, label: str = "", bin: int = 0) -> No
 def of_kind(sums: Sums, kind: Sum) -> dict[tuple[str, int], int]:
     """Return the sums of one kind by label and bin."""
     return {(label, number): n for (each, label, number), n in sums.items() if each == kind}
+
+
+#: Sums of each kind by label and bin.
+Kinds = dict[int, dict[tuple[str, int], int]]
+
+
+def by_kind(sums: Sums) -> Kinds:
+    """Return the sums of every kind by label and bin, in one pass: a scrape asks for all of them."""
+    kinds: Kinds = {}
+    for (kind, label, index), n in sums.items():
+        group = kinds.get(kind)
+        if group is None:
+            group = kinds[kind] = {}
+        group[label, index] = n
+    return kinds
