@@ -1,5 +1,6 @@
 """The rules of the models file: how to interpret a deployment's outputs if the payload is ambiguous."""
 
+import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Protocol, get_args
@@ -26,6 +27,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threshold: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
     judge_by: JudgeBy = "truth"
     exclude: bool = False
+    request_id: str | None = None
+    """Where the request id stands: ``body``, ``header NAME`` or ``metadata NAME``."""
+    predictor: str | None = None
+    """Where the predictor stands if the event has no ``ce_endpoint``: ``annotation KEY`` or
+    ``metadata KEY``."""
 
     def matches(self, key: ModelKey) -> bool:
         """Whether the entry applies to a model. Parts that ``match`` omits match all models, and an
@@ -69,6 +75,11 @@ class ModelRules:
         """The entry that applies to a model, or the defaults if none does."""
         return next((rule for rule in self.entries if rule.matches(key)), _ANY)
 
+    def headers(self) -> frozenset[str]:
+        """The names of the headers that hold request ids, in lower case."""
+        places = [entry.request_id.partition(" ") for entry in self.entries if entry.request_id]
+        return frozenset(name.lower() for place, _, name in places if place == "header")
+
     def replace(self, entries: Iterable[Rule]) -> None:
         """Replace the entries, for events that are decoded from now on."""
         self.entries = tuple(entries)
@@ -95,6 +106,16 @@ _EXPECTED = {
     "threshold": "a number above 0 and below 1",
     "judge_by": _list(get_args(JudgeBy)),
     "exclude": "true or false",
+    "request_id": "body, header NAME or metadata NAME",
+    "predictor": "annotation KEY or metadata KEY",
+}
+#: The form of the keys that name a place in the event. A header that holds credentials cannot be an id.
+_PLACES = {
+    "request_id": re.compile(
+        r"body|metadata \S+"
+        r"|header (?!(?i:authorization|proxy-authorization|cookie)$)[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+    ),
+    "predictor": re.compile(r"(annotation|metadata) \S+"),
 }
 
 
@@ -161,6 +182,8 @@ def _is_valid(key: str, value: object) -> bool:
         return 2 <= len(parts) <= 4 and all(parts)
     if key == "classes" and isinstance(value, list):
         return len(value) >= 2 and len(set(value)) == len(value)
+    if key in _PLACES and isinstance(value, str):
+        return _PLACES[key].fullmatch(value) is not None
     return key != "output_name" or value != ""
 
 

@@ -190,14 +190,14 @@ def test_merged_feedback_is_read_as_it_stands() -> None:
     assert one.truth is not None
 
 
-def test_a_request_alone_says_nothing_and_a_foreign_document_is_a_dead_letter() -> None:
+def test_a_request_alone_and_a_foreign_document_are_only_counted() -> None:
     telemetry = Telemetry()
     read = reading(telemetry=telemetry)
     assert read(document(source(request={"dataType": "tabular"}))) == []
     assert telemetry.events["request"] == 1
-    assert reasons(read(document(source()))) == ["unknown_type"]
-    assert reasons(read(document({}))) == ["unknown_type"]
-    assert reasons(read(document({"response": None, "feedback": None}))) == ["unknown_type"]
+    for foreign in (source(), {}, {"response": None, "feedback": None}):
+        assert read(document(foreign)) == []
+    assert telemetry.events["other"] == 3
 
 
 def test_excluded_models_are_left_out() -> None:
@@ -235,7 +235,7 @@ def test_what_is_wrong_is_a_dead_letter_with_its_reason() -> None:
         ({"response": response([0.1, 0.9], strData="x")}, "two_containers"),
         ({"response": response(strData="\ud800")}, "bad_json"),
         ({"feedback": [1]}, "bad_shape"),
-        ({"feedback": feedback(reward="1")}, "bad_reward"),
+        ({"feedback": feedback(reward="one")}, "bad_reward"),
         ({"feedback": feedback(truth=5)}, "bad_shape"),
     ):
         assert reasons(reading()(document(source(**changed)))) == [reason], changed

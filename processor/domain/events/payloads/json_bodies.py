@@ -4,11 +4,13 @@ rules 3, 5, 7 and 10)."""
 import base64
 import binascii
 import json
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
+from processor.domain.events.attributes import FAILED
 from processor.domain.events.payloads.rows import PayloadRows, checked, shaped
 from processor.domain.events.payloads.tensors import (
     choose,
@@ -18,11 +20,15 @@ from processor.domain.events.payloads.tensors import (
     text_of,
     unscorable,
 )
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.payloads.whole_bodies import is_failure, uncounted
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 from processor.domain.statistics.counts import MICRO
 from processor.domain.values import INTEGER_LIMIT
 
 MAX_REWARD = 1_000_000
+#: A number as a text, which is a number as JSON writes it, or with a plus sign or a bare point.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
+_MILLIONTH = Decimal("0.000001")
 
 
 class _Data(msgspec.Struct):
@@ -45,6 +51,7 @@ class _Message(msgspec.Struct):
     custom_data: Any = msgspec.field(default=None, name="customData")
     outputs: Any = None
     predictions: Any = None
+    status: Any = None
 
 
 class _Feedback(msgspec.Struct):
@@ -66,24 +73,27 @@ _feedback = msgspec.json.Decoder(_Feedback)
 
 def read_response(
     body: bytes, output: str | None = None, binary: bytes = b""
-) -> PayloadRows | DeadLetter:
-    """Return the rows of a response; a body without any data is a dead letter.
+) -> PayloadRows | DeadLetter | Uncounted:
+    """Return the rows of a response; a body without any data is a dead letter, unless it is an error or
+    an explanation (counting rule 23).
 
     ``output`` names the one of several outputs that counts; ``binary`` is the data after the JSON in
     the binary form of the Open Inference Protocol.
     """
     message = _parse(_message, body)
     if isinstance(message, DeadLetter):
-        return message
+        return message if message.reason == "bad_json" else uncounted(body) or message
     if binary and not _is_inference(message.outputs):
         return DeadLetter("bad_json", f"{len(binary)} bytes after the JSON, which tells of none")
+    if message.status is not None and is_failure(message.status):
+        return Uncounted(FAILED)
     rows = _rows(message, output, binary, False)
     if rows is None:
-        return DeadLetter(
+        rows = DeadLetter(
             "bad_shape",
             "the response has no ndarray, tensor, strData, jsonData, predictions or outputs",
         )
-    return rows
+    return rows if isinstance(rows, PayloadRows) else uncounted(body) or rows
 
 
 def read_feedback(body: bytes, output: str | None = None) -> Judgement | DeadLetter:
@@ -281,9 +291,16 @@ def _row(row: object, wanted: str | None, is_truth: bool) -> object:
 def micros(reward: object) -> int | None:
     """Return a reward in millionths, rounded half to even; None if it is invalid (counting rule 7).
 
-    >>> micros(True), micros(0.73), micros(0.0000025), micros("1"), micros(float("nan"))
-    (1000000, 730000, 2, None, None)
+    >>> micros(True), micros(0.73), micros(0.0000025), micros("0.9"), micros(float("nan"))
+    (1000000, 730000, 2, 900000, None)
     """
+    if isinstance(reward, str):
+        # The JSON form of protobuf, and some senders, write numbers as texts.
+        number = Decimal(reward) if _NUMBER.fullmatch(reward) else None
+        if number is None or not -MAX_REWARD <= number <= MAX_REWARD:
+            return None
+        # Rounded once, from the exact value: a product is rounded to the precision of the context.
+        return int(number.quantize(_MILLIONTH, ROUND_HALF_EVEN).scaleb(6))
     if isinstance(reward, bool | int):
         return int(reward) * MICRO if abs(reward) <= MAX_REWARD else None
     if not isinstance(reward, float) or not abs(reward) <= MAX_REWARD:
