@@ -75,8 +75,19 @@ class ModelRules:
         """The entry that applies to a model, or the defaults if none does."""
         return next((rule for rule in self.entries if rule.matches(key)), _ANY)
 
+    def predictor_place(self, key: ModelKey) -> str | None:
+        """Where the predictor of an event stands that has none in its usual place, None if no entry says
+        it. The first entry that matches and says it applies: which entry applies to the event as a whole
+        is known once its predictor is."""
+        if key.predictor:
+            return None
+        places = (rule.predictor for rule in self.entries if rule.predictor and rule.matches(key))
+        return next(places, None)
+
     def headers(self) -> frozenset[str]:
         """The names of the headers that hold request ids, in lower case."""
+        if not any(entry.request_id for entry in self.entries):
+            return frozenset()
         places = [entry.request_id.partition(" ") for entry in self.entries if entry.request_id]
         return frozenset(name.lower() for place, _, name in places if place == "header")
 

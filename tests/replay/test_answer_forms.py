@@ -67,7 +67,9 @@ def summed(result: Replay) -> dict[str, dict[str, Any]]:
     cells: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for model in result.models:
         name = f"{model.namespace}/{model.deployment}"
-        sums[name].update(predictions=model.predictions, judged=model.judged, correct=model.correct)
+        sums[name].update(
+            predictions=model.predictions or 0, judged=model.judged, correct=model.correct
+        )
         cells[name].update({(cell.actual, cell.predicted): cell.count for cell in model.confusion})
     return {
         name: {

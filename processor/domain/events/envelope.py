@@ -34,7 +34,7 @@ from processor.domain.events.structured import (
     split_batch,
 )
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules, Rule
+from processor.domain.model_rules import ModelRules
 
 #: Request ids of more bytes are refused; they also become keys.
 MAX_ID_BYTES = 512
@@ -140,7 +140,7 @@ class EnvelopeReader:
 
     def __init__(self, rules: ModelRules) -> None:
         self._rules = rules
-        self._keys: dict[Names, tuple[ModelKey, Rule | None]] = {}
+        self._keys: dict[Names, tuple[ModelKey, bool]] = {}
         self._layouts: dict[int, _Layout] = {}
 
     def invalidate(self) -> None:
@@ -181,7 +181,7 @@ class EnvelopeReader:
                 else:
                     kind = KINDS.get(event_type)
                     known = self._keys.get((namespace, deployment, predictor, model))
-                    if kind is not None and known is not None and name and known[1] is None:
+                    if kind is not None and known is not None and name and not known[1]:
                         return _envelope(kind, known[0], name, time, value)
         return self.read(headers, value)
 
@@ -236,23 +236,24 @@ class EnvelopeReader:
         known = self._keys.get(names) or self._add_key(names)
         if isinstance(known, DeadLetter):
             return known
-        key, rule = known
-        if rule is not None:
-            return _by_rule(kind, key, rule, attributes, value)
+        key, by_rule = known
+        if by_rule:
+            return _by_rule(kind, key, self._rules, attributes, value)
         is_plain = get("content-type") == _JSON and "content-encoding" not in attributes
         body_format = resolve_format(attributes) if resolve or not is_plain else None
         return _envelope(kind, key, request_id(attributes), get("ce_time"), value, body_format)
 
-    def _add_key(self, names: Names) -> tuple[ModelKey, Rule | None] | DeadLetter:
-        """Remember the key of a model, with its entry of the models file if that says where the request
-        id or the predictor stands."""
+    def _add_key(self, names: Names) -> tuple[ModelKey, bool] | DeadLetter:
+        """Remember the key of a model, with whether the models file says where its request id or its
+        predictor stands."""
         key = _model_key(names)
         if isinstance(key, DeadLetter):
             return key
         if len(self._keys) > _MAX_KEYS:
             self._keys.clear()
-        rule = self._rules(key)
-        found = self._keys[names] = (key, rule if rule.request_id or rule.predictor else None)
+        rules = self._rules
+        by_rule = bool(rules(key).request_id or rules.predictor_place(key))
+        found = self._keys[names] = (key, by_rule)
         return found
 
 
@@ -278,7 +279,7 @@ def verdict(kind: str | None, attributes: Attributes) -> DeadLetter | Uncounted 
 
 
 def _by_rule(
-    kind: str, key: ModelKey, rule: Rule, attributes: Attributes, value: bytes | None
+    kind: str, key: ModelKey, rules: ModelRules, attributes: Attributes, value: bytes | None
 ) -> Envelope | DeadLetter:
     """Return the envelope of an event whose models file says where its request id or its predictor
     stands (counting rules 1 and 2)."""
@@ -288,14 +289,15 @@ def _by_rule(
         return data
     places = Places(attributes, read_identity(data, body_format))
     try:
-        if rule.predictor and not key.predictor:
-            found = places.find(rule.predictor)
+        place = rules.predictor_place(key)
+        if place:
+            found = places.find(place)
             if found is not None:
                 key = key._replace(predictor=found)
                 renamed = _model_key(_names(key))
                 if isinstance(renamed, DeadLetter):
                     return renamed
-        name = request_id(attributes)
+        name, rule = request_id(attributes), rules(key)
         if rule.request_id:
             text = places.find(rule.request_id)
             if text is None and kind == RESPONSE:
