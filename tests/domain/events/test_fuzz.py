@@ -32,7 +32,7 @@ TOKENS = [
     b"NaN", b"-Infinity", b"1e999", b"-0.0", b"1e-400", b"9" * 400, b"9" * 5000, b"0.1" + b"0" * 300,
     b"9007199254740993", b"true", b"null", b'""', b"[]", b"{}", b"[[]]", b"[" * 2000, b'{"a":' * 2000,
     b"[" * 100_000, b"\xff\xfe", b"\xed\xa0\x80", b'"\\ud800"', b'"\\u0000"', b"\x00", b"\x1f\x8b",
-    b'"' + b"x" * 70_000 + b'"', b'"reward":1e300,', b'"reward":"1",', b'"reward":0.5,',
+    b'"' + b"x" * 70_000 + b'"', b'"reward":1e300,', b'"reward":"x",', b'"reward":0.5,',
     b'"data":{"ndarray":[1]},', b'"data":5,', b'"truth":[],', b'"shape":[4611686018427387904],',
     b'"names":["a",1],', b'"outputs":[],', b'"predictions":{},', b'"strData":"a",', b'"time":"now",',
     b'"error":"x",', b'"status":{"status":1},', b'"explanations":[],', b'"data_base64":"?",',
