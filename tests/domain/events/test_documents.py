@@ -200,6 +200,38 @@ def test_a_request_alone_and_a_foreign_document_are_only_counted() -> None:
     assert telemetry.events["other"] == 3
 
 
+def test_failed_answers_and_explanations_are_only_counted() -> None:
+    """Beside a feedback too, which is read all the same."""
+    telemetry = Telemetry()
+    read = reading(telemetry=telemetry)
+    for payload in ({"error": "no model"}, {"explanations": [1]}, {"status": {"status": 1}}):
+        answer = {"ce-time": ANSWERED, "payload": payload}
+        (judged,) = read(document(source(response=answer, feedback=feedback(reward="0.9"))))
+        assert isinstance(judged, Feedback)
+        assert judged.reward == 900_000
+    assert telemetry.events == {"failed": 2, "explanation": 1, "feedback": 3}
+
+
+def test_the_zero_time_of_go_gives_way_to_the_time_of_the_document() -> None:
+    zero = {**response([0.1, 0.9]), "ce-time": "0001-01-01T00:00:00Z"}
+    (prediction,) = reading()(document(source(response=zero)))
+    assert isinstance(prediction, Prediction)
+    assert prediction.time == parse_time(JUDGED)
+
+
+def test_what_a_page_of_documents_counted_is_restored() -> None:
+    pages = [
+        [document(source(response={"ce-time": ANSWERED, "payload": {"error": "x"}}))],
+        [document({"outlier": {}}), document(source(response=response([0.1, 0.9])))],
+    ]
+    read, restored = (ReplayFold(ModelRules(), Selection()) for _ in range(2))
+    for page in pages:
+        restored.restore(read.fold_documents(page))
+    events = restored.result().events
+    assert (events.read, events.failed, events.other) == (3, 1, 1)
+    assert restored.result() == read.result()
+
+
 def test_excluded_models_are_left_out() -> None:
     rules = parse_rules({"models": [{"match": "ns/dep", "exclude": True}]}, "models.yaml")
     assert reading(rules)(document(source(response=response([0.1, 0.9])))) == []
