@@ -19,6 +19,8 @@ HTTP = ("http://", "https://")
 #: Characters that Kafka accepts in a topic name; they are safe in metric labels and file names too.
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: A host name, an IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
 
 #: The groups of model metrics. The last three have no family yet.
 METRIC_GROUPS = ("labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices")
@@ -48,12 +50,15 @@ def _broker(value: str) -> tuple[str, ...]:
         return ()
     if not value.startswith("kafka://"):
         raise ValueError("write it as kafka://host:port[,host:port]")
-    servers = tuple(server.strip() for server in value.removeprefix("kafka://").split(","))
+    # Other products separate their URLs by semicolons, or repeat the scheme.
+    servers = tuple(
+        server.strip().removeprefix("kafka://") for server in value.replace(";", ",").split(",")
+    )
     for server in servers:
         if "@" in server:
             raise ValueError("use PROCESSOR_KAFKA_SASL_USER and _PASSWORD for a login")
         host, _, port = server.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"{server!r} is not host:port")
     return servers
 

@@ -65,7 +65,8 @@ def test_a_page_says_first_of_which_kind_it_is(page: Path) -> None:
 
 def test_the_counting_rules_have_their_numbers() -> None:
     numbers = re.findall(r"^### Rule (\d+): ", text("counting.md"), re.MULTILINE)
-    assert [*map(int, numbers)] == [*range(1, 23)]
+    assert len(numbers) >= 23
+    assert [*map(int, numbers)] == [*range(1, len(numbers) + 1)]
 
 
 def test_rows_have_the_labels_that_the_rules_say() -> None:

@@ -50,8 +50,11 @@ _TYPES = frozenset(name.decode() for name in KINDS)
 _ABOUT = "ce-type", "ce-namespace", "ce-inferenceservicename", "ce-endpoint", "ce-modelid"
 _about = itemgetter(*_ABOUT)
 _NEEDED = {*_ABOUT, "ce-requestid", "ce-time"}
-#: Headers that a common line may have: the last two count only if one of those above is empty.
-_may_have = re.compile("ce-[a-z0-9]+|content-type|seldon-puid|traceparent").fullmatch
+#: Headers that a common line may have: the last two count only if one of those above is empty. A status
+#: or a component can make the event more than its type says.
+_may_have = re.compile(
+    "ce-(?!statuscode$|component$)[a-z0-9]+|content-type|seldon-puid|traceparent"
+).fullmatch
 
 
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -277,6 +280,8 @@ def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
     kind, namespace, deployment, predictor, model = _about(headers)
     if kind not in _TYPES or not deployment or not model:
         return None
+    if headers.get("ce-specversion", "")[:1] == '"':
+        return None  # the decoder refuses it
     return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
 
 

@@ -134,7 +134,7 @@ def test_feedback(body: object, truth: list[Reading] | None, reward: int | None)
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        ({"reward": "1"}, "bad_reward"),
+        ({"reward": "one"}, "bad_reward"),
         ({"reward": [1]}, "bad_reward"),
         ({"reward": {}}, "bad_reward"),
         ({"reward": 1_000_001}, "bad_reward"),

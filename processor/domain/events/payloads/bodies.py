@@ -6,7 +6,8 @@ from processor.domain.events.payloads import json_bodies, protobuf
 from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import Judgement
 from processor.domain.events.payloads.rows import PayloadRows
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.payloads.whole_bodies import read_object
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 
 _PROTOBUF = frozenset(
     {
@@ -25,14 +26,14 @@ _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip"})
 
 def read_response(
     body: bytes, body_format: BodyFormat, choice: Choice | None
-) -> PayloadRows | DeadLetter:
+) -> PayloadRows | DeadLetter | Uncounted:
     """Return the rows of a response; without a ``choice`` they stay as they are written.
 
     A body that is JSON is read as JSON whatever its format says: nearly all bodies are, and the fast
     path does not look at these headers.
     """
     rows = json_bodies.read_response(body, choice) if _may_be_json(body, body_format) else None
-    if rows is not None and (isinstance(rows, PayloadRows) or rows.reason != "bad_json"):
+    if rows is not None and (not isinstance(rows, DeadLetter) or rows.reason != "bad_json"):
         return rows
     if body_format.encoding not in _ENCODINGS:
         return _packed(body_format)
@@ -44,6 +45,15 @@ def read_response(
             return parts
         return json_bodies.read_response(parts[0], choice, parts[1])
     return _with_binary(body, choice) or rows or json_bodies.read_response(body, choice)
+
+
+def read_identity(body: bytes, body_format: BodyFormat) -> dict[str, object]:
+    """Return the members of a body that can name its request: ``id`` and ``parameters``."""
+    if _may_be_json(body, body_format):
+        return read_object(body)
+    if body_format.protocol in protobuf.INFERENCE:
+        return {"id": protobuf.read_id(body)}
+    return {}
 
 
 def read_feedback(

@@ -2,11 +2,13 @@
 rules 3, 5, 7 and 10)."""
 
 import json
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
+from processor.domain.events.attributes import FAILED
 from processor.domain.events.payloads.columns import are_columns, read_columns
 from processor.domain.events.payloads.forms import (
     Choice,
@@ -17,12 +19,16 @@ from processor.domain.events.payloads.forms import (
 from processor.domain.events.payloads.inference import Output, read_outputs
 from processor.domain.events.payloads.rows import UNREADABLE, PayloadRows, checked, shaped
 from processor.domain.events.payloads.tensors import read_tensor_proto
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.payloads.whole_bodies import is_failure, uncounted
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 from processor.domain.statistics.counts import MICRO
 from processor.domain.values import INTEGER_LIMIT
 
 MAX_REWARD = 1_000_000
 _NUMBERS = frozenset((int, float))
+#: A number as a text, which is a number as JSON writes it, or with a plus sign or a bare point.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
+_MILLIONTH = Decimal("0.000001")
 
 
 class _Data(msgspec.Struct):
@@ -48,6 +54,7 @@ class _Message(msgspec.Struct):
     result: Any = None
     results: Any = None
     parameters: Any = None
+    status: Any = None
 
 
 class _Feedback(msgspec.Struct):
@@ -69,8 +76,9 @@ _feedback = msgspec.json.Decoder(_Feedback)
 
 def read_response(
     body: bytes, choice: Choice | None, binary: bytes = b""
-) -> PayloadRows | DeadLetter:
-    """Return the rows of a response; a body without any data is a dead letter.
+) -> PayloadRows | DeadLetter | Uncounted:
+    """Return the rows of a response; a body without any data is a dead letter, unless it is an error or
+    an explanation (counting rule 23).
 
     ``choice`` is what the models file says of the answer. Without one the first of several outputs
     counts, and its rows stay as they are written. ``binary`` is the data after the JSON in the binary
@@ -78,16 +86,18 @@ def read_response(
     """
     message = _parse(_message, body)
     if isinstance(message, DeadLetter):
-        return message
+        return message if message.reason == "bad_json" else uncounted(body) or message
     if binary and not _is_inference(message.outputs):
         return DeadLetter("bad_json", f"{len(binary)} bytes after the JSON, which tells of none")
+    if message.status is not None and is_failure(message.status):
+        return Uncounted(FAILED)
     rows = _rows(message, choice, binary, False)
     if rows is None:
-        return DeadLetter(
+        rows = DeadLetter(
             "bad_shape",
             "the response has no ndarray, tensor, strData, jsonData, predictions or outputs",
         )
-    return rows
+    return rows if isinstance(rows, PayloadRows) else uncounted(body) or rows
 
 
 def read_feedback(body: bytes, choice: Choice | None) -> Judgement | DeadLetter:
@@ -270,9 +280,16 @@ def _outputs(
 def micros(reward: object) -> int | None:
     """Return a reward in millionths, rounded half to even; None if it is invalid (counting rule 7).
 
-    >>> micros(True), micros(0.73), micros(0.0000025), micros("1"), micros(float("nan"))
-    (1000000, 730000, 2, None, None)
+    >>> micros(True), micros(0.73), micros(0.0000025), micros("0.9"), micros(float("nan"))
+    (1000000, 730000, 2, 900000, None)
     """
+    if isinstance(reward, str):
+        # The JSON form of protobuf, and some senders, write numbers as texts.
+        number = Decimal(reward) if _NUMBER.fullmatch(reward) else None
+        if number is None or not -MAX_REWARD <= number <= MAX_REWARD:
+            return None
+        # Rounded once, from the exact value: a product is rounded to the precision of the context.
+        return int(number.quantize(_MILLIONTH, ROUND_HALF_EVEN).scaleb(6))
     if isinstance(reward, bool | int):
         return int(reward) * MICRO if abs(reward) <= MAX_REWARD else None
     if not isinstance(reward, float) or not abs(reward) <= MAX_REWARD:

@@ -11,6 +11,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
 from google.protobuf.message import DecodeError
 
+from processor.domain.events.attributes import FAILED
 from processor.domain.events.payloads.columns import read_columns
 from processor.domain.events.payloads.forms import Choice, read_forms
 from processor.domain.events.payloads.inference import Output, read_outputs
@@ -21,13 +22,14 @@ from processor.domain.events.payloads.tensors import (
     tensor_proto,
 )
 from processor.domain.events.payloads.texts import text_of
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 
 #: Message, then "number name type", with * where the field is repeated and | where it is one of
 #: those that exclude each other. Order and numbers are the protocols'.
 _MESSAGES = {
-    "SeldonMessage": "3 data DefaultData|, 4 bin_data bytes|, 5 str_data string|, "
+    "SeldonMessage": "1 status Status, 3 data DefaultData|, 4 bin_data bytes|, 5 str_data string|, "
     "6 json_data Value|, 7 custom_data bytes|",
+    "Status": "4 status int32",
     "DefaultData": "1 names string*, 2 tensor Tensor|, 3 ndarray ListValue|, 4 tftensor TensorProto|",
     "Tensor": "1 shape int32*, 2 values double*",
     "Feedback": "3 reward float, 4 truth SeldonMessage",
@@ -37,7 +39,7 @@ _MESSAGES = {
     "17 uint64_val uint64*",
     "TensorShape": "2 dim Dimension*",
     "Dimension": "1 size int64",
-    "ModelInferResponse": "4 parameters Parameter*, 5 outputs InferOutput*, "
+    "ModelInferResponse": "3 id string, 4 parameters Parameter*, 5 outputs InferOutput*, "
     "6 raw_output_contents bytes*",
     "InferOutput": "1 name string, 2 datatype string, 3 shape int64*, 4 parameters Parameter*, "
     "5 contents InferContents",
@@ -91,13 +93,18 @@ def _classes() -> dict[str, Any]:
 #: The class of each message that is read.
 MESSAGES = _classes()
 
-_INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
+#: The names of the Open Inference Protocol, and of TensorFlow's.
+INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
+#: Seldon's status of a failure.
+_FAILURE = 1
 
 
-def read_response(body: bytes, protocol: str, choice: Choice | None) -> PayloadRows | DeadLetter:
+def read_response(
+    body: bytes, protocol: str, choice: Choice | None
+) -> PayloadRows | DeadLetter | Uncounted:
     """Rows of a response; ``protocol`` as the executor names them, Seldon's own where none is
     given."""
-    if protocol in _INFERENCE:
+    if protocol in INFERENCE:
         message = _parse("ModelInferResponse", body)
         return message if isinstance(message, DeadLetter) else _inference(message, choice)
     if protocol == _TENSORFLOW:
@@ -106,9 +113,17 @@ def read_response(body: bytes, protocol: str, choice: Choice | None) -> PayloadR
     message = _parse("SeldonMessage", body)
     if isinstance(message, DeadLetter):
         return message
+    if message.status.status == _FAILURE:
+        return Uncounted(FAILED)
     return _seldon(message, choice, False) or DeadLetter(
         "bad_shape", "the SeldonMessage has no data"
     )
+
+
+def read_id(body: bytes) -> str | None:
+    """Return the id of a response of the Open Inference Protocol, None if it has none."""
+    message = _parse("ModelInferResponse", body)
+    return None if isinstance(message, DeadLetter) else message.id or None
 
 
 def read_feedback(body: bytes, choice: Choice | None) -> Judgement | DeadLetter:
