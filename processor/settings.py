@@ -19,6 +19,11 @@ HTTP = ("http://", "https://")
 #: Characters that Kafka accepts in a topic name; they are safe in metric labels and file names too.
 _APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+#: A host name, an IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
+
+#: The groups of model metrics. The last three have no family yet.
+METRIC_GROUPS = ("labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices")
 
 
 class Secret(str):
@@ -45,12 +50,15 @@ def _broker(value: str) -> tuple[str, ...]:
         return ()
     if not value.startswith("kafka://"):
         raise ValueError("write it as kafka://host:port[,host:port]")
-    servers = tuple(server.strip() for server in value.removeprefix("kafka://").split(","))
+    # Other products separate their URLs by semicolons, or repeat the scheme.
+    servers = tuple(
+        server.strip().removeprefix("kafka://") for server in value.replace(";", ",").split(",")
+    )
     for server in servers:
         if "@" in server:
             raise ValueError("use PROCESSOR_KAFKA_SASL_USER and _PASSWORD for a login")
         host, _, port = server.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65536:
             raise ValueError(f"{server!r} is not host:port")
     return servers
 
@@ -120,6 +128,17 @@ def _bases(value: str) -> tuple[str, ...]:
     if not bases or not set(bases) <= {"request", "feedback"}:
         raise ValueError("use request, feedback or both")
     return bases
+
+
+def _metrics(value: str) -> tuple[str, ...]:
+    groups = tuple(dict.fromkeys(group.strip() for group in value.split(",") if group.strip()))
+    choices = ", ".join(METRIC_GROUPS)
+    if not groups:
+        raise ValueError(f"name one group at least, of {choices}")
+    for group in groups:
+        if group not in METRIC_GROUPS:
+            raise ValueError(f"{group!r} is not a group of metrics: use {choices}")
+    return groups
 
 
 def _archive(value: str) -> str:
@@ -210,6 +229,9 @@ class Settings:
         "all", _windows, "windows with a matrix in /metrics"
     )
     metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "time bases in /metrics")
+    metrics: tuple[str, ...] = _setting(
+        ",".join(METRIC_GROUPS), _metrics, "groups of model metrics in /metrics"
+    )
     min_insync_replicas: int | None = _setting(
         "",
         _optional_number(1, 100),

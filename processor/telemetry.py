@@ -83,7 +83,9 @@ class Telemetry:
     """
 
     events: Annotated[
-        Counter[str], "Events read, by type; unreadable events became dead letters."
+        Counter[str],
+        "Events read, by type; unreadable events became dead letters, and other, failed and "
+        "explanation events are counted as that alone.",
     ] = field(default_factory=Counter)
     dead_letters: Annotated[
         Counter[str], "Events that could not be decoded and are kept as dead letters, by reason."

@@ -1,6 +1,7 @@
 """The rules of the models file: how to interpret a deployment's outputs if the payload is ambiguous."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -33,6 +34,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: bool = False
     tolerance: float | str | None = None
     unit: float | None = None
+    request_id: str | None = None
+    """Where the request id stands: ``body``, ``header NAME`` or ``metadata NAME``."""
+    predictor: str | None = None
+    """Where the predictor stands if the event has no ``ce_endpoint``: ``annotation KEY`` or
+    ``metadata KEY``."""
 
     def matches(self, key: ModelKey) -> bool:
         """Whether the entry applies to a model. Parts that ``match`` omits match all models, and an
@@ -80,6 +86,22 @@ class ModelRules:
         """The entry that applies to a model, or the defaults if none does."""
         return next((rule for rule in self.entries if rule.matches(key)), _ANY)
 
+    def predictor_place(self, key: ModelKey) -> str | None:
+        """Where the predictor of an event stands that has none in its usual place, None if no entry says
+        it. The first entry that matches and says it applies: which entry applies to the event as a whole
+        is known once its predictor is."""
+        if key.predictor:
+            return None
+        places = (rule.predictor for rule in self.entries if rule.predictor and rule.matches(key))
+        return next(places, None)
+
+    def headers(self) -> frozenset[str]:
+        """The names of the headers that hold request ids, in lower case."""
+        if not any(entry.request_id for entry in self.entries):
+            return frozenset()
+        places = [entry.request_id.partition(" ") for entry in self.entries if entry.request_id]
+        return frozenset(name.lower() for place, _, name in places if place == "header")
+
     def replace(self, entries: Iterable[Rule]) -> None:
         """Replace the entries, for events that are decoded from now on."""
         self.entries = tuple(entries)
@@ -109,6 +131,16 @@ _EXPECTED = {
     "unit": "a power of ten from 1e-12 to 1e12, as 0.01",
     "judge_by": _list(get_args(JudgeBy)),
     "exclude": "true or false",
+    "request_id": "body, header NAME or metadata NAME",
+    "predictor": "annotation KEY or metadata KEY",
+}
+#: The form of the keys that name a place in the event. A header that holds credentials cannot be an id.
+_PLACES = {
+    "request_id": re.compile(
+        r"body|metadata \S+"
+        r"|header (?!(?i:authorization|proxy-authorization|cookie)$)[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+    ),
+    "predictor": re.compile(r"(annotation|metadata) \S+"),
 }
 
 
@@ -218,6 +250,8 @@ def _is_valid(key: str, value: object) -> bool:
         return exponent_of(value) is not None  # type: ignore[arg-type]
     if key == "tolerance" and value is not None:
         return parse_tolerance(value, DEFAULT_UNIT) is not None  # type: ignore[arg-type]
+    if key in _PLACES and isinstance(value, str):
+        return _PLACES[key].fullmatch(value) is not None
     return key != "output_name" or value != ""
 
 

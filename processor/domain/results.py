@@ -135,9 +135,16 @@ class ModelResult(msgspec.Struct, frozen=True):
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """Counters of the events that were read. The last two fields are counts by reason."""
+    """Counters of the events that were read. The last two fields are counts by reason.
+
+    ``other``, ``failed`` and ``explanation`` are events that say nothing about a prediction (counting
+    rule 23).
+    """
 
     read: int = 0
+    other: int = 0
+    failed: int = 0
+    explanation: int = 0
     duplicates: int = 0
     superseded: int = 0
     corrections: int = 0

@@ -97,7 +97,7 @@ _LARGE = 1 << 63
 
 
 def _nearest(row: int) -> float:
-    """Return the double that is nearest to a large integer; one that is out of any range counts alike."""
+    """Return the double that is nearest to a large integer; all that are out of range count alike."""
     try:
         return float(row)
     except OverflowError:

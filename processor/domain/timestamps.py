@@ -117,6 +117,16 @@ def parse_time(text: str) -> int | None:
     return time if time >= 0 else None
 
 
+def is_zero_time(text: bytes) -> bool:
+    """Return whether an RFC 3339 time is of the year 1: Go's zero time, which stands for no time.
+
+    >>> is_zero_time(b"0001-01-01T00:00:00Z"), is_zero_time(b"0001-99-01T00:00:00Z")
+    (True, False)
+    """
+    # The year 2001 has the same days.
+    return text[:5] == b"0001-" and parse_time("2" + text[1:].decode("latin-1")) is not None
+
+
 #: The forms that `parse_instant` accepts, for messages.
 INSTANTS = (
     "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC) or -24h (24 hours ago; also "

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.archive.sqlite.requests import Note, request_digest
+from processor.domain.events.attributes import OTHER
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Prediction
@@ -52,13 +53,17 @@ class ArchiveSink:
         self._publisher = publisher
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
-        """Store all events, even those that can't be decoded: their dead letters are created again on
-        the way to the log. `CapacityError` if the broker has no memory left for them."""
+        """Store all events that say something about a prediction, even those that can't be decoded:
+        their dead letters are created again on the way to the log. `CapacityError` if the broker has
+        no memory left for them."""
         self._memory_guard.check()
-        verdicts = [self._decoder.decode(*event).dead_letter for event in events]
-        await self._archive.append(events)
-        self._publisher.wake()
-        return verdicts
+        decoded = [self._decoder.decode(*event) for event in events]
+        kept = [event for event, one in zip(events, decoded, strict=True) if not one.is_other]
+        if kept:
+            await self._archive.append(kept)
+            self._publisher.wake()
+        self._publisher.count_other(len(events) - len(kept))
+        return [one.dead_letter for one in decoded]
 
 
 class ArchivePublisher:
@@ -79,6 +84,10 @@ class ArchivePublisher:
     def wake(self) -> None:
         """Publish the events that were appended meanwhile."""
         self._wake.set()
+
+    def count_other(self, number: int) -> None:
+        """Count events that are not kept, since they say nothing about predictions (rule 23)."""
+        self._telemetry.events[OTHER] += number
 
     async def run(self) -> None:
         """Publish events until cancelled."""

@@ -8,7 +8,7 @@ that also has a ``ce-`` header as a binary one. The tests send events with it.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from processor.domain.events import raw_json
@@ -39,8 +39,9 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def kept_headers(headers: RawHeaders) -> Headers:
-    """The headers of a request in the form of Kafka's binary mode; unknown headers are dropped.
+def kept_headers(headers: RawHeaders, named: Collection[str] = ()) -> Headers:
+    """The headers of a request in the form of Kafka's binary mode; unknown headers are dropped, but for
+    those ``named`` in the models file.
 
     >>> kept_headers([(b"Ce-Source", b"caf%C3%A9"), (b"Seldon-Puid", b"1"), (b"Cookie", b"x")])
     (('ce_source', b'caf\\xc3\\xa9'), ('seldon-puid', b'1'))
@@ -50,7 +51,7 @@ def kept_headers(headers: RawHeaders) -> Headers:
         name = raw_name.decode("latin-1").lower()
         if name.startswith("ce-"):
             kept.append(("ce_" + name[3:], decode_value(value)))
-        elif name in _UNPREFIXED or name.startswith("seldon-"):
+        elif name in _UNPREFIXED or name in named or name.startswith("seldon-"):
             kept.append((name, value))
     return tuple(kept)
 
@@ -78,8 +79,11 @@ class Unreadable(ValueError):
         self.status = status
 
 
-def to_events(headers: RawHeaders, content_type: str, body: bytes, time: int) -> list[RawEvent]:
-    """The events of a request in any of the three content modes; ``time`` (ns) is that of acceptance.
+def to_events(
+    headers: RawHeaders, content_type: str, body: bytes, time: int, named: Collection[str] = ()
+) -> list[RawEvent]:
+    """The events of a request in any of the three content modes; ``time`` (ns) is that of acceptance,
+    ``named`` are further headers that a binary event keeps.
 
     Events are not decoded, only a batch is split. `Unreadable` if the body is not a batch although
     its content type says so, or in a format other than JSON.
@@ -87,7 +91,7 @@ def to_events(headers: RawHeaders, content_type: str, body: bytes, time: int) ->
     kind = media_type(content_type)
     value = body or None  # an event without data is a record without a value in Kafka
     if not kind.startswith(_STRUCTURED):
-        return [RawEvent(kept_headers(headers), value, time)]
+        return [RawEvent(kept_headers(headers, named), value, time)]
     whole = RawEvent((("content-type", content_type.encode()),), value, time)
     if kind not in (f"{_STRUCTURED}+json", f"{_BATCH}+json"):
         detail = f"{kind[:120]} is not supported: use {_STRUCTURED}+json or {_BATCH}+json"

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from aiohttp import web
 
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.errors import CapacityError, ProcessorError
 from processor.ingress.answers import Refusal, error, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events, with_advice
@@ -31,14 +32,18 @@ _SLOT: ContextVar[Slot] = ContextVar("slot")
 
 
 def make_ingress(
-    sink: EventSink, settings: Settings, clock_ns: Callable[[], int]
+    sink: EventSink,
+    settings: Settings,
+    clock_ns: Callable[[], int],
+    rules: ModelRules | None = None,
 ) -> web.Application:
-    """The application of the ingress port; ``clock_ns`` returns nanoseconds since 1970.
+    """The application of the ingress port; ``clock_ns`` returns nanoseconds since 1970, and ``rules``
+    are those of the models file, which can name headers to keep.
 
     ``app[INGRESS]`` is its `Ingress`: drain it before closing the port, so that new requests get 503
     instead of a refused connection.
     """
-    ingress = Ingress(sink, settings, clock_ns)
+    ingress = Ingress(sink, settings, clock_ns, rules or ModelRules())
     app = web.Application(middlewares=[ingress.guard])
     app[INGRESS] = ingress
     app.router.add_post("/", ingress.events)
@@ -49,8 +54,15 @@ def make_ingress(
 class Ingress:
     """The routes of the ingress port, with authorization and limits."""
 
-    def __init__(self, sink: EventSink, settings: Settings, clock_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        sink: EventSink,
+        settings: Settings,
+        clock_ns: Callable[[], int],
+        rules: ModelRules,
+    ) -> None:
         self._sink = sink
+        self._rules = rules
         self._token = settings.ingress_token.encode()
         self._max_body = settings.ingress_max_body
         self._gate = Gate(settings.ingress_max_in_flight, settings.ingress_max_body)
@@ -101,7 +113,8 @@ class Ingress:
         time = self._clock_ns()
         content_type = request.headers.get("Content-Type", "")
         try:
-            events = to_events(request.raw_headers, content_type, body, time)
+            named = self._rules.headers()
+            events = to_events(request.raw_headers, content_type, body, time, named)
         except Unreadable as unreadable:
             # The body is kept as a dead letter, and is rejected even if the sink could decode it.
             (letter,) = await self._accept([unreadable.event])

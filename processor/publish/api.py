@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from processor.domain.events.attributes import UNCOUNTED
 from processor.domain.results import Events, ModelResult, Replay, model_result
 from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
@@ -90,6 +91,7 @@ def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
     """Counts of the events that this process has read since its start, for ``events`` of a result."""
     return Events(
         read=sum(telemetry.events.values()),
+        **{kind: telemetry.events[kind] for kind in UNCOUNTED},
         duplicates=telemetry.duplicates,
         superseded=telemetry.superseded,
         corrections=telemetry.corrections,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.results import CellCount, ModelResult
+from processor.domain.results import CellCount, ClassResult, ModelResult
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import ClassScores
 from processor.publish.interfaces import CountsByWindow, CountsSource
@@ -92,11 +92,7 @@ def cap_result(result: ModelResult, limit: int) -> ModelResult:
     """The result with at most ``limit`` labels; its averages and totals still include all labels."""
     if len(result.classes) <= limit:
         return result
-    sizes = dict.fromkeys(result.classes, 0)
-    for cell in result.confusion:
-        sizes[cell.actual] += cell.count
-        sizes[cell.predicted] += cell.count
-    shown = shown_labels(sizes, limit)
+    shown = shown_labels(_result_sizes(result), limit)
     cells = ((Cell(cell.actual, cell.predicted), cell.count) for cell in result.confusion)
     merged = merge_cells(cells, shown)
     return msgspec.structs.replace(
@@ -104,3 +100,22 @@ def cap_result(result: ModelResult, limit: int) -> ModelResult:
         confusion=tuple([CellCount(*cell, n) for cell, n in sorted(merged.items())]),
         classes={label: each for label, each in result.classes.items() if label in shown},
     )
+
+
+def _result_sizes(result: ModelResult) -> dict[str, int]:
+    if not result.confusion:
+        # Label sets have no cells.
+        items = result.judged - result.measured
+        return {label: _set_size(one, items) for label, one in result.classes.items()}
+    sizes = dict.fromkeys(result.classes, 0)
+    for cell in result.confusion:
+        sizes[cell.actual] += cell.count
+        sizes[cell.predicted] += cell.count
+    return sizes
+
+
+def _set_size(one: ClassResult, items: int) -> int:
+    """The actual and predicted items of a label of label sets: TP + FN, and TP + FP."""
+    true_positives = round((one.recall or 0) * one.support)
+    false = 0.0 if one.specificity is None else 1 - one.specificity
+    return one.support + true_positives + round(false * (items - one.support))

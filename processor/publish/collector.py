@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from processor.domain.events.attributes import EXPLANATION, FAILED, OTHER
 from processor.domain.events.raw_event import REASONS
 from processor.publish.interfaces import Gauges, Health
 from processor.telemetry import Histogram, Telemetry, help_texts
@@ -26,7 +27,10 @@ _COUNTERS, _GAUGES = help_texts(Telemetry), help_texts(Gauges)
 #: Label of a counter that has one, and the label's values that are published from 0 on, so that
 #: the first event of a kind shows as a rate.
 _LABELLED: dict[str, tuple[str, tuple[str, ...]]] = {
-    "events": ("event_type", ("request", "response", "feedback", "unreadable")),
+    "events": (
+        "event_type",
+        ("request", "response", "feedback", "unreadable", OTHER, FAILED, EXPLANATION),
+    ),
     "dead_letters": ("reason", REASONS),
     "not_scorable": ("reason", ()),
 }

@@ -6,12 +6,18 @@ piece, during which the worker's event loop would stand still. Measured on one c
 since both formats write gauges alike.
 """
 
+from collections.abc import Collection
+
 from processor.domain.model_key import ModelKey
 from processor.publish.families import FAMILIES, LABELS, Row, row_samples
+from processor.settings import METRIC_GROUPS
 
 CAPPED_HELP = (
     "Labels that are not published because of PROCESSOR_MAX_CLASSES: the maximum over the windows, "
     "summed over the models."
+)
+MIXED_HELP = (
+    "Models of which some items were judged as numbers and others by a label, in any window."
 )
 HIDDEN_HELP = "Models that are counted and not published, because of PROCESSOR_MAX_MODELS."
 
@@ -32,13 +38,18 @@ def escape_label(value: str) -> str:
 
 
 class Exposition:
-    """Builds the text of the model families row by row, so that the caller can pause in between."""
+    """Builds the text of the model families row by row, so that the caller can pause in between.
 
-    def __init__(self, max_classes: int) -> None:
+    The families are those of ``groups`` (PROCESSOR_METRICS).
+    """
+
+    def __init__(self, max_classes: int, groups: Collection[str] = METRIC_GROUPS) -> None:
         self._max_classes = max_classes
+        self._groups = groups
         self._lines: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
         self._escaped: dict[str, str] = {}
         self._hidden: dict[ModelKey, int] = {}
+        self._mixed: set[ModelKey] = set()
 
     def add(self, row: Row) -> None:
         """Add the samples of one row."""
@@ -46,19 +57,21 @@ class Exposition:
             f'{name}="{self._escape(value)}"'
             for name, value in zip(LABELS, row.labels, strict=True)
         )
-        samples, hidden = row_samples(row, self._max_classes)
+        samples, hidden, mixed = row_samples(row, self._max_classes, self._groups)
         escape = self._escape
         lines = self._lines
         for name, values, number in samples:
             own = "".join(
                 [
                     prefix + escape(value) + '"'
-                    for prefix, value in zip(_PREFIX[name], values, strict=True)
+                    for prefix, value in zip(_PREFIX[name], values, strict=False)
                 ]
             )
             lines[name].append(f"{name}{{{base}{own}}} {number!r}\n")
         if hidden:
             self._hidden[row.key] = max(hidden, self._hidden.get(row.key, 0))
+        if mixed:
+            self._mixed.add(row.key)
 
     def text(self, hidden_models: int = 0) -> str:
         """The text of all families that have samples, without the end mark of OpenMetrics.
@@ -73,6 +86,7 @@ class Exposition:
                 parts += lines
         for name, text, value in (
             ("processor_capped_labels", CAPPED_HELP, sum(self._hidden.values())),
+            ("processor_mixed_outputs", MIXED_HELP, len(self._mixed)),
             ("processor_hidden_models", HIDDEN_HELP, hidden_models),
         ):
             parts.append(f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n")

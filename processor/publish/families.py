@@ -1,32 +1,30 @@
-"""The metric families of models: names, HELP texts, labels and values."""
+"""The metric families of models: names, HELP texts, labels and values.
 
-from collections.abc import Iterator, Mapping, Sequence
+Those of the counts, of accuracy and of rewards are always published; the others belong to one of the
+groups of PROCESSOR_METRICS. The families of classes are of the group "labels", and of the group "sets"
+for a model of label sets.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.labels import Ratios, scores
+from processor.domain.statistics.labels import Ratios, Scores, macro, micro, scores, weighted
 from processor.domain.tally.windows import Window
+from processor.publish import value_families
 from processor.publish.cardinality import class_sizes, merge_cells, shown_labels
+from processor.publish.family import Family, Sample, defined
+from processor.publish.value_families import (
+    ValueScores,
+    labelled_items,
+    value_samples,
+    value_scores,
+)
+from processor.settings import METRIC_GROUPS
 
 #: Labels of every model family; the values are those of `Row.labels`.
 LABELS = ("deployment_namespace", "deployment", "predictor", "model", "window", "by")
-
-
-class Family(NamedTuple):
-    """A family of gauges. Its samples have the labels `LABELS`, then its own ``labels``."""
-
-    name: str
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-class Sample(NamedTuple):
-    """One value of a family; ``labels`` are the values of the family's own labels."""
-
-    family: str
-    labels: tuple[str, ...]
-    value: float
 
 
 class Row(NamedTuple):
@@ -61,7 +59,10 @@ _COUNTS = {
 }
 #: Families of scores of a whole model: the field of `Scores`, and the HELP text.
 _RATIOS = {
-    "model_accuracy_ratio": ("accuracy", "Accuracy: correct items divided by judged items."),
+    "model_accuracy_ratio": (
+        "accuracy",
+        "Accuracy: correct items divided by judged items, without numbers that have no tolerance.",
+    ),
     "model_accuracy_low_ratio": (
         "accuracy_low",
         "Lower bound of the 95 % Wilson score interval of accuracy.",
@@ -74,6 +75,9 @@ _RATIOS = {
         "reward_mean",
         "Mean reward: sum of the rewards divided by the number of feedback with a reward.",
     ),
+}
+#: Families of the agreement of labels: the field of `Scores`, and the HELP text.
+_AGREEMENT = {
     "model_mcc": (
         "mcc",
         "Matthews correlation coefficient: cov(actual, predicted) / sqrt(cov(actual, actual) * "
@@ -112,7 +116,7 @@ FAMILIES = (
         "Confusion matrix: items by actual and predicted label; cells of 0 items are absent.",
         ("actual", "predicted"),
     ),
-    *(Family(name, text) for name, (_, text) in _RATIOS.items()),
+    *(Family(name, text) for name, (_, text) in (_RATIOS | _AGREEMENT).items()),
     Family(
         "model_feedback_coverage_ratio",
         "Feedback coverage: judged items divided by predicted items.",
@@ -126,7 +130,17 @@ FAMILIES = (
         for average, text in _AVERAGES.items()
         for key, (name, formula) in _SCORES.items()
     ),
+    *value_families.FAMILIES,
 )
+
+
+class RowSamples(NamedTuple):
+    """The samples of a row; ``hidden`` is the number of labels that they leave out, ``mixed`` whether
+    the row has items judged as numbers and others judged by a label."""
+
+    samples: list[Sample]
+    hidden: int
+    mixed: bool
 
 
 def model_rows(
@@ -149,8 +163,8 @@ def model_rows(
                 yield Row(key, window, by, counts, window in with_cells)
 
 
-def row_samples(row: Row, max_classes: int) -> tuple[list[Sample], int]:
-    """All samples of a row, and the number of labels beyond ``max_classes`` that they leave out.
+def row_samples(row: Row, max_classes: int, groups: Collection[str] = METRIC_GROUPS) -> RowSamples:
+    """All samples of a row of the families in ``groups``, with ``max_classes`` labels at most.
 
     Undefined scores (0/0) have no sample.
     """
@@ -161,25 +175,48 @@ def row_samples(row: Row, max_classes: int) -> tuple[list[Sample], int]:
         samples.append(Sample("model_predictions", (), counts.predictions))
         if derived.coverage is not None:
             samples.append(Sample("model_feedback_coverage_ratio", (), derived.coverage))
-    for name, (field, _) in _RATIOS.items():
-        value = getattr(derived, field)
-        if value is not None:
-            samples.append(Sample(name, (), value))
-    for average, names in _MEAN_NAMES.items():
-        samples += _defined(names, (), getattr(derived, average))
+    samples += defined(_RATIOS, derived)
 
+    class_group, found, mixed = "labels", None, False
+    if counts.sums:
+        found = value_scores(counts)
+        labelled = labelled_items(counts, found)
+        mixed = labelled > 0 and found.numbers.items > 0
+        if found.sets.items and not labelled:
+            class_group, derived = "sets", _of_sets(derived, found)
     shown = shown_labels(class_sizes(derived.classes), max_classes)
+    hidden = len(derived.classes) - len(shown)
+    if class_group in groups:
+        samples += _class_samples(derived, shown)
+    if "labels" in groups:
+        samples += defined(_AGREEMENT, derived)
+        if row.cells:
+            cells = merge_cells(counts.cells.items(), shown) if hidden else counts.cells
+            samples += [
+                Sample("model_confusion_cells", cell, n) for cell, n in cells.items() if n > 0
+            ]
+    if found is not None:
+        samples += value_samples(counts, found, shown, groups)
+    return RowSamples(samples, hidden, mixed)
+
+
+def _of_sets(derived: Scores, found: ValueScores) -> Scores:
+    """Scores with the classes of label sets."""
+    classes = found.sets.classes
+    return derived._replace(
+        classes=classes, macro=macro(classes), micro=micro(classes), weighted=weighted(classes)
+    )
+
+
+def _class_samples(derived: Scores, shown: frozenset[str]) -> Iterator[Sample]:
+    for average, names in _MEAN_NAMES.items():
+        yield from _ratio_samples(names, (), getattr(derived, average))
     for label, score in derived.classes.items():
         if label in shown:
-            samples += _defined(_CLASS_NAMES, (label,), score.ratios)
-    hidden = len(derived.classes) - len(shown)
-    if row.cells:
-        cells = merge_cells(counts.cells.items(), shown) if hidden else counts.cells
-        samples += [Sample("model_confusion_cells", cell, n) for cell, n in cells.items() if n > 0]
-    return samples, hidden
+            yield from _ratio_samples(_CLASS_NAMES, (label,), score.ratios)
 
 
-def _defined(names: Sequence[str], labels: tuple[str, ...], ratios: Ratios) -> list[Sample]:
+def _ratio_samples(names: Sequence[str], labels: tuple[str, ...], ratios: Ratios) -> list[Sample]:
     return [
         Sample(name, labels, value)
         for name, value in zip(names, ratios, strict=True)

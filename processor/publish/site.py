@@ -68,7 +68,7 @@ class _Site:
 
     async def metrics(self, request: web.Request) -> web.Response:
         settings = self._settings
-        exposition = Exposition(settings.max_classes)
+        exposition = Exposition(settings.max_classes, settings.metrics)
         limited = LimitedCounts(self._worker.counts_source, settings.max_models)
         counts = limited.windows(self._worker.clock())
         async for row in yielding(model_rows(counts, settings.metrics_by, settings.cell_windows)):

@@ -7,7 +7,7 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.labels import wilson
+from processor.domain.statistics.labels import decided, wilson
 from processor.domain.tally.windows import DAYS, HOURS, MINUTES, TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cooperative import yielding
@@ -22,7 +22,7 @@ class Points(msgspec.Struct):
 
     Point ``i`` lasts one step and begins ``index[i]`` steps after the start of the time series.
     ``predictions`` is 0 on the feedback basis. ``low`` and ``high`` are the bounds of the Wilson
-    interval of accuracy, None where nothing was judged.
+    interval of accuracy, None where nothing was judged as right or wrong.
     """
 
     index: list[int] = []
@@ -127,14 +127,15 @@ def _points(buckets: Mapping[int, Counts], span: Span) -> Points:
         counts = buckets.get(number)
         if counts is None or not span.first <= number <= span.last:
             continue
-        point = sums.setdefault((number - span.first) // span.group, [0, 0, 0])
+        point = sums.setdefault((number - span.first) // span.group, [0, 0, 0, 0])
         point[0] += counts.predictions
         point[1] += counts.judged
         point[2] += counts.correct
+        point[3] += decided(counts)
     points = Points()
     for index in sorted(sums):
-        predictions, judged, correct = sums[index]
-        low, high = wilson(correct, judged)
+        predictions, judged, correct, either = sums[index]
+        low, high = wilson(correct, either)
         points.index.append(index)
         points.predictions.append(predictions)
         points.judged.append(judged)

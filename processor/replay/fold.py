@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.domain.events.attributes import OTHER, UNCOUNTED
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import document_batches
 from processor.domain.events.documents import BatchKey, Document, DocumentReader
@@ -86,6 +87,8 @@ class FoldedDocuments(msgspec.Struct, array_like=True):
     """Keys of the batches of items whose first document is one of these documents."""
     says_nothing: int
     dead_letters: dict[str, int]
+    uncounted: dict[str, int] = {}
+    """The events that are other, failed or an explanation, by kind."""
 
 
 class _Join(JoinFold):
@@ -164,7 +167,7 @@ class ReplayFold:
         documents."""
         telemetry, reader = self.telemetry, self._reader
         known, nothing = reader.batches_read, telemetry.says_nothing
-        dead_letters = telemetry.dead_letters.copy()
+        dead_letters, events = telemetry.dead_letters.copy(), telemetry.events.copy()
         batch = self._documents.read(documents)
         self.read += len(documents)
         self._join.apply(0, 0, batch)
@@ -174,6 +177,7 @@ class ReplayFold:
             reader.newest_batches(reader.batches_read - known),
             telemetry.says_nothing - nothing,
             dict(telemetry.dead_letters - dead_letters),
+            {kind: n for kind, n in (telemetry.events - events).items() if kind in UNCOUNTED},
         )
 
     def restore(self, folded: FoldedDocuments) -> None:
@@ -181,6 +185,7 @@ class ReplayFold:
         self.read += folded.read
         self.telemetry.says_nothing += folded.says_nothing
         self.telemetry.dead_letters.update(folded.dead_letters)
+        self.telemetry.events.update(folded.uncounted)
         self._reader.remember_batches(folded.batches)
         self._join.apply(0, 0, folded.batch)
 
@@ -226,6 +231,7 @@ class ReplayFold:
             model_results(models, selection.by),
             Events(
                 read=self.read,
+                **{kind: telemetry.events[kind] for kind in UNCOUNTED},
                 duplicates=telemetry.duplicates,
                 superseded=telemetry.superseded,
                 corrections=telemetry.corrections,
@@ -270,8 +276,10 @@ class ReplayFold:
         if not self.read:
             return Shortfall(NOTHING_READ, True)
         dead_letters = self.telemetry.dead_letters
-        if dead_letters.total() >= self.read:
-            reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(dead_letters.items()))
+        # A type that is spelt wrong in every event looks like events of another system.
+        unknown = dead_letters + Counter({OTHER: self.telemetry.events[OTHER]})
+        if unknown.total() >= self.read:
+            reasons = ", ".join(f"{n:,} {reason}" for reason, n in sorted(unknown.items()))
             message = f"none of the {self.read:,} events could be understood: {reasons}"
             return Shortfall(message, True)
 

@@ -1,6 +1,6 @@
 """Changes of every model's counts over time, and rolling windows over them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from processor.domain.join.outcome_resolver import JoinedPrediction
@@ -74,23 +74,42 @@ class RollingWindow:
         self.counts = Counts()
         self._changes = changes
         self._step = step
-        self._size = TIERS[window.tier].size
-        self._length = window.seconds // self._size if window.seconds else 0
-        self._first = self._end = 0  # the changes in the window
+        self._end = 0  # the changes that are in a window of all time
+        adds: dict[int, list[Callable[[Counts, Counts, int], None]]] = {}
+        adds.setdefault(window.tier, []).append(Counts.add_labels)
+        adds.setdefault(window.sums_tier, []).append(Counts.add_sums)
+        self._starts = [_Start(window, tier, parts) for tier, parts in adds.items()]
 
     def advance(self, tick: int) -> bool:
         """Move on to a sample. Returns whether the counts changed."""
         changes = self._changes
-        before = self._first, self._end
+        before = self._end, [start.first for start in self._starts]
         while self._end < len(changes) and changes[self._end].tick <= tick:
             self.counts.add(changes[self._end].counts)
             self._end += 1
-        if self._length:
-            expired = tick * self._step // self._size - self._length
-            while (
-                self._first < self._end
-                and changes[self._first].minute * MINUTE // self._size <= expired
-            ):
-                self.counts.add(changes[self._first].counts, -1)
-                self._first += 1
-        return before != (self._first, self._end)
+        for start in self._starts:
+            start.advance(tick * self._step, changes, self._end, self.counts)
+        return before != (self._end, [start.first for start in self._starts])
+
+
+class _Start:
+    """The start of a window in one tier: ``first`` is the first change in it."""
+
+    def __init__(
+        self, window: Window, tier: int, parts: list[Callable[[Counts, Counts, int], None]]
+    ) -> None:
+        self.first = 0
+        self._parts = parts
+        self._size = TIERS[tier].size
+        self._length = window.length(tier)
+
+    def advance(self, now: int, changes: Sequence[Change], end: int, counts: Counts) -> None:
+        """Subtract the changes before ``end`` that have left the window at ``now`` (seconds since
+        1970)."""
+        if not self._length:
+            return
+        expired = now // self._size - self._length
+        while self.first < end and changes[self.first].minute * MINUTE // self._size <= expired:
+            for add in self._parts:
+                add(counts, changes[self.first].counts, -1)
+            self.first += 1

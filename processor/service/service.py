@@ -108,7 +108,7 @@ class Service:
             if settings.models is not None:
                 background(stack, self._guard(follow_models_file(settings.models, self._rules)))
             background(stack, self._guard(self._watchdog.run()))
-            ingress = make_ingress(sink, settings, time.time_ns)
+            ingress = make_ingress(sink, settings, time.time_ns, self._rules)
             self.view.ingress_url = await serve(
                 stack, ingress, settings.ingress_port, "INGRESS", tls
             )

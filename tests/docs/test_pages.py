@@ -13,19 +13,19 @@ import pytest
 from processor.cli.main import cli
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
+from processor.domain.events.payloads.forms import FIRST, read_forms
 from processor.domain.events.raw_event import REASONS
-from processor.domain.interpreter import interpret
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules, Rule, parse_rules
 from processor.domain.results import CellCount, ClassResult, Events, MeanResult, ModelResult, Replay
-from processor.domain.row_reader import read_row
-from processor.domain.values import NOT_SCORABLE, Schema
+from processor.domain.values import NOT_SCORABLE
 from processor.errors import SettingsError
 from processor.models_file import read_models_file
 from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readiness
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
 from tests.docs.test_reference import DOCS, ROOT, text
+from tests.domain.events.test_answer_forms import said
 from tests.support.domain.decoding import meaning
 
 KINDS = ("Tutorial", "How-to guide", "Reference", "Explanation", "Index")
@@ -65,7 +65,8 @@ def test_a_page_says_first_of_which_kind_it_is(page: Path) -> None:
 
 def test_the_counting_rules_have_their_numbers() -> None:
     numbers = re.findall(r"^### Rule (\d+): ", text("counting.md"), re.MULTILINE)
-    assert [*map(int, numbers)] == [*range(1, 23)]
+    assert len(numbers) >= 23
+    assert [*map(int, numbers)] == [*range(1, len(numbers) + 1)]
 
 
 def test_rows_have_the_labels_that_the_rules_say() -> None:
@@ -75,9 +76,11 @@ def test_rows_have_the_labels_that_the_rules_say() -> None:
         re.MULTILINE,
     )
     assert len(rows) > 8
-    for row, said in rows:
-        answer, _ = interpret(read_row(json.loads(row)), Schema())
-        assert f"`{answer.label or answer.reason}`" in said, row
+    for row, cell in rows:
+        found = read_forms([json.loads(row)], FIRST)
+        ((label, _),) = said(found, Rule("*/*"))
+        expected = "none" if label is None else f"`{label.removeprefix('!')}`"
+        assert expected in cell, row
 
 
 # Commands

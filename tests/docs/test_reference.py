@@ -9,8 +9,12 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from processor.domain.model_key import ModelKey
+from processor.publish.exposition import Exposition
+from processor.publish.families import Row
 from processor.settings import Settings
 from tests.support.demo import Demo
+from tests.support.valued_counts import number_counts, set_counts
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -54,8 +58,14 @@ def families(exposition: str) -> dict[str, Metric]:
 
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, Metric]:
+    """The families of a running worker, and those of numbers and label sets, of which the demo's model
+    has none."""
+    exposition = Exposition(64)
+    key = ModelKey("shop", "prices", "default", "trees")
+    exposition.add(Row(key, "all", "request", number_counts([(2, 1), (4, 2)], (1, -1)), True))
+    exposition.add(Row(key, "all", "request", set_counts([(frozenset("a"), frozenset("b"))]), True))
     with urlopen(f"{demo.page}metrics", timeout=10) as answer:
-        return families(answer.read().decode())
+        return families(exposition.text()) | families(answer.read().decode())
 
 
 @pytest.fixture(scope="module")

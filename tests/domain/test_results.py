@@ -87,7 +87,8 @@ def test_replay_encodes_from_and_to() -> None:
     assert list(result) == ["from", "to", "by", "models", "events"]
     assert result["from"] is None
     assert list(result["events"]) == [
-        *("read", "duplicates", "superseded", "corrections", "unmatched_feedback", "late"),
+        *("read", "other", "failed", "explanation"),
+        *("duplicates", "superseded", "corrections", "unmatched_feedback", "late"),
         *("says_nothing", "rows_differ", "ambiguous", "not_scorable", "dead_letters"),
     ]
     assert result["events"]["dead_letters"] == {"no_id": 1}

@@ -219,8 +219,6 @@ def test_a_record_of_the_executor_has_the_time_of_the_record() -> None:
         ({"kafkaheadertype": RESPONSE, "kafkaheaderrequestid": "r-2"}, "r-2"),
         ({"kafkaheadertype": RESPONSE, "kafkaheaderseldonpuid": "r-3"}, "r-3"),
         ({"kafkaheadertype": RESPONSE}, "!no_id"),  # the event's id is that of the record
-        ({"kafkaheadertype": "order.created"}, "!unknown_type"),
-        ({}, "!unknown_type"),
     ],
 )
 def test_events_wrapped_by_kafka_source(wrapped: dict[str, str], expected: str) -> None:
@@ -271,12 +269,13 @@ def test_unreadable_modes(content_type: str, body: bytes, reason: str) -> None:
 
 def test_an_invalid_event_of_a_batch_affects_no_other() -> None:
     good = {"type": RESPONSE, "id": "x", "inferenceservicename": "iris", "data": IRIS}
-    batch = json.dumps([good, {"type": "order"}, 5, {**good, "id": "y"}]).encode()
+    bad = {**good, "inferenceservicename": ""}
+    batch = json.dumps([good, {"type": "order"}, bad, 5, {**good, "id": "y"}]).encode()
     raw = RawEvent([("content-type", b"application/cloudevents-batch+json")], batch, NS)
     result = fold([raw])
     assert result.models[0].predictions == 2
-    assert result.events.read == 4
-    assert result.events.dead_letters == {"not_cloudevent": 1, "unknown_type": 1}
+    assert (result.events.read, result.events.other) == (5, 1)
+    assert result.events.dead_letters == {"bad_header": 1, "not_cloudevent": 1}
 
 
 def test_an_empty_batch_has_no_events() -> None:

@@ -46,6 +46,21 @@ async def test_every_event_of_a_batch_is_found(tmp_path: Path) -> None:
     await archive.close()
 
 
+async def test_events_of_other_types_are_counted_and_not_kept(tmp_path: Path) -> None:
+    archive = await SqliteArchive.open(tmp_path / "events.sqlite")
+    telemetry = Telemetry()
+    publisher = new_publisher(archive, telemetry)
+    guard = BrokerMemoryGuard(EmbeddedBroker(), None)
+    sink = ArchiveSink(archive, Decoder(ModelRules(), Telemetry()), publisher, guard)
+    foreign = RawEvent([("ce_type", b"io.seldon.serving.inference.drift")], b"{}", 0)
+    assert await sink.accept([foreign]) == [None]
+    assert await archive.count() == 0
+    assert await sink.accept([foreign, event_of(answer("r1", "a")), foreign]) == [None] * 3
+    assert await archive.count() == 1
+    assert telemetry.events == {"other": 3}
+    await archive.close()
+
+
 async def test_events_are_published_while_notes_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

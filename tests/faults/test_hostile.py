@@ -26,7 +26,7 @@ _GROWTH = 32 << 20
 #: Percent of the load after which its memory is looked at.
 _MARKS = (10, 50, 100)
 _CONNECTIONS = 20
-_KINDS = ("request", "response", "feedback", "unreadable")
+_KINDS = ("request", "response", "feedback", "unreadable", "other", "failed", "explanation")
 
 
 def number_of(size: Size) -> int:

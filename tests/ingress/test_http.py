@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 from cloudevents.core.bindings.http import HTTPMessage, to_binary_event, to_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
@@ -11,7 +12,10 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import parse_rules
+from processor.ingress.http import make_ingress
 from processor.models_file import read_models_file
+from processor.settings import Settings
 from processor.telemetry import Telemetry
 from tests.support.domain.decoding import meaning
 from tests.support.fake_sink import BATCH, BINARY, NOW, STRUCTURED, TIME, FakeSink, Start, error
@@ -232,6 +236,31 @@ async def test_feedback(start: Start, sink: FakeSink) -> None:
         }
         assert (event.value, event.timestamp) == (b'{"reward": 1}', NOW)
     assert len(ids) == 4
+
+
+async def test_ids_with_a_percent_sign(start: Start, sink: FakeSink) -> None:
+    """`Ce-Requestid` is decoded as the CloudEvents binding says, `Seldon-Puid` is taken as it stands."""
+    client = await start()
+    await client.post("/", data=b"{}", headers={**BINARY, "Ce-Requestid": "50%25%20off"})
+    await client.post("/", data=b"{}", headers={**BINARY, "Seldon-Puid": "50%25"})
+    path = "/feedback?deployment=sklearn&namespace="
+    await client.post(path, data=b"{}", headers={"Seldon-Puid": "50%25"})
+    first, second, third = (dict(event.headers) for event in sink.events)
+    assert first["ce_requestid"] == b"50% off"
+    assert second["seldon-puid"] == b"50%25"
+    assert third["ce_requestid"] == b"50%25"
+
+
+async def test_headers_that_the_models_file_names_are_kept(sink: FakeSink) -> None:
+    entries = [{"match": "*/*", "request_id": "header X-Order"}]
+    rules = parse_rules({"models": entries}, "file")
+    app = make_ingress(sink, Settings(), lambda: NOW, rules)
+    async with TestClient(TestServer(app)) as client:
+        await client.post("/", data=b"{}", headers={**BINARY, "X-Order": "o-1", "X-Other": "x"})
+        rules.replace(())
+        await client.post("/", data=b"{}", headers={**BINARY, "X-Order": "o-1"})
+    first, second = (dict(event.headers) for event in sink.events)
+    assert (first["x-order"], "x-other" in first, "x-order" in second) == (b"o-1", False, False)
 
 
 async def test_feedback_without_predictor_and_model(start: Start, sink: FakeSink) -> None:

@@ -12,6 +12,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.statistics.labels import scores
 from processor.domain.tally.windows import parse_window
+from processor.publish import value_families
 from processor.publish.collector import OwnCollector
 from processor.publish.families import FAMILIES, model_rows
 from processor.publish.interfaces import Gauges
@@ -63,13 +64,15 @@ def test_values_are_those_of_the_counts(counts_source: FakeCounts) -> None:
     assert series[model("model_kappa", EXPERIMENT, "5m", "feedback")] == derived.kappa
 
 
-def test_every_family_of_the_table_has_samples(counts_source: FakeCounts) -> None:
-    expected = {family.name for family in FAMILIES} | {
+def test_every_family_of_labels_has_samples(counts_source: FakeCounts) -> None:
+    others = {family.name for family in value_families.FAMILIES}
+    expected = {family.name for family in FAMILIES} - others | {
         "processor_capped_labels",
         "processor_hidden_models",
+        "processor_mixed_outputs",
     }
     assert names(collected(counts_source)) == expected
-    assert len(expected) == len(FAMILIES) + 2
+    assert len(expected) == len(FAMILIES) - len(others) + 3
 
 
 def test_counts_of_zero_are_there_and_undefined_ratios_are_not(counts_source: FakeCounts) -> None:

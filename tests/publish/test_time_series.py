@@ -17,6 +17,7 @@ from processor.settings import Settings
 from processor.telemetry import Telemetry
 from tests.support.fakes import EXPERIMENT, NOW, UNJUDGED, FakeCounts, FakeHealth
 from tests.support.large_counts import ManyModels
+from tests.support.valued_counts import number_counts
 
 MINUTE = int(NOW) // 60
 
@@ -68,6 +69,18 @@ async def test_a_point_has_the_interval_of_its_counts() -> None:
     assert points.index == [2, 3]
     assert (points.low[0], points.high[0]) == wilson(6, 8)
     assert (points.low[1], points.high[1]) == (None, None)
+
+
+async def test_the_interval_leaves_out_numbers_without_a_tolerance() -> None:
+    """A number is judged, and neither right nor wrong (counting rule 28)."""
+    numbers = number_counts([(1.0, 2.0), (3.0, 3.0)])
+    both = Counts(8, 8, 6)
+    both.add(numbers)
+    counts_source = Buckets({2: numbers, 1: both})
+    points = (await time_series(counts_source, parse_window("5m"), "request", NOW)).models[0].points
+    assert points.judged == [2, 10]
+    assert (points.low[0], points.high[0]) == (None, None)
+    assert (points.low[1], points.high[1]) == wilson(6, 8)
 
 
 @pytest.mark.parametrize(

@@ -84,10 +84,10 @@ def test_many_bad_lines_are_counted_and_the_first_named(path: Path) -> None:
 
 
 def test_an_event_that_cannot_be_understood_is_no_bad_line(path: Path) -> None:
-    path.write_bytes(b'{"headers": {"ce-type": "other"}}\n' + b"".join(LINES))
+    path.write_bytes(b'{"headers": {"ce-id": "other"}}\n' + b"".join(LINES))
     ran = replay(path, "--strict")
     assert (ran.code, ran.numbers) == (0, [100, 63, 46])
-    assert ran.dead_letters == {"unknown_type": 1}
+    assert ran.dead_letters == {"not_cloudevent": 1}
 
 
 def test_half_a_last_line_is_told(path: Path) -> None:

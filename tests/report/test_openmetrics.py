@@ -2,13 +2,14 @@
 
 import json
 import math
+import random
 import re
 import shutil
 import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,9 +183,39 @@ def test_bases_cells_and_classes_are_the_settings(tmp_path: Path) -> None:
     assert 'by="request"' not in output_of(*command, "--by", "feedback")
 
 
-def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
+def valued_traffic() -> Iterator[dict[str, Any]]:
+    """The events of models that answer with probabilities of three classes, of two, and with numbers."""
+    dice = random.Random(5)
+    for i in range(60):
+        weights = [dice.random() for _ in range(3)]
+        scores = [weight / sum(weights) for weight in weights]
+        price = dice.uniform(0, 50) + 0.25
+        answers: dict[str, tuple[Any, Any]] = {
+            "pets": ([scores], dice.choice("abc")),
+            "spam": ([dice.uniform(0.01, 0.99)], str(dice.randrange(2))),
+            "prices": ([price + dice.gauss(0, 2)], price),
+        }
+        for name, (answer, truth) in answers.items():
+            given: dict[str, Any] = {"ndarray": answer}
+            if name == "pets":
+                given["names"] = ["a", "b", "c"]
+            request = f"{name}{i}"
+            yield event("response", request, i * 60, {"data": given}, deployment=name)
+            if i % 3:
+                said = {"truth": {"data": {"ndarray": [truth]}}}
+                yield event("feedback", request, i * 60 + 90, said, deployment=name)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [lambda: traffic(120, 2, HOSTILE, shadow=0.5, delay=600), valued_traffic],
+    ids=["labels", "values"],
+)
+def test_the_last_sample_is_what_metrics_shows(
+    events: Callable[[], Iterator[dict[str, Any]]], tmp_path: Path, promtool: str
+) -> None:
     """The series of the last sample equal those of /metrics for the same counts."""
-    path = write(tmp_path / "events.ndjson", traffic(120, 2, HOSTILE, shadow=0.5, delay=600))
+    path = write(tmp_path / "events.ndjson", events())
     fold = ReplayFold(ModelRules(), Selection())
     for chunk in path.read_bytes().splitlines(keepends=True):
         fold.add_lines(chunk, 1)
@@ -208,6 +239,12 @@ def test_the_last_sample_is_what_metrics_shows(tmp_path: Path) -> None:
         for sample in samples
         if float(sample.timestamp or 0) == last
     }
+    if events is valued_traffic:
+        assert {"model_roc_auc", "model_log_loss", "model_measured"} <= {name for name, _ in live}
+    (tmp_path / "all.om").write_text(text, encoding="utf-8")
+    command = [promtool, "tsdb", "create-blocks-from", "openmetrics", "all.om", "blocks"]
+    made = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
 
 
 def test_a_folder_gets_files_of_two_hours(tmp_path: Path) -> None:

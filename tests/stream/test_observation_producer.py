@@ -25,7 +25,7 @@ ANSWER = {
     "inferenceservicename": "iris",
     "data": {"strData": "cat"},
 }
-BROKEN = {"type": "order.created"}
+BROKEN = {"type": ANSWER["type"], "id": "broken"}
 
 
 class Producer:
@@ -89,7 +89,7 @@ async def test_each_event_of_a_batch_on_kafka_is_decoded() -> None:
     assert (topic, json.loads(body), more["key"]) == ("dead-letters", BROKEN, b"key")
     headers = dict(more["headers"])
     assert headers["content-type"] == b"application/cloudevents+json"
-    assert headers["dead-letter-reason"] == b"unknown_type"
+    assert headers["dead-letter-reason"] == b"bad_header"
     assert headers["dead-letter-offset"] == b"17"
 
 
@@ -99,7 +99,7 @@ def test_the_first_dead_letter_of_a_batch_is_returned() -> None:
     event = RawEvent(BATCH, value({**ANSWER, "id": "1"}, BROKEN, 5), 0)
     dead_letter = observations.add(event, source).dead_letter
     assert isinstance(dead_letter, DeadLetter)
-    assert dead_letter.reason == "unknown_type"
+    assert dead_letter.reason == "bad_header"
     good = RawEvent(BATCH, value({**ANSWER, "id": "1"}), 0)
     assert observations.add(good, source).dead_letter is None
     assert observations.add(RawEvent(BATCH, b"[]", 0), source).dead_letter is None

@@ -78,13 +78,13 @@ class _NullProducer:
         return sent
 
 
-def new_publisher(archive: SqliteArchive) -> ArchivePublisher:
+def new_publisher(archive: SqliteArchive, telemetry: Telemetry | None = None) -> ArchivePublisher:
     """A publisher to a log that nobody reads."""
     decoder = Decoder(ModelRules(), Telemetry())
     observation_producer = ObservationProducer(
         decoder, cast(AIOKafkaProducer, _NullProducer()), "log", "dead_letters", 1, "log-id"
     )
-    return ArchivePublisher(archive, observation_producer, Telemetry())
+    return ArchivePublisher(archive, observation_producer, telemetry or Telemetry())
 
 
 async def publish(archive: SqliteArchive) -> None:

@@ -28,7 +28,7 @@ def values(families: Iterable[Metric]) -> dict[Series, float]:
 
 
 def exposed(counts_source: FakeCounts, settings: Settings) -> str:
-    exposition = Exposition(settings.max_classes)
+    exposition = Exposition(settings.max_classes, settings.metrics)
     for row in model_rows(counts_source.windows(NOW), settings.metrics_by, settings.cell_windows):
         exposition.add(row)
     return exposition.text()

@@ -17,12 +17,12 @@ pub enum Kind {
 
 fn kind(event_type: &[u8]) -> Option<Kind> {
     Some(match event_type {
-        b"io.seldon.serving.inference.response" | b"org.kubeflow.serving.inference.response" => {
-            Kind::Response
-        }
-        b"io.seldon.serving.inference.request" | b"org.kubeflow.serving.inference.request" => {
-            Kind::Request
-        }
+        b"io.seldon.serving.inference.response"
+        | b"org.kubeflow.serving.inference.response"
+        | b"io.kserve.inference.response" => Kind::Response,
+        b"io.seldon.serving.inference.request"
+        | b"org.kubeflow.serving.inference.request"
+        | b"io.kserve.inference.request" => Kind::Request,
         b"io.seldon.serving.feedback" | b"org.kubeflow.serving.feedback" => Kind::Feedback,
         _ => return None,
     })
@@ -73,6 +73,9 @@ impl<'a> Headers<'a> {
                 b"modelid" => 4,
                 b"requestid" => ID,
                 b"time" => TIME,
+                // These can make the event more than its type says.
+                b"statuscode" | b"component" => return None,
+                b"specversion" if value.first() == Some(&b'"') => return None,
                 _ if rest.iter().all(plain) => return Some(()),
                 _ => return None,
             },

@@ -11,17 +11,28 @@ from typing import NamedTuple
 Attributes = Mapping[str, bytes | None]
 
 RESPONSE, REQUEST, FEEDBACK = "response", "request", "feedback"
+#: Events that are counted and mean nothing else (counting rule 23): those of a type that says nothing
+#: about predictions, answers that are errors, and explanations.
+UNCOUNTED = OTHER, FAILED, EXPLANATION = "other", "failed", "explanation"
 
 #: The kind of an event by its CloudEvents type.
 KINDS = {
-    f"{vendor}.serving.{name}".encode(): kind
-    for vendor in ("io.seldon", "org.kubeflow")
-    for name, kind in (
-        ("inference.response", RESPONSE),
-        ("inference.request", REQUEST),
-        ("feedback", FEEDBACK),
+    f"{vendor}.{name}".encode(): kind
+    for vendor, name, kind in (
+        ("io.seldon.serving", "inference.response", RESPONSE),
+        ("io.seldon.serving", "inference.request", REQUEST),
+        ("io.seldon.serving", "feedback", FEEDBACK),
+        ("org.kubeflow.serving", "inference.response", RESPONSE),
+        ("org.kubeflow.serving", "inference.request", REQUEST),
+        ("org.kubeflow.serving", "feedback", FEEDBACK),
+        ("io.kserve", "inference.response", RESPONSE),
+        ("io.kserve", "inference.request", REQUEST),
     )
 }
+#: The vendors whose records without ``ce_`` are events, even of a type that is not among `KINDS`.
+_VENDORS = (b"io.seldon.", b"org.kubeflow.", b"io.kserve.")
+#: The vendors whose events have protobuf bodies of the Open Inference Protocol.
+_KSERVE = (b"org.kubeflow.", b"io.kserve.")
 
 #: The type that Knative's KafkaSource gives to a record that is not a CloudEvent; each header of the
 #: record becomes an extension with this prefix.
@@ -47,11 +58,29 @@ class BodyFormat(NamedTuple):
 
 
 def read_headers(headers: Sequence[tuple[str, bytes]]) -> dict[str, bytes | None]:
-    """Return the headers of a record by name in lower case; a name sent in lower case wins."""
+    """Return the headers of a record by name in lower case, with ``ce-`` read like ``ce_``.
+
+    A name sent in lower case wins over another case of it, and ``ce_`` over ``ce-``.
+
+    >>> found = read_headers([("CE-Type", b"a"), ("ce-id", b"1"), ("ce_id", b"2")])
+    >>> found["ce_type"], found["ce_id"]
+    (b'a', b'2')
+    """
     attributes: dict[str, bytes | None] = dict(headers)
-    if "content-type" in attributes and ("ce_type" in attributes or "type" in attributes):
+    if (
+        "content-type" in attributes
+        and ("ce_type" in attributes or "type" in attributes)
+        and not any(map(_has_dash, attributes))
+    ):
         return attributes
-    return {name.lower(): content for name, content in headers} | attributes
+    lower: dict[str, bytes | None] = {name.lower(): content for name, content in headers}
+    lower |= attributes
+    dashed = {f"ce_{name[3:]}": content for name, content in lower.items() if _has_dash(name)}
+    return dashed | lower
+
+
+def _has_dash(name: str) -> bool:
+    return name[:3] == "ce-"
 
 
 def normalize(attributes: dict[str, bytes | None]) -> dict[str, bytes | None]:
@@ -73,7 +102,7 @@ def normalize(attributes: dict[str, bytes | None]) -> dict[str, bytes | None]:
         return attributes
     else:
         headers = attributes
-    if headers.get("type") not in KINDS:
+    if not (headers.get("type") or b"").startswith(_VENDORS):
         return attributes
     for name, attribute in _EXECUTOR_HEADERS:
         headers[attribute] = headers.get(name)
@@ -99,6 +128,15 @@ def _unwrap(attributes: Attributes) -> dict[str, bytes | None]:
     return headers
 
 
+def is_quoted(text: bytes | None) -> bool:
+    """Return whether a text stands in quotes, as some senders write every header.
+
+    >>> is_quoted(b'"1.0"'), is_quoted(b"1.0"), is_quoted(None)
+    (True, False, False)
+    """
+    return text is not None and len(text) > 1 and text[:1] == text[-1:] == b'"'
+
+
 def request_id(attributes: Attributes) -> bytes:
     """Return the id of an event's request, empty if the event has none (rule 2)."""
     get = attributes.get
@@ -119,7 +157,7 @@ def resolve_format(attributes: Attributes) -> BodyFormat:
     """Return the format of an event's body by everything that its attributes say."""
     get = attributes.get
     protocol = get("ce_protocol") or get("protocol") or b""
-    if not protocol and (get("ce_type") or b"").startswith(b"org.kubeflow."):
+    if not protocol and (get("ce_type") or b"").startswith(_KSERVE):
         protocol = b"v2"
     return BodyFormat(
         _token(get("content-type") or get("ce_datacontenttype")),

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from processor.domain.events.common_case import FAULTS, SHORT_ID, Data, Truth
-from processor.domain.row_reader import read_row
+from processor.domain.events.common_case import FAULTS, SHORT_ID, Data, Truth, row_key
 
 
 class _Meta(msgspec.Struct, gc=False):
@@ -78,7 +77,7 @@ def _model_key(source: CommonDocument) -> Key:
 def prediction_key(source: CommonDocument) -> Key:
     """Return a key that is equal for documents whose responses mean the same."""
     data = source.response.payload.data
-    return (*_model_key(source), data.names, read_row(data.ndarray[0]))
+    return (*_model_key(source), data.names, row_key(data.ndarray[0]))
 
 
 def feedback_key(source: CommonDocument, feedback: _Feedback) -> Key | None:
@@ -88,4 +87,4 @@ def feedback_key(source: CommonDocument, feedback: _Feedback) -> Key | None:
         return (*_model_key(source), None, None, feedback.reward)
     if len(data.ndarray) != 1:
         return None
-    return (*_model_key(source), data.names, read_row(data.ndarray[0]), feedback.reward)
+    return (*_model_key(source), data.names, row_key(data.ndarray[0]), feedback.reward)

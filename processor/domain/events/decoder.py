@@ -6,14 +6,15 @@ from itertools import chain
 
 import msgspec
 
-from processor.domain.events.attributes import FEEDBACK, REQUEST
+from processor.domain.events.attributes import FEEDBACK, OTHER, REQUEST, is_quoted
 from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
+from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
-from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.events.raw_event import DeadLetter, RawEvent, Uncounted
 from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.interpreter import interpret, map_truth, name_truth
 from processor.domain.log.observations import EVENT, Feedback, Prediction
@@ -22,7 +23,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.quantities import pack_double
 from processor.domain.row_reader import RowRules, read_row, read_truth
-from processor.domain.timestamps import MINUTE, TimeParser
+from processor.domain.timestamps import MINUTE, TimeParser, is_zero_time
 from processor.domain.values import (
     INTEGER,
     LABEL_SET,
@@ -69,6 +70,8 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     probabilities must have the same largest one."""
     events: int = 1
     """The number of events that were read."""
+    is_other: bool = False
+    """Whether it is one event, which says nothing about predictions and need not be kept."""
 
     @property
     def dead_letter(self) -> DeadLetter | None:
@@ -76,7 +79,7 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
         return self.dead_letters[0][1] if self.dead_letters else None
 
 
-_NOTHING, _REQUEST = Decoded(), Decoded(reusable=True)
+_NOTHING, _REQUEST, _OTHER = Decoded(), Decoded(reusable=True), Decoded(is_other=True)
 
 
 def merge(parts: Sequence[Decoded], events: int) -> Decoded:
@@ -95,7 +98,7 @@ class Decoder:
         self.telemetry = telemetry
         self.rules = rules
         rules.listeners.add(self)
-        self._envelope = EnvelopeReader()
+        self._envelope = EnvelopeReader(rules)
         self._time = TimeParser()
         self._models = Memo[ModelKey, _Model](_MAX_ENTRIES)
         self._remembered_bytes = 0
@@ -113,6 +116,8 @@ class Decoder:
             decoded = self._decode(envelope, timestamp) if type(envelope) is Envelope else envelope
             if type(decoded) is Decoded:
                 return decoded
+            if isinstance(decoded, Uncounted):
+                return self._count_only(decoded)
             if isinstance(decoded, list):
                 parts = [self.decode(STRUCTURED_HEADERS, event, timestamp) for event in decoded]
                 return merge(parts, len(parts))
@@ -122,6 +127,8 @@ class Decoder:
                 decoded = self._decode(again, timestamp) if type(again) is Envelope else again
                 if type(decoded) is Decoded:
                     return decoded
+                if isinstance(decoded, Uncounted):
+                    return self._count_only(decoded)
             assert isinstance(decoded, DeadLetter)
             letter = decoded
         except Exception as error:
@@ -139,9 +146,15 @@ class Decoder:
         """
         key, request_id, time, feedback_time, answer, truth, reward = row
         model = self._models.get(key) or self._add_model(key)
-        output = model.rule.output_name
+        output = model.choice
         predicted = read_response(answer, output) if isinstance(answer, bytes) else answer
         judged = read_response(truth, output) if isinstance(truth, bytes) else truth
+        is_uncounted = isinstance(predicted, Uncounted)
+        if isinstance(predicted, Uncounted):
+            self.telemetry.events[predicted.kind] += 1
+            predicted = None
+        if isinstance(judged, Uncounted):
+            judged = DeadLetter("bad_shape", "the truth is an error or an explanation")
         if isinstance(predicted, DeadLetter) or isinstance(judged, DeadLetter):
             letter = predicted if isinstance(predicted, DeadLetter) else judged
             assert isinstance(letter, DeadLetter)
@@ -153,11 +166,16 @@ class Decoder:
             found.append(Prediction(key, request_id, time, EVENT, content, answers, values=values))
         if judged is not None or reward is not None:
             found.append(self._judged(key, request_id, feedback_time, model, judged, reward))
-        elif predicted is None:
+        elif predicted is None and not is_uncounted:
             self.telemetry.says_nothing += 1
         return found
 
-    def _decode(self, envelope: Envelope, timestamp: int) -> Decoded | DeadLetter:
+    def _count_only(self, verdict: Uncounted) -> Decoded:
+        """Count an event that means nothing else."""
+        self.telemetry.events[verdict.kind] += 1
+        return _OTHER if verdict.kind == OTHER else _NOTHING
+
+    def _decode(self, envelope: Envelope, timestamp: int) -> Decoded | DeadLetter | Uncounted:
         """Decode the body of a single event; the event is counted, a dead letter is not."""
         kind = envelope.kind
         if kind == REQUEST:
@@ -165,8 +183,12 @@ class Decoder:
             return _REQUEST
         time = timestamp if envelope.time is None else self._time(envelope.time)
         if time is None:
-            text = printable(envelope.time or b"", 60)
-            return DeadLetter("bad_time", f"ce_time '{text}' is not RFC 3339")
+            written = envelope.time or b""
+            if not is_zero_time(written):
+                hint = ": it is in quotes" if is_quoted(written) else ""
+                detail = f"ce_time '{printable(written, 60)}' is not RFC 3339{hint}"
+                return DeadLetter("bad_time", detail)
+            time = timestamp
         if time < 0:
             return DeadLetter("bad_time", "no ce_time, and a file has no other time")
         key, body_format = envelope.key, envelope.body_format
@@ -177,13 +199,13 @@ class Decoder:
             if type(decoded) is DeadLetter:
                 return decoded
         elif not model.rule.exclude:
-            output = model.rule.output_name
+            output = model.choice
             rows = (
                 read_response(envelope.data, output)
                 if body_format is None
                 else bodies.read_response(envelope.data, body_format, output)
             )
-            if isinstance(rows, DeadLetter):
+            if isinstance(rows, DeadLetter | Uncounted):
                 return rows
             answers, values, content = self._answers(model, rows)
             prediction = Prediction(
@@ -200,6 +222,9 @@ class Decoder:
         telemetry.events[kind] += 1
         if time > timestamp + FUTURE and timestamp >= 0:
             telemetry.future_times += 1
+        if envelope.by_rule and type(decoded) is Decoded:
+            # Another event with equal attributes can be of another request or model.
+            return msgspec.structs.replace(decoded, reusable=False)
         return decoded
 
     def _answers(
@@ -220,7 +245,7 @@ class Decoder:
         return answers, values if any(values) else (), content
 
     def _feedback(self, envelope: Envelope, model: "_Model", time: int) -> Decoded | DeadLetter:
-        output = model.rule.output_name
+        output = model.choice
         judgement = (
             read_feedback(envelope.data, output)
             if envelope.body_format is None
@@ -289,6 +314,7 @@ class Decoder:
         """Forget every model, so that the rules, which have changed, are asked again."""
         self._models.clear()
         self._remembered_bytes = 0
+        self._envelope.invalidate()
 
     def count_dead_letter(self, letter: DeadLetter) -> None:
         """Count a dead letter in the telemetry."""
@@ -299,10 +325,11 @@ class Decoder:
 class _Model:
     """A model: its rule, and what its messages have said, by the list of names that they have."""
 
-    __slots__ = ("_add_bytes", "_answers", "_row_rules", "rule")
+    __slots__ = ("_add_bytes", "_answers", "_row_rules", "choice", "rule")
 
     def __init__(self, rule: Rule, add_bytes: Callable[[int], None]) -> None:
         self.rule = rule
+        self.choice = Choice.of(rule)
         self._row_rules = RowRules(rule.task, rule.output, rule.threshold)
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES)

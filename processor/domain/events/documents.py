@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.events.attributes import FEEDBACK, OTHER, REQUEST, RESPONSE
 from processor.domain.events.common_documents import (
     CommonDocument,
     Key,
@@ -24,7 +24,7 @@ from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.raw_json import members
 from processor.domain.log.observations import DOCUMENT, Feedback, Prediction
 from processor.domain.model_rules import ModelRules
-from processor.domain.timestamps import TimeParser
+from processor.domain.timestamps import TimeParser, is_zero_time
 from processor.telemetry import Telemetry
 
 #: The members of a document's ``_source`` that count; the others, inputs mostly, may be left out.
@@ -164,10 +164,9 @@ class DocumentReader:
             parts = [source.get(name) for name in ("response", "feedback")]
             response, feedback = (None if part == b"null" else part for part in parts)
             if response is None and feedback is None:
-                if "request" not in source:
-                    raise _WrongError("unknown_type", "neither request, response nor feedback")
-                # Its response was lost or never came: a request alone is only counted (rule 2).
-                self._telemetry.events[REQUEST] += 1
+                # A request whose response was lost or never came is only counted (rule 2), and so is a
+                # document of something else, such as an outlier (rule 23).
+                self._telemetry.events[REQUEST if "request" in source else OTHER] += 1
                 return Decoded()
             origin = _origin(source)
         except _FAULTS as error:
@@ -300,6 +299,8 @@ def _origin(source: dict[str, bytes]) -> _Origin:
 
 def _time(part: dict[str, bytes], source: dict[str, bytes]) -> _Time:
     own = _text(part, "ce-time")
+    if own is not None and is_zero_time(own):
+        own = None
     return _Time(own, _text(source, "@timestamp") if own is None else None)
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.events.attributes import FEEDBACK, KINDS, REQUEST, RESPONSE
-from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth
+from processor.domain.events.common_case import FAULTS, MAX_TIME_NS, SHORT_ID, Data, Truth, row_key
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.events_file import BadLine, LineError, parse_line
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder
@@ -27,7 +27,6 @@ from processor.domain.log.observations import (
     PredictionRow,
 )
 from processor.domain.native import use_native
-from processor.domain.row_reader import read_row
 from processor.domain.timestamps import TimeParser
 
 #: The timestamp of a line's record: a line without ``ce-time`` has no time at all.
@@ -51,8 +50,11 @@ _TYPES = frozenset(name.decode() for name in KINDS)
 _ABOUT = "ce-type", "ce-namespace", "ce-inferenceservicename", "ce-endpoint", "ce-modelid"
 _about = itemgetter(*_ABOUT)
 _NEEDED = {*_ABOUT, "ce-requestid", "ce-time"}
-#: Headers that a common line may have: the last two count only if one of those above is empty.
-_may_have = re.compile("ce-[a-z0-9]+|content-type|seldon-puid|traceparent").fullmatch
+#: Headers that a common line may have: the last two count only if one of those above is empty. A status
+#: or a component can make the event more than its type says.
+_may_have = re.compile(
+    "ce-(?!statuscode$|component$)[a-z0-9]+|content-type|seldon-puid|traceparent"
+).fullmatch
 
 
 class _Body(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -278,6 +280,8 @@ def _stream_key(headers: dict[str, str]) -> _StreamKey | None:
     kind, namespace, deployment, predictor, model = _about(headers)
     if kind not in _TYPES or not deployment or not model:
         return None
+    if headers.get("ce-specversion", "")[:1] == '"':
+        return None  # the decoder refuses it
     return kind, namespace, deployment, predictor, model, headers.get("content-type", "")
 
 
@@ -294,7 +298,7 @@ def _content(body: _Body) -> _Content | None:
             return (None, None, body.reward)
         if body.reward is not None or len(data.ndarray) != 1:
             return None
-        return (data.names, read_row(data.ndarray[0]))
+        return (data.names, row_key(data.ndarray[0]))
     if data is not None:
         return None
     data = truth.data
@@ -302,7 +306,7 @@ def _content(body: _Body) -> _Content | None:
         return (None, None, body.reward)
     if len(data.ndarray) != 1:
         return None
-    return (data.names, read_row(data.ndarray[0]), body.reward)
+    return (data.names, row_key(data.ndarray[0]), body.reward)
 
 
 def _parse(block: bytes) -> Sequence[_Line | None]:

@@ -26,6 +26,13 @@ class DeadLetter(NamedTuple):
     detail: str
 
 
+class Uncounted(NamedTuple):
+    """The verdict on an event that is counted by its ``kind`` and means nothing else (counting rule 23):
+    ``other``, ``failed`` or ``explanation``."""
+
+    kind: str
+
+
 #: Every reason that a dead letter can have; the set is fixed, since people alert on it.
 REASONS = (
     "not_cloudevent",
@@ -37,5 +44,4 @@ REASONS = (
     "two_containers",
     "bad_shape",
     "too_large",
-    "unknown_type",
 )

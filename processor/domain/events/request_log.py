@@ -21,13 +21,13 @@ from processor.domain.events.attributes import (
     resolve_format,
 )
 from processor.domain.events.compression import decompress
-from processor.domain.events.envelope import read_event
+from processor.domain.events.envelope import read_event, verdict
 from processor.domain.events.payloads import bodies
 from processor.domain.events.payloads.json_bodies import read_response
-from processor.domain.events.payloads.rows import PayloadRows
+from processor.domain.events.payloads.rows import UNREADABLE, PayloadRows
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.events.structured import STRUCTURED_HEADERS
-from processor.domain.timestamps import format_time, parse_time
+from processor.domain.timestamps import format_time, is_zero_time, parse_time
 
 #: Characters that an index name cannot hold; letters are turned into lower case.
 _NOT_IN_INDEX = re.compile(r"""[\\/*?"<>| ,#:\x00-\x1f]""")
@@ -129,8 +129,12 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
     event_type = attributes.get("ce_type") or b""
     engine = "seldon" if event_type.startswith(b"io.seldon.") else "inferenceservice"
     part = KINDS.get(event_type)
+    if verdict(part, attributes) is not None:
+        return None  # it is no prediction, though its type says so (rule 23)
     name = request_id(attributes).decode("utf-8", "replace")
     stamp = _text(attributes, "ce_time")
+    if is_zero_time(stamp.encode()):
+        stamp = ""
     time = parse_time(stamp) if stamp else timestamp
     if part is None or not name or time is None or time < 0:
         return None
@@ -179,7 +183,7 @@ def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
         if part == FEEDBACK:
             return None
         rows = bodies.read_response(body, resolve_format(attributes), None)
-        if isinstance(rows, DeadLetter):
+        if not isinstance(rows, PayloadRows):
             return None
         data = {"ndarray": [_plain(row) for row in rows.rows]}
         return {"data": {**data, "names": list(rows.names)} if rows.names else data}
@@ -187,9 +191,11 @@ def _payload(part: str, attributes: Attributes, body: bytes) -> Document | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with None in place of NaN and infinity, which JSON does not have."""
+    """Return a value with None in place of what JSON does not have: NaN, infinity, unreadable text."""
     if isinstance(value, list):
         return [_plain(element) for element in value]
+    if value == UNREADABLE:
+        return None
     return None if isinstance(value, float) and value - value != 0 else value
 
 
@@ -199,11 +205,12 @@ def _read(part: str, body: bytes) -> PayloadRows | None:
         content = msgspec.json.decode(body)
         renamed = {"inputs": "outputs", "instances": "predictions"}
         body = msgspec.json.encode({renamed.get(key, key): content[key] for key in content})
-    rows = read_response(body)
+    rows = read_response(body, None)
     return rows if isinstance(rows, PayloadRows) else None
 
 
 def _item(row: Any, names: tuple[str, ...] | None) -> Document:
+    row = None if row == UNREADABLE else row
     values = row if isinstance(row, list) else [row]
     elements, instance = None, row
     if names is not None and len(names) == len(values):

@@ -7,7 +7,7 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts, Totals
-from processor.domain.statistics.sums import Key, Sums
+from processor.domain.statistics.sums import Sums
 
 
 class Delta(msgspec.Struct, array_like=True, gc=False):
@@ -127,7 +127,5 @@ def unpack_sums(flat: list[int | str], labels: list[str]) -> Sums:
     if not flat:
         return {}
     kinds, positions, bins, amounts = (flat[start::4] for start in range(4))
-    return {
-        Key(int(kind), labels[int(position)], int(number)): int(n)
-        for kind, position, number, n in zip(kinds, positions, bins, amounts, strict=True)
-    }
+    names = map(labels.__getitem__, positions)  # type: ignore[arg-type]
+    return dict(zip(zip(kinds, names, bins, strict=True), map(int, amounts), strict=True))  # type: ignore[arg-type]

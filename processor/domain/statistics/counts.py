@@ -77,6 +77,12 @@ class Counts:
     def add(self, other: "Counts", sign: int = 1, keep_zeros: bool = False) -> None:
         """Add ``other`` ``sign`` times. With ``keep_zeros`` cells and sums that become zero keep their
         place until `remove_zeros`."""
+        self.add_labels(other, sign, keep_zeros)
+        if other.sums:
+            self.add_sums(other, sign, keep_zeros)
+
+    def add_labels(self, other: "Counts", sign: int = 1, keep_zeros: bool = False) -> None:
+        """Add all of ``other`` but its sums, as `add` does."""
         self.predictions += sign * other.predictions
         self.judged += sign * other.judged
         self.correct += sign * other.correct
@@ -85,8 +91,10 @@ class Counts:
         self.reward_sum += sign * other.reward_sum
         self.disagreements += sign * other.disagreements
         _add(self.cells, other.cells, sign, keep_zeros)
-        if other.sums:
-            _add(self.sums, other.sums, sign, keep_zeros)
+
+    def add_sums(self, other: "Counts", sign: int = 1, keep_zeros: bool = False) -> None:
+        """Add the sums of ``other`` alone, as `add` does."""
+        _add(self.sums, other.sums, sign, keep_zeros)
 
     def remove_zeros(self) -> None:
         """Remove cells and sums of zero."""
@@ -133,9 +141,9 @@ class Counts:
 
 
 def _add(to: dict[T, int], other: dict[T, int], sign: int, keep_zeros: bool) -> None:
-    # A copy, since a Counts may be added to itself.
-    for key, n in tuple(other.items()):
-        total = to.get(key, 0) + sign * n
+    get = to.get
+    for key, n in tuple(other.items()) if to is other else other.items():
+        total = get(key, 0) + sign * n
         if total or keep_zeros:
             to[key] = total
         else:

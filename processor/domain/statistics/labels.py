@@ -8,7 +8,7 @@ from operator import mul
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import MICRO, Cell, Counts
-from processor.domain.statistics.sums import Sum
+from processor.domain.statistics.sums import Sum, of_kind
 
 #: The 97.5 % quantile of the standard normal distribution, for intervals of 95 %.
 Z = 1.959963984540054
@@ -92,14 +92,12 @@ def scores(counts: Counts) -> Scores:
 
 def decided(counts: Counts) -> int:
     """Return the judged items that are right or wrong: all but numbers without a tolerance."""
-    if not counts.sums:
+    if not counts.sums or counts.judged == counts.unknown_actual + sum(counts.cells.values()):
+        # All have labels. That is known without a look at hundreds of sums of probabilities.
         return counts.judged
-    measured = sum(
-        n if key.sum == Sum.NUMBER_ITEMS else -n
-        for key, n in counts.sums.items()
-        if key.sum in (Sum.NUMBER_ITEMS, Sum.TOLERANCE_ITEMS)
-    )
-    return counts.judged - measured
+    measured = sum(of_kind(counts.sums, Sum.NUMBER_ITEMS).values())
+    tolerated = sum(of_kind(counts.sums, Sum.TOLERANCE_ITEMS).values())
+    return counts.judged - measured + tolerated
 
 
 def ratio(part: int, whole: int) -> float | None:

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from processor.domain.statistics.labels import Z
-from processor.domain.statistics.sums import Sum, Sums, add
+from processor.domain.statistics.sums import Sum, Sums, add, of_kind
 from processor.domain.values import DEFAULT_UNIT, Schema
 
 _MILLION = 1_000_000
@@ -115,17 +115,22 @@ _SQUARES = (Sum.SQUARED_ERROR, Sum.SQUARED_ACTUAL, Sum.SQUARED_PREDICTED, Sum.PR
 
 def number_items(sums: Sums) -> int:
     """Return how many items were judged as numbers."""
-    return sum(n for key, n in sums.items() if key.sum == Sum.NUMBER_ITEMS)
+    return _total(sums, Sum.NUMBER_ITEMS)
 
 
 def tolerance_items(sums: Sums) -> int:
     """Return how many items were judged as numbers with a tolerance."""
-    return sum(n for key, n in sums.items() if key.sum == Sum.TOLERANCE_ITEMS)
+    return _total(sums, Sum.TOLERANCE_ITEMS)
 
 
 def within(sums: Sums) -> int:
     """Return how many items were within their tolerance."""
-    return sum(n for key, n in sums.items() if key.sum == Sum.WITHIN)
+    return _total(sums, Sum.WITHIN)
+
+
+def _total(sums: Sums, kind: Sum) -> int:
+    """Return a sum over all units."""
+    return sum(of_kind(sums, kind).values())
 
 
 def scores(sums: Sums) -> NumberScores:
@@ -147,9 +152,7 @@ def scores(sums: Sums) -> NumberScores:
     >>> found.bias, found.mae, found.mape, found.absolute_error_quantiles["0.5"]
     (0.3333333333333333, 1.0, 0.5, 1.048575)
     """
-    units = {
-        key.label: int(key.label or DEFAULT_UNIT) for key in sums if key.sum == Sum.NUMBER_ITEMS
-    }
+    units = {label: int(label or DEFAULT_UNIT) for label, _ in of_kind(sums, Sum.NUMBER_ITEMS)}
     if not units:
         return NONE
     finest = min(units.values())

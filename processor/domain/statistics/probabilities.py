@@ -13,7 +13,7 @@ from typing import NamedTuple
 from processor.domain.interpreter import class_names
 from processor.domain.quantities import ONE, log_loss, unpack_probabilities
 from processor.domain.statistics.labels import one_vs_rest
-from processor.domain.statistics.sums import Key, Sum, Sums, add, of_kind
+from processor.domain.statistics.sums import Key, Kinds, Sum, Sums, add, by_kind
 from processor.domain.values import Answer
 
 #: The number of bins, and the q at which each but the first begins.
@@ -156,19 +156,20 @@ def scores(sums: Sums) -> ProbabilityScores:
     Source: scikit-learn, `brier_score_loss`, `log_loss`, `roc_auc_score`, `average_precision_score`,
     `top_k_accuracy_score`.
     """
-    calibration, error = _calibration(sums)
+    kinds = by_kind(sums)
+    calibration, error = _calibration(kinds)
     items = sums.get(Key(Sum.PROBABILITY_ITEMS), 0)
     if not items:
         return NONE._replace(calibration=calibration, calibration_error=error)
-    labels = sorted(label for label, _ in of_kind(sums, Sum.CLASS_ITEMS))
-    second = _second(sums, labels) if len(labels) == 2 else None
-    curves = _curves(sums, labels)
+    labels = sorted(label for label, _ in kinds.get(Sum.CLASS_ITEMS, {}))
+    second = _second(kinds, labels) if len(labels) == 2 else None
+    curves = _curves(kinds, labels)
     curve = curves[second] if second is not None else None
-    ranks = {rank: n for (_, rank), n in of_kind(sums, Sum.RANK).items()}
+    ranks = {rank: n for (_, rank), n in kinds.get(Sum.RANK, {}).items()}
     loss = sums.get(Key(Sum.LOG_LOSS), 0)
     return ProbabilityScores(
         items,
-        brier_score(sums, labels if second is None else [second]),
+        _brier_score(kinds, items, labels if second is None else [second]),
         loss / (_MILLION * items),
         curve and curve.roc_auc,
         curve and curve.roc_auc_error_bound,
@@ -187,35 +188,32 @@ def scores(sums: Sums) -> ProbabilityScores:
     )
 
 
-def brier_score(sums: Sums, labels: list[str]) -> float | None:
+def _brier_score(kinds: Kinds, items: int, labels: list[str]) -> float:
     """Return the mean over items of the sum over ``labels`` of (p - y)^2, plus 1 for an item whose
     actual is none of the classes: the second label of two alone, else all.
 
     Source: Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review
     78 (1950).
     """
-    items = sums.get(Key(Sum.PROBABILITY_ITEMS), 0)
-    if not items:
-        return None
     squares, own_q, own = (
-        of_kind(sums, kind) for kind in (Sum.CLASS_Q_SQUARES, Sum.OWN_Q, Sum.OWN_ITEMS)
+        kinds.get(kind, {}) for kind in (Sum.CLASS_Q_SQUARES, Sum.OWN_Q, Sum.OWN_ITEMS)
     )
     total = 0
     for label in labels:
         key = label, 0
         total += squares.get(key, 0) - 2 * ONE * own_q.get(key, 0) + ONE * ONE * own.get(key, 0)
-    outside = sums.get(Key(Sum.OUTSIDE), 0)
+    outside = kinds.get(Sum.OUTSIDE, {}).get(("", 0), 0)
     return (total + ONE * ONE * outside) / (ONE * ONE * items)
 
 
-def _second(sums: Sums, labels: list[str]) -> str:
+def _second(kinds: Kinds, labels: list[str]) -> str:
     """Return the second of two labels: the one that stood there most often, else by label order."""
-    seconds = {label: n for (label, _), n in of_kind(sums, Sum.SECOND).items()}
+    seconds = {label: n for (label, _), n in kinds.get(Sum.SECOND, {}).items()}
     return max(labels, key=lambda label: (seconds.get(label, 0), label))
 
 
-def _curves(sums: Sums, labels: list[str]) -> dict[str, ClassCurve]:
-    positives, negatives = of_kind(sums, Sum.POSITIVES), of_kind(sums, Sum.NEGATIVES)
+def _curves(kinds: Kinds, labels: list[str]) -> dict[str, ClassCurve]:
+    positives, negatives = (kinds.get(kind, {}) for kind in (Sum.POSITIVES, Sum.NEGATIVES))
     found = {}
     for label in labels:
         above, below = (
@@ -288,17 +286,17 @@ def thresholds(positives: tuple[int, ...], negatives: tuple[int, ...]) -> tuple[
     return tuple(found)
 
 
-def _calibration(sums: Sums) -> tuple[tuple[CalibrationBin, ...], float | None]:
+def _calibration(kinds: Kinds) -> tuple[tuple[CalibrationBin, ...], float | None]:
     """Return the bins of the predicted label, and the calibration error: sum over bins of
     |65535 right - sum q| / (65535 n).
 
     Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
     binning" (2015).
     """
-    items = {index: n for (_, index), n in of_kind(sums, Sum.TOP_ITEMS).items()}
+    items = {index: n for (_, index), n in kinds.get(Sum.TOP_ITEMS, {}).items()}
     if not items:
         return (), None
-    right, total = of_kind(sums, Sum.TOP_RIGHT), of_kind(sums, Sum.TOP_Q)
+    right, total = (kinds.get(kind, {}) for kind in (Sum.TOP_RIGHT, Sum.TOP_Q))
     edges = (0, *EDGES, ONE)
     bins = []
     gap = 0

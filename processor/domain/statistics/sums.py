@@ -61,12 +61,13 @@ class Key(NamedTuple):
     bin: int = 0
 
 
-Sums = dict[Key, int]
+#: Sums by the parts of a `Key`, as plain tuples, which are faster to make and equal to it.
+Sums = dict[tuple[int, str, int], int]
 
 
 def add(sums: Sums, kind: Sum, amount: int, label: str = "", bin: int = 0) -> None:
     """Add an amount to the sum of a key; a sum of 0 is not kept."""
-    key = Key(kind, label, bin)
+    key = (int(kind), label, bin)
     total = sums.get(key, 0) + amount
     if total:
         sums[key] = total
@@ -76,4 +77,19 @@ def add(sums: Sums, kind: Sum, amount: int, label: str = "", bin: int = 0) -> No
 
 def of_kind(sums: Sums, kind: Sum) -> dict[tuple[str, int], int]:
     """Return the sums of one kind by label and bin."""
-    return {(key.label, key.bin): n for key, n in sums.items() if key.sum == kind}
+    return {(label, number): n for (each, label, number), n in sums.items() if each == kind}
+
+
+#: Sums of each kind by label and bin.
+Kinds = dict[int, dict[tuple[str, int], int]]
+
+
+def by_kind(sums: Sums) -> Kinds:
+    """Return the sums of every kind by label and bin, in one pass: a scrape asks for all of them."""
+    kinds: Kinds = {}
+    for (kind, label, index), n in sums.items():
+        group = kinds.get(kind)
+        if group is None:
+            group = kinds[kind] = {}
+        group[label, index] = n
+    return kinds

@@ -19,7 +19,8 @@ from processor.domain.log.deltas import (
 )
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
-from processor.domain.tally.windows import ALL, TIERS, Window
+from processor.domain.tally.model_tally import Floors, ModelTally, retention_floors
+from processor.domain.tally.windows import ALL, MINUTES, TIERS, Window
 from processor.domain.timestamps import SECOND
 
 #: Buckets per block, by tier: a flush rewrites whole blocks, and most changes are recent.
@@ -73,83 +74,6 @@ class Flush(NamedTuple):
     expired: list[BlockKey]
 
 
-Buckets = dict[int, Counts]
-
-
-class ModelTally:
-    """The buckets of one model, and the running sums of its windows."""
-
-    def __init__(self, windows: tuple[Window, ...]) -> None:
-        #: Counts by [tier][basis][number of the bucket].
-        self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
-        #: Changes that are not in the tiers yet, by [basis][minute].
-        self.fresh: tuple[Buckets, Buckets] = ({}, {})
-        self.sums = [RollingSum(window, self) for window in windows]
-
-    def apply_fresh(self, floors: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-        """Add the fresh changes to the tiers; yields the (tier, bucket) that changed. Changes of a
-        bucket below its tier's retention floor are dropped, since the bucket has expired."""
-        for basis, fresh in enumerate(self.fresh):
-            for minute, counts in fresh.items():
-                for tier, (_, size, _) in enumerate(TIERS):
-                    bucket = minute * 60 // size if size else 0
-                    if size and bucket < floors[tier]:
-                        continue
-                    buckets = self.tiers[tier][basis]
-                    total = buckets.get(bucket)
-                    if total is None:
-                        buckets[bucket] = counts.copy()
-                    else:
-                        total.add(counts)
-                    for rolling in self.sums:
-                        rolling.change(tier, basis, bucket, counts)
-                    yield tier, bucket
-            fresh.clear()
-
-
-class RollingSum:
-    """The running sum of a window's buckets. Changes are added and buckets that leave the window are
-    subtracted, so the cost of reading it does not depend on the window's length."""
-
-    def __init__(self, window: Window, tally: ModelTally) -> None:
-        self.window = window
-        self.tier = window.tier
-        self.length = window.seconds // TIERS[window.tier].size if window.seconds else 0
-        self.end = 0
-        self.counts = (Counts(), Counts())
-        self._tally = tally
-
-    def change(self, tier: int, basis: int, bucket: int, counts: Counts, sign: int = 1) -> None:
-        """Add the change of a bucket by ``counts`` (subtract it with ``sign`` -1), if the bucket is in
-        the window."""
-        if tier == self.tier and (not self.length or self.end - self.length < bucket <= self.end):
-            self.counts[basis].add(counts, sign)
-
-    def advance(self, now: float) -> None:
-        """Move the window to ``now`` (seconds since 1970)."""
-        if not self.length:
-            return
-        end = int(now // TIERS[self.tier].size)
-        step = end - self.end
-        if not step:
-            return
-        for basis, buckets in enumerate(self._tally.tiers[self.tier]):
-            sums = self.counts[basis]
-            if 0 < step < self.length:
-                for bucket in range(self.end + 1, end + 1):
-                    if bucket in buckets:
-                        sums.add(buckets[bucket])
-                for bucket in range(self.end - self.length + 1, end - self.length + 1):
-                    if bucket in buckets:
-                        sums.add(buckets[bucket], -1)
-            else:
-                sums.add(sums, -1)
-                for bucket, counts in buckets.items():
-                    if end - self.length < bucket <= end:
-                        sums.add(counts)
-        self.end = end
-
-
 class Tally:
     """Folds the deltas of one partition; ``version`` and ``log_id`` are those of its checkpoints."""
 
@@ -174,6 +98,8 @@ class Tally:
         #: The offset before which a block includes all deltas; only while catching up.
         self._includes: dict[BlockKey, int] = {}
         self._complete_at = 0
+        #: The first minute that has the sums of statistics.
+        self._sums_floor = 0
 
     def apply(self, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns). False if it is held, since an
@@ -302,12 +228,23 @@ class Tally:
         return tally
 
     def _apply_fresh(self) -> None:
-        floors = retention_floors(self.log_time)
+        floors = self._move_floors()
         dirty = self._dirty
         for key, tally in self.models.items():
             if tally.fresh[0] or tally.fresh[1]:
                 for tier, bucket in tally.apply_fresh(floors):
                     dirty.add(BlockKey(key, tier, bucket // BLOCK_BUCKETS[tier]))
+
+    def _move_floors(self) -> Floors:
+        """The floors at the log time; drops the sums of the minutes that fell below them."""
+        floors = retention_floors(self.log_time)
+        start = max(self._sums_floor, floors.tiers[MINUTES])
+        if start < floors.sums:
+            minutes = range(start, floors.sums)
+            for tally in self.models.values():
+                tally.drop_sums(minutes)
+        self._sums_floor = floors.sums
+        return floors
 
     def _apply_partly(
         self, offset: int, model: ModelKey, basis: int, minute: int, counts: Counts
@@ -318,11 +255,9 @@ class Tally:
         for tier, (_, size, _) in enumerate(TIERS):
             bucket = minute * 60 // size if size else 0
             key = BlockKey(model, tier, bucket // BLOCK_BUCKETS[tier])
-            if offset < self._includes.get(key, 0) or (size and bucket < floors[tier]):
+            if offset < self._includes.get(key, 0) or (size and bucket < floors.tiers[tier]):
                 continue
-            tally.tiers[tier][basis].setdefault(bucket, Counts()).add(counts)
-            for rolling in tally.sums:
-                rolling.change(tier, basis, bucket, counts)
+            tally.change(tier, basis, bucket, counts, floors)
             self._dirty.add(key)
 
     def _load(self, key: BlockKey, block: BucketBlock) -> None:
@@ -373,12 +308,5 @@ class Tally:
         return expired
 
 
-def retention_floors(log_time: int) -> tuple[int, ...]:
-    """The lowest bucket that is kept at a log time (ns), by tier. It never decreases, since log time
-    does not."""
-    seconds = log_time // SECOND
-    return tuple((seconds - keep) // size if keep else 0 for _, size, keep in TIERS)
-
-
-def _is_expired(key: BlockKey, floors: tuple[int, ...]) -> bool:
-    return key.tier != ALL and (key.block + 1) * BLOCK_BUCKETS[key.tier] <= floors[key.tier]
+def _is_expired(key: BlockKey, floors: Floors) -> bool:
+    return key.tier != ALL and (key.block + 1) * BLOCK_BUCKETS[key.tier] <= floors.tiers[key.tier]

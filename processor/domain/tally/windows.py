@@ -29,12 +29,26 @@ TIERS = (
 MINUTES, HOURS, DAYS, ALL = range(4)
 
 
+#: The longest window, in seconds, whose sums of statistics are those of minutes, and how long minutes
+#: keep these. They are far more numbers than the cells of labels; longer windows take hours or days.
+SUMS_WINDOW, SUMS_KEEP = HOUR, 2 * HOUR
+
+
 class Window(NamedTuple):
     """A rolling window of ``seconds`` (0 is all time), as a sum of buckets of ``TIERS[tier]``."""
 
     name: str
     seconds: int
     tier: int
+
+    @property
+    def sums_tier(self) -> int:
+        """The tier that the sums of statistics are taken from."""
+        return HOURS if self.tier == MINUTES and self.seconds > SUMS_WINDOW else self.tier
+
+    def length(self, tier: int) -> int:
+        """The number of buckets of a tier that the window has, rounded up; 0 is all time."""
+        return -(-self.seconds // TIERS[tier].size) if self.seconds else 0
 
 
 def parse_window(name: str) -> Window:

@@ -16,6 +16,8 @@ function events(work) {
   const pairs = make("dl", "pairs");
   const pair = (title, value) => pairs.append(make("dt", "", title), make("dd", "", number(value)));
   pair("Events read", e.read);
+  const uncounted = { "Of other types": e.other, "Failed answers": e.failed, "Explanations": e.explanation };
+  for (const [title, count] of Object.entries(uncounted)) if (count) pair(title, count);
   pair("Predictions that wait for feedback", work.waiting);
   pair("Feedback without prediction", e.unmatched_feedback);
   pair("Duplicates", e.duplicates);

@@ -99,6 +99,7 @@ class Backfill:
     def __init__(self, changes: CountChanges, settings: Settings, bases: Sequence[str]) -> None:
         self._step = changes.step
         self._max_classes = settings.max_classes
+        self._groups = settings.metrics
         self._windows = [
             _ModelWindow(
                 key, window.name, by, window in settings.cell_windows,
@@ -140,7 +141,7 @@ class Backfill:
             if window.rolling.advance(tick) or samples is None:
                 counts = window.rolling.counts
                 row = Row(window.key, window.name, window.by, counts, window.has_cells)
-                samples, _ = row_samples(row, self._max_classes)
+                samples = row_samples(row, self._max_classes, self._groups).samples
                 for name, labels, value in samples:
                     runs = series.get((name, labels))
                     if runs is None:
@@ -159,7 +160,7 @@ class Backfill:
         for (name, labels), runs in series.items():
             own = "".join(
                 f',{label}="{escape_label(value)}"'
-                for label, value in zip(_OWN[name], labels, strict=True)
+                for label, value in zip(_OWN[name], labels, strict=False)
             )
             yield name, "".join(self._samples(f"{name}{{{base}{own}}}", runs))
 

@@ -178,7 +178,6 @@ def test_structured_events() -> None:
     [
         ({"type": ...}, "not_cloudevent"),
         ({"type": None}, "not_cloudevent"),
-        ({"type": ["x"]}, "unknown_type"),
         ({"data_base64": "é"}, "bad_json"),
         ({"data_base64": "A"}, "bad_json"),
         ({"data_base64": 1}, "bad_json"),
@@ -208,8 +207,6 @@ def test_structured_events_that_are_no_json(body: bytes) -> None:
     [
         ({"ce_type": None}, "not_cloudevent"),
         ({"ce_type": ""}, "not_cloudevent"),
-        ({"ce_type": "io.seldon.other"}, "unknown_type"),
-        ({"ce_type": b"\xff"}, "unknown_type"),
         ({"ce_requestid": None, "ce_id": None}, "no_id"),
         ({"ce_requestid": None, "ce_id": ""}, "no_id"),
         ({"ce_requestid": "x" * 513}, "bad_header"),

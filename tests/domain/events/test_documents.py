@@ -190,14 +190,46 @@ def test_merged_feedback_is_read_as_it_stands() -> None:
     assert one.truth is not None
 
 
-def test_a_request_alone_says_nothing_and_a_foreign_document_is_a_dead_letter() -> None:
+def test_a_request_alone_and_a_foreign_document_are_only_counted() -> None:
     telemetry = Telemetry()
     read = reading(telemetry=telemetry)
     assert read(document(source(request={"dataType": "tabular"}))) == []
     assert telemetry.events["request"] == 1
-    assert reasons(read(document(source()))) == ["unknown_type"]
-    assert reasons(read(document({}))) == ["unknown_type"]
-    assert reasons(read(document({"response": None, "feedback": None}))) == ["unknown_type"]
+    for foreign in (source(), {}, {"response": None, "feedback": None}):
+        assert read(document(foreign)) == []
+    assert telemetry.events["other"] == 3
+
+
+def test_failed_answers_and_explanations_are_only_counted() -> None:
+    """Beside a feedback too, which is read all the same."""
+    telemetry = Telemetry()
+    read = reading(telemetry=telemetry)
+    for payload in ({"error": "no model"}, {"explanations": [1]}, {"status": {"status": 1}}):
+        answer = {"ce-time": ANSWERED, "payload": payload}
+        (judged,) = read(document(source(response=answer, feedback=feedback(reward="0.9"))))
+        assert isinstance(judged, Feedback)
+        assert judged.reward == 900_000
+    assert telemetry.events == {"failed": 2, "explanation": 1, "feedback": 3}
+
+
+def test_the_zero_time_of_go_gives_way_to_the_time_of_the_document() -> None:
+    zero = {**response([0.1, 0.9]), "ce-time": "0001-01-01T00:00:00Z"}
+    (prediction,) = reading()(document(source(response=zero)))
+    assert isinstance(prediction, Prediction)
+    assert prediction.time == parse_time(JUDGED)
+
+
+def test_what_a_page_of_documents_counted_is_restored() -> None:
+    pages = [
+        [document(source(response={"ce-time": ANSWERED, "payload": {"error": "x"}}))],
+        [document({"outlier": {}}), document(source(response=response([0.1, 0.9])))],
+    ]
+    read, restored = (ReplayFold(ModelRules(), Selection()) for _ in range(2))
+    for page in pages:
+        restored.restore(read.fold_documents(page))
+    events = restored.result().events
+    assert (events.read, events.failed, events.other) == (3, 1, 1)
+    assert restored.result() == read.result()
 
 
 def test_excluded_models_are_left_out() -> None:
@@ -235,7 +267,7 @@ def test_what_is_wrong_is_a_dead_letter_with_its_reason() -> None:
         ({"response": response([0.1, 0.9], strData="x")}, "two_containers"),
         ({"response": response(strData="\ud800")}, "bad_json"),
         ({"feedback": [1]}, "bad_shape"),
-        ({"feedback": feedback(reward="1")}, "bad_reward"),
+        ({"feedback": feedback(reward="one")}, "bad_reward"),
         ({"feedback": feedback(truth=5)}, "bad_shape"),
     ):
         assert reasons(reading()(document(source(**changed)))) == [reason], changed

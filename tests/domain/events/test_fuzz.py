@@ -32,21 +32,22 @@ TOKENS = [
     b"NaN", b"-Infinity", b"1e999", b"-0.0", b"1e-400", b"9" * 400, b"9" * 5000, b"0.1" + b"0" * 300,
     b"9007199254740993", b"true", b"null", b'""', b"[]", b"{}", b"[[]]", b"[" * 2000, b'{"a":' * 2000,
     b"[" * 100_000, b"\xff\xfe", b"\xed\xa0\x80", b'"\\ud800"', b'"\\u0000"', b"\x00", b"\x1f\x8b",
-    b'"' + b"x" * 70_000 + b'"', b'"reward":1e300,', b'"reward":"1",', b'"reward":0.5,',
+    b'"' + b"x" * 70_000 + b'"', b'"reward":1e300,', b'"reward":"x",', b'"reward":0.5,',
     b'"data":{"ndarray":[1]},', b'"data":5,', b'"truth":[],', b'"shape":[4611686018427387904],',
     b'"names":["a",1],', b'"outputs":[],', b'"predictions":{},', b'"strData":"a",', b'"time":"now",',
-    b'"data_base64":"?",', b'"type":"x",', b"1," * 30_000,
+    b'"error":"x",', b'"status":{"status":1},', b'"explanations":[],', b'"data_base64":"?",',
+    b'"type":"x",', b"1," * 30_000,
 ]  # fmt: skip
 HEADERS = [
     b"", b"\xff", b"x" * 600, b"a\nb", b"application/cloudevents+json", b"application/protobuf",
     b"application/cloudevents-batch+json", b"dev.knative.kafka.event", b"order.created", b"br", b"gzip",
     b"2026-11-20T09:00:00Z", b"9999-12-31T23:59:60.999999999+23:59", b"-1", b"99999999999", b"v2",
-    b"tensorflow", RESPONSE.encode(), FEEDBACK.encode(),
+    b"404", b'"1.0"', b"0001-01-01T00:00:00Z", b"tensorflow", RESPONSE.encode(), FEEDBACK.encode(),
 ]  # fmt: skip
 NAMES = [
     "ce_type", "ce_time", "ce_requestid", "ce_id", "content-type", "content-encoding", "type", "Ce_Type",
     "requestid", "ce_protocol", "inference-header-content-length", "ce_modelid", "ce_component",
-    "\u0130",
+    "ce_statuscode", "ce_specversion", "ce-type", "CE-Time", "\u0130",
 ]  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def test_tensorflow(body: object, labels: str) -> None:
         (output(shape=[2, 2], data=[[0.1, 0.9], 5]), "!bad_shape"),
         (output(shape=[2, 2], data=[0.1, 0.9]), "!bad_shape"),
         (output(shape=[2], data=[[0.1], [0.9]]), "0 1"),  # as good as flat
-        (output(shape=[], data=[1]), "!bad_shape"),
+        (output(shape=[], data=[1]), "1"),
         (output(shape=[0], data=[]), "!bad_shape"),
         (output(shape=[-1], data=[1]), "!bad_shape"),
         (output(shape="2", data=[1]), "!bad_shape"),
@@ -87,7 +87,7 @@ def test_tensorflow(body: object, labels: str) -> None:
         (output(shape=[1] * 1000, data=[1]), "!bad_shape"),
         (output(shape=[1], data={"0": 1}), "!bad_shape"),
         (output(shape=[1]), "!bad_shape"),
-        (output(data=[1]), "!bad_shape"),
+        (output(data=[1]), "1"),
         (output(shape=[20_001], data=[1] * 20_001), "!too_large"),
         (output(shape=[1], parameters={"binary_data_size": 4}), "!bad_shape"),
     ],

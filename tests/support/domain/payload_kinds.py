@@ -91,7 +91,7 @@ PAYLOADS = {
     "protobuf strData": Payload(_file("seldon-strdata.pb"), "cat", PROTOBUF),
     "protobuf binData": Payload(_file("seldon-bindata.pb"), "!shape", PROTOBUF),
     "protobuf jsonData": Payload(_file("seldon-jsondata.pb"), "2", PROTOBUF),
-    "protobuf jsonData object": Payload(_file("seldon-jsondata-object.pb"), "!shape", PROTOBUF),
+    "protobuf jsonData object": Payload(_file("seldon-jsondata-object.pb"), "cat", PROTOBUF),
     "protobuf inference": Payload(_file("inference-int64.pb"), "1 2", PROTOBUF, "v2"),
     "protobuf inference BYTES": Payload(_file("inference-bytes.pb"), "cat dog", PROTOBUF, "v2"),
     "protobuf inference raw": Payload(_file("inference-raw.pb"), "2", PROTOBUF, "v2"),

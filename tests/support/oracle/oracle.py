@@ -59,6 +59,10 @@ class DeadLetterError(Exception):
     """An event that can't be read; the argument is the reason."""
 
 
+class UncountedError(Exception):
+    """An event that says nothing about predictions (23); the argument is its kind."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the models file says about one model."""
@@ -153,6 +157,8 @@ def parse_time(text: object) -> int:
     if match is None:
         raise DeadLetterError("bad_time")
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    if year == 1:  # Go's zero time stands for none, and a file has no other (13)
+        raise DeadLetterError("bad_time")
     try:
         moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC) - EPOCH
     except ValueError:
@@ -199,6 +205,11 @@ def decode_reward(body: dict[str, Any]) -> int | None:
         return None
     if isinstance(reward, bool):
         return MILLION if reward else 0
+    if isinstance(reward, str) and re.fullmatch(r"-?\d+(\.\d+)?([eE]-?\d\d?)?", reward, re.ASCII):
+        reward = Decimal(reward)
+        if abs(reward) > MILLION:
+            raise DeadLetterError("bad_reward")
+        return int(reward.quantize(Decimal("0.000001"), ROUND_HALF_EVEN) * MILLION)
     if not is_number(reward) or not math.isfinite(reward) or abs(reward) > 1e6:
         raise DeadLetterError("bad_reward")
     return int((Decimal(repr(reward)) * MILLION).quantize(Decimal(1), ROUND_HALF_EVEN))
@@ -262,7 +273,11 @@ def decode(event: Any) -> Observation | None:
     if kind == REQUEST:
         return None
     if kind not in (RESPONSE, FEEDBACK):
-        raise DeadLetterError("unknown_type")
+        raise UncountedError("other")
+    if kind == RESPONSE and int(headers.get("ce-statuscode") or 0) >= 400:
+        raise UncountedError("failed")
+    if kind == RESPONSE and headers.get("ce-component") == "explainer":
+        raise UncountedError("explanation")
     ids = (headers.get(name) for name in ("ce-requestid", "requestid", "seldon-puid", "ce-id"))
     request_id = next((text for text in ids if text), None)
     if request_id is None:
@@ -283,7 +298,13 @@ def decode(event: Any) -> Observation | None:
     )
     predictor, node = headers.get("ce-endpoint") or None, headers.get("ce-modelid") or None
     if kind == RESPONSE:
+        if isinstance(body.get("status"), dict) and body["status"].get("status") == "FAILURE":
+            raise UncountedError("failed")
         rows, names = decode_message(body)
+        if rows is None and body.get("error") is not None:
+            raise UncountedError("failed")
+        if rows is None and (body.get("explanations") or (body.get("data") or {}).get("anchor")):
+            raise UncountedError("explanation")
         if rows is None:
             raise DeadLetterError("bad_shape")
         return Observation(request, predictor or "", node or "", time, rows, names)
@@ -702,6 +723,7 @@ def replay(
 ) -> dict[str, Any]:
     """The JSON of `replay --format json`, but for `superseded`, `corrections` and `late`."""
     dead_letters: Counter[str] = Counter()
+    uncounted: Counter[str] = Counter()
     says_nothing = 0
     predictions: dict[Request, list[Observation]] = defaultdict(list)
     feedbacks: dict[Request, list[Observation]] = defaultdict(list)
@@ -711,6 +733,9 @@ def replay(
             seen = decode(event)
         except DeadLetterError as error:
             dead_letters[str(error)] += 1
+            continue
+        except UncountedError as error:
+            uncounted[str(error)] += 1
             continue
         if seen is None:
             continue
@@ -759,6 +784,7 @@ def replay(
         "models": models,
         "events": {
             "read": len(events),
+            **{kind: uncounted[kind] for kind in ("other", "failed", "explanation")},
             "duplicates": sum(len(c) - len(set(c)) for c in contents.values()),
             "unmatched_feedback": sum(request not in predictions for request in feedbacks),
             "says_nothing": says_nothing,

@@ -90,6 +90,9 @@ def test_seed_experiment(name: str) -> None:
             assert model[key] == value, key
     assert result["events"] == {
         "read": 263,
+        "other": 0,
+        "failed": 0,
+        "explanation": 0,
         "duplicates": 0,
         "unmatched_feedback": 0,
         "says_nothing": 0,
@@ -398,7 +401,9 @@ def test_rewards_are_millionths(reward: Any, total: float) -> None:
     assert model["correct"] == (total > 0)
 
 
-@pytest.mark.parametrize("reward", ["1", [1], {}, 1_000_001, -1e7, math.nan, math.inf])
+@pytest.mark.parametrize(
+    "reward", ["one", "NaN", "1_0", " 1", "٣", [1], {}, 1_000_001, -1e7, math.nan, math.inf]
+)
 def test_bad_rewards(reward: Any) -> None:
     """[7]"""
     result = replay(pair(["a"], ["a"], reward))

@@ -1,42 +1,48 @@
 """JSON bodies of Seldon, TensorFlow and the Open Inference Protocol to rows and rewards (counting
 rules 3, 5, 7 and 10)."""
 
-import base64
-import binascii
 import json
+import re
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any, TypeVar
 
 import msgspec
 
-from processor.domain.events.payloads.rows import PayloadRows, checked, shaped
-from processor.domain.events.payloads.tensors import (
-    choose,
-    from_bytes,
-    read_tensor_proto,
-    shaped_or_nested,
-    text_of,
-    unscorable,
+from processor.domain.events.attributes import FAILED
+from processor.domain.events.payloads.columns import are_columns, read_columns
+from processor.domain.events.payloads.forms import (
+    Choice,
+    are_pairs,
+    read_forms,
+    read_pairs,
 )
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.payloads.inference import Output, read_outputs
+from processor.domain.events.payloads.rows import UNREADABLE, PayloadRows, checked, shaped
+from processor.domain.events.payloads.tensors import read_tensor_proto
+from processor.domain.events.payloads.whole_bodies import is_failure, uncounted
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 from processor.domain.statistics.counts import MICRO
 from processor.domain.values import INTEGER_LIMIT
 
 MAX_REWARD = 1_000_000
+_NUMBERS = frozenset((int, float))
+#: A number as a text, which is a number as JSON writes it, or with a plus sign or a bare point.
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?")
+_MILLIONTH = Decimal("0.000001")
 
 
 class _Data(msgspec.Struct):
-    """The member ``data`` of a Seldon message; a list of names must be a list of strings."""
+    """The member ``data`` of a Seldon message."""
 
-    names: list[str] | str | int | float | bool | dict[str, Any] | None = None
+    names: Any = None
     ndarray: Any = None
     tensor: Any = None
     tftensor: Any = None
 
 
 class _Message(msgspec.Struct):
-    """A message of any protocol: ``data`` to ``customData`` are Seldon's, ``outputs`` the Open
-    Inference Protocol's, ``predictions`` TensorFlow's, whose ``outputs`` are by column."""
+    """A message of any protocol: ``data`` to ``customData`` are Seldon's, ``outputs`` and ``parameters``
+    the Open Inference Protocol's, the others TensorFlow's, whose ``outputs`` are by column."""
 
     data: _Data | None = None
     str_data: Any = msgspec.field(default=None, name="strData")
@@ -45,6 +51,10 @@ class _Message(msgspec.Struct):
     custom_data: Any = msgspec.field(default=None, name="customData")
     outputs: Any = None
     predictions: Any = None
+    result: Any = None
+    results: Any = None
+    parameters: Any = None
+    status: Any = None
 
 
 class _Feedback(msgspec.Struct):
@@ -65,28 +75,32 @@ _feedback = msgspec.json.Decoder(_Feedback)
 
 
 def read_response(
-    body: bytes, output: str | None = None, binary: bytes = b""
-) -> PayloadRows | DeadLetter:
-    """Return the rows of a response; a body without any data is a dead letter.
+    body: bytes, choice: Choice | None, binary: bytes = b""
+) -> PayloadRows | DeadLetter | Uncounted:
+    """Return the rows of a response; a body without any data is a dead letter, unless it is an error or
+    an explanation (counting rule 23).
 
-    ``output`` names the one of several outputs that counts; ``binary`` is the data after the JSON in
-    the binary form of the Open Inference Protocol.
+    ``choice`` is what the models file says of the answer. Without one the first of several outputs
+    counts, and its rows stay as they are written. ``binary`` is the data after the JSON in the binary
+    form of the Open Inference Protocol.
     """
     message = _parse(_message, body)
     if isinstance(message, DeadLetter):
-        return message
+        return message if message.reason == "bad_json" else uncounted(body) or message
     if binary and not _is_inference(message.outputs):
         return DeadLetter("bad_json", f"{len(binary)} bytes after the JSON, which tells of none")
-    rows = _rows(message, output, binary, False)
+    if message.status is not None and is_failure(message.status):
+        return Uncounted(FAILED)
+    rows = _rows(message, choice, binary, False)
     if rows is None:
-        return DeadLetter(
+        rows = DeadLetter(
             "bad_shape",
             "the response has no ndarray, tensor, strData, jsonData, predictions or outputs",
         )
-    return rows
+    return rows if isinstance(rows, PayloadRows) else uncounted(body) or rows
 
 
-def read_feedback(body: bytes, output: str | None = None) -> Judgement | DeadLetter:
+def read_feedback(body: bytes, choice: Choice | None) -> Judgement | DeadLetter:
     """Return the truth and the reward of a feedback; a feedback with neither is valid."""
     feedback = _parse(_feedback, body)
     if isinstance(feedback, DeadLetter):
@@ -100,7 +114,7 @@ def read_feedback(body: bytes, output: str | None = None) -> Judgement | DeadLet
             )
     truth = None
     if feedback.truth is not None:
-        rows = _rows(feedback.truth, output, b"", True)
+        rows = _rows(feedback.truth, choice, b"", True)
         if isinstance(rows, DeadLetter):
             return rows
         truth = rows
@@ -127,7 +141,7 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
 
 
 def _rows(
-    message: _Message, output: str | None, binary: bytes, is_truth: bool
+    message: _Message, choice: Choice | None, binary: bytes, is_truth: bool
 ) -> PayloadRows | DeadLetter | None:
     """Return the rows of a message, None if it has no data at all."""
     data = message.data
@@ -143,28 +157,16 @@ def _rows(
         and message.outputs is None
         and message.predictions is None
     ):
-        return checked(data.ndarray, data.names)
-    found: list[tuple[str, Any]] = []
-    if data is not None:
-        found = [
-            (name, value)
-            for name in ("ndarray", "tensor", "tftensor")
-            if (value := getattr(data, name)) is not None
-        ]
-    if message.str_data is not None:
-        found.append(("strData", message.str_data))
-    if message.json_data is not msgspec.UNSET:
-        found.append(("jsonData", message.json_data))
-    found += [
-        (name, value)
-        for name, value in (
-            ("binData", message.bin_data),
-            ("customData", message.custom_data),
-            ("outputs", message.outputs),
-            ("predictions", message.predictions),
-        )
-        if value is not None
-    ]
+        rows, names = data.ndarray, data.names
+        if len(rows) == 1:
+            # The common case: a row of numbers or a text, which carries no other value.
+            row = rows[0]
+            if (type(row) is list and row and type(row[0]) in _NUMBERS) or (
+                type(row) is str and ":" not in row
+            ):
+                return checked(rows, names) if names else PayloadRows(rows, None)
+        return read_forms(rows, choice, is_truth, names)
+    found = _containers(message)
     if not found:
         return None
     if len(found) > 1:
@@ -177,20 +179,52 @@ def _rows(
         case "tensor":
             return _tensor(value, names)
         case "tftensor":
-            return read_tensor_proto(value, names)
+            found_rows = read_tensor_proto(value, names)
+            if isinstance(found_rows, DeadLetter):
+                return found_rows
+            return read_forms(found_rows.rows, choice, is_truth, names)
         case "outputs" if _is_inference(value):
-            return _outputs(value, output, binary, is_truth)
-        case "outputs" | "predictions":
-            return _tensorflow(value, output, is_truth)
+            return _outputs(value, message.parameters, choice, binary, is_truth)
+        case "outputs" if type(value) is dict and "b64" not in value:
+            return read_columns(value, choice, is_truth)
+        case "predictions" if are_columns(value):
+            return read_columns(value, choice, is_truth)
+        case "result" | "results" if choice is not None:
+            value = [read_pairs(row) if are_pairs(row) else row for row in value]
         case "strData" if not isinstance(value, str):
             return DeadLetter("bad_shape", "strData is not a string")
-        case "jsonData" if type(value) is list:
-            return checked(value)
         case "binData" | "customData":
             # Bytes in the caller's own format: one item without a label.
-            return PayloadRows([None], None)
-    # A scalar, or an object or null, which has no label.
-    return PayloadRows([value], None)
+            value = UNREADABLE if choice is not None else None
+    is_rows = type(value) is list and container != "strData"
+    return read_forms(value if is_rows else [value], choice, is_truth)
+
+
+def _containers(message: _Message) -> list[tuple[str, Any]]:
+    """Return the members of a message that are its data, with their names."""
+    data = message.data
+    found: list[tuple[str, Any]] = []
+    if data is not None:
+        found = [("ndarray", data.ndarray), ("tensor", data.tensor), ("tftensor", data.tftensor)]
+    found.append(("strData", message.str_data))
+    found = [one for one in found if one[1] is not None]
+    if message.json_data is not msgspec.UNSET:
+        found.append(("jsonData", message.json_data))
+    found += [
+        (name, value)
+        for name, value in (
+            ("binData", message.bin_data),
+            ("customData", message.custom_data),
+            ("outputs", message.outputs),
+            ("predictions", message.predictions),
+        )
+        if value is not None
+    ]
+    if found:
+        return found
+    # Names that senders use for other things too, so they are data only where there is no other.
+    others = ("result", message.result), ("results", message.results)
+    return [(name, value) for name, value in others if type(value) is list][:1]
 
 
 def _tensor(tensor: object, names: object) -> PayloadRows | DeadLetter:
@@ -216,74 +250,46 @@ def _is_inference(outputs: object) -> bool:
 
 
 def _outputs(
-    outputs: list[dict[str, Any]], wanted: str | None, binary: bytes, is_truth: bool
+    outputs: list[dict[str, Any]],
+    parameters: object,
+    choice: Choice | None,
+    binary: bytes,
+    is_truth: bool,
 ) -> PayloadRows | DeadLetter:
-    """Return the rows of the output that counts."""
-    sizes = [_binary_size(one) for one in outputs]
-    if sum(sizes) != len(binary):
+    """Return the rows of the outputs of an answer with these parameters."""
+    content_type = parameters.get("content_type") if type(parameters) is dict else None
+    found, at = [], 0
+    for one in outputs:
+        own, data = one.get("parameters"), one.get("data")
+        marked = content_type
+        if type(own) is dict:
+            size = own.get("binary_data_size")
+            if type(size) is int and size > 0:
+                data = binary[at : at + size]
+                at += size
+            marked = own.get("content_type") or content_type
+        shape = one.get("shape")
+        found.append(Output(str(one.get("name")), str(one["datatype"]), shape, marked, data))
+    if at != len(binary):
         return DeadLetter(
-            "bad_shape", f"{len(binary)} bytes of binary data, the outputs tell of {sum(sizes)}"
+            "bad_shape", f"{len(binary)} bytes of binary data, the outputs tell of {at}"
         )
-    position = choose([str(one.get("name")) for one in outputs], wanted, is_truth)
-    if position is None:
-        return unscorable(outputs[0].get("shape"))
-    chosen = outputs[position]
-    if sizes[position]:
-        start = sum(sizes[:position])
-        raw = binary[start : start + sizes[position]]
-        return from_bytes(str(chosen["datatype"]), chosen.get("shape"), raw)
-    data = chosen.get("data")
-    if type(data) is not list:
-        return DeadLetter("bad_shape", "the data of an output is no list")
-    return shaped_or_nested(chosen.get("shape"), data)
-
-
-def _binary_size(output: dict[str, Any]) -> int:
-    parameters = output.get("parameters")
-    size = parameters.get("binary_data_size") if type(parameters) is dict else None
-    return size if type(size) is int and size > 0 else 0
-
-
-def _tensorflow(value: object, wanted: str | None, is_truth: bool) -> PayloadRows | DeadLetter:
-    """Return the rows of ``predictions`` (by row) or ``outputs`` (by column).
-
-    Several outputs are an object in each row, or an object of columns.
-    """
-    if type(value) is dict and "b64" not in value:
-        names = list(value)
-        position = choose(names, wanted, is_truth) if names else None
-        column = value[names[position or 0]] if names else None
-        if type(column) is not list:
-            return PayloadRows([column if position is not None else None], None)
-        return checked(column if position is not None else [None] * len(column))
-    rows = value if type(value) is list else [value]
-    if not any(type(row) is dict for row in rows):
-        return checked(rows)
-    return checked([_row(row, wanted, is_truth) for row in rows])
-
-
-def _row(row: object, wanted: str | None, is_truth: bool) -> object:
-    if type(row) is not dict:
-        return row
-    if row.keys() != {"b64"}:
-        position = choose(list(row), wanted, is_truth) if row else None
-        if position is None:
-            return None
-        row = row[list(row)[position]]
-    if type(row) is dict and row.keys() == {"b64"} and isinstance(row["b64"], str):
-        try:
-            return text_of(base64.b64decode(row["b64"], validate=True))
-        except (binascii.Error, ValueError):
-            return None
-    return row
+    return read_outputs(found, choice, is_truth)
 
 
 def micros(reward: object) -> int | None:
     """Return a reward in millionths, rounded half to even; None if it is invalid (counting rule 7).
 
-    >>> micros(True), micros(0.73), micros(0.0000025), micros("1"), micros(float("nan"))
-    (1000000, 730000, 2, None, None)
+    >>> micros(True), micros(0.73), micros(0.0000025), micros("0.9"), micros(float("nan"))
+    (1000000, 730000, 2, 900000, None)
     """
+    if isinstance(reward, str):
+        # The JSON form of protobuf, and some senders, write numbers as texts.
+        number = Decimal(reward) if _NUMBER.fullmatch(reward) else None
+        if number is None or not -MAX_REWARD <= number <= MAX_REWARD:
+            return None
+        # Rounded once, from the exact value: a product is rounded to the precision of the context.
+        return int(number.quantize(_MILLIONTH, ROUND_HALF_EVEN).scaleb(6))
     if isinstance(reward, bool | int):
         return int(reward) * MICRO if abs(reward) <= MAX_REWARD else None
     if not isinstance(reward, float) or not abs(reward) <= MAX_REWARD:

@@ -11,23 +11,25 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, struct_pb2
 from google.protobuf.message import DecodeError
 
+from processor.domain.events.attributes import FAILED
+from processor.domain.events.payloads.columns import read_columns
+from processor.domain.events.payloads.forms import Choice, read_forms
+from processor.domain.events.payloads.inference import Output, read_outputs
 from processor.domain.events.payloads.json_bodies import Judgement, micros
-from processor.domain.events.payloads.rows import PayloadRows, checked, shaped
+from processor.domain.events.payloads.rows import UNREADABLE, PayloadRows, checked, shaped
 from processor.domain.events.payloads.tensors import (
-    choose,
-    from_bytes,
-    half,
+    halves,
     tensor_proto,
-    text_of,
-    unscorable,
 )
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.payloads.texts import text_of
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 
 #: Message, then "number name type", with * where the field is repeated and | where it is one of
 #: those that exclude each other. Order and numbers are the protocols'.
 _MESSAGES = {
-    "SeldonMessage": "3 data DefaultData|, 4 bin_data bytes|, 5 str_data string|, "
+    "SeldonMessage": "1 status Status, 3 data DefaultData|, 4 bin_data bytes|, 5 str_data string|, "
     "6 json_data Value|, 7 custom_data bytes|",
+    "Status": "4 status int32",
     "DefaultData": "1 names string*, 2 tensor Tensor|, 3 ndarray ListValue|, 4 tftensor TensorProto|",
     "Tensor": "1 shape int32*, 2 values double*",
     "Feedback": "3 reward float, 4 truth SeldonMessage",
@@ -37,8 +39,13 @@ _MESSAGES = {
     "17 uint64_val uint64*",
     "TensorShape": "2 dim Dimension*",
     "Dimension": "1 size int64",
-    "ModelInferResponse": "5 outputs InferOutput*, 6 raw_output_contents bytes*",
-    "InferOutput": "1 name string, 2 datatype string, 3 shape int64*, 5 contents InferContents",
+    "ModelInferResponse": "3 id string, 4 parameters Parameter*, 5 outputs InferOutput*, "
+    "6 raw_output_contents bytes*",
+    "InferOutput": "1 name string, 2 datatype string, 3 shape int64*, 4 parameters Parameter*, "
+    "5 contents InferContents",
+    # An entry of a map is a message with a key and a value.
+    "Parameter": "1 key string, 2 value ParameterValue",
+    "ParameterValue": "3 string_param string",
     "InferContents": "1 bool_contents bool*, 2 int_contents int32*, 3 int64_contents int64*, "
     "4 uint_contents uint32*, 5 uint64_contents uint64*, 6 fp32_contents float*, "
     "7 fp64_contents double*, 8 bytes_contents bytes*",
@@ -86,25 +93,40 @@ def _classes() -> dict[str, Any]:
 #: The class of each message that is read.
 MESSAGES = _classes()
 
-_INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
+#: The names of the Open Inference Protocol, and of TensorFlow's.
+INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
+#: Seldon's status of a failure.
+_FAILURE = 1
 
 
-def read_response(body: bytes, protocol: str, output: str | None) -> PayloadRows | DeadLetter:
+def read_response(
+    body: bytes, protocol: str, choice: Choice | None
+) -> PayloadRows | DeadLetter | Uncounted:
     """Rows of a response; ``protocol`` as the executor names them, Seldon's own where none is
     given."""
-    if protocol in _INFERENCE:
+    if protocol in INFERENCE:
         message = _parse("ModelInferResponse", body)
-        return message if isinstance(message, DeadLetter) else _inference(message, output)
+        return message if isinstance(message, DeadLetter) else _inference(message, choice)
     if protocol == _TENSORFLOW:
         message = _parse("PredictResponse", body)
-        return message if isinstance(message, DeadLetter) else _tensorflow(message, output)
+        return message if isinstance(message, DeadLetter) else _tensorflow(message, choice)
     message = _parse("SeldonMessage", body)
     if isinstance(message, DeadLetter):
         return message
-    return _seldon(message) or DeadLetter("bad_shape", "the SeldonMessage has no data")
+    if message.status.status == _FAILURE:
+        return Uncounted(FAILED)
+    return _seldon(message, choice, False) or DeadLetter(
+        "bad_shape", "the SeldonMessage has no data"
+    )
 
 
-def read_feedback(body: bytes) -> Judgement | DeadLetter:
+def read_id(body: bytes) -> str | None:
+    """Return the id of a response of the Open Inference Protocol, None if it has none."""
+    message = _parse("ModelInferResponse", body)
+    return None if isinstance(message, DeadLetter) else message.id or None
+
+
+def read_feedback(body: bytes, choice: Choice | None) -> Judgement | DeadLetter:
     """Return the truth and the reward of a feedback, for which only Seldon has a message.
 
     Protobuf omits zero values: a missing reward is 0 without truth data, and none with truth data.
@@ -112,7 +134,7 @@ def read_feedback(body: bytes) -> Judgement | DeadLetter:
     feedback = _parse("Feedback", body)
     if isinstance(feedback, DeadLetter):
         return feedback
-    truth = _seldon(feedback.truth) if feedback.HasField("truth") else None
+    truth = _seldon(feedback.truth, choice, True) if feedback.HasField("truth") else None
     if isinstance(truth, DeadLetter):
         return truth
     reward = None
@@ -131,8 +153,15 @@ def _parse(name: str, body: bytes) -> Any:
         return DeadLetter("bad_shape", f"the body is no {name} of protobuf")
 
 
-def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
+def _seldon(message: Any, choice: Choice | None, is_truth: bool) -> PayloadRows | DeadLetter | None:
     """Return the rows of a SeldonMessage, None if it has no data at all."""
+    rows = _seldon_rows(message)
+    if not isinstance(rows, PayloadRows):
+        return rows
+    return read_forms(rows.rows, choice, is_truth, list(rows.names or ()))
+
+
+def _seldon_rows(message: Any) -> PayloadRows | DeadLetter | None:
     container = message.WhichOneof("one")
     if container == "str_data":
         return PayloadRows([message.str_data], None)
@@ -140,7 +169,7 @@ def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
         value = _plain(message.json_data)
         return checked(value) if type(value) is list else PayloadRows([value], None)
     if container != "data":
-        return None if container is None else PayloadRows([None], None)
+        return None if container is None else PayloadRows([UNREADABLE], None)
     data = message.data
     names, container = list(data.names), data.WhichOneof("one")
     if container == "tensor":
@@ -151,12 +180,12 @@ def _seldon(message: Any) -> PayloadRows | DeadLetter | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a ``Value`` as JSON has it; objects, which have no label, are empty."""
+    """Return a ``Value`` as JSON has it; the keys of an object have no order, so they are sorted."""
     kind = value.WhichOneof("kind")
     if kind == "list_value":
         return [_plain(one) for one in value.list_value.values]
     if kind == "struct_value":
-        return {}
+        return {key: _plain(one) for key, one in sorted(value.struct_value.fields.items())}
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 
@@ -170,36 +199,55 @@ def _tensor_proto(tensor: Any, names: list[str] | None = None) -> PayloadRows | 
             if field.name == "string_val":
                 values = [text_of(text) for text in values]
             elif field.name == "half_val":
-                values = [half(bits) for bits in values]
+                values = [*map(halves(tensor.dtype), values)]
     return tensor_proto(tensor.dtype, shape, tensor.tensor_content, values, names)
 
 
-def _inference(message: Any, wanted: str | None) -> PayloadRows | DeadLetter:
-    outputs = message.outputs
+def _inference(message: Any, choice: Choice | None) -> PayloadRows | DeadLetter:
+    outputs, raw = message.outputs, message.raw_output_contents
     if not outputs:
         return DeadLetter("bad_shape", "the ModelInferResponse has no outputs")
-    position = choose([one.name for one in outputs], wanted, False)
-    if position is None:
-        return unscorable(list(outputs[0].shape))
-    output, shape = outputs[position], list(outputs[position].shape)
-    if message.raw_output_contents:
-        if len(message.raw_output_contents) != len(outputs):
-            return DeadLetter("bad_shape", "raw_output_contents are not as many as outputs")
-        return from_bytes(output.datatype, shape, message.raw_output_contents[position])
-    values: list[Any] = []
+    if raw and len(raw) != len(outputs):
+        return DeadLetter("bad_shape", "raw_output_contents are not as many as outputs")
+    content_type = _content_type(message)
+    found = [
+        Output(
+            one.name,
+            _datatype(one),
+            list(one.shape),
+            _content_type(one) or content_type,
+            raw[position] if raw else _contents(one),
+        )
+        for position, one in enumerate(outputs)
+    ]
+    return read_outputs(found, choice)
+
+
+def _datatype(output: Any) -> str:
+    """Return the datatype of an output; without one its texts tell that they are texts."""
+    named: str = output.datatype
+    return named or ("BYTES" if output.contents.bytes_contents else "")
+
+
+def _content_type(message: Any) -> str:
+    return next(
+        (one.value.string_param for one in message.parameters if one.key == "content_type"), ""
+    )
+
+
+def _contents(output: Any) -> list[Any]:
     for field, found in output.contents.ListFields():
-        values = list(found)
-        if field.name == "bytes_contents":
-            values = [text_of(text) for text in values]
-    return shaped(shape, values)
+        return [text_of(text) for text in found] if field.name == "bytes_contents" else list(found)
+    return []
 
 
-def _tensorflow(message: Any, wanted: str | None) -> PayloadRows | DeadLetter:
-    outputs = message.outputs
-    if not outputs:
+def _tensorflow(message: Any, choice: Choice | None) -> PayloadRows | DeadLetter:
+    columns: dict[str, Any] = {}
+    for one in message.outputs:
+        rows = _tensor_proto(one.value)
+        if isinstance(rows, DeadLetter):
+            return rows
+        columns[one.key] = rows.rows
+    if not columns:
         return DeadLetter("bad_shape", "the PredictResponse has no outputs")
-    position = choose([one.key for one in outputs], wanted, False)
-    if position is None:
-        dims = outputs[0].value.tensor_shape.dim
-        return unscorable([dim.size for dim in dims] or [1])
-    return _tensor_proto(outputs[position].value)
+    return read_columns(columns, choice)

@@ -3,23 +3,31 @@
 import base64
 import binascii
 import struct
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from processor.domain.events.payloads.rows import PayloadRows, checked, shaped, size_of
+from processor.domain.events.payloads.rows import (
+    UNREADABLE,
+    PayloadRows,
+    checked,
+    shaped,
+    size_of,
+)
+from processor.domain.events.payloads.texts import text_of
 from processor.domain.events.raw_event import DeadLetter
 
 #: The `struct` codes of the datatypes, whose bytes are little-endian.
 _CODES = {
     "BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q", "INT8": "b",
     "INT16": "h", "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d",
+    "BF16": "H",
 }  # fmt: skip
 #: TensorFlow's numbers and names of these datatypes.
 _TENSORFLOW = {
     1: ("DT_FLOAT", "FP32"), 2: ("DT_DOUBLE", "FP64"), 3: ("DT_INT32", "INT32"),
     4: ("DT_UINT8", "UINT8"), 5: ("DT_INT16", "INT16"), 6: ("DT_INT8", "INT8"),
-    9: ("DT_INT64", "INT64"), 10: ("DT_BOOL", "BOOL"), 17: ("DT_UINT16", "UINT16"),
+    9: ("DT_INT64", "INT64"), 10: ("DT_BOOL", "BOOL"),
+    14: ("DT_BFLOAT16", "BF16"), 17: ("DT_UINT16", "UINT16"),
     19: ("DT_HALF", "FP16"), 22: ("DT_UINT32", "UINT32"), 23: ("DT_UINT64", "UINT64"),
 }  # fmt: skip
 _DATATYPES: dict[object, str] = {
@@ -47,56 +55,43 @@ def choose(names: Sequence[str], wanted: str | None, is_truth: bool) -> int | No
 
 def unscorable(shape: Any) -> PayloadRows | DeadLetter:
     """Return as many rows without a label as a tensor of this shape has."""
+    if not shape and isinstance(shape, list | None):
+        shape = [1]
     if size_of(shape) is None:
         return DeadLetter("bad_shape", "a tensor's shape is a list of sizes, one at least")
-    return checked([None] * min(shape[0], _MAX_VALUES))
-
-
-def shaped_or_nested(shape: Any, data: list[Any]) -> PayloadRows | DeadLetter:
-    """Return the rows of an output's data, which is flat or nested like its shape."""
-    if size_of(shape) is None:
-        return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
-    if len(shape) == 1 or not data or type(data[0]) is not list:
-        return shaped(shape, data)
-    level = data
-    fits = len(data) == shape[0]
-    for size in shape[1:]:
-        fits = fits and all(type(part) is list and len(part) == size for part in level)
-        if not fits:
-            return DeadLetter("bad_shape", f"the data of an output is not of its shape {shape}")
-        level = list(chain.from_iterable(level))
-    return checked(data)
+    return checked([UNREADABLE] * min(shape[0], _MAX_VALUES))
 
 
 def from_bytes(datatype: str, shape: Any, raw: bytes) -> PayloadRows | DeadLetter:
-    """Return the rows of an output in the binary form of the Open Inference Protocol."""
-    size = size_of(shape)
-    if size is None:
-        return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
+    """Return the rows of a tensor of this shape in the binary form of the Open Inference Protocol."""
+    values = unpack(datatype, shape, raw)
+    return values if isinstance(values, DeadLetter) else shaped(shape, values)
+
+
+def unpack(datatype: str, shape: Any, raw: bytes) -> list[Any] | DeadLetter:
+    """Return the values of a tensor in the binary form, flat; without a shape all that there are."""
     if datatype == "BYTES":
-        values = _texts(raw)
-        if values is None:
-            return DeadLetter("bad_shape", "an output of BYTES is cut short")
-        return shaped(shape, values)
+        texts = _texts(raw)
+        return (
+            DeadLetter("bad_shape", "an output of BYTES is cut short") if texts is None else texts
+        )
     code = _CODES.get(datatype)
     if code is None:
         return DeadLetter("bad_shape", f"an output of datatype {datatype[:40]!r} can't be read")
-    if struct.calcsize(code) * size != len(raw):
-        return DeadLetter("bad_shape", f"{len(raw)} bytes are no {datatype} of shape {list(shape)}")
-    return shaped(shape, list(struct.unpack(f"<{size}{code}", raw)))
+    width = struct.calcsize(code)
+    size = len(raw) // width if shape is None or shape == [] else size_of(shape)
+    if size is None:
+        return DeadLetter("bad_shape", "an output's shape is a list of sizes, one at least")
+    if width * size != len(raw):
+        return DeadLetter("bad_shape", f"{len(raw)} bytes are no {datatype} of shape {shape}")
+    values = list(struct.unpack(f"<{size}{code}", raw))
+    return [bfloat16(bits) for bits in values] if datatype == "BF16" else values
 
 
-def text_of(raw: bytes) -> str | None:
-    """Return a label that was sent as bytes, None if it is not UTF-8."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _texts(raw: bytes) -> list[str | None] | None:
+def _texts(raw: bytes) -> list[Any] | None:
     """Return the strings of a BYTES tensor, each of which follows its length in four bytes."""
-    texts, at = [], 0
+    texts: list[Any] = []
+    at = 0
     while at < len(raw):
         start = at + 4
         at = start + int.from_bytes(raw[at:start], "little")
@@ -146,8 +141,8 @@ def read_tensor_proto(tensor: object, names: object) -> PayloadRows | DeadLetter
         shape = [int(dim["size"]) for dim in dims]
         content = base64.b64decode(fields.get("tensorContent") or "", validate=True)
         found = [(name, fields[name]) for name in _VALUES if fields.get(name)]
-        values = [_value(name, value) for name, listed in found[:1] for value in listed]
         dtype = fields.get("dtype")
+        values = [_value(name, value, dtype) for name, listed in found[:1] for value in listed]
         if not isinstance(dtype, int | str):
             raise ValueError("it has no dtype")
     except (
@@ -169,16 +164,31 @@ def half(bits: int) -> float:
     return value
 
 
+def bfloat16(bits: int) -> float:
+    """Return the bfloat16, the upper half of a 32-bit float, whose bits were sent as an integer.
+
+    >>> bfloat16(0x3E80), bfloat16(0x3F40)
+    (0.25, 0.75)
+    """
+    value: float = struct.unpack("<f", struct.pack("<I", (bits & 0xFFFF) << 16))[0]
+    return value
+
+
+def halves(dtype: object) -> Callable[[int], float]:
+    """Return what reads the 16-bit floats of a TensorProto's datatype."""
+    return bfloat16 if _DATATYPES.get(dtype) == "BF16" else half
+
+
 def _camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
 
 
-def _value(name: str, value: Any) -> Any:
+def _value(name: str, value: Any, dtype: object) -> Any:
     if name == "stringVal":
         return text_of(base64.b64decode(value, validate=True))
     if name == "halfVal":
-        return half(int(value))
+        return halves(dtype)(int(value))
     if isinstance(value, str):
         return float(value) if name in ("floatVal", "doubleVal") else int(value)
     return value
