@@ -59,6 +59,33 @@ def test_the_schema_of_an_entry() -> None:
     assert Rule(match="*/*").schema() == Schema()
 
 
+@pytest.mark.parametrize(
+    ("values", "unit", "tolerance"),
+    [
+        ({}, -6, None),
+        ({"tolerance": 0.5}, -6, (500_000, -1)),
+        ({"tolerance": 0}, -6, (0, -1)),
+        ({"tolerance": 5, "unit": 0.01}, -2, (500, -1)),
+        ({"tolerance": 3000, "unit": 1000}, 3, (3, -1)),
+        ({"tolerance": "10%"}, -6, (-1, 100_000_000)),
+        ({"tolerance": "0.5%", "unit": 1}, 0, (-1, 5_000_000)),
+        ({"unit": 1e-12}, -12, None),
+        ({"unit": 1e12}, 12, None),
+    ],
+)
+def test_unit_and_tolerance(
+    values: dict[str, Any], unit: int, tolerance: tuple[int, int] | None
+) -> None:
+    """Counting rules 27 and 28."""
+    schema = parse_rules({"models": [{"match": "*/*", **values}]}, "file")(KEY).schema()
+    assert (schema.unit, schema.tolerance) == (unit, tolerance)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression", "multilabel"])
+def test_the_task_of_an_entry(task: str) -> None:
+    assert parse_rules({"models": [{"match": "*/*", "task": task}]}, "file")(KEY).task == task
+
+
 def entry(**values: Any) -> dict[str, Any]:
     return {"models": [{"match": "a/b"}, {"match": "vision/pets", **values}]}
 
@@ -98,6 +125,24 @@ def entry(**values: Any) -> dict[str, Any]:
             entry(predictor="header X"),
             "predictor is 'header X': expected annotation KEY or metadata",
         ),
+        (
+            entry(task="ranking"),
+            "task is 'ranking': expected classification, regression or multilabel",
+        ),
+        (entry(task="regression", output="label"), "task regression and output label: give one"),
+        (entry(task="multilabel", output="scores"), "task multilabel and output scores: give one"),
+        (entry(unit=0.02), "unit is 0.02: expected a power of ten from 1e-12 to 1e12"),
+        (entry(unit=0), "unit is 0: expected a power of ten"),
+        (entry(unit=1e13), "unit is .*: expected a power of ten"),
+        (entry(unit="0.01"), "unit is '0.01'"),
+        (entry(tolerance=-1), "tolerance is -1: expected a number from 0 on, .* or a percentage"),
+        (entry(tolerance=float("nan")), "tolerance is nan"),
+        (entry(tolerance=float("inf")), "tolerance is inf"),
+        (entry(tolerance="10"), "tolerance is '10'"),
+        (entry(tolerance="ten%"), "tolerance is 'ten%'"),
+        (entry(tolerance="-5%"), "tolerance is '-5%'"),
+        (entry(tolerance="nan%"), "tolerance is 'nan%'"),
+        (entry(tolerance=True), "tolerance is True"),
         ({"models": ["a/b"]}, r"models\[0\] is 'a/b'"),
         ({"models": 5}, "models is 5"),
     ],
