@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ def text(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def observations() -> list[bytes]:
-    """The recorded events as observation records, and a heartbeat."""
+def observations(more: Iterable[Prediction | Feedback] = ()) -> list[bytes]:
+    """The recorded events and some more as observation records, and a heartbeat."""
     decoder = Decoder(ModelRules(), Telemetry())
     builder, records = BatchBuilder(), []
     for number, line in enumerate(
@@ -78,14 +79,15 @@ def observations() -> list[bytes]:
         if builder.rows >= _ROWS:
             records.append(encode(builder.build(LOG_ID)))
     records.append(encode(builder.build(LOG_ID)))
-    for observation in values():
+    for observation in more:
         builder.add(observation)
-    records.append(encode(builder.build(LOG_ID)))
+    if builder.rows:
+        records.append(encode(builder.build(LOG_ID)))
     records.append(encode(Heartbeat(SCHEMA_VERSION, LOG_ID, len(records))))
     return records
 
 
-def values() -> list[Prediction | Feedback]:
+def observations_of_values() -> list[Prediction | Feedback]:
     """Requests of every kind of value with their truth, as one of several rows and as single ones."""
     decoder = Decoder(parse_rules(_RULES, "models.yaml"), Telemetry())
     found: list[Prediction | Feedback] = []
@@ -156,7 +158,7 @@ def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
 
 def everything() -> dict[str, Any]:
     """The content of the fixture."""
-    join, records = new_join(), observations()
+    join, records = new_join(), observations(observations_of_values())
     batches: list[Deltas] = []
     for offset, value in enumerate(records):
         record = decode_observation(value)
