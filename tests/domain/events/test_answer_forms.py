@@ -15,7 +15,7 @@ from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import Judgement
 from processor.domain.events.payloads.protobuf import MESSAGES
 from processor.domain.events.payloads.rows import PayloadRows
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.raw_event import DeadLetter, Uncounted
 from processor.domain.interpreter import interpret
 from processor.domain.model_rules import Rule
 from processor.domain.quantities import unpack_probabilities
@@ -181,7 +181,9 @@ def raw_inference(rows: list[Any]) -> tuple[bytes, BodyFormat]:
 OTHERS = [binary, seldon, inference, raw_inference]
 
 
-def said(rows: PayloadRows | DeadLetter | None, rule: Rule, is_truth: bool = False) -> list[Any]:
+def said(
+    rows: PayloadRows | DeadLetter | Uncounted | None, rule: Rule, is_truth: bool = False
+) -> list[Any]:
     """The label and the q of the probabilities of each row."""
     assert isinstance(rows, PayloadRows), rows
     row_rules = RowRules(rule.task, rule.output, rule.threshold)
