@@ -283,8 +283,7 @@ class ReplayFold:
             return Shortfall(message, True)
 
         selection, models = self.selection, self._join.state.models
-        keys = {models[group[0]] for group, _ in self._groups(selection)}
-        if not keys:
+        if not (keys := {models[group[0]] for group, _ in self._groups(selection)}):
             return Shortfall("the sources hold no predictions", False)
         if not any(map(selection.matches, keys)):
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
