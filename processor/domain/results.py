@@ -43,7 +43,8 @@ class CalibrationBin(msgspec.Struct, frozen=True):
 
 
 class ThresholdResult(msgspec.Struct, frozen=True):
-    """What the second of two labels scores if items of at least this probability are predicted as it."""
+    """The scores of the second of two labels if items of at least this probability are predicted as
+    it."""
 
     threshold: float
     precision: float | None

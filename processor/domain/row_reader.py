@@ -38,7 +38,7 @@ _NUMBERS = frozenset((int, float))
 
 
 class RowRules(NamedTuple):
-    """What the models file says of a deployment's rows."""
+    """The entries of the models file about a deployment's rows."""
 
     task: Task | None = None
     output: Output | None = None

@@ -1,5 +1,5 @@
-"""What a row of a payload says: a label, scores, a probability, a number or a label set (counting rule
-4)."""
+"""Values, which the rows of payloads say: a label, scores, a probability, a number or a label set
+(counting rule 4)."""
 
 from hashlib import blake2b
 from typing import Literal, NamedTuple

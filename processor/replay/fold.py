@@ -211,8 +211,7 @@ class ReplayFold:
         self._fold()
         selection, telemetry, state = self.selection, self.telemetry, self._join.state
         models: dict[ModelKey, Counts] = {}
-        kinds: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
+        kinds, reasons = Counter[str](), Counter[str]()
         for group, size in self._groups(selection):
             self._add_counts(models, group, size, selection)
             _, answers, outcome, _ = group
@@ -284,8 +283,7 @@ class ReplayFold:
             return Shortfall(message, True)
 
         selection, models = self.selection, self._join.state.models
-        keys = {models[group[0]] for group, _ in self._groups(selection)}
-        if not keys:
+        if not (keys := {models[group[0]] for group, _ in self._groups(selection)}):
             return Shortfall("the sources hold no predictions", False)
         if not any(map(selection.matches, keys)):
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
@@ -329,9 +327,8 @@ class ReplayFold:
         self._join.apply(0, 0, self._builder.build(""))
 
     def _groups(self, selection: Selection) -> Iterator[tuple[_Group, int]]:
-        """The groups of predictions, and the number of each: millions of predictions fall into few
-        groups. Those with other statistics than labels, of which hardly two are alike, are groups of
-        their own."""
+        """The groups of predictions and their sizes: millions fall into few groups, but those with
+        probabilities or numbers, which are groups of their own."""
         by_feedback = selection.by == "feedback"
 
         def in_range(predicted_at: int, feedback_at: int | None) -> bool:

@@ -1,7 +1,7 @@
 """Events to observations: the one place that decides what an event means."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 
 import msgspec
@@ -10,31 +10,23 @@ from processor.domain.events.attributes import FEEDBACK, OTHER, REQUEST, is_quot
 from processor.domain.events.dead_letters import printable
 from processor.domain.events.envelope import Envelope, EnvelopeReader
 from processor.domain.events.payloads import bodies
-from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import read_feedback, read_response
+from processor.domain.events.payloads.model_rows import Model
 from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent, Uncounted
 from processor.domain.events.structured import STRUCTURED_HEADERS
-from processor.domain.interpreter import interpret, map_truth, name_truth
 from processor.domain.log.observations import EVENT, Feedback, Prediction
 from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules, Rule
-from processor.domain.quantities import pack_double
-from processor.domain.row_reader import RowRules, read_row, read_truth
+from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import MINUTE, TimeParser, is_zero_time
 from processor.domain.values import (
-    INTEGER,
     LABEL_SET,
-    NUMBER,
-    PROBABILITY,
     SCORES,
     UNSCORABLE,
     Answer,
-    NamedScores,
     Reading,
-    content_digest,
     digest,
     mix,
 )
@@ -45,14 +37,13 @@ logger = logging.getLogger(__name__)
 #: A time this far ahead of its record's time, in ns, is counted: some clock is wrong (rule 13).
 FUTURE = 5 * MINUTE
 
-#: The most models, answers of a list of names, and feedback contents that a decoder remembers; and
-#: the most lists of names of a model.
-_MAX_ENTRIES, _MAX_NAMES = 10_000, 16
+#: The most models and feedback contents that a decoder remembers.
+_MAX_ENTRIES = 10_000
 #: The most bytes, about, of all that is remembered of models: a sender that makes up a label with
 #: every message, for many models, must not fill the memory.
 _MAX_BYTES = 64 << 20
-#: The bytes, about, that a model, a list of names or an answer takes beside its texts.
-_ENTRY_BYTES = 600
+#: Stands for a truth row without a number where some have one.
+_NO_DOUBLE = b"\xff" * 8
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +91,7 @@ class Decoder:
         rules.listeners.add(self)
         self._envelope = EnvelopeReader(rules)
         self._time = TimeParser()
-        self._models = Memo[ModelKey, _Model](_MAX_ENTRIES)
+        self._models = Memo[ModelKey, Model](_MAX_ENTRIES)
         self._remembered_bytes = 0
         self._feedback_digests = Memo[tuple[Reading | None, int | None], int](_MAX_ENTRIES)
 
@@ -228,7 +219,7 @@ class Decoder:
         return decoded
 
     def _answers(
-        self, model: "_Model", rows: PayloadRows
+        self, model: Model, rows: PayloadRows
     ) -> tuple[tuple[Answer, ...], tuple[bytes, ...], int]:
         """Return the predicted items of a message, their packed values (empty if there are none), and
         the digest of them all."""
@@ -244,7 +235,7 @@ class Decoder:
         content = digest([mix(content, packed) for _, packed, content in found])
         return answers, values if any(values) else (), content
 
-    def _feedback(self, envelope: Envelope, model: "_Model", time: int) -> Decoded | DeadLetter:
+    def _feedback(self, envelope: Envelope, model: Model, time: int) -> Decoded | DeadLetter:
         output = model.choice
         judgement = (
             read_feedback(envelope.data, output)
@@ -270,7 +261,7 @@ class Decoder:
         scope: ModelKey,
         request_id: str,
         time: int,
-        model: "_Model",
+        model: Model,
         rows: PayloadRows | None,
         reward: int | None,
     ) -> Feedback:
@@ -301,8 +292,8 @@ class Decoder:
             content = self._feedback_digests.add((reading, reward), digest(truth, reward))
         return content
 
-    def _add_model(self, key: ModelKey) -> "_Model":
-        return self._models.add(key, _Model(self.rules(key), self._add_bytes))
+    def _add_model(self, key: ModelKey) -> Model:
+        return self._models.add(key, Model(self.rules(key), self._add_bytes))
 
     def _add_bytes(self, size: int) -> None:
         """Note that so many more bytes are remembered; above the bound, everything is forgotten."""
@@ -320,86 +311,3 @@ class Decoder:
         """Count a dead letter in the telemetry."""
         self.telemetry.events["unreadable"] += 1
         self.telemetry.dead_letters[letter.reason] += 1
-
-
-class _Model:
-    """A model: its rule, and what its messages have said, by the list of names that they have."""
-
-    __slots__ = ("_add_bytes", "_answers", "_row_rules", "choice", "rule")
-
-    def __init__(self, rule: Rule, add_bytes: Callable[[int], None]) -> None:
-        self.rule = rule
-        self.choice = Choice.of(rule)
-        self._row_rules = RowRules(rule.task, rule.output, rule.threshold)
-        self._add_bytes = add_bytes
-        add_bytes(_ENTRY_BYTES)
-        self._answers = Memo[tuple[str, ...] | None, _Answers](_MAX_NAMES)
-
-    def answer(self, row: object, names: tuple[str, ...] | None) -> tuple[Answer, bytes, int]:
-        """Return the predicted item of a row, its packed values, and the digest of the item alone."""
-        if type(row) is NamedScores:
-            names = row.names
-        found = self._answers.get(names)
-        if found is None:
-            found = self._answers.add(names, _Answers(self.rule, names, self._add_bytes))
-        return found.answer(read_row(row, self._row_rules))
-
-    def truth(self, row: object, names: tuple[str, ...] | None) -> tuple[Reading, bytes]:
-        """Return the reading of a truth row, and its number packed if it is one."""
-        if type(row) is NamedScores:
-            names = row.names
-        reading = name_truth(read_truth(row, self._row_rules), names)
-        if self.rule.labels is not None:
-            reading = map_truth(reading, self.rule.labels)
-        if reading.kind == NUMBER or (
-            self.rule.task == "regression" and reading.kind in (INTEGER, PROBABILITY)
-        ):
-            packed = pack_double(reading.value)  # type: ignore[arg-type]
-            if packed is not None:
-                return _NUMBER, packed
-        return reading._replace(probabilities=b"") if reading.probabilities else reading, b""
-
-
-#: A truth that is a number, which stands beside it.
-_NUMBER = Reading(NUMBER, None)
-#: Stands for a row without a number where some have one.
-_NO_DOUBLE = b"\xff" * 8
-
-
-class _Answers:
-    """The answers that a model has given with one list of names, each with its digest: most rows read
-    like an earlier one."""
-
-    __slots__ = ("_add_bytes", "_by_reading", "_digests", "_rule", "_schema")
-
-    def __init__(
-        self, rule: Rule, names: tuple[str, ...] | None, add_bytes: Callable[[int], None]
-    ) -> None:
-        self._rule = rule
-        self._add_bytes = add_bytes
-        add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
-        self._schema = rule.schema(names)
-        self._by_reading = Memo[tuple[int, object, int], tuple[Answer, int]](_MAX_ENTRIES)
-        self._digests = Memo[Answer, int](_MAX_ENTRIES)
-
-    def answer(self, reading: Reading) -> tuple[Answer, bytes, int]:
-        if reading.kind in (PROBABILITY, NUMBER) or self._rule.task == "regression":
-            answer, packed = self._interpret(reading)
-            return answer, packed, self._digest(answer)
-        key = reading[:3]
-        found = self._by_reading.get(key)
-        if found is None:
-            answer, _ = self._interpret(reading)
-            found = self._by_reading.add(key, (answer, self._digest(answer)))
-        return found[0], reading.probabilities if found[0].reason is None else b"", found[1]
-
-    def _interpret(self, reading: Reading) -> tuple[Answer, bytes]:
-        rule = self._rule
-        return interpret(reading, self._schema, rule.output, rule.labels, rule.task)
-
-    def _digest(self, answer: Answer) -> int:
-        content = self._digests.get(answer)
-        if content is None:
-            content = self._digests.add(answer, content_digest(answer))
-            self._add_bytes(_ENTRY_BYTES + len(answer.label or ""))
-        return content

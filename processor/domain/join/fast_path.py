@@ -189,14 +189,10 @@ class PythonFastPath:
                     prediction_id, predicted_at, feedback, _ = read(bucket, at + CONTENT_AT)
                     prediction = prediction_contents[prediction_id]
                     model, start = prediction.model, prediction.length
-                    base: int | None = row.digest
                     reading = None if truth is None else truths[truth]
-                    if values and reading is not None:
-                        base = store.base_of_feedback(reading, row.reward)
-                        if mix(base, values) != row.digest or start + len(values) > store.width_of(
-                            prediction.answer, start
-                        ):
-                            base = None
+                    base = (
+                        row.digest if not values else self._feedback_base(prediction, reading, row)
+                    )
                     if not feedback and base is not None and (truth is not None or scope == model):
                         content = scope, row.source_rank, base, reading, row.reward, len(values)
                         feedback_id = known.get(content)
@@ -210,18 +206,15 @@ class PythonFastPath:
                             at += ROW.size
                             if values:
                                 bucket[at + start : at + start + len(values)] = values
-                            if start:
-                                outcome = self._resolver.outcome(
-                                    prediction.answer,
-                                    reading,
-                                    row.reward,
-                                    bytes(bucket[at : at + start]),
-                                    values or None,
+                            outcome = (
+                                self._resolver.outcome(
+                                    prediction.answer, reading, row.reward,
+                                    bytes(bucket[at : at + start]), values or None,
                                 )
-                            else:
-                                outcome = outcomes.get(
-                                    (prediction_id, feedback_id)
-                                ) or self._outcome(prediction_id, feedback_id)
+                                if start
+                                else outcomes.get((prediction_id, feedback_id))
+                                or self._outcome(prediction_id, feedback_id)
+                            )  # fmt: skip
                             judgements.append((model, predicted_at, feedback_at, outcome))
                             if judged is not None:
                                 judged[deployment, row.request_id] = offset
@@ -236,6 +229,18 @@ class PythonFastPath:
     ) -> tuple[list[PredictionRow], list[FeedbackRow]]:
         """Decode all rows: complete requests have no fast path without the native extension."""
         return decode_predictions(predictions), decode_feedbacks(feedbacks)
+
+    def _feedback_base(
+        self, prediction: PredictionContent, truth: int | None, row: FeedbackRow
+    ) -> int | None:
+        """The digest of a feedback without the values of its truth; None if the row has no room for
+        these, or the digest of both is another."""
+        values, start, store = row.values, prediction.length, self._store
+        if truth is None or not isinstance(values, bytes):
+            return None
+        base = store.base_of_feedback(truth, row.reward)
+        fits = start + len(values) <= store.width_of(prediction.answer, start)
+        return base if fits and mix(base, values) == row.digest else None
 
     def _outcome(self, prediction_id: int, feedback_id: int) -> Outcome:
         """The outcome of two packed contents that is not kept yet."""

@@ -294,8 +294,8 @@ class BatchBuilder:
 
 
 class PackedParts(NamedTuple):
-    """What rows of like observations share: whether they are feedback; the model and its bytes in a
-    dictionary; the encoded fields after the time and before the content; the entry in the dictionary of
+    """The parts that rows of like observations share: whether they are feedback; the model and its
+    bytes in a dictionary; the encoded fields between time and content; the entry in the dictionary of
     answers or truths and its bytes, or None; the encoded fields after it but for the values.
 
     ``base`` is the digest of the answer without values, None if the rows have none; the digest of each

@@ -103,7 +103,7 @@ class ClassCurve(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """What the second of two labels scores if items whose probability is ``threshold`` or more are
+    """The scores of the second of two labels if items whose probability is ``threshold`` or more are
     predicted as it; ``false_positive_rate`` is FP / (FP + TN)."""
 
     threshold: float

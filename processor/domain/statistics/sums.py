@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Sum(IntEnum):
-    """What is summed. The values are on the log: never renumber."""
+    """The kinds of sums. The values are on the log: never renumber."""
 
     # Probabilities (counting rule 25), by class where a label stands below, and by bin.
     PROBABILITY_ITEMS = 0
@@ -54,7 +54,7 @@ class Sum(IntEnum):
 
 
 class Key(NamedTuple):
-    """What is summed, for which label (or unit), and in which bin; empty and 0 where there is none."""
+    """A kind of sum, its label (or unit) and its bin; empty and 0 where there is none."""
 
     sum: int
     label: str = ""
