@@ -52,8 +52,8 @@ const WHOLE: i128 = 1_000_000_000;
 /// Tables that Python has computed, so that both sides have the same integers.
 #[derive(Default)]
 pub struct Tables {
-    /// The q at which each bin but the first begins.
-    bin_edges: Vec<u16>,
+    /// The bin of each q.
+    bins: Vec<u8>,
     /// The log loss of each q in millionths.
     log_losses: Vec<i64>,
     /// The absolute errors at which each bucket but the first begins.
@@ -62,11 +62,12 @@ pub struct Tables {
 
 impl Tables {
     pub fn new(bin_edges: Vec<u16>, log_losses: Vec<i64>, error_edges: Vec<i128>) -> Self {
-        Tables { bin_edges, log_losses, error_edges }
+        let bin = |q: u16| bin_edges.partition_point(|&edge| edge <= q) as u8;
+        Tables { bins: (0..=u16::MAX).map(bin).collect(), log_losses, error_edges }
     }
 
     fn bin(&self, q: u16) -> usize {
-        self.bin_edges.partition_point(|&edge| edge <= q)
+        self.bins[usize::from(q)].into()
     }
 
     fn bucket(&self, error: i128) -> i64 {

@@ -76,8 +76,11 @@ pub struct PackedRequest<'py> {
     pub predicted_at: i64,
     pub has_feedback: bool,
     /// The values of the prediction and of the truth, padded with zeros.
-    pub values: Vec<u8>,
+    pub values: [u8; MAX_WIDTH],
 }
+
+/// The most bytes of values in a row: those of the largest probabilities of many classes.
+pub const MAX_WIDTH: usize = 64;
 
 /// Drop the rows of a table that were first seen before a log hour. Returns how many, and how many of
 /// them had no feedback. The rows of a bucket are in the order in which they were first seen.
@@ -228,7 +231,11 @@ impl<'py> Table<'py> {
                 prediction_id: PredictionId(word(row, PREDICTION)),
                 predicted_at: long(row, PREDICTION + 4),
                 has_feedback: word(row, FEEDBACK) != 0,
-                values: row[ROW..].to_vec(),
+                values: {
+                    let mut values = [0; MAX_WIDTH];
+                    values[..self.width].copy_from_slice(&row[ROW..]);
+                    values
+                },
             }
         }))
     }
@@ -264,7 +271,7 @@ impl<'py> Table<'py> {
     /// Make room for so many bytes of values in each row. Returns false if there is less.
     pub fn make_room(&mut self, width: usize) -> PyResult<bool> {
         if width > self.width {
-            if self.width != 0 {
+            if self.width != 0 || width > MAX_WIDTH {
                 return Ok(false);
             }
             self.table.call_method1("widen", (width,))?;

@@ -21,6 +21,8 @@ ROWS_PER_BUCKET, MAX_ROWS_PER_BUCKET = 16, 512
 #: The key, the log hour in which the request was first seen, the prediction's content and time (ns), and
 #: the feedback's content and time.
 ROW = Layout("<16sIIqIq")
+#: The most bytes of values in a row: those of the largest probabilities of many classes.
+MAX_WIDTH = 64
 _FIRST_SEEN = Layout("<I").unpack_from
 CONTENT = Layout("<IqIq")
 FEEDBACK = Layout("<Iq")
@@ -86,6 +88,14 @@ class PackedTable(msgspec.Struct, array_like=True):
             fields = ROW.unpack_from(bucket, at)
             yield PackedRow._make((*fields, bytes(bucket[at + ROW.size : at + size])))
 
+    def make_room(self, width: int) -> bool:
+        """Make room for so many bytes of values in each row. Returns False if there is less."""
+        if width > self.width:
+            if self.width or width > MAX_WIDTH:
+                return False
+            self.widen(width)
+        return True
+
     def widen(self, width: int) -> None:
         """Give every row so many bytes of values; the table has none yet."""
         assert not self.width
@@ -131,10 +141,8 @@ class PackedTable(msgspec.Struct, array_like=True):
 
     def put(self, row: PackedRow) -> bool:
         """Add or replace a row. Returns False if its bucket is full, or its values are too long."""
-        if len(row.values) > self.width:
-            if self.width:
-                return False
-            self.widen(len(row.values))
+        if not self.make_room(len(row.values)):
+            return False
         size = self.size
         bucket, packed = self._changing(row.key), ROW.pack(*row[:6])
         packed += row.values.ljust(self.width, b"\0")

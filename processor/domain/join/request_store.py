@@ -218,11 +218,7 @@ class RequestStore:
         base, width = self.base_of_prediction(answer), self.width_of(answer, len(values))
         if mix(base, values) != content or not self.can_pack(answer):
             return None
-        if width > table.width:
-            if table.width:
-                return None
-            table.widen(width)
-        return base
+        return base if table.make_room(width) else None
 
     def width_of(self, answer: int, length: int) -> int:
         """The bytes of values that a row needs: those of a number leave room for its truth."""
