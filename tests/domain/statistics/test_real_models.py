@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 
-from tests.support.domain.value_cases import Course, Request, counts, observations, result
+from tests.support.domain.value_cases import Arrivals, Request, counts, observations, result
 
 #: Half of a step of q.
 HALF = 0.5 / 65535
@@ -50,7 +50,7 @@ def _first_target(x: Any, y: Any) -> tuple[Any, Any]:
 def counted(rows: Any, truth: Any, rule: dict[str, Any]) -> dict[str, Any]:
     """The result of one batch and its truth."""
     seen = observations([Request(rows.tolist(), truth.tolist())], rule)
-    return result(counts(seen, Course([1, 0], [1])))
+    return result(counts(seen, Arrivals([1, 0], [1])))
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

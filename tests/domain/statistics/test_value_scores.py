@@ -20,11 +20,11 @@ from processor.domain.values import TEXT, Labelled, Schema, content_digest, dige
 from processor.domain.values import Reading as Row
 from tests.support.domain.value_cases import (
     MODEL,
-    Course,
+    Arrivals,
     Observation,
     Request,
+    arrivals,
     counts,
-    courses,
     flat,
     observations,
     prediction,
@@ -88,7 +88,7 @@ def of_classes(draw: st.DrawFn) -> tuple[list[Request], dict[str, Any], list[Pro
 def test_scores_of_classes(data: st.DataObject) -> None:
     requests, rule, items = data.draw(of_classes())
     seen = observations(requests, rule)
-    found = result(counts(seen, data.draw(courses(len(seen)))))
+    found = result(counts(seen, data.draw(arrivals(len(seen)))))
     compare(found, value_scores.probability_scores(items))
     for label, (of, bins) in value_scores.by_class(items).items():
         if label in found["classes"]:
@@ -140,7 +140,7 @@ def test_a_probability_of_two(data: st.DataObject) -> None:
         if not set(q.values()) <= {0, value_scores.ONE}:
             items.append(Probabilities(names, q, names[p >= threshold], names[truth]))
     seen = observations(requests, rule)
-    found = result(counts(seen, draw(courses(len(seen)))))
+    found = result(counts(seen, draw(arrivals(len(seen)))))
     compare(found, value_scores.probability_scores(items))
     compare_with_scikit_learn(found, items)
 
@@ -162,7 +162,7 @@ def test_a_confidence_alone(said: list[tuple[float, bool]], data: st.DataObject)
         seen.append(Feedback(MODEL, f"r-{number}", BEGIN, EVENT, digest(truth), truth, None))
         q = {0: value_scores.quantized(confidence)}
         items.append(Probabilities((), q, "cat", "cat" if right else "dog"))
-    found = result(counts(seen, data.draw(courses(len(seen)))))
+    found = result(counts(seen, data.draw(arrivals(len(seen)))))
     compare(found, value_scores.probability_scores(items))
     assert found["roc_auc"] is found["brier_score"] is found["log_loss"] is None
     assert found["judged"] == len(items)
@@ -198,7 +198,7 @@ def test_numbers(data: st.DataObject) -> None:
             assert y is not None
             items.append(Number(p, y, unit, tolerance))
     seen = observations(requests, rule)
-    found = result(counts(seen, draw(courses(len(seen)))))
+    found = result(counts(seen, draw(arrivals(len(seen)))))
     expected = value_scores.number_scores(items)
     compare(found, expected)
     assert found["measured"] == found["judged"] == len(items)
@@ -231,7 +231,7 @@ def test_numbers_of_several_units() -> None:
     coarse = observations(
         [Request([2.4], [1])] * 3, {"task": "regression", "unit": 0.1, "tolerance": 2}
     )[-2:]
-    total = counts([*seen, *coarse], Course([*range(6)], [1]))
+    total = counts([*seen, *coarse], Arrivals([*range(6)], [1]))
     items = [
         *[Number(2_500_000, 1_000_000), Number(7_000_000, 9_000_000)],
         Number(24, 10, -1, 2),
@@ -260,7 +260,7 @@ def test_label_sets(data: st.DataObject) -> None:
         requests.append(Request([rows[0]], [rows[1]], None if before is None else [rows[2]]))
         items.append(LabelSet(predicted, actual))
     seen = observations(requests, {"task": "multilabel", "classes": names})
-    found = result(counts(seen, draw(courses(len(seen)))))
+    found = result(counts(seen, draw(arrivals(len(seen)))))
     compare(found, value_scores.set_scores(items))
     assert found["task"] == "multilabel"
     assert found["judged"] == len(items)

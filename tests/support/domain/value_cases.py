@@ -35,7 +35,7 @@ class Request(NamedTuple):
     names: Sequence[str] | None = None
 
 
-class Course(NamedTuple):
+class Arrivals(NamedTuple):
     """The order in which observations arrive, some of them twice, and how many are in each batch."""
 
     order: list[int]
@@ -43,11 +43,11 @@ class Course(NamedTuple):
 
 
 @st.composite
-def courses(draw: st.DrawFn, count: int) -> Course:
-    """The course of a number of observations."""
+def arrivals(draw: st.DrawFn, count: int) -> Arrivals:
+    """The arriving of a number of observations."""
     again = draw(st.lists(st.integers(0, count - 1), max_size=4)) if count else []
     order = draw(st.permutations([*range(count), *again]))
-    return Course(order, draw(st.lists(st.integers(1, 6), min_size=1, max_size=5)))
+    return Arrivals(order, draw(st.lists(st.integers(1, 6), min_size=1, max_size=5)))
 
 
 def observations(requests: Sequence[Request], rule: dict[str, Any]) -> list[Observation]:
@@ -87,14 +87,14 @@ def prediction(number: int, answer: Any, packed: bytes, digest: int) -> Predicti
     return Prediction(MODEL, f"r-{number}", BEGIN, EVENT, digest, (answer,), values=(packed,))
 
 
-def counts(seen: Sequence[Observation], course: Course) -> Counts:
+def counts(seen: Sequence[Observation], arriving: Arrivals) -> Counts:
     """The counts of observations on the request basis, through the log, the join and the tally."""
     join = new_join()
     tallies = {number: new_tally(number, {}) for number in range(4)}
-    order = [seen[number] for number in course.order]
+    order = [seen[number] for number in arriving.order]
     offset = 0
     while order:
-        size = course.sizes[offset % len(course.sizes)]
+        size = arriving.sizes[offset % len(arriving.sizes)]
         builder = BatchBuilder()
         for one in order[:size]:
             builder.add(one)
