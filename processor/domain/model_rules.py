@@ -195,8 +195,20 @@ def parse_rules(
                 ("models", number, "output"),
                 f"{name} has task {rule.task} and output {rule.output}: give one of them",
             )
+        if rule.tolerance is not None and not _is_counted(rule):
+            raise wrong(
+                ("models", number, "tolerance"),
+                f"{name} has tolerance {rule.tolerance} and unit {rule.unit}: a tolerance above 0 is one "
+                "unit at least and 1e18 at most: give another unit",
+            )
         rules.append(rule)
     return ModelRules(rules)
+
+
+def _is_counted(rule: Rule) -> bool:
+    """Whether the tolerance of an entry can be told in its unit."""
+    tolerance = rule.schema().tolerance
+    return tolerance is not None and (tolerance[0] != 0 or not rule.tolerance)
 
 
 #: A part of the truth is counted in 10^-9.

@@ -110,7 +110,7 @@ def test_tables_that_grow_while_they_are_copied() -> None:
         [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}", 0, 5 + n, 1, n % 3, 0, False, None]
         for n, t in enumerate(ids)
     ]
-    answers = [["x", None, 1, 0, 0, []]]
+    answers: list[list[Any]] = [["x", None, 1, 0, 0, []]]
     states = []
     for in_python in False, True:
         with pytest.MonkeyPatch.context() as patch:
