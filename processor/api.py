@@ -1,30 +1,23 @@
 """The Python API: quality metrics of stored predictions and their true labels."""
 
-import asyncio
 import os
-import sys
 import warnings
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.results import Events, ModelResult
+from processor.domain.values import Task
 from processor.errors import SettingsError, UnknownModelError
 from processor.replay.fold import ReplayFold, Selection
-from processor.replay.progress import listener
 from processor.replay.tables.cells import read_time
 from processor.replay.tables.columns import Columns
-from processor.replay.tables.objects import ObjectLines
 from processor.replay.tables.reading import resolve
-from processor.replay.tables.stored import FrameTable
 from processor.report.compare import (
     Comparison,
     Comparisons,
@@ -40,15 +33,13 @@ from processor.report.formats.html import render_comparisons as comparisons_html
 from processor.report.formats.html import render_html
 from processor.report.formats.text import render_comparisons as comparisons_text
 from processor.report.formats.text import render_text
+from processor.report.python_sources import fold_of, run, sources_of
 
 if TYPE_CHECKING:
     import pandas
 
-    from processor.replay.sources import Source
-
 __all__ = ["ConfusionMatrix", "Evaluation", "Model", "compare", "evaluate"]
 
-T = TypeVar("T")
 Time = str | datetime
 #: Height in pixels of a report in a notebook; a longer one scrolls.
 _HEIGHT = 720
@@ -70,8 +61,10 @@ class Model(ModelResult, frozen=True, dict=True):
         return evaluation
 
     def __repr__(self) -> str:
-        accuracy = "nothing judged" if self.accuracy is None else f"accuracy {self.accuracy:.4f}"
-        return f"<Model {_name(self)}: {accuracy}, {self.judged} judged>"
+        score = "nothing judged" if self.accuracy is None else f"accuracy {self.accuracy:.4f}"
+        if self.mae is not None and self.task == "regression":
+            score = f"MAE {self.mae:.6g}"
+        return f"<Model {_name(self)}: {score}, {self.judged} judged>"
 
 
 class Evaluation:
@@ -109,10 +102,11 @@ class Evaluation:
     def to_frame(self) -> "pandas.DataFrame":
         """A pandas DataFrame with a row for each model.
 
-        Its columns are the four names, the counts and scores of the JSON, and the means over classes as
-        ``precision_macro``, ``f1_weighted`` and so on. `ProcessorError` if pandas is not installed.
+        Its columns are the four names, the task, the counts and scores of the JSON, and the means over
+        classes as ``precision_macro``, ``f1_weighted`` and so on. `ProcessorError` if pandas is not
+        installed.
         """
-        names = (*ModelKey._fields, *NUMBERS)
+        names = (*ModelKey._fields, "task", *NUMBERS)
         columns = [*names, *(f"{score}_{mean}" for mean in MEANS for score in SCORES)]
         rows = [
             [getattr(model, name) for name in names]
@@ -190,6 +184,7 @@ def evaluate(
     models: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     deployment: str | None = None,
     namespace: str | None = None,
+    task: Task | None = None,
 ) -> Evaluation:
     """Compute the quality metrics of stored predictions, as ``processor replay`` does.
 
@@ -206,8 +201,9 @@ def evaluate(
     [start, end). Events later than ``as_of`` are ignored. Times are RFC 3339 text or a datetime, in UTC
     unless they have a zone. ``models`` is the path of a models file or its content as a dict (default:
     ``PROCESSOR_MODELS``). ``deployment`` and ``namespace`` select models; of a table ``deployment`` is
-    the column with the deployments, or the name of the deployment of all rows. Servers are reached by
-    the ``PROCESSOR_`` settings.
+    the column with the deployments, or the name of the deployment of all rows. ``task`` is
+    "classification", "regression" or "multilabel" for models that the models file gives none; without
+    it each row is judged as what it is. Servers are reached by the ``PROCESSOR_`` settings.
 
     Raises `ProcessorError` with the cause and the remedy. Messages that the command prints to stderr
     (rows that can't be read, a truncated file) are issued as warnings. It may be called while an event
@@ -217,16 +213,30 @@ def evaluate(
     >>> evaluation = evaluate(rows)
     >>> evaluation["data"].accuracy, evaluation["data"].matrix["cat", "dog"]
     (0.5, 1)
+
+    Numbers are judged by their errors, scores as probabilities too, and items may have several labels:
+
+    >>> rows = [{"prediction": 21.5, "actual": 20.0}, {"prediction": 18.25, "actual": 18.75}]
+    >>> evaluate(rows)["data"].mae
+    1.0
+    >>> rows = [{"score_no": 0.25, "score_yes": 0.75, "actual": "no"}]
+    >>> round(evaluate(rows)["data"].brier_score, 3)
+    0.562
+    >>> rows = [{"prediction": ["cat", "dog"], "actual": ["cat"]}]
+    >>> evaluate(rows, task="multilabel")["data"].jaccard
+    0.5
     """
     if by not in ("request", "feedback"):
         raise SettingsError(f"by is {by!r}: use 'request' or 'feedback'")
+    if task not in (None, *get_args(Task)):
+        raise SettingsError(f"task is {task!r}: use {', '.join(map(repr, get_args(Task)))}")
     start_ns, end_ns = _time("start", start), _time("end", end)
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise SettingsError(f"start {start} is not before end {end}")
-    sources = _sources(source)
+    sources = sources_of(source)
     columns, selected = resolve(sources, Columns(renamed=True), deployment or "")
     selection = Selection(by, start_ns, end_ns, _time("as_of", as_of), namespace or "", selected)
-    fold, messages = _run(_fold(sources, models, selection, columns))
+    fold, messages = run(fold_of(sources, models, task, selection, columns))
     for message in messages:
         warnings.warn(message, stacklevel=2)
     return Evaluation(fold)
@@ -302,81 +312,6 @@ def _time(name: str, time: Time | None) -> int | None:
         return read_time(time)
     except ValueError as error:
         raise SettingsError(f"{name}: {error}") from None
-
-
-def _sources(source: Any) -> "list[Source]":
-    """The argument of `evaluate` as a list of sources."""
-    if isinstance(source, str | os.PathLike) or _is_frame(source):
-        return [_source(source)]
-    if isinstance(source, Mapping) or not isinstance(source, Iterable):
-        raise SettingsError(
-            f"source is {type(source).__name__}: give a path, an address, a DataFrame, an iterable of "
-            "dicts, or a list of paths, addresses and DataFrames"
-        )
-    if isinstance(source, list | tuple) and source and not isinstance(source[0], Mapping):
-        return [_source(each) for each in source]
-    return [ObjectLines(source)]
-
-
-def _source(source: Any) -> "Source":
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    if _is_frame(source):
-        return FrameTable(source)
-    raise SettingsError(
-        f"one of the sources is {type(source).__name__}: give paths, addresses and DataFrames"
-    )
-
-
-def _is_frame(source: object) -> bool:
-    # Without pandas in memory there is no DataFrame, and importing it takes half a second.
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(source, pandas.DataFrame)
-
-
-async def _fold(
-    sources: "list[Source]",
-    models: str | os.PathLike[str] | Mapping[str, Any] | None,
-    selection: Selection,
-    columns: Columns,
-) -> tuple[ReplayFold, list[str]]:
-    """The fold of all sources, and the messages that a command would print to stderr."""
-    # Here, so that importing this module stays cheap.
-    from processor.replay.sources import Access, fold_sources
-    from processor.settings import Settings
-
-    settings = Settings.from_env()
-    options = {}
-    if any(isinstance(source, str) and source.startswith("kafka:") for source in sources):
-        from processor.kafka.clients import kafka_options
-
-        options = kafka_options(settings)
-    messages: list[str] = []
-    listener.set(messages.append)
-    access = Access(settings, kafka=options, columns=columns)
-    fold = await fold_sources(sources, _rules(models, settings.models), selection, access)
-    return fold, messages
-
-
-def _rules(
-    models: str | os.PathLike[str] | Mapping[str, Any] | None, default: Path | None
-) -> ModelRules:
-    from processor.models_file import read_models_file
-
-    if isinstance(models, Mapping):
-        return parse_rules(dict(models), "(given)")
-    return read_models_file(default if models is None else Path(models))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a new event loop; in another thread if this one has a running loop, as in a
-    notebook."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work).result()
 
 
 def _framed(page: Iterable[str]) -> str:

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
 from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
 from processor.domain.timestamps import INSTANTS
+from processor.domain.values import Task
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import NOTHING_READ, Selection
@@ -65,6 +66,12 @@ _selection_options = _options(
         "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
     ),
     click.option(
+        "--task",
+        type=click.Choice(get_args(Task)),
+        help="What the models answer, where the models file does not say it: a label, a number, or a "
+        "set of labels. Default: by each row.",
+    ),
+    click.option(
         "--index",
         default="",
         help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
@@ -94,8 +101,7 @@ _table_options = _options(
         "--score",
         multiple=True,
         metavar="COLUMN[=CLASS]",
-        help="Table without predictions: column with the scores of a class; may be repeated. "
-        "Default: score_CLASS.",
+        help="Table: column with the scores of a class; may be repeated. Default: score_CLASS.",
     ),
     click.option(
         "--id",
@@ -217,6 +223,7 @@ def replay(
     "  processor report events.ndjson\n"
     "  processor report events.ndjson --format html --output report.html\n"
     "  processor report predictions.csv --predicted y_pred --actual y_true\n"
+    "  processor report prices.csv --predicted y_pred --actual y_true --task regression\n"
     "  processor report events.ndjson --compare predictor\n"
     "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
     "      --compare /2026-11-21T00:00:00Z                  from that day on, and the time before\n"
@@ -252,7 +259,7 @@ def report(
         _report(context, sources, compare=compare, **options)
         return
     for name in (
-        "compare", "store", "as_of", "models", "index", "step", "recent", "strict", "resume",
+        "compare", "store", "as_of", "models", "task", "index", "step", "recent", "strict", "resume",
         "predicted", "actual", "score", "id_column", "time_column", "feedback_time",
     ):  # fmt: skip
         if sources or _is_given(context, name):
@@ -274,7 +281,7 @@ def _report(
         if options["format"] != "openmetrics" and _is_given(context, name):
             raise click.UsageError(f"--{name} applies to --format openmetrics only: leave it out")
     settings = _settings()
-    rules = read_models_file(options["models"] or settings.models)
+    rules = read_models_file(options["models"] or settings.models).with_task(options["task"])
     output_options = OutputOptions(
         options["format"],
         output,
@@ -317,7 +324,7 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
     from processor.service.correction import put_on_log
 
     settings = _settings()
-    rules = read_models_file(options["models"] or settings.models)
+    rules = read_models_file(options["models"] or settings.models).with_task(options["task"])
     selection, columns = _selection(options, sources)
     access = _access(settings, options, columns)
     _prepare_long_work()

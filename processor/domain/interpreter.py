@@ -59,7 +59,7 @@ def interpret(
         kind == PROBABILITY or output == "probability" or _is_sure(reading, schema, output)
     )
     classes = schema.classes
-    if kind != SCORES and schema.names is not None:
+    if kind != SCORES and schema.names is not None and len(schema.names) != width:
         # Only scores have label names: the names of a number are those of its column.
         schema = schema._replace(names=None)
     if labels is not None:

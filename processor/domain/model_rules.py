@@ -86,6 +86,18 @@ class ModelRules:
         """The entry that applies to a model, or the defaults if none does."""
         return next((rule for rule in self.entries if rule.matches(key)), _ANY)
 
+    def with_task(self, task: Task | None) -> "ModelRules":
+        """These rules with a task for each model that has none; an entry whose ``output`` is that of a
+        classification keeps its own."""
+        if task is None:
+            return self
+        entries = [
+            each if each.task or (each.output and task != "classification")
+            else msgspec.structs.replace(each, task=task)
+            for each in self.entries
+        ]  # fmt: skip
+        return ModelRules([*entries, Rule(match="*/*", task=task)])
+
     def predictor_place(self, key: ModelKey) -> str | None:
         """Where the predictor of an event stands that has none in its usual place, None if no entry says
         it. The first entry that matches and says it applies: which entry applies to the event as a whole

@@ -5,21 +5,35 @@ from collections.abc import Sequence
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.results import Events, ModelResult, model_result
+from processor.domain.results import CalibrationBin, Events, ModelResult, model_result
 from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.labels import ratio, wilson
+from processor.domain.statistics.labels import decided, ratio, wilson
+from processor.domain.statistics.numbers import absolute_errors
+from processor.domain.statistics.sums import Key, Sum
 from processor.domain.tally.windows import Window
 from processor.domain.timestamps import format_time
 from processor.publish.api import instant, live_events
 from processor.publish.cardinality import cap_result
 from processor.publish.cooperative import yielding
 from processor.publish.interfaces import Readiness, WorkerView
+from processor.publish.panels import (
+    ErrorBar,
+    ShownThreshold,
+    decided_items,
+    error_bars,
+    shown_thresholds,
+    task_of,
+)
 from processor.publish.time_series import TimeSeries, time_series
 from processor.telemetry import Histogram, Telemetry
 
 
-class Summary(msgspec.Struct, frozen=True):
-    """The part of a `ModelResult` that the list of models shows; scores are None if undefined."""
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The part of a `ModelResult` that the list of models shows; scores are None if undefined.
+
+    ``task`` is that of most judged items, None if nothing was judged. The MAE is left out where no item
+    was judged as a number.
+    """
 
     namespace: str
     deployment: str
@@ -32,6 +46,23 @@ class Summary(msgspec.Struct, frozen=True):
     accuracy: float | None
     accuracy_low: float | None
     accuracy_high: float | None
+    task: str | None
+    mae: float | None = None
+    mae_low: float | None = None
+    mae_high: float | None = None
+
+
+class Panels(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The data of the charts of one model's probabilities and numbers; charts without data are left out.
+
+    ``curve`` has threshold, precision, recall and false positive rate at each threshold, from the
+    lowest; ``thresholds`` has some of these for a table.
+    """
+
+    calibration: tuple[CalibrationBin, ...] = ()
+    curve: tuple[tuple[float | None, ...], ...] = ()
+    thresholds: tuple[ShownThreshold, ...] = ()
+    errors: tuple[ErrorBar, ...] = ()
 
 
 class WindowSummary(msgspec.Struct, frozen=True):
@@ -42,15 +73,22 @@ class WindowSummary(msgspec.Struct, frozen=True):
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """One model: its result in the chosen window, its summaries in all windows, and over time."""
+    """One model: its result in the chosen window, its summaries in all windows, and over time.
 
-    result: ModelResult
+    ``result`` has the fields of a `ModelResult`; of those that only some tasks have, the ones without a
+    value are left out, and so are the lists that ``panels`` has in a shorter form. ``decided`` items
+    are right or wrong: all judged ones but numbers without a tolerance.
+    """
+
+    result: dict[str, object]
+    panels: Panels
+    decided: int
     windows: tuple[WindowSummary, ...]
     history: TimeSeries
 
 
 class ShownDeadLetter(msgspec.Struct, frozen=True):
-    """A dead dead_letter.
+    """A dead letter.
 
     ``id`` is the argument of ``processor dead-letters show``, None until the broker has acknowledged
     the record. ``at`` is RFC 3339. ``topic``, ``partition`` and ``offset`` say where the event was read.
@@ -124,7 +162,7 @@ async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey |
             if (counts := counts_by_window[each.name, by].get(key)) is not None
         )
         past = await time_series(worker.counts_source, window, by, now, key)
-        detail = Detail(result, windows, past)
+        detail = Detail(_shown(result), _panels(result), decided_items(result), windows, past)
     return Page(
         instant(now),
         window.name,
@@ -136,18 +174,46 @@ async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey |
     )
 
 
+_FIELDS = msgspec.structs.fields(ModelResult)
+#: Fields that the page has in `Panels`.
+_CURVES = ("calibration", "thresholds", "error_histogram")
+
+
+def _shown(result: ModelResult) -> dict[str, object]:
+    return {
+        field.name: value
+        for field in _FIELDS
+        if (value := getattr(result, field.name)) or field.required
+        if field.name not in _CURVES
+    }
+
+
+def _panels(result: ModelResult) -> Panels:
+    curve = tuple(
+        tuple(
+            None if value is None else round(value, 4)
+            for value in (one.threshold, one.precision, one.recall, one.false_positive_rate)
+        )
+        for one in result.thresholds
+    )
+    return Panels(result.calibration, curve, shown_thresholds(result), error_bars(result))
+
+
 def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
     by_request = by == "request"
-    low, high = wilson(counts.correct, counts.judged)
+    judged = decided(counts)
+    errors = absolute_errors(counts.sums)
+    sets = counts.sums.get(Key(Sum.SET_ITEMS), 0)
     return Summary(
         *key,
-        predictions=counts.predictions if by_request else None,
-        judged=counts.judged,
-        correct=counts.correct,
-        coverage=ratio(counts.judged, counts.predictions) if by_request else None,
-        accuracy=ratio(counts.correct, counts.judged),
-        accuracy_low=low,
-        accuracy_high=high,
+        counts.predictions if by_request else None,
+        counts.judged,
+        counts.correct,
+        ratio(counts.judged, counts.predictions) if by_request else None,
+        ratio(counts.correct, judged),
+        *wilson(counts.correct, judged),
+        task_of(counts, errors, sets),
+        *errors.mean(),
     )
 
 

@@ -7,7 +7,8 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.labels import decided, wilson
+from processor.domain.statistics.labels import decided, ratio, wilson
+from processor.domain.statistics.numbers import AbsoluteErrors, absolute_errors
 from processor.domain.tally.windows import DAYS, HOURS, MINUTES, TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cooperative import yielding
@@ -17,30 +18,36 @@ from processor.publish.interfaces import CountsSource
 MAX_POINTS, MAX_LIST_POINTS = 60, 24
 
 
+_NO_ERRORS = AbsoluteErrors()
+
+
 class Points(msgspec.Struct):
     """Points of one model, as columns of equal length; steps without counts have no point.
 
     Point ``i`` lasts one step and begins ``index[i]`` steps after the start of the time series.
-    ``predictions`` is 0 on the feedback basis. ``low`` and ``high`` are the bounds of the Wilson
-    interval of accuracy, None where nothing was judged as right or wrong.
+    ``predictions`` is 0 on the feedback basis. ``value`` is the score of the series' ``measure``,
+    ``low`` and ``high`` are the bounds of its 95 % interval; all are None where nothing was judged.
     """
 
     index: list[int] = []
     predictions: list[int] = []
     judged: list[int] = []
     correct: list[int] = []
+    value: list[float | None] = []
     low: list[float | None] = []
     high: list[float | None] = []
 
 
 class ModelTimeSeries(msgspec.Struct, frozen=True):
-    """One model over time."""
+    """One model over time. ``measure`` is "mae" for a model whose items are judged as numbers, else
+    "accuracy", which of label sets is the share of exact matches."""
 
     namespace: str
     deployment: str
     predictor: str
     model: str
     points: Points
+    measure: str = "accuracy"
 
 
 class TimeSeries(msgspec.Struct, frozen=True, rename={"from_": "from"}):
@@ -78,7 +85,7 @@ async def time_series(
     result = []
     models = _restrict(counts_source.buckets(span.tier, by), only)
     async for key in yielding(sorted(models)):
-        result.append(ModelTimeSeries(*key, _points(models[key], span)))
+        result.append(ModelTimeSeries(*key, *_points(models[key], span)))
     steps = (span.last - span.first) // span.group + 1
     start = format_time(span.first * size * SECOND)
     return TimeSeries(start, span.group * size, steps, tuple(result))
@@ -118,8 +125,9 @@ def _span(
     )
 
 
-def _points(buckets: Mapping[int, Counts], span: Span) -> Points:
+def _points(buckets: Mapping[int, Counts], span: Span) -> tuple[Points, str]:
     sums: dict[int, list[int]] = {}
+    errors: dict[int, AbsoluteErrors] = {}
     length = span.last - span.first + 1
     # The shorter loop: a window of a day has 1,440 minutes, a quiet model only a few buckets.
     numbers = range(span.first, span.last + 1) if length < len(buckets) else sorted(buckets)
@@ -127,19 +135,28 @@ def _points(buckets: Mapping[int, Counts], span: Span) -> Points:
         counts = buckets.get(number)
         if counts is None or not span.first <= number <= span.last:
             continue
-        point = sums.setdefault((number - span.first) // span.group, [0, 0, 0, 0])
+        index = (number - span.first) // span.group
+        point = sums.setdefault(index, [0, 0, 0, 0])
         point[0] += counts.predictions
         point[1] += counts.judged
         point[2] += counts.correct
         point[3] += decided(counts)
+        if counts.sums and (found := absolute_errors(counts.sums)).items:
+            errors[index] = errors[index].plus(found) if index in errors else found
+    judged = sum(point[1] for point in sums.values())
+    is_numeric = 2 * sum(each.items for each in errors.values()) > judged
     points = Points()
     for index in sorted(sums):
-        predictions, judged, correct, either = sums[index]
-        low, high = wilson(correct, either)
+        predictions, judged, correct, right_or_wrong = sums[index]
+        value = ratio(correct, right_or_wrong)
+        low, high = wilson(correct, right_or_wrong)
+        if is_numeric:
+            value, low, high = errors.get(index, _NO_ERRORS).mean()
         points.index.append(index)
         points.predictions.append(predictions)
         points.judged.append(judged)
         points.correct.append(correct)
+        points.value.append(value)
         points.low.append(low)
         points.high.append(high)
-    return points
+    return points, "mae" if is_numeric else "accuracy"

@@ -5,7 +5,7 @@ them all takes 0.7 s, evaluating a small file 0.05 s.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -65,7 +65,7 @@ class Access:
     ``index`` is the index pattern of an Elasticsearch source (default: that of ``settings``);
     ``strict`` raises an error at the first line that is not an event, and where a file is cut off;
     ``kafka`` holds aiokafka's connection options for the broker of ``settings``; ``columns`` maps the
-    columns of tables to their meaning.
+    columns of tables to their meaning; ``has_task`` is whether the rules give models a task.
     """
 
     settings: Settings
@@ -73,6 +73,7 @@ class Access:
     strict: bool = False
     kafka: Mapping[str, Any] = field(default_factory=dict)
     columns: Columns = field(default_factory=Columns)
+    has_task: bool = False
 
 
 async def fold_sources(
@@ -89,7 +90,8 @@ async def fold_sources(
     """
     fold = ReplayFold(rules, selection)
     resume = None if journal is None else Resume(journal, fold, rules)
-    await read_sources(sources, fold, access, resume)
+    has_task = any(rule.task for rule in rules.entries)
+    await read_sources(sources, fold, replace(access, has_task=has_task), resume)
     return fold
 
 
@@ -105,7 +107,7 @@ async def read_sources(
 ) -> None:
     """Read all sources into ``sink``. ``resume`` holds the same fold as ``sink``, and the journal of
     an Elasticsearch source."""
-    tables = Tables(access.columns, sink)
+    tables = Tables(access.columns, sink, access.has_task)
     for source in sources:
         if isinstance(source, FrameTable):
             await _read_table(source, tables, access.strict)

@@ -10,10 +10,17 @@ from processor.domain.results import ModelResult, model_result
 from processor.domain.statistics.comparison import Significance, mcnemar, two_proportion_z
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import INSTANTS, format_time, parse_instant
+from processor.publish.panels import decided_items
 from processor.replay.fold import ReplayFold, Selection
 
 #: The value of ``--compare`` that compares the predictors of a deployment.
 PREDICTOR = "predictor"
+#: The scores whose differences are compared beside the accuracy.
+COMPARED = (
+    "brier_score", "log_loss", "roc_auc", "average_precision", "calibration_error", "reciprocal_rank",
+    "bias", "mae", "rmse", "r2", "correlation", "mape", "wape", "within_tolerance", "exact_match",
+    "hamming_loss", "jaccard",
+)  # fmt: skip
 
 
 class SignificanceTest(msgspec.Struct, frozen=True):
@@ -42,13 +49,15 @@ class Comparison(msgspec.Struct, frozen=True):
     """Two sides and the tests of their difference.
 
     ``difference`` is the accuracy of the second side minus that of the first, None where either side
-    has no judged items. The statistic of the z-test has the same sign.
+    has no judged items. The statistic of the z-test has the same sign. ``differences`` are those of the
+    scores of probabilities, numbers and label sets that both sides have, by name.
     """
 
     first: Side
     second: Side
     difference: float | None
     tests: tuple[SignificanceTest, ...]
+    differences: dict[str, float] = {}
 
 
 class Comparisons(msgspec.Struct, frozen=True):
@@ -214,7 +223,7 @@ def _pairs_of_requests(
 def _comparison(first: Side, second: Side, pairs: Pairs | None) -> Comparison:
     one, other = first.result, second.result
     tests = []
-    z = two_proportion_z(other.correct, other.judged, one.correct, one.judged)
+    z = two_proportion_z(other.correct, decided_items(other), one.correct, decided_items(one))
     if z is not None:
         tests.append(_test(z))
     if pairs is not None and pairs.count:
@@ -224,7 +233,16 @@ def _comparison(first: Side, second: Side, pairs: Pairs | None) -> Comparison:
     difference = None
     if one.accuracy is not None and other.accuracy is not None:
         difference = other.accuracy - one.accuracy
-    return Comparison(first, second, difference, tuple(tests))
+    return Comparison(first, second, difference, tuple(tests), _differences(one, other))
+
+
+def _differences(one: ModelResult, other: ModelResult) -> dict[str, float]:
+    pairs = [(name, getattr(one, name), getattr(other, name)) for name in COMPARED]
+    return {
+        name: second - first
+        for name, first, second in pairs
+        if first is not None and second is not None
+    }
 
 
 def _test(found: Significance, *pairs: int) -> SignificanceTest:

@@ -8,7 +8,9 @@ import msgspec
 from processor.domain.join.outcome_resolver import JoinedPrediction
 from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, Replay
-from processor.domain.statistics.labels import wilson
+from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.labels import decided, wilson
+from processor.domain.statistics.numbers import AbsoluteErrors, absolute_errors
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.domain.timestamps import SECOND
 from processor.replay.fold import ReplayFold, Selection
@@ -23,22 +25,28 @@ _MAX_POINTS = 60
 
 
 class Point(msgspec.Struct, frozen=True):
-    """Counts of items in one point of a timeline, which begins at ``start`` (seconds since 1970)."""
+    """Counts of items in one point of a timeline, which begins at ``start`` (seconds since 1970).
+
+    ``decided`` items are right or wrong: all judged ones but numbers without a tolerance. ``errors``
+    are those of the items judged as numbers.
+    """
 
     start: int
     predictions: int
     judged: int
     correct: int
+    decided: int
+    errors: AbsoluteErrors
 
     @property
     def accuracy(self) -> float | None:
-        """Accuracy: correct items divided by judged items; None without judged items."""
-        return self.correct / self.judged if self.judged else None
+        """Accuracy: correct items divided by decided items; None without any."""
+        return self.correct / self.decided if self.decided else None
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """Both ends of the 95 % Wilson interval of the accuracy; None without judged items."""
-        return wilson(self.correct, self.judged)
+        """Both ends of the 95 % Wilson interval of the accuracy; None without decided items."""
+        return wilson(self.correct, self.decided)
 
     @property
     def coverage(self) -> float | None:
@@ -75,7 +83,7 @@ class ModelTimelines:
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
-        self._minutes: dict[ModelKey, dict[int, list[int]]] = {}
+        self._minutes: dict[ModelKey, dict[int, _Sums]] = {}
         self._delays: dict[ModelKey, list[int]] = {}
 
     def add(self, request: Iterable[tuple[ModelKey, JoinedPrediction]]) -> None:
@@ -87,10 +95,7 @@ class ModelTimelines:
             time, counts = contribution
             if time >= MINUTE * SECOND:  # less is the number of a table's row without a time
                 minutes = self._minutes.setdefault(key, {})
-                minute = minutes.setdefault(time // (MINUTE * SECOND), [0, 0, 0])
-                minute[0] += counts.predictions
-                minute[1] += counts.judged
-                minute[2] += counts.correct
+                minutes.setdefault(time // (MINUTE * SECOND), _Sums()).add(counts)
             # In a table without feedback times both times are equal, and the delay is unknown.
             prediction, feedback, _ = joined
             if feedback is not None and feedback.time != prediction.time:
@@ -119,11 +124,33 @@ def timelines_of(fold: ReplayFold) -> dict[ModelKey, ModelTimeline]:
     return timelines.result()
 
 
-def _points(minutes: dict[int, list[int]], length: int) -> tuple[Point, ...]:
-    sums: dict[int, list[int]] = {}
-    for minute, counts in minutes.items():
-        start = minute * MINUTE // length * length
-        point = sums.setdefault(start, [0, 0, 0])
-        for i, n in enumerate(counts):
-            point[i] += n
-    return tuple(Point(start, *sums[start]) for start in sorted(sums))
+class _Sums:
+    """The sums of a span of time from which a `Point` is made."""
+
+    __slots__ = ("errors", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers = (0, 0, 0, 0)
+        self.errors = AbsoluteErrors()
+
+    def add(self, counts: Counts) -> None:
+        """Add the counts of one contribution."""
+        some = counts.predictions, counts.judged, counts.correct, decided(counts)
+        self._plus(some, absolute_errors(counts.sums) if counts.sums else None)
+
+    def add_sums(self, other: "_Sums") -> None:
+        """Add the sums of a shorter span."""
+        self._plus(other.numbers, other.errors)
+
+    def _plus(self, numbers: tuple[int, int, int, int], errors: AbsoluteErrors | None) -> None:
+        a, b, c, d = self.numbers
+        self.numbers = a + numbers[0], b + numbers[1], c + numbers[2], d + numbers[3]
+        if errors is not None and errors.items:
+            self.errors = self.errors.plus(errors)
+
+
+def _points(minutes: dict[int, _Sums], length: int) -> tuple[Point, ...]:
+    sums: dict[int, _Sums] = {}
+    for minute, some in minutes.items():
+        sums.setdefault(minute * MINUTE // length * length, _Sums()).add_sums(some)
+    return tuple(Point(start, *sums[start].numbers, sums[start].errors) for start in sorted(sums))

@@ -10,8 +10,10 @@ from processor.domain.timestamps import parse_time
 from processor.report.compare import model_key, period_title
 from processor.report.data import ModelTimeline
 from processor.report.formats.csv_rows import COLUMNS, Period, line, model_rows
-from processor.report.formats.html import heading, model_card, page
+from processor.report.formats.html import heading, page
 from processor.report.formats.markup import Markup, tag
+from processor.report.formats.model_card import model_card
+from processor.report.formats.plots import amount
 from processor.report.formats.text import printable, ratio, render_model, table
 
 FORMATS = ("text", "json", "csv", "html")
@@ -63,12 +65,18 @@ def _text(results: Sequence[StoredResult]) -> Iterator[str]:
     rows += [
         [
             printable("/".join(model_key(each.result)), 80), each.by, each.from_ or "-", each.to or "-",
-            ratio(each.result.accuracy), ratio(each.result.accuracy_low),
-            ratio(each.result.accuracy_high), f"{each.result.judged:,}", ratio(each.result.coverage),
+            *_score(each.result), f"{each.result.judged:,}", ratio(each.result.coverage),
         ]
         for each in results
     ]  # fmt: skip
     yield "\n".join(table(rows) if results else ["no results stored"]) + "\n"
+
+
+def _score(model: ModelResult) -> list[str]:
+    """The score that the model's task is judged by, with its interval; an MAE is named."""
+    if model.accuracy is None and model.mae is not None:
+        return [f"MAE {amount(model.mae)}", amount(model.mae_low), amount(model.mae_high)]
+    return [ratio(each) for each in (model.accuracy, model.accuracy_low, model.accuracy_high)]
 
 
 def _cards(results: Sequence[StoredResult]) -> Iterator[Markup]:

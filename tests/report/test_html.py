@@ -67,7 +67,7 @@ async def test_plots_of_the_experiment(tmp_path: Path, width: int) -> None:
         plots = "[...document.querySelectorAll('svg')].map(e => e.getAttribute('aria-label'))"
         assert await page.run(plots) == [
             "Judged items", "Predicted items", "Feedback delay", "Accuracy over time",
-            "Items over time",
+            "Items over time", "Reliability",
         ]  # fmt: skip
         pies = await page.run("[...document.querySelectorAll('.pie li')].map(e => e.textContent)")
         assert [re.sub(r"\s+", " ", each) for each in pies] == [

@@ -6,10 +6,11 @@ A prediction p and a truth y are integers in units of 10^unit, and e = p - y; al
 
 from bisect import bisect_right
 from math import sqrt
+from operator import add as add_integers
 from typing import NamedTuple
 
 from processor.domain.statistics.labels import Z
-from processor.domain.statistics.sums import Sum, Sums, add, of_kind
+from processor.domain.statistics.sums import Key, Sum, Sums, add, of_kind
 from processor.domain.values import DEFAULT_UNIT, Schema
 
 _MILLION = 1_000_000
@@ -113,6 +114,54 @@ _LINEAR = (Sum.ERROR, Sum.ABSOLUTE_ERROR, Sum.ACTUAL, Sum.PREDICTED, Sum.ABSOLUT
 _SQUARES = (Sum.SQUARED_ERROR, Sum.SQUARED_ACTUAL, Sum.SQUARED_PREDICTED, Sum.PRODUCT)
 
 
+#: The unit in which errors of several units are added, the finest that there is.
+_FINEST = -12
+_UNITS = {"" if unit == DEFAULT_UNIT else str(unit): unit for unit in range(-12, 13)}
+
+
+class AbsoluteErrors(NamedTuple):
+    """Sums over items judged as numbers, in units of 10^-12, which can be added up over time."""
+
+    items: int = 0
+    total: int = 0
+    squares: int = 0
+
+    def plus(self, other: "AbsoluteErrors") -> "AbsoluteErrors":
+        """The sums of both."""
+        return AbsoluteErrors(*map(add_integers, self, other))
+
+    def mean(self) -> tuple[float | None, float | None, float | None]:
+        """The MAE with both ends of its 95 % interval, as in `scores`; None where not defined."""
+        n = self.items
+        if not n:
+            return None, None, None
+        mae = _scaled(self.total, n, _FINEST)
+        if n == 1:
+            return mae, None, None
+        half = _half_width(n, self.total, self.squares, _FINEST)
+        return mae, mae - half, mae + half
+
+
+def absolute_errors(sums: Sums) -> AbsoluteErrors:
+    """Return the sums of |e| and of its squares over all units.
+
+    >>> sums = {}
+    >>> for p, y in (1_000_000, 2_000_000), (4_000_000, 2_000_000), (3_000_000, 3_000_000):
+    ...     _ = contribute(p, y, Schema(), sums)
+    >>> absolute_errors(sums).mean()[0], scores(sums).mae
+    (1.0, 1.0)
+    """
+    items = total = squares = 0
+    for label, unit in _UNITS.items() if sums else ():
+        n = sums.get(Key(Sum.NUMBER_ITEMS, label))
+        if n is not None:
+            scale: int = 10 ** (unit - _FINEST)
+            items += n
+            total += sums.get(Key(Sum.ABSOLUTE_ERROR, label), 0) * scale
+            squares += sums.get(Key(Sum.SQUARED_ERROR, label), 0) * scale**2
+    return AbsoluteErrors(items, total, squares)
+
+
 def number_items(sums: Sums) -> int:
     """Return how many items were judged as numbers."""
     return _total(sums, Sum.NUMBER_ITEMS)
@@ -182,9 +231,7 @@ def _scores(total: dict[int, int], errors: list[tuple[int, int]], unit: int) -> 
     predicted_spread = n * total[Sum.SQUARED_PREDICTED] - predicted * predicted
     together = n * total[Sum.PRODUCT] - predicted * actual
     mae = _scaled(size, n, unit)
-    half = None
-    if n > 1:
-        half = Z * sqrt(max(0, n * squares - size * size) / (n * n * (n - 1))) * 10.0**unit
+    half = _half_width(n, size, squares, unit) if n > 1 else None
     return NumberScores(
         n,
         _scaled(total[Sum.ERROR], n, unit),
@@ -203,6 +250,11 @@ def _scores(total: dict[int, int], errors: list[tuple[int, int]], unit: int) -> 
         _scaled(predicted, n, unit),
         tuple([(_scaled(edge, 1, unit), count) for edge, count in errors]),
     )
+
+
+def _half_width(n: int, size: int, squares: int, unit: int) -> float:
+    """Return half the width of the MAE's interval, for n > 1 items."""
+    return Z * sqrt(max(0, n * squares - size * size) / (n * n * (n - 1))) * 10.0**unit
 
 
 def _scaled(amount: int, divisor: int, unit: int) -> float:

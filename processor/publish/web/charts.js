@@ -1,16 +1,18 @@
 // Small charts: a sparkline, shares of a whole, a distribution.
 
 import { bar, draw, heading, make } from "./dom.js";
-import { number, percent } from "./format.js";
+import { amount, compact, number, percent } from "./format.js";
 import { judgedRuns, points, stretches } from "./series.js";
 
-// Accuracy over time, for a row of the list; steps where nothing was judged are gaps.
+// The score over time, for a row of the list; steps where nothing was judged are gaps.
 export function sparkline(columns, steps) {
   const [width, height] = [84, 26];
   const svg = draw("svg", { class: "spark", viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
   const x = (point) => 3 + ((point.index + 0.5) / steps) * (width - 6);
-  const y = (point) => 3 + (1 - point.accuracy) * (height - 6);
-  for (const run of judgedRuns(points(columns, steps))) {
+  const found = points(columns, steps);
+  const most = columns.measure === "mae" ? Math.max(...found.map((point) => point.value ?? 0)) || 1 : 1;
+  const y = (point) => 3 + (1 - point.value / most) * (height - 6);
+  for (const run of judgedRuns(found)) {
     for (const [kind, part] of stretches(run)) {
       svg.append(draw("polyline", { points: part.map((p) => `${x(p).toFixed(1)},${y(p).toFixed(1)}`).join(" "), class: kind }));
     }
@@ -51,4 +53,67 @@ export function distribution(names, counts) {
     return row;
   }));
   return make("table", "bars", body);
+}
+
+// -- of probabilities, in a square from 0 to 1
+
+const SIDE = { left: 52, top: 8, size: 240, foot: 38, right: 10 };
+const across = (value) => SIDE.left + value * SIDE.size;
+const up = (value) => SIDE.top + (1 - value) * SIDE.size;
+
+function square(title, below, beside, ...parts) {
+  const [width, height] = [SIDE.left + SIDE.size + SIDE.right, SIDE.top + SIDE.size + SIDE.foot];
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title, class: "square" });
+  for (const at of [0, 0.25, 0.5, 0.75, 1]) {
+    svg.append(draw("line", { x1: across(0), x2: across(1), y1: up(at), y2: up(at), class: "grid" }),
+      draw("line", { x1: across(at), x2: across(at), y1: up(0), y2: up(1), class: "grid" }),
+      draw("text", { x: SIDE.left - 6, y: up(at) + 4, class: "end" }, String(at)),
+      draw("text", { x: across(at), y: up(0) + 15, class: "mid" }, String(at)));
+  }
+  const middle = SIDE.top + SIDE.size / 2;
+  svg.append(draw("text", { x: across(0.5), y: height - 5, class: "mid" }, below),
+    draw("text", { x: 11, y: middle, class: "mid", transform: `rotate(-90 11 ${middle})` }, beside), ...parts);
+  return svg;
+}
+
+const hinted = (tag, attributes, text) => draw(tag, attributes, draw("title", {}, text));
+const even = () => draw("line", { x1: across(0), x2: across(1), y1: up(0), y2: up(1), class: "even" });
+
+// How often the predicted label is right at its probability; the area of a mark is by its items.
+export function reliability(bins) {
+  const most = Math.max(...bins.map((bin) => bin.items));
+  const marks = [...bins].sort((a, b) => b.items - a.items).map((bin) => hinted("circle", {
+    cx: across(bin.mean_probability), cy: up(bin.right / bin.items), r: Math.max(2.5, 12 * Math.sqrt(bin.items / most)), class: "bubble",
+  }, `probability ${percent(bin.low)} to ${percent(bin.high)}: ${percent(bin.right / bin.items)} right of ${number(bin.items)}`));
+  return square("Reliability", "probability of the predicted label", "right", even(), ...marks);
+}
+
+// A line through points [x, y] with marks [x, y, class, text].
+export function curve(title, below, beside, found, marks, diagonal) {
+  const line = draw("polyline", { class: "line", points: found.map(([x, y]) => `${across(x).toFixed(1)},${up(y).toFixed(1)}`).join(" ") });
+  return square(title, below, beside, ...(diagonal ? [even()] : []), line, ...marks.filter(([x, y]) => x !== null && y !== null)
+    .map(([x, y, kind, text]) => hinted("circle", { cx: across(x), cy: up(y), r: 5.5, class: kind }, text)));
+}
+
+// The items by absolute error; each bar is [largest error, items].
+export function errorBars(bars) {
+  const [width, height, left, foot] = [460, 200, 46, 38];
+  const most = Math.max(...bars.map((each) => each.items));
+  const total = bars.reduce((sum, each) => sum + each.items, 0);
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Histogram of absolute errors" });
+  const y = (share) => height - foot - share * (height - foot - 10);
+  for (const share of [0, 0.5, 1]) {
+    svg.append(draw("line", { x1: left, x2: width, y1: y(share), y2: y(share), class: "grid" }),
+      draw("text", { x: left - 6, y: y(share) + 4, class: "end" }, percent((share * most) / total, 0)));
+  }
+  const slot = (width - left) / bars.length;
+  const stride = Math.ceil(44 / slot);
+  bars.forEach((each, i) => {
+    const x = left + slot * i;
+    svg.append(hinted("rect", { x: x + slot * 0.07, width: slot * 0.86, y: y(each.items / most), height: y(0) - y(each.items / most), class: "judged" },
+      `up to ${amount(each.up_to)}: ${number(each.items)}, ${percent(each.items / total)}`));
+    if (i % stride === 0 && x + slot / 2 < width - 18) svg.append(draw("text", { x: x + slot / 2, y: height - foot + 16, class: "mid" }, compact(each.up_to)));
+  });
+  svg.append(draw("text", { x: (left + width) / 2, y: height - 5, class: "mid" }, "absolute error up to"));
+  return svg;
 }

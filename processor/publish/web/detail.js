@@ -2,10 +2,11 @@
 
 import { pie } from "./charts.js";
 import { $, bar, below, heading, label, make, scroller, update } from "./dom.js";
-import { counted, duration, number, percent, range, score, visible, zone } from "./format.js";
+import { amount, counted, duration, mainScore, number, percent, score, visible, zone } from "./format.js";
 import { title } from "./list.js";
 import { byLabel, matrix, mostConfused } from "./matrix.js";
 import { TimeChart } from "./time_chart.js";
+import { numbers, probabilities } from "./values.js";
 
 const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feedback with the request id of a prediction; " +
   "a wider window may hold some.";
@@ -17,10 +18,15 @@ export function showDetail(detail, by, apart) {
   const model = detail.result;
   update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards],
     () => name(model, apart));
-  update($("figures"), model, () => figures(model));
+  update($("figures"), [model, detail.decided], () => figures(model, detail.decided));
   overTime(detail.history, model, by);
   update($("windows-compared"), [detail.windows, by], () => windows(detail.windows, by === "request"));
   const confusion = [model.confusion, Object.keys(model.classes), model.unknown_actual, model.judged];
+  const hasLabels = model.confusion.length > 0 || !model.measured && model.task !== "multilabel";
+  $("matrix").hidden = !hasLabels;
+  update($("probabilities"), [model, detail.panels], () => probabilities(model, detail.panels));
+  update($("numbers"), [model, detail.panels], () => numbers(model, detail.panels));
+  for (const id of ["probabilities", "numbers"]) $(id).hidden = !$(id).children.length;
   update($("matrix"), confusion, () => matrix(model, model.judged ? "No item's actual label is known." : NO_FEEDBACK));
   update($("confused"), confusion, () => mostConfused(model));
   $("confused").hidden = !$("confused").children.length;
@@ -44,30 +50,49 @@ function figure(name, value, ...rest) {
   return make("div", "figure", make("h3", "", name), make("div", "value", value), ...rest);
 }
 
-function figures(model) {
-  const accuracy = model.judged
-    ? figure("Accuracy", percent(model.accuracy), bar(model.accuracy_low, model.accuracy_high, model.accuracy),
-      make("p", "note", `${range(model.accuracy_low, model.accuracy_high)} (95\u202f%)`),
-      make("p", "note", `${number(model.correct)} right of ${number(model.judged)} judged`))
+function figures(model, decided) {
+  const main = mainScore(model);
+  const judged = model.task === "regression" ? `${number(model.measured)} judged as numbers` : `${number(model.correct)} right of ${number(decided)} judged`;
+  const first = model.judged
+    ? figure(main.name, main.text, main.at && bar(main.at[0], main.at[2], main.at[1]),
+      make("p", "note", `${main.interval} (95\u202f%)`), make("p", "note", judged))
     : figure("Accuracy", "–", make("p", "note", NO_FEEDBACK));
   const pies = [];
-  if (model.judged) {
-    pies.push(pie("Judged items", [["correct", model.correct, "right"], ["incorrect", model.judged - model.correct, "wrong"]]));
+  if (decided) {
+    pies.push(pie("Judged items", [["correct", model.correct, "right"], ["incorrect", decided - model.correct, "wrong"]]));
   }
   if (model.predictions !== null) {
     pies.push(pie("Predicted items", [["feedback", Math.min(model.judged, model.predictions), "right"],
       ["no feedback", Math.max(0, model.predictions - model.judged), "none"]]));
   }
+  return [make("div", "card", first), ...(pies.length ? [make("div", "card pies", ...pies)] : []),
+    make("div", "card", make("h3", "", "Scores"), scoresOf(model))];
+}
+
+// The scores that the model's task has.
+function scoresOf(model) {
   const pairs = make("dl", "pairs");
   const pair = (text, value) => pairs.append(make("dt", "", text), make("dd", "", value));
-  pair("Macro F1", score(model.macro.f1));
-  pair("Matthews’ correlation", score(model.mcc));
-  pair("Cohen’s kappa", score(model.kappa));
+  if (model.measured) {
+    if (model.task !== "regression") pair("Mean absolute error", amount(model.mae ?? 0));
+    pair("RMSE", amount(model.rmse ?? 0));
+    pair("Bias", amount(model.bias ?? 0));
+    pair("R²", score(model.r2 ?? null));
+  }
+  if (model.task === "multilabel") {
+    pair("Jaccard index", score(model.jaccard ?? 0));
+    pair("Hamming loss", score(model.hamming_loss ?? 0));
+  }
+  if (model.task !== "regression") pair("Macro F1", score(model.macro.f1));
+  if (model.task === undefined || model.task === "classification") {
+    pair("Matthews’ correlation", score(model.mcc));
+    pair("Cohen’s kappa", score(model.kappa));
+  }
+  if (model.roc_auc !== undefined) pair("ROC AUC", score(model.roc_auc));
   if (model.coverage !== null) pair("Coverage", percent(model.coverage));
   if (model.rewards) pair(`Mean of ${counted(model.rewards, "reward", "rewards")}`, score(model.reward_mean));
   if (model.unknown_actual) pair("Wrong, truth unknown", number(model.unknown_actual));
-  return [make("div", "card", accuracy), ...(pies.length ? [make("div", "card pies", ...pies)] : []),
-    make("div", "card", make("h3", "", "Scores"), pairs)];
+  return pairs;
 }
 
 const BASIS = { request: "by time of the request", feedback: "by time of the feedback" };
@@ -77,17 +102,19 @@ function overTime(history, model, by) {
   const [head, table] = $("over-time").children.length ? [...$("over-time").children].filter((each) => each !== chart.element)
     : [make("div", ""), make("div", "")];
   if (!head.parentNode) $("over-time").append(head, chart.element, table);
-  update(table, [history, model.accuracy, by], () => {
-    chart.show(history, model.accuracy, by === "request");
-    const details = make("details", "", make("summary", "", "As a table"), scroller("Accuracy over time", chart.table()));
-    details.setAttribute("aria-label", "Accuracy over time, as a table");
+  const { name: measure } = mainScore(model);
+  const overall = model.task === "regression" ? model.mae ?? 0 : model.accuracy;
+  update(table, [history, overall, by], () => {
+    chart.show(history, overall, by === "request", measure);
+    const details = make("details", "", make("summary", "", "As a table"), scroller(`${measure} over time`, chart.table()));
+    details.setAttribute("aria-label", `${measure} over time, as a table`);
     return chart.points.length ? [details] : [];
   });
   const empty = !chart.points.length;
   chart.element.hidden = empty;
   const running = chart.points.some((point) => point.running);
-  update(head, [by, history.step, history.from, empty, running], () => {
-    const text = make("h3", "", `Accuracy over time, ${BASIS[by]}`);
+  update(head, [measure, by, history.step, history.from, empty, running], () => {
+    const text = make("h3", "", `${measure} over time, ${BASIS[by]}`);
     if (empty) return [text, make("p", "quiet", "Nothing in this window.")];
     const keys = { line: `per ${duration(history.step)}`, band: "its interval", overall: "whole window", judged: "judged" };
     if (by === "request") keys.predicted = "predicted";
@@ -100,12 +127,15 @@ function overTime(history, model, by) {
 // By time of feedback there are no predictions, so there is no coverage either.
 function windows(found, byRequest) {
   const whole = (m) => (byRequest ? [make("td", "more", number(m.predictions)), make("td", "", percent(m.coverage))] : []);
-  const row = ({ window, summary: m }) => make("tr", "", heading("row", window),
-    make("td", "", percent(m.accuracy), m.judged ? below(range(m.accuracy_low, m.accuracy_high)) : ""),
-    make("td", "wide", m.judged ? bar(m.accuracy_low, m.accuracy_high, m.accuracy) : ""),
-    make("td", "more", m.judged ? range(m.accuracy_low, m.accuracy_high) : "–"),
-    make("td", "", number(m.judged), byRequest ? below(`of ${number(m.predictions)}`) : ""), ...whole(m));
-  const head = [["window"], ["accuracy", "", "95\u202f% interval"], ["0 to 100\u202f%", "wide"], ["95\u202f% interval", "more"],
+  const row = ({ window, summary: m }) => {
+    const { text, interval, at } = mainScore(m);
+    return make("tr", "", heading("row", window), make("td", "", m.judged ? text : "–", m.judged ? below(interval) : ""),
+      make("td", "wide", at ? bar(at[0], at[2], at[1]) : ""), make("td", "more", m.judged ? interval : "–"),
+      make("td", "", number(m.judged), byRequest ? below(`of ${number(m.predictions)}`) : ""), ...whole(m));
+  };
+  const judged = found.findLast((each) => each.summary.judged);
+  const main = mainScore((judged ?? found[0]).summary);
+  const head = [["window"], [main.short === "MAE" ? "MAE" : main.name.toLowerCase(), "", "95\u202f% interval"], [main.at || !judged ? "0 to 100\u202f%" : "", "wide"], ["95\u202f% interval", "more"],
     ["judged", "", byRequest ? "of predicted" : ""], ...(byRequest ? [["predicted", "more"], ["coverage"]] : [])];
   const titles = head.map(([text, kind = "", second = ""]) => {
     const element = heading("col", text, second ? below(second) : "");
@@ -117,20 +147,29 @@ function windows(found, byRequest) {
   return [make("h3", "", "Every window"), scroller("Every window", table)];
 }
 
+// Whether the classes are labels of which an item may have several.
+const ofSets = (model) => !model.confusion.length && model.task === "multilabel";
+
 function classes(model) {
   const names = ["precision", "recall", "specificity", "f1"];
+  const areas = Object.values(model.classes).some((each) => each.roc_auc !== null);
   const row = (first, values, support) => make("tr", "", first,
-    ...names.map((each) => make("td", "", score(values[each]))), make("td", "more", support));
+    ...names.map((each) => make("td", "", score(values[each]))), ...(areas ? [make("td", "more", support && score(values.roc_auc))] : []),
+    make("td", "more", support));
   const labels = Object.keys(model.classes).sort(byLabel(model));
-  const support = heading("col", "support");
-  support.className = "more";
+  const more = [...(areas ? ["ROC AUC"] : []), "support"].map((text) => {
+    const element = heading("col", text);
+    element.className = "more";
+    return element;
+  });
   const of = (each) => number(model.classes[each].support);
   const table = make("table", "scores",
-    make("thead", "", make("tr", "", heading("col", "class", below("support")),
-      ...["precision", "recall", "specificity", "F1"].map((each) => heading("col", each)), support)),
+    make("thead", "", make("tr", "", heading("col", ofSets(model) ? "label" : "class", below("support")),
+      ...["precision", "recall", "specificity", "F1"].map((each) => heading("col", each)), ...more)),
     make("tbody", "", ...labels.map((each) =>
       row(heading("row", label(each), below(of(each))), model.classes[each], of(each)))),
     make("tfoot", "", row(heading("row", "macro mean"), model.macro, ""), row(heading("row", "micro"), model.micro, ""),
       row(heading("row", "weighted mean"), model.weighted, "")));
-  return [make("h3", "", "Classes, each against the rest"), scroller("Classes", table)];
+  const kind = ofSets(model) ? "Labels" : "Classes";
+  return [make("h3", "", `${kind}, each against the rest`), scroller("Classes", table)];
 }

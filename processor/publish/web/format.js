@@ -10,6 +10,30 @@ export const items = (n) => counted(n, "item", "items");
 export const range = (low, high) => `${percent(low)} to ${percent(high)}`;
 export const compact = (n) => new Intl.NumberFormat("en", { notation: "compact" }).format(n);
 
+// A number in its own measure, with three significant digits at least.
+export function amount(x) {
+  if (x === null || x === undefined) return MISSING;
+  const size = x ? Math.floor(Math.log10(Math.abs(x))) : 0;
+  if (size < -4 || size > 14) return x.toExponential(2).replace("-", "\u2212");
+  const digits = Math.max(0, 2 - size);
+  return x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replaceAll(",", "\u202f").replace("-", "\u2212");
+}
+
+// The score that a model is judged by: its name, text and interval; `at` are low, value and high as
+// shares of 1, null for a score that is none.
+export function mainScore(model) {
+  if (model.task === "regression") {
+    const interval = model.mae_low === undefined ? MISSING : `${amount(model.mae_low)} to ${amount(model.mae_high)}`;
+    return { name: "Mean absolute error", short: "MAE", text: amount(model.mae ?? 0), interval, at: null };
+  }
+  const name = model.task === "multilabel" ? "Exact match" : "Accuracy";
+  const known = model.accuracy !== null;
+  return {
+    name, short: model.task === "multilabel" ? "exact" : "accuracy", text: percent(model.accuracy), interval: known ? range(model.accuracy_low, model.accuracy_high) : MISSING,
+    at: known ? [model.accuracy_low, model.accuracy, model.accuracy_high] : null,
+  };
+}
+
 // The length of a chart's step in words: 1440 s are "24 minutes", 3600 s are "hour".
 export function duration(seconds) {
   for (const [size, unit] of [[86400, "day"], [3600, "hour"], [60, "minute"]]) {

@@ -2,7 +2,7 @@
 
 import { sparkline } from "./charts.js";
 import { $, bar, make } from "./dom.js";
-import { counted, number, percent, visible } from "./format.js";
+import { counted, mainScore, number, visible } from "./format.js";
 import { byName, differences, keyOf, namesOf, otherNames } from "./names.js";
 
 const AT_FIRST = 25; // rows: about as many as the page beside them is long
@@ -100,9 +100,10 @@ function matching(models, filter) {
 function row(model, apart, columns, steps, address) {
   const names = make("span", "names", title(model, apart), make("small", "", otherNames(model)));
   names.title = namesOf(model).join("/");
+  const main = mainScore(model);
   const figures = model.judged
-    ? make("span", "share", make("b", "", percent(model.accuracy)), bar(model.accuracy_low, model.accuracy_high, model.accuracy),
-      make("small", "", `of ${number(model.judged)}`))
+    ? make("span", "share", make("b", "", main.text), main.at && bar(main.at[0], main.at[2], main.at[1]),
+      make("small", "", `${main.short === "accuracy" ? "" : `${main.short} `}of ${number(model.judged)}`))
     : make("span", "share", make("b", "", "–"), make("small", "", "no feedback"));
   const link = make("a", "row", names, columns ? sparkline(columns, steps) : make("span", "spark"), figures);
   link.href = address;

@@ -2,7 +2,7 @@
 
 import { showDetail } from "./detail.js";
 import { $, make } from "./dom.js";
-import { counted, number, percent, timeOfDay } from "./format.js";
+import { counted, mainScore, number, timeOfDay } from "./format.js";
 import { ModelList, ordered } from "./list.js";
 import { NAMES, differences, keyOf, namesOf } from "./names.js";
 import { showWork } from "./work.js";
@@ -76,7 +76,7 @@ function show() {
   const { detail } = latest;
   $("detail").hidden = !detail;
   if (detail) showDetail(detail, latest.by, differences(latest.models).get(keyOf(detail.result)));
-  document.title = detail ? `${percent(detail.result.accuracy)} ${detail.result.deployment} · Model quality` : "Model quality";
+  document.title = detail ? `${mainScore(detail.result).text} ${detail.result.deployment} · Model quality` : "Model quality";
   showWork(latest.work);
   $("json").href = `api/models?${new URLSearchParams(parameters(null))}`;
 }
@@ -162,7 +162,7 @@ async function pollPast() {
   try {
     const found = await ask("api/history", parameters(null));
     if (mine !== askedPast) return;
-    past = new Map(found.models.map((model) => [keyOf(model), model.points]));
+    past = new Map(found.models.map((model) => [keyOf(model), { ...model.points, measure: model.measure }]));
     steps = found.steps;
     if (latest) showList();
   } catch {

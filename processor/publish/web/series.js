@@ -9,18 +9,18 @@ export function points(columns, steps) {
     predictions: columns.predictions[i],
     judged: columns.judged[i],
     correct: columns.correct[i],
-    accuracy: columns.judged[i] ? columns.correct[i] / columns.judged[i] : null,
+    value: columns.value[i],
     low: columns.low[i],
     high: columns.high[i],
   }));
 }
 
-// The points with something judged, in runs without a gap.
+// The points with a score, in runs without a gap.
 export function judgedRuns(found) {
   const runs = [];
   let last = null;
   for (const point of found) {
-    if (!point.judged) continue;
+    if (point.value === null) continue;
     if (last !== null && point.index === last + 1) runs[runs.length - 1].push(point);
     else runs.push([point]);
     last = point.index;

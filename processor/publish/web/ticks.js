@@ -57,3 +57,10 @@ export function shareTicks(bottom) {
   for (let share = 1; share > bottom - 1e-9; share -= step) found.push(Math.max(0, share));
   return found;
 }
+
+// The round number at which a scale for values up to `largest` ends.
+export function scaleEnd(largest) {
+  if (!(largest > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(largest));
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((n) => n * power >= largest) * power;
+}

@@ -1,9 +1,9 @@
-// Accuracy and counts of one model over time.
+// The main score and the counts of one model over time.
 
 import { draw, heading, make } from "./dom.js";
-import { compact, counted, items, moment, number, percent, range, zone } from "./format.js";
+import { amount, compact, counted, items, moment, number, percent, range, zone } from "./format.js";
 import { judgedRuns, points, stretches } from "./series.js";
-import { fitting, shareTicks, timeTicks } from "./ticks.js";
+import { fitting, scaleEnd, shareTicks, timeTicks } from "./ticks.js";
 
 const MARGIN = { left: 44, right: 10, top: 10 };
 const LINES = 180; // height of the part with accuracy
@@ -31,16 +31,19 @@ export class TimeChart {
     new ResizeObserver(() => this.history && this.#redraw()).observe(this.frame);
   }
 
-  show(history, overall, byRequest) {
+  // `name` is that of the score, `overall` its value in the whole window.
+  show(history, overall, byRequest, name) {
     const held = this.at === null ? null : this.time(this.points[this.at].index).getTime();
     this.history = history;
     this.overall = overall;
     this.byRequest = byRequest;
+    this.name = name;
+    this.isShare = history.models[0]?.measure !== "mae";
     this.points = points(history.models[0]?.points ?? { index: [] }, history.steps);
     this.start = Date.parse(history.from);
     this.at = null;
     this.frame.setAttribute("aria-label",
-      `Accuracy over time, ${counted(this.points.length, "point", "points")}; arrow keys move between them`);
+      `${name} over time, ${counted(this.points.length, "point", "points")}; arrow keys move between them`);
     this.#draw();
     const again = this.points.findIndex((p) => this.time(p.index).getTime() === held);
     if (again >= 0) this.#point(again);
@@ -66,19 +69,21 @@ export class TimeChart {
     const inner = width - MARGIN.left - MARGIN.right;
     const { steps } = this.history;
     const height = MARGIN.top + LINES + 14 + BARS + FOOT;
-    const lowest = Math.min(1, ...this.points.filter((p) => p.judged).map((p) => p.low));
-    const bottom = Math.min(0.9, Math.floor(lowest * 10) / 10);
+    const scored = this.points.filter((p) => p.value !== null);
+    const lowest = Math.min(1, ...scored.map((p) => p.low ?? p.value));
+    const bottom = this.isShare ? Math.min(0.9, Math.floor(lowest * 10) / 10) : 0;
+    const top = this.isShare ? 1 : scaleEnd(Math.max(this.overall ?? 0, ...scored.map((p) => p.high ?? p.value)));
     const left = (i) => MARGIN.left + (i / steps) * inner;
     this.x = (i) => left(i + 0.5);
-    const y = (share) => MARGIN.top + ((1 - share) / (1 - bottom)) * LINES;
+    const y = (value) => MARGIN.top + ((top - Math.max(bottom, value)) / (top - bottom)) * LINES;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
 
-    for (const share of shareTicks(bottom)) {
-      svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(share), y2: y(share), class: "grid" }),
-        draw("text", { x: MARGIN.left - 6, y: y(share) + 4, class: "end" }, `${Math.round(100 * share)}\u202f%`));
+    for (const at of this.isShare ? shareTicks(bottom) : [0, 0.25, 0.5, 0.75, 1].map((part) => part * top)) {
+      svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(at), y2: y(at), class: "grid" }),
+        draw("text", { x: MARGIN.left - 6, y: y(at) + 4, class: "end" }, this.isShare ? `${Math.round(100 * at)}\u202f%` : compact(at)));
     }
     const wide = Math.min(48, Math.max(2, inner / steps - 1));
-    for (const point of this.points.filter((p) => p.judged)) {
+    for (const point of scored.filter((p) => p.low !== null)) {
       svg.append(draw("rect", {
         x: this.x(point.index) - wide / 2, width: wide, rx: 2, class: point.running ? "band running" : "band",
         y: y(point.high), height: Math.max(1, y(point.low) - y(point.high)),
@@ -89,10 +94,10 @@ export class TimeChart {
     }
     for (const run of judgedRuns(this.points)) {
       for (const [kind, part] of stretches(run)) {
-        svg.append(draw("polyline", { class: kind, points: part.map((p) => `${this.x(p.index)},${y(p.accuracy)}`).join(" ") }));
+        svg.append(draw("polyline", { class: kind, points: part.map((p) => `${this.x(p.index)},${y(p.value)}`).join(" ") }));
       }
       for (const p of run) {
-        svg.append(draw("circle", { cx: this.x(p.index), cy: y(p.accuracy), r: p.running ? 3.5 : 2.5, class: p.running ? "point running" : "point" }));
+        svg.append(draw("circle", { cx: this.x(p.index), cy: y(p.value), r: p.running ? 3.5 : 2.5, class: p.running ? "point running" : "point" }));
       }
     }
     this.#bars(svg, inner, wide);
@@ -154,8 +159,8 @@ export class TimeChart {
     const point = this.points[at];
     const lines = [
       make("b", "", `${this.#moment(point.index)} to ${this.#moment(point.index + 1)} ${zone(this.time(point.index))}`),
-      make("span", "", point.judged ? `accuracy ${percent(point.accuracy)} (${range(point.low, point.high)})` : "nothing judged"),
-      make("span", "", `${number(point.correct)} right of ${number(point.judged)} judged`),
+      make("span", "", point.value === null ? "nothing judged" : `${this.name.toLowerCase()} ${this.#value(point)} (${this.#interval(point)})`),
+      make("span", "", this.isShare ? `${number(point.correct)} right of ${number(point.judged)} judged` : `${number(point.judged)} judged`),
     ];
     if (this.byRequest) lines.push(make("span", "", `${items(point.predictions)} predicted`));
     if (point.running) lines.push(make("span", "quiet", "not over yet: these numbers go on changing"));
@@ -169,6 +174,15 @@ export class TimeChart {
     this.tip.style.setProperty("left", `${Math.max(0, Math.min(room, x + 10))}px`);
   }
 
+  #value(point) {
+    return this.isShare ? percent(point.value) : amount(point.value);
+  }
+
+  #interval(point) {
+    if (point.low === null) return "–";
+    return this.isShare ? range(point.low, point.high) : `${amount(point.low)} to ${amount(point.high)}`;
+  }
+
   #leave() {
     this.at = null;
     this.tip.hidden = true;
@@ -176,11 +190,11 @@ export class TimeChart {
   }
 
   table() {
-    const head = [`from (${zone(this.time(0))})`, ...(this.byRequest ? ["predicted"] : []), "judged", "right", "accuracy", "95\u202f% interval"];
+    const head = [`from (${zone(this.time(0))})`, ...(this.byRequest ? ["predicted"] : []), "judged", ...(this.isShare ? ["right"] : []), this.name.toLowerCase(), "95\u202f% interval"];
     const body = this.points.map((p) => make("tr", "", heading("row", this.#moment(p.index), p.running ? ", not over yet" : ""),
       ...(this.byRequest ? [make("td", "", number(p.predictions))] : []),
-      make("td", "", number(p.judged)), make("td", "", number(p.correct)), make("td", "", percent(p.accuracy)),
-      make("td", "", p.judged ? range(p.low, p.high) : "–")));
+      make("td", "", number(p.judged)), ...(this.isShare ? [make("td", "", number(p.correct))] : []),
+      make("td", "", this.#value(p)), make("td", "", this.#interval(p))));
     return make("table", "scores", make("thead", "", make("tr", "", ...head.map((name) => heading("col", name)))),
       make("tbody", "", ...body));
   }

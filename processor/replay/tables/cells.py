@@ -4,6 +4,7 @@ A label must not depend on the format of its table: the integer 1, the float 1.0
 and the text "1" of a CSV file are the same label.
 """
 
+import ast
 import math
 import re
 from calendar import timegm
@@ -38,18 +39,39 @@ class Nanoseconds(int):
 
 @lru_cache(maxsize=8192)
 def read_text(cell: str | None) -> object:
-    """The value of a cell of a CSV file: a number in the syntax of JSON, true or false in any case, else
-    a text; None for an empty cell, NaN or null.
+    """The value of a cell of a CSV file: a number in the syntax of JSON, true or false in any case, a
+    list in the syntax of JSON or Python, else a text; None for an empty cell, NaN or null.
 
     >>> [read_text(cell) for cell in ("cat", "1", "0.25", "007", "True", "NaN", "")]
     ['cat', 1, 0.25, '007', True, None, None]
+    >>> read_text('["cat", "dog"]'), read_text("['cat']"), read_text("[]"), read_text("[cat")
+    (['cat', 'dog'], ['cat'], [], '[cat')
     """
-    if cell is None or len(cell) > _MAX_LENGTH:
+    if cell is None:
         return cell
-    number = _NUMBER.fullmatch(cell.strip())
+    text = cell.strip()
+    if text[:1] == "[" and text[-1:] == "]":
+        return _read_list(text, cell)
+    if len(cell) > _MAX_LENGTH:
+        return cell
+    number = _NUMBER.fullmatch(text)
     if number is not None:
         return float(number[0]) if number[1] or number[2] else int(number[0])
-    return _WORDS.get(cell.strip().lower(), cell)
+    return _WORDS.get(text.lower(), cell)
+
+
+def _read_list(text: str, cell: str) -> object:
+    """A list of texts or numbers, as JSON or as pandas writes a column of lists; the cell itself if it
+    is neither."""
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return cell
+    items = found if isinstance(found, list) else [None]
+    return found if all(isinstance(item, str | int | float) for item in items) else cell
 
 
 def plain(cell: Any) -> object:
@@ -69,6 +91,8 @@ def plain(cell: Any) -> object:
         return [math.nan if (value := plain(item)) is None else value for item in cell]
     if isinstance(cell, Mapping):
         return cell
+    if kind in (set, frozenset):
+        return sorted(map(str, cell))
     if isinstance(cell, Decimal):
         return None if cell.is_nan() else float(cell)
     if isinstance(cell, bytes):

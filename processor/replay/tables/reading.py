@@ -33,10 +33,11 @@ ReportBadRow = Callable[[str, str], None]
 
 class Tables:
     """Reads the tables of one command into ``sink``. Rows without an id are numbered across all tables,
-    so that the first rows of two files are two requests."""
+    so that the first rows of two files are two requests. ``has_task`` is whether models have a task."""
 
-    def __init__(self, columns: Columns, sink: RowSink) -> None:
+    def __init__(self, columns: Columns, sink: RowSink, has_task: bool = False) -> None:
         self._columns = columns
+        self._has_task = has_task
         self._sink = sink
         self._numbers = count(1)
 
@@ -71,6 +72,12 @@ class Tables:
         progress.update(table.consumed, sink.read - before)
         if not decoded:
             raise _no_rows(table, column_map, rows)
+        if reader.numbers and reader.labels and not self._has_task:
+            option = 'task="regression"' if self._columns.renamed else "--task regression"
+            progress.report(
+                f"{reader.numbers:,} predictions are numbers, and {reader.labels:,} are whole or "
+                f"between 0 and 1, which are taken for labels: if all are numbers, give {option}"
+            )
 
     def _map_columns(self, table: Table, progress: CommandProgress) -> ColumnMap:
         names = table.names

@@ -10,6 +10,7 @@ from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.model_key import ModelKey
+from processor.domain.values import Labelled
 from processor.replay.tables.cells import read_name, read_time, to_body
 from processor.replay.tables.columns import ID, ColumnMap
 
@@ -73,24 +74,28 @@ class Table(Protocol):
 class RowReader:
     """Reads the rows of one table, whose cells are in the order of `ColumnMap.used`.
 
-    ``value`` reads a cell with a label, a score or a reward. ``numbers`` counts the rows of all tables
-    that are read together, so that each row without an id is a request of its own.
+    ``value`` reads a cell with a label, a score or a reward. ``row_numbers`` counts the rows of all
+    tables that are read together, so that each row without an id is a request of its own.
+
+    After reading, ``numbers`` is how many predictions are numbers for certain, and ``labels`` how many
+    are whole numbers or between 0 and 1, which are taken for labels and probabilities.
     """
 
     def __init__(
-        self, column_map: ColumnMap, value: Callable[[Any], object], numbers: Iterator[int]
+        self, column_map: ColumnMap, value: Callable[[Any], object], row_numbers: Iterator[int]
     ) -> None:
         self._value = value
-        self._numbers = numbers
+        self._row_numbers = row_numbers
         self._names = tuple(label for _, label in column_map.scores)
         self._deployment = column_map.deployment
         self._has_ids = column_map.columns[ID] is not None
         self._keys: dict[tuple[object, ...], ModelKey] = {}
+        self.numbers = self.labels = 0
 
     def __call__(self, cells: Sequence[Any]) -> TableRow | DeadLetter:
         """Read one row. Returns a dead letter if a cell can't be read."""
         predicted, actual, reward, request_id_cell, time, feedback_time, *others = cells
-        number = next(self._numbers)
+        number = next(self._row_numbers)
         request_id = read_name(request_id_cell)
         if not request_id:
             if self._has_ids:
@@ -113,9 +118,7 @@ class RowReader:
                 return DeadLetter(
                     "bad_reward", f"reward {str(reward_value)[:80]!r} is not a number up to 1e6"
                 )
-        answer = _content(value(predicted))
-        if answer is None and self._names:
-            answer = self._scores([value(cell) for cell in others[4:]])
+        answer = self._answer(value(predicted), others[4:])
         return TableRow(
             self._key(others[:4]),
             request_id,
@@ -126,11 +129,32 @@ class RowReader:
             reward_micros,
         )
 
-    def _scores(self, scores: list[object]) -> PayloadRows | None:
+    def _answer(self, predicted: object, cells: Sequence[Any]) -> PayloadRows | bytes | None:
+        """The prediction of a row: its label, number or list; its scores; or a label with its scores."""
+        if not self._names:
+            self._count(predicted)
+            return _content(predicted)
+        scores = [self._value(cell) for cell in cells]
         if all(score is None for score in scores):
-            return None
+            self._count(predicted)
+            return _content(predicted)
         row = [math.nan if score is None else score for score in scores]
-        return PayloadRows([row], self._names if len(row) > 1 else None)
+        names = self._names if len(row) > 1 else None
+        if predicted is None:
+            return PayloadRows([row], names)
+        if names is None or not isinstance(predicted, str | int | float):
+            return _content(predicted)
+        return PayloadRows([Labelled(predicted, scores=tuple(row))], names)  # type: ignore[arg-type]
+
+    def _count(self, predicted: object) -> None:
+        """Count a prediction that is a number by what it is taken for."""
+        if type(predicted) is float and not predicted.is_integer():
+            if 0 < predicted < 1:
+                self.labels += 1
+            else:
+                self.numbers += 1
+        elif type(predicted) in (int, float):
+            self.labels += 1
 
     def _key(self, cells: Sequence[Any]) -> ModelKey:
         names = tuple(cells)

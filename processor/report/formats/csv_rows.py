@@ -15,14 +15,25 @@ COLUMNS = (
 _SPECIAL = frozenset(',"\r\n')
 #: The scores of a class and of a mean over classes.
 SCORES = MeanResult.__struct_fields__
+_AREAS = ("roc_auc", "average_precision")
 #: Fields of a model's result that are means of the scores over all classes.
 MEANS = ("macro", "micro", "weighted")
+_NAMES = ("task", *ModelKey._fields)
+#: Fields of a model's result that are lists or are named by something.
+_NESTED = (
+    "confusion", "classes", *MEANS, "top_k_accuracy", "absolute_error_quantiles", "calibration",
+    "thresholds", "error_histogram",
+)  # fmt: skip
 #: Fields of a model's result that are one number each.
 NUMBERS = tuple(
-    field
-    for field in ModelResult.__struct_fields__
-    if field not in (*ModelKey._fields, "confusion", "classes", *MEANS)
+    field for field in ModelResult.__struct_fields__ if field not in (*_NAMES, *_NESTED)
 )
+#: Fields that a result of labels alone does not have: without a value they have no row.
+_OPTIONAL = frozenset(
+    field.name for field in msgspec.structs.fields(ModelResult) if not field.required
+)
+#: Of each nested list the field that tells its entries apart.
+_LISTS = {"calibration": "low", "thresholds": "threshold", "error_histogram": "up_to"}
 
 
 class Period(msgspec.Struct, frozen=True):
@@ -37,8 +48,11 @@ class Period(msgspec.Struct, frozen=True):
 def render_csv(replay: Replay) -> Iterator[str]:
     """The header and the rows of a replay's results, one at a time.
 
-    The value of an undefined number is empty. Rows that count events have no model, and the reason in
-    the column "class".
+    The value of an undefined number is empty; scores of probabilities, numbers and label sets have rows
+    only where they have values. In the column "class" stands what such a number is of: the k, the part
+    of the items, the probability, the threshold, the error.
+
+    Rows that count events have no model, and the reason in the column "class".
     """
     yield line(COLUMNS)
     yield from model_rows([Period(replay.from_, replay.to, replay.by, replay.models)])
@@ -65,16 +79,30 @@ def model_rows(periods: Iterable[Period]) -> Iterator[str]:
 
 def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | None]]:
     for name in NUMBERS:
-        yield name, "", "", "", getattr(model, name)
+        value = getattr(model, name)
+        if value is not None or name not in _OPTIONAL:
+            yield name, "", "", "", value
     for mean in MEANS:
         for score in SCORES:
             scores: MeanResult = getattr(model, mean)
             yield f"{score}_{mean}", "", "", "", getattr(scores, score)
     for label, each in model.classes.items():
         for score in ClassResult.__struct_fields__:
-            yield score, label, "", "", getattr(each, score)
+            value = getattr(each, score)
+            if value is not None or score not in _AREAS:
+                yield score, label, "", "", value
     for cell in model.confusion:
         yield "confusion", "", cell.actual, cell.predicted, cell.count
+    for k, share in model.top_k_accuracy.items():
+        yield "top_k_accuracy", k, "", "", share
+    for rank, error in model.absolute_error_quantiles.items():
+        yield "absolute_error_quantile", rank, "", "", error
+    for name, key in _LISTS.items():
+        for entry in getattr(model, name):
+            label = str(getattr(entry, key))
+            for field in entry.__struct_fields__:
+                if field != key:
+                    yield f"{name}_{field}", label, "", "", getattr(entry, field)
 
 
 def line(values: Iterable[object]) -> str:

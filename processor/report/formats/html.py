@@ -5,30 +5,15 @@ from importlib.resources import files
 
 import msgspec
 
-from processor.domain.results import Events, MeanResult, ModelResult
+from processor.domain.results import Events, ModelResult
 from processor.domain.timestamps import parse_time
+from processor.publish.panels import Parts, parts_of
 from processor.report.compare import Comparison, Comparisons, model_key, period_title
-from processor.report.data import ModelTimeline, Report
-from processor.report.formats.csv_rows import SCORES
+from processor.report.data import Report
 from processor.report.formats.markup import Markup, join, tag
-from processor.report.formats.matrix import matrix, natural
-from processor.report.formats.plots import (
-    DASH,
-    accuracy_plot,
-    coverage_plot,
-    delay_plot,
-    duration,
-    percent,
-    pie,
-)
-from processor.report.formats.text import not_compared, printable, significance
-
-#: Maximum number of classes in a matrix, and the number from which on its cells are small.
-_MAX_CLASSES, _DENSE = 40, 13
-#: Maximum number of classes in the table of scores.
-_MAX_ROWS = 100
-#: Maximum length of a name.
-_MAX_NAME = 80
+from processor.report.formats.model_card import MAX_NAME, label_of, model_card, score_text
+from processor.report.formats.plots import DASH, amount, percent
+from processor.report.formats.text import compared, not_compared, printable, significance
 
 
 def render_html(report: Report) -> Iterator[str]:
@@ -69,177 +54,39 @@ def page(head: list[Markup], cards: Iterator[Markup], foot: Markup) -> Iterator[
     yield after
 
 
-def model_card(model: ModelResult, timeline: ModelTimeline, anchor: str) -> Markup:
-    """The card of one model: figures, plots, confusion matrix and scores. ``anchor`` is its id."""
-    where = " / ".join(
-        printable(name, _MAX_NAME)
-        for name in (model.namespace, model.predictor, model.model)
-        if name
-    )
-    warning = Markup()
-    if model.unknown_actual:
-        warning = tag(
-            "p",
-            f"{_items(model.unknown_actual)} judged wrong with an unknown actual label: they count "
-            "in accuracy but in no class, so the matrix and the scores by class look better than "
-            "the model is.",
-            class_="warning",
-        )
-    return tag(
-        "article",
-        tag("header", tag("h2", _name(model.deployment)), tag("span", where, class_="quiet")),
-        warning,
-        _figures(model),
-        tag("div", *_panels(model, timeline), class_="panels"),
-        class_="card",
-        id=anchor,
-    )
-
-
-def _panels(model: ModelResult, timeline: ModelTimeline) -> Iterator[Markup]:
-    pies = join(
-        pie("Judged items", [("right", "correct", model.correct),
-                             ("wrong", "incorrect", model.judged - model.correct)]),
-        pie("Predicted items", [("right", "feedback", model.judged),
-                                ("none", "no feedback", model.predictions - model.judged)])
-        if model.predictions is not None else Markup(),
-    )  # fmt: skip
-    if pies:
-        title = "Right and wrong"
-        if model.predictions is not None:
-            title += "; with and without feedback"
-        yield tag("section", tag("h3", title),
-                  tag("div", pies, class_="pies"))  # fmt: skip
-    yield from _section("Feedback delay: feedbacks by the time they took", delay_plot(timeline))
-    length = duration(timeline.length)
-    yield from _section(
-        f"Accuracy over time, in its 95\u202f% Wilson interval; points of {length}",
-        accuracy_plot(timeline),
-    )
-    by_request = model.predictions is not None
-    keys = [("part", "judged"), *([("all", "predicted, without feedback")] if by_request else [])]
-    yield from _section(
-        f"Coverage over time: items in {length}" if by_request else f"Judged items in {length}",
-        coverage_plot(timeline, by_request),
-        tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in keys),
-            class_="keys"),
-    )  # fmt: skip
-    if model.confusion:
-        tables = tag("section", *_matrix(model)), tag("section", *_scores(model))
-        yield tag("div", *tables, class_="tables wide")
-    elif not model.judged:
-        yield tag("p", "No feedback counts here: a score needs a feedback with the request id of a "
-                  "prediction.", class_="quiet wide")  # fmt: skip
-
-
-def _section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
-    if plot:
-        yield tag("section", tag("h3", title), *before, plot)
-
-
-def _figures(model: ModelResult) -> Markup:
-    figures = [
-        _figure("Accuracy", percent(model.accuracy),
-                f"{percent(model.accuracy_low)} to {percent(model.accuracy_high)} (95\u202f%)",
-                f"{model.correct:,} correct of {model.judged:,} judged"),
-    ]  # fmt: skip
-    if model.predictions is not None:
-        figures.append(
-            _figure("Coverage", percent(model.coverage),
-                    f"{model.judged:,} judged of {model.predictions:,} predicted")
-        )  # fmt: skip
-    if model.rewards:
-        figures.append(
-            _figure("Mean reward", _score(model.reward_mean), f"of {model.rewards:,}",
-                    f"{model.disagreements:,} disagree with the truth")
-        )  # fmt: skip
-    figures.append(_figure("Macro F1", _score(model.macro.f1)))
-    figures.append(_figure("Matthews' correlation", _score(model.mcc)))
-    figures.append(_figure("Cohen's kappa", _score(model.kappa)))
-    return tag("div", *figures, class_="figures")
-
-
-def _figure(title: str, value: str, *notes: str) -> Markup:
-    return tag("div", tag("h3", title), tag("b", value), *(tag("small", note) for note in notes))
-
-
-def _matrix(model: ModelResult) -> Iterator[Markup]:
-    shown = matrix(model, _MAX_CLASSES)
-    yield tag("h3", "Confusion matrix: items, share of the row")
-    head = tag("tr", tag("th", "actual ↓ predicted →", scope="col"),
-               *(tag("th", _label(label), scope="col") for label in shown.labels))  # fmt: skip
-    rows = []
-    for i, (label, counts) in enumerate(zip(shown.labels, shown.counts, strict=True)):
-        total = sum(counts)
-        cells = [_cell(n, total, i == j) for j, n in enumerate(counts)]
-        rows.append(tag("tr", tag("th", _label(label), scope="row"), *cells))
-    dense = " dense" if len(shown.labels) >= _DENSE else ""
-    body = tag("table", tag("thead", head), tag("tbody", *rows), class_=f"matrix{dense}")
-    yield tag("div", body, class_="scroll")
-    if shown.hidden:
-        yield tag("p", f"“other” sums the {shown.hidden:,} smaller classes.", class_="quiet")
-
-
-def _cell(n: int, total: int, hit: bool) -> Markup:
-    share = n / total if total else 0.0
-    classes = ["hit" if hit else "miss"]
-    classes += ["zero"] if not n else ["strong"] if share > 0.65 else []
-    return tag("td", tag("b", f"{n:,}"), tag("small", percent(share, 0)),
-               class_=" ".join(classes), style=f"--share:{8 + 92 * share if n else 0:.0f}%")  # fmt: skip
-
-
-def _scores(model: ModelResult) -> Iterator[Markup]:
-    yield tag("h3", "Scores by class, one against the rest")
-    names = ("class", "precision", "recall", "specificity", "F1", "support")
-    largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_MAX_ROWS]
-    body = [
-        tag("tr", tag("th", _label(label), scope="row"),
-            *(_bar(getattr(model.classes[label], score)) for score in SCORES),
-            tag("td", f"{model.classes[label].support:,}"))
-        for label in sorted(largest, key=natural)
-    ]  # fmt: skip
-    means: list[tuple[str, MeanResult]] = [
-        ("macro mean", model.macro), ("weighted mean", model.weighted), ("micro", model.micro),
-    ]  # fmt: skip
-    foot = [
-        tag("tr", tag("th", name, scope="row"), *(_bar(getattr(mean, each)) for each in SCORES),
-            tag("td"))
-        for name, mean in means
-    ]  # fmt: skip
-    yield tag(
-        "div",
-        tag("table", tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names))),
-            tag("tbody", *body), tag("tfoot", *foot), class_="scores"),
-        class_="scroll",
-    )  # fmt: skip
-    if len(model.classes) > len(largest):
-        hidden = len(model.classes) - len(largest)
-        yield tag("p", f"And {hidden:,} smaller classes: see JSON or CSV.", class_="quiet")
-
-
-def _bar(value: float | None) -> Markup:
-    if value is None:
-        return tag("td", DASH)
-    return tag("td", _score(value), tag("span", class_="bar", style=f"--share:{100 * value:.1f}%"))
-
-
 def _overview(models: tuple[ModelResult, ...]) -> Markup:
-    names = ("model", "accuracy", "95\u202f% from", "to", "judged", "coverage", "macro F1")
+    kinds = [parts_of(model) for model in models]
+    mixed = not all(parts.labels for parts in kinds)
+    names = ("model", "score" if mixed else "accuracy", "95\u202f% from", "to", "judged", "coverage",
+             "macro F1")  # fmt: skip
     rows = [
         tag("tr",
             tag("th", tag("a", " / ".join(
-                printable(name, _MAX_NAME)
+                printable(name, MAX_NAME)
                 for name in model_key(model)
             ), href=f"#m{i}"), scope="row"),
+            *_main_score(model, parts, mixed),
             *(tag("td", text) for text in (
-                percent(model.accuracy), percent(model.accuracy_low), percent(model.accuracy_high),
-                f"{model.judged:,}", percent(model.coverage), _score(model.macro.f1),
+                f"{model.judged:,}", percent(model.coverage), score_text(model.macro.f1),
             )))
-        for i, model in enumerate(models, 1)
+        for i, (model, parts) in enumerate(zip(models, kinds, strict=True), 1)
     ]  # fmt: skip
     head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in names)))
     body = tag("table", head, tag("tbody", *rows), class_="overview")
     return tag("section", tag("div", body, class_="scroll"), class_="card")
+
+
+def _main_score(model: ModelResult, parts: Parts, named: bool) -> Iterator[Markup]:
+    """The score that a model's task is judged by, and its interval."""
+    if parts.numbers and not (parts.labels or parts.sets):
+        name = "MAE"
+        values = [amount(each) for each in (model.mae, model.mae_low, model.mae_high)]
+    else:
+        name = "accuracy" if parts.labels else "exact match"
+        low, high = model.accuracy_low, model.accuracy_high
+        values = [percent(each) for each in (model.accuracy, low, high)]
+    yield tag("td", *([tag("small", f"{name} ")] if named else []), values[0])
+    yield from (tag("td", value) for value in values[1:])
 
 
 def _comparisons(comparisons: Comparisons) -> Iterator[Markup]:
@@ -259,21 +106,25 @@ def _comparison(comparison: Comparison) -> Markup:
         ("predicted", [_count(side.result.predictions) for side in sides]),
         ("judged", [f"{side.result.judged:,}" for side in sides]),
         ("coverage", [percent(side.result.coverage) for side in sides]),
+    ]
+    labelled = comparison.difference is not None or not comparison.differences
+    rows += [
         ("accuracy", [percent(side.result.accuracy) for side in sides]),
         ("95\u202f% interval", [
             f"{percent(side.result.accuracy_low)} to {percent(side.result.accuracy_high)}"
             for side in sides
         ]),
-        ("macro precision", [_score(side.result.macro.precision) for side in sides]),
-        ("macro recall", [_score(side.result.macro.recall) for side in sides]),
-        ("macro F1", [_score(side.result.macro.f1) for side in sides]),
-        ("Matthews' correlation", [_score(side.result.mcc) for side in sides]),
-    ]  # fmt: skip
+        ("macro precision", [score_text(side.result.macro.precision) for side in sides]),
+        ("macro recall", [score_text(side.result.macro.recall) for side in sides]),
+        ("macro F1", [score_text(side.result.macro.f1) for side in sides]),
+        ("Matthews' correlation", [score_text(side.result.mcc) for side in sides]),
+    ] if labelled else []  # fmt: skip
+    rows += [(row_name, [*values]) for row_name, *values in compared(comparison)]
     table = tag(
         "table",
         tag("thead", tag("tr", tag("th"), *(
-            tag("th", _label(side.title), scope="col") for side in sides
-        ))),
+            tag("th", label_of(side.title), scope="col") for side in sides
+        ), *([tag("th", "difference", scope="col")] if comparison.differences else []))),
         tag("tbody", *(
             tag("tr", tag("th", title, scope="row"), *(tag("td", value) for value in values))
             for title, values in rows
@@ -288,7 +139,7 @@ def _comparison(comparison: Comparison) -> Markup:
     return tag(
         "section",
         tag("header", tag("h2", "Comparison"),
-            tag("span", " / ".join(printable(each, _MAX_NAME) for each in name), class_="quiet")),
+            tag("span", " / ".join(printable(each, MAX_NAME) for each in name), class_="quiet")),
         tag("div", table, class_="scroll"),
         tag("ul", difference, *(tests or [tag("li", "no test applies")]), class_="tests"),
         class_="card",
@@ -317,21 +168,5 @@ def _nothing(events: Events) -> Markup:
                 _foot(events))  # fmt: skip
 
 
-def _name(name: str) -> str:
-    return printable(name, _MAX_NAME) if name else "(no name)"
-
-
-def _label(label: str) -> Markup:
-    return tag("span", printable(label, 40), class_="label", title=printable(label, 1000))
-
-
-def _items(n: int) -> str:
-    return f"{n:,} item" + ("" if n == 1 else "s")
-
-
 def _count(n: int | None) -> str:
     return DASH if n is None else f"{n:,}"
-
-
-def _score(value: float | None) -> str:
-    return DASH if value is None else f"{value:.3f}"

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import cos, pi, sin
+from math import cos, floor, log10, pi, sin
+from typing import NamedTuple
 
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.report.data import ModelTimeline, Point
@@ -11,7 +12,7 @@ from processor.telemetry import DELAY_BOUNDS
 
 #: Size and margins of a plot in units of its view box, about a pixel each.
 _WIDTH, _HEIGHT = 460, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 28
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 8, 10, 28
 #: Shown in place of an undefined number.
 DASH = "\u2013"
 _UNITS = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (1, "s"))
@@ -26,6 +27,42 @@ def percent(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
+def amount(value: float | None) -> str:
+    """A number in its own measure with three significant digits at least; a dash for None.
+
+    >>> amount(1234.5), amount(0.04567), amount(-2), amount(3.4e-9)
+    ('1,234', '0.0457', '-2.00', '3.40e-09')
+    """
+    if value is None:
+        return DASH
+    size = floor(log10(abs(value))) if value else 0
+    return f"{value:.2e}" if size < -4 or size > 14 else f"{value:,.{max(0, 2 - size)}f}"
+
+
+def short_amount(value: float) -> str:
+    """A number for an axis, in thousands and so on where it is large.
+
+    >>> short_amount(0), short_amount(45_000), short_amount(1.5), short_amount(2.5e6)
+    ('0', '45k', '1.5', '2.5M')
+    """
+    for least, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def scale_end(largest: float) -> float:
+    """The round number at which a scale for values up to ``largest`` ends; 0 for 0.
+
+    >>> [scale_end(n) for n in (0.0, 0.013, 1.62, 740.0)]
+    [0, 0.015, 2.0, 800.0]
+    """
+    if largest <= 0:
+        return 0
+    power = 10.0 ** floor(log10(largest))
+    return next(n * power for n in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if n * power >= largest)
+
+
 def duration(seconds: float) -> str:
     """A duration in its largest whole unit.
 
@@ -36,38 +73,64 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g}\u202f{unit}"
 
 
-def accuracy_plot(timeline: ModelTimeline) -> Markup:
-    """Plot the accuracy of each point with its 95 % Wilson interval; empty without judged items."""
-    points = [point for point in timeline.points if point.judged]
-    if not points:
-        return Markup()
-    scale = _TimeScale(points, timeline.length)
-    marks, line = [], []
-    for point in points:
+def accuracy_plot(timeline: ModelTimeline, name: str = "Accuracy") -> Markup:
+    """Plot the accuracy of each point with its 95 % Wilson interval; empty without any."""
+    marks = []
+    for point in timeline.points:
         low, high = point.interval
-        accuracy = point.accuracy
-        if low is None or high is None or accuracy is None:
-            continue
-        x, top, bottom = scale.middle(point), _share(high), _share(low)
-        hint = tag(
-            "title",
-            f"{_moment(point.start, timeline.length)}: {percent(accuracy)} "
-            f"({percent(low)} to {percent(high)}), {point.correct:,} of {point.judged:,}",
-        )
-        line.append(f"{x:.1f},{_share(accuracy):.1f}")
-        marks.append(
+        if point.accuracy is not None and low is not None and high is not None:
+            hint = (
+                f"{percent(point.accuracy)} ({percent(low)} to {percent(high)}), "
+                f"{point.correct:,} of {point.decided:,}"
+            )
+            marks.append(_Mark(point, point.accuracy, low, high, hint))
+    grid = _grid([(each / 4, f"{25 * each}\u202f%") for each in range(5)])
+    return _line_plot(f"{name} over time", timeline, grid, marks)
+
+
+def error_plot(timeline: ModelTimeline) -> Markup:
+    """Plot the MAE of each point with its 95 % interval; empty without items judged as numbers."""
+    means = [(point, *point.errors.mean()) for point in timeline.points]
+    bounds = [high if high is not None else mae for _, mae, _, high in means if mae is not None]
+    if not bounds:
+        return Markup()
+    top = scale_end(max(bounds)) or 1.0
+    marks = []
+    for point, mae, low, high in means:
+        if mae is not None:
+            low, high = (mae, mae) if low is None or high is None else (max(0.0, low), high)
+            hint = f"{amount(mae)} ({amount(low)} to {amount(high)}), {point.errors.items:,} items"
+            marks.append(_Mark(point, mae / top, low / top, high / top, hint))
+    grid = _grid([(each / 4, short_amount(top * each / 4)) for each in range(5)])
+    return _line_plot("Mean absolute error over time", timeline, grid, marks)
+
+
+class _Mark(NamedTuple):
+    """A point of a line with its interval, as shares of the plot's height."""
+
+    point: Point
+    value: float
+    low: float
+    high: float
+    hint: str
+
+
+def _line_plot(title: str, timeline: ModelTimeline, grid: Markup, found: list[_Mark]) -> Markup:
+    if not found:
+        return Markup()
+    scale = TimeScale([mark.point for mark in found], timeline.length)
+    bands, dots, line = [], [], []
+    for point, value, low, high, text in found:
+        x, top = scale.middle(point), _share(high)
+        hint = tag("title", f"{moment(point.start, timeline.length)}: {text}")
+        line.append(f"{x:.1f},{_share(value):.1f}")
+        bands.append(
             tag("rect", hint, class_="band", x=x - scale.width / 2, y=top, width=scale.width,
-                height=max(1.0, bottom - top), rx=2)
+                height=max(1.0, _share(low) - top), rx=2)
         )  # fmt: skip
-        marks.append(tag("circle", hint, class_="dot", cx=x, cy=_share(accuracy), r=3))
-    return _plot(
-        "Accuracy over time",
-        _grid([(each / 4, f"{25 * each}\u202f%") for each in range(5)]),
-        scale.axis(),
-        *marks[::2],
-        tag("polyline", class_="line", points=" ".join(line)),
-        *marks[1::2],
-    )
+        dots.append(tag("circle", hint, class_="dot", cx=x, cy=_share(value), r=3))
+    shown = tag("polyline", class_="line", points=" ".join(line))
+    return _plot(title, grid, scale.axis(), *bands, shown, *dots)
 
 
 def coverage_plot(timeline: ModelTimeline, by_request: bool) -> Markup:
@@ -79,11 +142,11 @@ def coverage_plot(timeline: ModelTimeline, by_request: bool) -> Markup:
     )
     if not largest:
         return Markup()
-    scale = _TimeScale(points, timeline.length)
+    scale = TimeScale(points, timeline.length)
     top = _round_up(largest)
     bars = []
     for point in points:
-        hint = f"{_moment(point.start, timeline.length)}: {point.judged:,} judged"
+        hint = f"{moment(point.start, timeline.length)}: {point.judged:,} judged"
         if by_request:
             hint += f" of {point.predictions:,} predicted, {percent(point.coverage)}"
         values = [("all", point.predictions)] if by_request else []
@@ -151,7 +214,7 @@ def _at(angle: float) -> str:
     return f"{50 + 46 * sin(angle):.3f} {50 - 46 * cos(angle):.3f}"
 
 
-class _TimeScale:
+class TimeScale:
     """The horizontal scale of a timeline's points; ``width`` is the width of a point's mark."""
 
     def __init__(self, points: Sequence[Point], length: int) -> None:
@@ -170,7 +233,7 @@ class _TimeScale:
         stride = -(-self._slots // 4)
         return join(
             *(
-                tag("text", _moment(self._start + i * self._length, self._length), class_="tick",
+                tag("text", moment(self._start + i * self._length, self._length), class_="tick",
                     x=_LEFT + self._slot * (i + 0.5), y=_HEIGHT - 10, text_anchor="middle",)
                 for i in range(0, self._slots, stride)
                 if not i or _LEFT + self._slot * (i + 0.5) < _WIDTH - 44
@@ -178,7 +241,8 @@ class _TimeScale:
         )  # fmt: skip
 
 
-def _moment(seconds: int, length: int) -> str:
+def moment(seconds: int, length: int) -> str:
+    """A time, as precise as points of a length need it."""
     time = datetime.fromtimestamp(seconds, UTC)
     if length >= 28 * DAY:
         return time.strftime("%b %Y")

@@ -8,6 +8,7 @@ import msgspec
 
 from processor.domain.results import ClassResult, Events, MeanResult, ModelResult
 from processor.domain.timestamps import parse_time
+from processor.publish.panels import Parts, decided_items, parts_of
 from processor.report.compare import (
     Comparison,
     Comparisons,
@@ -17,6 +18,7 @@ from processor.report.compare import (
 )
 from processor.report.data import Report
 from processor.report.formats.matrix import matrix
+from processor.report.formats.plots import amount
 
 #: Maximum width of a matrix, in columns of the terminal.
 _MAX_WIDTH = 100
@@ -51,17 +53,25 @@ def render_comparisons(comparisons: Comparisons) -> Iterator[str]:
 
 def render_model(model: ModelResult) -> str:
     """The scores, the confusion matrix and the scores by class of one model."""
-    lines = [
-        printable("/".join(model_key(model)), 200),
-        f"  accuracy     {ratio(model.accuracy)}  [{ratio(model.accuracy_low)}, "
-        f"{ratio(model.accuracy_high)}]  {model.correct:,} correct of {model.judged:,} judged",
-    ]
+    parts = parts_of(model)
+    lines = [printable("/".join(model_key(model)), 200)]
+    if parts.numbers:
+        lines += _numbers(model)
+    if parts.labels or parts.sets:
+        lines.append(_accuracy(model, parts))
+    if parts.sets:
+        jaccard, hamming = ratio(model.jaccard), ratio(model.hamming_loss)
+        lines.append(f"  label sets   Jaccard index {jaccard}  Hamming loss {hamming}")
     if model.predictions is not None:
         lines.append(
             f"  coverage     {ratio(model.coverage)}  {model.judged:,} judged of "
             f"{model.predictions:,} predicted"
         )
-    lines.append(f"  correlation  Matthews {ratio(model.mcc)}  Cohen's kappa {ratio(model.kappa)}")
+    if parts.labels:
+        mcc, kappa = ratio(model.mcc), ratio(model.kappa)
+        lines.append(f"  correlation  Matthews {mcc}  Cohen's kappa {kappa}")
+    if parts.probabilities:
+        lines += _probabilities(model)
     if model.rewards:
         lines.append(f"  reward       mean {ratio(model.reward_mean)}  of {model.rewards:,}")
     if model.disagreements:
@@ -72,8 +82,55 @@ def render_model(model: ModelResult) -> str:
             "no class, whose scores look better than they are"
         )
     if model.confusion:
-        lines += ["", *_matrix(model), "", *_scores(model)]
+        lines += ["", *_matrix(model)]
+    if model.classes:
+        lines += ["", *_scores(model)]
     return "\n".join(lines) + "\n\n"
+
+
+def _accuracy(model: ModelResult, parts: Parts) -> str:
+    name = "accuracy    " if parts.labels else "exact match "
+    interval = f"[{ratio(model.accuracy_low)}, {ratio(model.accuracy_high)}]"
+    of = f"{model.correct:,} correct of {decided_items(model):,} judged"
+    return f"  {name} {ratio(model.accuracy)}  {interval}  {of}"
+
+
+def _numbers(model: ModelResult) -> Iterator[str]:
+    yield (
+        f"  MAE          {amount(model.mae)}  [{amount(model.mae_low)}, {amount(model.mae_high)}]  "
+        f"{model.measured:,} judged as numbers"
+    )
+    yield f"  errors       RMSE {amount(model.rmse)}  bias {amount(model.bias)}"
+    yield f"  fit          R2 {ratio(model.r2)}  correlation {ratio(model.correlation)}"
+    yield f"  relative     MAPE {ratio(model.mape)}  WAPE {ratio(model.wape)}"
+    shares = [
+        f"{float(rank):.0%} {amount(value)}"
+        for rank, value in model.absolute_error_quantiles.items()
+    ]
+    yield f"  error up to  {'  '.join(shares)}"
+    if model.within_tolerance is not None:
+        low, high = ratio(model.accuracy_low), ratio(model.accuracy_high)
+        yield f"  tolerance    {ratio(model.within_tolerance)} within  [{low}, {high}]"
+    yield f"  means        predicted {amount(model.mean_predicted)}  actual {amount(model.mean_actual)}"
+
+
+def _probabilities(model: ModelResult) -> Iterator[str]:
+    ece = f"calibration error {ratio(model.calibration_error)}"
+    if model.brier_score is None:
+        yield f"  confidence   {ece}"
+        return
+    brier, loss = ratio(model.brier_score), ratio(model.log_loss)
+    yield f"  probability  Brier {brier}  log loss {loss}  {ece}"
+    if model.roc_auc is not None:
+        auc = f"ROC AUC {ratio(model.roc_auc)} +- {ratio(model.roc_auc_error_bound)}"
+        yield f"  ranking      {auc}  average precision {ratio(model.average_precision)}"
+    if model.top_k_accuracy:
+        shares = "  ".join(f"top {k} {ratio(each)}" for k, each in model.top_k_accuracy.items())
+        yield f"  ranking      {shares}  reciprocal rank {ratio(model.reciprocal_rank)}"
+    best = model.best_threshold
+    if best is not None:
+        f1 = next((each.f1 for each in model.thresholds if each.threshold == best), None)
+        yield f"  threshold    best F1 {ratio(f1)} at {ratio(best)}"
 
 
 def _matrix(model: ModelResult) -> list[str]:
@@ -101,9 +158,13 @@ def _matrix(model: ModelResult) -> list[str]:
 
 def _scores(model: ModelResult) -> list[str]:
     largest = sorted(model.classes, key=lambda label: -model.classes[label].support)[:_MAX_ROWS]
-    rows = [["class", "precision", "recall", "specificity", "F1", "support"]]
+    areas = any(each.roc_auc is not None for each in model.classes.values())
+    kind = "class" if model.confusion else "label"
+    rows = [[kind, "precision", "recall", "specificity", "F1", "support"]]
+    rows[0] += ["ROC AUC", "av. precision"] if areas else []
     rows += [
         [printable(label, _MAX_LABEL), *_four(each), f"{each.support:,}"]
+        + ([ratio(each.roc_auc), ratio(each.average_precision)] if areas else [])
         for label, each in model.classes.items()
         if label in largest
     ]
@@ -124,22 +185,52 @@ def _four(scores: ClassResult | MeanResult) -> list[str]:
     ]
 
 
+#: What the text and the HTML of comparisons call the scores of `COMPARED`.
+NAMES = {
+    "brier_score": "Brier score", "log_loss": "log loss", "roc_auc": "ROC AUC",
+    "average_precision": "average precision", "calibration_error": "calibration error",
+    "reciprocal_rank": "reciprocal rank", "mae": "MAE", "rmse": "RMSE", "r2": "R2", "mape": "MAPE",
+    "wape": "WAPE", "within_tolerance": "within tolerance", "exact_match": "exact match",
+    "hamming_loss": "Hamming loss", "jaccard": "Jaccard index",
+}  # fmt: skip
+#: Of these, the ones in the measure of the numbers.
+_AMOUNTS = ("bias", "mae", "rmse")
+
+
+def compared(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
+    """The scores of probabilities, numbers and label sets that both sides have: name, first, second and
+    second less first."""
+    for name, difference in comparison.differences.items():
+        shown = amount if name in _AMOUNTS else ratio
+        values = [
+            shown(getattr(side.result, name)) for side in (comparison.first, comparison.second)
+        ]
+        sign = "+" if difference >= 0 else ""
+        yield NAMES.get(name, name), values[0], values[1], sign + shown(difference)
+
+
 def _comparison(comparison: Comparison) -> str:
     first, second = comparison.first, comparison.second
     one, other = first.result, second.result
     shown: list[tuple[str, Callable[[ModelResult], str]]] = [
         ("predictions", lambda model: count(model.predictions)),
         ("judged", lambda model: count(model.judged)),
-        ("correct", lambda model: count(model.correct)),
         ("coverage", lambda model: ratio(model.coverage)),
-        ("accuracy", lambda model: ratio(model.accuracy)),
-        ("  95 % from", lambda model: ratio(model.accuracy_low)),
-        ("  to", lambda model: ratio(model.accuracy_high)),
-        ("macro F1", lambda model: ratio(model.macro.f1)),
-        ("Matthews", lambda model: ratio(model.mcc)),
     ]
+    if comparison.difference is not None or not comparison.differences:
+        shown += [
+            ("correct", lambda model: count(model.correct)),
+            ("accuracy", lambda model: ratio(model.accuracy)),
+            ("  95 % from", lambda model: ratio(model.accuracy_low)),
+            ("  to", lambda model: ratio(model.accuracy_high)),
+            ("macro F1", lambda model: ratio(model.macro.f1)),
+            ("Matthews", lambda model: ratio(model.mcc)),
+        ]
+    values = [*compared(comparison)]
     rows = [["", printable(first.title, 60), printable(second.title, 60)]]
+    rows[0] += ["difference"] if values else []
     rows += [[name, value(one), value(other)] for name, value in shown]
+    rows += [[*row] for row in values]
     name = f"{one.namespace}/{one.deployment}"
     if one.predictor == other.predictor:
         name += f"/{one.predictor}/{one.model}"

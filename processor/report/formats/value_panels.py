@@ -1,0 +1,111 @@
+"""Panels of probabilities and of numbers in a model's card of the HTML report."""
+
+from collections.abc import Iterator, Sequence
+
+from processor.domain.results import ModelResult
+from processor.publish.panels import shown_thresholds
+from processor.report.formats.curves import (
+    error_histogram,
+    precision_recall_plot,
+    reliability_plot,
+    roc_plot,
+)
+from processor.report.formats.markup import Markup, tag
+from processor.report.formats.plots import DASH, amount, percent
+
+
+def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
+    """A section of a title and a plot; none where the plot is empty."""
+    if plot:
+        yield tag("section", tag("h3", title), *before, plot)
+
+
+def probability_panels(model: ModelResult) -> Iterator[Markup]:
+    """Reliability, ROC and precision-recall curves, the scores, and the table of thresholds."""
+    marks = _keys(("usual", "threshold 0.5"), ("best", "best F1"))
+    sections = [
+        *section(
+            "Reliability diagram",
+            reliability_plot(model),
+            _keys(("bubble", "items, by area"), ("even-key", "ideal")),
+        ),
+        *section("ROC curve", roc_plot(model), marks),
+        *section("Precision and recall", precision_recall_plot(model), marks),
+        tag("section", tag("h3", "Scores of the probabilities"), _pairs(_scores(model))),
+    ]
+    if model.thresholds:
+        title = tag("h3", "If another threshold decided")
+        sections.append(tag("section", title, _thresholds(model)))
+    yield tag("div", *sections, class_="beside wide")
+
+
+def number_panels(model: ModelResult) -> Iterator[Markup]:
+    """The histogram of errors, and the scores of numbers with the quantiles of the error."""
+    quantiles = [
+        (f"{percent(float(rank), 0)} of the items", amount(value))
+        for rank, value in model.absolute_error_quantiles.items()
+    ]
+    yield tag(
+        "div",
+        *section("Absolute errors: share of the items", error_histogram(model)),
+        tag("section", tag("h3", "Scores of the numbers"), _pairs(_number_scores(model))),
+        tag("section", tag("h3", "Absolute error, at most"), _pairs(quantiles)),
+        class_="beside wide",
+    )
+
+
+def _scores(model: ModelResult) -> Iterator[tuple[str, str]]:
+    yield "Calibration error (ECE)", _digits(model.calibration_error)
+    if model.brier_score is not None:
+        yield "Brier score", _digits(model.brier_score)
+        yield "log loss", _digits(model.log_loss)
+        yield "mean reciprocal rank", _digits(model.reciprocal_rank)
+    if model.roc_auc is not None:
+        yield "ROC AUC", f"{_digits(model.roc_auc)} \u00b1 {_digits(model.roc_auc_error_bound)}"
+        yield "average precision", _digits(model.average_precision)
+    for k, share in model.top_k_accuracy.items():
+        yield f"right label among the first {k}", percent(share)
+
+
+def _number_scores(model: ModelResult) -> Iterator[tuple[str, str]]:
+    yield "R\u00b2", _digits(model.r2)
+    yield "correlation", _digits(model.correlation)
+    yield "MAPE", percent(model.mape)
+    yield "WAPE", percent(model.wape)
+    if model.within_tolerance is not None:
+        yield "within the tolerance", percent(model.within_tolerance)
+    yield "mean predicted", amount(model.mean_predicted)
+    yield "mean actual", amount(model.mean_actual)
+
+
+def _thresholds(model: ModelResult) -> Markup:
+    names = ("threshold", "precision", "recall", "F1", "")
+    rows = []
+    for shown in shown_thresholds(model):
+        one = shown.scores
+        remark = ", ".join(
+            text for text, is_so in (("default", shown.usual), ("best F1", shown.best)) if is_so
+        )
+        values = (one.precision, one.recall, one.f1)
+        rows.append(
+            tag("tr", tag("th", f"{one.threshold:.3f}", scope="row"),
+                *(tag("td", _digits(value)) for value in values), tag("td", remark, class_="remark"),
+                class_="strong-row" if remark else None)
+        )  # fmt: skip
+    head = tag("tr", *(tag("th", name, scope="col") if name else tag("td") for name in names))
+    table = tag("table", tag("thead", head), tag("tbody", *rows), class_="thresholds")
+    return tag("div", table, class_="scroll")
+
+
+def _pairs(pairs: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> Markup:
+    rows = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in pairs]
+    return tag("table", tag("tbody", *rows), class_="pairs")
+
+
+def _keys(*keys: tuple[str, str]) -> Markup:
+    return tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in keys),
+               class_="keys")  # fmt: skip
+
+
+def _digits(value: float | None) -> str:
+    return DASH if value is None else f"{value:.3f}"

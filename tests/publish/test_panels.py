@@ -1,0 +1,50 @@
+"""The parts of a result that are shown: bars of errors, thresholds."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.domain.model_key import ModelKey
+from processor.domain.results import ErrorBucket, ModelResult, ThresholdResult, model_result
+from processor.domain.statistics.counts import Counts
+from processor.publish.panels import at_threshold, decided_items, error_bars, shown_thresholds
+
+KEY = ModelKey("shop", "pets", "default", "clf")
+
+
+def result(**fields: object) -> ModelResult:
+    return msgspec.structs.replace(model_result(KEY, Counts(), "request"), **fields)
+
+
+@given(
+    st.dictionaries(
+        st.one_of(st.just(0.0), st.floats(1e-12, 1e18)), st.integers(1, 10**6), min_size=1
+    )
+)
+def test_bars_hold_every_error(errors: dict[float, int]) -> None:
+    histogram = tuple(ErrorBucket(edge, n) for edge, n in sorted(errors.items()))
+    bars = error_bars(result(error_histogram=histogram))
+    assert sum(each.items for each in bars) == sum(errors.values())
+    assert len(bars) <= 31
+    edges = [each.up_to for each in bars]
+    assert edges == sorted(edges)
+    assert edges[-1] == max(errors)
+
+
+def test_thresholds_are_about_ten_with_the_best() -> None:
+    rows = tuple(ThresholdResult(i / 64, 0.5, 1 - i / 64, 0.5, i / 64) for i in range(64))
+    model = result(thresholds=rows, best_threshold=63 / 64)
+    shown = shown_thresholds(model)
+    assert 9 <= len(shown) <= 12
+    assert [each.scores.threshold for each in shown if each.best] == [63 / 64]
+    assert [each.scores.threshold for each in shown if each.usual] == [0.5]
+    assert at_threshold(model, 0.99) is None
+    assert shown_thresholds(result()) == ()
+
+
+def test_decided_items_are_those_of_the_accuracy() -> None:
+    assert decided_items(result(judged=10, accuracy=0.3, correct=3)) == 10
+    assert decided_items(result(judged=10, measured=4, accuracy=0.5, correct=3)) == 6
+    assert decided_items(result(judged=10, measured=4, accuracy=0.0, correct=0)) == 6
+    assert decided_items(result(judged=4, measured=4, accuracy=None)) == 0
+    assert decided_items(result(judged=4, measured=4, accuracy=0.0, within_tolerance=0.0)) == 4
