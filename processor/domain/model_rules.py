@@ -210,8 +210,8 @@ def parse_rules(
         if rule.tolerance is not None and not _is_counted(rule):
             raise wrong(
                 ("models", number, "tolerance"),
-                f"{name} has tolerance {rule.tolerance} and unit {rule.unit}: a tolerance above 0 is one "
-                "unit at least and 1e18 at most: give another unit",
+                f"{name} has tolerance {rule.tolerance} and unit {rule.unit}: a tolerance above 0 is "
+                "one unit at least and 1e18 at most: give another unit",
             )
         rules.append(rule)
     return ModelRules(rules)

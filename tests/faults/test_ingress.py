@@ -17,7 +17,7 @@ import pytest
 from bench.support.load import Load
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import RawEvent
-from tests.support.faults.cluster import WorkerCluster, until
+from tests.support.faults.cluster import WorkerCluster, freeze, until
 from tests.support.faults.dispatcher import Dispatcher, binary
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import Size
@@ -113,7 +113,7 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
 
             worker = worker_cluster.start(ingress_port=port)
             await worker_cluster.until_ready()
-            os.kill(server.pid, signal.SIGSTOP)
+            await freeze(server.pid)
             assert await post() == (503, "5", "unavailable")
             begin = time.monotonic()
             assert await post() == (503, "5", "unavailable")
@@ -132,7 +132,7 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
                 return await worker_cluster.predictions() == 1
 
             await until(counted, 30, "one prediction")
-            os.kill(server.pid, signal.SIGSTOP)
+            await freeze(server.pid)
             waiting = asyncio.create_task(post())
             # The worker is told to end while the request waits for the broker.
             await asyncio.wait([waiting], timeout=0.5)

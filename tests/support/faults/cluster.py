@@ -385,3 +385,15 @@ async def until(
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not after {seconds:g} s")
         await asyncio.sleep(_POLL)
+
+
+async def freeze(pid: int) -> None:
+    """Stop a process by SIGSTOP, and wait until each of its threads stands still: a busy machine takes
+    its time."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stands() -> bool:
+        tasks = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+    await until(stands, 10, f"process {pid} stopped")

@@ -410,9 +410,12 @@ def models_files(
         elif doubtful and "output" not in entry and draw(st.booleans()):
             entry["task"] = draw(st.sampled_from(["classification", "regression"]))
         if draw(st.booleans()):
-            entry["tolerance"] = draw(st.sampled_from([0, 0.5, 4, "10%", "33.3%"]))
-        if draw(st.booleans()):
-            entry["unit"] = draw(st.sampled_from([1e-6, 0.01, 1, 100.0]))
+            # A coarse unit cannot tell a fine tolerance.
+            entry["tolerance"] = draw(st.sampled_from([0, 400, "10%", "33.3%"]))
+            if draw(st.booleans()):
+                entry["unit"] = draw(st.sampled_from([1e-6, 0.01, 1, 100.0]))
+            elif draw(st.booleans()):
+                entry["tolerance"] = draw(st.sampled_from([0.5, 4]))
         entries.append(entry)
     for match in draw(st.lists(st.sampled_from(["*/*", "seldon/*", "*/*/shadow", "v*/[ip]*"]))):
         entries.append({"match": match})
