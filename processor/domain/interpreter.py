@@ -4,7 +4,7 @@ of it is (counting rules 4 and 6)."""
 from collections.abc import Mapping, Sequence
 
 from processor.domain.quantities import pack_number, pack_pair, to_units
-from processor.domain.row_reader import TOO_LONG, name_set
+from processor.domain.row_reader import TOO_LONG, name_set, read_number
 from processor.domain.values import (
     INTEGER,
     LABEL_SET,
@@ -224,6 +224,9 @@ def resolve_truth(truth: Reading, answer: Answer) -> tuple[str | None, str | Non
     >>> resolve_truth(Reading(INTEGER, 1), by_name), resolve_truth(Reading(INTEGER, 2), by_name)
     (('b', None), (None, 'position'))
     """
+    if truth.kind == NUMBER:
+        # The node that a feedback names may be one of numbers, and another node answered with a label.
+        truth = read_number(truth.value)  # type: ignore[arg-type]
     kind, value, width, _ = truth
     schema = answer.schema
     if kind == TEXT:

@@ -45,8 +45,10 @@ class NativeFastPath:
                 if not store.can_pack(answer):
                     return None
                 return accumulator.plan_id(number_plan(found, state.truths[truth], reward))
-            outcome = resolver.outcome(answer, truth, reward)
             reading = None if truth is None else state.truths[truth]
+            if reading is not None and reading.kind == NUMBER and reading.value is None:
+                return None  # its label depends on the number
+            outcome = resolver.outcome(answer, truth, reward)
             return accumulator.plan_id(label_plan(found, reading, reward, outcome))
 
         def plan_of_pair(prediction_id: int, feedback_id: int) -> int | None:
