@@ -203,7 +203,7 @@ def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
         weighted=MeanResult(*derived.weighted),
         mcc=derived.mcc,
         kappa=derived.kappa,
-        task="classification" if counts.judged else None,
+        task=task_of(counts.judged, 0, 0),
     )
     return _with_values(result, counts) if counts.sums else result
 
@@ -214,10 +214,6 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
     probable, measured = probabilities.scores(sums), numbers.scores(sums)
     sets = label_sets.scores(sums)
     labelled = counts.judged - measured.items - sets.items
-    most = max(labelled, measured.items, sets.items)
-    task = "classification"
-    if most > labelled:
-        task = "regression" if most == measured.items else "multilabel"
     tolerated = numbers.tolerance_items(sums)
     classes = result.classes
     changes: dict[str, object] = {}
@@ -243,7 +239,7 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
     best = max(probable.thresholds, key=lambda one: one.f1 or 0.0, default=None)
     return msgspec.structs.replace(
         result,
-        task=task,
+        task=task_of(counts.judged, measured.items, sets.items),
         measured=measured.items,
         classes=classes,
         brier_score=probable.brier_score,
@@ -276,6 +272,19 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
         jaccard=sets.jaccard,
         **changes,
     )
+
+
+def task_of(judged: int, numbers: int, sets: int) -> str | None:
+    """Return the task that most of the judged items are of; None if nothing was judged.
+
+    >>> task_of(3, 0, 0), task_of(3, 2, 0), task_of(0, 0, 0)
+    ('classification', 'regression', None)
+    """
+    if not judged:
+        return None
+    if judged - numbers - sets >= max(numbers, sets):
+        return "classification"
+    return "regression" if numbers >= sets else "multilabel"
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.results import CalibrationBin, Events, ModelResult, model_result
+from processor.domain.results import CalibrationBin, Events, ModelResult, model_result, task_of
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, ratio, wilson
 from processor.domain.statistics.numbers import absolute_errors
@@ -22,7 +22,6 @@ from processor.publish.panels import (
     decided_items,
     error_bars,
     shown_thresholds,
-    task_of,
 )
 from processor.publish.time_series import TimeSeries, time_series
 from processor.telemetry import Histogram, Telemetry
@@ -212,7 +211,7 @@ def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
         ratio(counts.judged, counts.predictions) if by_request else None,
         ratio(counts.correct, judged),
         *wilson(counts.correct, judged),
-        task_of(counts, errors, sets),
+        task_of(counts.judged, errors.items, sets),
         *errors.mean(),
     )
 

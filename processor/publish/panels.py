@@ -6,8 +6,6 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.results import ModelResult, ThresholdResult
-from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.numbers import AbsoluteErrors
 
 #: The threshold of a model whose entry in the models file has none.
 USUAL_THRESHOLD = 0.5
@@ -55,16 +53,6 @@ def parts_of(model: ModelResult) -> Parts:
         numbers,
         sets,
     )
-
-
-def task_of(counts: Counts, errors: AbsoluteErrors, sets: int) -> str | None:
-    """The task that most of the judged items are of; None if nothing was judged."""
-    if not counts.judged:
-        return None
-    labels = counts.judged - errors.items - sets
-    if labels >= max(errors.items, sets):
-        return "classification"
-    return "regression" if errors.items >= sets else "multilabel"
 
 
 def decided_items(model: ModelResult) -> int:
