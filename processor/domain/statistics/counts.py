@@ -78,8 +78,8 @@ class Counts:
         """Add ``other`` ``sign`` times. With ``keep_zeros`` cells and sums that become zero keep their
         place until `remove_zeros`."""
         self.add_labels(other, sign, keep_zeros)
-        if other.sums:
-            self.add_sums(other, sign, keep_zeros)
+        if sums := other.sums:
+            _add(self.sums, sums, sign, keep_zeros)
 
     def add_labels(self, other: "Counts", sign: int = 1, keep_zeros: bool = False) -> None:
         """Add all of ``other`` but its sums, as `add` does."""

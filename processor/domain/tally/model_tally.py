@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import Counts
+from processor.domain.tally.bucket_counts import BucketCounts
 from processor.domain.tally.windows import MINUTES, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
 
 Buckets = dict[int, Counts]
+BucketsOfTier = dict[int, BucketCounts]
 
 
 class Floors(NamedTuple):
@@ -23,7 +25,9 @@ class ModelTally:
 
     def __init__(self, windows: tuple[Window, ...]) -> None:
         #: Counts by [tier][basis][number of the bucket].
-        self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
+        self.tiers: tuple[tuple[BucketsOfTier, BucketsOfTier], ...] = tuple(({}, {}) for _ in TIERS)
+        #: Buckets with sums of statistics that may be open, by identity.
+        self._open: dict[int, BucketCounts] = {}
         #: Changes that are not in the tiers yet, by [basis][minute].
         self.fresh: tuple[Buckets, Buckets] = ({}, {})
         self.sums = [RollingSum(window, self) for window in windows]
@@ -48,11 +52,19 @@ class ModelTally:
         buckets = self.tiers[tier][basis]
         total = buckets.get(bucket)
         if total is None:
-            buckets[bucket] = counts.copy()
+            total = buckets[bucket] = BucketCounts.of(counts)
         else:
-            total.add(counts)
+            total.change(counts)
+        if counts.sums:
+            self._open[id(total)] = total
         for rolling in self.sums:
             rolling.change(tier, basis, bucket, counts)
+
+    def close_buckets(self) -> None:
+        """Close the buckets that did not change since the last call."""
+        for number, counts in list(self._open.items()):
+            if counts.close_unchanged():
+                del self._open[number]
 
     def drop_sums(self, minutes: Iterable[int]) -> None:
         """Drop the sums of statistics of some minutes."""
@@ -112,7 +124,7 @@ class _Slide:
             not self._length or self._end - self._length < bucket <= self._end
         )
 
-    def advance(self, now: float, tiers: Sequence[Buckets], totals: Sequence[Counts]) -> None:
+    def advance(self, now: float, tiers: Sequence[BucketsOfTier], totals: Sequence[Counts]) -> None:
         """Move to ``now``, and change the totals by basis."""
         if not self._length:
             return

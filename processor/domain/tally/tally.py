@@ -12,13 +12,12 @@ import msgspec
 from processor.domain.log.deltas import (
     DeltaBatch,
     pack_cells,
-    pack_sums,
     unpack,
     unpack_cells,
-    unpack_sums,
 )
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
+from processor.domain.tally.bucket_counts import BucketCounts
 from processor.domain.tally.model_tally import Floors, ModelTally, retention_floors
 from processor.domain.tally.windows import ALL, MINUTES, TIERS, Window
 from processor.domain.timestamps import SECOND
@@ -43,15 +42,15 @@ class BlockKey(NamedTuple):
 
 class BucketBlock(msgspec.Struct, array_like=True):
     """A range of buckets with all deltas before ``offset``. ``last`` is the newest source offset among
-    these deltas, by source partition. A bucket is its basis, number, totals, flat cells and flat sums
-    (see `pack_cells` and `pack_sums`), whose labels are positions in ``labels``."""
+    these deltas, by source partition. A bucket is its basis, number, totals, flat cells and packed sums
+    (see `pack_cells` and `BucketCounts.packed`). The labels of cells are positions in ``labels``."""
 
     version: int
     log_id: str
     offset: int
     last: dict[int, int]
     labels: list[str]
-    buckets: list[tuple[int, int, Totals, list[int], list[int | str]]]
+    buckets: list[tuple[int, int, Totals, list[int], bytes]]
 
 
 class CheckpointManifest(msgspec.Struct, array_like=True):
@@ -167,6 +166,8 @@ class Tally:
             self._saved[key] = self.offset
             written.append((key, self._block(key)))
         self._dirty.clear()
+        for tally in self.models.values():
+            tally.close_buckets()
         listed: dict[ModelKey, list[tuple[int, int, int]]] = {}
         for key, offset in self._saved.items():
             listed.setdefault(key.model, []).append((key.tier, key.block, offset))
@@ -264,7 +265,7 @@ class Tally:
         tally = self._tally(key.model)
         labels = block.labels
         for basis, bucket, totals, cells, sums in block.buckets:
-            counts = Counts(*totals, unpack_cells(cells, labels), unpack_sums(sums, labels))
+            counts = BucketCounts.from_packed(totals, unpack_cells(cells, labels), sums)
             tally.tiers[key.tier][basis][bucket] = counts
             for rolling in tally.sums:
                 rolling.change(key.tier, basis, bucket, counts)
@@ -282,8 +283,7 @@ class Tally:
                 counts = in_tier.get(bucket)
                 if counts is not None and not counts.is_empty():
                     cells = pack_cells(counts.cells, labels)
-                    sums = pack_sums(counts.sums, labels)
-                    buckets.append((basis, bucket, counts.totals(), cells, sums))
+                    buckets.append((basis, bucket, counts.totals(), cells, counts.packed()))
         return BucketBlock(
             self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
         )
