@@ -45,11 +45,16 @@ def processor(*arguments: str, **settings: str) -> tuple[int, dict[str, Any], st
 def check_against(result: dict[str, Any], contract: str) -> None:
     expected = json.loads((DATA / contract).read_text())
     assert result["by"] == expected["by"]
-    found = [
-        {name: model[name] for name in wanted}
-        for model, wanted in zip(result["models"], expected["models"], strict=True)
-    ]
-    assert found == _rounded(expected["models"])
+    assert _like(result["models"], expected["models"]) == _rounded(expected["models"])
+
+
+def _like(content: Any, wanted: Any) -> Any:
+    """The content with the fields that are wanted: the contract does not name all of them."""
+    if isinstance(wanted, dict) and isinstance(content, dict):
+        return {name: _like(content.get(name), value) for name, value in wanted.items()}
+    if isinstance(wanted, list) and isinstance(content, list) and len(content) == len(wanted):
+        return [_like(one, other) for one, other in zip(content, wanted, strict=True)]
+    return content
 
 
 def _rounded(content: Any) -> Any:

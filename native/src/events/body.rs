@@ -205,8 +205,8 @@ mod tests {
             values.clone()
         };
         assert_eq!(read(br#"{"data":{"ndarray":[[0.25,0.75]]}}"#), [0, 0x40, 0xff, 0xbf]);
-        assert_eq!(read(br#"{"data":{"ndarray":[[0.25,0.85]]}}"#), []);
-        assert_eq!(read(br#"{"data":{"ndarray":[["a"]]}}"#), []);
+        assert!(read(br#"{"data":{"ndarray":[[0.25,0.85]]}}"#).is_empty());
+        assert!(read(br#"{"data":{"ndarray":[["a"]]}}"#).is_empty());
     }
 
     #[test]
