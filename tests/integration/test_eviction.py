@@ -24,9 +24,9 @@ from tests.support.workers import Get, Start, bootstrapped, counted, metric
 
 _PARTITIONS = 2
 #: Requests of an hour, about 230 KiB of them in memory: two hours are below the cap, three above, also
-#: when each row has room for the probabilities of the one document that has any (255 KiB).
+#: when each row has room for the probabilities of the one document that has any (255 KiB an hour).
 _EACH, _JUDGED = 4_000, 50
-_CAP = "600KiB"
+_CAP = "560KiB"
 
 
 class _Past:
