@@ -13,6 +13,7 @@ use crate::ids::{
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
 use crate::join::sums::{self, ScoreSums, Sums};
 use crate::pack;
+use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
 
 /// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
@@ -122,9 +123,13 @@ impl DeltaAccumulator {
         match &plan.kind {
             _ if values.is_empty() => {}
             Kind::Labels => {}
-            Kind::Probabilities(scores) if values.len() == 2 * scores.names.len() => {
+            // By the number of classes: ten pairs are as long as the q of 30 classes.
+            Kind::Probabilities(scores) if scores.names.len() <= MAX_WIDTH => {
+                let width = scores.names.len();
+                if values.len() != 2 * width {
+                    return Err(PyValueError::new_err("probabilities of another length"));
+                }
                 for key in keys {
-                    let width = scores.names.len();
                     self.scores
                         .entry((key, scores.names_id))
                         .or_insert_with(|| Box::new(ScoreSums::new(width)))

@@ -1,5 +1,6 @@
 """The native fast path and accumulator give the same deltas and states as their Python counterparts."""
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.domain.events.decoder import Decoder
 from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.packed_table import CopyOnWrite, PackedTable
@@ -21,6 +23,7 @@ from processor.domain.log.observations import (
 )
 from processor.domain.log.records import Heartbeat, decode_observation, encode
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema
@@ -155,3 +158,38 @@ def test_kept_outcomes_are_bounded_by_their_cells() -> None:
         cells = sum(len(outcome.counts.cells) for outcome in accumulator._outcomes)
         max_cells = max(max_cells, cells)
     assert 40_000 < max_cells < 52_000
+
+
+@pytest.mark.parametrize("classes", [2, 16, 17, 30])
+def test_probabilities_of_any_number_of_classes(classes: int) -> None:
+    """Of 30 classes the ten pairs that are kept are as long as two bytes for each class."""
+    names = [f"c{number}" for number in range(classes)]
+    scores = [0.6, *[0.4 / (classes - 1)] * (classes - 1)]
+    decoder, sent = Decoder(ModelRules(), Telemetry()), list[Any]()
+    headers = {
+        "ce_requestid": "0a1b2c3d-0000-4000-8000-000000000000", "ce_namespace": "ns",
+        "ce_inferenceservicename": "dep", "ce_endpoint": "p", "ce_modelid": "m",
+        "ce_time": "2026-11-20T09:00:00Z", "content-type": "application/json",
+    }  # fmt: skip
+    bodies = {
+        "inference.response": {"data": {"names": names, "ndarray": [scores]}},
+        "feedback": {"truth": {"data": {"ndarray": ["c1"]}}},
+    }
+    for kind, body in bodies.items():
+        named = {**headers, "ce_type": f"io.seldon.serving.{kind}"}
+        event = [(name, content.encode()) for name, content in named.items()]
+        builder = BatchBuilder()
+        (observation,) = decoder.decode(event, json.dumps(body).encode(), 0).observations
+        builder.add(observation)
+        sent.append(decode_observation(encode(builder.build("log"))))
+    found = []
+    for in_python in False, True:
+        with pytest.MonkeyPatch.context() as patch:
+            if in_python:
+                patch.setattr("processor.domain.join.fold.use_native", False)
+            fold = JoinFold("log", 0, 1, None, Telemetry())
+            deltas = [fold.apply(at, at, one) for at, one in enumerate(sent)]
+            found.append([encode(batch) for each in deltas for batch in each.values()])
+            assert sum(table.count for table in fold.state.packed_requests) == 1
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
