@@ -156,11 +156,6 @@ def absolute_errors(sums: Sums) -> AbsoluteErrors:
     return AbsoluteErrors(items, total, squares)
 
 
-def number_items(sums: Sums) -> int:
-    """Return how many items were judged as numbers."""
-    return _total(sums, Sum.NUMBER_ITEMS)
-
-
 def tolerance_items(sums: Sums) -> int:
     """Return how many items were judged as numbers with a tolerance."""
     return _total(sums, Sum.TOLERANCE_ITEMS)
