@@ -12,6 +12,8 @@ INTERPRETED := tests/domain/join tests/domain/test_native.py tests/domain/test_a
 	tests/domain/test_traps.py tests/stream/test_observation_producer.py
 # Else numpy's threads wait for each other on the cores that the tests share.
 export OPENBLAS_NUM_THREADS := 1
+# Else each of the hundreds of processes that the tests start would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 NATIVE := native/Cargo.toml
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
 
