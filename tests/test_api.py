@@ -25,6 +25,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 import processor
 from processor import ConfusionMatrix, ProcessorError, compare, evaluate
 from processor.domain.results import ModelResult
+from tests.support.reports.command import processor as command
 
 DATA = Path(__file__).parent / "data" / "seed-experiment"
 EVENTS = DATA / "events.ndjson"
@@ -32,10 +33,7 @@ EVENTS = DATA / "events.ndjson"
 
 def replay(*arguments: str | Path) -> dict[str, Any]:
     """The JSON of ``processor replay``, which exits with 1 where no model matches."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "processor", "replay", *arguments],
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+    ran = command("replay", *arguments)
     assert ran.returncode in (0, 1), ran.stderr  # 1: nothing matches, said beside an empty result
     found: dict[str, Any] = json.loads(ran.stdout)
     return found
@@ -234,11 +232,8 @@ def test_two_periods_compared_are_those_of_the_command() -> None:
 
 
 def replay_compared(*arguments: str) -> list[dict[str, Any]]:
-    ran = subprocess.run(
-        [sys.executable, "-m", "processor", "report", EVENTS, "--format", "json", *arguments],
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
-    found: list[dict[str, Any]] = json.loads(ran.stdout)["comparisons"]
+    text = command("report", EVENTS, "--format", "json", *arguments).stdout
+    found: list[dict[str, Any]] = json.loads(text)["comparisons"]
     return found
 
 

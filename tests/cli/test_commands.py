@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.reports.command import run_command
 from tests.support.workers import DATA, assert_equal, expected
 
 
 def _run(*args: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "processor", *args],
-        env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return run_command(args, {**os.environ, **env})
 
 
 @pytest.mark.parametrize("folder", [".", "notebook-types"])

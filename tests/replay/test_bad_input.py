@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.reports.command import processor, run_command
+
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
 LINES = EVENTS.read_bytes().splitlines(keepends=True)
 
@@ -34,13 +36,17 @@ class Ran(NamedTuple):
 
 
 def replay(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Ran:
-    ran = subprocess.run(
-        [sys.executable, "-m", "processor", "replay", *arguments],
-        input=stdin, capture_output=True, timeout=120, check=False, env={**os.environ, **env},
-    )  # fmt: skip
-    stderr = ran.stderr.decode()
-    assert "Traceback" not in stderr
-    return Ran(ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, stderr)
+    command, env = ("replay", *arguments), {**os.environ, **env}
+    if stdin is None:
+        ran = run_command(command, env)
+    else:
+        ran = subprocess.run(
+            [sys.executable, "-m", "processor", *command],
+            input=stdin.decode(errors="surrogateescape"), errors="surrogateescape",
+            capture_output=True, timeout=120, check=False, env=env,
+        )  # fmt: skip
+    assert "Traceback" not in ran.stderr
+    return Ran(ran.returncode, json.loads(ran.stdout) if ran.stdout else {}, ran.stderr)
 
 
 @pytest.fixture
@@ -187,10 +193,7 @@ def test_an_output_that_cannot_be_written_fails_before_the_read(
         (tmp_path / "missing" / "result", "there is no folder"),
         (tmp_path, "is a folder"),
     ):
-        ran = subprocess.run(
-            [sys.executable, "-m", "processor", *command, "no-such-file", "--output", output],
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        ran = processor(*command, "no-such-file", "--output", output)
         assert ran.returncode == 1
         assert why in ran.stderr
         assert "no-such-file" not in ran.stderr

@@ -1,8 +1,6 @@
 """Replay documents of the request logger: the results equal the recorded ones."""
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import suppress
@@ -18,6 +16,7 @@ from processor.errors import SettingsError
 from processor.replay.fold import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
+from tests.support.reports.command import run_command
 from tests.support.servers.elasticsearch import (
     PASSWORD,
     USER,
@@ -32,10 +31,7 @@ pytestmark = pytest.mark.integration
 def processor(*arguments: str, **settings: str) -> tuple[int, dict[str, Any], str]:
     """Run a command; returns its exit code, the JSON of stdout, and stderr."""
     env = {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
-    done = subprocess.run(
-        [sys.executable, "-m", "processor", *arguments],
-        capture_output=True, text=True, timeout=120, env=env, cwd=DATA.parents[2],
-    )  # fmt: skip
+    done = run_command(arguments, env)
     result: dict[str, Any] = {}
     with suppress(ValueError):
         result = json.loads(done.stdout)
