@@ -56,9 +56,9 @@ tests-native:
 prepare:
 	+@$(MAKE) --no-print-directory --jobs=2 $(VENV)/.test .cache/.servers
 
-chaos: prepare  ## Run the tests of faults and of live = replay at full size; a table
+chaos: prepare  ## Run the tests of faults, of live = replay and of properties at full size; a table
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py \
-		tests/domain/events/test_fuzz.py --full $(TEST_ARGS)
+		tests/domain tests/support/oracle --full $(TEST_ARGS)
 
 coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with and without the native extension
 	$(BIN)/python -m pytest $(PARALLEL) --quick --cov --cov-report=

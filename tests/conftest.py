@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.demo import Demo, running_demo
 from tests.support.servers import Broker, ServerError, kafka_address
@@ -36,17 +37,27 @@ _COSTLY = ("long", "integration")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--full", action="store_true", help="tests of loads at full size (make chaos): long"
+        "--full", action="store_true", help="large loads and many examples (make chaos): long"
     )
     parser.addoption(
         "--quick", action="store_true", help="no long tests, none with servers (make test-quick)"
     )
 
 
+#: Examples of each property test: enough to find what a change breaks, and with --full what is rare.
+_EXAMPLES, _FULL_EXAMPLES = 60, 1000
+
 _THINGS = pytest.StashKey[SharedThings]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    examples = _FULL_EXAMPLES if config.getoption("--full") else _EXAMPLES
+    # No limits of time: how long an example takes depends on what else the machine does.
+    unhurried = [HealthCheck.too_slow]
+    settings.register_profile(
+        "tests", max_examples=examples, deadline=None, suppress_health_check=unhurried
+    )
+    settings.load_profile("tests")
     told: dict[str, Any] | None = getattr(config, "workerinput", None)
     if config.getoption("--quick"):
         forbid_servers()

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.raw_event import RawEvent
@@ -22,7 +22,6 @@ from tests.support.oracle.strategies import (
     ranges,
 )
 
-CASES = settings(max_examples=150, deadline=None)
 #: The counters that the oracle knows, and that don't depend on the order of arrival.
 COUNTED = (
     "read",
@@ -122,7 +121,6 @@ def cases(draw: st.DrawFn, doubtful: bool, nan: bool) -> tuple[list[Event], Any,
     return events, file, by, start, end
 
 
-@CASES
 @given(cases(doubtful=False, nan=False))
 def test_common_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
     """Counting rules 1 to 12, 15, 17 and 19 to 22."""
@@ -131,7 +129,6 @@ def test_common_events(case: tuple[list[Event], Any, str, Any, Any]) -> None:
     compare(events, file, found, expected)
 
 
-@CASES
 @given(cases(doubtful=True, nan=True))
 def test_edge_cases(case: tuple[list[Event], Any, str, Any, Any]) -> None:
     """The same rules for edge cases: NaN, booleans, odd rows and containers."""
@@ -140,7 +137,6 @@ def test_edge_cases(case: tuple[list[Event], Any, str, Any, Any]) -> None:
     compare(events, file, found, expected)
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     event_lists(doubtful=True, nan=True),
     models_files(doubtful=True, exclude=True).map(valid),

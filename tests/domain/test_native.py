@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.structs import ConsumerRecord
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.stages import whole
@@ -326,7 +326,6 @@ async def bootstrapped(
 
 
 @needs_native
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(document(), min_size=6, max_size=12), min_size=2, max_size=3),
     st.sampled_from([None, AS_OF, AS_OF + HOUR]),

@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Iterable, Mapping
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -133,7 +133,6 @@ models = st.dictionaries(
 
 
 @given(models, st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
 def test_the_text_is_that_of_prometheus_client(
     counts: dict[ModelKey, Counts], max_classes: int
 ) -> None:

@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.attributes import BodyFormat
@@ -309,7 +309,6 @@ choices = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
 @given(messages, choices | st.none())
 def test_no_body_raises(message: Any, choice: Choice | None) -> None:
     body = json.dumps(message).encode()
@@ -323,7 +322,6 @@ def test_no_body_raises(message: Any, choice: Choice | None) -> None:
             read_truth(row)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(MESSAGES)), st.binary(max_size=60), choices)
 def test_no_message_raises(name: str, body: bytes, choice: Choice) -> None:
     for protocol in ("v2", "tensorflow", ""):

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.document_batches import DocumentBatches
@@ -85,7 +85,6 @@ def made(documents: Documents, prefix: str) -> list[Document]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(document(), min_size=6, max_size=12), pick([None, AS_OF]))
 def test_batches_say_what_their_documents_say(documents: Documents, as_of: int | None) -> None:
     fast = ReplayFold(RULES, Selection(as_of=as_of))
@@ -101,7 +100,6 @@ def test_batches_say_what_their_documents_say(documents: Documents, as_of: int |
     assert outcome(fast) == outcome(slow)
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(document(), min_size=6, max_size=12))
 def test_what_was_read_before_changes_nothing(documents: Documents) -> None:
     telemetries = Telemetry(), Telemetry()

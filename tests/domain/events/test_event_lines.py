@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -159,7 +159,6 @@ def outcome(
     return replay, dict(telemetry.events), dict(telemetry.not_scorable), joined_predictions
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(LINE, min_size=1, max_size=16), st.sampled_from([None, AS_OF]), st.booleans())
 def test_blocks_say_what_their_lines_say(
     lines: list[bytes], as_of: int | None, ended: bool

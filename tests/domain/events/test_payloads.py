@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
@@ -255,7 +255,6 @@ event_headers = st.one_of(
 outputs = st.sampled_from([None, "scores", "probability", "label"])
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(event_headers, bodies | st.none()), min_size=1, max_size=5), outputs)
 def test_nothing_can_break_it(
     events: list[tuple[list[tuple[str, bytes]], bytes | None]], output: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.join.fold import JoinFold
@@ -91,7 +91,6 @@ def pairs(draw: st.DrawFn) -> list[tuple[Observation, ...]]:
     return found
 
 
-@settings(max_examples=150, deadline=None)
 @given(pairs(), st.data())
 def test_completed_requests_count_once_and_are_not_kept(
     found: list[tuple[Observation, ...]], data: st.DataObject
@@ -140,7 +139,6 @@ def test_completed_requests_are_forgotten_after_the_horizon() -> None:
     assert len(log.fold.state.completed_ids) == 0
 
 
-@settings(max_examples=150, deadline=None)
 @given(observations, st.data())
 def test_late_feedback_counts_once(seen: list[Observation], data: st.DataObject) -> None:
     """Rule 18: the prediction was counted while it was in memory, so only the judgement counts."""

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.join.fold import JoinFold
@@ -44,8 +44,6 @@ from tests.support.domain.join_model import (
     sums_of,
     unpacked,
 )
-
-CASES = settings(max_examples=150, deadline=None)
 
 
 class Cluster:
@@ -100,7 +98,6 @@ def courses(draw: st.DrawFn) -> tuple[list[Observation], list[Observation], list
     return seen, order, draw(st.lists(steps, min_size=len(order), max_size=len(order)))
 
 
-@CASES
 @given(courses(), st.integers(1, 3), st.booleans())
 def test_any_order_repetition_and_split(
     course: tuple[list[Observation], list[Observation], list[str]], partitions: int, vacuums: bool
@@ -121,7 +118,6 @@ def test_any_order_repetition_and_split(
     assert gauges(fold.state for fold in cluster.folds) == counted
 
 
-@CASES
 @given(observations, st.integers(0, 14))
 def test_a_snapshot_changes_nothing(seen: list[Observation], cut: int) -> None:
     """A restore changes no byte of the deltas, so deltas that are sent again are equal."""
@@ -134,7 +130,6 @@ def test_a_snapshot_changes_nothing(seen: list[Observation], cut: int) -> None:
     assert stored(whole.state) == stored(before.state)
 
 
-@CASES
 @given(observations)
 def test_repetition_sends_nothing(seen: list[Observation]) -> None:
     """Counting rule 12: a repeated observation makes no delta."""
@@ -210,7 +205,6 @@ touches = st.lists(
 )
 
 
-@CASES
 @given(touches, st.sampled_from([HOUR, 90 * MINUTE, 5 * HOUR]))
 def test_requests_expire_by_log_time(course: list[tuple[int, str, str]], horizon: int) -> None:
     """A request is kept for the horizon since its first observation, and hardly longer."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
@@ -90,7 +90,6 @@ def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
     return encode((batch.offset, batch.prev, sorted(changes)))
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(steps, min_size=1, max_size=5),
     st.booleans(),

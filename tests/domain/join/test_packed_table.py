@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.join.packed_table import (
@@ -48,7 +48,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(steps)
 def test_the_table_is_a_dict_of_rows(course: list[PackedRow | tuple[str, object] | str]) -> None:
     table, model = PackedTable(), dict[bytes, PackedRow]()
@@ -168,7 +167,6 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), requests), max_size=12))
 def test_the_store_gives_back_what_was_put(course: list[tuple[int, Request]]) -> None:
     """Also when a request moves between the two representations; it is packed whenever it can be."""
@@ -211,7 +209,6 @@ texts = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.lists(texts, max_size=5))
 def test_only_uuids_are_packed(some: list[str]) -> None:
     packed = [pack_id(text) for text in some]

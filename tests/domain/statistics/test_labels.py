@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -33,7 +33,6 @@ def close(ours: float | None, theirs: float) -> bool:
 
 
 @given(pairs)
-@settings(max_examples=150, deadline=None)
 def test_scores_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     labels = sorted({*actual, *predicted})
@@ -64,7 +63,6 @@ def test_scores_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> Non
 
 
 @given(pairs)
-@settings(max_examples=100, deadline=None)
 def test_specificity_equals_that_of_one_class_against_the_rest(
     items: list[tuple[str, str]],
 ) -> None:
@@ -88,7 +86,6 @@ def test_specificity_equals_that_of_one_class_against_the_rest(
 
 
 @given(pairs)
-@settings(max_examples=100, deadline=None)
 def test_correlations_equal_those_of_scikit_learn(items: list[tuple[str, str]]) -> None:
     actual, predicted = zip(*items, strict=True)
     ours = scores(counted(items))

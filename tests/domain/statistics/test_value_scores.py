@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
@@ -33,8 +33,6 @@ from tests.support.domain.value_cases import (
 from tests.support.log_format_fixture import BEGIN
 from tests.support.oracle import value_scores
 from tests.support.oracle.value_scores import LabelSet, Number, Probabilities, in_units, kept
-
-CASES = settings(max_examples=40, deadline=None)
 
 
 def compare(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -83,7 +81,6 @@ def of_classes(draw: st.DrawFn) -> tuple[list[Request], dict[str, Any], list[Pro
     return requests, rule, items
 
 
-@CASES
 @given(st.data())
 def test_scores_of_classes(data: st.DataObject) -> None:
     requests, rule, items = data.draw(of_classes())
@@ -122,7 +119,6 @@ def compare_with_scikit_learn(found: dict[str, Any], items: Sequence[Probabiliti
         )
 
 
-@CASES
 @given(st.data())
 def test_a_probability_of_two(data: st.DataObject) -> None:
     """A number from 0 to 1 is the pair (1 - p, p); a threshold changes the label, and nothing else."""
@@ -145,7 +141,6 @@ def test_a_probability_of_two(data: st.DataObject) -> None:
     compare_with_scikit_learn(found, items)
 
 
-@CASES
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=10), st.data())
 def test_a_confidence_alone(said: list[tuple[float, bool]], data: st.DataObject) -> None:
     """It is calibrated, and has no other score."""
@@ -177,7 +172,6 @@ numbers = st.one_of(
 )
 
 
-@CASES
 @given(st.data())
 def test_numbers(data: st.DataObject) -> None:
     draw = data.draw
@@ -245,7 +239,6 @@ def test_numbers_of_several_units() -> None:
 # Label sets
 
 
-@CASES
 @given(st.data())
 def test_label_sets(data: st.DataObject) -> None:
     draw = data.draw

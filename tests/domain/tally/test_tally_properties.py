@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.log.deltas import Delta, DeltaBatch
@@ -28,11 +28,9 @@ from tests.support.domain.tally_model import (
     retained,
 )
 
-CASES = settings(max_examples=150, deadline=None)
 Log = tuple[list[Message], list[DeltaBatch]]
 
 
-@CASES
 @given(logs(time_passes=False), st.data())
 def test_duplicates_and_losses_change_nothing(log: Log, data: st.DataObject) -> None:
     """Duplicates are skipped; batches after a lost one are held and reported."""
@@ -67,7 +65,6 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(logs(time_passes=True), actions)
 def test_any_checkpoint_is_right(
     log: Log, steps: list[tuple[str, int, int, set[int], bool]]
@@ -159,7 +156,6 @@ def sequences(draw: st.DrawFn) -> list[tuple[str, int, list[Delta]]]:
     ]
 
 
-@CASES
 @given(sequences())
 def test_windows_are_sums_of_buckets(sequence: list[tuple[str, int, list[Delta]]]) -> None:
     """Counting rule 16 holds whenever the windows were read before."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.oracle.oracle import format_time, parse_time, replay
@@ -578,7 +578,6 @@ def cases(draw: st.DrawFn) -> tuple[list[Event], Any, list[Event], list[Event]]:
     return events, file, other, some
 
 
-@settings(max_examples=100, deadline=None)
 @given(cases(), st.sampled_from(["request", "feedback"]))
 def test_order_and_repetition_do_not_matter(
     case: tuple[list[Event], Any, list[Event], list[Event]], by: str
@@ -594,7 +593,6 @@ def test_order_and_repetition_do_not_matter(
     assert certain_duplicates(other) == certain_duplicates(events)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["request", "feedback"]))
 def test_ranges_add_up(data: st.DataObject, by: str) -> None:
     """[17] What lies before an instant and what lies from it on make the whole."""
@@ -611,7 +609,6 @@ def test_ranges_add_up(data: st.DataObject, by: str) -> None:
     assert json.dumps(whole, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None)
 @given(event_lists(doubtful=True), models_files(doubtful=True))
 def test_counts_hold_together(events: list[Event], file: Any) -> None:
     """[5, 19, 20, 21]"""
