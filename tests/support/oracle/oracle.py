@@ -26,7 +26,6 @@ from sklearn.metrics import (
     matthews_corrcoef,
     multilabel_confusion_matrix,
     precision_recall_fscore_support,
-    recall_score,
 )
 
 from tests.support.oracle.value_scores import (
@@ -614,18 +613,16 @@ def scores_of(cells: Counter[tuple[str, str]]) -> dict[str, Any]:
     labels = list(range(len(names)))
     sums = {"labels": labels, "sample_weight": weight}
 
-    def specificity(label: int, undefined: float) -> float:  # the recall of the rest
-        rest = recall_score(
-            actual != label, predicted != label, sample_weight=weight, zero_division=undefined
-        )
-        return float(rest)
-
+    # For each class: how many of the others were predicted as others, and how many there are.
+    tables = multilabel_confusion_matrix(actual, predicted, **sums)
+    rest, negatives = tables[:, 0, 0], tables[:, 0].sum(axis=1)
+    specificity = np.divide(rest, negatives, out=np.full(len(names), np.nan), where=negatives > 0)
     each = precision_recall_fscore_support(actual, predicted, zero_division=np.nan, **sums)
     for i, name in enumerate(names):
         result["classes"][name] = {
             "precision": number(each[0][i]),
             "recall": number(each[1][i]),
-            "specificity": number(specificity(i, np.nan)),
+            "specificity": number(specificity[i]),
             "f1": number(each[2][i]),
             "support": round(float(each[3][i])),
             "roc_auc": None,
@@ -633,13 +630,11 @@ def scores_of(cells: Counter[tuple[str, str]]) -> dict[str, Any]:
         }
     classes = list(result["classes"].values())
     support = [each["support"] for each in classes]
-    spec = [specificity(i, 0.0) for i in labels]
-    table = multilabel_confusion_matrix(actual, predicted, **sums).sum(axis=0)
-    negatives = table[0][0] + table[0][1]
+    spec = np.nan_to_num(specificity)
     averages = {
         "macro": (0.0, float(np.mean(spec))),
         "weighted": (0.0, float(np.average(spec, weights=support))),
-        "micro": (np.nan, table[0][0] / negatives if negatives else np.nan),
+        "micro": (np.nan, rest.sum() / negatives.sum() if negatives.any() else np.nan),
     }
     for kind, (undefined, spec_value) in averages.items():
         p, r, f, _ = precision_recall_fscore_support(
