@@ -1,9 +1,12 @@
 """Parse metrics as Prometheus does."""
 
+import functools
 from collections.abc import Iterable
+from unittest.mock import patch
 
 from prometheus_client import Metric
 from prometheus_client.openmetrics import parser
+from prometheus_client.parser import parse_labels
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
@@ -52,4 +55,15 @@ def model(name: str, key: ModelKey, window: str = "all", by: str = "request", **
 
 
 def parse_openmetrics(text: str) -> list[Metric]:
-    return list(parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+    # The samples of a series have the same labels, whose parsing takes most of the time.
+    with patch.object(parser, "parse_labels", _parse_labels):
+        return list(parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
+
+
+def _parse_labels(text: str, openmetrics: bool = False) -> dict[str, str]:
+    return dict(_remembered_labels(text, openmetrics))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _remembered_labels(text: str, openmetrics: bool) -> dict[str, str]:
+    return parse_labels(text, openmetrics)
