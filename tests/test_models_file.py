@@ -66,7 +66,7 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, text: str, message: str) -> Non
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.01)
 

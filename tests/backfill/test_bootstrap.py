@@ -125,7 +125,7 @@ async def _run(
         source_known,
     )
     task = asyncio.create_task(bootstrap.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (control.done and sent and control.gap_since is None):
             await asyncio.sleep(0)
     task.cancel()

@@ -78,15 +78,15 @@ async def test_it_creates_no_topic_and_reads_each_one_that_appears(
     monkeypatch.setattr(source_topics.SourceTopics, "_check_now", counted)
     task = asyncio.create_task(role.run())
     try:
-        await until(lambda: len(checks) >= 3, 30, "checks for the topics")
+        await until(lambda: len(checks) >= 3, 60, "checks for the topics")
         assert not await _topics(bootstrap) & set(topics)
         await create_topics(bootstrap, ["second"], 1)
         await _send(bootstrap, "second")
-        await until(lambda: log.documents == 1, 30, "the second topic's event")
+        await until(lambda: log.documents == 1, 60, "the second topic's event")
         assert "first" not in await _topics(bootstrap)
         await create_topics(bootstrap, ["first"], 1)
         await _send(bootstrap, "first")
-        await until(lambda: log.documents == 2, 30, "the first topic's event")
+        await until(lambda: log.documents == 2, 60, "the first topic's event")
         assert not task.done()
     finally:
         task.cancel()

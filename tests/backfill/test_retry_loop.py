@@ -36,7 +36,7 @@ async def test_an_error_is_logged_once_and_the_next_one_too(
     away = ArchiveError("it is away")
     work = _Rounds(away, away, "a part of it", BrokerError("the broker"), "", away)
     task = asyncio.create_task(work.run())
-    await until(lambda: len(work.seen) >= 8, 10, "all rounds")
+    await until(lambda: len(work.seen) >= 8, 60, "all rounds")
     task.cancel()
     await asyncio.wait([task])
     assert work.seen[1:7] == [*["it is away"] * 2, "a part of it", "the broker", "", "it is away"]

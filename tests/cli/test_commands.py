@@ -129,7 +129,7 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
     reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True)
     ran = _run("replay", DATA / "events.ndjson", "--output", pipe, "--format", "text")
     assert ran.returncode == 0, ran.stderr
-    text, _ = reader.communicate(timeout=30)
+    text, _ = reader.communicate(timeout=60)
     assert "events: read 263" in text
     assert pipe.is_fifo()
 

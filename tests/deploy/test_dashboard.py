@@ -73,7 +73,7 @@ def scraped(demo: Demo) -> dict[str, set[str]]:
         family.name: {"instance", "pod", "job", *LABELS, *family.labels}
         for family in value_families.FAMILIES
     }
-    with urlopen(f"{demo.page}metrics", timeout=10) as answer:
+    with urlopen(f"{demo.page}metrics", timeout=60) as answer:
         text = answer.read().decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:

@@ -64,7 +64,7 @@ def scraped(demo: Demo) -> dict[str, Metric]:
     key = ModelKey("shop", "prices", "default", "trees")
     exposition.add(Row(key, "all", "request", number_counts([(2, 1), (4, 2)], (1, -1)), True))
     exposition.add(Row(key, "all", "request", set_counts([(frozenset("a"), frozenset("b"))]), True))
-    with urlopen(f"{demo.page}metrics", timeout=10) as answer:
+    with urlopen(f"{demo.page}metrics", timeout=60) as answer:
         return families(exposition.text()) | families(answer.read().decode())
 
 

@@ -73,10 +73,10 @@ async def test_events_are_published_while_notes_cannot_be_written(
     running = asyncio.create_task(running_publisher.run())
     monkeypatch.setattr(archive, "note", _while_locked(archive, path))
     await sink.accept([event_of(answer("r1", "a"))])
-    await until(lambda: running_publisher.position == 1, 10, "on the log")
-    await until(lambda: "noting requests" in caplog.text, 10, "reported")
+    await until(lambda: running_publisher.position == 1, 60, "on the log")
+    await until(lambda: "noting requests" in caplog.text, 60, "reported")
     await sink.accept([event_of(answer("r2", "a"))])
-    await until(lambda: running_publisher.position == 2, 10, "on the log")
+    await until(lambda: running_publisher.position == 2, 60, "on the log")
     running.cancel()
     await asyncio.wait([running])
     wanted = [RequestKey("ns", "dep", "r1"), RequestKey("ns", "dep", "r2")]

@@ -30,7 +30,7 @@ async def test_stale_table_values_over_newer_ones_change_nothing(
         old = await read_topic(worker_cluster.bootstrap, changelog)
         return len(old) > 20
 
-    await until(flushed, 30, "first flush")
+    await until(flushed, 60, "first flush")
     assert not feed.done
     await feed.finish()
     await worker_cluster.until_exact()

@@ -100,7 +100,7 @@ async def test_elasticsearch_away_at_the_start_and_in_mid_bootstrap(
         await archive.come()
         come = time.monotonic()
         await until(lambda: _bootstrapped(worker_cluster), 120, "the bootstrap complete")
-        await until(lambda: _exact(worker_cluster), 30, "the documents' numbers exact")
+        await until(lambda: _exact(worker_cluster), 60, "the documents' numbers exact")
         worker_cluster.recovered(come)
         await feed.finish()
         await worker_cluster.until_exact()

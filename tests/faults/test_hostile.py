@@ -186,7 +186,7 @@ async def _answer(host: str, port: int, request: bytes) -> tuple[int, int]:
     were taken in, understood or kept as dead letters."""
     reader, writer = await asyncio.open_connection(host, port)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             writer.write(request)
             await writer.drain()
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

@@ -125,13 +125,13 @@ async def test_a_broker_that_hangs_is_answered_with_503_in_time(
                 statuses.append((await post())[0])
                 return statuses[-1] == 202
 
-            await until(accepted, 30, "taken in")
+            await until(accepted, 60, "taken in")
             assert set(statuses) <= {202, 503}
 
             async def counted() -> bool:
                 return await worker_cluster.predictions() == 1
 
-            await until(counted, 30, "one prediction")
+            await until(counted, 60, "one prediction")
             await freeze(server.pid)
             waiting = asyncio.create_task(post())
             # The worker is told to end while the request waits for the broker.

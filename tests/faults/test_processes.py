@@ -117,4 +117,4 @@ async def test_two_first_starts_at_once_share_the_work(worker_cluster: WorkerClu
 
     await feed.finish()
     await worker_cluster.until_exact()
-    await until(spread, 20, f"partitions spread over both: {held}")
+    await until(spread, 60, f"partitions spread over both: {held}")

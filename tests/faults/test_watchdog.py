@@ -25,7 +25,7 @@ async def test_a_fold_that_hangs_ends_the_worker_and_the_next_one_goes_on(
             said.append(health["reason"])
         return bool(said)
 
-    await until(unhealthy, 30, "an answer of /health that it is stuck")
+    await until(unhealthy, 60, "an answer of /health that it is stuck")
     assert "there was no progress" in said[0]
     assert await worker_cluster.metric(worker, "processor_stalled_seconds") >= 3
     assert await worker.wait(30) == 1
@@ -56,7 +56,7 @@ async def test_a_recovery_of_the_table_that_hangs_starts_again(
             > 20
         )
 
-    await until(flushed, 30, "a checkpoint in the table")
+    await until(flushed, 60, "a checkpoint in the table")
     fault = time.monotonic()
     hung = worker_cluster.start("other", fault="lost_changelog:2")
     await worker_cluster.recovery(fault)

@@ -112,7 +112,7 @@ def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
         return True
 
     try:
-        process.wait_ready(answers, 30)
+        process.wait_ready(answers, 60)
         yield server
     finally:
         process.stop()
@@ -184,7 +184,7 @@ async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(
             return status == 200 and bool(json.loads(body)["partitions"]["deltas"])
 
         await until(opened, 60, f"the new {name} holds partitions")
-        await until(lambda: len(server.value("up == 1")) == 2, 30, "both scraped")
+        await until(lambda: len(server.value("up == 1")) == 2, 60, "both scraped")
     samples = server.line('model:model_judged:max{window="all", by="request"}', begin)
     assert {value for _, value in samples} == {100}
     times = [at for at, _ in samples]

@@ -93,9 +93,9 @@ async def test_a_broker_that_is_away_is_waited_for(app_id: str, start: Start, ge
         status, body = await get(worker, "/ready")
         return status == 503 and f"127.0.0.1:{port}" in body
 
-    await until(says_why, 30, "ready says why")
+    await until(says_why, 60, "ready says why")
     assert (await get(worker, "/health"))[0] == 200
-    await until(lambda: worker.text.count("next try in") >= 2, 30, "two tries")
+    await until(lambda: worker.text.count("next try in") >= 2, 60, "two tries")
     lines = [line for line in worker.text.splitlines() if "next try in" in line]
     assert all(
         f"Kafka at 127.0.0.1:{port}" in line and "PROCESSOR_BROKER" in line for line in lines

@@ -86,7 +86,7 @@ async def test_events_first_and_a_later_start_reads_only_changes(
         _, metrics = await get(again, "/metrics")
         return "processor_bootstrap_documents_total 1.0" in metrics
 
-    await until(caught_up, 30, "one changed document read")
+    await until(caught_up, 60, "one changed document read")
     assert await again.terminate() == 0
 
 
@@ -106,7 +106,7 @@ async def test_an_archive_that_cannot_be_read_does_not_hold_up_the_stream(
         status, body = await get(worker, "/ready")
         return status == 200 and "no-such-index-*" in json.loads(body)["reason"]
 
-    await until(says_why, 30, "ready says why")
+    await until(says_why, 60, "ready says why")
     assert (await get(worker, "/ready?wait=bootstrap"))[0] == 503
     assert "Traceback" not in worker.text
     assert await worker.terminate() == 0

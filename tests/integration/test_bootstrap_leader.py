@@ -61,7 +61,7 @@ async def test_another_worker_goes_on_where_the_leader_died(
     async def complete() -> bool:
         return (await get(other, "/ready?wait=bootstrap"))[0] == 200
 
-    await until(complete, 30, "bootstrap complete")
+    await until(complete, 60, "bootstrap complete")
     _, metrics = await get(other, "/metrics")
     assert f"processor_waiting_requests {DOCUMENTS // 2 if kept else 0}.0" in metrics
     # It went on at the cursors: what was read twice is a page of each shard at most, and those that

@@ -137,14 +137,14 @@ async def test_letters_on_kafka(
         found = await models(get, worker)
         return [(m["predictions"], m["judged"], m["correct"]) for m in found] == [(1, 1, 1)]
 
-    await until(counted, 30, "one prediction, judged")
+    await until(counted, 60, "one prediction, judged")
 
     async def repeats() -> bool:
         _, metrics = await get(worker, "/metrics")
         # Of equal versions: they have the time of the original record, not of the retry.
         return "processor_duplicates_total 2.0" in metrics
 
-    await until(repeats, 30, "two duplicates")
+    await until(repeats, 60, "two duplicates")
     _, metrics = await get(worker, "/metrics")
     assert "processor_superseded_total 0.0" in metrics
     table = (await _run("list", **settings)).stdout.decode()
@@ -164,7 +164,7 @@ async def test_ctrl_c_is_quiet(tmp_path: Path) -> None:
             connection, _ = await asyncio.to_thread(silent.accept)
             with connection:
                 command.send_signal(signal.SIGINT)
-                out, err = await asyncio.to_thread(command.communicate, timeout=20)
+                out, err = await asyncio.to_thread(command.communicate, timeout=60)
         finally:
             command.kill()
             command.wait()

@@ -21,7 +21,7 @@ from tests.support.workers import DATA, Get, Start, assert_equal, expected, metr
 
 
 async def _address(worker: Worker) -> str:
-    await until(lambda: "events in: " in worker.text, 30, "started")
+    await until(lambda: "events in: " in worker.text, 60, "started")
     return _ingress(worker)
 
 
@@ -126,7 +126,7 @@ async def test_a_broker_that_is_full_refuses_new_events_and_changes_no_count(
             accepted += said.get("accepted", 0)
             return status == 503
 
-        await until(lambda: _is_ready(get, worker), 30, "ready")
+        await until(lambda: _is_ready(get, worker), 60, "ready")
         await until(refused, 60, "refused")
         assert said["reason"] == "full"
         assert "PROCESSOR_MAX_BROKER_MEMORY" in said["detail"]
@@ -198,9 +198,9 @@ async def test_ctrl_c_ends_a_demo_that_is_still_sending(tmp_path: Path) -> None:
             stderr=subprocess.STDOUT,
         )
     try:
-        await until(lambda: "predictions" in (tmp_path / "log").read_text(), 30, "numbers")
+        await until(lambda: "predictions" in (tmp_path / "log").read_text(), 60, "numbers")
         demo.send_signal(signal.SIGINT)
-        await until(lambda: demo.poll() is not None, 15, "the end of the demo")
+        await until(lambda: demo.poll() is not None, 60, "the end of the demo")
         assert demo.returncode == 0, (tmp_path / "log").read_text()
     finally:
         demo.kill()

@@ -41,7 +41,7 @@ def files(pki: Path, name: str) -> dict[str, str]:
 
 
 async def address(worker: Worker) -> str:
-    await until(lambda: "events in: " in worker.text, 30, "started")
+    await until(lambda: "events in: " in worker.text, 60, "started")
     return worker.text.partition("events in: ")[2].split()[0]
 
 
@@ -49,7 +49,7 @@ async def post(url: str, tls: ssl.SSLContext | bool = True) -> int:
     """The status of an empty batch."""
     headers = {"Content-Type": "application/cloudevents-batch+json"}
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as session,
         session.post(url, data=b"[]", headers=headers, ssl=tls) as answer,
     ):
         return answer.status

@@ -126,7 +126,7 @@ async def test_a_worker_with_a_wrong_password_says_so_and_waits(
     """It may be corrected on the broker's side: the process goes on, not ready."""
     settings = settings_of(secure, "SASL_SSL") | {"kafka_sasl_password": "not-it"}
     worker = start(**settings, app_id=app_id, archive="none")
-    await until(lambda: worker.text.count("next try in") >= 2, 30, "two tries")
+    await until(lambda: worker.text.count("next try in") >= 2, 60, "two tries")
     status, body = await get(worker, "/ready")
     assert status == 503
     assert "PROCESSOR_KAFKA_SASL_PASSWORD" in body

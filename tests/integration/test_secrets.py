@@ -46,7 +46,7 @@ async def test_secrets_are_shown_nowhere(
         "log_level": "DEBUG",
     }
     worker = start(**settings)
-    await until(lambda: worker.text.count("next try in") >= 2, 30, "two tries")
+    await until(lambda: worker.text.count("next try in") >= 2, 60, "two tries")
     shown = [worker.text]
     for path in ("/", "/metrics", "/api/models", "/ready", "/health", "/page.js", "/nowhere"):
         shown.append((await get(worker, path))[1])
@@ -72,7 +72,7 @@ async def test_secrets_are_shown_nowhere(
 async def test_a_token_that_is_refused_is_not_shown(start: Start, get: Get) -> None:
     """Neither the one that is wanted nor the one that was given."""
     worker = start(ingress_token=SECRETS["ingress_token"], log_level="DEBUG")
-    await until(lambda: "events in: " in worker.text, 30, "the ingress")
+    await until(lambda: "events in: " in worker.text, 60, "the ingress")
     url = worker.text.split("events in: ")[1].split()[0]
     async with aiohttp.ClientSession() as session:
         for token, status in ((_GIVEN, 401), (SECRETS["ingress_token"], 400)):

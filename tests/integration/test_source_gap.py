@@ -65,7 +65,7 @@ async def test_records_that_were_lost_unread_are_read_from_the_archive(
         await bootstrapped(get, worker)
         await counted(get, worker, predictions=100, judged=63)
 
-        await until(lambda: _is_committed(kafka.bootstrap, app_id), 30, "all records committed")
+        await until(lambda: _is_committed(kafka.bootstrap, app_id), 60, "all records committed")
         assert await worker.terminate() == 0
         # While it is away: other requests of the same model come, are logged, and expire unread.
         events = (DATA / "events.ndjson").read_text()

@@ -93,9 +93,9 @@ async def test_records_fetched_while_all_is_paused_come_again(
     app = make_app(settings, settings.broker)
     table = attach(app, topics, _PARTITIONS, _deliver, _deliver)
     async with _running(app) as recovered:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await recovered.wait()
-        await until(lambda: not app.rebalancing, 30, "the first recovery's end")
+        await until(lambda: not app.rebalancing, 60, "the first recovery's end")
         # Records of another worker.
         written = {TopicPartition(topics.changelog, number) for number in range(_PARTITIONS)}
         async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap) as producer:
@@ -112,8 +112,8 @@ async def test_records_fetched_while_all_is_paused_come_again(
             if answered.is_set():
                 return await fetch(*args, **kwargs)
             requested.set()
-            await until(sought.is_set, 30, "the recovery's seek")
-            await until(lambda: written <= fetcher._records.keys(), 30, "the records sought")
+            await until(sought.is_set, 60, "the recovery's seek")
+            await until(lambda: written <= fetcher._records.keys(), 60, "the records sought")
             found = await fetch(*args, **kwargs)
             answered.set()
             return found
@@ -121,12 +121,12 @@ async def test_records_fetched_while_all_is_paused_come_again(
         async def busy_after(*args: Any) -> None:
             await seek(*args)
             sought.set()
-            await until(answered.is_set, 30, "the answer to the old request")
+            await until(answered.is_set, 60, "the answer to the old request")
 
         fetcher.fetched_records, recovery._seek_offsets = late, busy_after
-        await until(requested.is_set, 30, "a request under way")
+        await until(requested.is_set, 60, "a request under way")
         recovered.clear()
         thread.thread_loop.call_soon_threadsafe(thread._consumer._coordinator.request_rejoin)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await recovered.wait()
         assert len(table) == 3 * _PARTITIONS

@@ -105,7 +105,7 @@ class Partition:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Take steps until a condition holds."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not holds():
                 self.advance()
                 await asyncio.sleep(0)
@@ -232,7 +232,7 @@ async def test_an_unfinished_snapshot_is_dropped_with_its_file(
     else:
         del partition.snapshotter
     disk.free.set()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while list(tmp_path.iterdir()):
             gc.collect()
             await asyncio.sleep(0.01)

@@ -39,7 +39,7 @@ _OPTIONS = (
     # Nothing outside this machine can be reached, whatever a page asks for.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 class _Connection:

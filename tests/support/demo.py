@@ -56,7 +56,7 @@ def running_demo() -> Iterator[Demo]:
         yield Demo(addresses["page"], addresses["events"])
         process.send_signal(signal.SIGTERM)
         # Its last words are read, so that it can't block on a full pipe.
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     finally:
         deadline.cancel()
         process.kill()

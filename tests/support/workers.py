@@ -161,7 +161,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 async def get() -> AsyncIterator[Get]:
     """Status and body of a path of a worker; status 0 while nobody answers."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(10)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as session:
 
         async def get(worker: Worker, path: str) -> tuple[int, str]:
             assert worker.alive, worker.text[-3000:]

@@ -88,7 +88,7 @@ class Worker:
             found[:] = re.findall(r"events in: (http://\S+)", self.text)
             return bool(found)
 
-        await until(said, 30, "the address of the ingress")
+        await until(said, 60, "the address of the ingress")
         return found[0]
 
     @property
@@ -396,4 +396,4 @@ async def freeze(pid: int) -> None:
         tasks = list(Path(f"/proc/{pid}/task").glob("*/stat"))
         return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
-    await until(stands, 10, f"process {pid} stopped")
+    await until(stands, 60, f"process {pid} stopped")

@@ -124,7 +124,7 @@ def test_a_stubborn_process_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     command = ["sh", "-c", "trap '' TERM; echo up; while :; do read _ < /dev/null || :; done"]
     process = ServerProcess(command, tmp_path, log)
-    process.wait_ready(lambda: "up" in log.read_text(), 10)
+    process.wait_ready(lambda: "up" in log.read_text(), 60)
 
     process.stop(seconds=0.2)
 
@@ -146,7 +146,7 @@ def test_a_server_does_not_outlive_a_killed_test_run(tmp_path: Path) -> None:
     )
     pid = int(done.stdout)
 
-    wait_until(lambda: not _alive(pid), 10, "the end of the orphan")
+    wait_until(lambda: not _alive(pid), 60, "the end of the orphan")
 
 
 def _alive(pid: int) -> bool:

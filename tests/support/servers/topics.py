@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-_SECONDS = 30
+_SECONDS = 60
 
 
 async def create_topics(
