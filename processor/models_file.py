@@ -1,13 +1,16 @@
 """Read the models file, and read it again when it has changed."""
 
 import asyncio
+import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from processor.domain.model_rules import ModelRules, YamlPath, parse_rules
+from processor.domain.statistics.custom import Statistic, registry
 from processor.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -16,11 +19,15 @@ logger = logging.getLogger(__name__)
 _INTERVAL = 2.0
 
 
-def read_models_file(path: Path | None) -> ModelRules:
+def read_models_file(path: Path | None, custom_statistics: bool = False) -> ModelRules:
     """The rules in a YAML file; no rules if ``path`` is None. `SettingsError` names the line of an
-    invalid entry."""
+    invalid entry.
+
+    The statistics of one's own that the file names are loaded and published by this process, if
+    ``custom_statistics`` (PROCESSOR_CUSTOM_STATISTICS) allows it.
+    """
     if path is None:
-        return ModelRules()
+        return _with_statistics(ModelRules(), "", custom_statistics)
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, yaml.SafeLoader)
@@ -31,7 +38,60 @@ def read_models_file(path: Path | None) -> ModelRules:
         raise SettingsError(f"models file {path} is not YAML: {_yaml_problem(error)}") from None
     for name, line in _duplicate_keys(node):
         raise SettingsError(f"models file {path}, line {line}: {name!r} is duplicated: keep one")
-    return parse_rules(content, str(path), lambda where: _line(node, where))
+    rules = parse_rules(content, str(path), lambda where: _line(node, where))
+    return _with_statistics(rules, str(path), custom_statistics, lambda where: _line(node, where))
+
+
+def read_models(content: Mapping[str, Any], custom_statistics: bool = False) -> ModelRules:
+    """The rules of a models file that is given as its content, as `read_models_file`."""
+    return _with_statistics(parse_rules(dict(content), "(given)"), "(given)", custom_statistics)
+
+
+def _with_statistics(
+    rules: ModelRules,
+    source: str,
+    allowed: bool,
+    line_of: Callable[[YamlPath], int | None] = lambda path: None,
+) -> ModelRules:
+    """Load and publish the statistics that some rules name. Returns the rules."""
+    registry.allow(_load_class if allowed else None)
+    places: dict[str, str] = {}
+    for number, entry in enumerate(rules.entries):
+        for position, place in enumerate(entry.statistics):
+            problem = None
+            try:
+                name = registry.prepare(place).name
+                if places.setdefault(name, place) != place:
+                    problem = f"has the name {name!r}, as {places[name]} has: rename one of them"
+            except ValueError as error:
+                problem = str(error)
+            if problem is not None:
+                line = line_of(("models", number, "statistics", position))
+                where = f"{source}, line {line}" if line else source
+                raise SettingsError(
+                    f"models file {where}: models[{number}].statistics: {place} {problem}"
+                )
+    registry.publish(places.values())
+    return rules
+
+
+def _load_class(place: str) -> type[Statistic]:
+    """The class at ``package.module:Class``. `ValueError` with a message for users if there is none."""
+    name, _, attribute = place.partition(":")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"needs the module {error.name}, which is not there: install it, or put its folder on "
+            "PYTHONPATH"
+        ) from None
+    except Exception as error:  # a module of the user's may raise anything
+        raise ValueError(f"can't be imported: {type(error).__name__}: {error}") from None
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        what = "no class" if found is None else "no class, but another object,"
+        raise ValueError(f"can't be found: the module {name} has {what} {attribute}")
+    return found
 
 
 def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
@@ -45,7 +105,9 @@ def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
     return " ".join(str(error).split())
 
 
-async def follow_models_file(path: Path, rules: ModelRules) -> None:
+async def follow_models_file(
+    path: Path, rules: ModelRules, custom_statistics: bool = False
+) -> None:
     """Replace the entries of ``rules`` whenever the file changes, until cancelled. An invalid file is
     logged, and the rules stay as they were."""
     known: object = ()  # the file may have changed since it was read at the start
@@ -53,13 +115,13 @@ async def follow_models_file(path: Path, rules: ModelRules) -> None:
         stamp = await asyncio.to_thread(_stamp, path)
         if stamp != known:
             known = stamp
-            await _reload(path, rules)
+            await _reload(path, rules, custom_statistics)
         await asyncio.sleep(_INTERVAL)
 
 
-async def _reload(path: Path, rules: ModelRules) -> None:
+async def _reload(path: Path, rules: ModelRules, custom_statistics: bool) -> None:
     try:
-        changed = await asyncio.to_thread(read_models_file, path)
+        changed = await asyncio.to_thread(read_models_file, path, custom_statistics)
     except SettingsError as error:
         logger.error("%s; the rules stay as they were", error)
         return

@@ -22,8 +22,10 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: A host name, an IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
 
-#: The groups of model metrics. The last three have no family yet.
-METRIC_GROUPS = ("labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices")
+#: The groups of model metrics. The three before the last have no family yet.
+METRIC_GROUPS = (
+    "labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices", "custom",
+)  # fmt: skip
 
 
 class Secret(str):
@@ -276,6 +278,9 @@ class Settings:
     ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
     outcomes: bool = _setting("off", _flag, "write each prediction's outcome back to the archive")
     request_logger: bool = _setting("off", _flag, "write the source's events to Elasticsearch")
+    custom_statistics: bool = _setting(
+        "off", _flag, "run the statistics of your own that the models file names"
+    )
     log_level: str = _setting(
         "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )

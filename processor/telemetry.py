@@ -127,6 +127,10 @@ class Telemetry:
     future_times: Annotated[
         int, "Events whose time is more than 5 minutes ahead of their record's append time."
     ] = 0
+    custom_statistic_errors: Annotated[
+        Counter[str],
+        "Judged items on which a statistic of one's own failed, by statistic.",
+    ] = field(default_factory=Counter)
     snapshot_failures: Annotated[
         int, "Snapshots of the join that could not be written; the next start takes longer."
     ] = 0

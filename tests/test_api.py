@@ -60,7 +60,8 @@ def of(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def test_nothing_else_is_public() -> None:
-    assert processor.__all__ == ["ConfusionMatrix", "ProcessorError", "compare", "evaluate"]
+    names = ["ConfusionMatrix", "JudgedItem", "ProcessorError", "compare", "evaluate"]
+    assert processor.__all__ == names
     assert {*processor.__all__} <= {*dir(processor)}
     with pytest.raises(AttributeError, match="no attribute 'replay_everything'"):
         processor.replay_everything  # type: ignore[attr-defined]  # noqa: B018

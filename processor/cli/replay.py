@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
+from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import INSTANTS
 from processor.domain.values import Task
 from processor.logs import set_up_logs
@@ -281,7 +282,7 @@ def _report(
         if options["format"] != "openmetrics" and _is_given(context, name):
             raise click.UsageError(f"--{name} applies to --format openmetrics only: leave it out")
     settings = _settings()
-    rules = read_models_file(options["models"] or settings.models).with_task(options["task"])
+    rules = _rules(settings, options)
     output_options = OutputOptions(
         options["format"],
         output,
@@ -324,11 +325,16 @@ def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[
     from processor.service.correction import put_on_log
 
     settings = _settings()
-    rules = read_models_file(options["models"] or settings.models).with_task(options["task"])
+    rules = _rules(settings, options)
     selection, columns = _selection(options, sources)
     access = _access(settings, options, columns)
     _prepare_long_work()
     _report_put(asyncio.run(put_on_log(sources, rules, selection, access)), settings)
+
+
+def _rules(settings: Settings, options: dict[str, Any]) -> ModelRules:
+    rules = read_models_file(options["models"] or settings.models, settings.custom_statistics)
+    return rules.with_task(options["task"])
 
 
 def _access(settings: Settings, options: dict[str, Any], columns: Columns) -> Access:

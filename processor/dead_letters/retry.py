@@ -148,7 +148,8 @@ async def retry_dead_letters(
                 "all events of the archive again; restart the service"
             )
         kafka = Kafka(settings, settings.broker)
-        decoder = Decoder(read_models_file(settings.models), Telemetry())
+        rules = read_models_file(settings.models, settings.custom_statistics)
+        decoder = Decoder(rules, Telemetry())
         retry = DeadLetterRetry(kafka, settings, decoder, dead_letters)
         found: set[str] = set()
 

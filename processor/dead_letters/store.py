@@ -44,7 +44,8 @@ async def _in_archive(settings: Settings) -> AsyncIterator[DeadLetters]:
         )
     reader = await SqliteReader.open_read_only(path)
     try:
-        decoder = Decoder(read_models_file(settings.models), Telemetry())
+        rules = read_models_file(settings.models, settings.custom_statistics)
+        decoder = Decoder(rules, Telemetry())
         yield ArchivedDeadLetters(reader, decoder)
     finally:
         await reader.close()

@@ -34,6 +34,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclude: bool = False
     tolerance: float | str | None = None
     unit: float | None = None
+    statistics: tuple[str, ...] = ()
+    """Statistics of one's own, each as ``package.module:Class``."""
     request_id: str | None = None
     """Where the request id stands: ``body``, ``header NAME`` or ``metadata NAME``."""
     predictor: str | None = None
@@ -56,7 +58,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         assert unit is not None
         tolerance = None if self.tolerance is None else parse_tolerance(self.tolerance, unit)
         by_reward = self.judge_by == "reward"
-        return Schema(names, self.classes, self.threshold, by_reward, unit, tolerance)
+        settings = (self.classes, self.threshold, by_reward, unit, tolerance, self.statistics)
+        return Schema(names, *settings)
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -141,6 +144,7 @@ _EXPECTED = {
     "task": _list(get_args(Task)),
     "tolerance": 'a number from 0 on, as 0.5, or a percentage of the truth as text, as "10%"',
     "unit": "a power of ten from 1e-12 to 1e12, as 0.01",
+    "statistics": "a list of classes, each once and as package.module:Class",
     "judge_by": _list(get_args(JudgeBy)),
     "exclude": "true or false",
     "request_id": "body, header NAME or metadata NAME",
@@ -257,6 +261,8 @@ def parse_tolerance(tolerance: float | str, unit: int) -> tuple[int, int] | None
         return None
 
 
+_PLACE_OF_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
 _TYPES = {field.name: field.type for field in msgspec.structs.fields(Rule)}
 
 
@@ -270,6 +276,8 @@ def _is_valid(key: str, value: object) -> bool:
         return 2 <= len(parts) <= 4 and all(parts)
     if key == "classes" and isinstance(value, list):
         return len(value) >= 2 and len(set(value)) == len(value)
+    if key == "statistics" and isinstance(value, list):
+        return len(set(value)) == len(value) and all(map(_PLACE_OF_CLASS.fullmatch, value))
     if key == "unit" and value is not None:
         return exponent_of(value) is not None  # type: ignore[arg-type]
     if key == "tolerance" and value is not None:

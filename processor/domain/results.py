@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.statistics import label_sets, numbers, probabilities
+from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
 
@@ -77,7 +77,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     None if nothing was judged. ``measured`` is how many items were judged as numbers.
     ``best_threshold`` is the one with the greatest F1, of equals the lowest. ``reward_sum`` is a float
     here, not millionths. ``confusion`` and ``classes`` are sorted by label. ``predictions`` and
-    ``coverage`` are None on the feedback basis (counting rule 15).
+    ``coverage`` are None on the feedback basis (counting rule 15). ``custom`` has the scores of
+    statistics of one's own, by statistic and score, ``custom_failed`` on how many items each failed.
     """
 
     namespace: str
@@ -133,6 +134,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     exact_match: float | None = None
     hamming_loss: float | None = None
     jaccard: float | None = None
+    custom: dict[str, dict[str, float | None]] = {}
+    custom_failed: dict[str, int] = {}
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,6 +273,8 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
         exact_match=_share(label_sets.exact(sums), sets.items),
         hamming_loss=sets.hamming_loss,
         jaccard=sets.jaccard,
+        custom=custom.scores(sums),
+        custom_failed=custom.failed(sums),
         **changes,
     )
 

@@ -82,7 +82,8 @@ class Schema(NamedTuple):
 
     ``names`` are those in the message, one per score, or None. The others are those of the models file;
     ``unit`` is a power of ten, and of ``tolerance`` the first is a number of units, the second a part of
-    the truth in 10^-9 (-1 for the one that is not given), or None.
+    the truth in 10^-9 (-1 for the one that is not given), or None. ``statistics`` are the places of
+    those of one's own.
     """
 
     names: tuple[str, ...] | None = None
@@ -91,6 +92,7 @@ class Schema(NamedTuple):
     by_reward: bool = False
     unit: int = DEFAULT_UNIT
     tolerance: tuple[int, int] | None = None
+    statistics: tuple[str, ...] = ()
 
 
 class Answer(NamedTuple):

@@ -33,6 +33,7 @@ _LABELLED: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "dead_letters": ("reason", REASONS),
     "not_scorable": ("reason", ()),
+    "custom_statistic_errors": ("statistic", ()),
 }
 
 

@@ -6,10 +6,18 @@ piece, during which the worker's event loop would stand still. Measured on one c
 since both formats write gauges alike.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 
 from processor.domain.model_key import ModelKey
-from processor.publish.families import FAMILIES, LABELS, Row, row_samples
+from processor.publish.families import (
+    CUSTOM_LABELS,
+    FAMILIES,
+    LABELS,
+    Row,
+    all_families,
+    row_samples,
+)
 from processor.settings import METRIC_GROUPS
 
 CAPPED_HELP = (
@@ -22,6 +30,8 @@ MIXED_HELP = (
 HIDDEN_HELP = "Models that are counted and not published, because of PROCESSOR_MAX_MODELS."
 
 _PREFIX = {family.name: tuple(f',{label}="' for label in family.labels) for family in FAMILIES}
+#: Those of the families that a change of the models file can add.
+_CUSTOM_PREFIX = tuple(f',{label}="' for label in CUSTOM_LABELS)
 
 
 def escape_label(value: str) -> str:
@@ -46,7 +56,7 @@ class Exposition:
     def __init__(self, max_classes: int, groups: Collection[str] = METRIC_GROUPS) -> None:
         self._max_classes = max_classes
         self._groups = groups
-        self._lines: dict[str, list[str]] = {family.name: [] for family in FAMILIES}
+        self._lines = defaultdict[str, list[str]](list)
         self._escaped: dict[str, str] = {}
         self._hidden: dict[ModelKey, int] = {}
         self._mixed: set[ModelKey] = set()
@@ -64,7 +74,9 @@ class Exposition:
             own = "".join(
                 [
                     prefix + escape(value) + '"'
-                    for prefix, value in zip(_PREFIX[name], values, strict=False)
+                    for prefix, value in zip(
+                        _PREFIX.get(name, _CUSTOM_PREFIX), values, strict=False
+                    )
                 ]
             )
             lines[name].append(f"{name}{{{base}{own}}} {number!r}\n")
@@ -79,8 +91,8 @@ class Exposition:
         ``hidden_models`` is the value of ``processor_hidden_models``.
         """
         parts = []
-        for family in FAMILIES:
-            lines = self._lines[family.name]
+        for family in all_families():
+            lines = self._lines.get(family.name)
             if lines:
                 parts.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n")
                 parts += lines

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from processor.domain.model_key import ModelKey
+from processor.domain.statistics import custom
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import Ratios, Scores, macro, micro, scores, weighted
 from processor.domain.tally.windows import Window
@@ -107,7 +108,7 @@ _MEAN_NAMES = {
     average: tuple(f"model_{score}_{average}_ratio" for score in _SCORES) for average in _AVERAGES
 }
 
-#: All families, in the order in which they are published.
+#: All families but those of statistics of one's own, in the order in which they are published.
 FAMILIES = (
     Family("model_predictions", "Predicted items."),
     *(Family(name, text) for name, (_, text) in _COUNTS.items()),
@@ -132,6 +133,21 @@ FAMILIES = (
     ),
     *value_families.FAMILIES,
 )
+
+
+#: The own labels of a family of a statistic of one's own.
+CUSTOM_LABELS = ("score",)
+
+
+def all_families() -> tuple[Family, ...]:
+    """All families, in the order in which they are published; last those of the statistics of one's own
+    that the models file names now."""
+    own = custom.registry.published.values()
+    families = [Family(_CUSTOM + each.name, each.help, CUSTOM_LABELS) for each in own]
+    return (*FAMILIES, *families)
+
+
+_CUSTOM = "model_custom_"
 
 
 class RowSamples(NamedTuple):
@@ -197,6 +213,13 @@ def row_samples(row: Row, max_classes: int, groups: Collection[str] = METRIC_GRO
             ]
     if found is not None:
         samples += value_samples(counts, found, shown, groups)
+        if "custom" in groups:
+            samples += [
+                Sample(_CUSTOM + name, (score,), value)
+                for name, scores_of in custom.scores(counts.sums).items()
+                for score, value in scores_of.items()
+                if value is not None
+            ]
     return RowSamples(samples, hidden, mixed)
 
 

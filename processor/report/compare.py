@@ -50,7 +50,8 @@ class Comparison(msgspec.Struct, frozen=True):
 
     ``difference`` is the accuracy of the second side minus that of the first, None where either side
     has no judged items. The statistic of the z-test has the same sign. ``differences`` are those of the
-    scores of probabilities, numbers and label sets that both sides have, by name.
+    scores of probabilities, numbers and label sets that both sides have, by name; those of statistics of
+    one's own are called ``custom.STATISTIC.SCORE``.
     """
 
     first: Side
@@ -236,8 +237,18 @@ def _comparison(first: Side, second: Side, pairs: Pairs | None) -> Comparison:
     return Comparison(first, second, difference, tuple(tests), _differences(one, other))
 
 
+def score_of(model: ModelResult, name: str) -> float | None:
+    """A score that is compared: one of `COMPARED`, or ``custom.STATISTIC.SCORE``."""
+    if name in COMPARED:
+        value: float | None = getattr(model, name)
+        return value
+    _, statistic, score = name.split(".", 2)
+    return model.custom.get(statistic, {}).get(score)
+
+
 def _differences(one: ModelResult, other: ModelResult) -> dict[str, float]:
-    pairs = [(name, getattr(one, name), getattr(other, name)) for name in COMPARED]
+    own = [f"custom.{name}.{score}" for name, scores in one.custom.items() for score in scores]
+    pairs = [(name, score_of(one, name), score_of(other, name)) for name in (*COMPARED, *own)]
     return {
         name: second - first
         for name, first, second in pairs

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from processor.domain.model_rules import ModelRules, parse_rules
+from processor.domain.model_rules import ModelRules
 from processor.domain.values import Task
 from processor.errors import SettingsError
 from processor.replay.fold import ReplayFold, Selection
@@ -19,6 +19,7 @@ from processor.replay.tables.stored import FrameTable
 
 if TYPE_CHECKING:
     from processor.replay.sources import Source
+    from processor.settings import Settings
 
 T = TypeVar("T")
 
@@ -74,19 +75,20 @@ async def fold_of(
     messages: list[str] = []
     listener.set(messages.append)
     access = Access(settings, kafka=options, columns=columns)
-    rules = _rules(models, settings.models).with_task(task)
+    rules = _rules(models, settings).with_task(task)
     fold = await fold_sources(sources, rules, selection, access)
     return fold, messages
 
 
 def _rules(
-    models: str | os.PathLike[str] | Mapping[str, Any] | None, default: Path | None
+    models: str | os.PathLike[str] | Mapping[str, Any] | None, settings: "Settings"
 ) -> ModelRules:
-    from processor.models_file import read_models_file
+    from processor.models_file import read_models, read_models_file
 
     if isinstance(models, Mapping):
-        return parse_rules(dict(models), "(given)")
-    return read_models_file(default if models is None else Path(models))
+        return read_models(models, settings.custom_statistics)
+    path = settings.models if models is None else Path(models)
+    return read_models_file(path, settings.custom_statistics)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -33,7 +33,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         "native extension", True, "in use" if use_native else f"{_why_not(settings)}: slower"
     )
     try:
-        read_models_file(settings.models)
+        read_models_file(settings.models, settings.custom_statistics)
         yield Finding("models file", True, str(settings.models or "none"))
     except ProcessorError as error:
         yield Finding("models file", False, str(error))

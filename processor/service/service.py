@@ -64,7 +64,7 @@ class Service:
         self.health = ServiceHealth(self.telemetry, self._watchdog)
         self.view = WorkerView(NoCounts(), self.health, self.telemetry, settings)
         self.metrics_url = ""
-        self._rules = read_models_file(settings.models)
+        self._rules = read_models_file(settings.models, settings.custom_statistics)
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._publisher: ArchivePublisher | None = None
@@ -106,7 +106,10 @@ class Service:
                 worker = await self._start_worker(stack, settings.broker)
                 sink = self._open_kafka_source(stack, worker)
             if settings.models is not None:
-                background(stack, self._guard(follow_models_file(settings.models, self._rules)))
+                following = follow_models_file(
+                    settings.models, self._rules, settings.custom_statistics
+                )
+                background(stack, self._guard(following))
             background(stack, self._guard(self._watchdog.run()))
             ingress = make_ingress(sink, settings, time.time_ns, self._rules)
             self.view.ingress_url = await serve(

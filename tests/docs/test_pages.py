@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+import yaml
 
 from processor.cli.main import cli
 from processor.domain.events.decoder import Decoder
@@ -20,7 +21,7 @@ from processor.domain.model_rules import ModelRules, Rule, parse_rules
 from processor.domain.results import CellCount, ClassResult, Events, MeanResult, ModelResult, Replay
 from processor.domain.values import NOT_SCORABLE
 from processor.errors import SettingsError
-from processor.models_file import read_models_file
+from processor.models_file import read_models, read_models_file
 from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readiness
 from processor.replay.fold import ReplayFold, Selection
 from processor.telemetry import Telemetry
@@ -176,10 +177,13 @@ def test_the_bodies_of_the_events_file_are_read() -> None:
 
 
 def test_the_example_of_the_models_file_is_valid(tmp_path: Path) -> None:
-    (example,) = blocks(text("models-file.md"), "yaml")
+    example, own = blocks(text("models-file.md"), "yaml")
     path = tmp_path / "models.yaml"
     path.write_text(example)
     assert len(read_models_file(path).entries) == 3
+    assert parse_rules(yaml.safe_load(own), "own").entries[0].statistics == (
+        "shop.costs:CostMatrix",
+    )
 
 
 def test_every_key_of_the_models_file_is_documented_with_its_default() -> None:
@@ -201,7 +205,7 @@ def test_the_errors_of_the_models_file_are_those() -> None:
         key, _, value = line.partition(": ")
         entry = {"match": "a/b", key: json.loads(value) if value[0] in "[0123456789" else value}
         with pytest.raises(SettingsError) as error:
-            parse_rules({"models": [entry]}, "models.yaml")
+            read_models({"models": [entry]})
         assert str(error.value).endswith(message)
 
 

@@ -10,6 +10,9 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.sums import Sum, Sums
+from processor.models_file import read_models
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
 from processor.settings import Settings
@@ -58,14 +61,20 @@ def families(exposition: str) -> dict[str, Metric]:
 
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, Metric]:
-    """The families of a running worker, and those of numbers and label sets, of which the demo's model
-    has none."""
+    """The families of a running worker, and those of numbers, label sets and statistics of one's own, of
+    which the demo's model has none."""
     exposition = Exposition(64)
     key = ModelKey("shop", "prices", "default", "trees")
     exposition.add(Row(key, "all", "request", number_counts([(2, 1), (4, 2)], (1, -1)), True))
     exposition.add(Row(key, "all", "request", set_counts([(frozenset("a"), frozenset("b"))]), True))
+    rule = {"match": "*/*", "statistics": ["examples.cost_matrix:CostMatrix"]}
+    read_models({"models": [rule]}, custom_statistics=True)
+    sums: Sums = {(Sum.CUSTOM_ITEMS, "cost_matrix", 0): 1, (Sum.CUSTOM, "cost_matrix\0items", 0): 1}
+    exposition.add(Row(key, "all", "request", Counts(judged=1, sums=sums), True))
+    own = families(exposition.text())
+    read_models({})
     with urlopen(f"{demo.page}metrics", timeout=60) as answer:
-        return families(exposition.text()) | families(answer.read().decode())
+        return own | families(answer.read().decode())
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def test_keys_and_their_order() -> None:
         *("calibration", "thresholds", "best_threshold", "bias", "mae", "mae_low", "mae_high"),
         *("rmse", "r2", "correlation", "mape", "wape", "within_tolerance"),
         *("absolute_error_quantiles", "error_histogram", "mean_actual", "mean_predicted"),
-        *("exact_match", "hamming_loss", "jaccard"),
+        *("exact_match", "hamming_loss", "jaccard", "custom", "custom_failed"),
     ]
     assert list(result["classes"]["a"]) == [
         *("precision", "recall", "specificity", "f1", "support", "roc_auc", "average_precision")

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from processor.domain.model_key import ModelKey
 from processor.publish.cardinality import LimitedCounts
 from processor.publish.exposition import CAPPED_HELP, HIDDEN_HELP, MIXED_HELP
-from processor.publish.families import FAMILIES, LABELS, model_rows, row_samples
+from processor.publish.families import LABELS, all_families, model_rows, row_samples
 from processor.publish.interfaces import CountsSource
 from processor.settings import Settings
 
@@ -28,7 +28,7 @@ class ModelCollector(Collector):
         """Yield every family that has samples."""
         families = {
             each.name: GaugeMetricFamily(each.name, each.help, labels=(*LABELS, *each.labels))
-            for each in FAMILIES
+            for each in all_families()
         }
         hidden: dict[ModelKey, int] = {}
         mixed = set()

@@ -64,7 +64,8 @@ type ValuedAnswer = (u64, usize);
 
 /// Applies the common case to a state and counts it in the accumulator. `prediction_id` and
 /// `feedback_id` are Python's functions that number contents; `plan_of_pair` gives the plan of two
-/// contents, `plan_of_completed` that of an answer, a truth and a reward, `valued_answer` says how the
+/// contents, `plan_of_completed` that of an answer, a truth and a reward, both None where Python has to
+/// judge; `valued_answer` says how the
 /// values of an answer are packed, and `base_of_feedback` is the digest of a truth and a reward.
 /// `deployment_of` is a list by model that grows.
 #[pyclass]
@@ -307,15 +308,18 @@ impl FastPath {
                 remaining.push(bytes);
                 continue;
             };
-            let table = tables.get(deployment)?;
-            table.set_feedback(&request, feedback_id, row.time, start, row.values)?;
             let plan = plan_of(
                 &accumulator,
                 |accumulator| &mut accumulator.pair_plans,
                 (request.prediction_id, feedback_id),
                 self.plan_of_pair.bind(py),
             )?;
-            let plan = plan.ok_or_else(malformed_rows)?;
+            let Some(plan) = plan else {
+                remaining.push(bytes);
+                continue;
+            };
+            let table = tables.get(deployment)?;
+            table.set_feedback(&request, feedback_id, row.time, start, row.values)?;
             let times = (request.predicted_at, row.time);
             let values = (&request.values[..start], row.values);
             judgements.count(&mut accumulator.borrow_mut(), model, times, plan, values)?;

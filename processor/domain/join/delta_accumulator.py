@@ -12,7 +12,7 @@ from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
 from processor.domain.native import native
 from processor.domain.quantities import ONE, log_loss
-from processor.domain.statistics import numbers, probabilities
+from processor.domain.statistics import custom, numbers, probabilities
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import MINUTE
 from processor.domain.values import DEFAULT_UNIT
@@ -105,6 +105,9 @@ class DeltaAccumulator:
             state.ambiguous += times
         for reason in outcome.not_scorable:
             state.not_scorable[reason] = state.not_scorable.get(reason, 0) + times
+        if times > 0:
+            for name, items in custom.failed(outcome.counts.sums).items():
+                self.telemetry.custom_statistic_errors[name] += times * items
 
     def _observe_delay(self, predicted_at: int, feedback_at: int) -> None:
         """Count the first feedback of a prediction in the telemetry; times are in ns."""

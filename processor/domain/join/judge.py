@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from processor.domain.interpreter import names_of, resolve_number, resolve_set, resolve_truth
 from processor.domain.quantities import unpack_number
-from processor.domain.statistics import label_sets, numbers, probabilities
+from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics.counts import MICRO, Cell, Counts
+from processor.domain.statistics.custom import JudgedItem
 from processor.domain.statistics.sums import Sums
 from processor.domain.values import LABEL_SET, NUMBER, PROBABILITY, SCORES, Answer, Reading
 
@@ -89,7 +90,35 @@ def judge(
         counts.cells[cell] = counts.cells.get(cell, 0) + 1
         if packed:
             probabilities.contribute(answer, packed, item.actual, sums)
-    return Outcome(verdict.kind, counts, verdict.not_scorable)
+    outcome = Outcome(verdict.kind, counts, verdict.not_scorable)
+    if answers and answers[0].schema.statistics:
+        _add_custom(answers, values, verdict.items, sums)
+        outcome.affects_diagnostics |= bool(custom.failed(sums))
+    return outcome
+
+
+def _add_custom(
+    answers: Sequence[Answer], values: Sequence[bytes], items: Sequence[Item | None], sums: Sums
+) -> None:
+    """Add what the items contribute to statistics of one's own."""
+    for answer, packed, item in zip(answers, values or repeat(b""), items, strict=False):
+        if item is not None:
+            custom.contribute(_judged(answer, packed, item), answer.schema.statistics, sums)
+
+
+def _judged(answer: Answer, packed: bytes, item: Item) -> JudgedItem:
+    """An item as a statistic of one's own gets it."""
+    unit = answer.schema.unit
+    if answer.mode == NUMBER:
+        number = unpack_number(packed)
+        actual = None if item.actual is None else int(Decimal(item.actual).scaleb(-unit))
+        return JudgedItem("regression", number, actual, item.correct, unit=unit)
+    if answer.mode == LABEL_SET:
+        actual_labels = None if item.actual is None else tuple(json.loads(item.actual))
+        predicted = tuple(sorted(answer.labels))
+        return JudgedItem("multilabel", predicted, actual_labels, item.correct)
+    pairs = tuple(probabilities.pairs_of(answer, packed)) if packed else ()
+    return JudgedItem("classification", item.predicted, item.actual, item.correct, pairs)
 
 
 def judge_items(

@@ -51,9 +51,17 @@ class NativeFastPath:
             outcome = resolver.outcome(answer, truth, reward)
             return accumulator.plan_id(label_plan(found, reading, reward, outcome))
 
+        def plan_of_completed(answer: int, truth: int | None, reward: int | None) -> int | None:
+            if state.answers[answer].schema.statistics:
+                return None  # the values, which a statistic of one's own gets, are not known
+            return plan_of(answer, truth, reward)
+
         def plan_of_pair(prediction_id: int, feedback_id: int) -> int | None:
             feedback = state.feedback_contents[feedback_id - 1]
-            answer = state.prediction_contents[prediction_id].answer
+            prediction = state.prediction_contents[prediction_id]
+            answer = prediction.answer
+            if prediction.length and state.answers[answer].schema.statistics:
+                return None  # as above
             return plan_of(answer, feedback.truth, feedback.reward)
 
         def valued_answer(answer: int) -> tuple[int, int] | None:
@@ -65,7 +73,7 @@ class NativeFastPath:
             state,
             accumulator.native,
             plan_of_pair,
-            plan_of,
+            plan_of_completed,
             lambda *content: store.prediction_id(
                 PredictionContent._make((*content[:5], False, content[5]))
             ),

@@ -73,6 +73,14 @@ def contribute(answer: Answer, packed: bytes, actual: str, sums: Sums) -> None:
         _add_top(top, label == actual, sums)
 
 
+def pairs_of(answer: Answer, packed: bytes) -> list[tuple[str, int]]:
+    """Return the classes and q of packed probabilities; those of a confidence are the label's alone."""
+    if not answer.width:
+        return [(str(answer.label), int.from_bytes(packed, "little"))]
+    names = class_names(answer)
+    return [(names[position], q) for position, q in unpack_probabilities(packed, answer.width)]
+
+
 def _rank(pairs: list[tuple[str, int]], own: int, actual: str) -> int:
     """Return 1 + the number of classes with a greater q, or an equal one before the actual."""
     rank = 1

@@ -51,6 +51,10 @@ class Sum(IntEnum):
     SET_FALSE_NEGATIVES = 43
     JACCARD = 44
     EXACT = 45
+    # Statistics of one's own: by name and key, and items and failed items by name.
+    CUSTOM = 90
+    CUSTOM_ITEMS = 91
+    CUSTOM_FAILED = 92
 
 
 class Key(NamedTuple):

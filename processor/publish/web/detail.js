@@ -6,7 +6,7 @@ import { amount, counted, duration, mainScore, number, percent, score, visible, 
 import { title } from "./list.js";
 import { byLabel, matrix, mostConfused } from "./matrix.js";
 import { TimeChart } from "./time_chart.js";
-import { numbers, probabilities } from "./values.js";
+import { custom, numbers, probabilities } from "./values.js";
 
 const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feedback with the request id of a prediction; " +
   "a wider window may hold some.";
@@ -26,7 +26,8 @@ export function showDetail(detail, by, apart) {
   $("matrix").hidden = !hasLabels;
   update($("probabilities"), [model, detail.panels], () => probabilities(model, detail.panels));
   update($("numbers"), [model, detail.panels], () => numbers(model, detail.panels));
-  for (const id of ["probabilities", "numbers"]) $(id).hidden = !$(id).children.length;
+  update($("custom"), [model.custom, model.custom_failed], () => custom(model));
+  for (const id of ["probabilities", "numbers", "custom"]) $(id).hidden = !$(id).children.length;
   update($("matrix"), confusion, () => matrix(model, model.judged ? "No item's actual label is known." : NO_FEEDBACK));
   update($("confused"), confusion, () => mostConfused(model));
   $("confused").hidden = !$("confused").children.length;

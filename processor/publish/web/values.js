@@ -1,8 +1,8 @@
-// Panels of a model's probabilities and of its numbers: scores, curves, thresholds, errors.
+// Panels of a model's probabilities, of its numbers and of the user's own statistics.
 
 import { curve, errorBars, reliability } from "./charts.js";
 import { heading, make, scroller } from "./dom.js";
-import { amount, number, percent, score } from "./format.js";
+import { amount, number, percent, score, visible } from "./format.js";
 
 const USUAL = "threshold 0.5";
 const BEST = "best F1";
@@ -36,6 +36,15 @@ export function numbers(model, panels) {
   const quantiles = Object.entries(model.absolute_error_quantiles ?? {}).map(([rank, error]) => [`${percent(Number(rank), 0)} of the items`, amount(error)]);
   return [make("div", "panels", plot("Absolute errors: share of the items", [], errorBars(panels.errors), "long"),
     make("div", "", table("Scores of the numbers", numberScores(model)), table("Absolute error, at most", quantiles)))];
+}
+
+// The content of the card of the user's own statistics; empty for a model without any.
+export function custom(model) {
+  const failed = model.custom_failed ?? {};
+  const names = [...new Set([...Object.keys(model.custom ?? {}), ...Object.keys(failed)])];
+  const rows = (name) => [...Object.entries(model.custom?.[name] ?? {}).map(([score, value]) => [visible(score), value === null ? "–" : amount(value)]),
+    ...(failed[name] ? [["Failed on items", number(failed[name])]] : [])];
+  return names.length ? [make("div", "panels", ...names.map((name) => table(name, rows(name))))] : [];
 }
 
 function plot(title, keys, svg, kind = "") {

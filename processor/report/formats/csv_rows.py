@@ -22,7 +22,7 @@ _NAMES = ("task", *ModelKey._fields)
 #: Fields of a model's result that are lists or are named by something.
 _NESTED = (
     "confusion", "classes", *MEANS, "top_k_accuracy", "absolute_error_quantiles", "calibration",
-    "thresholds", "error_histogram",
+    "thresholds", "error_histogram", "custom", "custom_failed",
 )  # fmt: skip
 #: Fields of a model's result that are one number each.
 NUMBERS = tuple(
@@ -50,7 +50,7 @@ def render_csv(replay: Replay) -> Iterator[str]:
 
     The value of an undefined number is empty; scores of probabilities, numbers and label sets have rows
     only where they have values. In the column "class" stands what such a number is of: the k, the part
-    of the items, the probability, the threshold, the error.
+    of the items, the probability, the threshold, the error, the score of a statistic of one's own.
 
     Rows that count events have no model, and the reason in the column "class".
     """
@@ -97,6 +97,11 @@ def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | N
         yield "top_k_accuracy", k, "", "", share
     for rank, error in model.absolute_error_quantiles.items():
         yield "absolute_error_quantile", rank, "", "", error
+    for statistic, own in model.custom.items():
+        for score, number in own.items():
+            yield f"custom_{statistic}", score, "", "", number
+    for statistic, items in model.custom_failed.items():
+        yield "custom_failed", statistic, "", "", items
     for name, key in _LISTS.items():
         for entry in getattr(model, name):
             label = str(getattr(entry, key))

@@ -20,7 +20,12 @@ from processor.report.formats.plots import (
     pie,
 )
 from processor.report.formats.text import printable
-from processor.report.formats.value_panels import number_panels, probability_panels, section
+from processor.report.formats.value_panels import (
+    custom_panels,
+    number_panels,
+    probability_panels,
+    section,
+)
 
 #: Maximum number of classes in a matrix, and the number from which on its cells are small.
 _MAX_CLASSES, _DENSE = 40, 13
@@ -99,6 +104,7 @@ def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterat
         yield from probability_panels(model)
     if parts.numbers:
         yield from number_panels(model)
+    yield from custom_panels(model)
     if model.classes:
         tables = [tag("section", *_matrix(model))] if model.confusion else []
         yield tag("div", *tables, tag("section", *_scores(model)), class_="tables wide")

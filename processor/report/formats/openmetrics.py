@@ -16,7 +16,14 @@ from processor.domain.tally.windows import HOUR
 from processor.domain.timestamps import SECOND, format_time
 from processor.errors import SettingsError
 from processor.publish.exposition import escape_label
-from processor.publish.families import FAMILIES, LABELS, Row, row_samples
+from processor.publish.families import (
+    CUSTOM_LABELS,
+    FAMILIES,
+    LABELS,
+    Row,
+    all_families,
+    row_samples,
+)
 from processor.report.count_changes import CountChanges, RollingWindow
 from processor.settings import Settings
 
@@ -122,7 +129,7 @@ class Backfill:
                             SpooledTemporaryFile(_SPOOL, "w+", encoding="utf-8", newline="\n")
                         )
                     spools[name].write(text)
-            for family in FAMILIES:
+            for family in all_families():
                 spool = spools.get(family.name)
                 if spool is None:
                     continue
@@ -160,7 +167,7 @@ class Backfill:
         for (name, labels), runs in series.items():
             own = "".join(
                 f',{label}="{escape_label(value)}"'
-                for label, value in zip(_OWN[name], labels, strict=False)
+                for label, value in zip(_OWN.get(name, CUSTOM_LABELS), labels, strict=False)
             )
             yield name, "".join(self._samples(f"{name}{{{base}{own}}}", runs))
 

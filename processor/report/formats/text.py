@@ -15,6 +15,7 @@ from processor.report.compare import (
     SignificanceTest,
     model_key,
     period_title,
+    score_of,
 )
 from processor.report.data import Report
 from processor.report.formats.matrix import matrix
@@ -72,6 +73,11 @@ def render_model(model: ModelResult) -> str:
         lines.append(f"  correlation  Matthews {mcc}  Cohen's kappa {kappa}")
     if parts.probabilities:
         lines += _probabilities(model)
+    for name, own in model.custom.items():
+        values = "  ".join(f"{printable(score, 40)} {amount(each)}" for score, each in own.items())
+        lines.append(f"  {name:<11}  {values or 'no scores'}")
+    for name, items in model.custom_failed.items():
+        lines.append(f"  {printable(name, 80)} failed on {items:,} items, which it does not have")
     if model.rewards:
         lines.append(f"  reward       mean {ratio(model.reward_mean)}  of {model.rewards:,}")
     if model.disagreements:
@@ -198,15 +204,16 @@ _AMOUNTS = ("bias", "mae", "rmse")
 
 
 def compared(comparison: Comparison) -> Iterator[tuple[str, str, str, str]]:
-    """The scores of probabilities, numbers and label sets that both sides have: name, first, second and
-    second less first."""
+    """The scores beside the accuracy that both sides have: name, first, second and second less first."""
     for name, difference in comparison.differences.items():
-        shown = amount if name in _AMOUNTS else ratio
+        own = name.startswith("custom.")
+        shown = amount if own or name in _AMOUNTS else ratio
         values = [
-            shown(getattr(side.result, name)) for side in (comparison.first, comparison.second)
+            shown(score_of(side.result, name)) for side in (comparison.first, comparison.second)
         ]
         sign = "+" if difference >= 0 else ""
-        yield NAMES.get(name, name), values[0], values[1], sign + shown(difference)
+        title = printable(name.partition(".")[2], 60) if own else NAMES.get(name, name)
+        yield title, values[0], values[1], sign + shown(difference)
 
 
 def _comparison(comparison: Comparison) -> str:

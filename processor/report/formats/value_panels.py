@@ -1,4 +1,5 @@
-"""Panels of probabilities and of numbers in a model's card of the HTML report."""
+"""Panels of probabilities, of numbers and of statistics of one's own in a model's card of the HTML
+report."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,6 +13,7 @@ from processor.report.formats.curves import (
 )
 from processor.report.formats.markup import Markup, tag
 from processor.report.formats.plots import DASH, amount, percent
+from processor.report.formats.text import printable
 
 
 def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
@@ -52,6 +54,20 @@ def number_panels(model: ModelResult) -> Iterator[Markup]:
         tag("section", tag("h3", "Absolute error, at most"), _pairs(quantiles)),
         class_="beside wide",
     )
+
+
+def custom_panels(model: ModelResult) -> Iterator[Markup]:
+    """The scores of each statistic of one's own, and on how many items it failed."""
+    failed = model.custom_failed
+    tables: dict[str, list[tuple[str, str]]] = {
+        printable(name, 80): [(printable(score, 40), amount(each)) for score, each in own.items()]
+        for name, own in model.custom.items()
+    }
+    for name, items in failed.items():
+        tables.setdefault(printable(name, 80), []).append(("failed on items", f"{items:,}"))
+    if tables:
+        sections = [tag("section", tag("h3", name), _pairs(rows)) for name, rows in tables.items()]
+        yield tag("div", *sections, class_="beside wide")
 
 
 def _scores(model: ModelResult) -> Iterator[tuple[str, str]]:
