@@ -57,6 +57,7 @@ class DeltaAccumulator:
         for model, predicted_at, feedback_at, outcome in judgements:
             self.add_judgement(model, predicted_at, feedback_at, outcome, 1)
             self._observe_delay(predicted_at, feedback_at)
+            self._count_failures(outcome)
 
     def replace(
         self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]
@@ -75,6 +76,9 @@ class DeltaAccumulator:
                 self._observe_delay(prediction.time, feedback.time)
             elif outcome.differs(previous.outcome):
                 self.telemetry.corrections += 1
+            else:
+                continue
+            self._count_failures(outcome)
 
     def drain(self, targets: list[int], head: tuple[int, str, int, int]) -> Deltas:
         """The changes since the last call, by partition of the deltas, and forget them. ``targets``
@@ -105,7 +109,10 @@ class DeltaAccumulator:
             state.ambiguous += times
         for reason in outcome.not_scorable:
             state.not_scorable[reason] = state.not_scorable.get(reason, 0) + times
-        if times > 0:
+
+    def _count_failures(self, outcome: Outcome, times: int = 1) -> None:
+        """Count the items of a new outcome on which statistics of one's own failed."""
+        if outcome.affects_diagnostics:
             for name, items in custom.failed(outcome.counts.sums).items():
                 self.telemetry.custom_statistic_errors[name] += times * items
 
@@ -194,6 +201,7 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         position) came that affects the diagnostics. Returns the number of judgements."""
         for outcome_id, times in diagnostics:
             self._add_diagnostics(self._outcomes[outcome_id], times)
+            self._count_failures(self._outcomes[outcome_id], times)
         self.telemetry.feedback_delay.add(delays, total_ns)
         joined = sum(delays)
         self.telemetry.joined += joined

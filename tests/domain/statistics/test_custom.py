@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from processor.domain.join.judge import judge
+from processor.domain.log.observations import BatchBuilder, Feedback, Prediction
 from processor.domain.quantities import pack_confidence, pack_number, pack_probabilities
 from processor.domain.results import model_result
 from processor.domain.statistics import custom
@@ -21,14 +22,17 @@ from processor.domain.statistics.sums import Sum
 from processor.domain.values import LABEL_SET, NUMBER, SCORES, TEXT, Answer, Reading, Schema
 from processor.errors import SettingsError
 from processor.models_file import read_models
+from tests.support.domain.join_batches import LOG_ID, on_the_log
 from tests.support.domain.value_cases import (
     MODEL,
     Arrivals,
+    Observation,
     Request,
     arrivals,
     counts,
     observations,
 )
+from tests.support.log_format_fixture import new_join
 from tests.support.own_statistics import PLACE, running
 
 WHO = PLACE + "Everything"
@@ -224,6 +228,34 @@ def test_items_that_a_statistic_fails_on_are_counted(caplog: pytest.LogCaptureFi
         f"statistic {PLACE}Picky: contribute failed with RuntimeError: not a, of JudgedItem("
     )
     assert "Broken: scores failed with ZeroDivisionError: " in messages[1]
+
+
+@pytest.mark.parametrize("in_python", [False, True])
+def test_each_failure_is_counted_once(in_python: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repeat counts nothing again, a correction and another prediction of the request do."""
+    if in_python:
+        monkeypatch.setattr("processor.domain.join.fold.use_native", False)
+    requests = [Request(["a"], ["x"], ["y"]) for _ in range(4)] + [Request(["x"], ["x"])]
+    with running("Picky"):
+        seen = observations(requests, {"statistics": [PLACE + "Picky"]})
+        join = new_join()
+
+        def failures(*parts: Observation) -> int:
+            builder = BatchBuilder()
+            for each in parts:
+                builder.add(each)
+            join.apply(0, 0, on_the_log(builder.build(LOG_ID)))
+            return join.telemetry.custom_statistic_errors["picky"]
+
+        predictions = [each for each in seen if isinstance(each, Prediction)]
+        feedbacks = [each for each in seen if isinstance(each, Feedback)]
+        assert failures(*predictions) == 0
+        assert failures(*feedbacks[0:8:2], feedbacks[8]) == 4
+        assert failures(*feedbacks[0:8:2]) == 4
+        assert failures(*feedbacks[1:8:2]) == 8
+        other = predictions[0]._replace(model=MODEL._replace(predictor="canary"))
+        assert failures(other) == 9
+    assert dict(join.telemetry.custom_statistic_errors) == {"picky": 9}
 
 
 @pytest.mark.parametrize(
