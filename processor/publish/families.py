@@ -143,7 +143,9 @@ def all_families() -> tuple[Family, ...]:
     """All families, in the order in which they are published; last those of the statistics of one's own
     that the models file names now."""
     own = custom.registry.published.values()
-    families = [Family(_CUSTOM + each.name, each.help, CUSTOM_LABELS) for each in own]
+    families = [
+        Family(_CUSTOM + each.name, each.help.replace("\\", r"\\"), CUSTOM_LABELS) for each in own
+    ]
     return (*FAMILIES, *families)
 
 

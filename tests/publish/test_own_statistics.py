@@ -12,7 +12,7 @@ from processor.domain.statistics.sums import Sum, Sums
 from processor.models_file import read_models
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
-from processor.publish.families import Row
+from processor.publish.families import Row, all_families
 from processor.settings import Settings
 from processor.telemetry import Telemetry
 from tests.publish.served import SHOWN, Site, text
@@ -59,6 +59,16 @@ def test_each_statistic_is_a_family_with_its_scores() -> None:
     assert (sample.labels["score"], sample.value) == ("cost", 6)
     assert sample.labels["deployment"] == "filter"
     assert "model_custom" not in exposed(("labels",))
+
+
+@pytest.mark.usefixtures("_running")
+def test_a_help_text_is_escaped() -> None:
+    (broken, _) = [each for each in all_families() if each.name.startswith("model_custom_")]
+    assert broken == (
+        "model_custom_broken_one",
+        r"A statistic whose scores \\can't be read.",
+        ("score",),
+    )
 
 
 def test_nothing_is_published_that_the_models_file_does_not_name() -> None:

@@ -61,15 +61,25 @@ class Unsteady:
 
 
 class Broken:
-    """A statistic whose scores can't be read."""
+    r"""A statistic whose scores \can't be read."""
 
     name = "broken_one"
 
     def contribute(self, item: JudgedItem) -> Mapping[str, int]:
-        return {}
+        return {"nothing": 0}
 
     def scores(self, sums: Mapping[str, int]) -> Mapping[str, float | None]:
         return {"x": 1 / sums["nothing"]}
+
+
+class OnlyNumbers:
+    """A statistic that is not about labels."""
+
+    def contribute(self, item: JudgedItem) -> Mapping[str, int]:
+        return {"items": 1} if item.task == "regression" else {}
+
+    def scores(self, sums: Mapping[str, int]) -> Mapping[str, float | None]:
+        return {"items": sums["items"]}
 
 
 class Everything2(Everything):

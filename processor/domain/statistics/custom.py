@@ -65,7 +65,8 @@ class Statistic(Protocol):
     ``name`` as well, which is otherwise the class's name in snake case."""
 
     def contribute(self, item: JudgedItem) -> Mapping[str, int]:
-        """Return the amounts that an item adds to the sums, by key: a function of the item alone."""
+        """Return the amounts that an item adds to the sums, by key: a function of the item alone. An
+        item without any is none of this statistic's."""
         ...
 
     def scores(self, sums: Mapping[str, int]) -> Mapping[str, float | None]:
@@ -242,7 +243,8 @@ def contribute(item: JudgedItem, places: Iterable[str], sums: Sums) -> None:
         if statistic is None or found is None:
             add(sums, Sum.CUSTOM_FAILED, 1, place if statistic is None else statistic.name)
             continue
-        add(sums, Sum.CUSTOM_ITEMS, 1, statistic.name)
+        if found:
+            add(sums, Sum.CUSTOM_ITEMS, 1, statistic.name)
         for key, amount in found:
             add(sums, Sum.CUSTOM, amount, statistic.name + _SEPARATOR + key)
 

@@ -210,6 +210,18 @@ def test_nothing_is_left_after_all_labels_were_taken_back() -> None:
     assert not total.sums
 
 
+def test_a_statistic_that_is_not_about_a_model_has_no_scores_of_it() -> None:
+    found = []
+    for rows, rule in ((["x"], {}), ([1.5], {"task": "regression"})):
+        with running("OnlyNumbers"):
+            seen = observations(
+                [Request(rows, rows)], {**rule, "statistics": [PLACE + "OnlyNumbers"]}
+            )
+            total = counts(seen, Arrivals([0, 1], [2]))
+            found.append(custom.scores(total.sums))
+    assert found == [{}, {"only_numbers": {"items": 1}}]
+
+
 # Failures
 
 
