@@ -11,6 +11,7 @@ import pytest
 from processor import models_file
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
+from processor.domain.statistics.custom import registry
 from processor.errors import SettingsError
 from processor.models_file import follow_models_file, read_models_file
 
@@ -72,9 +73,9 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def _following(path: Path) -> AsyncIterator[ModelRules]:
-    rules = read_models_file(path)
-    task = asyncio.create_task(follow_models_file(path, rules))
+async def _following(path: Path, custom_statistics: bool = False) -> AsyncIterator[ModelRules]:
+    rules = read_models_file(path, custom_statistics)
+    task = asyncio.create_task(follow_models_file(path, rules, custom_statistics))
     try:
         yield rules
     finally:
@@ -113,3 +114,33 @@ async def test_a_changed_file_is_followed(
         assert rules(KEY).threshold == 0.3
         write("models: []\n")
         await _until(lambda: rules(KEY).threshold == 0.5)
+
+
+async def test_statistics_of_ones_own_are_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that the file names are published; one that can't be loaded leaves all as it is."""
+    monkeypatch.setattr(models_file, "_INTERVAL", 0.01)
+    path = tmp_path / "models.yaml"
+
+    def write(*names: str) -> None:
+        places = [f"tests.support.own_statistics:{name}" for name in names]
+        (tmp_path / "new").write_text(f"models:\n- match: '*/*'\n  statistics: {places}\n")
+        (tmp_path / "new").replace(path)
+
+    write("Picky")
+    try:
+        async with _following(path, custom_statistics=True) as rules:
+            assert list(registry.published) == ["picky"]
+            write("Picky", "Everything")
+            await _until(lambda: list(registry.published) == ["everything", "picky"])
+            await _until(lambda: len(rules(KEY).statistics) == 2)
+            write("Everything", "Nothing")
+            await _until(lambda: "line 3: models[0].statistics: " in caplog.text)
+            assert "has no class Nothing; the rules stay as they were" in caplog.text
+            assert list(registry.published) == ["everything", "picky"]
+            write("Everything")
+            await _until(lambda: list(registry.published) == ["everything"])
+    finally:
+        read_models_file(None)
+    assert not registry.published
