@@ -60,6 +60,7 @@ async def test_old_records_give_the_counts_of_the_experiment(stored: dict[str, A
         assert {name: (one.judged, one.correct) for name, one in counts.items()} == {
             **{"two": (4, 0), "three": (4, 2), "many": (4, 2)},
             **{"price": (6, 4), "rough": (4, 2), "tags": (4, 0)},
+            "cost": (4, 0),
         }
         # Each request came alone and with the others.
         assert found_of(counts["price"].sums, Sum.SQUARED_ERROR) == 2 * (
@@ -67,6 +68,11 @@ async def test_old_records_give_the_counts_of_the_experiment(stored: dict[str, A
         )
         assert probabilities.scores(counts["many"].sums).items == 4
         assert label_sets.scores(counts["tags"].sums).items == 4
+        assert found_of(counts["cost"].sums, Sum.CUSTOM_ITEMS) == 4
+        assert of_kind(counts["cost"].sums, Sum.CUSTOM) == {
+            ("cost_matrix\0items", 0): 4,
+            ("cost_matrix\0cost", 0): 2 * (500 + 100),
+        }
 
 
 def found_of(sums: Sums, kind: Sum) -> int:

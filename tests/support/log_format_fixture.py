@@ -23,6 +23,7 @@ from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.tally.windows import parse_window
 from processor.domain.timestamps import SECOND
 from processor.kafka.control_log import ControlRecord, encode_control
+from processor.models_file import read_models
 from processor.stream.snapshot_file import SnapshotFile
 from processor.stream.tally_stage import TallyStage
 from processor.telemetry import Telemetry
@@ -34,7 +35,7 @@ BEGIN = 1_795_165_500 * SECOND
 _ROWS = 40
 _MANY = [0.5, *[0.025] * 20]
 #: Rows and their truth by deployment: pairs, few and many probabilities, numbers (some with sums of more
-#: than 64 bits), and label sets.
+#: than 64 bits), label sets, and labels with a statistic of one's own.
 _VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "two": ([0.25, 0.75], [1, 0]),
     "three": ([[0.2, 0.7, 0.1], [0.5, 0.25, 0.25]], [1, 2]),
@@ -42,6 +43,7 @@ _VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "price": ([21.5, -1e11, 3], [20, 1e11, 3.25]),
     "rough": ([1500.5, 21.5], [1300, 0]),
     "tags": ([[1, 0, 1], ["a", "b"]], [["a"], []]),
+    "cost": (["spam", "ham"], ["ham", "eggs"]),
 }
 _RULES = {
     "models": [
@@ -49,6 +51,7 @@ _RULES = {
         {"match": "*/price", "task": "regression", "tolerance": "10%"},
         {"match": "*/rough", "unit": 0.01, "tolerance": 30},
         {"match": "*/tags", "task": "multilabel", "classes": ["a", "b", "c"]},
+        {"match": "*/cost", "statistics": ["examples.cost_matrix:CostMatrix"]},
     ]
 }
 
@@ -158,6 +161,14 @@ def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
 
 def everything() -> dict[str, Any]:
     """The content of the fixture."""
+    read_models(_RULES, custom_statistics=True)
+    try:
+        return _everything()
+    finally:
+        read_models({})
+
+
+def _everything() -> dict[str, Any]:
     join, records = new_join(), observations(observations_of_values())
     batches: list[Deltas] = []
     for offset, value in enumerate(records):
