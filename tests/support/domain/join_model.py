@@ -40,6 +40,8 @@ ANSWERS = (
     (Answer("x", None, SCORES, NAMED),),
     (Answer(None, "shape", UNSCORABLE, Schema()),),
     (Answer("x", None, TEXT, Schema(by_reward=True)),),
+    # A statistic that is not there fails on each item, and its failures are counted.
+    (Answer("x", None, TEXT, Schema(statistics=("no.such:Statistic",))),),
     (Answer("x", None, TEXT, Schema()), Answer("y", None, SCORES, NAMED)),
     (Answer("y", None, TEXT, Schema()), Answer("y", None, TEXT, Schema())),
 )
