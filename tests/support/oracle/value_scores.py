@@ -34,6 +34,7 @@ NOTHING: dict[str, Any] = {
     **dict.fromkeys(("mape", "wape", "within_tolerance", "mean_actual", "mean_predicted")),
     **{"absolute_error_quantiles": {}, "error_histogram": []},
     **dict.fromkeys(("exact_match", "hamming_loss", "jaccard")),
+    **{"custom": {}, "custom_failed": {}},
 }
 
 
