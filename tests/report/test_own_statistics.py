@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from processor import compare, evaluate
+from processor import JudgedItem, compare, evaluate
 from processor.models_file import read_models
 from tests.support.own_statistics import PLACE
 from tests.support.reports.command import output_of, processor
@@ -122,6 +122,25 @@ def test_evaluate_equals_the_command(folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PROCESSOR_CUSTOM_STATISTICS", "off")
     with pytest.raises(Exception, match="runs only with PROCESSOR_CUSTOM_STATISTICS=on"):
         evaluate(folder / "rows.csv", models=MODELS)
+
+
+def test_a_class_of_a_notebook_is_its_newest_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"prediction": "a", "actual": "b"}]
+    models = {"models": [{"match": "*/*", "statistics": ["__main__:Fees"]}]}
+
+    def fees(fee: int) -> type:
+        class Fees:
+            def contribute(self, item: JudgedItem) -> dict[str, int]:
+                return {"fee": fee}
+
+            def scores(self, sums: dict[str, int]) -> dict[str, float | None]:
+                return {"fee": sums["fee"]}
+
+        return Fees
+
+    for fee in (3, 5):
+        monkeypatch.setattr("__main__.Fees", fees(fee), raising=False)
+        assert evaluate(rows, models=models)["data"].custom == {"fees": {"fee": fee}}
 
 
 def test_an_events_file_with_repeats_and_corrections(tmp_path: Path) -> None:
