@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
@@ -151,7 +151,6 @@ def expected(requests: Sequence[Request], kind: str, unit: int) -> Counter[str]:
 def test_sums_do_not_depend_on_order_and_repetition(kind: str, in_python: bool) -> None:
     rule = KINDS[kind][2]
 
-    @settings(max_examples=30, deadline=None)
     @given(cases(kind))
     def check(case: tuple[list[Request], Arrivals]) -> None:
         requests, arriving = case
@@ -179,7 +178,6 @@ def test_the_native_fold_sends_the_same_bytes(kind: str) -> None:
     """With other families beside, and without them for models that have no statistic of one's own."""
     rule = KINDS[kind][2]
 
-    @settings(max_examples=20, deadline=None)
     @given(cases(kind))
     def check(case: tuple[list[Request], Arrivals]) -> None:
         requests, arriving = case
