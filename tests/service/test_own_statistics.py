@@ -64,8 +64,7 @@ async def test_live_is_replay(
     both.write_text(events.read_text() + corrected.read_text())
     wanted = {
         by: [
-            {**model, "predictions": model["predictions"]}
-            for model in evaluate(both, models=file, by=by).to_dict()["models"]
+            *evaluate(both, models=file, by=by).to_dict()["models"],
         ]
         for by in ("request", "feedback")
     }
