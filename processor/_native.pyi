@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from processor.domain.tally.bucket_counts import BucketCounts as PythonBucketCounts
+from processor.domain.tally.bucket_counts import Changes
+
 _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
 _TemplateParts = tuple[
@@ -11,6 +14,14 @@ _TemplateParts = tuple[
 _Counts = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
+def add_deltas(deltas: bytes, texts: list[str], fresh: list[Changes], labels: Labels) -> None: ...
+
+class Labels:
+    def __new__(cls) -> Labels: ...
+
+# Not in truth a subclass, but with the same methods.
+class BucketCounts(PythonBucketCounts):
+    def __new__(cls, labels: Labels) -> BucketCounts: ...
 
 class DeltaAccumulator:
     def __new__(cls) -> DeltaAccumulator: ...
@@ -18,6 +29,9 @@ class DeltaAccumulator:
     def add_judgement(
         self, model: int, predicted_at: int, feedback_at: int, outcome: int, times: int
     ) -> bool: ...
+    def add_valued_judgements(
+        self, model: int, minute: int, plan: int, items: list[tuple[bytes, bytes]]
+    ) -> list[tuple[int, int]]: ...
     def add_outcome(
         self,
         totals: tuple[int, ...],

@@ -11,7 +11,9 @@ mod pack;
 mod quantities;
 mod request_ids;
 mod rows;
+mod tally;
 mod times;
+mod wide;
 
 use pyo3::prelude::*;
 
@@ -20,5 +22,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::fast_path::FastPath>()?;
     module.add_class::<join::accumulator::DeltaAccumulator>()?;
     module.add_class::<events::reader::Reader>()?;
+    module.add_class::<tally::labels::Labels>()?;
+    module.add_class::<tally::bucket::BucketCounts>()?;
+    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)?;
     module.add_function(wrap_pyfunction!(join::table::expire, module)?)
 }

@@ -8,6 +8,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
+from processor.domain.statistics.sums import by_kind
 
 
 class CellCount(msgspec.Struct, frozen=True):
@@ -208,13 +209,13 @@ def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
         kappa=derived.kappa,
         task=task_of(counts.judged, 0, 0),
     )
-    return _with_values(result, counts) if counts.sums else result
+    return _with_values(result, counts) if counts.has_sums else result
 
 
 def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
     """Add the scores of probabilities, numbers and label sets."""
     sums = counts.sums
-    probable, measured = probabilities.scores(sums), numbers.scores(sums)
+    probable, measured = probabilities.scores(by_kind(sums)), numbers.scores(sums)
     sets = label_sets.scores(sums)
     labelled = counts.judged - measured.items - sets.items
     tolerated = numbers.tolerance_items(sums)

@@ -196,7 +196,7 @@ def row_samples(row: Row, max_classes: int, groups: Collection[str] = METRIC_GRO
     samples += defined(_RATIOS, derived)
 
     class_group, found, mixed = "labels", None, False
-    if counts.sums:
+    if counts.has_sums:
         found = value_scores(counts)
         labelled = labelled_items(counts, found)
         mixed = labelled > 0 and found.numbers.items > 0

@@ -201,8 +201,9 @@ def _panels(result: ModelResult) -> Panels:
 def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
     by_request = by == "request"
     judged = decided(counts)
-    errors = absolute_errors(counts.sums)
-    sets = counts.sums.get(Key(Sum.SET_ITEMS), 0)
+    sums = counts.sums
+    errors = absolute_errors(sums)
+    sets = sums.get(Key(Sum.SET_ITEMS), 0)
     return Summary(
         *key,
         counts.predictions if by_request else None,

@@ -141,7 +141,7 @@ def _points(buckets: Mapping[int, Counts], span: Span) -> tuple[Points, str]:
         point[1] += counts.judged
         point[2] += counts.correct
         point[3] += decided(counts)
-        if counts.sums and (found := absolute_errors(counts.sums)).items:
+        if counts.has_sums and (found := absolute_errors(counts.sums)).items:
             errors[index] = errors[index].plus(found) if index in errors else found
     judged = sum(point[1] for point in sums.values())
     is_numeric = 2 * sum(each.items for each in errors.values()) > judged

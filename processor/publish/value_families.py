@@ -146,12 +146,12 @@ class ValueScores(NamedTuple):
 
 def value_scores(counts: Counts) -> ValueScores:
     """Return the scores that the sums of some counts give."""
-    sums = counts.sums
-    labelled = counts.unknown_actual + sum(counts.cells.values())
+    cells = counts.cells
     # A scrape looks at hundreds of sums of each model: not for what it has none of.
-    only_labels = labelled == counts.judged
+    only_labels = counts.unknown_actual + sum(cells.values()) == counts.judged
+    sums = {} if only_labels else counts.sums
     return ValueScores(
-        probabilities.scores(sums) if counts.cells else probabilities.NONE,
+        probabilities.scores(counts.sums_by_kind()) if cells else probabilities.NONE,
         numbers.NONE if only_labels else numbers.scores(sums),
         label_sets.NONE if only_labels else label_sets.scores(sums),
     )
@@ -176,8 +176,8 @@ def value_samples(
         samples.append(Sample("model_measured", (), found.numbers.items))
         samples += defined(_NUMBERS, found.numbers)
         samples += _by("model_absolute_error_bound", found.numbers.absolute_error_quantiles)
-        tolerated = numbers.tolerance_items(counts.sums)
-        within = ratio(numbers.within(counts.sums), tolerated)
+        sums = counts.sums
+        within = ratio(numbers.within(sums), numbers.tolerance_items(sums))
         if within is not None:
             samples.append(Sample("model_within_tolerance_ratio", (), within))
     if "sets" in groups and found.sets.items:

@@ -136,7 +136,7 @@ class _Sums:
     def add(self, counts: Counts) -> None:
         """Add the counts of one contribution."""
         some = counts.predictions, counts.judged, counts.correct, decided(counts)
-        self._plus(some, absolute_errors(counts.sums) if counts.sums else None)
+        self._plus(some, absolute_errors(counts.sums) if counts.has_sums else None)
 
     def add_sums(self, other: "_Sums") -> None:
         """Add the sums of a shorter span."""

@@ -4,15 +4,16 @@
 import logging
 import time
 from collections.abc import Iterator
+from math import inf
 
 import msgspec
 
 from processor.domain.log.chunking import ChunkAssembler
 from processor.domain.log.observations import SCHEMA_VERSION
-from processor.domain.log.records import Heartbeat, RecordChunk, check, decode_delta
+from processor.domain.log.records import Heartbeat, RecordChunk, check, decode_raw_delta
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Tally
+from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Flush, Tally
 from processor.domain.tally.windows import Window
 from processor.errors import LogMismatchError
 from processor.stream.large_table import Key, LargeTable, Table
@@ -26,6 +27,8 @@ _FLUSH_EVERY = 5.0
 #: The share of the time that flushes may block the event loop, on average; and the most seconds between
 #: flushes, whatever they take.
 _MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE = 0.01, 120.0
+#: Seconds that a part of a flush may stop the stream, and seconds between the parts.
+_FLUSH_SLICE, _SLICE_PAUSE = 0.02, 0.1
 #: Seconds between flushes of a partition that receives only heartbeats.
 _IDLE_FLUSH_EVERY = 3600.0
 
@@ -47,8 +50,10 @@ class TallyStage:
         telemetry: Telemetry,
     ) -> None:
         self.tally = Tally(SCHEMA_VERSION, log_id, windows)
-        self.dirty = False
-        """Whether a delta was folded that is not in the checkpoint."""
+        self._changed = False
+        #: The flush under way, the seconds that it took so far, when it began, and its next part.
+        self._flush: Flush | None = None
+        self._flush_seconds = self._flush_began = self._slice_due = 0.0
         self.flushed_at = time.time()
         """The time of the last flush, in seconds since 1970."""
         self._partition = partition
@@ -62,12 +67,18 @@ class TallyStage:
         self._flushed_offset = -1
         self._live = False
 
+    @property
+    def dirty(self) -> bool:
+        """Whether a delta was folded that is not in the checkpoint."""
+        return self._changed or self._flush is not None
+
     async def load(self, begin: int, end: int) -> int:
         """Load the table's checkpoint, and return the offset to read from; 0 without a checkpoint.
 
         `LogMismatchError` if the checkpoint belongs to another log or schema, or lies outside the log.
         """
         self._chunks = ChunkAssembler()
+        self._flush = None
         manifest, blocks = read_values(self.values, self._partition)
         for value in (*blocks.values(), *([manifest] if manifest else ())):
             self._check(value)
@@ -88,7 +99,7 @@ class TallyStage:
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
         """Apply a batch of deltas, a chunk of one, or a heartbeat."""
-        record = decode_delta(value)
+        record = decode_raw_delta(value)
         check(record, self.tally.log_id, self._topic)
         if isinstance(record, Heartbeat):
             self.tally.advance(offset, timestamp)
@@ -109,7 +120,7 @@ class TallyStage:
                 record.offset,
                 record.source,
             )
-        self.dirty = True
+        self._changed = True
         if self._live:
             self._telemetry.end_to_end.observe(max(0.0, time.time() - timestamp / 1e9))
 
@@ -117,38 +128,65 @@ class TallyStage:
         """Do nothing: a flush must happen inside the stream's iteration, see `maybe_flush`."""
 
     def maybe_flush(self) -> None:
-        """Write the checkpoint if it is due. Call it only inside a stream's iteration."""
+        """Write the checkpoint if it is due, or a part of it. Call it only inside a stream's iteration.
+
+        A flush in one go would stop the stream for a second where a thousand models changed.
+        """
         self._live = True
         if self._chunks.is_incomplete:
             return  # a start from this checkpoint would not read a batch's first chunks
         now = time.monotonic()
-        if self.dirty and now >= self._flush_due:
-            self.flush()
-        elif now >= self._idle_flush_due and self.tally.offset > self._flushed_offset:
+        if self._flush is None:
             # An idle partition receives only heartbeats. Its manifest must be written now and then, or
             # else retention would remove the log from its checkpoint on.
-            self.flush()
+            idle = now >= self._idle_flush_due and self.tally.offset > self._flushed_offset
+            if not idle and not (self.dirty and now >= self._flush_due):
+                return
+            self._begin_flush()
+        elif now < self._slice_due:
+            return
+        self._write_slice(_FLUSH_SLICE)
 
     def flush(self) -> None:
-        """Write the changed bucket blocks, then the manifest, which makes them valid.
+        """Write the whole checkpoint at once."""
+        if self._flush is None:
+            self._begin_flush()
+        self._write_slice(inf)
+
+    def _begin_flush(self) -> None:
+        self._flush, self._flush_seconds = self.tally.flush(), 0.0
+        self._flush_began = time.time()
+        self._changed = False
+
+    def _write_slice(self, seconds: float) -> None:
+        """Write changed bucket blocks for some seconds, or all that are left, and then the manifest,
+        which makes them valid.
 
         Expired blocks are removed last: a manifest that names a missing block means that the whole log
         is read again.
         """
-        started = time.monotonic()
-        flush, put = self.tally.flush(), self.values.put
-        for key, block in flush.blocks:
-            put(value_key(self._partition, key), block.offset, _encode(block))
-        put(value_key(self._partition, None), flush.manifest.offset, _encode(flush.manifest))
+        flush, put = self._flush, self.values.put
+        assert flush is not None
+        began = now = time.monotonic()
+        for written in flush.blocks:
+            if written is not None:
+                key, block = written
+                put(value_key(self._partition, key), block.offset, _encode(block))
+            now = time.monotonic()
+            if now - began >= seconds:
+                self._flush_seconds += now - began
+                self._slice_due = now + _SLICE_PAUSE
+                return
+        put(value_key(self._partition, None), flush.offset, _encode(flush.manifest()))
         for key in flush.expired:
             self.values.remove(value_key(self._partition, key))
-        self.dirty = False
-        self.flushed_at = time.time()
+        self._flush = None
+        self.flushed_at = self._flush_began
         now = time.monotonic()
-        pause = min((now - started) / _MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE)
+        pause = min((self._flush_seconds + now - began) / _MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE)
         self._flush_due = now + max(_FLUSH_EVERY, pause)
         self._idle_flush_due = now + _IDLE_FLUSH_EVERY
-        self._flushed_offset = self.tally.offset
+        self._flushed_offset = flush.offset
 
     def board(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """Yield the counts by model, window and basis, see `Tally.window_counts`."""

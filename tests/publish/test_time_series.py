@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from processor.domain.log.deltas import Delta, DeltaBatch
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.statistics.labels import wilson
@@ -104,9 +105,9 @@ async def test_nothing_is_no_error() -> None:
 
 def test_the_tally_gives_its_buckets() -> None:
     tally = Tally(1, "epoch", Settings().windows)
-    model = tally._tally(EXPERIMENT)
-    tally.log_time = int(NOW) * 1_000_000_000
-    model.fresh[BASES.index("feedback")][MINUTE] = Counts(judged=2)
+    delta = Delta(0, BASES.index("feedback"), MINUTE, (0, 2, 0, 0, 0, 0, 0), [])
+    batch = DeltaBatch(1, "epoch", 0, 0, -1, [EXPERIMENT], [], [delta])
+    assert tally.apply(0, int(NOW) * 1_000_000_000, batch)
     ((key, minutes),) = tally.buckets(MINUTES, "feedback")
     assert (key, minutes) == (EXPERIMENT, {MINUTE: Counts(judged=2)})
     ((_, hours),) = tally.buckets(HOURS, "feedback")

@@ -66,7 +66,7 @@ async def test_old_records_give_the_counts_of_the_experiment(stored: dict[str, A
         assert found_of(counts["price"].sums, Sum.SQUARED_ERROR) == 2 * (
             1_500_000**2 + (2 * 10**17) ** 2 + 250_000**2
         )
-        assert probabilities.scores(counts["many"].sums).items == 4
+        assert probabilities.scores(counts["many"].sums_by_kind()).items == 4
         assert label_sets.scores(counts["tags"].sums).items == 4
         assert found_of(counts["cost"].sums, Sum.CUSTOM_ITEMS) == 4
         assert of_kind(counts["cost"].sums, Sum.CUSTOM) == {

@@ -3,6 +3,7 @@
 
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
@@ -15,6 +16,7 @@ use crate::join::sums::{self, ScoreSums, Sums};
 use crate::pack;
 use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
+use crate::wide::Wide;
 
 /// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
 type Totals = [i64; 7];
@@ -98,7 +100,8 @@ impl DeltaAccumulator {
         for (key, sums) in std::mem::take(&mut self.sums) {
             let total = &mut changes.entry(key).or_default().sums;
             for (key, amount) in sums {
-                *total.entry(key).or_insert(0) += amount;
+                let sum = total.entry(key).or_default();
+                *sum = sum.plus(amount);
             }
         }
         Ok(changes)
@@ -218,24 +221,21 @@ impl Change {
         }
         for &(kind, label, bin, n) in sums {
             let key = (kind, label, bin);
-            let sum = self.sums.entry(key).or_insert(0);
+            let sum = self.sums.entry(key).or_default();
             let product = n.checked_mul(i128::from(times));
-            *sum = product
-                .and_then(|product| sum.checked_add(product))
+            let product = product
                 .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 128 bits"))?;
+            *sum = sum.plus(product.into());
         }
         Ok(())
     }
 
     fn is_empty(&self) -> bool {
         self.totals == [0; 7]
-            && self.sums.values().all(|&n| n == 0)
+            && self.sums.values().all(|&n| n == Wide::default())
             && self.cells.iter().all(|cell| cell.2 == 0)
     }
 }
-
-/// A sum of this size or more is written as text: MessagePack has no longer integers.
-const LARGE: i64 = 1 << 62;
 
 /// Packs the changes for one partition of the deltas; the dictionaries keep the order of first use.
 #[derive(Default)]
@@ -249,10 +249,11 @@ struct BatchWriter {
 impl BatchWriter {
     fn add(
         &mut self,
+        py: Python<'_>,
         (model, basis, minute): ChangeKey,
         change: &Change,
         texts: &OrderedSet<String>,
-    ) {
+    ) -> PyResult<()> {
         let bytes = &mut self.deltas;
         pack::list(bytes, 6);
         pack::integer(bytes, self.models.insert_full(model).0 as i64);
@@ -267,19 +268,17 @@ impl BatchWriter {
             pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
             pack::integer(bytes, n);
         }
-        let mut sums: Vec<_> = change.sums.iter().filter(|(_, &n)| n != 0).collect();
+        let mut sums: Vec<_> = change.sums.iter().filter(|(_, &n)| n != Wide::default()).collect();
         sums.sort_unstable_by_key(|(&(kind, label, bin), _)| (kind, &texts[label.index()], bin));
         pack::list(bytes, sums.len() * 4);
         for (&(kind, label, bin), &n) in sums {
             pack::integer(bytes, i64::from(kind));
             pack::integer(bytes, self.labels.insert_full(label).0 as i64);
             pack::integer(bytes, bin);
-            match i64::try_from(n) {
-                Ok(n) if n.abs() < LARGE => pack::integer(bytes, n),
-                _ => pack::text(bytes, &n.to_string()),
-            }
+            n.pack(py, bytes)?;
         }
         self.count += 1;
+        Ok(())
     }
 
     fn packed<'py>(
@@ -336,6 +335,25 @@ impl DeltaAccumulator {
             *self.judged.entry(key).or_insert(0) += times;
         }
         Ok(self.outcomes.get(outcome.index()).ok_or_else(unknown)?.affects_diagnostics)
+    }
+
+    /// Count judgements of items of one plan on both bases in a minute, by their values and those of their
+    /// truths. Returns how often each outcome came.
+    fn add_valued_judgements(
+        &mut self,
+        model: ModelId,
+        minute: i64,
+        plan: PlanId,
+        items: Vec<(PyBackedBytes, PyBackedBytes)>,
+    ) -> PyResult<Vec<(OutcomeId, usize)>> {
+        let mut found = OrderedMap::<OutcomeId, usize>::default();
+        let times = (minute * MINUTE, minute * MINUTE);
+        for (values, truth_values) in items {
+            let (outcome, _) =
+                self.add_valued_judgement(model, times, plan, &values, &truth_values)?;
+            *found.entry(outcome).or_insert(0) += 1;
+        }
+        Ok(found.into_iter().collect())
     }
 
     /// Add an outcome: its totals (none of them predictions), cells and sums. Returns its position.
@@ -428,7 +446,7 @@ impl DeltaAccumulator {
         for (key, change) in self.take_changes()? {
             if !change.is_empty() {
                 let target = self.models.get(key.0.index()).ok_or_else(unknown)?.target;
-                writers.entry(target).or_default().add(key, &change, &self.labels);
+                writers.entry(target).or_default().add(py, key, &change, &self.labels)?;
             }
         }
         let packed = writers

@@ -5,11 +5,12 @@ use rustc_hash::FxHashMap;
 
 use crate::ids::LabelId;
 use crate::join::plans::{Number, Scores, Tolerance};
+use crate::wide::Wide;
 
 /// What is summed, its label and its bin.
 pub type Key = (u32, LabelId, i64);
-/// The squares of numbers need more than 64 bits.
-pub type Sums = FxHashMap<Key, i128>;
+/// The squares of numbers need more than 64 bits, and some dozens of them more than 128.
+pub type Sums = FxHashMap<Key, Wide>;
 
 const PROBABILITY_ITEMS: u32 = 0;
 const CLASS_ITEMS: u32 = 1;
@@ -76,7 +77,8 @@ impl Tables {
 }
 
 fn add(sums: &mut Sums, kind: u32, label: LabelId, bin: i64, amount: i128) {
-    *sums.entry((kind, label, bin)).or_insert(0) += amount;
+    let sum = sums.entry((kind, label, bin)).or_default();
+    *sum = sum.plus(amount.into());
 }
 
 /// Sums of one class.

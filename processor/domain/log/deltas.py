@@ -42,6 +42,19 @@ class DeltaBatch(msgspec.Struct, array_like=True, tag="d"):
     deltas: list[Delta]
 
 
+class RawDeltaBatch(msgspec.Struct, array_like=True, tag="d"):
+    """A `DeltaBatch` whose deltas are not decoded yet; see `read_deltas`."""
+
+    version: int
+    log_id: str
+    source: int
+    offset: int
+    prev: int
+    models: list[ModelKey]
+    labels: list[str]
+    deltas: msgspec.Raw
+
+
 class PackedDeltas(msgspec.Struct, array_like=True, tag="d"):
     """A `DeltaBatch` whose dictionaries and deltas are encoded already, field by field."""
 
@@ -53,6 +66,14 @@ class PackedDeltas(msgspec.Struct, array_like=True, tag="d"):
     models: msgspec.Raw
     labels: msgspec.Raw
     deltas: msgspec.Raw
+
+
+_decode_deltas = msgspec.msgpack.Decoder(list[Delta]).decode
+
+
+def read_deltas(batch: DeltaBatch | RawDeltaBatch) -> list[Delta]:
+    """The deltas of a batch."""
+    return batch.deltas if isinstance(batch, DeltaBatch) else _decode_deltas(batch.deltas)
 
 
 def partition_of(key: str, partitions: int) -> int:

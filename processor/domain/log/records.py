@@ -2,7 +2,7 @@
 
 import msgspec
 
-from processor.domain.log.deltas import DeltaBatch
+from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch
 from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.errors import LogMismatchError
 
@@ -14,6 +14,7 @@ __all__ = [
     "check",
     "decode_delta",
     "decode_observation",
+    "decode_raw_delta",
     "encode",
     "split_record",
 ]
@@ -55,6 +56,8 @@ CHUNK_BYTES = 8 << 20
 encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
+#: As `decode_delta`, but the deltas of a batch stay encoded.
+decode_raw_delta = msgspec.msgpack.Decoder(RawDeltaBatch | Heartbeat | RecordChunk).decode
 
 
 def split_record(value: bytes) -> list[bytes]:
@@ -62,7 +65,7 @@ def split_record(value: bytes) -> list[bytes]:
     return [value[start : start + CHUNK_BYTES] for start in range(0, len(value), CHUNK_BYTES)]
 
 
-def check(record: ObservationRecord | DeltaRecord, log_id: str, topic: str) -> None:
+def check(record: ObservationRecord | DeltaRecord | RawDeltaBatch, log_id: str, topic: str) -> None:
     """Raise `LogMismatchError` if a record belongs to another log or has another schema: counts that
     include it would be wrong for ever."""
     if record.version != SCHEMA_VERSION:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
-from processor.domain.statistics.sums import Sums
+from processor.domain.statistics.sums import Kinds, Sums, by_kind
 
 T = TypeVar("T")
 
@@ -112,6 +112,15 @@ class Counts:
             self.reward_sum,
             self.disagreements,
         )
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether there are sums."""
+        return bool(self.sums)
+
+    def sums_by_kind(self) -> Kinds:
+        """The sums of every kind by label and bin."""
+        return by_kind(self.sums)
 
     def is_empty(self) -> bool:
         """Whether all counts are zero."""

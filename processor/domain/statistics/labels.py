@@ -92,11 +92,12 @@ def scores(counts: Counts) -> Scores:
 
 def decided(counts: Counts) -> int:
     """Return the judged items that are right or wrong: all but numbers without a tolerance."""
-    if not counts.sums or counts.judged == counts.unknown_actual + sum(counts.cells.values()):
+    if not counts.has_sums or counts.judged == counts.unknown_actual + sum(counts.cells.values()):
         # All have labels. That is known without a look at hundreds of sums of probabilities.
         return counts.judged
-    measured = sum(of_kind(counts.sums, Sum.NUMBER_ITEMS).values())
-    tolerated = sum(of_kind(counts.sums, Sum.TOLERANCE_ITEMS).values())
+    sums = counts.sums
+    measured = sum(of_kind(sums, Sum.NUMBER_ITEMS).values())
+    tolerated = sum(of_kind(sums, Sum.TOLERANCE_ITEMS).values())
     return counts.judged - measured + tolerated
 
 

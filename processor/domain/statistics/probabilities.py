@@ -13,7 +13,7 @@ from typing import NamedTuple
 from processor.domain.interpreter import class_names
 from processor.domain.quantities import ONE, log_loss, unpack_probabilities
 from processor.domain.statistics.labels import one_vs_rest
-from processor.domain.statistics.sums import Key, Kinds, Sum, Sums, add, by_kind
+from processor.domain.statistics.sums import Kinds, Sum, Sums, add
 from processor.domain.values import Answer
 
 #: The number of bins, and the q at which each but the first begins.
@@ -153,8 +153,9 @@ class ProbabilityScores(NamedTuple):
 NONE = ProbabilityScores(0, None, None, None, None, None, None, {}, None, (), {}, None, ())
 
 
-def scores(sums: Sums) -> ProbabilityScores:
-    """Return all scores of probabilities; a score that is not defined is None.
+def scores(kinds: Kinds) -> ProbabilityScores:
+    """Return all scores of probabilities; a score that is not defined is None. ``kinds`` are the sums
+    by `by_kind`.
 
     - log loss = mean of -ln(q / 65535) of the actual class
     - reciprocal rank = mean of 1 / rank of the actual class
@@ -164,9 +165,8 @@ def scores(sums: Sums) -> ProbabilityScores:
     Source: scikit-learn, `brier_score_loss`, `log_loss`, `roc_auc_score`, `average_precision_score`,
     `top_k_accuracy_score`.
     """
-    kinds = by_kind(sums)
     calibration, error = _calibration(kinds)
-    items = sums.get(Key(Sum.PROBABILITY_ITEMS), 0)
+    items = kinds.get(Sum.PROBABILITY_ITEMS, {}).get(("", 0), 0)
     if not items:
         return NONE._replace(calibration=calibration, calibration_error=error)
     labels = sorted(label for label, _ in kinds.get(Sum.CLASS_ITEMS, {}))
@@ -174,7 +174,7 @@ def scores(sums: Sums) -> ProbabilityScores:
     curves = _curves(kinds, labels)
     curve = curves[second] if second is not None else None
     ranks = {rank: n for (_, rank), n in kinds.get(Sum.RANK, {}).items()}
-    loss = sums.get(Key(Sum.LOG_LOSS), 0)
+    loss = kinds.get(Sum.LOG_LOSS, {}).get(("", 0), 0)
     return ProbabilityScores(
         items,
         _brier_score(kinds, items, labels if second is None else [second]),

@@ -1,14 +1,31 @@
-"""The counts of one bucket, whose sums of statistics are packed while they do not change.
+"""The counts of one bucket or window, whose sums of statistics are packed while they do not change.
 
 A model with probabilities has hundreds of sums in each bucket, and thousands of buckets: as a dict they
 would take 30 times the memory, and each checkpoint would encode all of them again.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 
-from processor.domain.log.deltas import pack_sums, unpack_sums
-from processor.domain.statistics.counts import Cell, Counts, Totals
+from processor.domain.log.deltas import (
+    DeltaBatch,
+    RawDeltaBatch,
+    pack_cells,
+    pack_sums,
+    read_deltas,
+    unpack_cells,
+    unpack_sums,
+)
+from processor.domain.log.deltas import unpack as unpack_delta
+from processor.domain.native import native, use_native
+from processor.domain.statistics.counts import Counts, Totals
 from processor.domain.statistics.sums import Sums
+
+#: The parts of counts that a change adds: all but the sums, the sums, or both.
+LABELS, SUMS = 1, 2
+ALL = LABELS | SUMS
 
 _encode = msgspec.msgpack.Encoder().encode
 #: Labels, and sums that refer to them by position.
@@ -16,7 +33,11 @@ _decode = msgspec.msgpack.Decoder(tuple[list[str], list[int | str]]).decode
 
 
 class BucketCounts(Counts):
-    """Counts that are open, with their sums in a dict, or closed, with their sums as bytes."""
+    """Counts that are open, with their sums in a dict, or closed, with their sums as bytes.
+
+    The class of the same name in the native extension has the same methods, and closes the cells too.
+    Counts of both kinds can't be added to each other: see `BucketFactory`.
+    """
 
     __slots__ = ("_open", "_packed", "changed")
 
@@ -25,20 +46,6 @@ class BucketCounts(Counts):
     _packed: bytes | None
     changed: bool
     """Whether the counts changed since `close_unchanged`."""
-
-    @classmethod
-    def of(cls, counts: Counts) -> "BucketCounts":
-        """Return an independent copy of some counts."""
-        return cls(*counts.totals(), dict(counts.cells), dict(counts.sums))
-
-    @classmethod
-    def from_packed(cls, totals: Totals, cells: dict[Cell, int], sums: bytes) -> "BucketCounts":
-        """Return closed counts; ``sums`` are by `packed`."""
-        counts = cls(*totals, cells)
-        if sums:
-            counts._open, counts._packed = None, sums
-        counts.changed = False
-        return counts
 
     @property
     def sums(self) -> Sums:
@@ -49,15 +56,50 @@ class BucketCounts(Counts):
     def sums(self, sums: Sums) -> None:
         self._open, self._packed, self.changed = sums, None, True
 
-    def change(self, counts: Counts) -> None:
-        """Add some counts."""
+    @property
+    def has_sums(self) -> bool:
+        """Whether there are sums."""
+        return bool(self._packed if self._open is None else self._open)
+
+    def change(self, other: Counts, sign: int = 1, part: int = ALL) -> None:
+        """Add a part of other counts, or with ``sign`` -1 subtract it."""
         self.changed = True
-        self.add_labels(counts)
-        if counts.sums:
+        if part & LABELS:
+            self.add_labels(other, sign)
+        if part & SUMS and other.has_sums:
             if self._open is None:
                 self._open = self.sums
             self._packed = None
-            self.add_sums(counts)
+            self.add_sums(other, sign)
+
+    def change_by(self, counts: Counts) -> None:
+        """Add plain counts."""
+        self.change(counts)
+
+    def reset(self, part: int = ALL) -> None:
+        """Forget a part of the counts."""
+        self.changed = True
+        if part & LABELS:
+            self.predictions = self.judged = self.correct = self.unknown_actual = 0
+            self.rewards = self.reward_sum = self.disagreements = 0
+            self.cells = {}
+        if part & SUMS:
+            self.sums = {}
+
+    def take_sums(self) -> "BucketCounts | None":
+        """Take the sums out. Returns counts with these alone, or None if there are none."""
+        if not self.has_sums:
+            return None
+        taken, self.sums = BucketCounts(sums=self.sums), {}
+        return taken
+
+    def load(self, totals: Totals, cells: list[int], labels: list[str], sums: bytes) -> None:
+        """Set all from a checkpoint; the counts are closed. ``cells`` are by `pack_cells`, ``sums`` by
+        `packed`."""
+        Counts.__init__(self, *totals, unpack_cells(cells, labels))
+        if sums:
+            self._open, self._packed = None, sums
+        self.changed = False
 
     def packed(self) -> bytes:
         """Return the packed sums, empty if there are none."""
@@ -66,6 +108,10 @@ class BucketCounts(Counts):
             flat = pack_sums(self._open or {}, labels)
             self._packed = _encode((list(labels), flat)) if flat else b""
         return self._packed
+
+    def pack_cells(self, labels: dict[str, int]) -> list[int]:
+        """Return the cells as a flat list; see `pack_cells` of the log."""
+        return pack_cells(self.cells, labels)
 
     def close_unchanged(self) -> bool:
         """Close the counts if they did not change since the last call. Returns whether they are
@@ -80,7 +126,33 @@ class BucketCounts(Counts):
 
     def is_empty(self) -> bool:
         """Whether all counts are zero."""
-        return not (self.cells or self._open or self._packed or any(self.totals()))
+        return not (self.cells or self.has_sums or any(self.totals()))
+
+
+#: Changes of a model's counts by [basis][minute].
+Changes = tuple[dict[int, BucketCounts], dict[int, BucketCounts]]
+
+
+class BucketFactory:
+    """Makes empty counts; those of one factory can be added to each other."""
+
+    def __init__(self) -> None:
+        self._labels = native.Labels() if use_native else None
+        self.new: Callable[[], BucketCounts] = (
+            BucketCounts if self._labels is None else partial(native.BucketCounts, self._labels)
+        )
+
+    def add_deltas(self, batch: DeltaBatch | RawDeltaBatch, changes: list[Changes]) -> None:
+        """Add the deltas of a batch to the changes of its models."""
+        if self._labels is not None and isinstance(batch, RawDeltaBatch):
+            native.add_deltas(bytes(batch.deltas), batch.labels, changes, self._labels)
+            return
+        for delta in read_deltas(batch):
+            by_minute = changes[delta.model][delta.basis]
+            total = by_minute.get(delta.minute)
+            if total is None:
+                total = by_minute[delta.minute] = self.new()
+            total.change_by(unpack_delta(delta, batch.labels))
 
 
 def unpack(packed: bytes) -> Sums:

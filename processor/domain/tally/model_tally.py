@@ -3,13 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from processor.domain.statistics.counts import Counts
-from processor.domain.tally.bucket_counts import BucketCounts
-from processor.domain.tally.windows import MINUTES, SUMS_KEEP, TIERS, Window
+from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
+from processor.domain.tally.bucket_counts import LABELS, SUMS, BucketCounts
+from processor.domain.tally.windows import ALL, MINUTES, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
 
-Buckets = dict[int, Counts]
-BucketsOfTier = dict[int, BucketCounts]
+#: Counts by the number of the bucket.
+Buckets = dict[int, BucketCounts]
+
+#: Buckets per block, by tier: a flush rewrites whole blocks, and most changes are recent.
+#: A block is one record: 24 hours of 100 classes with every cell in use are 2.5 MB.
+BLOCK_BUCKETS = (120, 24, 8, 1)
+#: A tier, and the number of a block: that of its first bucket divided by the tier's `BLOCK_BUCKETS`.
+Block = tuple[int, int]
 
 
 class Floors(NamedTuple):
@@ -21,44 +27,75 @@ class Floors(NamedTuple):
 
 
 class ModelTally:
-    """The buckets of one model, and the running sums of its windows."""
+    """The buckets of one model, and the running sums of its windows; ``new`` makes empty counts."""
 
-    def __init__(self, windows: tuple[Window, ...]) -> None:
+    def __init__(self, windows: tuple[Window, ...], new: Callable[[], BucketCounts]) -> None:
         #: Counts by [tier][basis][number of the bucket].
-        self.tiers: tuple[tuple[BucketsOfTier, BucketsOfTier], ...] = tuple(({}, {}) for _ in TIERS)
-        #: Buckets with sums of statistics that may be open, by identity.
-        self._open: dict[int, BucketCounts] = {}
+        self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
         #: Changes that are not in the tiers yet, by [basis][minute].
         self.fresh: tuple[Buckets, Buckets] = ({}, {})
-        self.sums = [RollingSum(window, self) for window in windows]
+        #: The offset of each saved block's newest value, and the blocks that changed since, by tier and
+        #: number of the block.
+        self.saved: dict[Block, int] = {}
+        self.dirty: set[Block] = set()
+        #: Saved blocks of minutes whose sums were all dropped: without them their values are short.
+        self.dropped: set[Block] = set()
+        #: Buckets that may be open, by identity.
+        self._open: dict[int, BucketCounts] = {}
+        #: The lowest minute that keeps its sums; None while minutes below it may have some.
+        self._sums_floor: int | None = None
+        self._new = new
+        self.sums = [RollingSum(window, self, new) for window in windows]
 
-    def apply_fresh(self, floors: Floors) -> Iterator[tuple[int, int]]:
-        """Add the fresh changes to the tiers; yields the (tier, bucket) that changed. Changes of a
-        bucket below its tier's retention floor are dropped, since the bucket has expired."""
+    def is_changed(self, floors: Floors) -> bool:
+        """Whether anything changed since the last flush, or will by `apply_fresh`."""
+        fresh = self.fresh[0] or self.fresh[1]
+        return bool(fresh or self.dirty or self.dropped or self._open) or (
+            self._sums_floor != floors.sums
+        )
+
+    def apply_fresh(self, floors: Floors) -> None:
+        """Add the fresh changes to the tiers, and drop the sums of minutes below their floor. Changes of
+        a bucket below its tier's retention floor are dropped, since the bucket has expired."""
+        if self._sums_floor != floors.sums:
+            self._drop_sums(floors.sums)
         for basis, fresh in enumerate(self.fresh):
             for minute, counts in fresh.items():
                 for tier, (_, size, _) in enumerate(TIERS):
                     bucket = minute * 60 // size if size else 0
-                    if size and bucket < floors.tiers[tier]:
-                        continue
-                    self.change(tier, basis, bucket, counts, floors)
-                    yield tier, bucket
+                    if not size or bucket >= floors.tiers[tier]:
+                        self.change(tier, basis, bucket, counts, floors)
             fresh.clear()
 
-    def change(self, tier: int, basis: int, bucket: int, counts: Counts, floors: Floors) -> None:
+    def change(
+        self, tier: int, basis: int, bucket: int, counts: BucketCounts, floors: Floors
+    ) -> None:
         """Add a change to a bucket and to the windows that have it."""
-        if tier == MINUTES and counts.sums and bucket < floors.sums:
-            counts = Counts(*counts.totals(), counts.cells)
+        part = LABELS if tier == MINUTES and bucket < floors.sums else ALL_PARTS
         buckets = self.tiers[tier][basis]
         total = buckets.get(bucket)
         if total is None:
-            total = buckets[bucket] = BucketCounts.of(counts)
-        else:
-            total.change(counts)
-        if counts.sums:
-            self._open[id(total)] = total
+            total = buckets[bucket] = self._new()
+        total.change(counts, 1, part)
+        self._open[id(total)] = total
+        self.dirty.add((tier, bucket // BLOCK_BUCKETS[tier]))
         for rolling in self.sums:
-            rolling.change(tier, basis, bucket, counts)
+            rolling.change(tier, basis, bucket, counts, 1, part)
+
+    def load(self, tier: int, basis: int, bucket: int, counts: BucketCounts) -> None:
+        """Set the counts of a bucket from a checkpoint."""
+        self.tiers[tier][basis][bucket] = counts
+        for rolling in self.sums:
+            rolling.change(tier, basis, bucket, counts, 1)
+
+    def block(self, tier: int, block: int) -> Iterator[tuple[int, int, BucketCounts]]:
+        """Yield the basis, number and counts of the buckets of a block."""
+        length = BLOCK_BUCKETS[tier]
+        for basis, buckets in enumerate(self.tiers[tier]):
+            for bucket in range(block * length, (block + 1) * length):
+                counts = buckets.get(bucket)
+                if counts is not None:
+                    yield basis, bucket, counts
 
     def close_buckets(self) -> None:
         """Close the buckets that did not change since the last call."""
@@ -66,85 +103,123 @@ class ModelTally:
             if counts.close_unchanged():
                 del self._open[number]
 
-    def drop_sums(self, minutes: Iterable[int]) -> None:
-        """Drop the sums of statistics of some minutes."""
+    def expire(self, floors: Floors) -> Iterator[Block]:
+        """Drop expired blocks; yields those that were saved."""
+        for each in [each for each in self.saved.keys() | self.dirty if is_expired(*each, floors)]:
+            self.dirty.discard(each)
+            self.dropped.discard(each)
+            if self.saved.pop(each, None) is not None:
+                yield each
+            tier, block = each
+            for basis, bucket, counts in list(self.block(tier, block)):
+                del self.tiers[tier][basis][bucket]
+                self._open.pop(id(counts), None)
+                # A window that was not read for long can still include the bucket.
+                for rolling in self.sums:
+                    rolling.change(tier, basis, bucket, counts, -1)
+
+    def _drop_sums(self, floor: int) -> None:
+        """Drop the sums of statistics of the minutes below a floor."""
+        before, self._sums_floor = self._sums_floor, floor
         for basis, buckets in enumerate(self.tiers[MINUTES]):
+            minutes: Iterable[int] = range(before or 0, floor)
+            if before is None or floor - before > len(buckets):
+                minutes = [minute for minute in buckets if minute < floor]
             for minute in minutes:
                 counts = buckets.get(minute)
-                if counts is not None and counts.sums:
-                    dropped, counts.sums = Counts(sums=counts.sums), {}
-                    # A window that was not read for long can still include the minute.
-                    for rolling in self.sums:
-                        rolling.change(MINUTES, basis, minute, dropped, -1)
+                taken = counts.take_sums() if counts is not None else None
+                if counts is None or taken is None:
+                    continue
+                self._open[id(counts)] = counts
+                # A window that was not read for long can still include the minute.
+                for rolling in self.sums:
+                    rolling.change(MINUTES, basis, minute, taken, -1, SUMS)
+        length = BLOCK_BUCKETS[MINUTES]
+        first = floor if before is None else before
+        self.dropped |= {(MINUTES, block) for block in range(first // length, floor // length)} & (
+            self.saved.keys()
+        )
 
 
 class RollingSum:
     """The running sum of a window's buckets. Changes are added and buckets that leave the window are
     subtracted, so the cost of reading it does not depend on the window's length."""
 
-    def __init__(self, window: Window, tally: ModelTally) -> None:
+    def __init__(self, window: Window, tally: ModelTally, new: Callable[[], BucketCounts]) -> None:
         self.window = window
-        self.counts = (Counts(), Counts())
-        if window.sums_tier == window.tier:
-            self._slides = [_Slide(window, window.tier, Counts.add)]
+        self._tally = tally
+        self._totals = (new(), new())
+        if not window.seconds:
+            self._slides: list[_Slide] = []  # its only bucket is the sum
+        elif window.sums_tier == window.tier:
+            self._slides = [_Slide(window, window.tier, ALL_PARTS)]
         else:
             self._slides = [
-                _Slide(window, window.tier, Counts.add_labels),
-                _Slide(window, window.sums_tier, Counts.add_sums),
+                _Slide(window, window.tier, LABELS),
+                _Slide(window, window.sums_tier, SUMS),
             ]
-        self._tally = tally
 
-    def change(self, tier: int, basis: int, bucket: int, counts: Counts, sign: int = 1) -> None:
-        """Add the change of a bucket by ``counts`` (subtract it with ``sign`` -1), if the bucket is in
-        the window."""
+    @property
+    def counts(self) -> tuple[BucketCounts, BucketCounts]:
+        """The sum on each basis."""
+        if self._slides:
+            return self._totals
+        request, feedback = self._tally.tiers[ALL]
+        return request.get(0, self._totals[0]), feedback.get(0, self._totals[1])
+
+    def change(
+        self,
+        tier: int,
+        basis: int,
+        bucket: int,
+        counts: BucketCounts,
+        sign: int,
+        part: int = ALL_PARTS,
+    ) -> None:
+        """Add a part of a bucket's change (subtract it with ``sign`` -1), if the bucket is in the
+        window."""
         for slide in self._slides:
-            if slide.has(tier, bucket):
-                slide.add(self.counts[basis], counts, sign)
+            if slide.tier == tier and slide.has(bucket) and part & slide.part:
+                self._totals[basis].change(counts, sign, part & slide.part)
 
     def advance(self, now: float) -> None:
         """Move the window to ``now`` (seconds since 1970)."""
         for slide in self._slides:
-            slide.advance(now, self._tally.tiers[slide.tier], self.counts)
+            slide.advance(now, self._tally.tiers[slide.tier], self._totals)
 
 
 class _Slide:
-    """The buckets of a window in one tier, and what of them ``add`` adds to the sum."""
+    """The buckets of a window in one tier; ``part`` of them belongs to the sum."""
 
-    def __init__(
-        self, window: Window, tier: int, add: Callable[[Counts, Counts, int], None]
-    ) -> None:
+    def __init__(self, window: Window, tier: int, part: int) -> None:
         self.tier = tier
-        self.add = add
+        self.part = part
         self._length = window.length(tier)
         self._end = 0
 
-    def has(self, tier: int, bucket: int) -> bool:
-        """Whether a bucket of a tier is in the window."""
-        return tier == self.tier and (
-            not self._length or self._end - self._length < bucket <= self._end
-        )
+    def has(self, bucket: int) -> bool:
+        """Whether a bucket of the tier is in the window."""
+        return self._end - self._length < bucket <= self._end
 
-    def advance(self, now: float, tiers: Sequence[BucketsOfTier], totals: Sequence[Counts]) -> None:
+    def advance(self, now: float, tiers: Sequence[Buckets], totals: Sequence[BucketCounts]) -> None:
         """Move to ``now``, and change the totals by basis."""
-        if not self._length:
-            return
         end = int(now // TIERS[self.tier].size)
-        step, add = end - self._end, self.add
+        step, part = end - self._end, self.part
         if not step:
             return
         for buckets, total in zip(tiers, totals, strict=True):
             if 0 < step < self._length:
                 for bucket in range(self._end + 1, end + 1):
                     if bucket in buckets:
-                        add(total, buckets[bucket], 1)
+                        total.change(buckets[bucket], 1, part)
                 for bucket in range(self._end - self._length + 1, end - self._length + 1):
                     if bucket in buckets:
-                        add(total, buckets[bucket], -1)
+                        total.change(buckets[bucket], -1, part)
             else:
-                add(total, total, -1)
+                total.reset(part)
                 for bucket, counts in buckets.items():
                     if end - self._length < bucket <= end:
-                        add(total, counts, 1)
+                        total.change(counts, 1, part)
         self._end = end
 
 
@@ -156,3 +231,8 @@ def retention_floors(log_time: int) -> Floors:
         tuple([(seconds - keep) // size if keep else 0 for _, size, keep in TIERS]),
         (seconds - SUMS_KEEP) // TIERS[MINUTES].size,
     )
+
+
+def is_expired(tier: int, block: int, floors: Floors) -> bool:
+    """Whether all buckets of a block are below their retention floor."""
+    return tier != ALL and (block + 1) * BLOCK_BUCKETS[tier] <= floors.tiers[tier]

@@ -9,23 +9,19 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.domain.log.deltas import (
-    DeltaBatch,
-    pack_cells,
-    unpack,
-    unpack_cells,
-)
+from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch, read_deltas, unpack
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
-from processor.domain.tally.bucket_counts import BucketCounts
-from processor.domain.tally.model_tally import Floors, ModelTally, retention_floors
-from processor.domain.tally.windows import ALL, MINUTES, TIERS, Window
+from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
+from processor.domain.tally.model_tally import (
+    BLOCK_BUCKETS,
+    Floors,
+    ModelTally,
+    is_expired,
+    retention_floors,
+)
+from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND
-
-#: Buckets per block, by tier: a flush rewrites whole blocks, and most changes are recent.
-#: A block is one record: 24 hours of 100 classes with every cell in use are 2.5 MB.
-BLOCK_BUCKETS = (120, 24, 8, 1)
-
 
 #: How long (ns of log time) an expired block is kept: a former owner's late manifest may still list it.
 _GRACE = 3600 * SECOND
@@ -65,12 +61,38 @@ class CheckpointManifest(msgspec.Struct, array_like=True):
     blocks: list[tuple[ModelKey, list[tuple[int, int, int]]]]
 
 
-class Flush(NamedTuple):
-    """The values that a flush writes, in this order, and then the keys of values to remove."""
+#: A block as a flush writes it.
+Written = tuple[BlockKey, BucketBlock]
 
-    blocks: list[tuple[BlockKey, BucketBlock]]
-    manifest: CheckpointManifest
-    expired: list[BlockKey]
+
+class Flush:
+    """A flush under way: `blocks` makes the values to write, one by one, and deltas can be folded in
+    between. Then `manifest` makes them valid, as of the start of the flush. The values of ``expired``
+    must be removed last. So a flush can take its time, and be given up at any moment."""
+
+    def __init__(self, tally: "Tally") -> None:
+        self.offset = tally.offset
+        self.expired: list[BlockKey] = []
+        """The blocks that have expired, once all blocks were made."""
+        self._tally = tally
+        self._last, self._log_time = dict(tally.last), tally.log_time
+        self._blocks = tally.changed_blocks(self.expired)
+
+    @property
+    def blocks(self) -> Iterator[Written | None]:
+        """The blocks that changed before the start of the flush, and None after those of each model.
+        Each has all deltas before its own offset, which is not below that of the manifest."""
+        return self._blocks
+
+    def manifest(self) -> CheckpointManifest:
+        """Return the manifest, once all blocks were made."""
+        listed = [
+            (key, [(tier, block, offset) for (tier, block), offset in one.saved.items()])
+            for key, one in self._tally.models.items()
+            if one.saved
+        ]
+        version, log_id = self._tally.version, self._tally.log_id
+        return CheckpointManifest(version, log_id, self.offset, self._last, self._log_time, listed)
 
 
 class Tally:
@@ -91,16 +113,14 @@ class Tally:
         #: number stays until the newest of them was sent again.
         self.held: dict[int, int] = {}
         self._newest_held: dict[int, int] = {}
-        #: The offset of each saved block's newest value.
-        self._saved: dict[BlockKey, int] = {}
-        self._dirty: set[BlockKey] = set()
+        #: The block of each tier that the retention floors had reached when blocks expired last.
+        self._expired_to: tuple[int, ...] | None = None
         #: The offset before which a block includes all deltas; only while catching up.
         self._includes: dict[BlockKey, int] = {}
         self._complete_at = 0
-        #: The first minute that has the sums of statistics.
-        self._sums_floor = 0
+        self._factory = BucketFactory()
 
-    def apply(self, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
+    def apply(self, offset: int, timestamp: int, batch: DeltaBatch | RawDeltaBatch) -> bool:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns). False if it is held, since an
         earlier batch of its source is missing; duplicates are ignored."""
         if self._includes and offset >= self._complete_at:
@@ -119,21 +139,15 @@ class Tally:
         if self.held and batch.offset >= self._newest_held.get(batch.source, -1):
             self.held.pop(batch.source, None)
             self._newest_held.pop(batch.source, None)
-        labels = batch.labels
-        tallies = [self._tally(model) for model in batch.models]
-        for delta in batch.deltas:
-            counts = unpack(delta, labels)
-            if self._includes:
-                self._apply_partly(
-                    offset, batch.models[delta.model], delta.basis, delta.minute, counts
-                )
-                continue
-            fresh = tallies[delta.model].fresh[delta.basis]
-            total = fresh.get(delta.minute)
-            if total is None:
-                fresh[delta.minute] = counts
-            else:
-                total.add(counts)
+        if self._includes:
+            for delta in read_deltas(batch):
+                counts = self._factory.new()
+                counts.change_by(unpack(delta, batch.labels))
+                model = batch.models[delta.model]
+                self._apply_partly(offset, model, delta.basis, delta.minute, counts)
+            return True
+        fresh = [self._tally(model).fresh for model in batch.models]
+        self._factory.add_deltas(batch, fresh)
         return True
 
     def advance(self, offset: int, timestamp: int) -> None:
@@ -144,8 +158,9 @@ class Tally:
     def window_counts(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """The model, window name, basis and counts of every model's windows at ``now`` (seconds since
         1970). The counts change with later calls: copy them to keep them."""
-        self._apply_fresh()
+        floors = retention_floors(self.log_time)
         for key, tally in self.models.items():
+            tally.apply_fresh(floors)
             for rolling in tally.sums:
                 rolling.advance(now)
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
@@ -153,33 +168,54 @@ class Tally:
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
         """Every model with its buckets in a tier, by number, on the basis "request" or "feedback"."""
-        self._apply_fresh()
+        floors = retention_floors(self.log_time)
         for key, tally in self.models.items():
+            tally.apply_fresh(floors)
             yield key, tally.tiers[tier][BASES.index(basis)]
 
     def flush(self) -> Flush:
-        """The blocks that have changed since the last flush, and the manifest of the checkpoint."""
-        self._apply_fresh()
-        expired = self._expire()
-        written = []
-        for key in self._dirty:
-            self._saved[key] = self.offset
-            written.append((key, self._block(key)))
-        self._dirty.clear()
-        for tally in self.models.values():
-            tally.close_buckets()
-        listed: dict[ModelKey, list[tuple[int, int, int]]] = {}
-        for key, offset in self._saved.items():
-            listed.setdefault(key.model, []).append((key.tier, key.block, offset))
-        manifest = CheckpointManifest(
-            self.version,
-            self.log_id,
-            self.offset,
-            dict(self.last),
-            self.log_time,
-            list(listed.items()),
+        """Begin a flush of what has changed since the last one. There must be no other under way, except
+        one that was given up: then `restore` comes first."""
+        return Flush(self)
+
+    def changed_blocks(self, expired: list[BlockKey]) -> Iterator[Written | None]:
+        """Yield the blocks that have changed until now, each as it is when it is made, and None after
+        each model. Expired blocks are dropped from memory meanwhile; the keys of those that were saved
+        are added to ``expired``."""
+        floors = retention_floors(self.log_time)
+        expiry = retention_floors(self.log_time - _GRACE)
+        # Blocks expire only when a floor reaches another block.
+        reached = tuple(
+            [floor // length for floor, length in zip(expiry.tiers, BLOCK_BUCKETS, strict=True)]
         )
-        return Flush(written, manifest, expired)
+        expires = reached != self._expired_to
+        self._expired_to = reached
+        models = [
+            (key, one) for key, one in self.models.items() if expires or one.is_changed(floors)
+        ]
+        return self._make_blocks(models, expiry if expires else None, expired)
+
+    def _make_blocks(
+        self,
+        models: list[tuple[ModelKey, ModelTally]],
+        expiry: Floors | None,
+        expired: list[BlockKey],
+    ) -> Iterator[Written | None]:
+        for key, one in models:
+            if expiry is not None:
+                expired += [BlockKey(key, *each) for each in one.expire(expiry)]
+            one.apply_fresh(retention_floors(self.log_time))
+            if not self._includes:
+                one.dirty |= one.dropped
+                one.dropped.clear()
+            for tier, block in list(one.dirty):
+                # A block must have all deltas before its offset, also those that came meanwhile.
+                one.apply_fresh(retention_floors(self.log_time))
+                one.dirty.discard((tier, block))
+                one.saved[tier, block] = self.offset
+                yield BlockKey(key, tier, block), self._block(one, tier, block)
+            one.close_buckets()
+            yield None
 
     def restore(
         self, manifest: CheckpointManifest | None, blocks: Mapping[BlockKey, BucketBlock]
@@ -207,7 +243,7 @@ class Tally:
         for key, block in blocks.items():
             if key not in listed and block.offset <= manifest.offset:
                 continue  # expired, but a former owner wrote it again
-            if _is_expired(key, floors):
+            if is_expired(key.tier, key.block, floors):
                 continue
             self._load(key, block)
             if block.offset < listed.get(key, block.offset):
@@ -225,30 +261,11 @@ class Tally:
     def _tally(self, model: ModelKey) -> ModelTally:
         tally = self.models.get(model)
         if tally is None:
-            tally = self.models[model] = ModelTally(self.windows)
+            tally = self.models[model] = ModelTally(self.windows, self._factory.new)
         return tally
 
-    def _apply_fresh(self) -> None:
-        floors = self._move_floors()
-        dirty = self._dirty
-        for key, tally in self.models.items():
-            if tally.fresh[0] or tally.fresh[1]:
-                for tier, bucket in tally.apply_fresh(floors):
-                    dirty.add(BlockKey(key, tier, bucket // BLOCK_BUCKETS[tier]))
-
-    def _move_floors(self) -> Floors:
-        """The floors at the log time; drops the sums of the minutes that fell below them."""
-        floors = retention_floors(self.log_time)
-        start = max(self._sums_floor, floors.tiers[MINUTES])
-        if start < floors.sums:
-            minutes = range(start, floors.sums)
-            for tally in self.models.values():
-                tally.drop_sums(minutes)
-        self._sums_floor = floors.sums
-        return floors
-
     def _apply_partly(
-        self, offset: int, model: ModelKey, basis: int, minute: int, counts: Counts
+        self, offset: int, model: ModelKey, basis: int, minute: int, counts: BucketCounts
     ) -> None:
         """Apply a change to the blocks that do not include it yet."""
         floors = retention_floors(self.log_time)
@@ -259,54 +276,22 @@ class Tally:
             if offset < self._includes.get(key, 0) or (size and bucket < floors.tiers[tier]):
                 continue
             tally.change(tier, basis, bucket, counts, floors)
-            self._dirty.add(key)
 
     def _load(self, key: BlockKey, block: BucketBlock) -> None:
         tally = self._tally(key.model)
-        labels = block.labels
         for basis, bucket, totals, cells, sums in block.buckets:
-            counts = BucketCounts.from_packed(totals, unpack_cells(cells, labels), sums)
-            tally.tiers[key.tier][basis][bucket] = counts
-            for rolling in tally.sums:
-                rolling.change(key.tier, basis, bucket, counts)
-        self._saved[key] = block.offset
+            counts = self._factory.new()
+            counts.load(totals, cells, block.labels, sums)
+            tally.load(key.tier, basis, bucket, counts)
+        tally.saved[key.tier, key.block] = block.offset
 
-    def _block(self, key: BlockKey) -> BucketBlock:
-        tally = self.models[key.model]
-        length = BLOCK_BUCKETS[key.tier]
-        first = key.block * length
-        buckets = []
+    def _block(self, tally: ModelTally, tier: int, block: int) -> BucketBlock:
         labels: dict[str, int] = {}
-        for basis in range(len(BASES)):
-            in_tier = tally.tiers[key.tier][basis]
-            for bucket in range(first, first + length):
-                counts = in_tier.get(bucket)
-                if counts is not None and not counts.is_empty():
-                    cells = pack_cells(counts.cells, labels)
-                    buckets.append((basis, bucket, counts.totals(), cells, counts.packed()))
+        buckets = [
+            (basis, bucket, counts.totals(), counts.pack_cells(labels), counts.packed())
+            for basis, bucket, counts in tally.block(tier, block)
+            if not counts.is_empty()
+        ]
         return BucketBlock(
             self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
         )
-
-    def _expire(self) -> list[BlockKey]:
-        """Drop expired blocks from memory; returns the keys of those that were saved."""
-        floors = retention_floors(self.log_time - _GRACE)
-        gone = {key for key in self._saved.keys() | self._dirty if _is_expired(key, floors)}
-        self._dirty -= gone
-        expired = [key for key in gone if self._saved.pop(key, None) is not None]
-        for key in gone:
-            first = key.block * BLOCK_BUCKETS[key.tier]
-            tally = self.models[key.model]
-            for basis, buckets in enumerate(tally.tiers[key.tier]):
-                for bucket in range(first, first + BLOCK_BUCKETS[key.tier]):
-                    counts = buckets.pop(bucket, None)
-                    if counts is None:
-                        continue
-                    # A window that was not read for long can still include the bucket.
-                    for rolling in tally.sums:
-                        rolling.change(key.tier, basis, bucket, counts, -1)
-        return expired
-
-
-def _is_expired(key: BlockKey, floors: Floors) -> bool:
-    return key.tier != ALL and (key.block + 1) * BLOCK_BUCKETS[key.tier] <= floors.tiers[key.tier]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
 from hypothesis import strategies as st
 
-from processor.domain.log.deltas import Delta, DeltaBatch, unpack
-from processor.domain.log.records import decode_delta, encode
+from processor.domain.log.deltas import Delta, DeltaBatch, RawDeltaBatch, pack_sums, unpack
+from processor.domain.log.records import decode_raw_delta, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
-from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Flush, Tally
-from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, parse_window
+from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Tally
+from processor.domain.tally.windows import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MINUTES,
+    SUMS_KEEP,
+    TIERS,
+    parse_window,
+)
 from processor.domain.timestamps import SECOND
 
 VERSION, LOG_ID = 1, "log-id"
@@ -42,8 +50,8 @@ def apply_message(tally: Tally, offset: int, message: Message) -> None:
     if message.batch is None:
         tally.advance(offset, message.time * SECOND)
     else:
-        record = decode_delta(encode(message.batch))
-        assert isinstance(record, DeltaBatch)
+        record = decode_raw_delta(encode(message.batch))
+        assert isinstance(record, RawDeltaBatch)
         tally.apply(offset, message.time * SECOND, record)
 
 
@@ -58,7 +66,17 @@ def deltas(draw: st.DrawFn) -> Delta:
     cells = [n * sign if i % 3 == 2 else n for i, n in enumerate(cells)]
     totals = (sign * draw(st.integers(1, 3)), sign, 0, 0, sign, sign * 500_000, 0)
     minute = (START - ago) // MINUTE
-    return Delta(draw(st.integers(0, 1)), draw(st.integers(0, 1)), minute, totals, cells)
+    model, basis = draw(st.integers(0, 1)), draw(st.integers(0, 1))
+    return Delta(model, basis, minute, totals, cells, draw(sums(sign)))
+
+
+@st.composite
+def sums(draw: st.DrawFn, sign: int) -> list[int | str]:
+    """Packed sums of the labels x and y, some of them longer than 64 or 128 bits."""
+    key = st.tuples(st.integers(0, 3), st.sampled_from("xy"), st.integers(-1, 2))
+    amount = st.sampled_from([1, 1, 2, 300, 2**62, 2**63, 10**36, 2**127, -(2**127), 2**140])
+    found = draw(st.dictionaries(key, amount, max_size=4))
+    return pack_sums({key: sign * n for key, n in found.items()}, {"x": 0, "y": 1})
 
 
 @st.composite
@@ -143,12 +161,35 @@ def counts_in(tally: Tally) -> Buckets:
 
 
 def retained(buckets: Buckets, log_time: int) -> Buckets:
-    """The counts that every tally must have at a log time (s): none below a tier's retention floor."""
-    return {
-        key: counts
-        for key, counts in buckets.items()
-        if not TIERS[key[0]].keep or key[3] >= (log_time - TIERS[key[0]].keep) // TIERS[key[0]].size
-    }
+    """The counts that every tally must have at a log time (s): none below a tier's retention floor, and
+    no sums of minutes below theirs."""
+    found: Buckets = {}
+    for key, counts in buckets.items():
+        tier, _, _, bucket = key
+        _, size, keep = TIERS[tier]
+        if keep and bucket < (log_time - keep) // size:
+            continue
+        if tier == MINUTES and bucket < (log_time - SUMS_KEEP) // MINUTE:
+            counts = Counts(*counts.totals(), counts.cells)
+        if not counts.is_empty():
+            found[key] = counts
+    return found
+
+
+class WholeFlush:
+    """All values of a flush; ``fold`` is called after each block, and may fold further deltas."""
+
+    def __init__(self, tally: Tally, fold: Callable[[], None] = lambda: None) -> None:
+        flush = tally.flush()
+        self.blocks: list[tuple[BlockKey, bytes]] = []
+        for written in flush.blocks:
+            if written is not None:
+                key, block = written
+                self.blocks.append((key, encode(block)))
+            fold()
+        self.expired = flush.expired
+        self.manifest = flush.manifest()
+        self.encoded_manifest = encode(self.manifest)
 
 
 class Table:
@@ -158,17 +199,17 @@ class Table:
         self.manifest: bytes | None = None
         self.blocks: dict[BlockKey, bytes] = {}
 
-    def write(self, flush: Flush, blocks: Iterable[int], manifest: bool) -> None:
+    def write(self, flush: WholeFlush, blocks: Iterable[int], manifest: bool) -> None:
         """Write some of a flush's blocks, by position; with ``manifest`` the manifest too, and remove
         the expired blocks."""
         for i in blocks:
             if i < len(flush.blocks):
                 key, block = flush.blocks[i]
-                self.blocks[key] = encode(block)
+                self.blocks[key] = block
         if manifest:
             for key in flush.expired:
                 self.blocks.pop(key, None)
-            self.manifest = encode(flush.manifest)
+            self.manifest = flush.encoded_manifest
 
     def restore(self) -> tuple[Tally, int]:
         """A tally that starts from the table, and the offset to read the log from."""

@@ -3,13 +3,16 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator, MutableMapping
+from math import inf
 from typing import Any
 
 from processor.cli.main import main
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.deltas import DeltaBatch, unpack
+from processor.domain.log.deltas import DeltaBatch, read_deltas, unpack
 from processor.domain.log.observations import ObservationBatch
 from processor.domain.tally import tally as tally_module
+from processor.domain.tally.bucket_counts import BucketFactory
+from processor.domain.tally.model_tally import retention_floors
 from processor.domain.tally.tally import Tally
 from processor.kafka.patches import import_faust
 from processor.service import watchdog
@@ -56,19 +59,30 @@ def tally_halfway(number: int) -> None:
     apply, calls = Tally.apply, Countdown(number)
 
     def faulty(tally: Tally, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
-        if len(batch.deltas) < 2 or not calls.now():
+        if len(read_deltas(batch)) < 2 or not calls.now():
             return apply(tally, offset, timestamp, batch)
+        add_deltas = BucketFactory.add_deltas
         rows = Countdown(2)
 
-        def failing(*args: Any) -> Any:
+        def add_one(factory: BucketFactory, batch: DeltaBatch, changes: Any) -> None:
+            batch = DeltaBatch(
+                batch.version, batch.log_id, batch.source, batch.offset, batch.prev, batch.models,
+                batch.labels, read_deltas(batch)[:1],
+            )  # fmt: skip
+            add_deltas(factory, batch, changes)
+            raise PlantedError("half-way in the tally")
+
+        def unpack_one(*args: Any) -> Any:
             if rows.now():
                 raise PlantedError("half-way in the tally")
             return unpack(*args)
 
-        plant(tally_module, "unpack", failing)
+        plant(BucketFactory, "add_deltas", add_one)
+        plant(tally_module, "unpack", unpack_one)
         try:
             return apply(tally, offset, timestamp, batch)
         finally:
+            plant(BucketFactory, "add_deltas", add_deltas)
             plant(tally_module, "unpack", unpack)
 
     plant(Tally, "apply", faulty)
@@ -197,7 +211,7 @@ def floor_of(stage: TallyStage) -> bytes:
 
 
 def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -> None:
-    flush, calls = TallyStage.flush, Countdown(number)
+    begin, write, calls = TallyStage._begin_flush, TallyStage._write_slice, Countdown(number)
     crashing: list[asyncio.Task[None]] = []
 
     async def crash(table: Any) -> None:
@@ -206,19 +220,26 @@ def _crash_in_flush(number: int, torn: Callable[[TallyStage, int], TornTable]) -
         await table.app.producer.flush()
         os._exit(CRASHED)
 
-    def faulty(stage: TallyStage) -> None:
-        if crashing:
+    def faulty_begin(stage: TallyStage) -> None:
+        begin(stage)
+        if crashing or not calls.now():
             return
-        if not calls.now():
-            flush(stage)
-            return
-        stage.tally._apply_fresh()
-        table = torn(stage, len(stage.tally._dirty))
+        floors = retention_floors(stage.tally.log_time)
+        dirty = 0
+        for model in stage.tally.models.values():
+            model.apply_fresh(floors)
+            dirty += len(model.dirty)
+        table = torn(stage, dirty)
         stage.values.table = table
-        flush(stage)
         crashing.append(asyncio.get_running_loop().create_task(crash(table.table)))
+        write(stage, inf)
 
-    plant(TallyStage, "flush", faulty)
+    def faulty_write(stage: TallyStage, seconds: float) -> None:
+        if not crashing:
+            write(stage, seconds)
+
+    plant(TallyStage, "_begin_flush", faulty_begin)
+    plant(TallyStage, "_write_slice", faulty_write)
 
 
 FAULTS = {

@@ -1,0 +1,490 @@
+//! The counts of a bucket or a window: the counterpart of `BucketCounts` in `bucket_counts.py`.
+
+use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+
+use crate::collections::OrderedMap;
+use crate::tally::labels::{Label, Labels};
+use crate::tally::sums::{self, Sums};
+use crate::tally::unpack::malformed;
+
+/// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
+pub type Totals = [i64; 7];
+
+/// The parts of counts that a change adds, as in Python.
+const LABELS: u8 = 1;
+const SUMS: u8 = 2;
+const ALL: u8 = LABELS | SUMS;
+
+/// Totals, cells in the order of insertion, and sums; what is zero is in neither.
+#[derive(Clone, Default)]
+pub struct Content {
+    pub totals: Totals,
+    pub cells: OrderedMap<(Label, Label), i64>,
+    pub sums: Sums,
+}
+
+impl Content {
+    pub fn add_totals(&mut self, totals: &Totals, sign: i64) -> PyResult<()> {
+        for (total, &number) in self.totals.iter_mut().zip(totals) {
+            *total = checked(*total, number, sign)?;
+        }
+        Ok(())
+    }
+
+    pub fn add_cell(&mut self, cell: (Label, Label), n: i64, sign: i64) -> PyResult<()> {
+        let total = self.cells.entry(cell).or_insert(0);
+        *total = checked(*total, n, sign)?;
+        if *total == 0 {
+            self.cells.shift_remove(&cell);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, other: &Content, sign: i64, part: u8) -> PyResult<()> {
+        if part & LABELS != 0 {
+            self.add_totals(&other.totals, sign)?;
+            for (&cell, &n) in &other.cells {
+                self.add_cell(cell, n, sign)?;
+            }
+        }
+        if part & SUMS != 0 {
+            self.sums.add(&other.sums, sign < 0);
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.totals == [0; 7] && self.cells.is_empty() && self.sums.is_empty()
+    }
+
+    /// Totals and cells as bytes of as few as possible, then the packed sums.
+    fn close(&self, packed_sums: &[u8]) -> Box<[u8]> {
+        let mut bytes = Vec::with_capacity(16 + 4 * self.cells.len() + packed_sums.len());
+        self.totals.iter().for_each(|&total| write(&mut bytes, total));
+        write(&mut bytes, self.cells.len() as i64);
+        for (&(actual, predicted), &n) in &self.cells {
+            write(&mut bytes, actual.into());
+            write(&mut bytes, predicted.into());
+            write(&mut bytes, n);
+        }
+        bytes.extend_from_slice(packed_sums);
+        bytes.into_boxed_slice()
+    }
+
+    /// Read what `close` wrote; the packed sums are returned.
+    fn open(mut bytes: &[u8]) -> (Content, &[u8]) {
+        let mut content = Content::default();
+        content.totals.iter_mut().for_each(|total| *total = read(&mut bytes));
+        for _ in 0..read(&mut bytes) {
+            let cell = (read(&mut bytes) as Label, read(&mut bytes) as Label);
+            content.cells.insert(cell, read(&mut bytes));
+        }
+        (content, bytes)
+    }
+}
+
+fn checked(sum: i64, number: i64, sign: i64) -> PyResult<i64> {
+    let signed = number.checked_mul(sign);
+    signed
+        .and_then(|signed| sum.checked_add(signed))
+        .ok_or_else(|| PyOverflowError::new_err("a count that does not fit into 64 bits"))
+}
+
+/// Seven bits in each byte, the lowest first, the sign in the lowest of all.
+fn write(bytes: &mut Vec<u8>, number: i64) {
+    let mut rest = (number << 1 ^ number >> 63) as u64;
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+}
+
+fn read(bytes: &mut &[u8]) -> i64 {
+    let (mut number, mut shift) = (0, 0);
+    loop {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        number |= u64::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            return (number >> 1) as i64 ^ -((number & 1) as i64);
+        }
+    }
+}
+
+enum State {
+    Open(Box<Content>),
+    Closed(Box<[u8]>),
+}
+
+/// Counts that are open, with their content, or closed, with bytes. All counts that are added to each
+/// other must have the same labels.
+#[pyclass]
+pub struct BucketCounts {
+    labels: Py<Labels>,
+    state: State,
+    /// Whether the counts changed since `close_unchanged`.
+    #[pyo3(get)]
+    changed: bool,
+}
+
+impl BucketCounts {
+    pub fn with(labels: Py<Labels>, content: Content) -> Self {
+        BucketCounts { labels, state: State::Open(Box::new(content)), changed: true }
+    }
+
+    /// The content, after which the counts are open.
+    pub fn content(&mut self, py: Python<'_>) -> PyResult<&mut Content> {
+        if let State::Closed(bytes) = &self.state {
+            let (mut content, packed) = Content::open(bytes);
+            content.sums = Sums::from_packed(py, packed, &mut self.labels.borrow_mut(py))?;
+            self.state = State::Open(Box::new(content));
+        }
+        match &mut self.state {
+            State::Open(content) => Ok(content),
+            State::Closed(_) => unreachable!(),
+        }
+    }
+
+    pub fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Call a function with the content, without its sums if they are not needed; closed counts stay so.
+    fn read<T>(
+        &self,
+        py: Python<'_>,
+        with_sums: bool,
+        function: impl FnOnce(&Content) -> PyResult<T>,
+    ) -> PyResult<T> {
+        match &self.state {
+            State::Open(content) => function(content),
+            State::Closed(bytes) => {
+                let (mut content, packed) = Content::open(bytes);
+                if with_sums {
+                    content.sums = Sums::from_packed(py, packed, &mut self.labels.borrow_mut(py))?;
+                }
+                function(&content)
+            }
+        }
+    }
+
+    fn total(&self, index: usize) -> i64 {
+        match &self.state {
+            State::Open(content) => content.totals[index],
+            State::Closed(bytes) => {
+                let mut bytes = &bytes[..];
+                for _ in 0..index {
+                    read(&mut bytes);
+                }
+                read(&mut bytes)
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl BucketCounts {
+    #[new]
+    fn new(labels: Py<Labels>) -> Self {
+        BucketCounts::with(labels, Content::default())
+    }
+
+    /// Add other counts, or with `sign` -1 subtract them; `part` is what of them.
+    #[pyo3(signature = (other, sign = 1, part = ALL))]
+    fn change(
+        &mut self,
+        py: Python<'_>,
+        other: PyRef<'_, BucketCounts>,
+        sign: i64,
+        part: u8,
+    ) -> PyResult<()> {
+        self.changed = true;
+        let content = self.content(py)?;
+        other.read(py, part & SUMS != 0, |other| content.add(other, sign, part))
+    }
+
+    /// Add plain counts.
+    fn change_by(&mut self, py: Python<'_>, counts: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.changed = true;
+        let labels = self.labels.clone_ref(py);
+        let content = self.content(py)?;
+        let labels = &mut labels.borrow_mut(py);
+        content.add_totals(&counts.call_method0("totals")?.extract()?, 1)?;
+        for item in counts.getattr("cells")?.call_method0("items")?.try_iter()? {
+            let ((actual, predicted), n): ((String, String), i64) = item?.extract()?;
+            content.add_cell((labels.number(&actual), labels.number(&predicted)), n, 1)?;
+        }
+        let pairs: PyResult<Vec<_>> = counts
+            .getattr("sums")?
+            .call_method0("items")?
+            .try_iter()?
+            .map(|item| sums::pair(&item?, labels))
+            .collect();
+        content.sums.add(&Sums::from_pairs(pairs?), false);
+        Ok(())
+    }
+
+    /// Forget a part of the counts.
+    #[pyo3(signature = (part = ALL))]
+    fn reset(&mut self, py: Python<'_>, part: u8) -> PyResult<()> {
+        self.changed = true;
+        let content = self.content(py)?;
+        if part & LABELS != 0 {
+            content.totals = [0; 7];
+            content.cells.clear();
+        }
+        if part & SUMS != 0 {
+            content.sums = Sums::default();
+        }
+        Ok(())
+    }
+
+    /// Take the sums out. Returns counts with these alone, or None if there are none.
+    fn take_sums(&mut self, py: Python<'_>) -> PyResult<Option<BucketCounts>> {
+        if !self.has_sums() {
+            return Ok(None);
+        }
+        self.changed = true;
+        let sums = std::mem::take(&mut self.content(py)?.sums);
+        let content = Content { sums, ..Content::default() };
+        Ok(Some(BucketCounts::with(self.labels.clone_ref(py), content)))
+    }
+
+    /// Set all from a checkpoint, whose cells have positions in `texts`; the counts are closed.
+    fn load(
+        &mut self,
+        py: Python<'_>,
+        totals: Totals,
+        cells: Vec<i64>,
+        texts: &Bound<'_, PyList>,
+        sums: &[u8],
+    ) -> PyResult<()> {
+        let mut content = Content { totals, ..Content::default() };
+        for cell in cells.chunks_exact(3) {
+            let mut labels = self.labels.borrow_mut(py);
+            let mut number = |position: i64| -> PyResult<Label> {
+                let position = usize::try_from(position).map_err(|_| malformed())?;
+                Ok(labels.number(texts.get_item(position)?.extract()?))
+            };
+            content.cells.insert((number(cell[0])?, number(cell[1])?), cell[2]);
+        }
+        self.state = State::Closed(content.close(sums));
+        self.changed = false;
+        Ok(())
+    }
+
+    /// The packed sums, empty if there are none.
+    fn packed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(match &self.state {
+            State::Open(content) => {
+                PyBytes::new(py, &content.sums.packed(py, &self.labels.borrow(py))?)
+            }
+            State::Closed(bytes) => PyBytes::new(py, Content::open(bytes).1),
+        })
+    }
+
+    /// The cells as a flat list: actual, predicted, n, actual, ... Labels are positions in `positions`,
+    /// to which new ones are added.
+    fn pack_cells<'py>(
+        &self,
+        py: Python<'py>,
+        positions: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let labels = self.labels.borrow(py);
+        let flat = PyList::empty(py);
+        let position = |label: Label| {
+            let text = labels.text(label);
+            match positions.get_item(text)? {
+                Some(position) => Ok(position),
+                None => {
+                    positions.set_item(text, positions.len())?;
+                    Ok::<_, PyErr>((positions.len() - 1).into_pyobject(py)?.into_any())
+                }
+            }
+        };
+        self.read(py, false, |content| {
+            for (&(actual, predicted), &n) in &content.cells {
+                flat.append(position(actual)?)?;
+                flat.append(position(predicted)?)?;
+                flat.append(n)?;
+            }
+            Ok(flat)
+        })
+    }
+
+    /// Close the counts if they did not change since the last call. Returns whether they are closed.
+    fn close_unchanged(&mut self, py: Python<'_>) -> PyResult<bool> {
+        if self.changed {
+            self.changed = false;
+            return Ok(false);
+        }
+        if let State::Open(content) = &self.state {
+            let packed = content.sums.packed(py, &self.labels.borrow(py))?;
+            self.state = State::Closed(content.close(&packed));
+        }
+        Ok(true)
+    }
+
+    fn is_empty(&self) -> bool {
+        match &self.state {
+            State::Open(content) => content.is_empty(),
+            State::Closed(bytes) => {
+                let (content, packed) = Content::open(bytes);
+                packed.is_empty() && content.is_empty()
+            }
+        }
+    }
+
+    /// Whether there are sums.
+    #[getter]
+    fn has_sums(&self) -> bool {
+        match &self.state {
+            State::Open(content) => !content.sums.is_empty(),
+            State::Closed(bytes) => !Content::open(bytes).1.is_empty(),
+        }
+    }
+
+    fn totals(&self) -> (i64, i64, i64, i64, i64, i64, i64) {
+        let [a, b, c, d, e, f, g] = match &self.state {
+            State::Open(content) => content.totals,
+            State::Closed(bytes) => Content::open(bytes).0.totals,
+        };
+        (a, b, c, d, e, f, g)
+    }
+
+    #[getter]
+    fn predictions(&self) -> i64 {
+        self.total(0)
+    }
+
+    #[getter]
+    fn judged(&self) -> i64 {
+        self.total(1)
+    }
+
+    #[getter]
+    fn correct(&self) -> i64 {
+        self.total(2)
+    }
+
+    #[getter]
+    fn unknown_actual(&self) -> i64 {
+        self.total(3)
+    }
+
+    #[getter]
+    fn rewards(&self) -> i64 {
+        self.total(4)
+    }
+
+    #[getter]
+    fn reward_sum(&self) -> i64 {
+        self.total(5)
+    }
+
+    #[getter]
+    fn disagreements(&self) -> i64 {
+        self.total(6)
+    }
+
+    /// The cells as a new dict.
+    #[getter]
+    fn cells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let labels = self.labels.borrow(py);
+        self.read(py, false, |content| {
+            let cells = PyDict::new(py);
+            for (&(actual, predicted), n) in &content.cells {
+                cells.set_item((labels.text(actual), labels.text(predicted)), n)?;
+            }
+            Ok(cells)
+        })
+    }
+
+    /// The sums as a new dict.
+    #[getter]
+    fn sums<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.read(py, true, |content| {
+            let labels = self.labels.borrow(py);
+            let sums = PyDict::new(py);
+            let mut text = LastText::default();
+            for ((kind, label, bin), amount) in content.sums.iter() {
+                let label = text.of(py, &labels, label);
+                let key = PyTuple::new(
+                    py,
+                    [kind.into_pyobject(py)?.into_any(), label, bin.into_pyobject(py)?.into_any()],
+                )?;
+                sums.set_item(key, amount.to_python(py)?)?;
+            }
+            Ok(sums)
+        })
+    }
+
+    /// The sums of every kind by label and bin, as new dicts.
+    fn sums_by_kind<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.read(py, true, |content| {
+            let labels = self.labels.borrow(py);
+            let kinds = PyDict::new(py);
+            let mut group: Option<(u32, Bound<'py, PyDict>)> = None;
+            let mut text = LastText::default();
+            for ((kind, label, bin), amount) in content.sums.iter() {
+                if group.as_ref().is_none_or(|(last, _)| *last != kind) {
+                    let new = PyDict::new(py);
+                    kinds.set_item(kind, &new)?;
+                    group = Some((kind, new));
+                }
+                let label = text.of(py, &labels, label);
+                let key = PyTuple::new(py, [label, bin.into_pyobject(py)?.into_any()])?;
+                if let Some((_, group)) = &group {
+                    group.set_item(key, amount.to_python(py)?)?;
+                }
+            }
+            Ok(kinds)
+        })
+    }
+
+    fn __eq__(&self, py: Python<'_>, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        if !other.hasattr("sums")? {
+            return Ok(false);
+        }
+        Ok(other.call_method0("totals")?.eq(self.totals())?
+            && other.getattr("cells")?.eq(self.cells(py)?)?
+            && other.getattr("sums")?.eq(self.sums(py)?)?)
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("BucketCounts{:?}{}{}", self.totals(), self.cells(py)?, self.sums(py)?))
+    }
+
+    /// A plain copy.
+    fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let counts = py.import("processor.domain.statistics.counts")?.getattr("Counts")?;
+        let (a, b, c, d, e, f, g) = self.totals();
+        counts.call1((a, b, c, d, e, f, g, self.cells(py)?, self.sums(py)?))
+    }
+}
+
+/// The Python text of the last label: sums of one label lie together.
+#[derive(Default)]
+struct LastText<'py>(Option<(Label, Bound<'py, PyAny>)>);
+
+impl<'py> LastText<'py> {
+    fn of(&mut self, py: Python<'py>, labels: &Labels, label: Label) -> Bound<'py, PyAny> {
+        match &self.0 {
+            Some((last, text)) if *last == label => text.clone(),
+            _ => {
+                let text = pyo3::types::PyString::new(py, labels.text(label)).into_any();
+                self.0 = Some((label, text.clone()));
+                text
+            }
+        }
+    }
+}
+
+/// Deltas that are no bucket's.
+pub fn unknown() -> PyErr {
+    PyValueError::new_err("a delta of a model that its batch does not have")
+}

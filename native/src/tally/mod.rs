@@ -1,0 +1,7 @@
+//! The counts of the tally: the counterpart of `bucket_counts.py`.
+
+pub mod bucket;
+pub mod deltas;
+pub mod labels;
+mod sums;
+mod unpack;
