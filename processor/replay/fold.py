@@ -15,8 +15,6 @@ from processor.domain.events.event_lines import line_reader
 from processor.domain.events.events_file import BadLine
 from processor.domain.events.payloads.table_rows import TableRow
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from processor.domain.join.delta_accumulator import Deltas
-from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Item, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction, judged_items
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
@@ -26,6 +24,7 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import format_time
+from processor.replay.content_groups import Answers, Group, ReplayJoin
 from processor.telemetry import Telemetry
 
 #: Observations folded at once; the result does not depend on this number.
@@ -91,18 +90,6 @@ class FoldedDocuments(msgspec.Struct, array_like=True):
     """The events that are other, failed or an explanation, by kind."""
 
 
-class _Join(JoinFold):
-    """A join without deltas: a replay reads the state at the end only."""
-
-    def _deltas(self, offset: int) -> Deltas:
-        self._accumulator.clear()
-        return {}
-
-
-#: Position of the answers in the state's table, one for each item; a single one without a tuple.
-_Answers = int | tuple[int, ...]
-#: Predictions with equal content: model, answers, outcome, and whether their time is in range.
-_Group = tuple[int, _Answers, Outcome | None, bool]
 #: The message for sources without a single event.
 NOTHING_READ = "nothing was read: the source holds no events"
 #: Maximum number of outcomes whose items are cached.
@@ -129,7 +116,7 @@ class ReplayFold:
         self._documents = document_batches(self._reader, self.telemetry, selection.as_of)
         self._builder = BatchBuilder()
         # All requests stay: a source can hold feedback of any age.
-        self._join = _Join("", 0, 1, None, self.telemetry)
+        self._join = ReplayJoin("", 0, 1, None, self.telemetry)
 
     def add_lines(self, block: bytes, first: int) -> list[BadLine]:
         """Fold whole lines of an events file; ``first`` is the number of the first one. Returns the
@@ -212,7 +199,7 @@ class ReplayFold:
         selection, telemetry, state = self.selection, self.telemetry, self._join.state
         models: dict[ModelKey, Counts] = {}
         kinds, reasons = Counter[str](), Counter[str]()
-        for group, size in self._groups(selection):
+        for group, size in self._join.groups(selection):
             self._add_counts(models, group, size, selection)
             _, answers, outcome, _ = group
             for position in (answers,) if isinstance(answers, int) else answers:
@@ -248,7 +235,7 @@ class ReplayFold:
         """The counts of each model that has any, by the basis, times and names of ``selection``."""
         self._fold()
         models: dict[ModelKey, Counts] = {}
-        for group, size in self._groups(selection):
+        for group, size in self._join.groups(selection):
             self._add_counts(models, group, size, selection)
         return models
 
@@ -283,7 +270,7 @@ class ReplayFold:
             return Shortfall(message, True)
 
         selection, models = self.selection, self._join.state.models
-        if not (keys := {models[group[0]] for group, _ in self._groups(selection)}):
+        if not (keys := {models[group[0]] for group, _ in self._join.groups(selection)}):
             return Shortfall("the sources hold no predictions", False)
         if not any(map(selection.matches, keys)):
             return Shortfall(no_match(selection, {key[:2] for key in keys}), True)
@@ -326,33 +313,8 @@ class ReplayFold:
     def _fold(self) -> None:
         self._join.apply(0, 0, self._builder.build(""))
 
-    def _groups(self, selection: Selection) -> Iterator[tuple[_Group, int]]:
-        """The groups of predictions and their sizes: millions fall into few groups, but those with
-        probabilities or numbers, which are groups of their own."""
-        by_feedback = selection.by == "feedback"
-
-        def in_range(predicted_at: int, feedback_at: int | None) -> bool:
-            time = feedback_at if by_feedback else predicted_at
-            return time is not None and selection.in_range(time)
-
-        groups: Counter[_Group] = Counter()
-        for joined, is_in_range, size in self._join.group_by_content(in_range):
-            prediction, feedback, outcome = joined
-            answers = prediction.answers
-            group = (
-                prediction.model,
-                answers if isinstance(answers, int) else tuple(answers),
-                outcome,
-                is_in_range and not (by_feedback and feedback is None),
-            )
-            if outcome is not None and outcome.counts.sums:
-                yield group, size
-            else:
-                groups[group] += size
-        yield from groups.items()
-
     def _add_counts(
-        self, models: dict[ModelKey, Counts], group: _Group, size: int, selection: Selection
+        self, models: dict[ModelKey, Counts], group: Group, size: int, selection: Selection
     ) -> None:
         """Add the counts of a group of ``size`` predictions to its model's, if it is selected."""
         model, answers, outcome, is_in_range = group
@@ -364,7 +326,7 @@ class ReplayFold:
             models.setdefault(key, Counts()).add(counts, size)
 
 
-def _counts_of(answers: _Answers | list[int], outcome: Outcome | None, by: str) -> Counts:
+def _counts_of(answers: Answers | list[int], outcome: Outcome | None, by: str) -> Counts:
     """The counts that one prediction adds on the basis ``by``; they must not be changed."""
     counts = Counts() if outcome is None else outcome.counts
     if by == "request":

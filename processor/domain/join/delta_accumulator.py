@@ -176,6 +176,10 @@ class NativeDeltaAccumulator(DeltaAccumulator):
             self._cells += 1 + len(cells) + len(sums)
         return outcome_id
 
+    def outcome(self, outcome_id: int) -> Outcome:
+        """The outcome at a position in the native accumulator."""
+        return self._outcomes[outcome_id]
+
     def plan_id(self, plan: Plan) -> int:
         """Add a plan to the native accumulator. Returns its position."""
         self._cells += 1 + len(plan.names)

@@ -16,7 +16,7 @@ from processor.domain.join.fast_path import FastPath, PythonFastPath, Tables
 from processor.domain.join.id_set import IdSet, identity
 from processor.domain.join.native_fast_path import NativeFastPath
 from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeResolver
-from processor.domain.join.request_store import RequestRef, RequestStore
+from processor.domain.join.request_store import RequestRef, RequestStore, ValuedRow
 from processor.domain.join.request_updater import RequestUpdater
 from processor.domain.join.state import (
     FeedbackRegister,
@@ -236,12 +236,15 @@ class JoinFold:
             yield self._resolver.of(request)
 
     def group_by_content(
-        self, in_range: Callable[[int, int | None], bool]
+        self,
+        in_range: Callable[[int, int | None], bool],
+        judge: Callable[[ValuedRow], bool] | None = None,
     ) -> Iterator[tuple[JoinedPrediction, bool, int]]:
         """The joined predictions in memory, grouped by content: one of each group, whether ``in_range``
         is true of the times (ns) of the prediction and its feedback, and the size of the group. A
-        joined prediction of a group has no times of its own."""
-        for request, is_in_range, count in self._store.group_by_content(in_range):
+        joined prediction of a group has no times of its own. See `RequestStore.group_by_content` for
+        ``judge``."""
+        for request, is_in_range, count in self._store.group_by_content(in_range, judge):
             for joined in self._resolver.of(request):
                 yield joined, is_in_range, count
         for request in self._store.objects():

@@ -64,6 +64,9 @@ class NativeFastPath:
                 return None  # as above
             return plan_of(answer, feedback.truth, feedback.reward)
 
+        self.plan_of_pair = plan_of_pair
+        """Gives the plan of a packed prediction and its feedback; None if Python must judge them."""
+
         def valued_answer(answer: int) -> tuple[int, int] | None:
             if not store.can_pack(answer):
                 return None

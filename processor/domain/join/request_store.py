@@ -6,6 +6,7 @@ the fast path uses the packed tables directly.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from processor.domain.join.packed_table import PackedRow, PackedTable
 from processor.domain.join.request_ids import pack_id, unpack_id
@@ -30,6 +31,17 @@ expire = native.expire if use_native else PackedTable.expire
 _MAX_CONTENTS = 1 << 18
 #: Approximate bytes of memory of a row, a bucket, a request as an object, and a content.
 _ROW_BYTES, _BUCKET_BYTES, _OBJECT_BYTES, _CONTENT_BYTES = 52, 96, 700, 400
+
+
+class ValuedRow(NamedTuple):
+    """A packed request with values and a feedback: the contents of both, whether its time is in range,
+    and the values."""
+
+    prediction_id: int
+    feedback_id: int
+    is_in_range: bool
+    values: bytes
+    truth_values: bytes
 
 
 class RequestStore:
@@ -127,17 +139,24 @@ class RequestStore:
                 yield (deployment, unpack_id(row.key)), self._unpacked(row)
 
     def group_by_content(
-        self, in_range: Callable[[int, int], bool]
+        self, in_range: Callable[[int, int], bool], judge: Callable[[ValuedRow], bool] | None
     ) -> Iterator[tuple[Request, bool, int]]:
         """Packed requests grouped by content: one of each group, whose times mean nothing, whether
         ``in_range`` is true of the times (ns) of prediction and feedback (0 without feedback), and the
-        group's size. A request with values is a group of its own."""
+        group's size. A request with values is a group of its own, or left out if it has feedback and
+        ``judge`` returns True, which has then judged it."""
         for table in self._state.packed_requests:
             groups: Counter[tuple[int, int, bool]] = Counter()
             for bucket in table.buckets:
                 for row in table.iter_bucket(bytes(bucket)):
                     is_in_range = in_range(row.predicted_at, row.feedback_at)
                     if self._state.prediction_contents[row.prediction_id].length:
+                        if (
+                            row.feedback_id
+                            and judge is not None
+                            and judge(self._valued_row(row, is_in_range))
+                        ):
+                            continue
                         yield self._unpacked(row), is_in_range, 1
                     else:
                         groups[row.prediction_id, row.feedback_id, is_in_range] += 1
@@ -288,6 +307,13 @@ class RequestStore:
         """Whether the native extension can judge the values of an answer."""
         found = self._state.answers[answer]
         return found.mode != NUMBER or found.schema.unit <= 0
+
+    def _valued_row(self, row: PackedRow, is_in_range: bool) -> ValuedRow:
+        prediction = self._state.prediction_contents[row.prediction_id]
+        feedback = self._state.feedback_contents[row.feedback_id - 1]
+        end = prediction.length + feedback.length
+        values, truth_values = row.values[: prediction.length], row.values[prediction.length : end]
+        return ValuedRow(row.prediction_id, row.feedback_id, is_in_range, values, truth_values)
 
     def _unpacked(self, row: PackedRow) -> Request:
         state = self._state
