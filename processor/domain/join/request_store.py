@@ -143,23 +143,18 @@ class RequestStore:
     ) -> Iterator[tuple[Request, bool, int]]:
         """Packed requests grouped by content: one of each group, whose times mean nothing, whether
         ``in_range`` is true of the times (ns) of prediction and feedback (0 without feedback), and the
-        group's size. A request with values is a group of its own, or left out if it has feedback and
-        ``judge`` returns True, which has then judged it."""
+        group's size. A request with values and feedback is a group of its own, or left out if ``judge``
+        returns True, which has then judged it."""
         for table in self._state.packed_requests:
             groups: Counter[tuple[int, int, bool]] = Counter()
             for bucket in table.buckets:
                 for row in table.iter_bucket(bytes(bucket)):
                     is_in_range = in_range(row.predicted_at, row.feedback_at)
-                    if self._state.prediction_contents[row.prediction_id].length:
-                        if (
-                            row.feedback_id
-                            and judge is not None
-                            and judge(self._valued_row(row, is_in_range))
-                        ):
-                            continue
-                        yield self._unpacked(row), is_in_range, 1
-                    else:
+                    length = self._state.prediction_contents[row.prediction_id].length
+                    if not length or not row.feedback_id:
                         groups[row.prediction_id, row.feedback_id, is_in_range] += 1
+                    elif judge is None or not judge(self._valued_row(row, is_in_range)):
+                        yield self._unpacked(row), is_in_range, 1
             for (prediction_id, feedback_id, is_in_range), count in groups.items():
                 row = PackedRow(b"", 0, prediction_id, 0, feedback_id, 0)
                 yield self._unpacked(row), is_in_range, count
