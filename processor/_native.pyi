@@ -8,9 +8,9 @@ from processor.domain.tally.bucket_counts import Changes
 
 _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
-_TemplateParts = tuple[
-    bool, tuple[object, int], bytes, tuple[object, int] | None, bytes, int | None
-]
+_RowParts = tuple[object, int, int, bytes, bytes]
+_TemplateParts = tuple[bool, tuple[object, int], bytes, bytes, Sequence[_RowParts], int | None, int]
+_RowRules = tuple[float, int, bool, bool, str | None]
 _Counts = tuple[int, int, int, int]
 
 def expire(table: object, before: int) -> tuple[int, int]: ...
@@ -122,16 +122,14 @@ class Reader:
     def decode_documents(
         self, documents: list[tuple[str, bytes]], before: int, since: int
     ) -> tuple[list[int], _Counts]: ...
+    def read_document(self, id: str, text: bytes, rules: _RowRules) -> bool: ...
+    def read_record(
+        self, headers: list[tuple[str, bytes]], value: bytes | None, rules: _RowRules
+    ) -> bool: ...
+    def read_line(self, text: bytes, rules: _RowRules) -> bool: ...
+    def add_template(self, parts: _TemplateParts) -> None: ...
     def add_document_template(
-        self,
-        id: str,
-        text: bytes,
-        prediction: _TemplateParts,
-        feedback: _TemplateParts | None,
+        self, prediction: _TemplateParts, feedback: _TemplateParts | None
     ) -> None: ...
-    def add_record_template(
-        self, headers: list[tuple[str, bytes]], value: bytes | None, parts: _TemplateParts
-    ) -> None: ...
-    def add_line_template(self, text: bytes, parts: _TemplateParts) -> None: ...
     def flush_rows(self, partition: int, keep_dictionaries: bool) -> _FlushedRows: ...
     def invalidate(self) -> None: ...

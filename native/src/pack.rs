@@ -47,8 +47,13 @@ pub fn values(to: &mut Vec<u8>, values: &[u8]) {
     if values.is_empty() {
         return nil(to);
     }
-    tagged(to, 0xc4, &[values.len() as u8]);
-    to.extend_from_slice(values);
+    binary(to, values);
+}
+
+/// Bytes, at most 255.
+pub fn binary(to: &mut Vec<u8>, bytes: &[u8]) {
+    tagged(to, 0xc4, &[bytes.len() as u8]);
+    to.extend_from_slice(bytes);
 }
 
 pub fn nil(to: &mut Vec<u8>) {

@@ -1,14 +1,36 @@
 //! Probabilities as integers: the counterpart of `quantities.py`.
 
+use std::cmp::Ordering;
+
 /// The q of a probability of 1.
 pub const ONE: u16 = 65535;
-/// Of more classes than this Python keeps only the largest probabilities.
+/// Of more classes than this only the largest probabilities are kept.
 pub const MAX_WIDTH: usize = 16;
+pub const KEPT: usize = 10;
 /// How far the sum of probabilities may be from 1, with room for the rounding of the sum.
 const TOLERANCE: f64 = 0.01 + 1e-9;
 
 /// 65535 p of the exact value of a number from 0 to 1, rounded half to even.
 pub fn quantize(probability: f64) -> u16 {
+    let (quotient, half) = scaled(probability);
+    quotient + u16::from(half.is_gt() || (half.is_eq() && quotient & 1 == 1))
+}
+
+/// 65535 (1 - p) and 65535 p of the exact value of a number above 0 and below 1, each rounded half to
+/// even.
+pub fn quantize_pair(probability: f64) -> (u16, u16) {
+    let (quotient, half) = scaled(probability);
+    let below = ONE - quotient;
+    let first = match half {
+        Ordering::Less => below,
+        Ordering::Equal => below - (below & 1),
+        Ordering::Greater => below - 1,
+    };
+    (first, quantize(probability))
+}
+
+/// 65535 p of the exact value of a number from 0 to 1, rounded down, and how the rest compares to a half.
+fn scaled(probability: f64) -> (u16, Ordering) {
     let bits = probability.abs().to_bits();
     let (exponent, fraction) = ((bits >> 52) as i32, bits & ((1 << 52) - 1));
     // The number is mantissa / 2^shift.
@@ -17,11 +39,10 @@ pub fn quantize(probability: f64) -> u16 {
     let product = u128::from(mantissa) * u128::from(ONE);
     // The product has at most 69 bits.
     if shift > 70 {
-        return 0;
+        return (0, Ordering::Less);
     }
-    let (quotient, rest, half) =
-        (product >> shift, product & ((1 << shift) - 1), 1u128 << (shift - 1));
-    (quotient + u128::from(rest > half || (rest == half && quotient & 1 == 1))) as u16
+    let rest = product & ((1 << shift) - 1);
+    ((product >> shift) as u16, rest.cmp(&(1u128 << (shift - 1))))
 }
 
 /// The largest number, in units.
@@ -98,6 +119,19 @@ mod tests {
             (1.0 - f64::EPSILON, 65535),
         ] {
             assert_eq!(quantize(probability), q, "{probability}");
+        }
+    }
+
+    #[test]
+    fn both_of_a_pair_are_rounded_half_to_even() {
+        for (probability, pair) in [
+            (0.75, (16384, 49151)),
+            (0.5, (32768, 32768)),
+            (5e-324, (65535, 0)),
+            (1.0 - f64::EPSILON, (0, 65535)),
+            (1e-4, (65528, 7)),
+        ] {
+            assert_eq!(quantize_pair(probability), pair, "{probability}");
         }
     }
 }

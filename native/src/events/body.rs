@@ -1,243 +1,240 @@
-//! Template keys of message bodies: two messages of the common case with equal keys have the same
-//! content.
+//! Messages of any protocol in JSON, and feedback.
 
 use crate::events::json::Scanner;
-use crate::quantities;
+use crate::events::payloads::content::{Content, Once};
+use crate::events::payloads::row::{row, rows};
+use crate::events::payloads::{columns, inference, rewards, tensors};
 
-/// Longer rows, names and numbers get no template: they hardly ever repeat.
-const MAX_TEXT: usize = 8192;
-
-fn put(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> Option<()> {
-    if text.len() > MAX_TEXT {
-        return None;
-    }
-    key.push(tag);
-    key.extend_from_slice(&(text.len() as u16).to_le_bytes());
-    key.extend_from_slice(text);
-    Some(())
-}
-
-/// Append a name of the stream that a message belongs to.
-pub fn name(key: &mut Vec<u8>, text: &[u8]) -> Option<()> {
-    put(key, b'n', text)
-}
-
-/// Append the content of a response with one row of data; its probabilities replace `values`.
-pub fn response(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
-    scanner.expect(b'{')?;
-    message(scanner, key, values)?.has(DATA)
-}
-
+/// Statuses and parameters that are longer hardly ever repeat.
+const MAX_PARAMETERS: usize = 512;
 const DATA: u32 = 1;
 
-/// Append the content of a message whose `{` was taken: its data; `meta` is skipped. Returns which
-/// members it has.
-fn message(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<Once> {
+/// Read a response.
+pub fn response(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    scanner.expect(b'{')?;
+    message(scanner, content)?.has(DATA)
+}
+
+/// Read a message whose `{` was taken, with data in at most one place. Returns whether it has any.
+fn message(scanner: &mut Scanner, content: &mut Content) -> Option<Once> {
     let mut seen = Once::default();
     scanner.members_of_open(|scanner, name| match name {
         b"data" => {
             seen.first(DATA)?;
-            data(scanner, key, values)
+            data(scanner, content)
         }
-        b"meta" => {
-            seen.first(2)?;
-            scanner.skip().map(|_| ())
+        b"strData" => {
+            seen.first(DATA)?;
+            content.key.push(b'S');
+            content.rows.add_text(scanner.string()?)
         }
-        _ => None,
+        b"jsonData" => {
+            seen.first(DATA)?;
+            content.key.push(b'J');
+            rows_or_row(scanner, content)
+        }
+        b"predictions" => {
+            seen.first(DATA)?;
+            content.key.push(b'P');
+            rows_or_columns(scanner, content)
+        }
+        b"outputs" => {
+            seen.first(DATA)?;
+            content.key.push(b'O');
+            outputs(scanner, content)
+        }
+        b"status" | b"parameters" => {
+            seen.first(if name == b"status" { 2 } else { 4 })?;
+            let text = scanner.skip()?;
+            if text.len() > MAX_PARAMETERS {
+                return None;
+            }
+            content.put(name[0], text)
+        }
+        // Containers that Python reads, or that count only beside no other.
+        b"binData" | b"customData" | b"result" | b"results" => None,
+        _ => scanner.skip().map(|_| ()),
     })?;
     Some(seen)
 }
 
-/// Append the content of a feedback: a reward, and a truth of at most one row.
-pub fn feedback(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+fn rows_or_row(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    if scanner.next_is(b'[') {
+        return rows(scanner, content);
+    }
+    row(scanner, content)
+}
+
+fn rows_or_columns(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    if scanner.next_is(b'{') {
+        return columns::read(scanner, content);
+    }
+    rows(scanner, content)
+}
+
+/// Read outputs of the Open Inference Protocol, or TensorFlow's.
+fn outputs(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    let start = scanner.at;
+    let are_objects = scanner.expect(b'[').is_some() && scanner.next_is(b'{');
+    scanner.at = start;
+    if are_objects {
+        return inference::read(scanner, content);
+    }
+    rows_or_columns(scanner, content)
+}
+
+/// Read a feedback: a reward, and a truth.
+pub fn feedback(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     let mut seen = Once::default();
     scanner.members(|scanner, name| match name {
         b"reward" => {
             seen.first(1)?;
-            reward(scanner, key)
+            reward(scanner, content)
         }
         b"truth" => {
             seen.first(2)?;
-            truth(scanner, key)
+            truth(scanner, content)
         }
-        b"meta" => {
-            seen.first(4)?;
-            scanner.skip().map(|_| ())
-        }
-        _ => None,
-    })
+        // Seldon's API has the request and the response here too.
+        _ => scanner.skip().map(|_| ()),
+    })?;
+    says_something(content)
 }
 
-/// Append a reward, as it is written.
-pub fn reward(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
-    put(key, b'w', scanner.number()?)
+/// None for a feedback with neither truth nor reward, which Python counts.
+pub fn says_something(content: &Content) -> Option<()> {
+    (content.rows.len() > 0 || content.reward.is_some()).then_some(())
 }
 
-/// Append the content of a truth: one row of data, or nothing.
-pub fn truth(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
+/// Read a reward.
+pub fn reward(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    content.reward = rewards::read(scanner)?;
+    Some(())
+}
+
+/// Read a truth: a message with data, or without.
+pub fn truth(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    if scanner.next_is(b'n') {
+        return scanner.skip().map(|_| ());
+    }
     scanner.expect(b'{')?;
     if scanner.closes(b'}') {
         return Some(());
     }
-    // The probabilities of a truth do not matter.
-    message(scanner, key, &mut Vec::new()).map(|_| ())
+    message(scanner, content).map(|_| ())
 }
 
-/// Append the names and the one row of data; its probabilities replace `values`.
-pub fn data(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
+/// Read the names and the rows of Seldon's data.
+pub fn data(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     let mut seen = Once::default();
     scanner.members(|scanner, name| match name {
         b"names" => {
             seen.first(1)?;
-            if !scanner.next_is(b'[') {
-                return None;
-            }
-            put(key, b'd', scanner.skip()?)
+            content.put(b'd', scanner.skip()?)
         }
         b"ndarray" => {
             seen.first(2)?;
-            scanner.expect(b'[')?;
-            row(scanner, key, values)?;
-            scanner.expect(b']')
+            content.key.push(b'A');
+            rows(scanner, content)
         }
-        _ => None,
+        b"tensor" => {
+            seen.first(2)?;
+            content.key.push(b'T');
+            tensors::read(scanner, content)
+        }
+        b"tftensor" => None,
+        _ => scanner.skip().map(|_| ()),
     })?;
     seen.has(2)
-}
-
-/// Append a row: of scores between 0 and 1 only the position of the greatest, any other row as it is
-/// written. If the scores are probabilities, these replace `values`.
-fn row(scanner: &mut Scanner, key: &mut Vec<u8>, values: &mut Vec<u8>) -> Option<()> {
-    scanner.blank();
-    let start = scanner.at;
-    if let Some((greatest, length)) = scores(scanner, values) {
-        key.push(if values.is_empty() { b'p' } else { b'q' });
-        key.extend_from_slice(&greatest.to_le_bytes());
-        key.extend_from_slice(&length.to_le_bytes());
-        return Some(());
-    }
-    values.clear();
-    scanner.at = start;
-    put(key, b'r', scanner.skip()?)
-}
-
-/// The position of the first greatest of several numbers from 0 to 1 that are not all equal and not all
-/// 0 or 1, and how many numbers there are. More probabilities than are kept are left to Python.
-fn scores(scanner: &mut Scanner, values: &mut Vec<u8>) -> Option<(u32, u32)> {
-    scanner.expect(b'[')?;
-    values.clear();
-    let (mut greatest, mut position, mut least, mut length) = (0.0, 0, 1.0, 0);
-    let (mut sum, mut are_sure, mut are_bits) = (0.0, true, true);
-    loop {
-        let text = scanner.number()?;
-        // A number is ASCII, so this cannot fail.
-        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        if !(0.0..=1.0).contains(&number) {
-            return None;
-        }
-        if number > greatest {
-            (greatest, position) = (number, length);
-        }
-        if number < least {
-            least = number;
-        }
-        sum += number;
-        are_bits = are_bits && (number == 0.0 || number == 1.0);
-        let q = quantities::quantize(number);
-        are_sure = are_sure && (q == 0 || q == quantities::ONE);
-        if values.len() <= 2 * quantities::MAX_WIDTH {
-            values.extend_from_slice(&q.to_le_bytes());
-        }
-        length += 1;
-        if !scanner.more(b']')? {
-            break;
-        }
-    }
-    if are_sure || !quantities::is_whole(sum) {
-        values.clear();
-    } else if values.len() > 2 * quantities::MAX_WIDTH {
-        return None;
-    }
-    (least < greatest && !are_bits).then_some((position, length))
-}
-
-/// Keys of an object that have been seen, as bits. A key that comes twice is left to Python, which knows
-/// which of the two counts.
-#[derive(Default)]
-pub struct Once(u32);
-
-impl Once {
-    /// None if the key was seen before.
-    pub fn first(&mut self, bit: u32) -> Option<()> {
-        if self.0 & bit != 0 {
-            return None;
-        }
-        self.0 |= bit;
-        Some(())
-    }
-
-    /// None unless all of these keys were seen.
-    pub fn has(&self, bits: u32) -> Option<()> {
-        (self.0 & bits == bits).then_some(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::payloads::content::tests::{begun, no_rules};
 
-    fn key_of(text: &[u8], read: fn(&mut Scanner, &mut Vec<u8>) -> Option<()>) -> Option<Vec<u8>> {
-        let (mut scanner, mut key) = (Scanner::new(text), Vec::new());
-        read(&mut scanner, &mut key)?;
+    type Read = fn(&mut Scanner, &mut Content) -> Option<()>;
+    /// The key, and the class and values of each row.
+    type Found = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
+
+    fn read_as(text: &str, is_truth: bool, read: Read) -> Option<Found> {
+        let mut content = begun(no_rules(), is_truth);
+        let mut scanner = Scanner::new(text.as_bytes());
+        read(&mut scanner, &mut content)?;
         scanner.at_end()?;
-        Some(key)
+        let rows = content.rows.iter().map(|(class, values)| (class.to_vec(), values.to_vec()));
+        let rows = rows.collect();
+        Some((content.key, rows))
     }
 
-    fn response(scanner: &mut Scanner, key: &mut Vec<u8>) -> Option<()> {
-        super::response(scanner, key, &mut Vec::new())
+    fn response_of(text: &str) -> Option<Found> {
+        read_as(text, false, response)
+    }
+
+    fn feedback_of(text: &str) -> Option<Found> {
+        read_as(text, true, feedback)
     }
 
     #[test]
-    fn probabilities_stand_beside_the_key() {
-        let mut values = vec![1];
-        let mut read = |text: &[u8]| {
-            super::response(&mut Scanner::new(text), &mut Vec::new(), &mut values).unwrap();
-            values.clone()
-        };
-        assert_eq!(read(br#"{"data":{"ndarray":[[0.25,0.75]]}}"#), [0, 0x40, 0xff, 0xbf]);
-        assert!(read(br#"{"data":{"ndarray":[[0.25,0.85]]}}"#).is_empty());
-        assert!(read(br#"{"data":{"ndarray":[["a"]]}}"#).is_empty());
+    fn probabilities_stand_beside_the_class() {
+        let values = |text: &str| response_of(text).unwrap().1.remove(0).1;
+        assert_eq!(values(r#"{"data":{"ndarray":[[0.25,0.75]]}}"#), [0, 0x40, 0xff, 0xbf]);
+        assert!(values(r#"{"data":{"ndarray":[[0.25,0.85]]}}"#).is_empty());
+        assert!(values(r#"{"data":{"ndarray":[["a"]]}}"#).is_empty());
     }
 
     #[test]
     fn equal_content_has_equal_keys() {
         let one =
-            key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#, response);
-        let other = key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.2,0.8]]}}"#, response);
-        assert!(one.is_some());
-        assert_eq!(one, other);
-        assert_ne!(one, key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0.9,0.1]]}}"#, response));
-        assert_ne!(one, key_of(br#"{"data":{"names":["a","b"],"ndarray":[[0,1]]}}"#, response));
-        assert_ne!(
-            key_of(br#"{"reward":1}"#, feedback),
-            key_of(br#"{"reward":1,"truth":{"data":{"ndarray":[1]}}}"#, feedback)
-        );
+            response_of(r#"{"data":{"names":["a","b"],"ndarray":[[0.1,0.9]]},"meta":{}}"#).unwrap();
+        let other = response_of(r#"{"data":{"names":["a","b"],"ndarray":[[0.2,0.8]]}}"#).unwrap();
+        assert_eq!(one.0, other.0);
+        assert_eq!(one.1[0].0, other.1[0].0);
+        for (text, count) in [
+            (r#"{"data":{"names":["a","b"],"tensor":{"shape":[1,2],"values":[0.1,0.9]}}}"#, 1),
+            (r#"{"data":{"ndarray":[[0.1,0.9]]}}"#, 1),
+            (r#"{"jsonData":[[0.1,0.9],[0.1,0.9]]}"#, 2),
+            (r#"{"predictions":[[0.1,0.9]]}"#, 1),
+            (r#"{"predictions":{"a":[[0.1,0.9]]}}"#, 1),
+            (r#"{"outputs":[[0.1,0.9]],"status":{"code":200}}"#, 1),
+            (r#"{"outputs":[{"name":"o","datatype":"FP32","shape":[1,2],"data":[0.1,0.9]}]}"#, 1),
+        ] {
+            let found = response_of(text).unwrap();
+            assert_ne!(found.0, one.0, "{text}");
+            assert_eq!(found.1.len(), count);
+            assert_eq!(found.1[0].0, one.1[0].0, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_feedback_is_skipped() {
+        let short = r#"{"reward":1,"truth":{"data":{"ndarray":[1]}}}"#;
+        let long = r#"{"request":{"data":{"ndarray":[[1]]}},"response":{"meta":{"puid":"x"}},
+            "reward":0.5,"truth":{"data":{"ndarray":[1]}}}"#;
+        assert_eq!(feedback_of(short), feedback_of(long));
+        assert_ne!(feedback_of(short), feedback_of(r#"{"reward":1}"#));
+        assert!(feedback_of(r#"{"reward":true,"truth":{}}"#).unwrap().1.is_empty());
+        assert!(feedback_of(r#"{"reward":1,"truth":{"data":{"ndarray":[null]}}}"#).is_none());
+        assert!(feedback_of(r#"{"reward":1,"reward":1}"#).is_none());
+        assert!(feedback_of(r#"{"reward":null,"truth":null}"#).is_none());
+        assert!(feedback_of("{}").is_none());
     }
 
     #[test]
     fn other_bodies_have_no_key() {
         for text in [
-            &br#"{"data":{"ndarray":[[0.1,0.9],[0.1,0.9]]}}"#[..],
-            br#"{"data":{"ndarray":[]}}"#,
-            br#"{"data":{"ndarray":[[1,2]]},"data":{"ndarray":[[1,2]]}}"#,
-            br#"{"data":{"tensor":{}}}"#,
-            br#"{"meta":{}}"#,
-            br#"{}"#,
-            br#"{"data":{"ndarray":[[1,2]]},"strData":"x"}"#,
+            r#"{"data":{"ndarray":[]}}"#,
+            r#"{"data":{"ndarray":[[1,2]]},"data":{"ndarray":[[1,2]]}}"#,
+            r#"{"data":{"ndarray":[[1,2]],"tensor":{"shape":[1],"values":[1]}}}"#,
+            r#"{"data":{"tensor":{}}}"#,
+            r#"{"data":{"names":["a"]}}"#,
+            r#"{"meta":{}}"#,
+            r#"{}"#,
+            r#"{"data":{"ndarray":[[1,2]]},"strData":"x"}"#,
+            r#"{"strData":null}"#,
+            r#"{"predictions":{"a":[1],"b":[2]}}"#,
         ] {
-            assert_eq!(key_of(text, response), None);
+            assert_eq!(response_of(text), None, "{text}");
         }
-        assert_eq!(key_of(br#"{"reward":true}"#, feedback), None);
-        assert_eq!(key_of(br#"{}"#, feedback), None);
     }
 }

@@ -1,9 +1,9 @@
 //! Template keys of the request logger's documents in the common case: one answer of one row, and at
 //! most one feedback.
 
-use crate::events::body::{self, Once};
-use crate::events::event::Content;
+use crate::events::body;
 use crate::events::json::Scanner;
+use crate::events::payloads::content::{Content, Once};
 use crate::times;
 
 /// The times (ns) of a document's prediction and feedback.
@@ -50,13 +50,13 @@ fn parts(text: &[u8]) -> Option<Parts<'_>> {
     Some(found)
 }
 
-/// Read a document of the common case that has this id. The key and values of its prediction and the key
-/// of its feedback replace the contents of the two buffers.
+/// Read a document of the common case that has this id. Its prediction and its feedback replace the
+/// contents of the two buffers.
 pub fn read(
     id: &[u8],
     text: &[u8],
     prediction: &mut Content,
-    feedback_key: &mut Vec<u8>,
+    feedback: &mut Content,
 ) -> Option<Times> {
     // Parts that are skipped are not parsed, so they must be plain as well.
     if !text.is_ascii() || !(1..=127).contains(&id.len()) {
@@ -66,40 +66,35 @@ pub fn read(
     if parts.names[0] != id {
         return None;
     }
-    let Content { key: prediction_key, values } = prediction;
-    prediction_key.clear();
-    values.clear();
-    prediction_key.push(b'm');
-    for name in &parts.names[1..] {
-        body::name(prediction_key, name)?;
-    }
-    let stream = prediction_key.len();
-    let predicted_at = response(parts.response, prediction_key, values, stream)?;
+    let (predicted_at, node) = response(parts.response, &parts.names[1..], prediction)?;
     let feedback_at = match parts.feedback {
         None => None,
         Some(part) => {
-            feedback_key.clear();
-            // The stream, with the node that `response` has appended to it.
-            let node = node_end(prediction_key, stream);
-            feedback_key.extend_from_slice(&prediction_key[..node]);
-            feedback_key[0] = b's';
-            Some(feedback(part, feedback_key)?)
+            stream(&parts.names[1..], node, feedback)?;
+            feedback.begin(true)?;
+            Some(self::feedback(part, feedback)?)
         }
     };
     Some(Times { predicted_at, feedback_at })
 }
 
-/// The end of the node's name that starts at `at`.
-fn node_end(key: &[u8], at: usize) -> usize {
-    match key[at] {
-        b'n' => at + 3 + usize::from(u16::from_le_bytes([key[at + 1], key[at + 2]])),
-        _ => at + 1,
+/// Make the names of a model, and the only node that answered, the key.
+fn stream(names: &[&[u8]], node: Option<&[u8]>, content: &mut Content) -> Option<()> {
+    content.key.clear();
+    for name in names.iter().copied().chain(node) {
+        content.put(b'n', name)?;
     }
+    Some(())
 }
 
-fn response(text: &[u8], key: &mut Vec<u8>, values: &mut Vec<u8>, stream: usize) -> Option<i64> {
+/// Read a response. Returns its time, and the only node that answered.
+fn response<'a>(
+    text: &'a [u8],
+    names: &[&[u8]],
+    content: &mut Content,
+) -> Option<(i64, Option<&'a [u8]>)> {
     let mut scanner = Scanner::new(text);
-    let (mut seen, mut time) = (Once::default(), None);
+    let (mut seen, mut time, mut node) = (Once::default(), None, None);
     scanner.members(|scanner, name| match name {
         b"ce-time" => {
             seen.first(1)?;
@@ -108,27 +103,27 @@ fn response(text: &[u8], key: &mut Vec<u8>, values: &mut Vec<u8>, stream: usize)
         }
         b"payload" => {
             seen.first(2)?;
-            payload(scanner, key, values, stream)
+            node = payload(scanner, names, content)?;
+            Some(())
         }
         _ => scanner.skip().map(|_| ()),
     })?;
     seen.has(3)?;
-    time
+    Some((time?, node))
 }
 
-fn payload(
-    scanner: &mut Scanner,
-    key: &mut Vec<u8>,
-    values: &mut Vec<u8>,
-    stream: usize,
-) -> Option<()> {
+fn payload<'a>(
+    scanner: &mut Scanner<'a>,
+    names: &[&[u8]],
+    content: &mut Content,
+) -> Option<Option<&'a [u8]>> {
     let mut seen = Once::default();
-    let mut answer = Vec::new();
-    let mut node = None;
+    let (mut data, mut node) = (&b""[..], None);
     scanner.members(|scanner, name| match name {
         b"data" => {
             seen.first(1)?;
-            body::data(scanner, &mut answer, values)
+            data = scanner.skip()?;
+            Some(())
         }
         b"meta" => {
             seen.first(2)?;
@@ -138,13 +133,11 @@ fn payload(
         _ => None,
     })?;
     seen.has(1)?;
-    debug_assert_eq!(key.len(), stream);
-    match node {
-        Some(node) => body::name(key, node)?,
-        None => key.push(b'-'),
-    }
-    key.extend_from_slice(&answer);
-    Some(())
+    // The rules of the data are known once the node is.
+    stream(names, node, content)?;
+    content.begin(false)?;
+    body::data(&mut Scanner::new(data), content)?;
+    (content.rows.len() == 1).then_some(node)
 }
 
 /// The only node that a message passed: `Some(None)` if there is no node or more than one.
@@ -179,7 +172,7 @@ fn only_node<'a>(scanner: &mut Scanner<'a>) -> Option<Option<&'a [u8]>> {
     Some(node)
 }
 
-fn feedback(text: &[u8], key: &mut Vec<u8>) -> Option<i64> {
+fn feedback(text: &[u8], content: &mut Content) -> Option<i64> {
     let mut scanner = Scanner::new(text);
     let (mut seen, mut time) = (Once::default(), None);
     scanner.members(|scanner, name| match name {
@@ -190,44 +183,61 @@ fn feedback(text: &[u8], key: &mut Vec<u8>) -> Option<i64> {
         }
         b"reward" => {
             seen.first(2)?;
-            body::reward(scanner, key)
+            body::reward(scanner, content)
         }
         b"truth" => {
             seen.first(4)?;
-            body::truth(scanner, key)
+            body::truth(scanner, content)
         }
         _ => scanner.skip().map(|_| ()),
     })?;
+    body::says_something(content)?;
     time
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::payloads::content::tests::no_rules;
 
     const TEXT: &str = r#"{"RequestId":"r1","Ce-Namespace":"ns","Ce-Inferenceservicename":"d",
         "Ce-Endpoint":"p","Ce-Modelid":"m","request":{"payload":[1]},"response":{"payload":{"meta":
         {"requestPath":{"m":"image"}},"data":{"ndarray":[[0.1,0.9]]}},"ce-time":"1970-01-01T00:00:01Z"},
         "feedback":{"reward":1,"ce-time":"1970-01-01T00:00:02Z","more":{}}}"#;
 
-    fn read_text(text: &str) -> Option<(Times, Vec<u8>, Vec<u8>)> {
-        let (mut prediction, mut feedback) = (Content::default(), Vec::new());
-        let times = read(b"r1", text.as_bytes(), &mut prediction, &mut feedback)?;
-        Some((times, prediction.key, feedback))
+    /// The times, and the key and the classes of the prediction and of the feedback.
+    type Found = (Times, [(Vec<u8>, Vec<Vec<u8>>); 2]);
+
+    fn read_text(text: &str) -> Option<Found> {
+        read_with(text, &mut [Content::default(), Content::default()])
+    }
+
+    fn read_with(text: &str, [prediction, feedback]: &mut [Content; 2]) -> Option<Found> {
+        prediction.offer(Some(no_rules()));
+        feedback.offer(Some(no_rules()));
+        let times = read(b"r1", text.as_bytes(), prediction, feedback)?;
+        let found = [prediction, feedback].map(|content| {
+            let classes = content.rows.iter().map(|(class, _)| class.to_vec()).collect();
+            (content.key.clone(), classes)
+        });
+        Some((times, found))
     }
 
     #[test]
     fn keys_differ_with_the_content() {
-        let (times, prediction, feedback) = read_text(TEXT).unwrap();
+        let mut contents = [Content::default(), Content::default()];
+        let (times, [prediction, feedback]) = read_with(TEXT, &mut contents).unwrap();
         assert_eq!(times.predicted_at, times::SECOND);
         assert_eq!(times.feedback_at, Some(2 * times::SECOND));
-        let (_, other, same) = read_text(&TEXT.replace("0.1,0.9", "0.9,0.1")).unwrap();
-        assert_ne!(prediction, other);
+        let other = TEXT.replace("0.1,0.9", "0.9,0.1");
+        let (_, [other, same]) = read_with(&other, &mut contents).unwrap();
+        assert_eq!(prediction.0, other.0);
+        assert_ne!(prediction.1, other.1);
         assert_eq!(feedback, same);
-        let (_, other, another) =
-            read_text(&TEXT.replace("\"m\":\"image\"", "\"k\":\"image\"")).unwrap();
-        assert_ne!(prediction, other);
-        assert_ne!(feedback, another);
+        let other = TEXT.replace("\"m\":\"image\"", "\"k\":\"image\"");
+        let (_, [other, another]) = read_with(&other, &mut contents).unwrap();
+        assert_ne!(prediction.0, other.0);
+        assert_ne!(feedback.0, another.0);
     }
 
     #[test]
@@ -236,6 +246,7 @@ mod tests {
             ("\"r1\"", "\"r2\""),
             ("\"payload\":{\"meta\"", "\"payload\":{\"tensor\":1,\"meta\""),
             ("[[0.1,0.9]]", "[[0.1,0.9],[1]]"),
+            ("\"reward\":1,", ""),
             ("image", "im\u{e4}ge"),
             ("\"feedback\":{", "\"feedback\":null,\"x\":{"),
         ] {

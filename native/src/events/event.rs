@@ -1,8 +1,9 @@
 //! Template keys of the events of Seldon's loggers in the common case: lines of an events file, and
 //! records in binary mode.
 
-use crate::events::body::{self, Once};
+use crate::events::body;
 use crate::events::json::Scanner;
+use crate::events::payloads::content::{self, Content, Once};
 use crate::times;
 
 /// A longer request id is left to Python.
@@ -33,14 +34,6 @@ pub struct Event<'a> {
     pub kind: Kind,
     pub id: &'a [u8],
     pub time: i64,
-}
-
-/// What makes two events alike: the buffers are used again for each event.
-#[derive(Default)]
-pub struct Content {
-    pub key: Vec<u8>,
-    /// The packed probabilities, which may differ between events with equal keys.
-    pub values: Vec<u8>,
 }
 
 /// The headers of an event that matter.
@@ -102,22 +95,27 @@ impl<'a> Headers<'a> {
         key.clear();
         key.push(kind as u8);
         for index in [1, 2, 3, 4, CONTENT_TYPE] {
-            body::name(key, names[index])?;
+            content::put(key, b'n', names[index])?;
         }
         Some(Event { kind, id, time: times::parse(names[TIME])? })
     }
 }
 
 fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Option<()> {
-    content.values.clear();
     match kind {
-        Kind::Response => body::response(scanner, &mut content.key, &mut content.values),
-        Kind::Feedback => body::feedback(scanner, &mut content.key),
+        Kind::Response => {
+            content.begin(false)?;
+            body::response(scanner, content)
+        }
+        Kind::Feedback => {
+            content.begin(true)?;
+            body::feedback(scanner, content)
+        }
         Kind::Request => scanner.skip().map(|_| ()),
     }
 }
 
-/// Read a line of an events file; its template key and values replace those of `content`.
+/// Read a line of an events file; its message replaces that of `content`.
 pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Option<Event<'a>> {
     let mut scanner = Scanner::new(text);
     scanner.expect(b'{')?;
@@ -136,7 +134,7 @@ pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Option<Event<'a>> {
     Some(event)
 }
 
-/// Read a record in binary mode; its template key and values replace those of `content`.
+/// Read a record in binary mode; its message replaces that of `content`.
 pub fn record<'a>(
     headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     value: Option<&'a [u8]>,

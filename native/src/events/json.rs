@@ -124,6 +124,21 @@ impl<'a> Scanner<'a> {
         self.peek() == Some(byte)
     }
 
+    /// The first byte of the next token, which is not taken.
+    #[inline]
+    pub fn next(&mut self) -> Option<u8> {
+        self.blank();
+        self.peek()
+    }
+
+    /// Whether the next word is true; None if it is not false either.
+    pub fn boolean(&mut self) -> Option<bool> {
+        if self.next()? == b't' {
+            return self.word(b"true").map(|_| true);
+        }
+        self.word(b"false").map(|_| false)
+    }
+
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {

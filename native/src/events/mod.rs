@@ -5,5 +5,7 @@ pub mod document;
 pub mod event;
 pub mod json;
 pub mod partition;
+pub mod payloads;
 pub mod reader;
 pub mod record_batch;
+pub mod templates;

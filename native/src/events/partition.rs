@@ -1,94 +1,12 @@
-//! Templates of events, and the rows of one partition with their dictionaries, from which Python's
-//! `BatchBuilder` makes a batch.
-
-use std::collections::hash_map::Entry::{Occupied, Vacant};
+//! The rows of one partition with their dictionaries, from which Python's `BatchBuilder` makes a batch.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
-use crate::digests::mix;
+use crate::events::payloads::content::Content;
+use crate::events::templates::{Entries, Message, Templates};
 use crate::{pack, rows};
-
-/// The row of all events with one template key, but for id, time and values: the model (or scope), the
-/// packed fields behind the time, an answer (or a truth, or none), and the packed rest. ``base`` is the
-/// digest of the answer alone where rows have values; it is not in the packed fields then.
-struct Template {
-    is_feedback: bool,
-    model: u32,
-    middle: Vec<u8>,
-    content: Option<u32>,
-    end: Vec<u8>,
-    base: Option<u64>,
-}
-
-/// A template from Python; see `packed_parts`. Entries of dictionaries come with their size in bytes.
-pub type Parts<'py> = (
-    bool,
-    (Bound<'py, PyAny>, usize),
-    Vec<u8>,
-    Option<(Bound<'py, PyAny>, usize)>,
-    Vec<u8>,
-    Option<u64>,
-);
-
-/// Entries of dictionaries that are equal to Python, with their size in bytes.
-struct Entries {
-    numbers: Py<PyDict>,
-    entries: Vec<(Py<PyAny>, usize)>,
-}
-
-impl Entries {
-    fn new(py: Python<'_>) -> Self {
-        Entries { numbers: PyDict::new(py).unbind(), entries: Vec::new() }
-    }
-
-    fn number(&mut self, (entry, size): (Bound<'_, PyAny>, usize)) -> PyResult<u32> {
-        let numbers = self.numbers.bind(entry.py());
-        if let Some(known) = numbers.get_item(&entry)? {
-            return known.extract();
-        }
-        let number = self.entries.len() as u32;
-        numbers.set_item(&entry, number)?;
-        self.entries.push((entry.unbind(), size));
-        Ok(number)
-    }
-}
-
-/// Templates by number.
-pub struct Templates {
-    list: Vec<Template>,
-    models: Entries,
-    answers: Entries,
-    truths: Entries,
-}
-
-impl Templates {
-    pub fn new(py: Python<'_>) -> Self {
-        let [models, answers, truths] = std::array::from_fn(|_| Entries::new(py));
-        Templates { list: Vec::new(), models, answers, truths }
-    }
-
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    pub fn is_feedback(&self, number: u32) -> bool {
-        self.list[number as usize].is_feedback
-    }
-
-    /// Add a template. Returns its number.
-    pub fn add(
-        &mut self,
-        (is_feedback, model, middle, content, end, base): Parts,
-    ) -> PyResult<u32> {
-        let entries = if is_feedback { &mut self.truths } else { &mut self.answers };
-        let content = content.map(|content| entries.number(content)).transpose()?;
-        let model = self.models.number(model)?;
-        self.list.push(Template { is_feedback, model, middle, content, end, base });
-        Ok(self.list.len() as u32 - 1)
-    }
-}
 
 /// A dictionary of a batch: the positions of entries by their numbers, and the entries.
 #[derive(Default)]
@@ -105,92 +23,94 @@ impl Dictionary {
         entries: &Entries,
         number: u32,
         bytes: &mut usize,
-    ) -> u32 {
+    ) -> i64 {
         let used = &mut self.used;
-        *self.positions.entry(number).or_insert_with(|| {
+        let position = *self.positions.entry(number).or_insert_with(|| {
             let (entry, size) = &entries.entries[number as usize];
             used.push(entry.clone_ref(py));
             *bytes += size;
             used.len() as u32 - 1
-        })
+        });
+        i64::from(position)
     }
 }
 
-/// The packed fields of a template's rows under the dictionaries of a batch: the model, the fields up to
-/// the digest (with it if rows have no values), and the fields after it.
-struct PackedFields {
-    model: Vec<u8>,
-    middle: Vec<u8>,
-    end: Vec<u8>,
-}
-
 /// The rows of one partition (how many, and their bytes), their dictionaries, and the size of the
-/// dictionaries in bytes. `packed` has the packed fields by template.
+/// dictionaries in bytes. `items` is the number of answers and truths in the rows.
 #[derive(Default)]
 pub struct Partition {
     predictions: (u32, Vec<u8>),
     feedbacks: (u32, Vec<u8>),
+    items: u32,
     models: Dictionary,
     answers: Dictionary,
     truths: Dictionary,
     dictionary_bytes: usize,
-    packed: FxHashMap<u32, PackedFields>,
+    buffer: Vec<u8>,
+}
+
+/// The request and the time (ns) of a row.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    pub id: &'a [u8],
+    pub time: i64,
 }
 
 impl Partition {
-    /// Add a row of a template; `values` are empty unless it has a base.
+    /// Add the row of a message with these templates of its rows.
     pub fn add(
         &mut self,
         py: Python<'_>,
         templates: &Templates,
-        number: u32,
-        id: &[u8],
-        time: i64,
-        values: &[u8],
+        message: &Message,
+        rows: &[u32],
+        content: &Content,
+        head: Head,
     ) {
-        let template = &templates.list[number as usize];
-        let bytes = &mut self.dictionary_bytes;
-        let fields = match self.packed.entry(number) {
-            Occupied(entry) => entry.into_mut(),
-            Vacant(entry) => {
-                let model = self.models.position(py, &templates.models, template.model, bytes);
-                let (dictionary, entries) = if template.is_feedback {
-                    (&mut self.truths, &templates.truths)
-                } else {
-                    (&mut self.answers, &templates.answers)
-                };
-                let (mut packed_model, mut end) = (Vec::new(), Vec::new());
-                pack::integer(&mut packed_model, i64::from(model));
-                match template.content {
-                    Some(content) => {
-                        let position = dictionary.position(py, entries, content, bytes);
-                        pack::integer(&mut end, i64::from(position));
-                    }
-                    None => pack::nil(&mut end),
-                }
-                end.extend_from_slice(&template.end);
-                entry.insert(PackedFields {
-                    model: packed_model,
-                    middle: template.middle.clone(),
-                    end,
-                })
-            }
+        let digest = templates.digest(message, rows, content, &mut self.buffer);
+        let sizes = &mut self.dictionary_bytes;
+        let (to, dictionary, entries) = if message.is_feedback {
+            (&mut self.feedbacks, &mut self.truths, &templates.truths)
+        } else {
+            (&mut self.predictions, &mut self.answers, &templates.answers)
         };
-        let (rows, bytes) =
-            if template.is_feedback { &mut self.feedbacks } else { &mut self.predictions };
-        rows::write(bytes, id, &fields.model, time, &fields.middle);
-        if let Some(base) = template.base {
-            pack::natural(bytes, mix(base, values));
+        let model = self.models.position(py, &templates.models, message.model, sizes);
+        self.buffer.clear();
+        pack::integer(&mut self.buffer, model);
+        let bytes = &mut to.1;
+        rows::write(bytes, head.id, &self.buffer, head.time, &message.source);
+        pack::natural(bytes, digest);
+        let mut put = |bytes: &mut Vec<u8>, number: u32| {
+            let entry = templates.rows[number as usize].entry;
+            pack::integer(bytes, dictionary.position(py, entries, entry, sizes));
+        };
+        match rows {
+            [] => pack::nil(bytes),
+            [row] => put(bytes, *row),
+            _ => {
+                pack::list(bytes, rows.len());
+                rows.iter().for_each(|row| put(bytes, *row));
+            }
         }
-        bytes.extend_from_slice(&fields.end);
-        pack::values(bytes, values);
-        *rows += 1;
+        match content.reward {
+            Some(reward) if message.is_feedback => pack::integer(bytes, reward),
+            None if message.is_feedback => pack::nil(bytes),
+            _ => bytes.extend_from_slice(&message.end),
+        }
+        if rows.len() > 1 && content.rows.have_values() {
+            pack::list(bytes, rows.len());
+            content.rows.iter().for_each(|(_, values)| pack::binary(bytes, values));
+        } else {
+            let first = content.rows.iter().next();
+            pack::values(bytes, first.map_or(&[], |(_, values)| values));
+        }
+        to.0 += 1;
+        self.items += rows.len().max(1) as u32;
     }
 
-    /// Whether there are so many rows, or so many bytes in the dictionaries.
+    /// Whether there are so many items, or so many bytes in the dictionaries.
     pub fn is_full(&self, max_rows: u32, max_dictionary_bytes: usize) -> bool {
-        self.predictions.0 + self.feedbacks.0 >= max_rows
-            || self.dictionary_bytes >= max_dictionary_bytes
+        self.items >= max_rows || self.dictionary_bytes >= max_dictionary_bytes
     }
 
     /// The rows since the last call, and their dictionaries, which start anew unless they are kept.
@@ -201,6 +121,7 @@ impl Partition {
     ) -> PyResult<FlushedRows<'py>> {
         let (predictions, prediction_rows) = std::mem::take(&mut self.predictions);
         let (feedbacks, feedback_rows) = std::mem::take(&mut self.feedbacks);
+        self.items = 0;
         let list = |dictionary: &Dictionary| PyList::new(py, &dictionary.used);
         let flushed = (
             predictions,
@@ -217,9 +138,8 @@ impl Partition {
         Ok(flushed)
     }
 
-    /// Forget the numbers of templates and entries; the entries stay in the dictionaries.
+    /// Forget the numbers of entries; the entries stay in the dictionaries.
     pub fn invalidate(&mut self) {
-        self.packed.clear();
         for dictionary in [&mut self.models, &mut self.answers, &mut self.truths] {
             dictionary.positions.clear();
         }

@@ -1,22 +1,22 @@
-//! Decodes events of the common case to rows of observations, by templates: Python decodes the first
-//! event with a template key, and all others differ from it in id and time alone.
+//! Decodes events to rows of observations by templates: Python decodes the first message with a key, and
+//! the first row with a class; all others differ from these in id, time and values alone.
 
 use std::borrow::Cow;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
-use rustc_hash::FxHashMap;
 
 use crate::events::document::{self, Times};
-use crate::events::event::{line, record, Content, Event, Kind};
-use crate::events::partition::{FlushedRows, Partition, Parts, Templates};
+use crate::events::event::{line, record, Event, Kind};
+use crate::events::partition::{FlushedRows, Head, Partition};
+use crate::events::payloads::content::{Content, Rules};
 use crate::events::record_batch::{Record, RecordBatch};
+use crate::events::templates::{Parts, Templates};
 use crate::times::SECOND;
 
-/// Templates are dropped, all at once, when there are so many, or so many bytes of keys.
-const MAX_TEMPLATES: usize = 20_000;
-const MAX_KEY_BYTES: usize = 16 << 20;
+/// Streams are dropped, with all templates, when there are so many.
+const MAX_STREAMS: usize = 10_000;
 /// Events whose time is this far ahead of their record's are counted (counting rule 13).
 const MAX_AHEAD: i64 = 300 * SECOND;
 const MILLISECOND: i64 = 1_000_000;
@@ -53,8 +53,17 @@ fn malformed_batch() -> PyErr {
     PyValueError::new_err("malformed record batch")
 }
 
-/// Decodes the events whose template key is known. `on_full` gets the rows of a partition that has
-/// `max_rows` rows, or `max_dictionary_bytes` in its dictionaries. Rows later than `as_of` (ns) are
+/// The rules of a stream from Python: threshold, unit, whether its task is regression, whether several
+/// outputs are scores, and the name of the output that counts.
+type RuleParts = (f64, i32, bool, bool, Option<String>);
+
+fn rules_of((threshold, unit, is_regression, has_scores, output_name): RuleParts) -> Rules {
+    let output_name = output_name.map(|name| name.into_bytes().into());
+    Rules { threshold, unit, is_regression, has_scores, output_name }
+}
+
+/// Decodes the events whose templates are known. `on_full` gets the rows of a partition that has
+/// `max_rows` items, or `max_dictionary_bytes` in its dictionaries. Rows later than `as_of` (ns) are
 /// counted and left out.
 #[pyclass]
 pub struct Reader {
@@ -64,27 +73,31 @@ pub struct Reader {
     as_of: i64,
     partitions: Vec<Partition>,
     templates: Templates,
-    template_numbers: FxHashMap<Box<[u8]>, u32>,
-    key_bytes: usize,
+    /// The message of an event, or of the response of a document.
+    content: Content,
+    /// The feedback of a document.
+    feedback: Content,
+    /// The templates of the rows of `content`, and of `feedback`.
+    rows: Vec<u32>,
+    feedback_rows: Vec<u32>,
 }
 
 impl Reader {
-    /// Add the row of an event whose template is known. Returns false if it is not.
+    /// Add the row of an event. Returns false if its templates are not known.
     fn add_event(
         &mut self,
         py: Python<'_>,
         event: &Event,
-        content: &Content,
         decoded: &mut Decoded,
     ) -> PyResult<bool> {
         if event.kind == Kind::Request {
             decoded.requests += 1;
             return Ok(true);
         }
-        let Some(&template) = self.template_numbers.get(&content.key[..]) else {
+        let Some(message) = self.templates.find(&self.content, &mut self.rows) else {
             return Ok(false);
         };
-        self.add_row(py, event.id, event.time, template, &content.values, decoded);
+        self.add_row(py, message, false, Head { id: event.id, time: event.time }, decoded);
         self.flush_if_full(py, event.id)?;
         Ok(true)
     }
@@ -96,23 +109,30 @@ impl Reader {
         }
     }
 
+    /// Add the row of a message whose template was found; `is_part` says that it is the feedback of a
+    /// document.
     fn add_row(
         &mut self,
         py: Python<'_>,
-        id: &[u8],
-        time: i64,
-        template: u32,
-        values: &[u8],
+        message: u32,
+        is_part: bool,
+        head: Head,
         decoded: &mut Decoded,
     ) {
-        if self.templates.is_feedback(template) {
+        let partition = self.partition(head.id);
+        let message = self.templates.message(message);
+        if message.is_feedback {
             decoded.feedbacks += 1;
         } else {
             decoded.responses += 1;
         }
-        if time <= self.as_of {
-            let partition = self.partition(id);
-            self.partitions[partition].add(py, &self.templates, template, id, time, values);
+        if head.time <= self.as_of {
+            let (content, rows) = if is_part {
+                (&self.feedback, &self.feedback_rows)
+            } else {
+                (&self.content, &self.rows)
+            };
+            self.partitions[partition].add(py, &self.templates, message, rows, content, head);
         }
     }
 
@@ -127,32 +147,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Add the template of an event, unless it has no key or is a request.
-    fn add_event_template(
-        &mut self,
-        event: Option<Event>,
-        content: Content,
-        parts: Parts,
-    ) -> PyResult<()> {
-        match event {
-            Some(event) if event.kind != Kind::Request => self.add_template(content, parts),
-            _ => Ok(()),
+    /// Make room for further templates.
+    fn make_room(&mut self, py: Python<'_>) {
+        let streams = self.content.streams().max(self.feedback.streams());
+        if self.templates.is_full() || streams >= MAX_STREAMS {
+            self.invalidate(py);
         }
-    }
-
-    fn add_template(&mut self, content: Content, parts: Parts) -> PyResult<()> {
-        // Values that only Python reads differ between events with equal keys.
-        if parts.5.is_some() == content.values.is_empty() {
-            return Ok(());
-        }
-        let key: Box<[u8]> = content.key.into();
-        if self.templates.len() >= MAX_TEMPLATES || self.key_bytes >= MAX_KEY_BYTES {
-            self.invalidate(parts.1 .0.py());
-        }
-        let number = self.templates.add(parts)?;
-        self.key_bytes += key.len();
-        self.template_numbers.insert(key, number);
-        Ok(())
     }
 }
 
@@ -196,8 +196,10 @@ impl Reader {
             as_of: as_of.unwrap_or(i64::MAX),
             partitions: rows,
             templates: Templates::new(py),
-            template_numbers: FxHashMap::default(),
-            key_bytes: 0,
+            content: Content::default(),
+            feedback: Content::tagged(1),
+            rows: Vec::new(),
+            feedback_rows: Vec::new(),
         }
     }
 
@@ -211,7 +213,6 @@ impl Reader {
         start: i64,
     ) -> PyResult<(Vec<RemainingRecord<'py>>, i64, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let mut content = Content::default();
         let mut records = RecordBatch::new(batch).ok_or_else(malformed_batch)?;
         let mut last = records.latest;
         while let Some(record) = records.next() {
@@ -220,9 +221,10 @@ impl Reader {
                 continue;
             }
             last = record.timestamp;
-            let event = self::record(record.headers.iter().copied(), record.value, &mut content);
+            let event =
+                self::record(record.headers.iter().copied(), record.value, &mut self.content);
             let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &content, &mut decoded)?,
+                Some(event) => self.add_event(py, event, &mut decoded)?,
                 None => false,
             };
             match event {
@@ -242,14 +244,13 @@ impl Reader {
         block: &[u8],
     ) -> PyResult<(Vec<(usize, usize, usize)>, usize, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let mut content = Content::default();
         let (mut start, mut number) = (0, 0);
         while start < block.len() {
             let end = line_end(block, start);
             let text = &block[start..end];
-            let event = line(text, &mut content);
+            let event = line(text, &mut self.content);
             let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &content, &mut decoded)?,
+                Some(event) => self.add_event(py, event, &mut decoded)?,
                 None => false,
             };
             if !is_decoded {
@@ -272,79 +273,92 @@ impl Reader {
         since: i64,
     ) -> PyResult<(Vec<usize>, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
-        let (mut answer, mut feedback_key) = (Content::default(), Vec::new());
         for (position, (id, text)) in documents.iter().enumerate() {
             let Ok(id) = id.to_str() else {
                 remaining.push(position);
                 continue;
             };
             let id = id.as_bytes();
-            let times = document::read(id, text.as_bytes(), &mut answer, &mut feedback_key);
+            let times = document::read(id, text.as_bytes(), &mut self.content, &mut self.feedback);
             let found = times.and_then(|Times { predicted_at, feedback_at }| {
                 let latest = feedback_at.unwrap_or(predicted_at).max(predicted_at);
                 if latest >= before || latest < since {
                     return None;
                 }
-                let prediction = *self.template_numbers.get(&answer.key[..])?;
+                let prediction = self.templates.find(&self.content, &mut self.rows)?;
                 let feedback = match feedback_at {
                     None => None,
-                    Some(time) => Some((time, *self.template_numbers.get(&feedback_key[..])?)),
+                    Some(time) => {
+                        let rows = &mut self.feedback_rows;
+                        Some((time, self.templates.find(&self.feedback, rows)?))
+                    }
                 };
                 Some((predicted_at, prediction, feedback))
             });
-            let Some((predicted_at, prediction, feedback)) = found else {
+            let Some((time, prediction, feedback)) = found else {
                 remaining.push(position);
                 continue;
             };
-            self.add_row(py, id, predicted_at, prediction, &answer.values, &mut decoded);
-            if let Some((feedback_at, feedback)) = feedback {
-                self.add_row(py, id, feedback_at, feedback, &[], &mut decoded);
+            self.add_row(py, prediction, false, Head { id, time }, &mut decoded);
+            if let Some((time, feedback)) = feedback {
+                self.add_row(py, feedback, true, Head { id, time }, &mut decoded);
             }
             self.flush_if_full(py, id)?;
         }
         Ok((remaining, decoded.counts()))
     }
 
-    /// Add the templates of a document's prediction and feedback, if it is of the common case.
+    /// Read a document whose templates may be added, of a stream with these rules if it is new. Returns
+    /// whether native code can read it.
+    fn read_document(&mut self, id: &str, text: &Bound<'_, PyBytes>, rules: RuleParts) -> bool {
+        self.make_room(text.py());
+        self.content.offer(Some(rules_of(rules.clone())));
+        self.feedback.offer(Some(rules_of(rules)));
+        let (content, feedback) = (&mut self.content, &mut self.feedback);
+        let times = document::read(id.as_bytes(), text.as_bytes(), content, feedback);
+        self.content.offer(None);
+        self.feedback.offer(None);
+        times.is_some()
+    }
+
+    /// Read a record as `read_document` does.
+    fn read_record(
+        &mut self,
+        py: Python<'_>,
+        headers: Vec<(String, Option<Vec<u8>>)>,
+        value: Option<&[u8]>,
+        rules: RuleParts,
+    ) -> bool {
+        self.make_room(py);
+        self.content.offer(Some(rules_of(rules)));
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
+        let event = record(headers, value, &mut self.content);
+        self.content.offer(None);
+        event.is_some_and(|event| event.kind != Kind::Request)
+    }
+
+    /// Read a line as `read_document` does.
+    fn read_line(&mut self, py: Python<'_>, text: &[u8], rules: RuleParts) -> bool {
+        self.make_room(py);
+        self.content.offer(Some(rules_of(rules)));
+        let event = line(text, &mut self.content);
+        self.content.offer(None);
+        event.is_some_and(|event| event.kind != Kind::Request)
+    }
+
+    /// Add the templates of the event that was read last.
+    fn add_template(&mut self, parts: Parts) -> PyResult<()> {
+        self.templates.add(&self.content, parts)
+    }
+
+    /// Add the templates of the document that was read last: of its response, and its feedback.
     fn add_document_template(
         &mut self,
-        id: &str,
-        text: &[u8],
         prediction: Parts,
         feedback: Option<Parts>,
     ) -> PyResult<()> {
-        let (mut answer, mut feedback_key) = (Content::default(), Vec::new());
-        let Some(times) = document::read(id.as_bytes(), text, &mut answer, &mut feedback_key)
-        else {
-            return Ok(());
-        };
-        self.add_template(answer, prediction)?;
-        match (feedback, times.feedback_at) {
-            (Some(feedback), Some(_)) => {
-                self.add_template(Content { key: feedback_key, values: Vec::new() }, feedback)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Add the template of a record, if it is of the common case.
-    fn add_record_template(
-        &mut self,
-        headers: Vec<(String, Option<Vec<u8>>)>,
-        value: Option<&[u8]>,
-        parts: Parts,
-    ) -> PyResult<()> {
-        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let mut content = Content::default();
-        let event = record(headers, value, &mut content);
-        self.add_event_template(event, content, parts)
-    }
-
-    /// Add the template of a line, if it is of the common case.
-    fn add_line_template(&mut self, text: &[u8], parts: Parts) -> PyResult<()> {
-        let mut content = Content::default();
-        let event = line(text, &mut content);
-        self.add_event_template(event, content, parts)
+        self.templates.add(&self.content, prediction)?;
+        feedback.map_or(Ok(()), |parts| self.templates.add(&self.feedback, parts))
     }
 
     /// The rows of a partition since the last call, and its dictionaries, which start anew unless they
@@ -358,10 +372,10 @@ impl Reader {
         self.partitions[partition].flush_rows(py, keep_dictionaries)
     }
 
-    /// Drop all templates: the rules have changed.
+    /// Drop all streams and templates: the rules have changed.
     fn invalidate(&mut self, py: Python<'_>) {
-        self.template_numbers.clear();
-        self.key_bytes = 0;
+        self.content.forget_streams();
+        self.feedback.forget_streams();
         self.templates = Templates::new(py);
         self.partitions.iter_mut().for_each(Partition::invalidate);
     }

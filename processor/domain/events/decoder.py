@@ -19,7 +19,7 @@ from processor.domain.events.structured import STRUCTURED_HEADERS
 from processor.domain.log.observations import EVENT, Feedback, Prediction
 from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules
+from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.timestamps import MINUTE, TimeParser, is_zero_time
 from processor.domain.values import (
     LABEL_SET,
@@ -56,13 +56,23 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     dead_letters: tuple[tuple[RawEvent, DeadLetter], ...] = ()
     """The events that cannot be understood, each with its reason."""
     reusable: bool = False
-    """Whether an event that differs in nothing but its request, time and probabilities means the same,
-    and counts the same in the telemetry: a single item that can be scored, or a request. The
-    probabilities must have the same largest one."""
+    """Whether an event that differs in nothing but its request, time and values means the same but for
+    these values, and counts the same in the telemetry: all of its items can be scored, or it is a
+    request. The values must be on the same side of a threshold, or have the same largest one."""
     events: int = 1
     """The number of events that were read."""
     is_other: bool = False
     """Whether it is one event, which says nothing about predictions and need not be kept."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an event with equal values is likely to come again: it is reusable, and no row is a
+        number or a single probability."""
+        return self.reusable and not any(
+            isinstance(one, Feedback) or any(answer.mode != SCORES for answer in one.answers)
+            for one in self.observations
+            if one.values
+        )
 
     @property
     def dead_letter(self) -> DeadLetter | None:
@@ -202,11 +212,8 @@ class Decoder:
             prediction = Prediction(
                 key, envelope.request_id, time, EVENT, content, answers, values=values
             )
-            reusable = (
-                len(answers) == 1
-                and answers[0].reason is None
-                and model.rule.task != "multilabel"
-                and (not values or answers[0].mode == SCORES)
+            reusable = model.rule.task != "multilabel" and all(
+                answer.reason is None for answer in answers
             )
             decoded = Decoded((prediction,), (), reusable)
         telemetry = self.telemetry
@@ -250,10 +257,10 @@ class Decoder:
         feedback = self._judged(
             envelope.key, envelope.request_id, time, model, judgement.truth, judgement.reward
         )
-        truth = feedback.truth
-        reusable = truth is None or (
-            len(truth) == 1 and truth[0].kind not in (UNSCORABLE, LABEL_SET) and not feedback.values
-        )
+        truth, rule = feedback.truth or (), model.rule
+        # A label map changes some numbers, and not all.
+        is_mapped = rule.task == "regression" and rule.labels is not None
+        reusable = not is_mapped and all(row.kind not in (UNSCORABLE, LABEL_SET) for row in truth)
         return Decoded((feedback,), (), reusable)
 
     def _judged(
@@ -291,6 +298,10 @@ class Decoder:
             truth = None if reading is None else (reading,)
             content = self._feedback_digests.add((reading, reward), digest(truth, reward))
         return content
+
+    def rule(self, key: ModelKey) -> Rule:
+        """Return the entry of the models file for a model whose events are decoded."""
+        return (self._models.get(key) or self._add_model(key)).rule
 
     def _add_model(self, key: ModelKey) -> Model:
         return self._models.add(key, Model(self.rules(key), self._add_bytes))

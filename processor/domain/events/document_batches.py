@@ -101,12 +101,12 @@ class DocumentBatches:
         for observation in decoded.observations:
             builder.add(observation)
             if isinstance(observation, Prediction):
-                if source is not None and decoded.reusable:
+                if source is not None and decoded.repeats:
                     self._predictions[prediction_key(source)] = builder.predictions[-1]
                 if observation.time > self._as_of:
                     builder.predictions.pop()
             else:
-                if source is not None and decoded.reusable and source.feedback is not None:
+                if source is not None and decoded.repeats and source.feedback is not None:
                     key = feedback_key(source, source.feedback)
                     if key is not None:
                         self._feedbacks[key] = builder.feedbacks[-1]

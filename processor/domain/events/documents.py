@@ -122,7 +122,7 @@ class DocumentReader:
         decoded = self._read_by_template(common)
         if decoded is None:
             decoded = self._read(document)
-            if decoded.reusable:
+            if decoded.repeats:
                 self._add_templates(common, decoded)
         return decoded
 

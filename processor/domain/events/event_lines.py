@@ -225,7 +225,7 @@ class LineReader:
     ) -> None:
         """Decode lines like this one by its template from now on; ``row`` is None for a request."""
         key = None if line is None else _stream_key(line.headers)
-        if line is None or key is None:
+        if line is None or key is None or not decoded.repeats:
             return
         if row is None:
             self._streams[key] = None

@@ -1,7 +1,7 @@
 """The native fast path: events to rows of observations.
 
-An event that differs only in its request and time from an earlier one, its template, gets the rows of
-that one. The `Decoder` has decided what the template means.
+An event that differs only in its request, its time and the values of its rows from earlier ones, its
+templates, gets the rows of these with its own values. The `Decoder` has decided what they mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,10 @@ from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
 from processor.domain.events.common_case import MAX_TIME_NS
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.documents import Document
-from processor.domain.log.observations import BatchBuilder, EncodedRows, Prediction, packed_parts
+from processor.domain.log.observations import BatchBuilder, EncodedRows, Prediction
+from processor.domain.log.packed_parts import packed_parts
+from processor.domain.memo import Memo
+from processor.domain.model_key import ModelKey
 from processor.domain.native import native
 
 
@@ -28,6 +31,13 @@ class SourceRecord(NamedTuple):
 
 #: More rows, or bytes, than any batch has: the builders are never reported as full.
 UNLIMITED = 1 << 31
+
+#: The rules of rows: threshold, unit, whether the task is regression, whether several outputs are
+#: scores, and the name of the output that counts.
+_RowRules = tuple[float, int, bool, bool, str | None]
+
+#: The most models whose rules are remembered.
+_MAX_RULES = 10_000
 
 #: The lines of a block that were not decoded: the position of each among the lines, and its text.
 RemainingLines = list[tuple[int, bytes]]
@@ -51,6 +61,8 @@ class FastDecoder:
         as_of: int | None = None,
     ) -> None:
         self._telemetry = decoder.telemetry
+        self._rule = decoder.rule
+        self._rules = Memo[ModelKey, _RowRules](_MAX_RULES)
         self._builders = builders
         self._on_full = on_full
         # The native class does not support cyclic GC, so it must not hold a reference to this object.
@@ -95,27 +107,39 @@ class FastDecoder:
     def add_document_template(self, document: Document, decoded: Decoded) -> None:
         """Decode documents like this one by its template from now on, if its form allows it."""
         prediction, feedback = (*decoded.observations, None, None)[:2]
-        if decoded.reusable and isinstance(prediction, Prediction):
+        if not decoded.reusable or not isinstance(prediction, Prediction):
+            return
+        rules = self._row_rules(prediction.model)
+        if self._reader.read_document(document.id, document.source, rules):
             self._reader.add_document_template(
-                document.id,
-                document.source,
-                packed_parts(prediction),
-                None if feedback is None else packed_parts(feedback),
+                packed_parts(prediction), None if feedback is None else packed_parts(feedback)
             )
 
     def add_record_template(self, record: SourceRecord, decoded: Decoded) -> None:
         """Decode records like this one by its template from now on, if its form allows it."""
         if decoded.reusable and decoded.observations:
             (observation,) = decoded.observations
-            self._reader.add_record_template(
-                record.headers, record.value, packed_parts(observation)
-            )
+            rules = self._row_rules(observation[0])
+            if self._reader.read_record(record.headers, record.value, rules):
+                self._reader.add_template(packed_parts(observation))
 
     def add_line_template(self, text: bytes, decoded: Decoded) -> None:
         """Decode lines like this one by its template from now on, if its form allows it."""
         if decoded.reusable and decoded.observations:
             (observation,) = decoded.observations
-            self._reader.add_line_template(text, packed_parts(observation))
+            if self._reader.read_line(text, self._row_rules(observation[0])):
+                self._reader.add_template(packed_parts(observation))
+
+    def _row_rules(self, key: ModelKey) -> _RowRules:
+        """Return what native code has to know of the models file about a model."""
+        found = self._rules.get(key)
+        if found is None:
+            rule = self._rule(key)
+            is_number, has_scores = rule.task == "regression", rule.output == "scores"
+            unit = rule.schema().unit
+            found = (rule.threshold, unit, is_number, has_scores, rule.output_name)
+            self._rules.add(key, found)
+        return found
 
     def flush_rows(self, partition: int, keep_dictionaries: bool = False) -> None:
         """Move the decoded rows into the partition's builder.
@@ -126,6 +150,7 @@ class FastDecoder:
 
     def invalidate(self) -> None:
         """Forget all templates, since the rules have changed."""
+        self._rules.clear()
         self._reader.invalidate()
 
     def _add_full(self, partition: int, rows: tuple[Any, ...]) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.values import Answer, Reading, Schema, content_digest
+from processor.domain.values import Answer, Reading, Schema
 
 T = TypeVar("T")
 
@@ -225,7 +225,7 @@ class BatchBuilder:
             )
             self.rows += len(answers)
             if len(known_answers) > known:
-                self.dictionary_bytes += sum(map(_answer_bytes, answers))
+                self.dictionary_bytes += sum(map(answer_bytes, answers))
         else:
             scope, request_id, time, source_rank, digest, truth, reward, values = observation
             truths = self._truths
@@ -248,9 +248,9 @@ class BatchBuilder:
             )
             self.rows += 1 if truth is None else len(truth)
             if truth is not None and len(truths) > known:
-                self.dictionary_bytes += _truth_bytes(truth)
+                self.dictionary_bytes += truth_bytes(truth)
         if len(self._models) > models:
-            self.dictionary_bytes += _model_bytes(next(reversed(self._models)))
+            self.dictionary_bytes += model_bytes(next(reversed(self._models)))
 
     def add_rows(self, rows: EncodedRows) -> None:
         """Add encoded rows; at most once per batch."""
@@ -291,45 +291,6 @@ class BatchBuilder:
         if not keep_dictionaries:
             self._reset_dictionaries()
         return batch
-
-
-class PackedParts(NamedTuple):
-    """The parts that rows of like observations share: whether they are feedback; the model and its
-    bytes in a dictionary; the encoded fields between time and content; the entry in the dictionary of
-    answers or truths and its bytes, or None; the encoded fields after it but for the values.
-
-    ``base`` is the digest of the answer without values, None if the rows have none; the digest of each
-    row follows from it and the row's values (see `mix`), and is not among the encoded fields then.
-    """
-
-    feedback: bool
-    model: tuple[ModelKey, int]
-    middle: bytes
-    content: tuple[Answer | Reading, int] | None
-    end: bytes
-    base: int | None
-
-
-def packed_parts(
-    observation: Prediction | Feedback,
-) -> PackedParts:
-    """The parts that all rows with the content of ``observation``, which has one item, share; the
-    probabilities of a prediction may differ between them."""
-    if isinstance(observation, Prediction):
-        model, _, _, source_rank, digest, (answer,), provisional, values = observation
-        base = content_digest(answer) if values else None
-        content: tuple[Answer | Reading, int] | None = answer, _answer_bytes(answer)
-        end = _encode(provisional)
-    else:
-        base = None
-        model, _, _, source_rank, digest, truth, reward, _ = observation
-        content = None if truth is None else (truth[0], _truth_bytes(truth))
-        end = _encode(reward)
-    middle = _encode(source_rank)
-    if base is None:
-        middle += _encode(digest)
-    feedback = isinstance(observation, Feedback)
-    return PackedParts(feedback, (model, _model_bytes(model)), middle, content, end, base)
 
 
 def _packed_values(values: tuple[bytes, ...]) -> Values:
@@ -380,15 +341,18 @@ def _encoded_list(
     return msgspec.Raw(b"".join([head, encoded, *map(_encode, others)]))
 
 
-def _model_bytes(model: ModelKey) -> int:
+def model_bytes(model: ModelKey) -> int:
+    """An upper bound of the bytes of a model in a dictionary."""
     return sum(map(_max_bytes, model))
 
 
-def _truth_bytes(truth: Sequence[Reading]) -> int:
+def truth_bytes(truth: Sequence[Reading]) -> int:
+    """An upper bound of the bytes of truth rows in a dictionary."""
     return sum(_max_bytes(str(row.value)) for row in truth if row.value is not None)
 
 
-def _answer_bytes(answer: Answer) -> int:
+def answer_bytes(answer: Answer) -> int:
+    """An upper bound of the bytes of an answer in a dictionary."""
     names = answer.schema.names or ()
     labels = answer.labels
     return (

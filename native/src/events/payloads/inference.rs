@@ -1,0 +1,332 @@
+//! Outputs of the Open Inference Protocol: the counterpart of `inference.py`.
+
+use crate::events::json::Scanner;
+use crate::events::payloads::content::{Content, Once};
+use crate::events::payloads::row::{numbers, row, rows};
+use crate::events::payloads::rows::{Reading, Rows};
+use crate::events::payloads::tensors;
+
+/// More outputs are left to Python.
+const MAX_OUTPUTS: usize = 32;
+/// The names of an output of labels, and of one of probabilities beside it, in Python's order.
+const LABELS: [&[u8]; 5] = [b"predict", b"label", b"output_label", b"classes", b"predicted_label"];
+const PROBABILITIES: [&[u8]; 4] =
+    [b"predict_proba", b"probabilities", b"output_probability", b"scores"];
+
+/// The members of an output, its data as written.
+#[derive(Default)]
+struct Output<'a> {
+    name: &'a [u8],
+    datatype: &'a [u8],
+    parameters: &'a [u8],
+    /// None if it is empty or missing: a row for each value.
+    shape: Option<Vec<usize>>,
+    data: &'a [u8],
+}
+
+impl Output<'_> {
+    fn is_text(&self) -> bool {
+        self.datatype == b"BYTES"
+    }
+}
+
+/// Read the outputs of an answer.
+pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    scanner.expect(b'[')?;
+    let mut outputs: Vec<Output> = Vec::new();
+    loop {
+        let found = output(scanner, content)?;
+        if outputs.len() >= MAX_OUTPUTS || outputs.iter().any(|one| one.name == found.name) {
+            return None;
+        }
+        outputs.push(found);
+        if !scanner.more(b']')? {
+            break;
+        }
+    }
+    let wanted = content.rules.output_name.clone();
+    if let Some(wanted) = wanted {
+        return match outputs.iter().find(|one| *one.name == *wanted) {
+            Some(found) => values(found, content),
+            None if content.is_truth => values(&outputs[0], content),
+            None => None,
+        };
+    }
+    if let [only] = &outputs[..] {
+        return values(only, content);
+    }
+    let find = |names: &[&[u8]]| {
+        names.iter().find_map(|name| outputs.iter().find(|one| one.name == *name))
+    };
+    match (find(&LABELS), find(&PROBABILITIES)) {
+        (Some(label), Some(scores)) => pair(label, scores, content),
+        _ if content.rules.has_scores => None,
+        _ => values(&outputs[0], content),
+    }
+}
+
+/// Read an output; all but its number of rows and its data is appended to the key.
+fn output<'a>(scanner: &mut Scanner<'a>, content: &mut Content) -> Option<Output<'a>> {
+    let (mut seen, mut found) = (Once::default(), Output::default());
+    scanner.members(|scanner, name| match name {
+        b"name" => {
+            seen.first(1)?;
+            found.name = scanner.string()?;
+            Some(())
+        }
+        b"datatype" => {
+            seen.first(2)?;
+            found.datatype = scanner.string()?;
+            Some(())
+        }
+        b"shape" => {
+            seen.first(4)?;
+            if scanner.next_is(b'n') {
+                return scanner.skip().map(|_| ());
+            }
+            let shape = tensors::shape(scanner)?;
+            found.shape = (!shape.is_empty()).then_some(shape);
+            Some(())
+        }
+        b"data" => {
+            seen.first(8)?;
+            found.data = scanner.skip()?;
+            Some(())
+        }
+        b"parameters" => {
+            seen.first(16)?;
+            found.parameters = scanner.skip()?;
+            Some(())
+        }
+        _ => scanner.skip().map(|_| ()),
+    })?;
+    seen.has(1 | 2 | 8)?;
+    content.put(b'N', found.name)?;
+    content.put(b'Y', found.datatype)?;
+    content.put(b'Z', found.parameters)?;
+    let sizes = found.shape.as_deref().unwrap_or_default();
+    content.key.push(sizes.len() as u8);
+    for size in sizes.iter().skip(1) {
+        content.key.extend_from_slice(&(*size as u32).to_le_bytes());
+    }
+    Some(found)
+}
+
+/// Add the rows of an output.
+fn values(output: &Output, content: &mut Content) -> Option<()> {
+    let mut scanner = Scanner::new(output.data);
+    scanner.expect(b'[')?;
+    let start = content.rows.len();
+    if output.is_text() {
+        loop {
+            content.rows.add_text(scanner.string()?)?;
+            if !scanner.more(b']')? {
+                break;
+            }
+        }
+        let count = content.rows.len() - start;
+        return match &output.shape {
+            Some(shape) => (tensors::width(shape, count)? == 1).then_some(()),
+            None => Some(()),
+        };
+    }
+    let is_nested = scanner.next_is(b'[');
+    match &output.shape {
+        Some(shape) if is_nested && shape.len() == 2 => nested(&mut scanner, shape, content),
+        None => rows_of_numbers(output.data, content),
+        Some(shape) if is_nested => {
+            rows_of_numbers(output.data, content)?;
+            (shape[..] == [content.rows.len() - start]).then_some(())
+        }
+        Some(shape) => flat(&mut scanner, shape, content),
+    }
+}
+
+/// Add a row for each value.
+fn rows_of_numbers(data: &[u8], content: &mut Content) -> Option<()> {
+    // A text is a label only where the datatype says so, and objects are of no datatype.
+    if data.iter().any(|byte| matches!(byte, b'"' | b'{')) {
+        return None;
+    }
+    rows(&mut Scanner::new(data), content)
+}
+
+/// Add the rows of a list that is nested like its shape of two dimensions.
+fn nested(scanner: &mut Scanner, shape: &[usize], content: &mut Content) -> Option<()> {
+    let rules = content.rules.clone();
+    let reading = Reading { rules: &rules, is_truth: content.is_truth };
+    let mut found = std::mem::take(&mut content.numbers);
+    let mut count = 0;
+    loop {
+        scanner.expect(b'[')?;
+        found.clear();
+        numbers(scanner, &mut found)?;
+        if found.len() != shape[1] {
+            return None;
+        }
+        content.rows.add_numbers(&found, reading)?;
+        count += 1;
+        if !scanner.more(b']')? {
+            break;
+        }
+    }
+    content.numbers = found;
+    (count == shape[0]).then_some(())
+}
+
+/// Add the rows of a flat list of numbers, or of true and false where each is a row.
+fn flat(scanner: &mut Scanner, shape: &[usize], content: &mut Content) -> Option<()> {
+    if matches!(scanner.next()?, b't' | b'f') {
+        let start = content.rows.len();
+        loop {
+            if !matches!(scanner.next()?, b't' | b'f') {
+                return None;
+            }
+            row(scanner, content)?;
+            if !scanner.more(b']')? {
+                break;
+            }
+        }
+        let width = tensors::width(shape, content.rows.len() - start)?;
+        return (width == 1).then_some(());
+    }
+    let mut found = std::mem::take(&mut content.numbers);
+    found.clear();
+    numbers(scanner, &mut found)?;
+    tensors::add(&found, tensors::width(shape, found.len())?, content)?;
+    content.numbers = found;
+    Some(())
+}
+
+/// Add the rows of an output of labels with the probabilities of another.
+fn pair(label: &Output, scores: &Output, content: &mut Content) -> Option<()> {
+    // A number in a list is no label for Python, which leaves it as it is.
+    if !label.is_text() && label.shape.as_ref().is_some_and(|shape| shape.len() > 1) {
+        return values(label, content);
+    }
+    let Some([count, width]) = scores.shape.as_deref() else { return None };
+    if content.rules.is_regression || scores.is_text() || *width < 2 {
+        return None;
+    }
+    values(label, content)?;
+    let labels = std::mem::take(&mut content.rows);
+    if labels.len() != *count {
+        return None;
+    }
+    let mut scanner = Scanner::new(scores.data);
+    let mut found = Vec::new();
+    scanner.expect(b'[')?;
+    if scanner.next_is(b'[') {
+        loop {
+            let start = found.len();
+            scanner.expect(b'[')?;
+            numbers(&mut scanner, &mut found)?;
+            if found.len() - start != *width {
+                return None;
+            }
+            if !scanner.more(b']')? {
+                break;
+            }
+        }
+    } else {
+        numbers(&mut scanner, &mut found)?;
+    }
+    if found.len() != count * width {
+        return None;
+    }
+    add_pairs(&labels, found.chunks_exact(*width), content)
+}
+
+fn add_pairs<'a>(
+    labels: &Rows,
+    scores: impl Iterator<Item = &'a [f64]>,
+    content: &mut Content,
+) -> Option<()> {
+    let is_truth = content.is_truth;
+    labels
+        .iter()
+        .zip(scores)
+        .try_for_each(|((label, _), scores)| content.rows.add_labelled(label, scores, is_truth))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::payloads::content::tests::{begun, no_rules};
+    use crate::events::payloads::content::Rules;
+
+    type Found = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
+
+    fn read_by(text: &str, rules: Rules, is_truth: bool) -> Option<Found> {
+        let mut content = begun(rules, is_truth);
+        read(&mut Scanner::new(text.as_bytes()), &mut content)?;
+        let rows = content.rows.iter().map(|(class, values)| (class.to_vec(), values.to_vec()));
+        let rows = rows.collect();
+        Some((content.key, rows))
+    }
+
+    fn plain(text: &str) -> Option<Found> {
+        read_by(text, no_rules(), false)
+    }
+
+    const TWO: &str = r#"[{"name":"p","datatype":"FP32","shape":[2,2],"data":[0.1,0.9,3,2]},
+        {"name":"q","datatype":"BYTES","shape":[1],"data":["x"]}]"#;
+
+    #[test]
+    fn the_key_has_the_names_of_all() {
+        let found = plain(TWO).unwrap();
+        assert_eq!(found.1.len(), 2);
+        assert_ne!(found.0, plain(&TWO.replace("\"q\"", "\"r\"")).unwrap().0);
+        let nested = TWO.replace("[0.1,0.9,3,2]", "[[0.1,0.9],[3,2]]");
+        assert_eq!(found, plain(&nested).unwrap());
+        for (part, odd) in [
+            ("\"shape\":[2,2]", "\"shape\":[2,1]"),
+            ("\"datatype\":\"FP32\",", ""),
+            ("\"q\"", "\"p\""),
+            ("0.1", "\"a\""),
+            ("[0.1,0.9,3,2]", "[[0.1,0.9],[3]]"),
+        ] {
+            assert_eq!(plain(&TWO.replace(part, odd)), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_models_file_names_an_output() {
+        let named = |name: &str| Rules { output_name: Some(name.as_bytes().into()), ..no_rules() };
+        assert_eq!(read_by(TWO, named("q"), false).unwrap().1[0].0, b"tx");
+        assert_eq!(read_by(TWO, named("r"), false), None);
+        assert_eq!(read_by(TWO, named("r"), true).unwrap().1.len(), 2);
+        assert_eq!(read_by(TWO, Rules { has_scores: true, ..no_rules() }, false), None);
+    }
+
+    #[test]
+    fn labels_go_with_their_probabilities() {
+        let pair = TWO.replace("\"p\"", "\"probabilities\"").replace("\"q\"", "\"label\"");
+        assert_eq!(plain(&pair), None);
+        let pair = pair.replace("[1],\"data\":[\"x\"]", "[2,1],\"data\":[\"x\",\"y\"]");
+        let rows = plain(&pair).unwrap().1;
+        assert_eq!(rows[0].0, b"l\x02\0\0\0tx");
+        assert_eq!(rows[1], (b"l\0\0\0\0ty".to_vec(), vec![]));
+        let numbers = pair.replace("BYTES", "INT64").replace("\"x\",\"y\"", "1,2");
+        assert_eq!(plain(&numbers).unwrap().1[1].0[0], b'i');
+        assert_eq!(plain(&numbers.replace("[2,1]", "[2]")).unwrap().1[1].0[0], b'l');
+    }
+
+    #[test]
+    fn without_a_shape_each_value_is_a_row() {
+        for (shape, data, count) in [
+            ("[]", "[1,2,3]", Some(3)),
+            ("null", "[[1,2],[3,1]]", Some(2)),
+            ("[2]", "[[1,2],[3,1]]", Some(2)),
+            ("[3]", "[[1,2],[3,1]]", None),
+            ("[2]", "[true,false]", Some(2)),
+            ("[1,2]", "[true,false]", None),
+            ("[]", "[\"a\"]", None),
+            ("[0]", "[]", None),
+        ] {
+            let text =
+                format!(r#"[{{"name":"o","datatype":"INT8","shape":{shape},"data":{data}}}]"#);
+            assert_eq!(plain(&text).map(|found| found.1.len()), count, "{text}");
+        }
+    }
+}

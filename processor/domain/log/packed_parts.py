@@ -1,0 +1,67 @@
+"""The parts that like observations share, from which the native extension makes rows."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from processor.domain.log.observations import (
+    Feedback,
+    Prediction,
+    answer_bytes,
+    model_bytes,
+    truth_bytes,
+)
+from processor.domain.model_key import ModelKey
+from processor.domain.values import Answer, Reading, content_digest
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class PackedRow(NamedTuple):
+    """The parts that rows of one kind share: the entry of an answer or a truth in its dictionary, and
+    its bytes there; the digest of an answer without its values; a truth as it is encoded for the digest.
+    The ``values`` may differ."""
+
+    entry: Answer | Reading
+    size: int
+    digest: int
+    encoded: bytes
+    values: bytes
+
+
+class PackedParts(NamedTuple):
+    """The parts that like observations share: whether they are feedback; the model and its bytes in a
+    dictionary; the encoded rank of the source; the encoded fields of a prediction between answers and
+    values; the items. ``reward`` and ``digest`` may differ: they are here to be compared."""
+
+    feedback: bool
+    model: tuple[ModelKey, int]
+    source: bytes
+    end: bytes
+    rows: list[PackedRow]
+    reward: int | None
+    digest: int
+
+
+def packed_parts(observation: Prediction | Feedback) -> PackedParts:
+    """The parts that all observations like this one share: the values of their items may differ, and so
+    may the reward of a feedback."""
+    if isinstance(observation, Prediction):
+        model, _, _, source_rank, digest, answers, provisional, values = observation
+        packed = values or (b"",) * len(answers)
+        rows = [
+            PackedRow(answer, answer_bytes(answer), content_digest(answer), b"", one)
+            for answer, one in zip(answers, packed, strict=True)
+        ]
+        end, reward = _encode(provisional), None
+    else:
+        model, _, _, source_rank, digest, truth, reward, values = observation
+        truths = truth or ()
+        packed = values or (b"",) * len(truths)
+        rows = [
+            PackedRow(row, truth_bytes((row,)), 0, _encode(row), one)
+            for row, one in zip(truths, packed, strict=True)
+        ]
+        end = b""
+    feedback, size = isinstance(observation, Feedback), model_bytes(model)
+    return PackedParts(feedback, (model, size), _encode(source_rank), end, rows, reward, digest)

@@ -1,0 +1,294 @@
+"""Bodies of every kind give the same rows natively and in Python, and native code reads nearly all."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from aiokafka.structs import ConsumerRecord
+
+from bench.stages import whole
+from processor.domain import native
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
+from processor.domain.events.documents import Document, DocumentReader
+from processor.domain.events.event_lines import LineReader, NativeLineReader
+from processor.domain.log.observations import ObservationBatch
+from processor.domain.log.records import decode_observation
+from processor.domain.model_rules import ModelRules, parse_rules
+from processor.stream.observation_producer import ObservationProducer
+from processor.telemetry import Telemetry
+from tests.domain.events.test_fuzz import _body
+from tests.support.domain.body_kinds import (
+    CONTAINERS,
+    DEPLOYMENTS,
+    MODELS,
+    ROWS,
+    Writer,
+    feedback,
+    fits,
+    headers,
+    message,
+)
+from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE
+
+pytestmark = pytest.mark.skipif(
+    not native.use_native, reason="the native extension is not installed, or switched off"
+)
+
+#: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
+EVENTS, ALL_EVENTS = 20_000, 400_000
+SEED = 20261120
+_PART = 1000
+KINDS = [(container, row) for container in CONTAINERS for row in ROWS if fits(container, row)]
+REWARDS = (
+    "1", "0", "-1", "true", "false", "0.5", "1.0", "null", "1e6", "1000001", '"1"', "1e-7", "0.0000025",
+    "-0.0000035", "1e400", "2.5e-6",
+)  # fmt: skip
+
+#: Members that a message may have beside its data.
+MEMBERS = (
+    '"status":{"code":200,"status":"SUCCESS"}', '"status":{"status":1}', '"parameters":null',
+    '"parameters":{"content_type":"np"}', '"strData":"x"', '"error":"late"', '"jsonData":null',
+    '"result":[1]', '"meta":{"tags":{"a":1}}',
+)  # fmt: skip
+
+Event = tuple[list[tuple[str, bytes]], bytes | None]
+
+
+class _Producer:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
+
+    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
+        self.sent.append((topic, value, more))
+        # Never acknowledged.
+        return asyncio.get_running_loop().create_future()
+
+
+class EventSource(NamedTuple):
+    """A model and what its messages are like."""
+
+    deployment: str
+    kind: str
+    container: str
+    row: str
+    width: int
+    varied: bool
+    odd: float
+
+
+def _source(rng: random.Random) -> EventSource:
+    container, row = rng.choice(KINDS)
+    kind, width = rng.choice((RESPONSE, FEEDBACK)), rng.choice((2, 3, 3, 17))
+    varied, odd = rng.random() < 0.4, rng.choice((0, 0, 0, 0.02, 0.3))
+    deployment = "plain" if rng.random() < 0.3 else rng.choice(DEPLOYMENTS)
+    return EventSource(deployment, kind, container, row, width, varied, odd)
+
+
+def _body_of(rng: random.Random, source: EventSource, bodies: Sequence[str]) -> str:
+    writer = Writer(rng, source.odd, source.varied)
+    rows = rng.choice((1, 1, 2, 5))
+    body = message(writer, source.container, source.row, rows, source.width)
+    if source.kind == FEEDBACK:
+        reward = rng.choice(REWARDS) if rng.random() < 0.7 else repr(rng.gauss(0, 1))
+        truth = rng.choice((body, body, body, None, "{}", "null", '{"meta":{}}'))
+        answer = rng.choice(bodies) if rng.random() < 0.3 else ""
+        return feedback(writer, truth, reward if rng.random() < 0.5 else None, answer)
+    if rng.random() < 0.05:
+        more = rng.choice(MEMBERS)
+        return f"{body[:-1]},{more}}}" if rng.random() < 0.5 else f"{{{more},{body[1:]}"
+    return body
+
+
+def events(count: int) -> Iterator[Event]:
+    """Events of every kind; some have odd values, some are damaged. The same each time."""
+    rng = random.Random(SEED)
+    bodies = ["{}"]
+    sources: list[EventSource] = []
+    for number in range(count):
+        if number % 4000 == 0:
+            sources = [_source(rng) for _ in range(60)]
+        source = rng.choice(sources)
+        body = _body_of(rng, source, bodies)
+        found: bytes | None = body.encode()
+        if rng.random() < 0.1:
+            found = _body(rng, body.encode(), rng.choice(bodies).encode())
+        bodies = [*bodies[-50:], body]
+        yield headers(source.kind, source.deployment, number), found
+
+
+def rows_of(batch: object, partition: int = 0) -> Iterator[object]:
+    """The rows of a batch, with the entries of dictionaries in place of positions."""
+    assert isinstance(batch, ObservationBatch)
+    answers = [
+        (*msgspec.structs.astuple(each)[:3], batch.schemas[each.schema], each.width, each.labels)
+        for each in batch.answers
+    ]
+    for row in batch.prediction_rows():
+        name, model, *rest = msgspec.structs.astuple(row)
+        listed = row.answers if isinstance(row.answers, list) else [row.answers]
+        rest[3] = (type(row.answers), *[answers[at] for at in listed])
+        yield partition, name, batch.models[model], repr(rest)
+    for judged in batch.feedback_rows():
+        name, model, *rest = msgspec.structs.astuple(judged)
+        listed = judged.truth if isinstance(judged.truth, list) else [judged.truth or 0]
+        found = None if judged.truth is None else [batch.truths[at] for at in listed]
+        rest[3] = (type(judged.truth), found)
+        yield partition, name, batch.models[model], repr(rest)
+
+
+def record(offset: int, event: Event) -> ConsumerRecord:
+    return ConsumerRecord(
+        "source", 0, offset, NS // 1_000_000, 0, None, event[1], None, 0, 0, tuple(event[0])
+    )
+
+
+class Reader:
+    """Reads events as a worker does. ``decoded`` are the events that Python has decoded."""
+
+    def __init__(self, rules: ModelRules) -> None:
+        self.producer, self.telemetry = _Producer(), Telemetry()
+        self.decoder = Decoder(rules, self.telemetry)
+        self._observations = ObservationProducer(
+            self.decoder,
+            self.producer,
+            "observations",
+            "letters",
+            3,
+            "log",
+        )
+        self.decoded: list[bytes | None] = []
+        decode = self.decoder.decode
+
+        def count(headers: Any, value: bytes | None, timestamp: int) -> Any:
+            self.decoded.append(value)
+            return decode(headers, value, timestamp)
+
+        self.decoder.decode = count  # type: ignore[method-assign]
+
+    def read(self, records: Sequence[ConsumerRecord]) -> tuple[Counter[object], list[object]]:
+        """The rows of some records, and the dead letters."""
+        if self._observations._fast_decoder is None:
+            self._observations.add_records("source", 0, records)
+        else:
+            self._observations.add_batch("source", 0, whole(records))
+        asyncio.run(self._send())
+        rows: Counter[object] = Counter()
+        letters: list[object] = []
+        for topic, value, more in self.producer.sent:
+            if topic == "letters":
+                letters.append((value, tuple(more["headers"])))
+            else:
+                rows.update(rows_of(decode_observation(value or b""), more["partition"]))
+        self.producer.sent.clear()
+        return rows, sorted(letters, key=repr)
+
+    async def _send(self) -> None:
+        await self._observations.send()
+
+
+def readers(rules: object, monkeypatch: pytest.MonkeyPatch) -> tuple[Reader, Reader]:
+    """A native reader and one in Python."""
+    found = Reader(parse_rules(rules, "file"))
+    with monkeypatch.context() as patch:
+        patch.setattr("processor.stream.observation_producer.use_native", False)
+        return found, Reader(parse_rules(rules, "file"))
+
+
+def test_events_of_every_kind(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They give the same rows, dead letters and telemetry with and without the extension."""
+    count = ALL_EVENTS if request.config.getoption("--full") else EVENTS
+    fast, slow = readers(MODELS, monkeypatch)
+    found = events(count)
+    for start in range(0, count, _PART):
+        part = [record(start + at, next(found)) for at in range(_PART)]
+        (rows, letters), (expected, expected_letters) = fast.read(part), slow.read(part)
+        assert rows - expected == expected - rows == Counter()
+        assert letters == expected_letters
+        if start % 9000 == 0:
+            fast.decoder.rules.replace(fast.decoder.rules.entries)
+    for name in ("events", "not_scorable", "future_times", "says_nothing", "dead_letters"):
+        assert getattr(fast.telemetry, name) == getattr(slow.telemetry, name), name
+    assert len(fast.decoded) < 0.75 * count
+
+
+def test_lines_of_every_kind() -> None:
+    """Lines of an events file give the same with and without the extension."""
+    rules = parse_rules(MODELS, "file")
+    readers = [kind(Decoder(rules, Telemetry())) for kind in (NativeLineReader, LineReader)]
+    lines = []
+    for sent, body in events(EVENTS // 4):
+        named = {name.replace("_", "-"): value.decode() for name, value in sent}
+        head = f'{{"headers":{json.dumps(named)},"data":'.encode()
+        lines.append((head + (body or b"null") + b"}").replace(b"\n", b" "))
+    for start in range(0, len(lines), 500):
+        block = b"\n".join(lines[start : start + 500]) + b"\n"
+        fast, slow = (reader.read(block, start) for reader in readers)
+        assert Counter(rows_of(fast.batch)) == Counter(rows_of(slow.batch))
+        assert fast[1:] == slow[1:]
+
+
+def test_documents_of_every_kind() -> None:
+    """Documents of an archive give the same with and without the extension."""
+    found: list[list[Counter[Any]]] = []
+    for kind in NativeDocumentBatches, DocumentBatches:
+        telemetry = Telemetry()
+        reader = DocumentReader(parse_rules(MODELS, "file"), telemetry)
+        batches = kind(reader, telemetry)
+        documents = list(documents_of(EVENTS // 4))
+        parts = [documents[at : at + 500] for at in range(0, len(documents), 500)]
+        found.append([Counter(rows_of(batches.read(part))) for part in parts])
+        found.append([telemetry.events, telemetry.not_scorable])
+    assert found[:2] == found[2:]
+
+
+def documents_of(count: int) -> Iterator[Document]:
+    """Documents with a response of any kind, and most with a feedback on it."""
+    rng = random.Random(SEED)
+    sources = [_source(rng)._replace(kind=RESPONSE) for _ in range(60)]
+    for number in range(count):
+        source = rng.choice(sources)
+        bodies = [_body_of(rng, one, ["{}"]) for one in (source, source._replace(kind=FEEDBACK))]
+        members = {
+            "RequestId": f"id{number}",
+            "Ce-Namespace": "ns",
+            "Ce-Inferenceservicename": source.deployment,
+            "Ce-Endpoint": "default",
+            "Ce-Modelid": "classifier",
+        }
+        time = '"ce-time":"2026-11-20T09:03:59.3Z"'
+        text = f'{json.dumps(members)[:-1]},"response":{{{time},"payload":{bodies[0]}}}'
+        if number % 3:
+            text += f',"feedback":{{{time},{bodies[1][1:]}'.replace(",}", "}")
+        yield Document("index", f"id{number}", 1, f"{text}}}".encode())
+
+
+@pytest.mark.parametrize("is_truth", [False, True])
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize(("container", "row"), KINDS)
+def test_values_that_differ_are_read_natively(
+    container: str, row: str, rows: int, is_truth: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python decodes no more events of a kind than there are forms and labels of it."""
+    writer = Writer(random.Random(SEED), varied=False)
+    fast, slow = readers(None, monkeypatch)
+    records = []
+    for number in range(300):
+        body = message(writer, container, row, rows, 2)
+        if is_truth:
+            body = feedback(writer, body, repr(writer.rng.gauss(0, 1)), body)
+        event = headers(FEEDBACK if is_truth else RESPONSE, "plain", number), body.encode()
+        records.append(record(number, event))
+    for start in range(0, 300, 30):
+        part = records[start : start + 30]
+        assert fast.read(part) == slow.read(part)
+    if is_truth and row == "probability":
+        return  # the value of such a truth stands in a dictionary of the log
+    assert len(fast.decoded) - 30 < 60
