@@ -80,8 +80,8 @@ def _attribute(raw: bytes) -> bytes | None:
 
 
 def _data(event: Mapping[str, Any], attributes: Attributes) -> bytes:
-    encoded = event.get("data_base64")
-    if encoded is not None and encoded != b"null":
+    encoded = bytes(event.get("data_base64") or b"null")
+    if encoded != b"null":
         return base64.b64decode(_decode_text(encoded), validate=True)
     data = bytes(event.get("data") or b"")
     if data[:1] != b'"':

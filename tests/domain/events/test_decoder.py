@@ -168,6 +168,7 @@ def structured(**event: Any) -> Part | None:
 def test_structured_events() -> None:
     assert structured(data=ROW) == see()
     assert structured(data_base64=base64.b64encode(json.dumps(ROW).encode()).decode()) == see()
+    assert structured(data=ROW, data_base64=None) == see()
     nan = {"data": {"ndarray": [[0.1, float("nan")]]}}
     assert structured(data=nan) == see(nan)
     assert structured(data=ROW, requestid=...) == see(ce_requestid=None)
