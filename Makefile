@@ -80,8 +80,9 @@ format: $(VENV)/.test  ## Format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: prepare  ## Measure against other systems at the same job (BENCH_ARGS)
+bench: prepare  ## Measure against other systems at the same job (BENCH_ARGS), and by kind of message
 	$(BIN)/python -m bench --json bench/results.json $(BENCH_ARGS)
+	$(BIN)/python -m bench.kinds --json bench/kinds.json
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress
 

@@ -3,11 +3,22 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from bench.support.load import SPAN_NS, Event, Expected, Load, ModelCounts, produce, right_answer
+from bench.messages.seldon import question
+from bench.support.load import (
+    PLAIN,
+    SPAN_NS,
+    Event,
+    Expected,
+    Load,
+    ModelCounts,
+    produce,
+    right_answer,
+)
 from tests.support.servers import Broker
 from tests.support.servers.topics import create_topics
 
@@ -99,8 +110,8 @@ def test_times_stay_within_the_span(events: list[Event]) -> None:
     assert SPAN_NS == 28 * 60 * 10**9
 
 
-def test_request_events_on_demand() -> None:
-    load = Load(requests=100, request_events=True)
+def test_request_events_where_the_kind_has_them() -> None:
+    load = Load(requests=100, kinds=(replace(PLAIN, question=question),))
 
     kinds = Counter(map(_kind, load.events()))
 

@@ -19,7 +19,7 @@ from aiokafka.structs import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stages import whole
+from bench.support.stage_costs import whole
 from processor.archive.elasticsearch.archive import Page, Shard
 from processor.backfill.bootstrap import Bootstrap
 from processor.backfill.bootstrap_policy import BootstrapPolicy
