@@ -29,11 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "picture", type=Path, nargs="?", default=Path("docs/img/bench.svg"),
         help="the SVG to write (%(default)s)",
     )  # fmt: skip
+    line.add_argument("--load", help="the load to draw (the first in the results)")
     options = line.parse_args(arguments)
     try:
         results = json.loads(options.results.read_text())
-        figure = bars(results["machine"], results["systems"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        load = options.load or next(iter(results["loads"]))
+        figure = bars(results["machine"], load, results["loads"][load]["systems"])
+    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         print(
             f"bench: no results in {options.results} ({error!r}): "
             f"run `python -m bench --json {options.results}`",
@@ -47,14 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def bars(machine: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) -> Figure:
-    """A bar for each system that ran, as in the JSON of the results: its median rate and the range."""
+def bars(
+    machine: Mapping[str, Any], load: str, systems: Sequence[Mapping[str, Any]]
+) -> Figure:  # fmt: skip
+    """A bar for each system that ran a load, as in the JSON of the results: its median rate and the
+    range."""
     ran = [system for system in systems if system["rate"]]
     absent = [system["title"] for system in systems if not system["rate"]]
     rates = [system["rate"] for system in ran]
     medians = [rate["median"] for rate in rates]
     figure = Figure(figsize=(9, 1.4 + 0.32 * len(ran)), layout="constrained")
-    figure.suptitle("Events per second, one worker, with the exact result", weight="bold", size=11)
+    title = f"Events per second, one worker, with the exact result: {load} load"
+    figure.suptitle(title, weight="bold", size=11)
     axis = figure.subplots()
     axis.barh(
         [system["title"] for system in ran], medians,

@@ -20,7 +20,18 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
-from bench.peers.job import Cell, Change, Observation, Row, Shown, changes, joined, observation
+from bench.peers.job import (
+    Cell,
+    Change,
+    Observation,
+    Row,
+    Shown,
+    changes,
+    is_observation,
+    joined,
+    observation,
+    request_id,
+)
 
 _EPOCH = timedelta(seconds=1)
 
@@ -32,7 +43,9 @@ def build(bootstrap: str, topic: str, shown: Shown) -> Any:
         shown.events += len(events)
         for event in events:
             headers = dict(event.headers)
-            yield headers["ce_requestid"].decode(), observation(headers, orjson.loads(event.value))
+            if is_observation(headers):
+                body = orjson.loads(event.value)
+                yield request_id(headers).decode(), observation(headers, body)
 
     def join(before: Row | None, seen: Observation) -> tuple[Row | None, list[Change]]:
         after = joined(before, seen)

@@ -6,63 +6,93 @@ observations are lists, so that any store's serializer takes them.
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
-#: [time, label, model]: a prediction has a model, a feedback "". The label is "" where the
-#: feedback says that the prediction was right.
-Observation = list[str]
+#: [time, labels of the rows, model]: a prediction has a model, a feedback "". There are no labels
+#: where the feedback says that the prediction was right.
+Observation = list[Any]
 
-#: [time of prediction, model, predicted, time of feedback, actual], each "" until known.
-Row = list[str]
+#: [time of prediction, model, predicted labels, time of feedback, actual labels]; times and model are
+#: "" until known.
+Row = list[Any]
 
-#: (model, minute, actual, predicted); the two labels are "" where a prediction is counted.
+#: (model, minute, actual, predicted); the two labels are "" where predicted rows are counted.
 Cell = tuple[str, str, str, str]
 Change = tuple[Cell, int]
 
-_EMPTY: Row = ["", "", "", "", ""]
+_EMPTY: Row = ["", "", [], "", []]
+
+
+def is_observation(headers: Mapping[str, bytes]) -> bool:
+    """Whether an event says anything: that of a request alone does not."""
+    return not headers["ce_type"].endswith(b".request")
+
+
+def request_id(headers: Mapping[str, bytes]) -> bytes:
+    """The id of the request; on KServe it is that of the event."""
+    return headers.get("ce_requestid") or headers["ce_id"]
 
 
 def observation(headers: Mapping[str, bytes], body: Any) -> Observation:
+    """What a prediction or a feedback says."""
     time = headers["ce_time"].decode()
     if headers["ce_type"].endswith(b".response"):
-        return [time, _largest(body["data"]), headers["ce_inferenceservicename"].decode()]
-    truth = body["truth"].get("data")
-    return [time, _largest(truth) if truth else "", ""]
+        return [time, _labels(body), headers["ce_inferenceservicename"].decode()]
+    return [time, _labels(body["truth"]) if "truth" in body else [], ""]
 
 
-def _largest(data: Any) -> str:
-    scores = data["ndarray"][0]
-    name: str = data["names"][scores.index(max(scores))]
-    return name
+def _labels(message: Any) -> list[str]:
+    """The label of each row of Seldon's `ndarray` or of the Open Inference Protocol's output."""
+    if "outputs" in message:
+        output = message["outputs"][0]
+        values, rows = output["data"], output["shape"][0]
+        width = len(values) // rows
+        return [_label(values[row * width : (row + 1) * width], None) for row in range(rows)]
+    if "data" not in message:
+        return []
+    names = message["data"].get("names")
+    return [_label(row, names) for row in message["data"]["ndarray"]]
+
+
+def _label(row: list[float], names: list[str] | None) -> str:
+    """The class of several scores, the side of a probability, or an integer as it stands."""
+    if len(row) > 1:
+        position = row.index(max(row))
+        return names[position] if names else str(position)
+    (value,) = row
+    return str(value) if isinstance(value, int) else "1" if value >= 0.5 else "0"
 
 
 def joined(before: Row | None, seen: Observation) -> Row | None:
     """The request's row with this in it; None when it is a repetition or older."""
     row = before or _EMPTY
-    time, label, model = seen
+    time, labels, model = seen
     if model:
-        return [time, model, label, *row[3:]] if time > row[0] else None
-    return [*row[:3], time, label] if time > row[3] else None
+        return [time, model, labels, *row[3:]] if time > row[0] else None
+    return [*row[:3], time, labels] if time > row[3] else None
 
 
 def changes(before: Row | None, after: Row) -> list[Change]:
     """What moves in the counts when a row changes."""
-    found = []
-    for place in (_predicted, _judged):
-        old, new = place(before or _EMPTY), place(after)
-        if old != new:
-            found += [(cell, sign) for cell, sign in ((old, -1), (new, 1)) if cell is not None]
-    return found
+    moved: dict[Cell, int] = {}
+    for row, sign in ((before or _EMPTY, -1), (after, 1)):
+        for cell, count in _counts(row):
+            moved[cell] = moved.get(cell, 0) + sign * count
+    return [(cell, change) for cell, change in moved.items() if change]
 
 
-def _predicted(row: Row) -> Cell | None:
-    return (row[1], row[0][:16], "", "") if row[0] else None
-
-
-def _judged(row: Row) -> Cell | None:
-    return (row[1], row[0][:16], row[4] or row[2], row[2]) if row[0] and row[3] else None
+def _counts(row: Row) -> Iterator[Change]:
+    """Where the rows of a request count."""
+    predicted_at, model, predicted, judged_at, actual = row
+    if not predicted_at:
+        return
+    minute = predicted_at[:16]
+    yield (model, minute, "", ""), len(predicted)
+    if judged_at:
+        for pair in zip(actual or predicted, predicted, strict=True):
+            yield (model, minute, *pair), 1
 
 
 class Shown:

@@ -17,7 +17,7 @@ from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
 
 from ..support.measure import Job, Run, clocked, service
-from .job import Shown, changes, joined, observation
+from .job import Shown, changes, is_observation, joined, observation, request_id
 
 _GROUP = "by-request"
 
@@ -44,13 +44,16 @@ def build(app_id: str, bootstrap: str, topic: str, port: int, folder: Path) -> A
     requests = app.Table("requests", key_type=bytes, default=list)
     shown = Shown()
 
-    def request_id(_: Any) -> bytes:
+    def says_something(_: Any) -> bool:
         shown.events += 1
-        identity: bytes = faust.current_event().headers["ce_requestid"]
-        return identity
+        return is_observation(faust.current_event().headers)
+
+    def by_request(_: Any) -> bytes:
+        return request_id(faust.current_event().headers)
 
     async def join(stream: Any) -> None:
-        async for event in stream.group_by(request_id, name=_GROUP).events():
+        observed = stream.filter(says_something)
+        async for event in observed.group_by(by_request, name=_GROUP).events():
             before = requests[event.key]
             after = joined(before, observation(event.headers, event.value))
             if after is not None:

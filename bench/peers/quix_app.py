@@ -9,9 +9,10 @@ import json
 import sys
 from typing import Any
 
+import orjson
 from quixstreams import Application
 
-from bench.peers.job import Shown, changes, joined, observation
+from bench.peers.job import Shown, changes, is_observation, joined, observation, request_id
 
 _ROW = "row"
 
@@ -31,20 +32,24 @@ def build(
         producer_extra_config={"linger.ms": 50, "batch.size": 256 * 1024},
     )
 
-    def observe(body: Any, key: Any, timestamp: int, headers: list[tuple[str, bytes]]) -> Any:
+    def observe(
+        body: bytes, key: Any, timestamp: int, headers: list[tuple[str, bytes]]
+    ) -> list[list[Any]]:
         shown.events += 1
         named = dict(headers)
-        return [named["ce_requestid"].decode(), *observation(named, body)]
+        if not is_observation(named):
+            return []
+        return [[request_id(named).decode(), *observation(named, orjson.loads(body))]]
 
-    def join(value: list[str], state: Any) -> None:
+    def join(value: list[Any], state: Any) -> None:
         before = state.get(_ROW)
         after = joined(before, value[1:])
         if after is not None:
             state.set(_ROW, after)
             shown.add(changes(before, after))
 
-    source = app.topic(topic, key_deserializer="bytes", value_deserializer="json")
-    events = app.dataframe(source).apply(observe, metadata=True)
+    source = app.topic(topic, key_deserializer="bytes", value_deserializer="bytes")
+    events = app.dataframe(source).apply(observe, expand=True, metadata=True)
     events = events.set_headers(lambda *_: [])
     by_request = events.group_by(
         lambda value: value[0], name="by-request", key_serializer="str", key_deserializer="str"

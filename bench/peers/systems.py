@@ -113,14 +113,16 @@ SYSTEMS = (
 TITLES = {system.name: system.title for system in SYSTEMS}
 
 
-def prepare(systems: Sequence[System], results: Results) -> None:
-    """Fetch what they need, before anything is timed."""
+def prepare(systems: Sequence[System]) -> dict[str, str]:
+    """Fetch what they need, before anything is timed; the reason of each that is left out."""
+    left_out: dict[str, str] = {}
     for system in systems:
         try:
             if system.prepare is not None:
                 system.prepare()
         except PeerMissing as error:
-            _leave_out(results, system, f"not installed: {error}", str(error))
+            _leave_out(left_out, system, f"not installed: {error}", str(error))
+    return left_out
 
 
 def run(system: System, job: Job, results: Results) -> bool:
@@ -132,13 +134,13 @@ def run(system: System, job: Job, results: Results) -> bool:
         if system.name in NEEDED:
             raise
         first_line = str(error).partition("\n")[0].replace("|", "/")
-        _leave_out(results, system, f"failed in round {number}: {first_line}", str(error))
+        _leave_out(results.left_out, system, f"failed in round {number}: {first_line}", str(error))
         return False
     results.rounds[-1][system.name] = found
     say(f"round {number}: {system.name} {found.rate:,.0f} events/s")
     return True
 
 
-def _leave_out(results: Results, system: System, reason: str, whole: str) -> None:
-    results.left_out[system.name] = reason
+def _leave_out(left_out: dict[str, str], system: System, reason: str, whole: str) -> None:
+    left_out[system.name] = reason
     say(f"{system.name} left out: {whole}")

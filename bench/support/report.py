@@ -149,21 +149,28 @@ def _ratio(spread: Spread | None) -> str:
 
 
 def write_json(
-    path: Path, results: Results, found: Mapping[str, Any], decoding: Mapping[str, float]
-) -> None:
-    """Write the machine as `machine` found it, a row per system, every run with its round, and the CPU
-    time for decoding an event of each kind, in microseconds."""
+    path: Path, loads: Mapping[str, Results], found: Mapping[str, Any],
+    decoding: Mapping[str, float],
+) -> None:  # fmt: skip
+    """Write the machine as `machine` found it; for each load a row per system and every run with its
+    round; and the CPU time for decoding an event of each kind, in microseconds."""
     whole = {
         "machine": found,
+        "loads": {name: _load(results) for name, results in loads.items()},
+        "decoding_us": decoding,
+    }
+    path.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+def _load(results: Results) -> dict[str, Any]:
+    return {
         "systems": [asdict(row) for row in rows(results)],
         "runs": [
             {"round": number, **asdict(run)}
             for number, one in enumerate(results.rounds, start=1)
             for run in one.values()
         ],
-        "decoding_us": decoding,
     }
-    path.write_text(json.dumps(whole, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:

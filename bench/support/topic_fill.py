@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.support.servers.topics import create_topics
 
+from ..messages.kind import Kind
 from .command import say
-from .load import SPAN_NS, Expected, Load, produce
+from .load import PLAIN, SPAN_NS, Expected, Load, produce
 from .measure import Job
 from .processor_app import fresh_name
 
@@ -37,16 +38,21 @@ def fresh_topic(bootstrap: str, partitions: int = PARTITIONS) -> str:
     return topic
 
 
-def fill(bootstrap: str, events: int, models: int) -> FilledTopic:
+def fill(
+    bootstrap: str, events: int, models: int, kinds: tuple[Kind, ...] = (PLAIN,)
+) -> FilledTopic:
     """A fresh topic with about so many events, null keys over 8 partitions.
 
-    The last event is now: in a live run too, events fall into open windows.
+    The kinds get equally many models, so there may be some more models. The last event is now: in a
+    live run too, events fall into open windows.
     """
-    load = Load.of_events(events, models=models, start_ns=time.time_ns() - SPAN_NS)
+    models += -models % len(kinds)
+    start_ns = time.time_ns() - SPAN_NS
+    load = Load.of_events(events, models=models, start_ns=start_ns, kinds=kinds)
     expected = load.expected()
     topic = fresh_topic(bootstrap)
     begin = time.perf_counter()
     count = asyncio.run(produce(bootstrap, topic, load, PARTITIONS))
     rate = count / (time.perf_counter() - begin)
-    say(f"{count:,} events, {expected.judged:,} judged; produced at {rate:,.0f}/s")
+    say(f"{count:,} events, {expected.judged:,} judged rows; produced at {rate:,.0f}/s")
     return FilledTopic(bootstrap, topic, count, expected)

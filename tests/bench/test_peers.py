@@ -7,36 +7,49 @@ from pathlib import Path
 
 import pytest
 
+from bench.messages.catalog import MIXED
 from bench.peers import environment, systems
 from bench.peers.environment import PeerMissing, python_with
-from bench.peers.job import Row, Shown, changes, joined, observation
+from bench.peers.job import (
+    Row,
+    Shown,
+    changes,
+    is_observation,
+    joined,
+    observation,
+    request_id,
+)
 from bench.support.load import Event, Load
 from bench.support.measure import differences, get, models
 from tests.support.servers.process import free_port
 
 LOAD = Load(requests=2_000, models=3)
+LOADS = (LOAD, Load(requests=2_000, models=3, kinds=MIXED))
 
 
 def _folded(events: Iterator[Event] | list[Event]) -> Shown:
     shown, kept = Shown(), dict[str, Row]()
     for event in events:
         headers = dict(event.headers)
-        request = headers["ce_requestid"].decode()
-        after = joined(kept.get(request), observation(headers, json.loads(event.value)))
         shown.events += 1
+        if not is_observation(headers):
+            continue
+        request = request_id(headers).decode()
+        after = joined(kept.get(request), observation(headers, json.loads(event.value)))
         if after is not None:
             shown.add(changes(kept.get(request), after))
             kept[request] = after
     return shown
 
 
+@pytest.mark.parametrize("load", LOADS, ids=["plain", "mixed"])
 @pytest.mark.parametrize("seed", range(3))
-def test_any_order_and_repetition_ends_in_the_truth(seed: int) -> None:
-    events = list(LOAD.events())
+def test_any_order_and_repetition_ends_in_the_truth(seed: int, load: Load) -> None:
+    events = list(load.events())
     mixed = random.Random(seed).sample(events + events[:500], len(events) + 500)
 
-    assert differences(LOAD.expected(), _folded(events).models()["models"]) == []
-    assert differences(LOAD.expected(), _folded(mixed).models()["models"]) == []
+    assert differences(load.expected(), _folded(events).models()["models"]) == []
+    assert differences(load.expected(), _folded(mixed).models()["models"]) == []
 
 
 def test_a_lost_event_is_seen() -> None:
@@ -49,8 +62,8 @@ def test_a_lost_event_is_seen() -> None:
 
 
 def test_a_correction_takes_the_old_count_back() -> None:
-    prediction = ["2026-11-20T09:00:01Z", "a", "m"]
-    right, wrong = ["2026-11-20T09:00:02Z", "", ""], ["2026-11-20T09:00:03Z", "b", ""]
+    prediction = ["2026-11-20T09:00:01Z", ["a"], "m"]
+    right, wrong = ["2026-11-20T09:00:02Z", [], ""], ["2026-11-20T09:00:03Z", ["b"], ""]
     first = joined(joined(None, prediction), right)
     assert first is not None
 

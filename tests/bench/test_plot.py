@@ -25,7 +25,7 @@ def _results() -> Results:
 
 
 def test_bars_are_to_scale() -> None:
-    (axis,) = bars(MACHINE, [asdict(row) for row in rows(_results())]).axes
+    (axis,) = bars(MACHINE, "plain", [asdict(row) for row in rows(_results())]).axes
 
     widths = [bar.get_width() for bar in axis.patches]  # type: ignore[attr-defined]
     assert widths == [100_000, 37_500]
@@ -33,16 +33,17 @@ def test_bars_are_to_scale() -> None:
 
 def test_the_picture_names_systems_figures_and_machine(tmp_path: Path) -> None:
     results, picture = tmp_path / "results.json", tmp_path / "img" / "bench.svg"
-    write_json(results, _results(), MACHINE, {})
-    assert main([str(results), str(picture)]) == 0
+    loads = {"mixed": Results({}), "plain": _results()}
+    write_json(results, loads, MACHINE, {})
+    assert main(["--load", "plain", str(results), str(picture)]) == 0
 
     root = ElementTree.fromstring(picture.read_text())
     texts = "\n".join(text for element in root.iter(f"{SVG}text") for text in element.itertext())
-    for wanted in ("a <loop>", "37,500  (20 µs)", "Left out: Quix", "A & B, 2 cores"):
+    for wanted in ("plain load", "a <loop>", "37,500  (20 µs)", "Left out: Quix", "A & B, 2 cores"):
         assert wanted in texts
 
 
-@pytest.mark.parametrize("content", [None, "no JSON", json.dumps({"systems": []})])
+@pytest.mark.parametrize("content", [None, "no JSON", json.dumps({"loads": {}})])
 def test_no_results_say_how_to_get_them(
     content: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,20 +46,22 @@ def test_what_is_left_out_has_its_reason_in_the_table() -> None:
     assert all(line.count("|") == lines[0].count("|") for line in lines)
 
 
-def test_json_has_the_machine_a_row_per_system_and_every_run(tmp_path: Path) -> None:
+def test_json_has_the_machine_and_by_load_a_row_per_system_and_every_run(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
 
-    write_json(path, _results(), {"cores": 2}, {"ndarray": 6.5})
+    write_json(path, {"mixed": _results(), "plain": Results({})}, {"cores": 2}, {"ndarray": 6.5})
 
     found = json.loads(path.read_text())
-    ours = found["systems"][1]
+    mixed = found["loads"]["mixed"]
+    ours = mixed["systems"][1]
+    assert list(found["loads"]) == ["mixed", "plain"]
     assert found["machine"] == {"cores": 2}
     assert found["decoding_us"] == {"ndarray": 6.5}
     assert ours["rate"] == {"median": 45_000, "min": 40_000, "max": 50_000}
     assert ours["ratios"]["kafka-streams"]["median"] == 2.25
     assert ours["ratios"]["kafka-streams-eos"] is None
-    assert found["systems"][3]["left_out"] == "not installed: no wheel"
-    assert [(run["round"], run["system"]) for run in found["runs"]] == [
+    assert mixed["systems"][3]["left_out"] == "not installed: no wheel"
+    assert [(run["round"], run["system"]) for run in mixed["runs"]] == [
         (1, "bare"), (1, "processor"), (1, "kafka-streams"), (1, "naive"),
         (2, "bare"), (2, "processor"),
     ]  # fmt: skip

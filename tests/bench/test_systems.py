@@ -33,11 +33,9 @@ def _job(folder: Path) -> Job:
 
 
 def test_what_cannot_be_installed_is_left_out() -> None:
-    results = _results()
+    left_out = systems.prepare([System("a", "A", _right, _missing), System("b", "B", _right)])
 
-    systems.prepare([System("a", "A", _right, _missing), System("b", "B", _right)], results)
-
-    assert results.left_out == {"a": "not installed: no wheel"}
+    assert left_out == {"a": "not installed: no wheel"}
 
 
 def test_a_peer_that_fails_is_left_out_and_told(tmp_path: Path) -> None:

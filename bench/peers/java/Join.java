@@ -1,3 +1,5 @@
+import java.util.HashMap;
+import java.util.Map;
 import org.apache.kafka.streams.processor.api.Processor;
 import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
@@ -40,20 +42,14 @@ final class Join implements Processor<byte[], byte[], Void, Void> {
             return;
         }
         requests.put(record.key(), after.toBytes());
-        move(before.prediction(), after.prediction());
-        move(before.cell(), after.cell());
-    }
-
-    private void move(String from, String to) {
-        if (from != null && from.equals(to)) {
-            return;
-        }
-        add(from, -1);
-        add(to, 1);
+        Map<String, Long> moved = new HashMap<>();
+        before.addTo(moved, -1);
+        after.addTo(moved, 1);
+        moved.forEach(this::add);
     }
 
     private void add(String cell, long change) {
-        if (cell != null) {
+        if (change != 0) {
             long count = task.get(cell) + change;
             counts.put(cell, count);
             task.set(cell, count);

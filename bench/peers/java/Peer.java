@@ -2,6 +2,7 @@ import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
+import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeaders;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -96,9 +97,17 @@ public final class Peer {
         @Override
         public void process(Record<byte[], byte[]> event) {
             shown.events.increment();
-            byte[] id = event.headers().lastHeader("ce_requestid").value();
-            byte[] said = Observation.of(event.headers(), event.value()).toBytes();
-            context().forward(new Record<>(id, said, event.timestamp(), new RecordHeaders()));
+            Observation seen = Observation.of(event.headers(), event.value());
+            if (seen == null) {
+                return;
+            }
+            Header id = event.headers().lastHeader("ce_requestid");
+            if (id == null) {
+                // On KServe the id of the event is that of the request.
+                id = event.headers().lastHeader("ce_id");
+            }
+            context().forward(new Record<>(
+                    id.value(), seen.toBytes(), event.timestamp(), new RecordHeaders()));
         }
     }
 }
