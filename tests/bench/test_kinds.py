@@ -90,3 +90,9 @@ def test_batches_have_a_line_for_a_row_too() -> None:
         "| five | 10.0 | 4.0 | 1.0 | 15.0 | 1.0 | 10.0 | 4.0 | 1.0 | 15.0 |",
         "| the same, per row | 2.0 | 0.8 | 0.2 | 3.0 | 0.2 | 2.0 | 0.8 | 0.2 | 3.0 |",
     ]
+
+
+def test_the_documentation_has_every_kind() -> None:
+    shown = (Path(__file__).parents[2] / "docs" / "explanation" / "performance.md").read_text()
+
+    assert [kind.title for kind in KINDS.values() if f"\n| {kind.title} | " not in shown] == []
