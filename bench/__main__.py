@@ -79,7 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         help="plain: rows of three scores; mixed: a third KServe's v2 with request events, a third "
         "one probability, its feedback with request and response, a third batches of five (both)",
     )  # fmt: skip
-    line.add_argument("--models", type=int, default=10, help="number of deployments (%(default)s)")
+    line.add_argument(
+        "--models",
+        type=int,
+        default=10,
+        help="number of deployments; the mixed load rounds up to a multiple of three (%(default)s)",
+    )
     line.add_argument(
         "--repeats", type=int, default=3, help="rounds, of all systems but naive (%(default)s)"
     )
