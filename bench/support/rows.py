@@ -22,7 +22,7 @@ from processor.domain.log.observations import (
 from processor.domain.log.records import encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO
-from processor.domain.values import SCORES, Reading, Schema, digest
+from processor.domain.values import SCORES, Answer, Reading, Schema, content_digest, digest
 
 from .load import NAMES, NAMESPACE, deployment
 
@@ -41,8 +41,13 @@ _SCHEMAS = [Schema(names=LABELS)]
 _ANSWERS = [AnswerRow(label, None, SCORES, 0, len(LABELS), ()) for label in LABELS]
 _TRUTHS = [Reading(SCORES, position, len(LABELS)) for position in range(len(LABELS))]
 _REWARDS = (MICRO, 0, None)
-_PREDICTED = [digest("prediction", label) for label in LABELS]
-_JUDGED = [[digest(actual, form) for form in range(_FORMS)] for actual in LABELS]
+_PREDICTED = [
+    content_digest(Answer(label, None, SCORES, _SCHEMAS[0], len(LABELS))) for label in LABELS
+]
+_JUDGED = [
+    [digest(None if form == RIGHT else (truth,), _REWARDS[form]) for form in range(_FORMS)]
+    for truth in _TRUTHS
+]
 
 
 def model_keys(number: int) -> list[ModelKey]:

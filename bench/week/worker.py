@@ -236,12 +236,7 @@ class _Worker:
 
     @property
     def _kept(self) -> int:
-        states = [join.join.state for join in self._joins.values()]
-        return sum(
-            sum(table.count for table in state.packed_requests)
-            + sum(map(len, state.object_requests))
-            for state in states
-        )
+        return sum(len(join.join.state.requests) for join in self._joins.values())
 
     @property
     def _unmatched(self) -> int:

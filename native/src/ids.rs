@@ -34,14 +34,6 @@ id! {
     TruthId
 }
 id! {
-    /// Position of a prediction's content in the table of the join's state.
-    PredictionId
-}
-id! {
-    /// Position of a feedback's content in the table of the join's state, counted from 1.
-    FeedbackId
-}
-id! {
     /// Position of an outcome in the delta accumulator.
     OutcomeId
 }

@@ -21,9 +21,10 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::fast_path::FastPath>()?;
     module.add_class::<join::accumulator::DeltaAccumulator>()?;
+    module.add_class::<join::id_set::IdSet>()?;
+    module.add_class::<join::request_table::RequestTable>()?;
     module.add_class::<events::reader::Reader>()?;
     module.add_class::<tally::labels::Labels>()?;
     module.add_class::<tally::bucket::BucketCounts>()?;
-    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)?;
-    module.add_function(wrap_pyfunction!(join::table::expire, module)?)
+    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)
 }

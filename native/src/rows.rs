@@ -1,29 +1,56 @@
-//! Rows of observations as they stand on the log, in MessagePack: reads the common case, and writes it.
+//! Rows of observations as they stand on the log, in MessagePack: reads and writes them.
 
-/// A row of a prediction; `model` and `answer` are positions in the batch's dictionaries.
+/// An item of a row: its position in the batch's dictionary, and its packed values, empty if it has none.
+#[derive(Clone, Copy)]
+pub struct Item<'a> {
+    pub position: usize,
+    pub values: &'a [u8],
+}
+
+/// The items of a row.
+pub enum Items<'a> {
+    One(Item<'a>),
+    /// A list, and whether values stand beside it.
+    Several(Vec<Item<'a>>, bool),
+}
+
+impl<'a> Items<'a> {
+    pub fn as_slice(&self) -> &[Item<'a>] {
+        match self {
+            Items::One(item) => std::slice::from_ref(item),
+            Items::Several(items, _) => items,
+        }
+    }
+
+    /// The item of a row that has no list.
+    pub fn one(&self) -> Option<Item<'a>> {
+        match self {
+            Items::One(item) => Some(*item),
+            Items::Several(..) => None,
+        }
+    }
+}
+
+/// A row of a prediction; `model` and the answers are positions in the batch's dictionaries.
 pub struct Prediction<'a> {
     pub id: &'a [u8],
     pub model: usize,
     pub time: i64,
     pub source_rank: u64,
     pub digest: u64,
-    pub answer: usize,
+    pub answers: Items<'a>,
     pub provisional: bool,
-    /// The packed values, empty if there are none.
-    pub values: &'a [u8],
 }
 
-/// A row of a feedback; `scope` and `truth` are positions in the batch's dictionaries.
+/// A row of a feedback; `scope` and the truth are positions in the batch's dictionaries.
 pub struct Feedback<'a> {
     pub id: &'a [u8],
     pub scope: usize,
     pub time: i64,
     pub source_rank: u64,
     pub digest: u64,
-    pub truth: Option<usize>,
+    pub truth: Option<Items<'a>>,
     pub reward: Option<i64>,
-    /// The packed values, empty if there are none.
-    pub values: &'a [u8],
 }
 
 /// Reads a MessagePack list of rows, one after another.
@@ -113,6 +140,10 @@ impl<'a> Rows<'a> {
         if self.is_nil() {
             return Some(&[]);
         }
+        self.bytes()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = match self.byte()? {
             0xc4 => self.unsigned(1)?,
             0xc5 => self.unsigned(2)?,
@@ -171,48 +202,99 @@ impl<'a> Rows<'a> {
         Some((&self.data[start..self.at], parsed))
     }
 
+    /// The next rows, up to `count`, as `next` gives them. Returns false if there are none.
+    pub fn next_few<T>(
+        &mut self,
+        read: fn(&mut Self) -> Option<T>,
+        count: usize,
+        to: &mut Vec<(&'a [u8], Option<T>)>,
+    ) -> bool {
+        to.clear();
+        while to.len() < count {
+            let Some(row) = self.next(read) else { break };
+            to.push(row);
+        }
+        !to.is_empty()
+    }
+
     /// Whether all rows were read and no bytes follow them.
     pub fn is_complete(&self) -> bool {
         self.remaining == 0 && self.at == self.data.len()
     }
 }
 
-/// Parse a prediction with one answer.
+/// The positions of a row's items: one, or a list.
+enum Positions {
+    One(usize),
+    Several(Vec<usize>),
+}
+
+impl<'a> Rows<'a> {
+    fn positions(&mut self) -> Option<Positions> {
+        if !matches!(*self.data.get(self.at)?, 0x90..=0x9f | 0xdc | 0xdd) {
+            return Some(Positions::One(self.natural()? as usize));
+        }
+        let length = self.list()?;
+        // Each position takes a byte or more.
+        let mut positions = Vec::with_capacity(length.min(self.data.len() - self.at));
+        for _ in 0..length {
+            positions.push(self.natural()? as usize);
+        }
+        Some(Positions::Several(positions))
+    }
+
+    /// The items at some positions, whose values come next.
+    fn items(&mut self, positions: Positions) -> Option<Items<'a>> {
+        let positions = match positions {
+            Positions::One(position) => {
+                return Some(Items::One(Item { position, values: self.values()? }));
+            }
+            Positions::Several(positions) => positions,
+        };
+        let valued = !self.is_nil();
+        if valued && self.list()? != positions.len() {
+            return None;
+        }
+        let mut items = Vec::with_capacity(positions.len());
+        for position in positions {
+            items.push(Item { position, values: if valued { self.bytes()? } else { &[] } });
+        }
+        Some(Items::Several(items, valued))
+    }
+}
+
+/// Parse a prediction.
 pub fn prediction<'a>(rows: &mut Rows<'a>) -> Option<Prediction<'a>> {
     if rows.list()? != 8 {
         return None;
     }
-    Some(Prediction {
-        id: rows.text()?,
-        model: rows.natural()? as usize,
-        time: rows.integer()?,
-        source_rank: rows.natural()?,
-        digest: rows.natural()?,
-        answer: rows.natural()? as usize,
-        provisional: match rows.byte()? {
-            0xc2 => false,
-            0xc3 => true,
-            _ => return None,
-        },
-        values: rows.values()?,
-    })
+    let (id, model, time) = (rows.text()?, rows.natural()? as usize, rows.integer()?);
+    let (source_rank, digest) = (rows.natural()?, rows.natural()?);
+    let positions = rows.positions()?;
+    let provisional = match rows.byte()? {
+        0xc2 => false,
+        0xc3 => true,
+        _ => return None,
+    };
+    let answers = rows.items(positions)?;
+    Some(Prediction { id, model, time, source_rank, digest, answers, provisional })
 }
 
-/// Parse a feedback with one truth or none.
+/// Parse a feedback.
 pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
     if rows.list()? != 8 {
         return None;
     }
-    Some(Feedback {
-        id: rows.text()?,
-        scope: rows.natural()? as usize,
-        time: rows.integer()?,
-        source_rank: rows.natural()?,
-        digest: rows.natural()?,
-        truth: if rows.is_nil() { None } else { Some(rows.natural()? as usize) },
-        reward: if rows.is_nil() { None } else { Some(rows.integer()?) },
-        values: rows.values()?,
-    })
+    let (id, scope, time) = (rows.text()?, rows.natural()? as usize, rows.integer()?);
+    let (source_rank, digest) = (rows.natural()?, rows.natural()?);
+    let positions = if rows.is_nil() { None } else { Some(rows.positions()?) };
+    let reward = if rows.is_nil() { None } else { Some(rows.integer()?) };
+    let truth = match positions {
+        Some(positions) => Some(rows.items(positions)?),
+        None if rows.is_nil() => None,
+        None => return None,
+    };
+    Some(Feedback { id, scope, time, source_rank, digest, truth, reward })
 }
 
 /// The request id and the model (or scope) of any row.
@@ -270,19 +352,21 @@ mod tests {
     fn rows_that_were_written_can_be_read() {
         let mut bytes = vec![0x92];
         write(&mut bytes, b"r1", &[3], 5, &[1, 9, 2, 0xc2, 0xc4, 2, 7, 8]);
-        bytes.extend_from_slice(&[0x98, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3, 0xc4, 1, 7]);
+        bytes.extend_from_slice(&[0x98, 0xa1, b'x', 0, 1, 2, 3, 0x92, 1, 2, 0xc3]);
+        bytes.extend_from_slice(&[0x92, 0xc4, 1, 7, 0xc4, 2, 8, 9]);
         let mut rows = Rows::new(&bytes).unwrap();
         let (_, parsed) = rows.next(prediction).unwrap();
         let parsed = parsed.unwrap();
         assert_eq!((parsed.id, parsed.model, parsed.time), (&b"r1"[..], 3, 5));
-        assert_eq!(
-            (parsed.source_rank, parsed.digest, parsed.answer, parsed.provisional),
-            (1, 9, 2, false)
-        );
-        assert_eq!(parsed.values, [7, 8]);
+        assert_eq!((parsed.source_rank, parsed.digest, parsed.provisional), (1, 9, false));
+        let item = parsed.answers.one().unwrap();
+        assert_eq!((item.position, item.values), (2, &[7, 8][..]));
         let (several, parsed) = rows.next(prediction).unwrap();
-        assert!(parsed.is_none());
-        assert_eq!(several.len(), 14);
+        assert_eq!(several.len(), 19);
+        let parsed = parsed.unwrap();
+        let items = parsed.answers.as_slice();
+        assert_eq!((items[0].position, items[0].values), (1, &[7][..]));
+        assert_eq!((items[1].position, items[1].values), (2, &[8, 9][..]));
         assert!(rows.next(prediction).is_none());
         assert!(rows.is_complete());
         assert!(Rows::new(&bytes[..bytes.len() - 1]).is_some_and(|mut rows| {

@@ -2,7 +2,6 @@
 
 pub const SECOND: i64 = 1_000_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
-pub const HOUR: i64 = 60 * MINUTE;
 
 /// The last year that fits in 64 bits of nanoseconds.
 const LAST_YEAR: i64 = 2261;

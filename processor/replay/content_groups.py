@@ -8,7 +8,7 @@ from processor.domain.join.delta_accumulator import Deltas, NativeDeltaAccumulat
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import SCORED, Outcome
 from processor.domain.join.native_fast_path import NativeFastPath
-from processor.domain.join.request_store import ValuedRow
+from processor.domain.join.requests.request import Request
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.records import decode_delta, encode
@@ -80,8 +80,12 @@ class ReplayJoin(JoinFold):
             yield from judge.groups()
 
 
+#: The model, answer, truth and reward of a request; its plan depends on nothing else but the values.
+_Content = tuple[int, int, int | None, int | None]
+
+
 class _ValueJudge:
-    """Judges packed predictions with values in the native extension."""
+    """Judges requests with values in the native extension."""
 
     def __init__(
         self, state: JoinState, accumulator: NativeDeltaAccumulator, fast_path: NativeFastPath
@@ -89,32 +93,45 @@ class _ValueJudge:
         accumulator.clear()
         self._state = state
         self._accumulator = accumulator
-        self._plan_of_pair = fast_path.plan_of_pair
-        #: By the contents of prediction and feedback: the plan, None if Python must judge them.
-        self._plans: dict[tuple[int, int], int | None] = {}
-        self._waiting: dict[tuple[int, int, bool], list[tuple[bytes, bytes]]] = {}
+        self._plan_of = fast_path.plan_of
+        #: None if Python must judge them.
+        self._plans: dict[_Content, int | None] = {}
+        self._waiting: dict[tuple[_Content, bool], list[tuple[bytes, bytes]]] = {}
         self._groups: Counter[Group] = Counter()
 
-    def add(self, row: ValuedRow) -> bool:
-        """Judge a row, now or later. False if Python must do it."""
-        prediction_id, feedback_id, is_in_range, values, truth_values = row
-        pair = prediction_id, feedback_id
-        if pair not in self._plans:
-            self._plans[pair] = self._plan_of(*pair)
-        if self._plans[pair] is None:
+    def add(self, request: Request, is_in_range: bool) -> bool:
+        """Judge a request with one prediction and one feedback, now or later. False if Python must do
+        it."""
+        ((prediction,), (feedback,)) = request.predictions, request.feedbacks
+        model, answer, truth, values = (
+            prediction.model, prediction.answers, feedback.truth, prediction.values
+        )  # fmt: skip
+        truth_values = feedback.values or b""
+        if (
+            not isinstance(answer, int)
+            or isinstance(truth, list)
+            or not isinstance(values, bytes)
+            or not isinstance(truth_values, bytes)
+            or (truth is None and feedback.scope != model)  # the reward may be another model's
+        ):
             return False
-        rows = self._waiting.setdefault((*pair, is_in_range), [])
+        content = model, answer, truth, feedback.reward
+        if content not in self._plans:
+            self._plans[content] = self._plan_of(answer, truth, feedback.reward, True)
+        if self._plans[content] is None:
+            return False
+        rows = self._waiting.setdefault((content, is_in_range), [])
         rows.append((values, truth_values))
         if len(rows) >= _AT_ONCE:
-            self._judge(*pair, is_in_range, rows)
+            self._judge(content, is_in_range, rows)
             rows.clear()
         return True
 
     def groups(self) -> Iterator[tuple[Group, int]]:
         """The groups of all rows: their predictions, their kinds of outcomes without the counts, and the
         counts of each model."""
-        for key, rows in self._waiting.items():
-            self._judge(*key, rows)
+        for (content, is_in_range), rows in self._waiting.items():
+            self._judge(content, is_in_range, rows)
         models = self._state.models
         batches = self._accumulator.drain([0] * len(models), (0, "", 0, 0))
         yield from self._groups.items()
@@ -126,29 +143,15 @@ class _ValueJudge:
                     outcome = Outcome(SCORED, unpack(delta, batch.labels))
                     yield (models.index(batch.models[delta.model]), (), outcome, True), 1
 
-    def _plan_of(self, prediction_id: int, feedback_id: int) -> int | None:
-        model = self._state.prediction_contents[prediction_id].model
-        feedback = self._state.feedback_contents[feedback_id - 1]
-        if feedback.truth is None and feedback.scope != model:
-            return None  # the reward may be another model's
-        return self._plan_of_pair(prediction_id, feedback_id)
-
-    def _judge(
-        self,
-        prediction_id: int,
-        feedback_id: int,
-        is_in_range: bool,
-        rows: list[tuple[bytes, bytes]],
-    ) -> None:
-        plan = self._plans[prediction_id, feedback_id]
+    def _judge(self, content: _Content, is_in_range: bool, rows: list[tuple[bytes, bytes]]) -> None:
+        plan, (model, answer, _, _) = self._plans[content], content
         if plan is None or not rows:
             return
-        content = self._state.prediction_contents[prediction_id]
         minute = _IN_RANGE if is_in_range else _OUT_OF_RANGE
         native = self._accumulator.native
-        self._groups[content.model, content.answer, None, is_in_range] += len(rows)
-        for outcome_id, times in native.add_valued_judgements(content.model, minute, plan, rows):
+        self._groups[model, answer, None, is_in_range] += len(rows)
+        for outcome_id, times in native.add_valued_judgements(model, minute, plan, rows):
             outcome = self._accumulator.outcome(outcome_id)
             if outcome.affects_diagnostics:
                 kind = Outcome(outcome.kind, Counts(), outcome.not_scorable)
-                self._groups[content.model, (), kind, is_in_range] += times
+                self._groups[model, (), kind, is_in_range] += times

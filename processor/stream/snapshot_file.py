@@ -1,9 +1,8 @@
 """Snapshots of the join in local files. An old snapshot is as correct as a new one, only slower.
 
-A file holds the length of the head, the head, the packed tables bucket by bucket, and the size of each
-bucket. The buckets are copied in slices while the fold continues; a bucket that the fold is about to
-change is copied before. A slice is written before the next one is copied, so a snapshot needs little
-memory.
+A file holds the length of the head, the head, the tables of requests bucket by bucket, and the size of
+each bucket. The buckets are copied in slices while the fold continues; a bucket that is about to change
+is copied before. A slice is written before the next one is copied, so a snapshot needs little memory.
 """
 
 import contextlib
@@ -15,15 +14,16 @@ import tempfile
 import time
 import weakref
 from array import array
-from collections.abc import Generator, Iterable, Sequence
-from itertools import islice
+from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
-from processor.domain.join.packed_table import CopyOnWrite, PackedTable
+from processor.domain.join.id_set import IdSet, new_id_set
 from processor.domain.join.request_store import RequestRef
+from processor.domain.join.requests.python_table import TableOutline
+from processor.domain.join.requests.table import RequestTable, new_table
 from processor.domain.join.state import JoinState
 from processor.domain.join.vacuum import is_worth_vacuuming, vacuum
 from processor.domain.log.observations import SCHEMA_VERSION
@@ -43,8 +43,6 @@ class Snapshot(msgspec.Struct, array_like=True):
     state: JoinState
     judged: list[RequestRef] = []
     """Requests whose outcome is not in the archive yet; not a part of the fold's state."""
-    buckets: list[int] = []
-    """The number of buckets of each packed table; the tables in ``state`` are stored without them."""
 
 
 def remove_old_snapshots(folder: Path, app_id: str, log_id: str) -> None:
@@ -78,27 +76,39 @@ def _is_being_written(path: Path) -> bool:
 #: The suffix of a file while it is being written.
 _UNFINISHED = ".new"
 #: The version of the file's format; it contains the log's schema too.
-_VERSION = SCHEMA_VERSION * 100 + 2
+_VERSION = SCHEMA_VERSION * 100 + 3
 _LENGTH = 8
 #: Buckets that are copied or read at a time.
 _SLICE = 1024
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Snapshot).decode
+
+def _in_head(part: Any) -> list[TableOutline] | bytes:
+    """A part of the state in the head of a file: the tables without the content of their buckets."""
+    return part.content() if isinstance(part, IdSet) else part.outline()
+
+
+def _from_head(kind: type, content: Any) -> IdSet | RequestTable:
+    """A part of the state; the buckets of tables are still to be filled."""
+    if kind is IdSet:
+        return new_id_set(msgspec.convert(content, bytes))
+    return new_table(msgspec.convert(content, list[TableOutline]))
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_in_head).encode
+_decode = msgspec.msgpack.Decoder(Snapshot, dec_hook=_from_head).decode
 
 
 class StateCapture:
     """A copy of the state as it was at ``offset``, which is made in slices."""
 
-    def __init__(self, snapshot: Snapshot, tables: Sequence[PackedTable]) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         head = _encode(snapshot)
         self.offset = snapshot.offset
         self.parts = [len(head).to_bytes(_LENGTH, "little"), head]
         """The file's content that is copied, and not taken yet."""
-        self._tables = list(tables)  # a table that is added later is not in this snapshot
-        for table in self._tables:
-            table.copy_on_write = CopyOnWrite(0, len(table.buckets))
-        self._slices = _copy(self._tables, self.parts)
+        self._table = snapshot.state.requests
+        self._table.begin_copy()
+        self._slices = _copy(self._table, self.parts)
 
     def step(self, seconds: float) -> bool:
         """Copy for about this long (seconds), and return whether the copy is complete."""
@@ -114,22 +124,18 @@ class StateCapture:
     def give_up(self) -> None:
         """Leave the copy incomplete: buckets that change need not be copied any more."""
         self._slices.close()
-        for table in self._tables:
-            table.copy_on_write = None
+        self._table.end_copy()
 
 
-def _copy(tables: Sequence[PackedTable], parts: list[bytes]) -> Generator[None, None, None]:
+def _copy(table: RequestTable, parts: list[bytes]) -> Generator[None, None, None]:
     """Copy a slice for each item. Not a method: a cycle would keep the buckets in memory until the next
     garbage collection."""
     sizes = array("I")
-    for table in tables:
-        copy_on_write = table.copy_on_write
-        assert copy_on_write is not None
-        while chunks := copy_on_write.take(table.buckets, _SLICE):
-            parts.append(b"".join(chunks))
-            sizes.extend(map(len, chunks))
-            yield
-        table.copy_on_write = None
+    while (copied := table.copy(_SLICE)) is not None:
+        content, copied_sizes = copied
+        parts.append(content)
+        sizes.extend(copied_sizes)
+        yield
     parts.append(sizes.tobytes())
 
 
@@ -155,10 +161,6 @@ class SnapshotFile:
         self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()
     ) -> StateCapture:
         """Begin a copy of a state; a copy of the same state that is not complete becomes void."""
-        outlines = [
-            msgspec.structs.replace(each, buckets=[], copy_on_write=None)
-            for each in state.packed_requests
-        ]
         return StateCapture(
             Snapshot(
                 _VERSION,
@@ -167,11 +169,9 @@ class SnapshotFile:
                 self._partitions,
                 self._horizon,
                 offset,
-                msgspec.structs.replace(state, packed_requests=outlines),
+                state,
                 list(judged),
-                [len(table.buckets) for table in state.packed_requests],
-            ),
-            state.packed_requests,
+            )
         )
 
     def draft(self) -> "SnapshotDraft":
@@ -247,17 +247,14 @@ def _remove(file: BinaryIO, path: Path) -> None:
 
 def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
     """Read the buckets of a snapshot's tables, from the current position of the file."""
-    sizes = array("I")
-    start, stop = file.tell(), end - sum(snapshot.buckets) * sizes.itemsize
+    table, sizes = snapshot.state.requests, array("I")
+    buckets = sum(count for count, _ in table.outline())
+    start, stop = file.tell(), end - buckets * sizes.itemsize
     file.seek(max(start, stop))
     sizes.frombytes(file.read())
     if start + sum(sizes) != stop:
         raise ValueError(f"{stop - start} bytes of tables, not {sum(sizes)}")
     file.seek(start)
-    remaining = iter(sizes)
-    for table, count in zip(snapshot.state.packed_requests, snapshot.buckets, strict=True):
-        while some := list(islice(remaining, min(_SLICE, count - len(table.buckets)))):
-            content, at = memoryview(file.read(sum(some))), 0
-            for size in some:
-                table.buckets.append(bytearray(content[at : at + size]))
-                at += size
+    for first in range(0, buckets, _SLICE):
+        some = list(sizes[first : first + _SLICE])
+        table.fill(file.read(sum(some)), some)

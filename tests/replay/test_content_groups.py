@@ -8,7 +8,7 @@ import random
 import pytest
 
 from processor.domain.events.raw_event import RawEvent
-from processor.domain.join.request_store import ValuedRow
+from processor.domain.join.requests.request import Request
 from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.results import Replay
@@ -88,8 +88,8 @@ def test_results_are_those_of_python(selection: Selection, monkeypatch: pytest.M
     judged: list[object] = []
     add = content_groups._ValueJudge.add
 
-    def refuse(judge: content_groups._ValueJudge, row: ValuedRow) -> bool:
-        judged.append(add(judge, row))
+    def refuse(judge: content_groups._ValueJudge, request: Request, is_in_range: bool) -> bool:
+        judged.append(add(judge, request, is_in_range))
         judge._waiting.clear()
         return False
 

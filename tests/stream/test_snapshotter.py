@@ -112,16 +112,14 @@ class Partition:
 
     def is_copying(self) -> bool:
         """Whether buckets that change are copied before."""
-        return any(table.copy_on_write is not None for table in self.fold.state.packed_requests)
+        return self.fold.state.requests.copy_progress() is not None
 
     def kept(self) -> tuple[int, int] | None:
         """Return the offset and the number of requests of the snapshot on the disk; None without one."""
         snapshot = self.file.read()
         if snapshot is None:
             return None
-        state = snapshot.state
-        packed = sum(table.count for table in state.packed_requests)
-        return snapshot.offset, packed + sum(map(len, state.object_requests))
+        return snapshot.offset, len(snapshot.state.requests)
 
 
 @pytest.fixture
@@ -141,14 +139,15 @@ async def test_the_fold_does_not_wait_for_the_disk(partition: Partition, disk: D
     disk.free.clear()
     partition.advance()
     partition.advance()
-    (copy_on_write,) = (table.copy_on_write for table in partition.fold.state.packed_requests)
-    assert copy_on_write is not None
-    taken = copy_on_write.start
+    taken = partition.fold.state.requests.copy_progress()
+    assert taken is not None
     for _ in range(20):
         partition.advance()
         partition.add(10)
         await asyncio.sleep(0)
-    assert copy_on_write.start == taken > 0
+    progress = partition.fold.state.requests.copy_progress()
+    assert progress is not None
+    assert progress[0] == taken[0] > 0
     # Other work that needs a thread does not wait either.
     await asyncio.wait_for(asyncio.to_thread(lambda: None), 10)
     disk.free.set()

@@ -8,9 +8,8 @@ use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
 use crate::collections::{Memo, OrderedMap, OrderedSet};
-use crate::ids::{
-    AnswerId, FeedbackId, LabelId, ModelId, OutcomeId, PlanId, PredictionId, TruthId,
-};
+use crate::ids::{LabelId, ModelId, OutcomeId, PlanId};
+use crate::join::judgements::PlanKey;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
 use crate::join::sums::{self, ScoreSums, Sums};
 use crate::pack;
@@ -55,10 +54,7 @@ pub struct DeltaAccumulator {
     judged: OrderedMap<(ModelId, u8, i64, OutcomeId), i64>,
     outcomes: Vec<Outcome>,
     labels: OrderedSet<String>,
-    /// Plans of a packed prediction and its feedback.
-    pub pair_plans: Memo<(PredictionId, FeedbackId), PlanId>,
-    /// Plans of an answer, a truth and a reward in millionths.
-    pub completed_plans: Memo<(AnswerId, Option<TruthId>, Option<i64>), PlanId>,
+    pub plan_ids: Memo<PlanKey, PlanId>,
     plans: Vec<Plan>,
     /// Lists of names that plans have.
     names: OrderedSet<Vec<LabelId>>,
@@ -316,7 +312,7 @@ impl DeltaAccumulator {
     }
 
     /// Count items predicted in a minute since 1970; a negative number takes them back.
-    fn add_predictions(&mut self, model: ModelId, minute: i64, items: i64) {
+    pub fn add_predictions(&mut self, model: ModelId, minute: i64, items: i64) {
         *self.predicted.entry((model, minute)).or_insert(0) += items;
     }
 
@@ -469,8 +465,7 @@ impl DeltaAccumulator {
         self.labels.clear();
         self.names.clear();
         self.plans.clear();
-        self.pair_plans = Memo::default();
-        self.completed_plans = Memo::default();
+        self.plan_ids = Memo::default();
     }
 }
 

@@ -4,12 +4,13 @@ use pyo3::prelude::*;
 
 use crate::collections::OrderedMap;
 use crate::errors::{malformed_rows, resolve};
-use crate::ids::{AnswerId, DeploymentId, ModelId, PlanId, TruthId};
+use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::join::id_set::{identity, IdSet};
-use crate::join::judgements::{plan_of, Judgements};
-use crate::join::table::Tables;
-use crate::request_ids;
+use crate::join::judgements::{plan_of, Judged, Judgements};
+use crate::join::request_table::RequestTable;
+use crate::join::request_updater::Model;
+use crate::request_ids::Id;
 use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
 
 /// The rows of one kind: the position of the request's group, the bytes, and the content in the common
@@ -38,28 +39,22 @@ type Groups<'a> = OrderedMap<(DeploymentId, &'a [u8]), Group>;
 struct Request<'a> {
     model: ModelId,
     predicted_at: i64,
-    values: &'a [u8],
-    feedback: Option<Judgement<'a>>,
-}
-
-struct Judgement<'a> {
-    plan: PlanId,
-    time: i64,
-    values: &'a [u8],
+    /// The time of the feedback, and how to judge the item.
+    feedback: Option<(i64, Judged<'a>)>,
 }
 
 /// Counts the requests of a batch that are of the common case and not in memory.
 pub struct CompletedRequests<'a, 'py> {
     pub dictionaries: Dictionaries<'a>,
-    /// Deployments by model.
-    pub deployments: &'a [DeploymentId],
+    /// The models of the state.
+    pub known_models: &'a [Model],
     /// The beginning of the text that `identity` hashes, by deployment.
     pub prefixes: &'a [Vec<u8>],
     pub accumulator: &'a Bound<'py, DeltaAccumulator>,
     /// Python's function of an answer, a truth and a reward.
     pub plan_of: &'a Bound<'py, PyAny>,
-    pub tables: Tables<'py, 'a>,
-    pub counted: IdSet<'py>,
+    pub requests: PyRefMut<'py, RequestTable>,
+    pub counted: PyRefMut<'py, IdSet>,
     pub judgements: Judgements<'a>,
     /// The time (ns) of the latest prediction that was counted.
     pub latest: Option<i64>,
@@ -90,7 +85,6 @@ impl CompletedRequests<'_, '_> {
                 self.count(deployment, id, &request)?;
             }
         }
-        self.counted.close()?;
         Ok((remaining(&predictions, &groups), remaining(&feedbacks, &groups)))
     }
 
@@ -106,7 +100,7 @@ impl CompletedRequests<'_, '_> {
         while let Some((bytes, parsed)) = rows.next(read) {
             let (id, model) = head(bytes).ok_or_else(malformed_rows)?;
             let model = resolve(self.dictionaries.models, model)?;
-            let deployment = resolve(self.deployments, model.index())?;
+            let deployment = resolve(self.known_models, model.index())?.deployment;
             let entry = groups.entry((deployment, id));
             let index = entry.index();
             entry.or_insert_with(|| Group {
@@ -136,50 +130,53 @@ impl CompletedRequests<'_, '_> {
         let Some(row) = &predictions[*row].2 else { return Ok(None) };
         let Dictionaries { models, answers, truths } = self.dictionaries;
         let model = resolve(models, row.model)?;
-        let answer = resolve(answers, row.answer)?;
+        let Some(item) = row.answers.one() else { return Ok(None) };
+        let answer = resolve(answers, item.position)?;
         let mut judgement = None;
         if let Some(&feedback) = group.feedback_rows.first() {
             let Some(feedback) = &feedbacks[feedback].2 else { return Ok(None) };
-            let truth = feedback.truth.map(|position| resolve(truths, position)).transpose()?;
+            let truth = match &feedback.truth {
+                None => None,
+                Some(items) => match items.one() {
+                    None => return Ok(None),
+                    truth => truth,
+                },
+            };
             if truth.is_none() && resolve(models, feedback.scope)? != model {
                 return Ok(None);
             }
-            let plan = plan_of(
-                self.accumulator,
-                |accumulator| &mut accumulator.completed_plans,
-                (answer, truth, feedback.reward),
-                self.plan_of,
-            )?;
-            let Some(plan) = plan else { return Ok(None) };
-            judgement = Some(Judgement { plan, time: feedback.time, values: feedback.values });
+            let position = truth.map(|truth| resolve(truths, truth.position)).transpose()?;
+            let key = (answer, position, feedback.reward, true);
+            let Some(plan) = plan_of(self.accumulator, key, self.plan_of)? else { return Ok(None) };
+            let truth_values = truth.map_or(&[][..], |truth| truth.values);
+            let judged = Judged { plan, values: item.values, truth_values };
+            judgement = Some((feedback.time, judged));
         }
-        let (predicted_at, values) = (row.time, row.values);
-        Ok(Some(Request { model, predicted_at, values, feedback: judgement }))
+        Ok(Some(Request { model, predicted_at: row.time, feedback: judgement }))
     }
 
     fn is_in_memory(&mut self, deployment: DeploymentId, id: &[u8]) -> PyResult<bool> {
-        let table = self.tables.get(deployment)?;
-        let is_packed = match request_ids::pack(id) {
-            Some(key) => table.find(&key)?.is_some(),
-            None => false,
-        };
-        Ok(is_packed || table.has_object(id)?)
+        Ok(self.requests.table(deployment)?.find(&Id::new(id)).is_some())
     }
 
     /// Count a request unless it had been counted before.
     fn count(&mut self, deployment: DeploymentId, id: &[u8], request: &Request) -> PyResult<()> {
         let prefix = self.prefixes.get(deployment.index()).ok_or_else(malformed_rows)?;
-        if !self.counted.add(identity(prefix, id))? {
+        if !self.counted.add(identity(prefix, id)) {
             self.skipped += 1 + i64::from(request.feedback.is_some());
             return Ok(());
         }
         self.latest = self.latest.max(Some(request.predicted_at));
         self.accumulator.borrow_mut().add_prediction(request.model, request.predicted_at);
-        if let Some(feedback) = &request.feedback {
+        if let Some((time, judged)) = &request.feedback {
             let accumulator = &mut self.accumulator.borrow_mut();
-            let times = (request.predicted_at, feedback.time);
-            let values = (request.values, feedback.values);
-            self.judgements.count(accumulator, request.model, times, feedback.plan, values)?;
+            let times = (request.predicted_at, *time);
+            self.judgements.count(
+                accumulator,
+                request.model,
+                times,
+                std::slice::from_ref(judged),
+            )?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! The set of `id_set.py`: its table is a bytearray of 8-byte slots, 0 where a slot is free.
+//! The set of `id_set.py`: a table of slots, 0 where a slot is free.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyByteArray;
+use pyo3::types::PyBytes;
 
 /// A request as a number, computed as in `id_set.py`.
 pub fn identity(prefix: &[u8], request_id: &[u8]) -> u64 {
@@ -10,55 +11,74 @@ pub fn identity(prefix: &[u8], request_id: &[u8]) -> u64 {
     u64::from_le_bytes(hash.as_bytes().try_into().unwrap()).max(1)
 }
 
-/// A set that Python keeps; its count is written back by `close`.
-pub struct IdSet<'py> {
-    set: Bound<'py, PyAny>,
-    table: Bound<'py, PyByteArray>,
+#[pyclass]
+pub struct IdSet {
+    slots: Vec<u64>,
     count: usize,
-    grow_at: usize,
 }
 
-impl<'py> IdSet<'py> {
-    pub fn open(set: Bound<'py, PyAny>) -> PyResult<Self> {
-        let table = set.getattr("table")?.cast_into::<PyByteArray>()?;
-        let count = set.getattr("count")?.extract()?;
-        let grow_at = grow_at(&table);
-        Ok(IdSet { set, table, count, grow_at })
+#[pymethods]
+impl IdSet {
+    #[new]
+    fn new(content: &[u8]) -> PyResult<Self> {
+        let slots =
+            content.chunks_exact(8).map(|slot| u64::from_ne_bytes(slot.try_into().unwrap()));
+        let slots: Vec<_> = slots.collect();
+        if !content.len().is_multiple_of(8) || slots.len().count_ones() > 1 {
+            return Err(PyValueError::new_err(format!("a set of {} bytes", content.len())));
+        }
+        let count = slots.iter().filter(|&&slot| slot != 0).count();
+        Ok(IdSet { slots, count })
     }
 
-    pub fn close(&self) -> PyResult<()> {
-        self.set.setattr("count", self.count)
+    fn __len__(&self) -> usize {
+        self.count
+    }
+
+    fn __contains__(&self, number: u64) -> bool {
+        self.count != 0 && self.find(number).1
     }
 
     /// Add a number. Returns whether it is new.
-    pub fn add(&mut self, number: u64) -> PyResult<bool> {
-        if self.count >= self.grow_at {
-            self.close()?;
-            self.set.call_method0("grow")?;
-            self.table = self.set.getattr("table")?.cast_into::<PyByteArray>()?;
-            self.grow_at = grow_at(&self.table);
-        }
-        // SAFETY: no Python code runs while the slice exists.
-        let slots = unsafe { self.table.as_bytes_mut() };
-        let mask = slots.len() / 8 - 1;
-        let mut position = number as usize & mask;
-        loop {
-            let slot = &mut slots[position * 8..position * 8 + 8];
-            let current = u64::from_ne_bytes((&*slot).try_into().unwrap());
-            if current == number {
-                return Ok(false);
+    pub fn add(&mut self, number: u64) -> bool {
+        // Five of eight slots may be used.
+        if self.count * 8 >= self.slots.len() * 5 {
+            let slots = vec![0; (self.slots.len() * 2).max(128)];
+            let old = std::mem::replace(&mut self.slots, slots);
+            for number in old.into_iter().filter(|&number| number != 0) {
+                let (position, _) = self.find(number);
+                self.slots[position] = number;
             }
-            if current == 0 {
-                slot.copy_from_slice(&number.to_ne_bytes());
-                self.count += 1;
-                return Ok(true);
-            }
-            position = (position + 1) & mask;
         }
+        let (position, known) = self.find(number);
+        if !known {
+            self.slots[position] = number;
+            self.count += 1;
+        }
+        !known
+    }
+
+    fn content<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        PyBytes::new_with(py, self.slots.len() * 8, |bytes| {
+            for (slot, bytes) in self.slots.iter().zip(bytes.chunks_exact_mut(8)) {
+                bytes.copy_from_slice(&slot.to_ne_bytes());
+            }
+            Ok(())
+        })
     }
 }
 
-/// Five of eight slots.
-fn grow_at(table: &Bound<'_, PyByteArray>) -> usize {
-    table.len() / 64 * 5
+impl IdSet {
+    /// The slot of a number, or the free slot where it belongs, and whether the set has it.
+    fn find(&self, number: u64) -> (usize, bool) {
+        let mask = self.slots.len() - 1;
+        let mut position = number as usize & mask;
+        loop {
+            match self.slots[position] {
+                0 => return (position, false),
+                current if current == number => return (position, true),
+                _ => position = (position + 1) & mask,
+            }
+        }
+    }
 }

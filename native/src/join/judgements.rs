@@ -1,18 +1,22 @@
 //! What Python learns of the judgements of one call.
 
-use std::hash::Hash;
-
-use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 
-use crate::collections::{Memo, OrderedMap};
-use crate::ids::{ModelId, OutcomeId, PlanId};
+use crate::collections::OrderedMap;
+use crate::ids::{AnswerId, ModelId, OutcomeId, PlanId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::times::SECOND;
 
 /// The delays of feedback by bucket, their total in nanoseconds, and how often each outcome came that
 /// affects the diagnostics.
 pub type JudgementSummary = (Vec<u64>, i128, Vec<(OutcomeId, i64)>);
+
+/// An item that is judged: how, and the packed values of its prediction and of its truth.
+pub struct Judged<'a> {
+    pub plan: PlanId,
+    pub values: &'a [u8],
+    pub truth_values: &'a [u8],
+}
 
 /// Counts first judgements of predictions.
 pub struct Judgements<'a> {
@@ -33,23 +37,23 @@ impl<'a> Judgements<'a> {
         }
     }
 
-    /// Count a judgement here and in the accumulator; times are in ns, of the prediction and of the
-    /// feedback, and so are the packed values.
+    /// Count the first judgement of a prediction here and in the accumulator; times are in ns, of the
+    /// prediction and of the feedback.
     pub fn count(
         &mut self,
         accumulator: &mut DeltaAccumulator,
         model: ModelId,
-        (predicted_at, feedback_at): (i64, i64),
-        plan: PlanId,
-        (values, truth_values): (&[u8], &[u8]),
+        times: (i64, i64),
+        items: &[Judged],
     ) -> PyResult<()> {
-        let times = (predicted_at, feedback_at);
-        let (outcome, affects_diagnostics) =
-            accumulator.add_valued_judgement(model, times, plan, values, truth_values)?;
-        if affects_diagnostics {
-            *self.diagnostics.entry(outcome).or_insert(0) += 1;
+        for &Judged { plan, values, truth_values } in items {
+            let (outcome, affects_diagnostics) =
+                accumulator.add_valued_judgement(model, times, plan, values, truth_values)?;
+            if affects_diagnostics {
+                *self.diagnostics.entry(outcome).or_insert(0) += 1;
+            }
         }
-        let delay = (feedback_at - predicted_at).max(0);
+        let delay = (times.1 - times.0).max(0);
         let seconds = delay as f64 / SECOND as f64;
         self.buckets[self.bounds.partition_point(|&bound| bound < seconds)] += 1;
         self.total_ns += i128::from(delay);
@@ -61,20 +65,20 @@ impl<'a> Judgements<'a> {
     }
 }
 
-/// The plan for `key`, from a memo of the accumulator or from Python; None if Python has to judge.
-pub fn plan_of<'py, K>(
-    accumulator: &Bound<'py, DeltaAccumulator>,
-    memo: impl Fn(&mut DeltaAccumulator) -> &mut Memo<K, PlanId>,
-    key: K,
-    resolve: &Bound<'py, PyAny>,
-) -> PyResult<Option<PlanId>>
-where
-    K: Copy + Eq + Hash + PyCallArgs<'py>,
-{
-    if let Some(plan) = memo(&mut accumulator.borrow_mut()).get(&key) {
+/// What a plan is made for: an answer, a truth, a reward in millionths, and whether this is the item with
+/// which the reward is counted.
+pub type PlanKey = (AnswerId, Option<TruthId>, Option<i64>, bool);
+
+/// A plan from a memo of the accumulator or from Python; None if Python has to judge.
+pub fn plan_of(
+    accumulator: &Bound<'_, DeltaAccumulator>,
+    key: PlanKey,
+    resolve: &Bound<'_, PyAny>,
+) -> PyResult<Option<PlanId>> {
+    if let Some(plan) = accumulator.borrow().plan_ids.get(&key) {
         return Ok(Some(plan));
     }
     // Python adds the plan to the accumulator, so it must not be borrowed meanwhile.
     let plan: Option<PlanId> = resolve.call1(key)?.extract()?;
-    Ok(plan.inspect(|&plan| memo(&mut accumulator.borrow_mut()).put(key, plan)))
+    Ok(plan.inspect(|&plan| accumulator.borrow_mut().plan_ids.put(key, plan)))
 }

@@ -1,345 +1,395 @@
-//! Reads and writes the packed tables of `packed_table.py`, which keeps the buckets.
+//! The packed requests of one deployment: the counterpart of `requests/python_table.py`, which describes
+//! the format.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyDict, PyList, PyString};
 use rustc_hash::FxHashMap;
 
-use crate::errors::malformed_rows;
-use crate::ids::{DeploymentId, FeedbackId, PredictionId};
-use crate::request_ids::Key;
+use crate::join::buckets::{prefetch, records, splice, Bucket, LENGTH};
+use crate::join::request_codec::{first_seen_hour, Request};
+use crate::request_ids::Id;
 
-/// Bytes of a row without its values: the key, the log hour in which the request was first seen, the
-/// prediction's content and time (ns), and the feedback's content and time.
-const ROW: usize = 44;
-const FIRST_SEEN: usize = 16;
-const PREDICTION: usize = 20;
-const FEEDBACK: usize = 32;
+/// Average records of a bucket when the table splits the next one.
+const RECORDS_PER_BUCKET: usize = 16;
+/// The largest record and the largest bucket, in bytes.
+const MAX_RECORD: usize = 1024;
+const MAX_BUCKET: usize = 1 << 15;
 
-/// The most rows of a bucket, and how many a bucket has on average.
-#[derive(Clone, Copy)]
-pub struct Limits {
-    pub max_rows: usize,
-    pub rows_per_bucket: i64,
+/// Buckets as they were when a copy began. Those from `start` on are still to be copied.
+struct Copying {
+    start: usize,
+    stop: usize,
+    preserved: FxHashMap<usize, Bucket>,
 }
 
-/// The tables that one call has opened, by deployment.
-pub struct Tables<'py, 'a> {
-    state: &'a Bound<'py, PyAny>,
-    open: FxHashMap<DeploymentId, Table<'py>>,
-    limits: Limits,
+pub struct Table {
+    buckets: Vec<Bucket>,
+    /// The records in the buckets.
+    count: usize,
+    /// Their bytes, and those of the requests beside them.
+    bytes: usize,
+    /// Requests that no bucket has room for, by id.
+    others: BTreeMap<Box<[u8]>, Vec<u8>>,
+    copying: Option<Copying>,
+    /// The latest hour in which a request was first seen.
+    latest_hour: u32,
 }
 
-impl<'py, 'a> Tables<'py, 'a> {
-    pub fn new(state: &'a Bound<'py, PyAny>, limits: Limits) -> Self {
-        Tables { state, open: FxHashMap::default(), limits }
-    }
-
-    pub fn get(&mut self, deployment: DeploymentId) -> PyResult<&mut Table<'py>> {
-        use std::collections::hash_map::Entry;
-        Ok(match self.open.entry(deployment) {
-            Entry::Occupied(table) => table.into_mut(),
-            Entry::Vacant(vacant) => {
-                vacant.insert(Table::open(self.state, deployment.index(), self.limits)?)
-            }
-        })
-    }
-
-    pub fn close(self) -> PyResult<()> {
-        self.open.into_values().try_for_each(Table::close)
-    }
+/// A request that was found: in a bucket, the record and the request in it; or beside the buckets.
+pub enum Found {
+    Record { number: usize, record: Range<usize>, request: Range<usize> },
+    Other,
 }
 
-/// The requests of one deployment. Row count and number of buckets are written back by `close`.
-pub struct Table<'py> {
-    table: Bound<'py, PyAny>,
-    objects: Bound<'py, PyDict>,
-    buckets: Bound<'py, PyList>,
-    copying: bool,
-    mask: u32,
-    split: u32,
-    grow_at: i64,
-    count: i64,
-    limits: Limits,
-    changed: bool,
-    /// Bytes of values in each row.
-    pub width: usize,
+/// A request that was dropped.
+#[derive(Default)]
+pub struct Dropped {
+    pub count: usize,
+    /// Of these, those with predictions alone, and those with feedback alone.
+    pub waiting: usize,
+    pub unmatched: usize,
 }
 
-/// A request in the table: its bucket, the position of its row there, and the content of the row.
-pub struct PackedRequest<'py> {
-    bucket: Bound<'py, PyByteArray>,
-    number: u32,
-    at: usize,
-    pub prediction_id: PredictionId,
-    pub predicted_at: i64,
-    pub has_feedback: bool,
-    /// The values of the prediction and of the truth, padded with zeros.
-    pub values: [u8; MAX_WIDTH],
-}
-
-/// The most bytes of values in a row: those of the largest probabilities of many classes.
-pub const MAX_WIDTH: usize = 64;
-
-/// Drop the rows of a table that were first seen before a log hour. Returns how many, and how many of
-/// them had no feedback. The rows of a bucket are in the order in which they were first seen.
-#[pyfunction]
-pub fn expire(table: &Bound<'_, PyAny>, before: i64) -> PyResult<(i64, i64)> {
-    let buckets = table.getattr("buckets")?.cast_into::<PyList>()?;
-    let copying = !table.getattr("copy_on_write")?.is_none();
-    let size = ROW + table.getattr("width")?.extract::<usize>()?;
-    let (mut dropped, mut waiting) = (0, 0);
-    let mut old = Vec::with_capacity(LOOK_AHEAD);
-    for start in (0..buckets.len()).step_by(LOOK_AHEAD) {
-        let end = buckets.len().min(start + LOOK_AHEAD);
-        has_old(&buckets, start..end, before, &mut old)?;
-        for &number in &old {
-            let bucket = buckets.get_item(number)?.cast_into::<PyByteArray>()?;
-            let length = bucket.len();
-            // SAFETY: no Python code runs while the slice exists.
-            let rows = unsafe { bucket.as_bytes() };
-            let expired =
-                rows.chunks_exact(size).take_while(|row| i64::from(word(row, FIRST_SEEN)) < before);
-            let (count, without_feedback) = expired.fold((0, 0), |(count, without), row| {
-                (count + 1, without + i64::from(word(row, FEEDBACK) == 0))
-            });
-            if copying {
-                table.call_method1("preserve", (number,))?;
-            }
-            // SAFETY: as above; a copy of the bucket does not change it.
-            unsafe { bucket.as_bytes_mut() }.copy_within(count * size.., 0);
-            bucket.resize(length - count * size)?;
-            dropped += count as i64;
-            waiting += without_feedback;
-        }
-    }
-    let count: i64 = table.getattr("count")?.extract()?;
-    table.setattr("count", count - dropped)?;
-    Ok((dropped, waiting))
-}
-
-/// Buckets that `expire` looks at in one go: the loads do not depend on each other, so the CPU waits for
-/// the memory of many buckets at a time.
-const LOOK_AHEAD: usize = 64;
-
-/// Find the buckets that have a row first seen before a log hour; the first row of a bucket is the
-/// oldest.
-fn has_old(
-    buckets: &Bound<'_, PyList>,
-    numbers: Range<usize>,
-    before: i64,
-    old: &mut Vec<usize>,
-) -> PyResult<()> {
-    old.clear();
-    let mut first: [(usize, *const u8); LOOK_AHEAD] = [(0, std::ptr::null()); LOOK_AHEAD];
-    let mut filled = 0;
-    for number in numbers {
-        let bucket = buckets.get_item(number)?;
-        let bucket = bucket.cast::<PyByteArray>()?;
-        if bucket.len() >= ROW {
-            first[filled] = (number, bucket.data());
-            filled += 1;
-        }
-    }
-    for &(number, row) in &first[..filled] {
-        // SAFETY: the list keeps the bucket alive, it has a row, and no Python code runs.
-        let row = unsafe { std::slice::from_raw_parts(row, ROW) };
-        if i64::from(word(row, FIRST_SEEN)) < before {
-            old.push(number);
-        }
-    }
-    Ok(())
-}
-
-fn word(row: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(row[at..at + 4].try_into().unwrap())
-}
-
-fn long(row: &[u8], at: usize) -> i64 {
-    i64::from_le_bytes(row[at..at + 8].try_into().unwrap())
-}
-
-impl<'py> Table<'py> {
-    fn open(state: &Bound<'py, PyAny>, deployment: usize, limits: Limits) -> PyResult<Self> {
-        let table = state.getattr("packed_requests")?.get_item(deployment)?;
-        let objects =
-            state.getattr("object_requests")?.get_item(deployment)?.cast_into::<PyDict>()?;
-        let number = |name: &str| table.getattr(name)?.extract::<u32>();
-        Ok(Table {
-            buckets: table.getattr("buckets")?.cast_into::<PyList>()?,
-            copying: !table.getattr("copy_on_write")?.is_none(),
-            width: table.getattr("width")?.extract()?,
-            mask: number("mask")?,
-            split: number("split")?,
-            grow_at: table.getattr("grow_at")?.extract()?,
-            count: table.getattr("count")?.extract()?,
-            table,
-            objects,
-            limits,
-            changed: false,
-        })
-    }
-
-    fn close(self) -> PyResult<()> {
-        if self.changed {
-            self.table.setattr("mask", self.mask)?;
-            self.table.setattr("split", self.split)?;
-            self.table.setattr("grow_at", self.grow_at)?;
-            self.table.setattr("count", self.count)?;
-        }
+impl Dropped {
+    fn add(&mut self, request: &[u8]) -> PyResult<()> {
+        let request = Request::new(request)?;
+        self.count += 1;
+        self.waiting += usize::from(request.feedbacks == 0);
+        self.unmatched += usize::from(request.predictions == 0);
         Ok(())
     }
+}
 
-    /// Whether a request is kept as an object.
-    pub fn has_object(&self, id: &[u8]) -> PyResult<bool> {
-        if self.objects.is_empty() {
-            return Ok(false);
+fn hash(packed_id: &[u8]) -> usize {
+    crc32fast::hash(packed_id) as usize
+}
+
+impl Table {
+    pub fn new(buckets: usize) -> Self {
+        Table {
+            buckets: vec![Vec::new(); buckets.max(1)],
+            count: 0,
+            bytes: 0,
+            others: BTreeMap::new(),
+            copying: None,
+            latest_hour: 0,
         }
-        let text = std::str::from_utf8(id).map_err(|_| malformed_rows())?;
-        self.objects.contains(PyString::new(self.objects.py(), text))
     }
 
-    fn number(&self, key: &Key) -> u32 {
-        let code = crc32fast::hash(key);
-        let number = code & self.mask;
-        if number < self.split {
-            code & (self.mask << 1 | 1)
+    pub fn len(&self) -> usize {
+        self.count + self.others.len()
+    }
+
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    pub fn others(&self) -> &BTreeMap<Box<[u8]>, Vec<u8>> {
+        &self.others
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The bits of a hash that give a bucket, and how many buckets use one bit more.
+    fn mask(&self) -> (usize, usize) {
+        let bit = 1 << self.buckets.len().ilog2();
+        (bit - 1, self.buckets.len() - bit)
+    }
+
+    fn number(&self, packed_id: &[u8]) -> usize {
+        let (mask, split) = self.mask();
+        let code = hash(packed_id);
+        let number = code & mask;
+        if number < split {
+            code & (mask << 1 | 1)
         } else {
             number
         }
     }
 
-    fn bucket(&self, number: u32) -> PyResult<Bound<'py, PyByteArray>> {
-        Ok(self.buckets.get_item(number as usize)?.cast_into::<PyByteArray>()?)
+    /// Have the CPU load where the bucket of an id is. Returns its number.
+    pub fn prefetch(&self, id: &Id) -> Option<usize> {
+        let number = self.number(id.packed()?);
+        prefetch(std::slice::from_ref(&self.buckets[number]));
+        Some(number)
     }
 
-    pub fn find(&self, key: &Key) -> PyResult<Option<PackedRequest<'py>>> {
-        let number = self.number(key);
-        let bucket = self.bucket(number)?;
-        // SAFETY: no Python code runs while the slice exists.
-        let rows = unsafe { bucket.as_bytes() };
-        let size = ROW + self.width;
-        let found = rows.chunks_exact(size).position(|row| row[..16] == *key);
-        Ok(found.map(|index| {
-            let at = index * size;
-            let row = &rows[at..at + size];
-            PackedRequest {
-                bucket: bucket.clone(),
-                number,
-                at,
-                prediction_id: PredictionId(word(row, PREDICTION)),
-                predicted_at: long(row, PREDICTION + 4),
-                has_feedback: word(row, FEEDBACK) != 0,
-                values: {
-                    let mut values = [0; MAX_WIDTH];
-                    values[..self.width].copy_from_slice(&row[ROW..]);
-                    values
-                },
+    /// Have the CPU load the content of a bucket, which is searched soon.
+    pub fn prefetch_content(&self, number: usize) {
+        prefetch(&self.buckets[number]);
+    }
+
+    pub fn find(&self, id: &Id) -> Option<Found> {
+        if let Some(packed) = id.packed() {
+            let number = self.number(packed);
+            let bucket = &self.buckets[number];
+            for (record, request) in records(bucket) {
+                if bucket[record.start + LENGTH..request.start] == *packed {
+                    return Some(Found::Record { number, record, request });
+                }
             }
-        }))
-    }
-
-    /// Copy a bucket that is about to change, while a snapshot is made.
-    fn preserve(&self, number: u32) -> PyResult<()> {
-        if self.copying {
-            self.table.call_method1("preserve", (number,))?;
         }
-        Ok(())
+        let is_other = !self.others.is_empty() && self.others.contains_key(id.text);
+        is_other.then_some(Found::Other)
     }
 
-    /// Write the content and the time (ns) of a request's feedback, and the values of its truth, which
-    /// start at `start` among the row's values.
-    pub fn set_feedback(
-        &self,
-        request: &PackedRequest<'py>,
-        feedback_id: FeedbackId,
-        feedback_at: i64,
-        start: usize,
-        values: &[u8],
-    ) -> PyResult<()> {
-        self.preserve(request.number)?;
-        // SAFETY: as in `find`; a copy of the bucket does not change it.
-        let rows = unsafe { request.bucket.as_bytes_mut() };
-        let row = &mut rows[request.at + FEEDBACK..request.at + ROW + self.width];
-        row[..4].copy_from_slice(&feedback_id.0.to_le_bytes());
-        row[4..12].copy_from_slice(&feedback_at.to_le_bytes());
-        row[12 + start..12 + start + values.len()].copy_from_slice(values);
-        Ok(())
-    }
-
-    /// Make room for so many bytes of values in each row. Returns false if there is less.
-    pub fn make_room(&mut self, width: usize) -> PyResult<bool> {
-        if width > self.width {
-            if self.width != 0 || width > MAX_WIDTH {
-                return Ok(false);
-            }
-            self.table.call_method1("widen", (width,))?;
-            self.width = width;
+    /// The packed request that was found.
+    pub fn request(&self, id: &Id, found: &Found) -> &[u8] {
+        match found {
+            Found::Record { number, request, .. } => &self.buckets[*number][request.clone()],
+            Found::Other => &self.others[id.text],
         }
-        Ok(true)
     }
 
-    /// Add a request with the values of its prediction, for which there is room. Returns false if the
-    /// table has it already, its bucket is full, or `prediction_id` gives no number.
-    pub fn add(
-        &mut self,
-        key: &Key,
-        first_seen_hour: u32,
-        predicted_at: i64,
-        values: &[u8],
-        prediction_id: impl FnOnce() -> PyResult<Option<PredictionId>>,
-    ) -> PyResult<bool> {
-        let number = self.number(key);
-        let bucket = self.bucket(number)?;
-        let length = bucket.len();
-        // SAFETY: as in `find`.
-        let size = ROW + self.width;
-        let exists = unsafe { bucket.as_bytes() }.chunks_exact(size).any(|row| row[..16] == *key);
-        if exists || length >= self.limits.max_rows * size {
-            return Ok(false);
-        }
-        let Some(prediction_id) = prediction_id()? else {
-            return Ok(false);
+    /// Add a request that the table does not have.
+    pub fn insert(&mut self, id: &Id, request: &[u8]) {
+        let hour = first_seen_hour(request);
+        let packed = id.packed().filter(|packed| packed.len() + request.len() < MAX_RECORD);
+        let place = packed.map(|packed| (packed, self.number(packed)));
+        let place = place.filter(|&(packed, number)| {
+            let length = LENGTH + packed.len() + request.len();
+            self.buckets[number].len() + length <= MAX_BUCKET
+        });
+        let Some((packed, number)) = place else {
+            self.bytes += request.len();
+            self.others.insert(id.text.into(), request.to_vec());
+            return;
         };
-        self.preserve(number)?;
-        bucket.resize(length + size)?;
-        // SAFETY: as in `find`.
-        let row = &mut unsafe { bucket.as_bytes_mut() }[length..];
-        row[..16].copy_from_slice(key);
-        row[16..20].copy_from_slice(&first_seen_hour.to_le_bytes());
-        row[20..24].copy_from_slice(&prediction_id.0.to_le_bytes());
-        row[24..32].copy_from_slice(&predicted_at.to_le_bytes());
-        row[32..].fill(0);
-        row[ROW..ROW + values.len()].copy_from_slice(values);
-        self.count += 1;
-        self.changed = true;
-        if self.count > self.grow_at {
-            self.grow()?;
+        self.preserve(number);
+        let bucket = &mut self.buckets[number];
+        let mut at = bucket.len();
+        // The records of a bucket are in the order of their hours.
+        if hour < self.latest_hour {
+            let later = records(bucket)
+                .find(|(_, request)| first_seen_hour(&bucket[request.clone()]) > hour);
+            at = later.map_or(at, |(record, _)| record.start);
         }
-        Ok(true)
+        self.latest_hour = self.latest_hour.max(hour);
+        let length = LENGTH + packed.len() + request.len();
+        splice(bucket, at..at, &[&(length as u16).to_le_bytes(), packed, request]);
+        self.bytes += length;
+        self.count += 1;
+        if self.count > RECORDS_PER_BUCKET * self.buckets.len() {
+            self.grow();
+        }
     }
 
-    /// Split the next bucket: some of its rows move to a new one (linear hashing).
-    fn grow(&mut self) -> PyResult<()> {
-        self.preserve(self.split)?;
-        let old = self.bucket(self.split)?;
-        let bit = self.mask + 1;
-        let (mut staying, mut moving) = (Vec::new(), Vec::new());
-        // SAFETY: as in `find`.
-        for row in unsafe { old.as_bytes() }.chunks_exact(ROW + self.width) {
-            let to =
-                if crc32fast::hash(&row[..16]) & bit == 0 { &mut staying } else { &mut moving };
-            to.extend_from_slice(row);
+    /// Replace a request that was found; its hour stays.
+    pub fn replace(&mut self, id: &Id, found: &Found, request: &[u8]) {
+        if let (Found::Record { number, record, request: old }, Some(packed)) = (found, id.packed())
+        {
+            let length = LENGTH + packed.len() + request.len();
+            if packed.len() + request.len() < MAX_RECORD
+                && self.buckets[*number].len() - record.len() + length <= MAX_BUCKET
+            {
+                self.preserve(*number);
+                let bucket = &mut self.buckets[*number];
+                splice(bucket, old.clone(), &[request]);
+                bucket[record.start..record.start + LENGTH]
+                    .copy_from_slice(&(length as u16).to_le_bytes());
+                self.bytes = self.bytes - record.len() + length;
+                return;
+            }
         }
-        let py = old.py();
-        self.buckets.set_item(self.split as usize, PyByteArray::new(py, &staying))?;
-        self.buckets.append(PyByteArray::new(py, &moving))?;
-        self.grow_at += self.limits.rows_per_bucket;
-        self.split += 1;
-        if self.split == bit {
-            (self.mask, self.split) = (self.mask << 1 | 1, 0);
+        self.remove(id, found);
+        self.insert(id, request);
+    }
+
+    /// Remove a request that was found.
+    pub fn remove(&mut self, id: &Id, found: &Found) {
+        match found {
+            Found::Record { number, record, .. } => {
+                self.preserve(*number);
+                splice(&mut self.buckets[*number], record.clone(), &[]);
+                self.bytes -= record.len();
+                self.count -= 1;
+            }
+            Found::Other => {
+                self.bytes -= self.others.remove(id.text).map_or(0, |request| request.len());
+            }
+        }
+    }
+
+    /// Split the next bucket: some of its records move to a new one.
+    fn grow(&mut self) {
+        let (mask, split) = self.mask();
+        self.preserve(split);
+        let old = std::mem::take(&mut self.buckets[split]);
+        let is_moving = |record: &Range<usize>, request: &Range<usize>| {
+            hash(&old[record.start + LENGTH..request.start]) & (mask + 1) != 0
+        };
+        let moving = records(&old).filter(|(record, request)| is_moving(record, request));
+        let size: usize = moving.map(|(record, _)| record.len()).sum();
+        let mut parts = [Vec::with_capacity(old.len() - size), Vec::with_capacity(size)];
+        for (record, request) in records(&old) {
+            let part = usize::from(is_moving(&record, &request));
+            parts[part].extend_from_slice(&old[record]);
+        }
+        let [staying, moving] = parts;
+        self.buckets[split] = staying;
+        self.buckets.push(moving);
+    }
+
+    /// The requests of a bucket, with their packed ids.
+    pub fn bucket(&self, number: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let bucket = &self.buckets[number];
+        records(bucket).map(move |(record, request)| {
+            (&bucket[record.start + LENGTH..request.start], &bucket[request])
+        })
+    }
+
+    /// All packed requests.
+    pub fn requests(&self) -> impl Iterator<Item = &[u8]> {
+        let records = (0..self.buckets.len()).flat_map(move |number| self.bucket(number));
+        records.map(|(_, request)| request).chain(self.others.values().map(Vec::as_slice))
+    }
+
+    /// The hour of the first record of a bucket, which is the oldest one.
+    fn oldest_in(bucket: &Bucket) -> Option<u32> {
+        let (_, request) = records(bucket).next()?;
+        Some(first_seen_hour(&bucket[request]))
+    }
+
+    pub fn oldest(&self) -> Option<u32> {
+        let buckets = self.buckets.iter().filter_map(Self::oldest_in).min();
+        let others = self.others.values().map(|request| first_seen_hour(request)).min();
+        buckets.into_iter().chain(others).min()
+    }
+
+    /// Drop the requests first seen before an hour.
+    pub fn expire(&mut self, before: i64, dropped: &mut Dropped) -> PyResult<()> {
+        for number in 0..self.buckets.len() {
+            if Self::oldest_in(&self.buckets[number]).is_none_or(|hour| i64::from(hour) >= before) {
+                continue;
+            }
+            let mut end = 0;
+            for (record, request) in records(&self.buckets[number]) {
+                let request = &self.buckets[number][request];
+                if i64::from(first_seen_hour(request)) >= before {
+                    break;
+                }
+                dropped.add(request)?;
+                self.count -= 1;
+                end = record.end;
+            }
+            self.preserve(number);
+            let bucket = &mut self.buckets[number];
+            bucket.drain(..end);
+            bucket.shrink_to(bucket.len() + bucket.len() / 8);
+            self.bytes -= end;
+        }
+        let is_old = |request: &[u8]| i64::from(first_seen_hour(request)) < before;
+        for request in self.others.values().filter(|request| is_old(request)) {
+            dropped.add(request)?;
+            self.bytes -= request.len();
+        }
+        self.others.retain(|_, request| !is_old(request));
+        Ok(())
+    }
+
+    /// Replace all requests by what `change` writes for them. A copy in progress becomes void.
+    pub fn rewrite(
+        &mut self,
+        mut change: impl FnMut(Request, &mut Vec<u8>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let mut to = Vec::new();
+        self.copying = None;
+        self.bytes = 0;
+        for bucket in &mut self.buckets {
+            let old = std::mem::take(bucket);
+            for (record, request) in records(&old) {
+                change(Request::new(&old[request.clone()])?, &mut to)?;
+                let id = &old[record.start + LENGTH..request.start];
+                let length = LENGTH + id.len() + to.len();
+                bucket.extend_from_slice(&(length as u16).to_le_bytes());
+                bucket.extend_from_slice(id);
+                bucket.extend_from_slice(&to);
+            }
+            bucket.shrink_to_fit();
+            self.bytes += bucket.len();
+        }
+        for request in self.others.values_mut() {
+            change(Request::new(request)?, &mut to)?;
+            request.clone_from(&to);
+            self.bytes += request.len();
         }
         Ok(())
+    }
+
+    /// Put a request beside the buckets of a table that is being read.
+    pub fn add_other(&mut self, id: &[u8], request: Vec<u8>) -> PyResult<()> {
+        Request::new(&request)?.check()?;
+        self.bytes += request.len();
+        self.others.insert(id.into(), request);
+        Ok(())
+    }
+
+    /// Set the content of a bucket of a table that is being read.
+    pub fn fill(&mut self, number: usize, content: &[u8]) -> PyResult<()> {
+        let malformed = || PyValueError::new_err(format!("a malformed bucket {number}"));
+        let mut end = 0;
+        for (record, request) in records(content) {
+            if record.end > content.len() || request.start > request.end {
+                return Err(malformed());
+            }
+            let request = Request::new(&content[request])?;
+            request.check()?;
+            self.latest_hour = self.latest_hour.max(request.first_seen_hour());
+            self.count += 1;
+            end = record.end;
+        }
+        if end != content.len() {
+            return Err(malformed());
+        }
+        self.buckets[number] = content.to_vec();
+        self.bytes += content.len();
+        Ok(())
+    }
+
+    pub fn begin_copy(&mut self) {
+        let stop = self.buckets.len();
+        self.copying = Some(Copying { start: 0, stop, preserved: FxHashMap::default() });
+    }
+
+    /// Copy up to `count` further buckets as they were; None if there are no more.
+    pub fn copy(&mut self, count: usize) -> Option<(Vec<u8>, Vec<usize>)> {
+        let copying = self.copying.as_mut()?;
+        let numbers = copying.start..copying.stop.min(copying.start + count);
+        if numbers.is_empty() {
+            self.copying = None;
+            return None;
+        }
+        copying.start = numbers.end;
+        let (mut content, mut sizes) = (Vec::new(), Vec::with_capacity(numbers.len()));
+        for number in numbers {
+            let preserved = copying.preserved.remove(&number);
+            let bucket = preserved.as_ref().unwrap_or(&self.buckets[number]);
+            content.extend_from_slice(bucket);
+            sizes.push(bucket.len());
+        }
+        Some((content, sizes))
+    }
+
+    pub fn end_copy(&mut self) {
+        self.copying = None;
+    }
+
+    /// How many buckets were copied, and how many are kept because they changed.
+    pub fn copy_progress(&self) -> Option<(usize, usize)> {
+        self.copying.as_ref().map(|copying| (copying.start, copying.preserved.len()))
+    }
+
+    /// Keep a bucket that is about to change, if it is still to be copied.
+    fn preserve(&mut self, number: usize) {
+        if let Some(Copying { start, stop, preserved }) = &mut self.copying {
+            if (*start..*stop).contains(&number) {
+                preserved.entry(number).or_insert_with(|| self.buckets[number].clone());
+            }
+        }
     }
 }

@@ -12,18 +12,14 @@ from processor.domain.join.delta_accumulator import (
     Deltas,
     NativeDeltaAccumulator,
 )
-from processor.domain.join.fast_path import FastPath, PythonFastPath, Tables
-from processor.domain.join.id_set import IdSet, identity
+from processor.domain.join.fast_path import FastPath, GeneralPath, Tables
+from processor.domain.join.id_set import identity, new_id_set
 from processor.domain.join.native_fast_path import NativeFastPath
 from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeResolver
-from processor.domain.join.request_store import RequestRef, RequestStore, ValuedRow
+from processor.domain.join.request_store import RequestRef, RequestStore
 from processor.domain.join.request_updater import RequestUpdater
-from processor.domain.join.state import (
-    FeedbackRegister,
-    JoinState,
-    PredictionRegister,
-    Request,
-)
+from processor.domain.join.requests.request import FeedbackRegister, PredictionRegister, Request
+from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import (
     SCHEMA_VERSION,
@@ -80,13 +76,11 @@ class JoinFold:
         if use_native:
             self._accumulator = accumulator = NativeDeltaAccumulator(state, self.telemetry)
             self._fast_path = NativeFastPath(
-                state, self._store, self._resolver, accumulator, self._deployment_of
+                state, self._store.codec, self._resolver, accumulator, self._deployment_of
             )
         else:
             self._accumulator = DeltaAccumulator(state, self.telemetry)
-            self._fast_path = PythonFastPath(
-                state, self._store, self._resolver, self._accumulator, self._deployment_of
-            )
+            self._fast_path = GeneralPath()
         self._updater = RequestUpdater(state, self._resolver, self._accumulator)
 
     def apply(self, offset: int, timestamp: int, batch: ObservationBatch) -> Deltas:
@@ -113,11 +107,10 @@ class JoinFold:
         truths = [self._truth(truth) for truth in batch.truths]
         tables = Tables(models, answers, truths)
         if batch.mode == IngestMode.NORMAL:
-            for prediction in self._fast_path.apply_predictions(batch.predictions, tables):
+            self._fast_path.watch(self.judged, self.unmatched)
+            for prediction in self._fast_path.apply_predictions(batch.predictions, tables, offset):
                 self._apply_prediction(prediction, models[prediction.model], answers)
-            for feedback in self._fast_path.apply_feedback(
-                batch.feedbacks, tables, self.judged, offset
-            ):
+            for feedback in self._fast_path.apply_feedback(batch.feedbacks, tables, offset):
                 self._apply_feedback(feedback, models[feedback.scope], truths)
         elif batch.mode == IngestMode.IF_PRESENT:
             self._apply_if_present(batch, tables)
@@ -192,7 +185,7 @@ class JoinFold:
         """Drop a request whose feedback waits in vain: it came too late (counting rule 18)."""
         ref = self._deployment_of[model], request_id
         if self.is_unmatched(ref):
-            self._store.pop(*ref)
+            self._store.remove(*ref)
             self.state.unmatched -= 1
             self.telemetry.late += 1
 
@@ -207,8 +200,8 @@ class JoinFold:
             return
         oldest = (timestamp - self.horizon) // HOUR
         self._drop_before(oldest)
-        if state.completed_ids.count and state.completed_hour < oldest:
-            state.completed_ids, state.completed_until = IdSet(), -1
+        if state.completed_ids and state.completed_hour < oldest:
+            state.completed_ids, state.completed_until = new_id_set(), -1
 
     def evict(self, before: int) -> None:
         """Drop requests first seen before a log hour, earlier than the horizon asks for."""
@@ -238,7 +231,7 @@ class JoinFold:
     def group_by_content(
         self,
         in_range: Callable[[int, int | None], bool],
-        judge: Callable[[ValuedRow], bool] | None = None,
+        judge: Callable[[Request, bool], bool] | None = None,
     ) -> Iterator[tuple[JoinedPrediction, bool, int]]:
         """The joined predictions in memory, grouped by content: one of each group, whether ``in_range``
         is true of the times (ns) of the prediction and its feedback, and the size of the group. A
@@ -246,12 +239,15 @@ class JoinFold:
         ``judge``."""
         for request, is_in_range, count in self._store.group_by_content(in_range, judge):
             for joined in self._resolver.of(request):
-                yield joined, is_in_range, count
-        for request in self._store.objects():
-            for joined in self._resolver.of(request):
                 feedback = joined.feedback
                 feedback_at = None if feedback is None else feedback.time
-                yield joined, in_range(joined.prediction.time, feedback_at), 1
+                yield (
+                    joined,
+                    in_range(joined.prediction.time, feedback_at)
+                    if is_in_range is None
+                    else is_in_range,
+                    count,
+                )
 
     def joined_predictions_of(self, ref: RequestRef) -> list[JoinedPrediction]:
         """The joined predictions of one request; an empty list if it is not in memory."""

@@ -11,13 +11,13 @@ from processor.domain.join.judge import (
     judge,
     judge_items,
 )
-from processor.domain.join.state import (
+from processor.domain.join.requests.request import (
     FeedbackRegister,
-    JoinState,
     PredictionRegister,
     Request,
     positions,
 )
+from processor.domain.join.state import JoinState
 from processor.domain.log.observations import Values
 from processor.domain.quantities import unpack_double
 from processor.domain.values import Reading

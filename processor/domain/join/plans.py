@@ -1,6 +1,7 @@
 """Plans to judge packed values: all that is known of an answer, a truth and a reward before the values
 are, so that the native extension can do the rest."""
 
+from copy import copy
 from typing import NamedTuple
 
 from processor.domain.interpreter import class_names, resolve_number
@@ -56,6 +57,13 @@ def label_plan(answer: Answer, truth: Reading | None, reward: int | None, outcom
         names.index(answer.label) if answer.label in names else -1,
         right,
     )
+
+
+def without_reward(outcome: Outcome) -> Outcome:
+    """The outcome of a further item of a message, whose reward is counted with the first one."""
+    counts = copy(outcome.counts)
+    counts.rewards = counts.reward_sum = 0
+    return Outcome(outcome.kind, counts, outcome.not_scorable)
 
 
 def number_plan(answer: Answer, truth: Reading, reward: int | None) -> Plan:

@@ -2,7 +2,8 @@
 
 from processor.domain.join.delta_accumulator import DeltaAccumulator
 from processor.domain.join.outcome_resolver import OutcomeResolver
-from processor.domain.join.state import FeedbackRegister, JoinState, PredictionRegister, Request
+from processor.domain.join.requests.request import FeedbackRegister, PredictionRegister, Request
+from processor.domain.join.state import JoinState
 from processor.domain.timestamps import HOUR
 
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from aiokafka.structs import ConsumerRecord
 
-from bench.stages import whole
+from bench.support.stage_costs import whole
 from processor.domain import native
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.id_set import IdSet, identity
+from processor.domain.join.id_set import IdSet, PythonIdSet, identity
 from processor.domain.join.outcomes import outcome_of
 from processor.domain.log.deltas import DeltaBatch
 from processor.domain.log.observations import (
@@ -22,6 +24,7 @@ from processor.domain.log.observations import (
 )
 from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_key import ModelKey
+from processor.domain.native import native, use_native
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema, digest
 from processor.telemetry import Telemetry
@@ -234,16 +237,19 @@ def test_the_outcome_of_a_request_names_its_items() -> None:
     assert outcome_of(log.fold, (0, "unknown")) is None
 
 
+@pytest.mark.parametrize("kind", [PythonIdSet, *([native.IdSet] if use_native else [])])
 @given(st.lists(st.integers(1, 2**64 - 1), max_size=500), st.lists(st.integers(1, 2**64 - 1)))
-def test_the_id_set_is_a_set(numbers: list[int], others: list[int]) -> None:
-    found = IdSet()
+def test_the_id_set_is_a_set(
+    kind: Callable[[bytes], IdSet], numbers: list[int], others: list[int]
+) -> None:
+    found = kind(b"")
     assert [found.add(number) for number in numbers] == [
         number not in numbers[:i] for i, number in enumerate(numbers)
     ]
     assert len(found) == len(set(numbers))
     for number in (*numbers, *others):
         assert (number in found) == (number in set(numbers))
-    again = msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=IdSet)
+    again = kind(found.content())
     assert all(number in again for number in numbers)
 
 

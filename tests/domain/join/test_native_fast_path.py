@@ -3,7 +3,8 @@
 import json
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from processor.domain.events.decoder import Decoder
 from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.packed_table import CopyOnWrite, PackedTable
+from processor.domain.join.request_store import RequestRef
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import (
     BatchBuilder,
@@ -28,8 +29,9 @@ from processor.domain.native import use_native
 from processor.domain.timestamps import HOUR
 from processor.domain.values import TEXT, Answer, Reading, Schema
 from processor.telemetry import Telemetry
-from tests.support.domain.join_batches import stored
+from tests.support.domain.join_batches import restored, stored
 from tests.support.domain.join_model import Observation, observations, unpacked
+from tests.support.log_format_fixture import observations_of_values
 
 pytestmark = pytest.mark.skipif(
     not use_native, reason="the native extension is not installed, or switched off"
@@ -37,28 +39,43 @@ pytestmark = pytest.mark.skipif(
 
 Step = tuple[list[Observation], IngestMode, int]
 
+MODES = (
+    *[IngestMode.NORMAL] * 4,
+    *[IngestMode.COUNT_AND_DROP] * 3,
+    *[IngestMode.IF_PRESENT, IngestMode.RESTORED, IngestMode.EXPIRED],
+)
 #: The observations of a batch, its ingest mode, and the hours since the last batch.
 steps = st.tuples(
     observations,
-    st.sampled_from(
-        (IngestMode.NORMAL,) * 4
-        + (IngestMode.COUNT_AND_DROP,) * 3
-        + (IngestMode.IF_PRESENT, IngestMode.RESTORED, IngestMode.EXPIRED)
-    ),
+    st.sampled_from(MODES),
     st.sampled_from((0, 0, 0, 1, 3)),
 )
 
 
-def folded(
-    course: Sequence[Step], in_python: bool, judged: bool
-) -> tuple[list[bytes], list[bytes], object, object]:
-    """The deltas of some batches, the state after each, the telemetry, and the judged requests."""
+class Folded(NamedTuple):
+    """What a fold made of some batches."""
+
+    deltas: list[object]
+    states: list[object]
+    """After each batch."""
+    telemetry: Telemetry
+    judged: dict[RequestRef, int] | None
+    unmatched: dict[RequestRef, None] | None
+
+
+def in_python(patch: pytest.MonkeyPatch) -> None:
+    """Make folds in Python from now on."""
+    patch.setattr("processor.domain.join.fold.use_native", False)
+    patch.setattr("processor.domain.join.requests.table.use_native", False)
+
+
+def folded(course: Sequence[Step], is_native: bool, noted: bool) -> Folded:
+    """Fold some batches, and restart now and then."""
     with pytest.MonkeyPatch.context() as patch:
-        if in_python:
-            patch.setattr("processor.domain.join.fold.use_native", False)
-            patch.setattr("processor.domain.join.request_store.expire", PackedTable.expire)
+        if not is_native:
+            in_python(patch)
         fold = JoinFold("log", 0, 3, 4 * HOUR, Telemetry())
-        fold.judged = {} if judged else None
+        fold.judged, fold.unmatched = ({}, {}) if noted else (None, None)
         deltas, states, time = [], [], 0
         for offset, (seen, mode, hours) in enumerate(course):
             time += hours * HOUR
@@ -69,25 +86,37 @@ def folded(
             batch = decode_observation(packed)
             assert not isinstance(batch, Heartbeat)
             found = unpacked(fold.apply(offset, time, batch))
-            deltas += [_sent(found[target], mode) for target in sorted(found)]
-            # The two may count completed requests in different orders, which the state shows only here.
-            state = fold.state
-            state.sent = dict(sorted(state.sent.items()))
-            state.not_scorable = dict(sorted(state.not_scorable.items()))
-            states.append(stored(fold.state))
-        return deltas, states, fold.telemetry, fold.judged
+            deltas += [_sent(found[target]) for target in sorted(found)]
+            states.append(_content(fold))
+            if offset % 3 == 2:
+                fold.restore(restored(stored(fold.state)))
+        return Folded(deltas, states, fold.telemetry, fold.judged, fold.unmatched)
 
 
-def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
-    """A batch of deltas as it is sent; the deltas of completed requests, whose order is free, sorted."""
-    if mode != IngestMode.COUNT_AND_DROP:
-        return encode(batch)
+def _sent(batch: DeltaBatch) -> object:
+    """A batch of deltas without the order of its changes, which is free."""
     changes = [
         (batch.models[one.model], one.basis, one.minute, one.totals,
-         sorted(unpack(one, batch.labels).cells.items()))
+         sorted(unpack(one, batch.labels).cells.items()),
+         sorted(unpack(one, batch.labels).sums.items()))
         for one in batch.deltas
     ]  # fmt: skip
-    return encode((batch.offset, batch.prev, sorted(changes)))
+    return batch.offset, batch.prev, sorted(changes)
+
+
+def _content(fold: JoinFold) -> object:
+    """A state without the order of its requests, which is free."""
+    state = fold.state
+    scalars = {
+        name: getattr(state, name)
+        for name in state.__struct_fields__
+        if name not in ("requests", "completed_ids")
+    }
+    ids = state.completed_ids
+    numbers = sorted(memoryview(ids.content()).cast("Q"))
+    requests = {ref: encode(request) for ref, request in fold.refs()}
+    assert fold.approx_bytes > 0 or not requests
+    return encode(scalars["models"]), scalars, [one for one in numbers if one], requests
 
 
 @given(
@@ -96,30 +125,46 @@ def _sent(batch: DeltaBatch, mode: IngestMode) -> bytes:
     st.sampled_from((0, 9999)),
 )
 def test_the_native_fold_equals_the_one_in_python(
-    course: list[Step], judged: bool, max_cells: int
+    course: list[Step], noted: bool, max_cells: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
-        native = folded(course, in_python=False, judged=judged)
-    assert native == folded(course, in_python=True, judged=judged)
+        native = folded(course, is_native=True, noted=noted)
+    assert native == folded(course, is_native=False, noted=noted)
+
+
+@st.composite
+def courses_of_values(draw: st.DrawFn) -> list[Step]:
+    """Rows of every kind of value, single and in batches, and their truth, in any order."""
+    seen = observations_of_values()
+    order = draw(st.permutations(seen)) + draw(st.lists(st.sampled_from(seen), max_size=9))
+    sizes = draw(st.lists(st.integers(1, 20), min_size=1, max_size=9))
+    course: list[Step] = []
+    for size in [*sizes, len(order)]:
+        if order:
+            course.append((list(order[:size]), draw(st.sampled_from(MODES)), 0))
+        order = order[size:]
+    return course
+
+
+@given(courses_of_values())
+def test_values_of_every_kind(course: list[Step]) -> None:
+    assert folded(course, is_native=True, noted=True) == folded(course, is_native=False, noted=True)
 
 
 def test_tables_that_grow_while_they_are_copied() -> None:
     """Thousands of requests, so that buckets split while a snapshot is made."""
     rng = random.Random(7)
-    ids = [f"{rng.getrandbits(128):032x}" for _ in range(6000)]
-    rows = [
-        [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}", 0, 5 + n, 1, n % 3, 0, False, None]
-        for n, t in enumerate(ids)
-    ]
+    ids = [str(UUID(int=rng.getrandbits(128))) for _ in range(6000)]
+    rows = [[t, 0, 5 + n, 1, n % 3, 0, False, None] for n, t in enumerate(ids)]
     answers: list[list[Any]] = [["x", None, 1, 0, 0, []]]
-    states = []
-    for in_python in False, True:
+    copies = []
+    for is_native in True, False:
         with pytest.MonkeyPatch.context() as patch:
-            if in_python:
-                patch.setattr("processor.domain.join.fold.use_native", False)
+            if not is_native:
+                in_python(patch)
             fold = JoinFold("log", 0, 3, None, Telemetry())
-            copies: list[CopyOnWrite | None] = []
+            table, copied = fold.state.requests, list[object]()
             for start in range(0, len(rows), 1000):
                 schema: list[Any] = [None, None, 0.5, False]
                 packed = encode(
@@ -129,14 +174,15 @@ def test_tables_that_grow_while_they_are_copied() -> None:
                 batch = decode_observation(packed)
                 assert isinstance(batch, ObservationBatch)
                 if start == 2000:
-                    table = fold.state.packed_requests[0]
-                    table.copy_on_write = CopyOnWrite(0, len(table.buckets))
+                    table.begin_copy()
+                    copied.append(table.copy(10))
                 fold.apply(start, 0, batch)
-                copies.append(fold.state.packed_requests[0].copy_on_write)
-            fold.state.packed_requests[0].copy_on_write = None
-            states.append((stored(fold.state), copies))
-    assert states[0] == states[1]
-    assert fold.state.packed_requests[0].count == 6000
+                copied.append(table.copy_progress())
+            while (part := table.copy(50)) is not None:
+                copied.append(part)
+        assert len(table) == 6000
+        copies.append(copied)
+    assert copies[0] == copies[1]
 
 
 def test_kept_outcomes_are_bounded_by_their_cells() -> None:
@@ -152,7 +198,8 @@ def test_kept_outcomes_are_bounded_by_their_cells() -> None:
         answers = tuple(Answer(label, None, TEXT, Schema()) for label in labels)
         truth = tuple(Reading(TEXT, str(rng.randrange(40))) for _ in labels)
         builder.add(Prediction(ModelKey("n", "d", "p", "m"), f"r{number}", 5, 1, 1, answers))
-        builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, None))
+        # A truth and a reward of several items are judged in Python.
+        builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, 0))
         assert fold.apply(number, 0, builder.build("log"))
         cells = sum(len(outcome.counts.cells) for outcome in accumulator._outcomes)
         max_cells = max(max_cells, cells)
@@ -182,13 +229,13 @@ def test_probabilities_of_any_number_of_classes(classes: int) -> None:
         builder.add(observation)
         sent.append(decode_observation(encode(builder.build("log"))))
     found = []
-    for in_python in False, True:
+    for is_native in True, False:
         with pytest.MonkeyPatch.context() as patch:
-            if in_python:
-                patch.setattr("processor.domain.join.fold.use_native", False)
+            if not is_native:
+                in_python(patch)
             fold = JoinFold("log", 0, 1, None, Telemetry())
             deltas = [fold.apply(at, at, one) for at, one in enumerate(sent)]
             found.append([encode(batch) for each in deltas for batch in each.values()])
-            assert sum(table.count for table in fold.state.packed_requests) == 1
+            assert len(fold.state.requests) == 1
     assert found[0] == found[1]
     assert len(found[0]) == 2

@@ -20,9 +20,8 @@ HORIZON = 24 * HOUR
 
 
 def _sizes(state: JoinState) -> tuple[int, ...]:
-    assert len(state.packed_requests) == len(state.object_requests) == len(state.deployments)
-    names = (len(state.models), len(state.deployments), len(state.answers), len(state.truths))
-    return (*names, len(state.prediction_contents), len(state.feedback_contents))
+    assert len(state.requests.outline()) == len(state.deployments)
+    return len(state.models), len(state.deployments), len(state.answers), len(state.truths)
 
 
 def test_entries_of_expired_requests_are_removed_at_a_start(
@@ -44,7 +43,7 @@ def test_entries_of_expired_requests_are_removed_at_a_start(
     for number in range(100):
         add(f"once-{number}", f"label-{number}", number)
     join.apply(0, HORIZON, builder.build("e"))
-    add("stays", "cat", 999)  # cannot be packed
+    add("stays", "cat", 999)
     add("stays", "cat", 1000)
     later = HORIZON + 2 * HOUR
     join.apply(1, later, builder.build("e"))
@@ -58,7 +57,7 @@ def test_entries_of_expired_requests_are_removed_at_a_start(
     write(file, capture.parts)
     snapshot = file.read()
     assert snapshot is not None
-    assert _sizes(snapshot.state)[:4] == (1, 1, 1, 1)
+    assert _sizes(snapshot.state) == (1, 1, 1, 1)
     assert snapshot.judged == [(0, request_name(999))]
     again = JoinFold("e", 0, 8, HORIZON, Telemetry())
     again.restore(snapshot.state)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, judge
-from processor.domain.join.state import JoinState, positions
+from processor.domain.join.requests.request import positions
+from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
 from processor.domain.log.records import decode_delta, encode
@@ -68,8 +69,11 @@ class Gauges(NamedTuple):
 
 
 def request_name(number: int) -> str:
-    """A request id that the join can pack; every third number gives one that it cannot."""
-    return f"r{number}" if number % 3 == 2 else f"0a1b2c3d-0000-4000-8000-{number:012x}"
+    """A request id: a UUID, also with a prefix, a short text, or one that is too long for a bucket."""
+    uuid = f"0a1b2c3d-0000-4000-8000-{number:012x}"
+    if number % 31 == 1:
+        return f"{number}-" + "long" * 20
+    return (uuid, uuid, f"r{number}", uuid, uuid, f"req-{uuid}")[number % 6]
 
 
 requests = st.sampled_from([("iris", 0), ("iris", 0), ("iris", 1), ("iris", 2), ("pets", 0)]).map(

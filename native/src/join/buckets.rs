@@ -1,0 +1,81 @@
+//! The buckets of a table: runs of records, each the length, the packed id and the packed request.
+
+use std::ops::Range;
+
+use crate::request_ids::packed_length;
+
+pub type Bucket = Vec<u8>;
+
+/// Bytes of a record's length.
+pub const LENGTH: usize = 2;
+
+/// The records of a bucket: the range of each, and of the request in it.
+pub struct Records<'a> {
+    bucket: &'a [u8],
+    at: usize,
+}
+
+impl Iterator for Records<'_> {
+    type Item = (Range<usize>, Range<usize>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.at;
+        let head = self.bucket.get(start..start + LENGTH + 1)?;
+        let end = start + usize::from(u16::from_le_bytes([head[0], head[1]]));
+        self.at = end;
+        Some((start..end, start + LENGTH + packed_length(head[2])..end))
+    }
+}
+
+pub fn records(bucket: &[u8]) -> Records<'_> {
+    Records { bucket, at: 0 }
+}
+
+/// Make room for `more` bytes; less than a vector that doubles.
+fn reserve(bucket: &mut Bucket, more: usize) {
+    if bucket.capacity() < bucket.len() + more {
+        bucket.reserve_exact(more.max(bucket.len() / 8));
+    }
+}
+
+/// Replace a part of a bucket.
+pub fn splice(bucket: &mut Bucket, range: Range<usize>, by: &[&[u8]]) {
+    let (old, new) = (bucket.len(), by.iter().map(|part| part.len()).sum::<usize>());
+    let length = old - range.len() + new;
+    if length > old {
+        reserve(bucket, length - old);
+        bucket.resize(length, 0);
+        bucket.copy_within(range.end..old, range.start + new);
+    } else {
+        bucket.copy_within(range.end..old, range.start + new);
+        bucket.truncate(length);
+    }
+    let mut at = range.start;
+    for part in by {
+        bucket[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
+    }
+}
+
+/// Bytes that the CPU loads at a time, and how many of them are loaded in advance: more than most buckets
+/// have.
+const LINE: usize = 64;
+const MAX_LINES: usize = 16;
+
+/// Have the CPU load the memory of a slice: a search then does not wait for each part of it.
+#[inline]
+pub fn prefetch<T>(content: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        let lines = std::mem::size_of_val(content).div_ceil(LINE).min(MAX_LINES);
+        let start = content.as_ptr().cast::<i8>();
+        for line in 0..lines {
+            // SAFETY: a prefetch reads nothing, and the address is within the slice or its last line.
+            unsafe { _mm_prefetch(start.wrapping_add(line * LINE), _MM_HINT_T0) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = content;
+}

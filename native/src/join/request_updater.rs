@@ -1,0 +1,387 @@
+//! Applies the rows of a batch to the packed requests, and judges predictions that get their first
+//! feedback.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use rustc_hash::FxHashSet;
+
+use crate::errors::malformed_rows;
+use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
+use crate::join::accumulator::DeltaAccumulator;
+use crate::join::judgements::{plan_of, Judged, Judgements};
+use crate::join::request_codec::{
+    write_new, Item, Items, NewItems, NewRegister, Register, Request,
+};
+use crate::join::request_table::RequestTable;
+use crate::request_ids::Id;
+use crate::times::MINUTE;
+
+/// A reward of 1, in millionths.
+const MICRO: i64 = 1_000_000;
+
+/// A model or scope: its deployment, and numbers of its names, 0 for an empty one.
+#[derive(Clone, Copy)]
+pub struct Model {
+    pub deployment: DeploymentId,
+    pub predictor: u32,
+    pub name: u32,
+}
+
+impl Model {
+    /// Whether a reward of this scope can be about a model: an empty name matches every name.
+    fn names(&self, model: &Model) -> bool {
+        (self.predictor == 0 || self.predictor == model.predictor)
+            && (self.name == 0 || self.name == model.name)
+    }
+}
+
+/// A prediction to be applied. Its items have positions in the tables of the state; the digest is None if
+/// it follows from them.
+pub struct NewPrediction<'a> {
+    pub model: ModelId,
+    pub time: i64,
+    pub provisional: bool,
+    pub source_rank: u64,
+    pub digest: Option<u64>,
+    pub answers: NewItems<'a>,
+}
+
+/// A feedback to be applied.
+pub struct NewFeedback<'a> {
+    pub scope: ModelId,
+    pub time: i64,
+    pub source_rank: u64,
+    pub digest: Option<u64>,
+    pub truth: Option<NewItems<'a>>,
+    pub reward: Option<i64>,
+}
+
+/// What a feedback says of the items of a prediction.
+#[derive(Clone, Copy)]
+struct Says<'a, 'r> {
+    time: i64,
+    truth: Option<&'a [Item<'r>]>,
+    reward: Option<i64>,
+}
+
+/// A prediction that gets its first feedback, and how to judge its items.
+struct Verdict<'a> {
+    model: ModelId,
+    times: (i64, i64),
+    items: Vec<Judged<'a>>,
+}
+
+/// Requests that are noted for Python, by deployment and request id.
+pub struct Notes<'a, 'py> {
+    /// With the offset of their batch: requests that have both sides.
+    pub judged: Option<&'a Bound<'py, PyDict>>,
+    /// Feedback that finds no prediction.
+    pub unmatched: Option<&'a Bound<'py, PyDict>>,
+    pub offset: i64,
+}
+
+impl Notes<'_, '_> {
+    fn judged(&self, deployment: DeploymentId, id: &Id) -> PyResult<()> {
+        let Some(judged) = self.judged else { return Ok(()) };
+        judged.set_item((deployment, text(id)?), self.offset)
+    }
+
+    fn unmatched(&self, deployment: DeploymentId, id: &Id) -> PyResult<()> {
+        let Some(unmatched) = self.unmatched else { return Ok(()) };
+        unmatched.set_item((deployment, text(id)?), unmatched.py().None())
+    }
+}
+
+fn text<'a>(id: &Id<'a>) -> PyResult<&'a str> {
+    std::str::from_utf8(id.text).map_err(|_| malformed_rows())
+}
+
+pub struct RequestUpdater<'a, 'py> {
+    pub requests: PyRefMut<'py, RequestTable>,
+    pub accumulator: &'a Bound<'py, DeltaAccumulator>,
+    /// Python's function of an answer, a truth and a reward.
+    pub plan_of: &'a Bound<'py, PyAny>,
+    pub models: &'a [Model],
+    pub notes: Notes<'a, 'py>,
+    /// The log hour of the batch.
+    pub hour: u32,
+    pub judgements: Judgements<'a>,
+    /// Changes of the numbers of requests without feedback, and of those without a prediction.
+    pub waiting: i64,
+    pub unmatched: i64,
+    /// Rows that were known already.
+    pub duplicates: i64,
+    /// Requests with a row that Python has to apply: their later rows must not overtake it.
+    left: FxHashSet<(DeploymentId, Box<[u8]>)>,
+    register: Vec<u8>,
+    new: Vec<u8>,
+    buckets: Vec<(DeploymentId, usize)>,
+}
+
+impl<'a, 'py> RequestUpdater<'a, 'py> {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        requests: PyRefMut<'py, RequestTable>,
+        accumulator: &'a Bound<'py, DeltaAccumulator>,
+        plan_of: &'a Bound<'py, PyAny>,
+        models: &'a [Model],
+        notes: Notes<'a, 'py>,
+        hour: u32,
+        bounds: &'a [f64],
+    ) -> Self {
+        RequestUpdater {
+            requests,
+            accumulator,
+            plan_of,
+            models,
+            notes,
+            hour,
+            judgements: Judgements::new(bounds),
+            waiting: 0,
+            unmatched: 0,
+            duplicates: 0,
+            left: FxHashSet::default(),
+            register: Vec::new(),
+            new: Vec::new(),
+            buckets: Vec::new(),
+        }
+    }
+
+    /// Have the CPU load the buckets of some requests, which are looked for soon.
+    pub fn prefetch<'r>(&mut self, refs: impl Iterator<Item = (ModelId, &'r [u8])>) {
+        self.buckets.clear();
+        for (model, id) in refs {
+            let Ok(Model { deployment, .. }) = self.model(model) else { continue };
+            let Ok(table) = self.requests.table(deployment) else { continue };
+            let number = table.prefetch(&Id::new(id));
+            self.buckets.extend(number.map(|number| (deployment, number)));
+        }
+        for &(deployment, number) in &self.buckets {
+            if let Ok(table) = self.requests.table(deployment) {
+                table.prefetch_content(number);
+            }
+        }
+    }
+
+    /// Note that Python has to apply a row of this request.
+    pub fn leave(&mut self, model: ModelId, id: &[u8]) -> PyResult<()> {
+        self.left.insert((self.model(model)?.deployment, id.into()));
+        Ok(())
+    }
+
+    fn is_left(&self, deployment: DeploymentId, id: &[u8]) -> bool {
+        !self.left.is_empty() && self.left.contains(&(deployment, id.into()))
+    }
+
+    fn model(&self, model: ModelId) -> PyResult<Model> {
+        self.models.get(model.index()).copied().ok_or_else(malformed_rows)
+    }
+
+    /// Apply a prediction. Returns false if Python has to.
+    pub fn apply_prediction(&mut self, id: &Id, row: &NewPrediction) -> PyResult<bool> {
+        let deployment = self.model(row.model)?.deployment;
+        if self.is_left(deployment, id.text) {
+            return Ok(false);
+        }
+        let register = NewRegister {
+            model: row.model,
+            source_rank: row.source_rank,
+            digest: row.digest,
+            items: Some(row.answers),
+        };
+        let table = self.requests.table(deployment)?;
+        let Some(found) = table.find(id) else {
+            register.write_prediction(row.provisional, &mut self.register);
+            write_new(self.hour, false, row.time, &self.register, &mut self.new);
+            table.insert(id, &self.new);
+            self.waiting += 1;
+            self.count_predictions(row);
+            return Ok(true);
+        };
+        let old = table.request(id, &found).to_vec();
+        let request = Request::new(&old)?;
+        register.write_prediction(row.provisional, &mut self.register);
+        if request.has(false, row.time, &self.register)? {
+            return self.note_duplicate(deployment, id, request.feedbacks > 0);
+        }
+        let Some(verdict) = self.verdict_of_new(&request, row)? else { return Ok(false) };
+        request.with_prediction(row.time, &self.register, &mut self.new)?;
+        self.requests.table(deployment)?.replace(id, &found, &self.new);
+        if request.feedbacks > 0 {
+            self.notes.judged(deployment, id)?;
+        }
+        self.unmatched -= i64::from(request.predictions == 0);
+        self.count_predictions(row);
+        verdict.iter().try_for_each(|verdict| self.count(verdict)).map(|()| true)
+    }
+
+    /// Apply a feedback. Returns false if Python has to.
+    pub fn apply_feedback(&mut self, id: &Id, row: &NewFeedback) -> PyResult<bool> {
+        let deployment = self.model(row.scope)?.deployment;
+        if self.is_left(deployment, id.text) {
+            return Ok(false);
+        }
+        let register = NewRegister {
+            model: row.scope,
+            source_rank: row.source_rank,
+            digest: row.digest,
+            items: row.truth,
+        };
+        let table = self.requests.table(deployment)?;
+        let Some(found) = table.find(id) else {
+            register.write_feedback(row.reward, &mut self.register);
+            write_new(self.hour, true, row.time, &self.register, &mut self.new);
+            table.insert(id, &self.new);
+            self.unmatched += 1;
+            self.notes.unmatched(deployment, id)?;
+            return Ok(true);
+        };
+        let old = table.request(id, &found).to_vec();
+        let request = Request::new(&old)?;
+        register.write_feedback(row.reward, &mut self.register);
+        if request.feedbacks > 0 {
+            if request.has(true, row.time, &self.register)? {
+                return self.note_duplicate(deployment, id, request.predictions > 0);
+            }
+            return Ok(false);
+        }
+        let Some(verdicts) = self.verdicts(&request, row)? else { return Ok(false) };
+        request.with_feedback(row.time, &self.register, &mut self.new);
+        self.requests.table(deployment)?.replace(id, &found, &self.new);
+        self.notes.judged(deployment, id)?;
+        self.waiting -= 1;
+        verdicts.iter().try_for_each(|verdict| self.count(verdict)).map(|()| true)
+    }
+
+    /// Count a row that says what is known already.
+    fn note_duplicate(
+        &mut self,
+        deployment: DeploymentId,
+        id: &Id,
+        has_both_sides: bool,
+    ) -> PyResult<bool> {
+        self.duplicates += 1;
+        if has_both_sides {
+            self.notes.judged(deployment, id)?;
+        }
+        Ok(true)
+    }
+
+    fn count_predictions(&self, row: &NewPrediction) {
+        let items = row.answers.items.len() as i64;
+        let minute = row.time.div_euclid(MINUTE);
+        self.accumulator.borrow_mut().add_predictions(row.model, minute, items);
+    }
+
+    fn count(&mut self, verdict: &Verdict) -> PyResult<()> {
+        let accumulator = &mut self.accumulator.borrow_mut();
+        self.judgements.count(accumulator, verdict.model, verdict.times, &verdict.items)
+    }
+
+    /// The verdict on a further prediction of a request, an empty list if its feedback says nothing of it;
+    /// None if Python has to apply it.
+    fn verdict_of_new<'r>(
+        &self,
+        request: &Request<'r>,
+        row: &NewPrediction<'r>,
+    ) -> PyResult<Option<Vec<Verdict<'r>>>> {
+        if request.feedbacks > 1 {
+            return Ok(None);
+        }
+        let model = self.model(row.model)?;
+        let mut registers = request.registers();
+        let mut others = Vec::with_capacity(request.predictions);
+        for known in registers.by_ref().take(request.predictions) {
+            let known = known?;
+            let other = self.model(known.model)?;
+            // It may be a version of the same prediction, or yield to the other one (rule 14).
+            if known.model == row.model
+                || known.restored
+                || (other.predictor == model.predictor && known.provisional != row.provisional)
+            {
+                return Ok(None);
+            }
+            others.push(other);
+        }
+        let Some(feedback) = registers.next().transpose()? else { return Ok(Some(Vec::new())) };
+        let scope = self.model(feedback.model)?;
+        let names_it = scope.names(&model);
+        if feedback.items.is_none() && names_it && others.iter().any(|other| scope.names(other)) {
+            return Ok(None); // a reward that could be about several predictions
+        }
+        if feedback.items.is_none() && !names_it {
+            return Ok(Some(Vec::new()));
+        }
+        let truth = feedback.items.as_ref().map(collected).transpose()?;
+        let (time, reward) = (feedback.time, feedback.reward);
+        let says = Says { time, truth: truth.as_deref(), reward };
+        let verdict = self.verdict(row.model, row.time, row.answers.items, says)?;
+        Ok(verdict.map(|verdict| vec![verdict]))
+    }
+
+    /// The verdicts of the first feedback of a request; None if Python has to apply it.
+    fn verdicts<'r>(
+        &self,
+        request: &Request<'r>,
+        row: &NewFeedback<'r>,
+    ) -> PyResult<Option<Vec<Verdict<'r>>>> {
+        let scope = self.model(row.scope)?;
+        let says =
+            Says { time: row.time, truth: row.truth.map(|truth| truth.items), reward: row.reward };
+        let mut verdicts = Vec::with_capacity(request.predictions);
+        for prediction in request.registers() {
+            let Register { model, time, items, .. } = prediction?;
+            if says.truth.is_none() && !scope.names(&self.model(model)?) {
+                continue;
+            }
+            let Some(items) = items else { return Ok(None) };
+            let Some(verdict) = self.verdict(model, time, &collected(&items)?, says)? else {
+                return Ok(None);
+            };
+            verdicts.push(verdict);
+        }
+        // A reward that could be about several predictions judges none of them.
+        Ok((says.truth.is_some() || verdicts.len() <= 1).then_some(verdicts))
+    }
+
+    /// How to judge a prediction; None if Python has to.
+    fn verdict<'r>(
+        &self,
+        model: ModelId,
+        predicted_at: i64,
+        answers: &[Item<'r>],
+        says: Says<'_, 'r>,
+    ) -> PyResult<Option<Verdict<'r>>> {
+        let Says { time, truth, reward } = says;
+        let fits = match (answers.len(), truth) {
+            (1, None) => true,
+            (1, Some(truth)) => truth.len() == 1,
+            // With a reward too, the items could disagree with it together.
+            (count, Some(truth)) => count > 1 && truth.len() == count && reward.is_none(),
+            // A reward between may say nothing of each item.
+            (count, None) => {
+                count > 1 && reward.is_some_and(|reward| reward <= 0 || reward >= MICRO)
+            }
+        };
+        if !fits {
+            return Ok(None);
+        }
+        let mut items = Vec::with_capacity(answers.len());
+        for (number, answer) in answers.iter().enumerate() {
+            let truth = truth.map(|truth| truth[number]);
+            let position = truth.map(|truth| TruthId(truth.position));
+            // The reward of several items is counted once.
+            let key = (AnswerId(answer.position), position, reward, number == 0);
+            let Some(plan) = plan_of(self.accumulator, key, self.plan_of)? else {
+                return Ok(None);
+            };
+            let truth_values = truth.map_or(&[][..], |truth| truth.values);
+            items.push(Judged { plan, values: answer.values, truth_values });
+        }
+        Ok(Some(Verdict { model, times: (predicted_at, time), items }))
+    }
+}
+
+fn collected<'r>(items: &Items<'r>) -> PyResult<Vec<Item<'r>>> {
+    items.iter().collect()
+}
