@@ -38,6 +38,8 @@ from .support.rows import EPOCH, model_keys
 #: Source partitions, of which each has its own models here; minutes from an item to its feedback;
 #: seconds between reads of the windows.
 _SOURCES, _DELAY, _READ_EVERY = 8, 10, 15
+#: Minutes between flushes while the memory is filled.
+_FILL_FLUSH = 30
 #: The minute in the records' templates, and the first one of the log.
 _TEMPLATE_MINUTE, _FIRST_MINUTE = 20_000_000, 29_000_000
 _KINDS = 3
@@ -183,8 +185,9 @@ def measure(options: argparse.Namespace) -> Result:
         clock.set(minute * 60)
         begin = time.thread_time()
         stage.fold(offset, minute * 60_000_000_000, record)
-        stage.maybe_flush()
         _read(stage, minute * 60)
+        if minute % _FILL_FLUSH == 0:
+            stage.flush()
         filled += time.thread_time() - begin
         offset += 1
     result.fill_us = filled * 1e6 / (2 * per_minute * models * options.hours * 60)

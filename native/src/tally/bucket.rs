@@ -7,10 +7,13 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use crate::collections::OrderedMap;
 use crate::tally::labels::{Label, Labels};
 use crate::tally::sums::{self, Sums};
-use crate::tally::unpack::malformed;
+use crate::tally::unpack::Malformed;
 
 /// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
 pub type Totals = [i64; 7];
+
+/// Counts as in a checkpoint: totals, cells and packed sums.
+type Packed<'py> = ([i64; 7], Bound<'py, PyList>, Bound<'py, PyBytes>);
 
 /// The parts of counts that a change adds, as in Python.
 const LABELS: u8 = 1;
@@ -267,7 +270,7 @@ impl BucketCounts {
         for cell in cells.chunks_exact(3) {
             let mut labels = self.labels.borrow_mut(py);
             let mut number = |position: i64| -> PyResult<Label> {
-                let position = usize::try_from(position).map_err(|_| malformed())?;
+                let position = usize::try_from(position).map_err(|_| Malformed)?;
                 Ok(labels.number(texts.get_item(position)?.extract()?))
             };
             content.cells.insert((number(cell[0])?, number(cell[1])?), cell[2]);
@@ -287,33 +290,50 @@ impl BucketCounts {
         })
     }
 
-    /// The cells as a flat list: actual, predicted, n, actual, ... Labels are positions in `positions`,
-    /// to which new ones are added.
-    fn pack_cells<'py>(
+    /// Totals, cells and packed sums as in a checkpoint, or None if all are zero. The cells are a flat
+    /// list: actual, predicted, n, actual, ... Labels are positions in `positions`, to which new ones are
+    /// added.
+    fn pack<'py>(
         &self,
         py: Python<'py>,
         positions: &Bound<'py, PyDict>,
-    ) -> PyResult<Bound<'py, PyList>> {
+    ) -> PyResult<Option<Packed<'py>>> {
         let labels = self.labels.borrow(py);
-        let flat = PyList::empty(py);
-        let position = |label: Label| {
-            let text = labels.text(label);
-            match positions.get_item(text)? {
-                Some(position) => Ok(position),
-                None => {
-                    positions.set_item(text, positions.len())?;
-                    Ok::<_, PyErr>((positions.len() - 1).into_pyobject(py)?.into_any())
-                }
+        let opened;
+        let (content, packed) = match &self.state {
+            State::Open(content) => (&**content, content.sums.packed(py, &labels)?),
+            State::Closed(bytes) => {
+                let (content, packed) = Content::open(bytes);
+                opened = content;
+                (&opened, packed.to_vec())
             }
         };
-        self.read(py, false, |content| {
-            for (&(actual, predicted), &n) in &content.cells {
-                flat.append(position(actual)?)?;
-                flat.append(position(predicted)?)?;
-                flat.append(n)?;
+        if packed.is_empty() && content.is_empty() {
+            return Ok(None);
+        }
+        let mut last: Option<(Label, Bound<'py, PyAny>)> = None;
+        let mut position = |label: Label| -> PyResult<Bound<'py, PyAny>> {
+            if let Some((_, position)) = last.as_ref().filter(|last| last.0 == label) {
+                return Ok(position.clone());
             }
-            Ok(flat)
-        })
+            let text = labels.text(label);
+            let position = match positions.get_item(text)? {
+                Some(position) => position,
+                None => {
+                    positions.set_item(text, positions.len())?;
+                    (positions.len() - 1).into_pyobject(py)?.into_any()
+                }
+            };
+            last = Some((label, position.clone()));
+            Ok(position)
+        };
+        let mut flat = Vec::with_capacity(3 * content.cells.len());
+        for (&(actual, predicted), &n) in &content.cells {
+            flat.push(position(actual)?);
+            flat.push(position(predicted)?);
+            flat.push(n.into_pyobject(py)?.into_any());
+        }
+        Ok(Some((content.totals, PyList::new(py, flat)?, PyBytes::new(py, &packed))))
     }
 
     /// Close the counts if they did not change since the last call. Returns whether they are closed.

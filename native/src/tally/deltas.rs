@@ -6,7 +6,7 @@ use pyo3::types::PyDict;
 use crate::tally::bucket::{unknown, BucketCounts, Content, Totals};
 use crate::tally::labels::{Label, Labels};
 use crate::tally::sums::Sums;
-use crate::tally::unpack::{malformed, Unpacker};
+use crate::tally::unpack::{Malformed, Unpacker};
 
 /// A change of one model's counts in one minute, as it stands on the log.
 struct Delta {
@@ -23,13 +23,13 @@ impl Delta {
     fn unpack(py: Python<'_>, unpacker: &mut Unpacker, names: &[Label]) -> PyResult<Delta> {
         let fields = unpacker.list()?;
         if !(5..=6).contains(&fields) {
-            return Err(malformed());
+            return Err(Malformed.into());
         }
         let (model, basis) = (unpacker.position()?, unpacker.position()?);
         let minute = unpacker.integer()?;
         let mut totals = Totals::default();
         if unpacker.list()? != totals.len() {
-            return Err(malformed());
+            return Err(Malformed.into());
         }
         for total in &mut totals {
             *total = unpacker.integer()?;
@@ -37,7 +37,7 @@ impl Delta {
         let mut cells = Vec::new();
         for _ in 0..unpacker.list()? / 3 {
             let mut label = || -> PyResult<Label> {
-                names.get(unpacker.position()?).copied().ok_or_else(malformed)
+                Ok(names.get(unpacker.position()?).copied().ok_or(Malformed)?)
             };
             let cell = (label()?, label()?);
             cells.push((cell.0, cell.1, unpacker.integer()?));

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 
 use crate::pack;
 use crate::tally::labels::{Label, Labels};
-use crate::tally::unpack::{malformed, Amount, Unpacker};
+use crate::tally::unpack::{Amount, Malformed, Unpacker};
 use crate::wide::Wide;
 
 /// What is summed, its label and its bin.
@@ -90,18 +90,30 @@ impl Sums {
     /// Read a flat list: what is summed, the position of its label, its bin, the sum, ...
     pub fn unpack(py: Python<'_>, unpacker: &mut Unpacker, names: &[Label]) -> PyResult<Sums> {
         let length = unpacker.list()?;
-        let mut pairs = Vec::with_capacity(length / 4);
+        let mut sums = Sums::default();
+        sums.entries.reserve_exact(length / 4);
+        // What is not written in the order of the keys, since labels are numbered otherwise.
+        let mut others = Vec::new();
         for _ in 0..length / 4 {
-            let kind = u32::try_from(unpacker.integer()?).map_err(|_| malformed())?;
-            let label = *names.get(unpacker.position()?).ok_or_else(malformed)?;
+            let kind = u32::try_from(unpacker.integer()?).map_err(|_| Malformed)?;
+            let label = *names.get(unpacker.position()?).ok_or(Malformed)?;
             let bin = unpacker.integer()?;
             let amount = match unpacker.amount()? {
                 Amount::Integer(number) => Wide::from(i128::from(number)),
                 Amount::Text(text) => Wide::parse(py, text)?,
             };
-            pairs.push(((kind, label, bin), amount));
+            let key = (kind, label, bin);
+            let follows = sums.entries.last().is_none_or(|last| last.0 < key);
+            if follows && amount.carry == 0 && amount.low != 0 {
+                sums.entries.push((key, amount.low));
+            } else {
+                others.push((key, amount));
+            }
         }
-        Ok(Sums::from_pairs(pairs))
+        if !others.is_empty() {
+            sums.add(&Sums::from_pairs(others), false);
+        }
+        Ok(sums)
     }
 
     /// Read what `packed` wrote.
@@ -111,7 +123,7 @@ impl Sums {
         }
         let mut unpacker = Unpacker::new(packed);
         if unpacker.list()? != 2 {
-            return Err(malformed());
+            return Err(Malformed.into());
         }
         let count = unpacker.list()?;
         let names: PyResult<Vec<_>> =

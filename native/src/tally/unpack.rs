@@ -18,42 +18,42 @@ impl<'a> Unpacker<'a> {
         Unpacker { bytes }
     }
 
-    pub fn list(&mut self) -> PyResult<usize> {
+    pub fn list(&mut self) -> Result<usize, Malformed> {
         match self.byte()? {
             tag @ 0x90..=0x9f => Ok(usize::from(tag & 0x0f)),
             0xdc => Ok(self.unsigned(2)? as usize),
             0xdd => Ok(self.unsigned(4)? as usize),
-            _ => Err(malformed()),
+            _ => Err(Malformed),
         }
     }
 
-    pub fn text(&mut self) -> PyResult<&'a str> {
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
         match self.amount()? {
             Amount::Text(text) => Ok(text),
-            Amount::Integer(_) => Err(malformed()),
+            Amount::Integer(_) => Err(Malformed),
         }
     }
 
-    pub fn integer(&mut self) -> PyResult<i64> {
+    pub fn integer(&mut self) -> Result<i64, Malformed> {
         match self.amount()? {
             Amount::Integer(number) => Ok(number),
-            Amount::Text(_) => Err(malformed()),
+            Amount::Text(_) => Err(Malformed),
         }
     }
 
     /// A number that is a position.
-    pub fn position(&mut self) -> PyResult<usize> {
-        usize::try_from(self.integer()?).map_err(|_| malformed())
+    pub fn position(&mut self) -> Result<usize, Malformed> {
+        usize::try_from(self.integer()?).map_err(|_| Malformed)
     }
 
-    pub fn amount(&mut self) -> PyResult<Amount<'a>> {
+    pub fn amount(&mut self) -> Result<Amount<'a>, Malformed> {
         let integer = match self.byte()? {
             number @ 0..=0x7f => i64::from(number),
             number @ 0xe0..=0xff => i64::from(number as i8),
             0xcc => self.unsigned(1)? as i64,
             0xcd => self.unsigned(2)? as i64,
             0xce => self.unsigned(4)? as i64,
-            0xcf => i64::try_from(self.unsigned(8)?).map_err(|_| malformed())?,
+            0xcf => i64::try_from(self.unsigned(8)?).map_err(|_| Malformed)?,
             0xd0 => i64::from(self.unsigned(1)? as i8),
             0xd1 => i64::from(self.unsigned(2)? as i16),
             0xd2 => i64::from(self.unsigned(4)? as i32),
@@ -63,27 +63,27 @@ impl<'a> Unpacker<'a> {
                 let length = self.unsigned(1 << (tag - 0xd9))? as usize;
                 return self.characters(length);
             }
-            _ => return Err(malformed()),
+            _ => return Err(Malformed),
         };
         Ok(Amount::Integer(integer))
     }
 
-    fn characters(&mut self, length: usize) -> PyResult<Amount<'a>> {
+    fn characters(&mut self, length: usize) -> Result<Amount<'a>, Malformed> {
         let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map(Amount::Text).map_err(|_| malformed())
+        std::str::from_utf8(bytes).map(Amount::Text).map_err(|_| Malformed)
     }
 
-    fn unsigned(&mut self, length: usize) -> PyResult<u64> {
+    fn unsigned(&mut self, length: usize) -> Result<u64, Malformed> {
         Ok(self.take(length)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    fn byte(&mut self) -> PyResult<u8> {
+    fn byte(&mut self) -> Result<u8, Malformed> {
         Ok(self.take(1)?[0])
     }
 
-    fn take(&mut self, length: usize) -> PyResult<&'a [u8]> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         if length > self.bytes.len() {
-            return Err(malformed());
+            return Err(Malformed);
         }
         let (taken, rest) = self.bytes.split_at(length);
         self.bytes = rest;
@@ -91,6 +91,13 @@ impl<'a> Unpacker<'a> {
     }
 }
 
-pub fn malformed() -> PyErr {
-    PyValueError::new_err("malformed MessagePack of deltas or sums")
+/// MessagePack of another form than Python writes. It is smaller than an error of Python, which would be
+/// moved about at each number.
+#[derive(Debug)]
+pub struct Malformed;
+
+impl From<Malformed> for PyErr {
+    fn from(_: Malformed) -> Self {
+        PyValueError::new_err("malformed MessagePack of deltas or sums")
+    }
 }

@@ -109,9 +109,11 @@ class BucketCounts(Counts):
             self._packed = _encode((list(labels), flat)) if flat else b""
         return self._packed
 
-    def pack_cells(self, labels: dict[str, int]) -> list[int]:
-        """Return the cells as a flat list; see `pack_cells` of the log."""
-        return pack_cells(self.cells, labels)
+    def pack(self, labels: dict[str, int]) -> tuple[Totals, list[int], bytes] | None:
+        """Return the totals, the cells by `pack_cells` and the packed sums, or None if all are zero."""
+        if self.is_empty():
+            return None
+        return self.totals(), pack_cells(self.cells, labels), self.packed()
 
     def close_unchanged(self) -> bool:
         """Close the counts if they did not change since the last call. Returns whether they are

@@ -46,6 +46,9 @@ class ModelTally:
         self._sums_floor: int | None = None
         self._new = new
         self.sums = [RollingSum(window, self, new) for window in windows]
+        slides = [slide for rolling in self.sums for slide in rolling.slides]
+        #: The slides of windows by the tier of their buckets.
+        self._slides = [[one for one in slides if one.tier == tier] for tier in range(len(TIERS))]
 
     def is_changed(self, floors: Floors) -> bool:
         """Whether anything changed since the last flush, or will by `apply_fresh`."""
@@ -79,14 +82,12 @@ class ModelTally:
         total.change(counts, 1, part)
         self._open[id(total)] = total
         self.dirty.add((tier, bucket // BLOCK_BUCKETS[tier]))
-        for rolling in self.sums:
-            rolling.change(tier, basis, bucket, counts, 1, part)
+        self._slide(tier, basis, bucket, counts, 1, part)
 
     def load(self, tier: int, basis: int, bucket: int, counts: BucketCounts) -> None:
         """Set the counts of a bucket from a checkpoint."""
         self.tiers[tier][basis][bucket] = counts
-        for rolling in self.sums:
-            rolling.change(tier, basis, bucket, counts, 1)
+        self._slide(tier, basis, bucket, counts, 1)
 
     def block(self, tier: int, block: int) -> Iterator[tuple[int, int, BucketCounts]]:
         """Yield the basis, number and counts of the buckets of a block."""
@@ -115,8 +116,22 @@ class ModelTally:
                 del self.tiers[tier][basis][bucket]
                 self._open.pop(id(counts), None)
                 # A window that was not read for long can still include the bucket.
-                for rolling in self.sums:
-                    rolling.change(tier, basis, bucket, counts, -1)
+                self._slide(tier, basis, bucket, counts, -1)
+
+    def _slide(
+        self,
+        tier: int,
+        basis: int,
+        bucket: int,
+        counts: BucketCounts,
+        sign: int,
+        part: int = ALL_PARTS,
+    ) -> None:
+        """Add a part of a bucket's change (subtract it with ``sign`` -1) to the windows that have the
+        bucket."""
+        for slide in self._slides[tier]:
+            if slide.start < bucket <= slide.end and part & slide.part:
+                slide.totals[basis].change(counts, sign, part & slide.part)
 
     def _drop_sums(self, floor: int) -> None:
         """Drop the sums of statistics of the minutes below a floor."""
@@ -132,8 +147,7 @@ class ModelTally:
                     continue
                 self._open[id(counts)] = counts
                 # A window that was not read for long can still include the minute.
-                for rolling in self.sums:
-                    rolling.change(MINUTES, basis, minute, taken, -1, SUMS)
+                self._slide(MINUTES, basis, minute, taken, -1, SUMS)
         length = BLOCK_BUCKETS[MINUTES]
         first = floor if before is None else before
         self.dropped |= {(MINUTES, block) for block in range(first // length, floor // length)} & (
@@ -150,77 +164,61 @@ class RollingSum:
         self._tally = tally
         self._totals = (new(), new())
         if not window.seconds:
-            self._slides: list[_Slide] = []  # its only bucket is the sum
+            self.slides: list[_Slide] = []  # its only bucket is the sum
         elif window.sums_tier == window.tier:
-            self._slides = [_Slide(window, window.tier, ALL_PARTS)]
+            self.slides = [_Slide(window, window.tier, ALL_PARTS, self._totals)]
         else:
-            self._slides = [
-                _Slide(window, window.tier, LABELS),
-                _Slide(window, window.sums_tier, SUMS),
+            self.slides = [
+                _Slide(window, window.tier, LABELS, self._totals),
+                _Slide(window, window.sums_tier, SUMS, self._totals),
             ]
 
     @property
     def counts(self) -> tuple[BucketCounts, BucketCounts]:
         """The sum on each basis."""
-        if self._slides:
+        if self.slides:
             return self._totals
         request, feedback = self._tally.tiers[ALL]
         return request.get(0, self._totals[0]), feedback.get(0, self._totals[1])
 
-    def change(
-        self,
-        tier: int,
-        basis: int,
-        bucket: int,
-        counts: BucketCounts,
-        sign: int,
-        part: int = ALL_PARTS,
-    ) -> None:
-        """Add a part of a bucket's change (subtract it with ``sign`` -1), if the bucket is in the
-        window."""
-        for slide in self._slides:
-            if slide.tier == tier and slide.has(bucket) and part & slide.part:
-                self._totals[basis].change(counts, sign, part & slide.part)
-
     def advance(self, now: float) -> None:
         """Move the window to ``now`` (seconds since 1970)."""
-        for slide in self._slides:
-            slide.advance(now, self._tally.tiers[slide.tier], self._totals)
+        for slide in self.slides:
+            slide.advance(now, self._tally.tiers[slide.tier])
 
 
 class _Slide:
-    """The buckets of a window in one tier; ``part`` of them belongs to the sum."""
+    """The buckets of a window in one tier, those above ``start`` up to ``end``; ``part`` of them belongs
+    to the ``totals`` by basis."""
 
-    def __init__(self, window: Window, tier: int, part: int) -> None:
+    def __init__(
+        self, window: Window, tier: int, part: int, totals: tuple[BucketCounts, BucketCounts]
+    ) -> None:
         self.tier = tier
         self.part = part
-        self._length = window.length(tier)
-        self._end = 0
+        self.totals = totals
+        self.start, self.end = -window.length(tier), 0
 
-    def has(self, bucket: int) -> bool:
-        """Whether a bucket of the tier is in the window."""
-        return self._end - self._length < bucket <= self._end
-
-    def advance(self, now: float, tiers: Sequence[Buckets], totals: Sequence[BucketCounts]) -> None:
-        """Move to ``now``, and change the totals by basis."""
-        end = int(now // TIERS[self.tier].size)
-        step, part = end - self._end, self.part
+    def advance(self, now: float, tiers: Sequence[Buckets]) -> None:
+        """Move to ``now``."""
+        step, part = int(now // TIERS[self.tier].size) - self.end, self.part
         if not step:
             return
-        for buckets, total in zip(tiers, totals, strict=True):
-            if 0 < step < self._length:
-                for bucket in range(self._end + 1, end + 1):
+        start, end = self.start + step, self.end + step
+        for buckets, total in zip(tiers, self.totals, strict=True):
+            if 0 < step < self.end - self.start:
+                for bucket in range(self.end + 1, end + 1):
                     if bucket in buckets:
                         total.change(buckets[bucket], 1, part)
-                for bucket in range(self._end - self._length + 1, end - self._length + 1):
+                for bucket in range(self.start + 1, start + 1):
                     if bucket in buckets:
                         total.change(buckets[bucket], -1, part)
             else:
                 total.reset(part)
                 for bucket, counts in buckets.items():
-                    if end - self._length < bucket <= end:
+                    if start < bucket <= end:
                         total.change(counts, 1, part)
-        self._end = end
+        self.start, self.end = start, end
 
 
 def retention_floors(log_time: int) -> Floors:

@@ -288,9 +288,9 @@ class Tally:
     def _block(self, tally: ModelTally, tier: int, block: int) -> BucketBlock:
         labels: dict[str, int] = {}
         buckets = [
-            (basis, bucket, counts.totals(), counts.pack_cells(labels), counts.packed())
+            (basis, bucket, *packed)
             for basis, bucket, counts in tally.block(tier, block)
-            if not counts.is_empty()
+            if (packed := counts.pack(labels)) is not None
         ]
         return BucketBlock(
             self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
