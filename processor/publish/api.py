@@ -58,6 +58,8 @@ class LiveModels:
     async def _results(
         self, windows: Sequence[Window], bases: Sequence[str], now: float
     ) -> dict[tuple[str, str], list[ModelResult]]:
+        async for _ in yielding(self.counts_source.advance(now)):
+            pass
         counts_by_window = self.counts_source.windows(now)
         wanted = {
             (window.name, by): counts_by_window.get((window.name, by), {})

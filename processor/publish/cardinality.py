@@ -1,6 +1,6 @@
 """Limits on published models and labels: a thousand classes can have a million cells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -27,6 +27,10 @@ class LimitedCounts:
         self._counts_source = counts_source
         self._limit = limit
         self._shown: frozenset[ModelKey] | None = None
+
+    def advance(self, now: float) -> Iterator[None]:
+        """See `CountsSource`."""
+        return self._counts_source.advance(now)
 
     def windows(self, now: float) -> CountsByWindow:
         """See `CountsSource`."""

@@ -1,7 +1,7 @@
 """The interfaces between publishing and the rest of the service: counts, health and gauges."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -23,6 +23,11 @@ class CountsSource(Protocol):
     thread of the event loop.
     """
 
+    def advance(self, now: float) -> Iterator[None]:
+        """Move the windows of the models to ``now``, one after the other. `windows` does this too, but
+        in one piece."""
+        ...
+
     def windows(self, now: float) -> CountsByWindow:
         """Counts by (window name, basis) and model at ``now``, in seconds since 1970."""
         ...
@@ -34,6 +39,10 @@ class CountsSource(Protocol):
 
 class NoCounts:
     """A `CountsSource` without models: the counts of a worker that has not started yet."""
+
+    def advance(self, now: float) -> Iterator[None]:
+        """See `CountsSource`."""
+        return iter(())
 
     def windows(self, now: float) -> CountsByWindow:
         """See `CountsSource`."""

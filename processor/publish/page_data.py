@@ -144,6 +144,8 @@ class Page(msgspec.Struct, frozen=True):
 async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey | None) -> Page:
     """The page as of now, in one window on one basis, with the details of the model ``key``."""
     now = worker.clock()
+    async for _ in yielding(worker.counts_source.advance(now)):
+        pass
     counts_by_window = worker.counts_source.windows(now)
     models = counts_by_window.get((window.name, by), {})
     summaries = []

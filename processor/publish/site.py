@@ -70,7 +70,10 @@ class _Site:
         settings = self._settings
         exposition = Exposition(settings.max_classes, settings.metrics)
         limited = LimitedCounts(self._worker.counts_source, settings.max_models)
-        counts = limited.windows(self._worker.clock())
+        now = self._worker.clock()
+        async for _ in yielding(limited.advance(now)):
+            pass
+        counts = limited.windows(now)
         async for row in yielding(model_rows(counts, settings.metrics_by, settings.cell_windows)):
             exposition.add(row)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))

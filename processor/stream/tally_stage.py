@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _FLUSH_EVERY = 5.0
 #: The share of the time that flushes may block the event loop, on average; and the most seconds between
 #: flushes, whatever they take.
-_MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE = 0.01, 120.0
+_MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE = 0.0025, 120.0
 #: Seconds that a part of a flush may stop the stream, and seconds between the parts.
 _FLUSH_SLICE, _SLICE_PAUSE = 0.02, 0.1
 #: Seconds between flushes of a partition that receives only heartbeats.

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -234,6 +234,12 @@ class StreamWorker:
         future.add_done_callback(forget)
 
     # -- counts and progress
+
+    def advance(self, now: float) -> Iterator[None]:
+        """Move the windows of the models to ``now``, one after the other."""
+        for stage in self._tallies.open_stages():
+            for _ in stage.board(now):
+                yield
 
     def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
         """Return the counts of all models of this worker's partitions, by window and basis.

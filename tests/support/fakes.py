@@ -1,6 +1,6 @@
 """The counts and the health of a worker, as plain data that a test can set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from processor.domain.model_key import ModelKey
@@ -46,6 +46,9 @@ class FakeCounts:
     models: dict[ModelKey, Counts] = field(default_factory=dict)
     names: tuple[str, ...] = WINDOWS
     asked_at: float | None = None
+
+    def advance(self, now: float) -> Iterator[None]:
+        return iter(())
 
     def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
         self.asked_at = now

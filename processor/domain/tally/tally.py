@@ -157,10 +157,10 @@ class Tally:
 
     def window_counts(self, now: float) -> Iterator[tuple[ModelKey, str, str, Counts]]:
         """The model, window name, basis and counts of every model's windows at ``now`` (seconds since
-        1970). The counts change with later calls: copy them to keep them."""
-        floors = retention_floors(self.log_time)
-        for key, tally in self.models.items():
-            tally.apply_fresh(floors)
+        1970). The counts change with later calls: copy them to keep them. Deltas may be folded between
+        two models."""
+        for key, tally in list(self.models.items()):
+            tally.apply_fresh(retention_floors(self.log_time))
             for rolling in tally.sums:
                 rolling.advance(now)
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
