@@ -63,10 +63,7 @@ async def test_live_is_replay(
     both = tmp_path / "both.ndjson"
     both.write_text(events.read_text() + corrected.read_text())
     wanted = {
-        by: [
-            *evaluate(both, models=file, by=by).to_dict()["models"],
-        ]
-        for by in ("request", "feedback")
+        by: evaluate(both, models=file, by=by).to_dict()["models"] for by in ("request", "feedback")
     }
     read_models({})
     assert all(model["custom"]["everything"]["items"] for model in wanted["request"])
