@@ -1,5 +1,6 @@
 """Building blocks of the Grafana dashboard: queries, panels, variables."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from grafana_foundation_sdk.builders.common import ReduceDataOptions
@@ -62,7 +63,24 @@ def free_graph(
     return panel
 
 
-def shade_interval(panel: Timeseries) -> None:
+def scores(title: str, text: str, unit: str, families: Mapping[str, str]) -> Timeseries:
+    """A panel of scores of the chosen model, which can be below 0; ``families`` has the name of each."""
+    lines = [line(merged(family, ONE), name) for family, name in families.items()]
+    return free_graph(title, text, unit, *lines)
+
+
+def interval_graph(
+    title: str, text: str, unit: str, families: tuple[str, str, str], name: str
+) -> Timeseries:
+    """A panel of a score of the chosen model in the band of its interval; ``families`` are those of the
+    upper bound, of the score and of the lower bound."""
+    names = ("at most", name, "at least")
+    panel = scores(title, text, unit, dict(zip(families, names, strict=True)))
+    _shade_interval(panel)
+    return panel
+
+
+def _shade_interval(panel: Timeseries) -> None:
     """Draw the lines "at least" and "at most" as a band."""
     faint = [
         DynamicConfigValue("custom.lineWidth", 0),

@@ -18,10 +18,10 @@ from blocks import (
     WIDE,
     figure,
     graph,
+    interval_graph,
     line,
     merged,
     rows,
-    shade_interval,
     thresholds,
     transform,
     variable,
@@ -157,17 +157,15 @@ def figures() -> list[Stat]:
 
 def one_model() -> list[Any]:
     """The panels about the chosen model."""
-    interval = graph(
+    interval = interval_graph(
         "Accuracy, with its 95 % Wilson interval",
         "The interval is narrow if many items were judged. Two windows whose intervals do not overlap "
         "differ significantly.",
         "percentunit",
-        line(merged("model_accuracy_high_ratio", ONE), "at most"),
-        line(merged("model_accuracy_ratio", ONE), "accuracy"),
-        line(merged("model_accuracy_low_ratio", ONE), "at least"),
+        ("model_accuracy_high_ratio", "model_accuracy_ratio", "model_accuracy_low_ratio"),
+        "accuracy",
     )
-    interval.max(1)
-    shade_interval(interval)
+    interval.min(0).max(1)
 
     cells = "model_confusion_cells"
     chosen = ", ".join(f'{name}="${name}"' for name in NAMES) + ', window="all", by="$by"'

@@ -15,7 +15,7 @@ from processor.domain.statistics.labels import Ratios, Scores, macro, micro, sco
 from processor.domain.tally.windows import Window
 from processor.publish import value_families
 from processor.publish.cardinality import class_sizes, merge_cells, shown_labels
-from processor.publish.family import Family, Sample, defined
+from processor.publish.family import Family, Sample, defined, families_of
 from processor.publish.value_families import (
     ValueScores,
     labelled_items,
@@ -111,13 +111,13 @@ _MEAN_NAMES = {
 #: All families but those of statistics of one's own, in the order in which they are published.
 FAMILIES = (
     Family("model_predictions", "Predicted items."),
-    *(Family(name, text) for name, (_, text) in _COUNTS.items()),
+    *families_of(_COUNTS),
     Family(
         "model_confusion_cells",
         "Confusion matrix: items by actual and predicted label; cells of 0 items are absent.",
         ("actual", "predicted"),
     ),
-    *(Family(name, text) for name, (_, text) in (_RATIOS | _AGREEMENT).items()),
+    *families_of(_RATIOS | _AGREEMENT),
     Family(
         "model_feedback_coverage_ratio",
         "Feedback coverage: judged items divided by predicted items.",

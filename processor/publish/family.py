@@ -21,12 +21,19 @@ class Sample(NamedTuple):
     value: float
 
 
-def defined(
-    families: Mapping[str, tuple[str, str]], scores: object, labels: tuple[str, ...] = ()
-) -> Iterator[Sample]:
-    """Yield a sample of each family whose score is defined; ``families`` are names with a field of
-    ``scores`` and the HELP text."""
-    for name, (field, _) in families.items():
+#: Scores by the name of their family: the field that has the score, and the HELP text.
+Fields = Mapping[str, tuple[str, str]]
+
+
+def families_of(fields: Fields, labels: tuple[str, ...] = ()) -> Iterator[Family]:
+    """Yield the families of some scores."""
+    for name, (_, text) in fields.items():
+        yield Family(name, text, labels)
+
+
+def defined(fields: Fields, scores: object, labels: tuple[str, ...] = ()) -> Iterator[Sample]:
+    """Yield a sample of each family whose score in ``scores`` is defined."""
+    for name, (field, _) in fields.items():
         value = getattr(scores, field)
         if value is not None:
             yield Sample(name, labels, value)

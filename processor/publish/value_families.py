@@ -9,7 +9,7 @@ from processor.domain.statistics.label_sets import SetScores
 from processor.domain.statistics.labels import ratio
 from processor.domain.statistics.numbers import NumberScores
 from processor.domain.statistics.probabilities import ProbabilityScores
-from processor.publish.family import Family, Sample, defined
+from processor.publish.family import Family, Sample, defined, families_of
 
 #: Families of scores of all classes together: the field of `ProbabilityScores`, and the HELP text.
 _PROBABILITIES = {
@@ -106,8 +106,8 @@ _SETS = {
 _CLASS = ("class",)
 
 FAMILIES = (
-    *(Family(name, text) for name, (_, text) in _PROBABILITIES.items()),
-    *(Family(name, text, _CLASS) for name, (_, text) in _CURVES.items()),
+    *families_of(_PROBABILITIES),
+    *families_of(_CURVES, _CLASS),
     Family(
         "model_top_k_accuracy_ratio",
         "Top-k accuracy: items whose actual class is among the k most probable divided by items with "
@@ -115,7 +115,7 @@ FAMILIES = (
         ("k",),
     ),
     Family("model_measured", "Judged items that are numbers."),
-    *(Family(name, text) for name, (_, text) in _NUMBERS.items()),
+    *families_of(_NUMBERS),
     Family(
         "model_within_tolerance_ratio",
         "Items whose |predicted - actual| is within the tolerance of the models file divided by items "
@@ -132,7 +132,7 @@ FAMILIES = (
         "Exact matches: items whose predicted labels are all the actual ones and no others divided by "
         "items with label sets.",
     ),
-    *(Family(name, text) for name, (_, text) in _SETS.items()),
+    *families_of(_SETS),
 )
 
 
