@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
 from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
@@ -75,11 +76,12 @@ class ModelResult(msgspec.Struct, frozen=True):
     `ProbabilityScores`, `NumberScores` and `SetScores`.
 
     ``task`` is "classification", "regression" or "multilabel", by what most of the judged items are;
-    None if nothing was judged. ``measured`` is how many items were judged as numbers.
-    ``best_threshold`` is the one with the greatest F1, of equals the lowest. ``reward_sum`` is a float
-    here, not millionths. ``confusion`` and ``classes`` are sorted by label. ``predictions`` and
-    ``coverage`` are None on the feedback basis (counting rule 15). ``custom`` has the scores of
-    statistics of one's own, by statistic and score, ``custom_failed`` on how many items each failed.
+    None if nothing was judged. ``measured`` is how many items were judged as numbers. ``threshold`` is
+    the one of the models file, None without ``thresholds``. ``best_threshold`` is the one of these with
+    the greatest F1, of equals the lowest. ``reward_sum`` is a float here, not millionths. ``confusion``
+    and ``classes`` are sorted by label. ``predictions`` and ``coverage`` are None on the feedback basis
+    (counting rule 15). ``custom`` has the scores of statistics of one's own, by statistic and score,
+    ``custom_failed`` on how many items each failed.
     """
 
     namespace: str
@@ -117,6 +119,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     reciprocal_rank: float | None = None
     calibration: tuple[CalibrationBin, ...] = ()
     thresholds: tuple[ThresholdResult, ...] = ()
+    threshold: float | None = None
     best_threshold: float | None = None
     bias: float | None = None
     mae: float | None = None
@@ -132,6 +135,10 @@ class ModelResult(msgspec.Struct, frozen=True):
     error_histogram: tuple[ErrorBucket, ...] = ()
     mean_actual: float | None = None
     mean_predicted: float | None = None
+    deviation_actual: float | None = None
+    deviation_predicted: float | None = None
+    slope: float | None = None
+    intercept: float | None = None
     exact_match: float | None = None
     hamming_loss: float | None = None
     jaccard: float | None = None
@@ -173,8 +180,14 @@ class Replay(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     events: Events
 
 
-def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
-    """The result of one model on the basis ``by``: "request" or "feedback".
+_NO_RULES = ModelRules()
+
+
+def model_result(
+    key: ModelKey, counts: Counts, by: str, rules: ModelRules = _NO_RULES
+) -> ModelResult:
+    """The result of one model on the basis ``by``: "request" or "feedback". ``rules`` are those of the
+    models file.
 
     >>> key = ModelKey("seldon", "iris", "default", "tree")
     >>> result = model_result(key, Counts(judged=2), "feedback")
@@ -209,10 +222,10 @@ def model_result(key: ModelKey, counts: Counts, by: str) -> ModelResult:
         kappa=derived.kappa,
         task=task_of(counts.judged, 0, 0),
     )
-    return _with_values(result, counts) if counts.has_sums else result
+    return _with_values(result, counts, rules(key).threshold) if counts.has_sums else result
 
 
-def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
+def _with_values(result: ModelResult, counts: Counts, threshold: float) -> ModelResult:
     """Add the scores of probabilities, numbers and label sets."""
     sums = counts.sums
     probable, measured = probabilities.scores(by_kind(sums)), numbers.scores(sums)
@@ -256,6 +269,7 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
         reciprocal_rank=probable.reciprocal_rank,
         calibration=tuple([CalibrationBin(*one) for one in probable.calibration]),
         thresholds=tuple([ThresholdResult(*one) for one in probable.thresholds]),
+        threshold=threshold if probable.thresholds else None,
         best_threshold=None if best is None else best.threshold,
         bias=measured.bias,
         mae=measured.mae,
@@ -271,6 +285,10 @@ def _with_values(result: ModelResult, counts: Counts) -> ModelResult:
         error_histogram=tuple([ErrorBucket(*one) for one in measured.histogram]),
         mean_actual=measured.mean_actual,
         mean_predicted=measured.mean_predicted,
+        deviation_actual=measured.deviation_actual,
+        deviation_predicted=measured.deviation_predicted,
+        slope=measured.slope,
+        intercept=measured.intercept,
         exact_match=_share(label_sets.exact(sums), sets.items),
         hamming_loss=sets.hamming_loss,
         jaccard=sets.jaccard,
@@ -298,8 +316,10 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def model_results(
-    models: Mapping[ModelKey, Counts] | Iterable[tuple[ModelKey, Counts]], by: str
+    models: Mapping[ModelKey, Counts] | Iterable[tuple[ModelKey, Counts]],
+    by: str,
+    rules: ModelRules = _NO_RULES,
 ) -> tuple[ModelResult, ...]:
     """The results of all ``models`` on the basis ``by``, sorted by their four names."""
     pairs = dict(models)
-    return tuple([model_result(key, pairs[key], by) for key in sorted(pairs)])
+    return tuple([model_result(key, pairs[key], by, rules) for key in sorted(pairs)])

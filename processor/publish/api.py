@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from processor.domain.events.attributes import UNCOUNTED
+from processor.domain.model_rules import ModelRules
 from processor.domain.results import Events, ModelResult, Replay, model_result
 from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
@@ -37,6 +38,7 @@ class LiveModels:
 
     counts_source: CountsSource
     max_classes: int
+    rules: ModelRules
 
     async def one(self, window: Window, by: str, now: float, events: Events) -> Replay:
         """The results of one window on one basis at ``now``, in seconds since 1970."""
@@ -68,7 +70,7 @@ class LiveModels:
         }
         results: dict[tuple[str, str], list[ModelResult]] = {view: [] for view in wanted}
         async for row in yielding(model_rows(wanted, bases, ())):
-            result = model_result(row.key, row.counts, row.by)
+            result = model_result(row.key, row.counts, row.by, self.rules)
             results[row.window, row.by].append(cap_result(result, self.max_classes))
         return results
 

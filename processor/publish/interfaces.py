@@ -8,6 +8,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -171,3 +172,5 @@ class WorkerView:
     clock: Callable[[], float] = time.time
     ingress_url: str = ""
     """Where events come in over HTTP; empty until that port is open."""
+    rules: ModelRules = field(default_factory=ModelRules)
+    """The models file as it is now."""

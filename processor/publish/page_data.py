@@ -8,7 +8,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import CalibrationBin, Events, ModelResult, model_result, task_of
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, ratio, wilson
-from processor.domain.statistics.numbers import absolute_errors
+from processor.domain.statistics.numbers import number_totals
 from processor.domain.statistics.sums import Key, Sum
 from processor.domain.tally.windows import Window
 from processor.domain.timestamps import format_time
@@ -156,7 +156,9 @@ async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey |
     chosen = None if key is None else models.get(key)
     detail = None
     if key is not None and chosen is not None:
-        result = cap_result(model_result(key, chosen, by), worker.settings.max_classes)
+        result = cap_result(
+            model_result(key, chosen, by, worker.rules), worker.settings.max_classes
+        )
         windows = tuple(
             WindowSummary(each.name, _summary(key, counts, by))
             for each in worker.settings.windows
@@ -184,7 +186,7 @@ def _shown(result: ModelResult) -> dict[str, object]:
     return {
         field.name: value
         for field in _FIELDS
-        if (value := getattr(result, field.name)) or field.required
+        if (value := getattr(result, field.name)) not in (None, (), {}) or field.required
         if field.name not in _CURVES
     }
 
@@ -204,7 +206,7 @@ def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
     by_request = by == "request"
     judged = decided(counts)
     sums = counts.sums
-    errors = absolute_errors(sums)
+    numbers = number_totals(sums)
     sets = sums.get(Key(Sum.SET_ITEMS), 0)
     return Summary(
         *key,
@@ -214,8 +216,8 @@ def _summary(key: ModelKey, counts: Counts, by: str) -> Summary:
         ratio(counts.judged, counts.predictions) if by_request else None,
         ratio(counts.correct, judged),
         *wilson(counts.correct, judged),
-        task_of(counts.judged, errors.items, sets),
-        *errors.mean(),
+        task_of(counts.judged, numbers.items, sets),
+        *numbers.mean_error(),
     )
 
 

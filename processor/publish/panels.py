@@ -7,10 +7,8 @@ import msgspec
 
 from processor.domain.results import ModelResult, ThresholdResult
 
-#: The threshold of a model whose entry in the models file has none.
-USUAL_THRESHOLD = 0.5
 #: The thresholds of the table; each stands for the next one at which an item is.
-_TARGETS = (0.05, 0.1, 0.2, 0.3, 0.4, USUAL_THRESHOLD, 0.6, 0.7, 0.8, 0.9, 0.95)
+_TARGETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 #: The widths of a bar of errors, in octaves, and the most bars.
 _OCTAVES = (0.25, 0.5, 1, 2, 4, 8)
 _MAX_BARS = 28
@@ -36,11 +34,11 @@ class ErrorBar(msgspec.Struct, frozen=True):
 
 
 class ShownThreshold(msgspec.Struct, frozen=True):
-    """A row of the table of thresholds. It is the row of ``usual`` threshold, of the ``best`` F1, of
-    both, or of neither."""
+    """A row of the table of thresholds. It is the row of the ``current`` threshold, of the ``best`` F1,
+    of both, or of neither."""
 
     scores: ThresholdResult
-    usual: bool
+    current: bool
     best: bool
 
 
@@ -70,13 +68,19 @@ def at_threshold(model: ModelResult, threshold: float) -> ThresholdResult | None
     return next((each for each in model.thresholds if each.threshold >= threshold - 1e-9), None)
 
 
+def current_threshold(model: ModelResult) -> ThresholdResult | None:
+    """The scores at the threshold that decides today; None where no item reaches it."""
+    return None if model.threshold is None else at_threshold(model, model.threshold)
+
+
 def shown_thresholds(model: ModelResult) -> tuple[ShownThreshold, ...]:
-    """About ten thresholds, the usual one and the one with the best F1 among them."""
-    usual = at_threshold(model, USUAL_THRESHOLD)
+    """About ten thresholds, the current one and the one with the best F1 among them."""
+    current = current_threshold(model)
     found = {each.threshold: each for target in _TARGETS if (each := at_threshold(model, target))}
+    found |= {current.threshold: current} if current else {}
     found |= {each.threshold: each for each in model.thresholds if _is_best(model, each)}
     return tuple(
-        ShownThreshold(each, each is usual, _is_best(model, each))
+        ShownThreshold(each, each is current, _is_best(model, each))
         for _, each in sorted(found.items())
     )
 

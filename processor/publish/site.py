@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Callable, Mapping
+from html import escape
 from importlib.resources import files
 from pathlib import PurePath
 from typing import TypeVar
@@ -25,6 +26,7 @@ from processor.publish.families import model_rows
 from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
+from processor.publish.terms import TERMS
 from processor.publish.time_series import time_series
 from processor.settings import Settings
 
@@ -90,7 +92,7 @@ class _Site:
         window = _choice(request, "window", {window.name: window for window in windows})
         by = _choice(request, "by", {by: by for by in BASES})
         limited = LimitedCounts(worker.counts_source, settings.max_models)
-        live, now = LiveModels(limited, settings.max_classes), worker.clock()
+        live, now = LiveModels(limited, settings.max_classes, worker.rules), worker.clock()
         result: msgspec.Struct
         if window and by:
             events = live_events(worker.telemetry, worker.health.gauges())
@@ -189,7 +191,9 @@ def _page(settings: Settings) -> Handler:
     # Names of windows and bases are plain words: the settings check them.
     page = (_WEB / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
-    return _file(page.replace("{{bases}}", " ".join(BASES)), "text/html; charset=utf-8")
+    page = page.replace("{{bases}}", " ".join(BASES))
+    terms = "".join(f"<dt>{escape(name)}<dd>{escape(text)}" for name, text in TERMS.items())
+    return _file(page.replace("{{terms}}", terms), "text/html; charset=utf-8")
 
 
 def _file(text: str, content_type: str) -> Handler:

@@ -8,7 +8,7 @@ import msgspec
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, ratio, wilson
-from processor.domain.statistics.numbers import AbsoluteErrors, absolute_errors
+from processor.domain.statistics.numbers import NumberTotals, number_totals
 from processor.domain.tally.windows import DAYS, HOURS, MINUTES, TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cooperative import yielding
@@ -18,7 +18,7 @@ from processor.publish.interfaces import CountsSource
 MAX_POINTS, MAX_LIST_POINTS = 60, 24
 
 
-_NO_ERRORS = AbsoluteErrors()
+_NO_NUMBERS = NumberTotals()
 
 
 class Points(msgspec.Struct):
@@ -27,6 +27,7 @@ class Points(msgspec.Struct):
     Point ``i`` lasts one step and begins ``index[i]`` steps after the start of the time series.
     ``predictions`` is 0 on the feedback basis. ``value`` is the score of the series' ``measure``,
     ``low`` and ``high`` are the bounds of its 95 % interval; all are None where nothing was judged.
+    ``mean_predicted`` and ``mean_actual`` are empty unless the measure is "mae".
     """
 
     index: list[int] = []
@@ -36,6 +37,8 @@ class Points(msgspec.Struct):
     value: list[float | None] = []
     low: list[float | None] = []
     high: list[float | None] = []
+    mean_predicted: list[float | None] = []
+    mean_actual: list[float | None] = []
 
 
 class ModelTimeSeries(msgspec.Struct, frozen=True):
@@ -127,11 +130,11 @@ def _span(
 
 def _points(buckets: Mapping[int, Counts], span: Span) -> tuple[Points, str]:
     sums: dict[int, list[int]] = {}
-    errors: dict[int, AbsoluteErrors] = {}
+    numbers: dict[int, NumberTotals] = {}
     length = span.last - span.first + 1
     # The shorter loop: a window of a day has 1,440 minutes, a quiet model only a few buckets.
-    numbers = range(span.first, span.last + 1) if length < len(buckets) else sorted(buckets)
-    for number in numbers:
+    buckets_of_span = range(span.first, span.last + 1) if length < len(buckets) else sorted(buckets)
+    for number in buckets_of_span:
         counts = buckets.get(number)
         if counts is None or not span.first <= number <= span.last:
             continue
@@ -141,17 +144,21 @@ def _points(buckets: Mapping[int, Counts], span: Span) -> tuple[Points, str]:
         point[1] += counts.judged
         point[2] += counts.correct
         point[3] += decided(counts)
-        if counts.has_sums and (found := absolute_errors(counts.sums)).items:
-            errors[index] = errors[index].plus(found) if index in errors else found
+        if counts.has_sums and (found := number_totals(counts.sums)).items:
+            numbers[index] = numbers[index].plus(found) if index in numbers else found
     judged = sum(point[1] for point in sums.values())
-    is_numeric = 2 * sum(each.items for each in errors.values()) > judged
+    is_numeric = 2 * sum(each.items for each in numbers.values()) > judged
     points = Points()
     for index in sorted(sums):
         predictions, judged, correct, right_or_wrong = sums[index]
         value = ratio(correct, right_or_wrong)
         low, high = wilson(correct, right_or_wrong)
         if is_numeric:
-            value, low, high = errors.get(index, _NO_ERRORS).mean()
+            totals = numbers.get(index, _NO_NUMBERS)
+            value, low, high = totals.mean_error()
+            mean_predicted, mean_actual = totals.means()
+            points.mean_predicted.append(mean_predicted)
+            points.mean_actual.append(mean_actual)
         points.index.append(index)
         points.predictions.append(predictions)
         points.judged.append(judged)

@@ -106,7 +106,7 @@ class ReplayFold:
     """
 
     def __init__(self, rules: ModelRules, selection: Selection) -> None:
-        self.selection = selection
+        self.rules, self.selection = rules, selection
         self.telemetry = Telemetry()
         self.read = 0
         self.damage: list[str] = []
@@ -214,7 +214,7 @@ class ReplayFold:
             format_time(selection.start) if selection.start is not None else None,
             format_time(selection.end) if selection.end is not None else None,
             selection.by,
-            model_results(models, selection.by),
+            model_results(models, selection.by, self.rules),
             Events(
                 read=self.read,
                 **{kind: telemetry.events[kind] for kind in UNCOUNTED},

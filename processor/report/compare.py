@@ -99,7 +99,7 @@ def compare_periods(fold: ReplayFold, other: Selection) -> Comparisons:
     before, after = fold.counts(other), fold.counts(own)
 
     def side(period: Selection, counts: dict[ModelKey, Counts], key: ModelKey) -> Side:
-        result = model_result(key, counts.get(key, Counts()), period.by)
+        result = model_result(key, counts.get(key, Counts()), period.by, fold.rules)
         return Side(period_title(period.start, period.end), result)
 
     return Comparisons(

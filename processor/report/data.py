@@ -10,7 +10,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import ModelResult, Replay
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, wilson
-from processor.domain.statistics.numbers import AbsoluteErrors, absolute_errors
+from processor.domain.statistics.numbers import NumberTotals, number_totals
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.domain.timestamps import SECOND
 from processor.replay.fold import ReplayFold, Selection
@@ -27,8 +27,8 @@ _MAX_POINTS = 60
 class Point(msgspec.Struct, frozen=True):
     """Counts of items in one point of a timeline, which begins at ``start`` (seconds since 1970).
 
-    ``decided`` items are right or wrong: all judged ones but numbers without a tolerance. ``errors``
-    are those of the items judged as numbers.
+    ``decided`` items are right or wrong: all judged ones but numbers without a tolerance. ``numbers``
+    are the totals of the items judged as numbers.
     """
 
     start: int
@@ -36,7 +36,7 @@ class Point(msgspec.Struct, frozen=True):
     judged: int
     correct: int
     decided: int
-    errors: AbsoluteErrors
+    numbers: NumberTotals
 
     @property
     def accuracy(self) -> float | None:
@@ -127,30 +127,30 @@ def timelines_of(fold: ReplayFold) -> dict[ModelKey, ModelTimeline]:
 class _Sums:
     """The sums of a span of time from which a `Point` is made."""
 
-    __slots__ = ("errors", "numbers")
+    __slots__ = ("counts", "numbers")
 
     def __init__(self) -> None:
-        self.numbers = (0, 0, 0, 0)
-        self.errors = AbsoluteErrors()
+        self.counts = (0, 0, 0, 0)
+        self.numbers = NumberTotals()
 
     def add(self, counts: Counts) -> None:
         """Add the counts of one contribution."""
         some = counts.predictions, counts.judged, counts.correct, decided(counts)
-        self._plus(some, absolute_errors(counts.sums) if counts.has_sums else None)
+        self._plus(some, number_totals(counts.sums) if counts.has_sums else None)
 
     def add_sums(self, other: "_Sums") -> None:
         """Add the sums of a shorter span."""
-        self._plus(other.numbers, other.errors)
+        self._plus(other.counts, other.numbers)
 
-    def _plus(self, numbers: tuple[int, int, int, int], errors: AbsoluteErrors | None) -> None:
-        a, b, c, d = self.numbers
-        self.numbers = a + numbers[0], b + numbers[1], c + numbers[2], d + numbers[3]
-        if errors is not None and errors.items:
-            self.errors = self.errors.plus(errors)
+    def _plus(self, counts: tuple[int, int, int, int], numbers: NumberTotals | None) -> None:
+        a, b, c, d = self.counts
+        self.counts = a + counts[0], b + counts[1], c + counts[2], d + counts[3]
+        if numbers is not None and numbers.items:
+            self.numbers = self.numbers.plus(numbers)
 
 
 def _points(minutes: dict[int, _Sums], length: int) -> tuple[Point, ...]:
     sums: dict[int, _Sums] = {}
     for minute, some in minutes.items():
         sums.setdefault(minute * MINUTE // length * length, _Sums()).add_sums(some)
-    return tuple(Point(start, *sums[start].numbers, sums[start].errors) for start in sorted(sums))
+    return tuple(Point(start, *sums[start].counts, sums[start].numbers) for start in sorted(sums))

@@ -62,9 +62,9 @@ class Service:
         self.telemetry = Telemetry()
         self._watchdog = Watchdog(self._measure_progress, self.fail)
         self.health = ServiceHealth(self.telemetry, self._watchdog)
-        self.view = WorkerView(NoCounts(), self.health, self.telemetry, settings)
-        self.metrics_url = ""
         self._rules = read_models_file(settings.models, settings.custom_statistics)
+        self.view = WorkerView(NoCounts(), self.health, self.telemetry, settings, rules=self._rules)
+        self.metrics_url = ""
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._archive: SqliteArchive | None = None
         self._publisher: ArchivePublisher | None = None

@@ -26,9 +26,19 @@ def test_keys_and_their_order() -> None:
         *("disagreements", "confusion", "classes", "macro", "micro", "weighted", "mcc", "kappa"),
         *("task", "measured", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound"),
         *("average_precision", "calibration_error", "top_k_accuracy", "reciprocal_rank"),
-        *("calibration", "thresholds", "best_threshold", "bias", "mae", "mae_low", "mae_high"),
+        *(
+            "calibration",
+            "thresholds",
+            "threshold",
+            "best_threshold",
+            "bias",
+            "mae",
+            "mae_low",
+            "mae_high",
+        ),
         *("rmse", "r2", "correlation", "mape", "wape", "within_tolerance"),
         *("absolute_error_quantiles", "error_histogram", "mean_actual", "mean_predicted"),
+        *("deviation_actual", "deviation_predicted", "slope", "intercept"),
         *("exact_match", "hamming_loss", "jaccard", "custom", "custom_failed"),
     ]
     assert list(result["classes"]["a"]) == [

@@ -1,13 +1,24 @@
 """The parts of a result that are shown: bars of errors, thresholds."""
 
+import re
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.results import ErrorBucket, ModelResult, ThresholdResult, model_result
 from processor.domain.statistics.counts import Counts
-from processor.publish.panels import at_threshold, decided_items, error_bars, shown_thresholds
+from processor.publish.panels import (
+    Parts,
+    at_threshold,
+    decided_items,
+    error_bars,
+    shown_thresholds,
+)
+from processor.publish.terms import TERMS, terms_of
+from tests.support.valued_counts import probable_counts, probable_items
 
 KEY = ModelKey("shop", "pets", "default", "clf")
 
@@ -33,13 +44,38 @@ def test_bars_hold_every_error(errors: dict[float, int]) -> None:
 
 def test_thresholds_are_about_ten_with_the_best() -> None:
     rows = tuple(ThresholdResult(i / 64, 0.5, 1 - i / 64, 0.5, i / 64) for i in range(64))
-    model = result(thresholds=rows, best_threshold=63 / 64)
+    model = result(thresholds=rows, threshold=0.5, best_threshold=63 / 64)
     shown = shown_thresholds(model)
     assert 9 <= len(shown) <= 12
     assert [each.scores.threshold for each in shown if each.best] == [63 / 64]
-    assert [each.scores.threshold for each in shown if each.usual] == [0.5]
+    assert [each.scores.threshold for each in shown if each.current] == [0.5]
     assert at_threshold(model, 0.99) is None
+    # Another threshold of the models file is a row of its own, the next one at which an item is.
+    shown = shown_thresholds(result(thresholds=rows, threshold=0.33, best_threshold=63 / 64))
+    assert [each.scores.threshold for each in shown if each.current] == [22 / 64]
+    beyond = shown_thresholds(result(thresholds=rows, threshold=0.99))
+    assert not any(each.current for each in beyond)
     assert shown_thresholds(result()) == ()
+
+
+def test_the_threshold_is_that_of_the_models_file() -> None:
+    counts = probable_counts(probable_items(2, 50), ("stays", "leaves"))
+    rules = ModelRules([Rule("shop/pets", threshold=0.8)])
+    assert model_result(KEY, counts, "request", rules).threshold == 0.8
+    assert model_result(KEY, counts, "request").threshold == 0.5
+    three = probable_counts(probable_items(3, 50), ("a", "b", "c"))
+    assert model_result(KEY, three, "request", rules).threshold is None
+
+
+def test_each_task_has_terms_of_its_own() -> None:
+    labels = dict(terms_of(Parts(labels=True, probabilities=False, numbers=False, sets=False)))
+    numbers = dict(terms_of(Parts(labels=False, probabilities=False, numbers=True, sets=False)))
+    assert "Accuracy" in labels
+    assert "RMSE" not in labels
+    assert "RMSE" in numbers
+    assert "recall" not in numbers
+    assert labels.items() | numbers.items() <= TERMS.items()
+    assert all(re.fullmatch(r"[A-Z].*\.", text) for text in TERMS.values())
 
 
 def test_decided_items_are_those_of_the_accuracy() -> None:

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.statistics.counts import Counts
 from processor.publish.cooperative import yielding
 from processor.publish.interfaces import WorkerView
@@ -28,6 +29,7 @@ from tests.support.fakes import (
     many_classes,
 )
 from tests.support.scrape_parser import parse_openmetrics
+from tests.support.valued_counts import probable_counts, probable_items
 
 Client = TestClient[Any, Any]
 
@@ -195,6 +197,21 @@ async def test_wrong_choice_is_a_400_that_names_it(
     assert answer["value"] == value
     assert answer["choices"] == choices
     assert all(choice in answer["error"] for choice in choices)
+
+
+async def test_models_have_the_threshold_of_the_models_file() -> None:
+    counts = FakeCounts({EXPERIMENT: probable_counts(probable_items(2, 50), ("no", "yes"))})
+    rules = ModelRules([Rule("*/*", threshold=0.8)])
+    view = WorkerView(counts, FakeHealth(), Telemetry(), Settings(), lambda: NOW, rules=rules)
+    async with TestClient(TestServer(make_site(view))) as client:
+        async with client.get("/api/models?window=all&by=request") as answer:
+            (model,) = (await answer.json())["models"]
+        names = dict(zip(ModelKey._fields, EXPERIMENT, strict=True))
+        async with client.get("/api/page", params={"window": "all", **names}) as answer:
+            detail = (await answer.json())["detail"]
+    assert model["threshold"] == detail["result"]["threshold"] == 0.8
+    (current,) = (each for each in detail["panels"]["thresholds"] if each["current"])
+    assert current["scores"]["threshold"] >= 0.8
 
 
 async def test_models_are_capped(client: Client, counts_source: FakeCounts) -> None:

@@ -84,6 +84,15 @@ async def test_the_interval_leaves_out_numbers_without_a_tolerance() -> None:
     assert (points.low[1], points.high[1]) == wilson(6, 8)
 
 
+async def test_numbers_have_the_means_of_both_sides() -> None:
+    buckets = Buckets({0: number_counts([(3.0, 2.0), (5.0, 8.0)])})
+    series = await time_series(buckets, parse_window("1h"), "request", NOW)
+    (model,) = series.models
+    assert model.measure == "mae"
+    assert (model.points.mean_predicted, model.points.mean_actual) == ([4.0], [5.0])
+    assert model.points.value == [2.0]
+
+
 @pytest.mark.parametrize(
     ("oldest", "step"),
     [(1, 60), (59, 60), (60, 120), (24 * 60, 25 * 60), (26 * 60, 3600), (32 * 1440, 86400)],

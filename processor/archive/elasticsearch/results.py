@@ -28,8 +28,9 @@ _COUNTS = (
 _RATIOS = (
     "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
     "mcc", "kappa", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound", "average_precision",
-    "calibration_error", "reciprocal_rank", "best_threshold", "bias", "mae", "mae_low", "mae_high",
-    "rmse", "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual", "mean_predicted",
+    "calibration_error", "reciprocal_rank", "threshold", "best_threshold", "bias", "mae", "mae_low",
+    "mae_high", "rmse", "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual",
+    "mean_predicted", "deviation_actual", "deviation_predicted", "slope", "intercept",
     "exact_match", "hamming_loss", "jaccard",
 )  # fmt: skip
 _MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}

@@ -100,10 +100,33 @@ class NumberScores(NamedTuple):
     absolute_error_quantiles: dict[str, float]
     mean_actual: float | None
     mean_predicted: float | None
+    deviation_actual: float | None
+    deviation_predicted: float | None
+    slope: float | None
+    intercept: float | None
     histogram: tuple[tuple[float, int], ...]
 
 
-NONE = NumberScores(0, None, None, None, None, None, None, None, None, None, {}, None, None, ())
+NONE = NumberScores(
+    0,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    {},
+    None,
+    None,
+    None,
+    None,
+    None,
+    None,
+    (),
+)
 _LINEAR = (Sum.ERROR, Sum.ABSOLUTE_ERROR, Sum.ACTUAL, Sum.PREDICTED, Sum.ABSOLUTE_ACTUAL)
 _SQUARES = (Sum.SQUARED_ERROR, Sum.SQUARED_ACTUAL, Sum.SQUARED_PREDICTED, Sum.PRODUCT)
 
@@ -113,18 +136,30 @@ _FINEST = -12
 _UNITS = {"" if unit == DEFAULT_UNIT else str(unit): unit for unit in range(-12, 13)}
 
 
-class AbsoluteErrors(NamedTuple):
-    """Sums over items judged as numbers, in units of 10^-12, which can be added up over time."""
+class NumberTotals(NamedTuple):
+    """Sums over items judged as numbers, in units of 10^-12, which can be added up over time: of |e|,
+    of e^2, of the predictions and of the truths."""
 
     items: int = 0
     total: int = 0
     squares: int = 0
+    predicted: int = 0
+    actual: int = 0
 
-    def plus(self, other: "AbsoluteErrors") -> "AbsoluteErrors":
+    def plus(self, other: "NumberTotals") -> "NumberTotals":
         """The sums of both."""
-        return AbsoluteErrors(*map(add_integers, self, other))
+        return NumberTotals(*map(add_integers, self, other))
 
-    def mean(self) -> tuple[float | None, float | None, float | None]:
+    def means(self) -> tuple[float | None, float | None]:
+        """The mean prediction and the mean truth; None without items."""
+        if not self.items:
+            return None, None
+        predicted, actual = (
+            _scaled(each, self.items, _FINEST) for each in (self.predicted, self.actual)
+        )
+        return predicted, actual
+
+    def mean_error(self) -> tuple[float | None, float | None, float | None]:
         """The MAE with both ends of its 95 % interval, as in `scores`; None where not defined."""
         n = self.items
         if not n:
@@ -136,16 +171,16 @@ class AbsoluteErrors(NamedTuple):
         return mae, mae - half, mae + half
 
 
-def absolute_errors(sums: Sums) -> AbsoluteErrors:
-    """Return the sums of |e| and of its squares over all units.
+def number_totals(sums: Sums) -> NumberTotals:
+    """Return the totals of numbers over all units.
 
     >>> sums = {}
     >>> for p, y in (1_000_000, 2_000_000), (4_000_000, 2_000_000), (3_000_000, 3_000_000):
     ...     _ = contribute(p, y, Schema(), sums)
-    >>> absolute_errors(sums).mean()[0], scores(sums).mae
-    (1.0, 1.0)
+    >>> number_totals(sums).mean_error()[0], number_totals(sums).means()
+    (1.0, (2.6666666666666665, 2.3333333333333335))
     """
-    items = total = squares = 0
+    items = total = squares = predicted = actual = 0
     for label, unit in _UNITS.items() if sums else ():
         n = sums.get(Key(Sum.NUMBER_ITEMS, label))
         if n is not None:
@@ -153,7 +188,9 @@ def absolute_errors(sums: Sums) -> AbsoluteErrors:
             items += n
             total += sums.get(Key(Sum.ABSOLUTE_ERROR, label), 0) * scale
             squares += sums.get(Key(Sum.SQUARED_ERROR, label), 0) * scale**2
-    return AbsoluteErrors(items, total, squares)
+            predicted += sums.get(Key(Sum.PREDICTED, label), 0) * scale
+            actual += sums.get(Key(Sum.ACTUAL, label), 0) * scale
+    return NumberTotals(items, total, squares, predicted, actual)
 
 
 def tolerance_items(sums: Sums) -> int:
@@ -177,11 +214,13 @@ def scores(sums: Sums) -> NumberScores:
     - bias = sum e / n, MAE = sum |e| / n, RMSE = sqrt(sum e^2 / n)
     - 95 % interval of the MAE: MAE -+ 1.96 sqrt(v / n), v = (sum e^2 - (sum |e|)^2 / n) / (n - 1)
     - R2 = 1 - sum e^2 / (sum y^2 - (sum y)^2 / n); Pearson's correlation of p and y
+    - standard deviation of y = sqrt(sum y^2 / n - (sum y / n)^2), and so for p
+    - least squares line y = intercept + slope p: slope = cov(p, y) / var(p)
     - MAPE = mean of |e| / |y| over items whose y is not 0, WAPE = sum |e| / sum |y|
     - quantile of |e|: upper edge of the first bucket with at least that share of the items up to it
 
     Source: scikit-learn, `mean_absolute_error`, `root_mean_squared_error`, `r2_score`; numpy,
-    `corrcoef`.
+    `corrcoef`, `std`, `polyfit`.
 
     >>> sums = {}
     >>> for p, y in (1_000_000, 2_000_000), (4_000_000, 2_000_000), (3_000_000, 3_000_000):
@@ -237,6 +276,12 @@ def _scores(total: dict[int, int], errors: list[tuple[int, int]], unit: int) -> 
         {name: _scaled(_quantile(errors, n, *rank), 1, unit) for name, rank in RANKS.items()},
         _scaled(actual, n, unit),
         _scaled(predicted, n, unit),
+        sqrt(actual_spread) / n * 10.0**unit,
+        sqrt(predicted_spread) / n * 10.0**unit,
+        together / predicted_spread if predicted_spread else None,
+        _scaled(actual * predicted_spread - together * predicted, n * predicted_spread, unit)
+        if predicted_spread
+        else None,
         tuple([(_scaled(edge, 1, unit), count) for edge, count in errors]),
     )
 

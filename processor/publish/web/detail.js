@@ -13,11 +13,29 @@ const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feed
 
 const chart = new TimeChart();
 
+const folded = (text) => text.toLowerCase().replaceAll("'", "\u2019");
+const TERMS = new Map([...$("terms").querySelectorAll("dt")].map((each) => [folded(each.textContent), each]));
+
+// Give the name of each score that is shown its meaning as a tip, and list these meanings for those who
+// have no pointer.
+function explain() {
+  const shown = new Set();
+  for (const each of $("detail").querySelectorAll("dt, th, h3")) {
+    const term = each.closest("#meanings") ? null : TERMS.get(folded(each.textContent));
+    if (!term) continue;
+    each.title = term.nextElementSibling.textContent;
+    shown.add(term);
+  }
+  const found = [...TERMS.values()].filter((term) => shown.has(term));
+  update($("meanings").querySelector("dl"), found.map((term) => term.textContent),
+    () => found.flatMap((term) => [make("dt", "", term.textContent), make("dd", "", term.nextElementSibling.textContent)]));
+}
+
 // `apart` is the text that distinguishes the model from others whose deployment has the same name.
-export function showDetail(detail, by, apart) {
+export function showDetail(detail, window, by, apart) {
   const model = detail.result;
-  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards],
-    () => name(model, apart));
+  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards, window, by],
+    () => name(model, window, by, apart));
   update($("figures"), [model, detail.decided], () => figures(model, detail.decided));
   overTime(detail.history, model, by);
   update($("windows-compared"), [detail.windows, by], () => windows(detail.windows, by === "request"));
@@ -25,7 +43,7 @@ export function showDetail(detail, by, apart) {
   const hasLabels = model.confusion.length > 0 || !model.measured && model.task !== "multilabel";
   $("matrix").hidden = !hasLabels;
   update($("probabilities"), [model, detail.panels], () => probabilities(model, detail.panels));
-  update($("numbers"), [model, detail.panels], () => numbers(model, detail.panels));
+  update($("numbers"), [model, detail.panels, detail.history], () => numbers(model, detail.panels, detail.history));
   update($("custom"), [model.custom, model.custom_failed], () => custom(model));
   for (const id of ["probabilities", "numbers", "custom"]) $(id).hidden = !$(id).children.length;
   update($("matrix"), confusion, () => matrix(model, model.judged ? "No item's actual label is known." : NO_FEEDBACK));
@@ -33,12 +51,14 @@ export function showDetail(detail, by, apart) {
   $("confused").hidden = !$("confused").children.length;
   update($("classes"), [model.classes, model.macro, model.micro, model.weighted], () => classes(model));
   $("classes").hidden = !Object.keys(model.classes).length;
+  explain();
 }
 
-function name(model, apart) {
+function name(model, window, by, apart) {
   const where = ["namespace", "predictor", "model"].filter((each) => model[each])
     .map((each) => `${each} ${visible(model[each])}`).join(" · ");
-  const found = [title(model, apart, "h2"), make("p", "where", where)];
+  const found = [title(model, apart, "h2"), make("p", "where", where),
+    make("p", "where", `Shown: ${window === "all" ? "all time" : `the last ${window}`}, ${BASIS[by]}`)];
   if (model.disagreements) {
     const most = model.rewards && model.disagreements > 0.1 * model.rewards;
     const text = `${counted(model.disagreements, "feedback", "feedbacks")} of ${number(model.rewards)}: reward and truth contradict each other.`;
@@ -128,15 +148,16 @@ function overTime(history, model, by) {
 // By time of feedback there are no predictions, so there is no coverage either.
 function windows(found, byRequest) {
   const whole = (m) => (byRequest ? [make("td", "more", number(m.predictions)), make("td", "", percent(m.coverage))] : []);
+  const judged = found.findLast((each) => each.summary.judged);
+  const main = mainScore((judged ?? found[0]).summary);
+  const isShare = main.at !== null || !judged;
   const row = ({ window, summary: m }) => {
     const { text, interval, at } = mainScore(m);
     return make("tr", "", heading("row", window), make("td", "", m.judged ? text : "–", m.judged ? below(interval) : ""),
-      make("td", "wide", at ? bar(at[0], at[2], at[1]) : ""), make("td", "more", m.judged ? interval : "–"),
+      ...(isShare ? [make("td", "wide", at ? bar(at[0], at[2], at[1]) : "")] : []), make("td", "more", m.judged ? interval : "–"),
       make("td", "", number(m.judged), byRequest ? below(`of ${number(m.predictions)}`) : ""), ...whole(m));
   };
-  const judged = found.findLast((each) => each.summary.judged);
-  const main = mainScore((judged ?? found[0]).summary);
-  const head = [["window"], [main.short === "MAE" ? "MAE" : main.name.toLowerCase(), "", "95\u202f% interval"], [main.at || !judged ? "0 to 100\u202f%" : "", "wide"], ["95\u202f% interval", "more"],
+  const head = [["window"], [main.short === "MAE" ? "MAE" : main.name.toLowerCase(), "", "95\u202f% interval"], ...(isShare ? [["0 to 100\u202f%", "wide"]] : []), ["95\u202f% interval", "more"],
     ["judged", "", byRequest ? "of predicted" : ""], ...(byRequest ? [["predicted", "more"], ["coverage"]] : [])];
   const titles = head.map(([text, kind = "", second = ""]) => {
     const element = heading("col", text, second ? below(second) : "");

@@ -4,19 +4,28 @@ const MISSING = "–";
 
 export const number = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
 export const percent = (x, digits = 1) => (x === null ? MISSING : `${(100 * x).toFixed(digits)}\u202f%`);
-export const score = (x) => (x === null ? MISSING : x.toFixed(3).replace("-", "\u2212"));
+// With a minus sign in place of each hyphen.
+export const signed = (text) => text.replaceAll("-", "\u2212");
+export const score = (x) => (x === null ? MISSING : signed(x.toFixed(3)));
+export const grouped = (x, digits) => signed(x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replaceAll(",", "\u202f"));
 export const counted = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
 export const items = (n) => counted(n, "item", "items");
 export const range = (low, high) => `${percent(low)} to ${percent(high)}`;
-export const compact = (n) => new Intl.NumberFormat("en", { notation: "compact" }).format(n);
+
+// A number for an axis: in thousands and so on where it is large.
+export function compact(x) {
+  const size = Math.abs(x);
+  if (size && (size < 1e-4 || size >= 1e12)) return signed(x.toExponential(2).replace(/\.?0+e/, "e").replace("+", ""));
+  const [unit, letter] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([each]) => size >= (each === 1e3 ? 1e4 : each)) ?? [1, ""];
+  return signed(size >= 1000 && unit === 1 ? number(Math.round(x)) : String(Number((x / unit).toPrecision(3))) + letter);
+}
 
 // A number in its own measure, with three significant digits at least.
 export function amount(x) {
   if (x === null || x === undefined) return MISSING;
   const size = x ? Math.floor(Math.log10(Math.abs(x))) : 0;
-  if (size < -4 || size > 14) return x.toExponential(2).replace("-", "\u2212");
-  const digits = Math.max(0, 2 - size);
-  return x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replaceAll(",", "\u202f").replace("-", "\u2212");
+  if (size < -4 || size > 14) return signed(x.toExponential(2));
+  return grouped(x, Math.max(0, 2 - size));
 }
 
 // The score that a model is judged by: its name, text and interval; `at` are low, value and high as

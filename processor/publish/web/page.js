@@ -75,7 +75,7 @@ function show() {
   document.body.classList.toggle("picked", chosen.model !== null);
   const { detail } = latest;
   $("detail").hidden = !detail;
-  if (detail) showDetail(detail, latest.by, differences(latest.models).get(keyOf(detail.result)));
+  if (detail) showDetail(detail, latest.window, latest.by, differences(latest.models).get(keyOf(detail.result)));
   document.title = detail ? `${mainScore(detail.result).text} ${detail.result.deployment} · Model quality` : "Model quality";
   showWork(latest.work);
   $("json").href = `api/models?${new URLSearchParams(parameters(null))}`;

@@ -12,6 +12,8 @@ export function points(columns, steps) {
     value: columns.value[i],
     low: columns.low[i],
     high: columns.high[i],
+    meanPredicted: columns.mean_predicted?.[i] ?? null,
+    meanActual: columns.mean_actual?.[i] ?? null,
   }));
 }
 

@@ -1,5 +1,7 @@
 // The positions and the texts of the marks of an axis.
 
+import { grouped, signed } from "./format.js";
+
 const MINUTE = 60e3;
 const DAY = 1440 * MINUTE;
 const STEPS = [
@@ -7,6 +9,9 @@ const STEPS = [
   ...[1, 2, 3, 7, 14].map((size) => ["days", size, size * DAY]),
   ...[1, 2, 3, 6, 12, 24, 60].map((size) => ["months", size, size * 30 * DAY]),
 ];
+
+// An axis whose numbers are this many times larger than its length counts from a base.
+const FAR = 1000;
 
 // Round times of the reader's clock between two dates, at most about so many: [date, text] each.
 // Midnight is written as its day.
@@ -56,6 +61,40 @@ export function shareTicks(bottom) {
   const found = [];
   for (let share = 1; share > bottom - 1e-9; share -= step) found.push(Math.max(0, share));
   return found;
+}
+
+// An axis from `low` to `high` with about `most` marks [value, text] at round numbers, and some room at
+// both ends. Numbers that are large beside their differences are counted from a base, which `remark`
+// adds to the axis's name.
+export function axis(low, high, most = 5) {
+  const room = high > low ? (high - low) / 20 : Math.abs(low) / 2 || 1;
+  const [from, to] = [low - room, high + room];
+  const least = (to - from) / most;
+  const power = 10 ** Math.floor(Math.log10(least));
+  const step = [1, 2, 5, 10].find((n) => n * power >= least * (1 - 1e-9)) * power;
+  const [first, last] = [Math.ceil(from / step - 1e-9), Math.floor(to / step + 1e-9)];
+  const isFar = Math.max(Math.abs(from), Math.abs(to)) > FAR * (to - from);
+  const base = isFar ? Math.floor(first / 10) * 10 : 0;
+  const numbers = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+  const texts = textsOf(numbers.map((n) => (n - base) * step), step);
+  return {
+    marks: numbers.map((n, i) => [n * step, texts[i]]),
+    remark: base ? ` ${base > 0 ? "\u2212" : "+"} ${grouped(Math.abs(base * step), 0)}` : "",
+    part: (value) => (value - from) / (to - from),
+  };
+}
+
+// The values as texts of one form, with as many digits as tell them apart.
+function textsOf(values, step) {
+  const largest = Math.max(...values.map(Math.abs), 0);
+  if (step < 1e-4 || largest >= 1e12) {
+    const power = Math.floor(Math.log10(largest || 1));
+    const digits = Math.max(0, power - Math.floor(Math.log10(step) + 1e-9));
+    return values.map((each) => (each ? signed(`${(each / 10 ** power).toFixed(digits)}e${power}`) : "0"));
+  }
+  const [size, unit] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([each]) => largest >= 10 * each) ?? [1, ""];
+  const digits = Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9));
+  return values.map((each) => grouped(each / size, digits) + (each ? unit : ""));
 }
 
 // The round number at which a scale for values up to `largest` ends.

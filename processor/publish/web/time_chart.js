@@ -190,11 +190,12 @@ export class TimeChart {
   }
 
   table() {
-    const head = [`from (${zone(this.time(0))})`, ...(this.byRequest ? ["predicted"] : []), "judged", ...(this.isShare ? ["right"] : []), this.name.toLowerCase(), "95\u202f% interval"];
+    const head = [`from (${zone(this.time(0))})`, ...(this.byRequest ? ["predicted"] : []), "judged", ...(this.isShare ? ["right"] : []), this.name.toLowerCase(), "95\u202f% interval", ...(this.isShare ? [] : ["mean predicted", "mean actual"])];
     const body = this.points.map((p) => make("tr", "", heading("row", this.#moment(p.index), p.running ? ", not over yet" : ""),
       ...(this.byRequest ? [make("td", "", number(p.predictions))] : []),
       make("td", "", number(p.judged)), ...(this.isShare ? [make("td", "", number(p.correct))] : []),
-      make("td", "", this.#value(p)), make("td", "", this.#interval(p))));
+      make("td", "", this.#value(p)), make("td", "", this.#interval(p)),
+      ...(this.isShare ? [] : [p.meanPredicted, p.meanActual].map((each) => make("td", "", amount(each))))));
     return make("table", "scores", make("thead", "", make("tr", "", ...head.map((name) => heading("col", name)))),
       make("tbody", "", ...body));
   }

@@ -1,22 +1,25 @@
 // Panels of a model's probabilities, of its numbers and of the user's own statistics.
 
-import { curve, errorBars, reliability } from "./charts.js";
+import { agreement, curve, errorBars, means, reliability } from "./charts.js";
 import { heading, make, scroller } from "./dom.js";
 import { amount, number, percent, score, visible } from "./format.js";
 
-const USUAL = "threshold 0.5";
 const BEST = "best F1";
+// How the plot is made: the same words as in the report.
+const AGREEMENT = "Drawn from sums, not from single items: the ellipses reach one and two standard deviations from the " +
+  "means and lean with the correlation. Of normally distributed numbers 39\u202f% and 86\u202f% lie inside; of a model without error everything lies on the dashed line.";
+const THRESHOLDS = "Scores are known at the edges of 64 bins: each row is for the next edge at which an item is, the current threshold’s too.";
 
 // The content of the card of probabilities; empty for a model without any.
 export function probabilities(model, panels) {
   if (model.calibration_error === undefined) return [];
   const best = panels.thresholds?.find((row) => row.best);
-  const usual = panels.thresholds?.find((row) => row.usual);
-  const marks = [[best, "best", BEST], [usual, "usual", USUAL]].filter(([row]) => row);
+  const current = panels.thresholds?.find((row) => row.current);
+  const marks = [[best, "best", BEST], [current, "current", "current"]].filter(([row]) => row);
   const found = [plot("Reliability diagram", [["bubble", "items, by area"], ["even", "ideal"]],
     reliability(panels.calibration))];
   if (panels.curve) {
-    const keys = [["usual", USUAL], ["best", BEST]];
+    const keys = [["current", `current threshold ${model.threshold}`], ["best", BEST]];
     const at = (across, up) => marks.map(([{ scores }, kind, text]) => [scores[across], scores[up], kind, `${text}: threshold ${score(scores.threshold)}`]);
     // From the lowest threshold to the highest; above it nothing is predicted.
     const roc = [...panels.curve.map(([, , recall, rate]) => [rate, recall]), [0, 0]];
@@ -31,11 +34,23 @@ export function probabilities(model, panels) {
 }
 
 // The content of the card of numbers; empty for a model without any.
-export function numbers(model, panels) {
+export function numbers(model, panels, history) {
   if (!model.measured) return [];
   const quantiles = Object.entries(model.absolute_error_quantiles ?? {}).map(([rank, error]) => [`${percent(Number(rank), 0)} of the items`, amount(error)]);
-  return [make("div", "panels", plot("Absolute errors: share of the items", [], errorBars(panels.errors), "long"),
-    make("div", "", table("Scores of the numbers", numberScores(model)), table("Absolute error, at most", quantiles)))];
+  const { svg, remark } = means(history);
+  const agreed = plot("Predicted against actual", [["even", "predicted = actual"], ["line", fit(model)],
+    ["ellipse", "1 and 2 standard deviations"], ["best", "means"]], agreement(model));
+  agreed.append(make("p", "note", AGREEMENT));
+  return [make("div", "panels", agreed,
+    make("div", "", table("Scores of the numbers", numberScores(model)), table("Absolute error, at most", quantiles)),
+    plot(`Mean predicted and mean actual over time${remark}`, [["line", "mean predicted"], ["line actual", "mean actual"]], svg, "long"),
+    plot("Absolute errors: share of the items", [], errorBars(panels.errors), "long"))];
+}
+
+// The line of best fit as a formula.
+function fit(model) {
+  if (model.slope === undefined) return "best fit: undefined, since all predictions are equal";
+  return `best fit: actual = ${score(model.slope)} \u00b7 predicted ${model.intercept < 0 ? "\u2212" : "+"} ${amount(Math.abs(model.intercept))}`;
 }
 
 // The content of the card of the user's own statistics; empty for a model without any.
@@ -73,18 +88,19 @@ function probabilityScores(model) {
 }
 
 function numberScores(model) {
-  const rows = [["Correlation", score(model.correlation ?? null)], ["MAPE", percent(model.mape ?? null)], ["WAPE", percent(model.wape ?? null)]];
+  const rows = [["Slope of the best fit", score(model.slope ?? null)], ["Correlation", score(model.correlation ?? null)], ["MAPE", percent(model.mape ?? null)], ["WAPE", percent(model.wape ?? null)]];
   if (model.within_tolerance !== undefined) rows.push(["Within the tolerance", percent(model.within_tolerance)]);
-  rows.push(["Mean predicted", amount(model.mean_predicted ?? 0)], ["Mean actual", amount(model.mean_actual ?? 0)]);
+  rows.push(["Mean predicted", amount(model.mean_predicted)], ["Standard deviation, predicted", amount(model.deviation_predicted)],
+    ["Mean actual", amount(model.mean_actual)], ["Standard deviation, actual", amount(model.deviation_actual)]);
   if (model.task !== "regression") rows.push(["Judged as numbers", number(model.measured)]);
   return rows;
 }
 
 function thresholds(rows) {
-  const remark = (row) => [row.best ? BEST : "", row.usual ? "default" : ""].filter(Boolean).join(", ");
-  const body = rows.map((row) => make("tr", row.best || row.usual ? "marked" : "", heading("row", score(row.scores.threshold)),
+  const remark = (row) => [row.best ? BEST : "", row.current ? "current" : ""].filter(Boolean).join(", ");
+  const body = rows.map((row) => make("tr", row.best || row.current ? "marked" : "", heading("row", score(row.scores.threshold)),
     ...["precision", "recall", "f1"].map((each) => make("td", "", score(row.scores[each]))), make("td", "name", remark(row))));
   const names = ["threshold", "precision", "recall", "F1", ""].map((name) => (name ? heading("col", name) : make("td")));
   return make("div", "", make("h3", "", "If another threshold decided"), scroller("Thresholds",
-    make("table", "scores thresholds", make("thead", "", make("tr", "", ...names)), make("tbody", "", ...body))));
+    make("table", "scores thresholds", make("thead", "", make("tr", "", ...names)), make("tbody", "", ...body))), make("p", "note", THRESHOLDS));
 }

@@ -1,10 +1,11 @@
-"""Plots of probabilities and of errors: reliability, ROC, precision and recall, histogram of errors."""
+"""Plots of probabilities and of numbers: reliability, ROC, precision and recall, agreement, errors."""
 
 from collections.abc import Callable, Iterator, Sequence
-from math import sqrt
+from math import cos, pi, sin, sqrt
 
 from processor.domain.results import ModelResult, ThresholdResult
-from processor.publish.panels import USUAL_THRESHOLD, at_threshold, error_bars
+from processor.publish.panels import current_threshold, error_bars
+from processor.report.formats.axes import padded_axis
 from processor.report.formats.markup import Markup, join, tag
 from processor.report.formats.plots import amount, percent, short_amount
 
@@ -15,6 +16,8 @@ _WIDTH, _HEIGHT = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
 _LARGEST, _LEAST = 13.0, 2.5
 #: Size of the plot of errors.
 _LONG, _HIGH = 460, 230
+#: The number of sides of the polygon that an ellipse is drawn as.
+_SIDES = 72
 #: The width of a text of the axis of errors.
 _TEXT = 48
 
@@ -47,32 +50,75 @@ def reliability_plot(model: ModelResult) -> Markup:
 
 def roc_plot(model: ModelResult) -> Markup:
     """Plot the recall over the false positive rate at each threshold; empty without a curve."""
-    points = [
-        (each.false_positive_rate, each.recall)
-        for each in model.thresholds
-        if each.false_positive_rate is not None and each.recall is not None
-    ]
-    if not points:
-        return Markup()
-    points.append((0.0, 0.0))
     even = tag("line", class_="even", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(1))
-    marks = _marked(model, lambda one: (one.false_positive_rate, one.recall))
-    return _square("ROC curve", "false positive rate", "recall", even, _line(points), *marks)
+    return _curve(
+        model,
+        ("ROC curve", "false positive rate", "recall"),
+        lambda one: (one.false_positive_rate, one.recall),
+        # Above the highest threshold nothing is predicted.
+        lambda last: (0.0, 0.0),
+        even,
+    )
 
 
 def precision_recall_plot(model: ModelResult) -> Markup:
     """Plot the precision over the recall at each threshold; empty without a curve."""
-    points = [
-        (each.recall, each.precision)
-        for each in model.thresholds
-        if each.recall is not None and each.precision is not None
-    ]
-    if not points:
+    return _curve(
+        model,
+        ("Precision and recall", "recall", "precision"),
+        lambda one: (one.recall, one.precision),
+        # At the highest threshold the precision is as good as known; the recall goes on to 0.
+        lambda last: (0.0, last[1]),
+    )
+
+
+def agreement_plot(model: ModelResult) -> Markup:
+    """Plot what the sums say of the truths over the predictions: the means, the ellipses of one and two
+    standard deviations, the line of best fit, and the line of equal numbers. Empty without numbers."""
+    means, deviations = _center(model)
+    if not means or not deviations:
         return Markup()
-    marks = _marked(model, lambda one: (one.recall, one.precision))
-    # At the highest threshold the precision is as good as known; the recall goes on to 0.
-    points.append((0.0, points[-1][1]))
-    return _square("Precision and recall", "recall", "precision", _line(points), *marks)
+    reach = [
+        mean + side * each for mean, each in zip(means, deviations, strict=True) for side in (-2, 2)
+    ]
+    scale = padded_axis(min(reach), max(reach))
+    together = model.correlation or 0.0
+    apart = sqrt(max(0.0, 1 - together**2))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return scale.part(x), scale.part(y)
+
+    marks = []
+    for size in (2, 1):
+        outline = []
+        for i in range(_SIDES):
+            across, up = cos(2 * pi * i / _SIDES), sin(2 * pi * i / _SIDES)
+            outline.append(
+                place(
+                    means[0] + size * deviations[0] * across,
+                    means[1] + size * deviations[1] * (together * across + apart * up),
+                )
+            )
+        marks.append(tag("polygon", class_="ellipse", points=_path(outline)))
+    marks.append(tag("line", class_="even", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(1)))
+    if model.slope is not None and model.intercept is not None:
+        ends = [means[0] + side * deviations[0] for side in (-2, 2)]
+        line = [place(x, model.intercept + model.slope * x) for x in ends]
+        marks.append(_line(line))
+    hint = f"mean predicted {amount(means[0])}, mean actual {amount(means[1])}"
+    x, y = place(*means)
+    marks.append(tag("circle", tag("title", hint), class_="best", cx=_x(x), cy=_y(y), r=5.5))
+    ticks = [(scale.part(mark), text) for mark, text in zip(scale.marks, scale.texts, strict=True)]
+    names = (f"predicted{scale.remark}", f"actual{scale.remark}")
+    return _square("Predicted against actual", *names, *marks, ticks=ticks)
+
+
+def _center(model: ModelResult) -> tuple[Sequence[float], Sequence[float]]:
+    """The means and the standard deviations of the predictions and of the truths; empty if not
+    defined."""
+    means = [each for each in (model.mean_predicted, model.mean_actual) if each is not None]
+    deviations = (model.deviation_predicted, model.deviation_actual)
+    return means, [each for each in deviations if each is not None]
 
 
 def error_histogram(model: ModelResult) -> Markup:
@@ -112,11 +158,27 @@ def error_histogram(model: ModelResult) -> Markup:
                aria_label="Histogram of absolute errors")  # fmt: skip
 
 
+def _curve(
+    model: ModelResult,
+    names: tuple[str, str, str],
+    place: Place,
+    end: Callable[[tuple[float, float]], tuple[float, float]],
+    *before: Markup,
+) -> Markup:
+    """A line through the places of all thresholds, with marks; empty without any. ``end`` gives the last
+    point from the one before it."""
+    points = [(x, y) for x, y in map(place, model.thresholds) if x is not None and y is not None]
+    if not points:
+        return Markup()
+    points.append(end(points[-1]))
+    return _square(*names, *before, _line(points), *_marked(model, place))
+
+
 def _marked(model: ModelResult, place: Place) -> Iterator[Markup]:
-    """Marks at the threshold 0.5 and at that of the best F1."""
-    usual = at_threshold(model, USUAL_THRESHOLD)
+    """Marks at the current threshold and at that of the best F1."""
+    current = current_threshold(model)
     best = next((each for each in model.thresholds if each.threshold == model.best_threshold), None)
-    for one, style, name in ((best, "best", "best F1"), (usual, "usual", "threshold 0.5")):
+    for one, style, name in ((best, "best", "best F1"), (current, "current", "current")):
         x, y = (None, None) if one is None else place(one)
         if one is not None and x is not None and y is not None:
             hint = f"{name}: threshold {one.threshold:.3f}, ({x:.3f}, {y:.3f})"
@@ -124,14 +186,27 @@ def _marked(model: ModelResult, place: Place) -> Iterator[Markup]:
 
 
 def _line(points: Sequence[tuple[float, float]]) -> Markup:
-    path = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
-    return tag("polyline", class_="line", points=path)
+    return tag("polyline", class_="line", points=_path(points))
 
 
-def _square(title: str, across: str, up: str, *parts: Markup) -> Markup:
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in points)
+
+
+#: The marks of both axes of a plot of shares: the place, and the text.
+_QUARTERS = [(i / 4, f"{i / 4:g}") for i in range(5)]
+
+
+def _square(
+    title: str,
+    across: str,
+    up: str,
+    *parts: Markup,
+    ticks: Sequence[tuple[float, str]] = _QUARTERS,
+) -> Markup:
     grid = []
-    for i in range(5):
-        x, y, text = _x(i / 4), _y(i / 4), f"{i / 4:g}"
+    for place, text in ticks:
+        x, y = _x(place), _y(place)
         grid.append(tag("line", class_="grid", x1=_x(0), x2=_x(1), y1=y, y2=y))
         grid.append(tag("line", class_="grid", x1=x, x2=x, y1=_y(0), y2=_y(1)))
         grid.append(tag("text", text, x=_LEFT - 6, y=y + 4, text_anchor="end"))

@@ -8,6 +8,7 @@ import msgspec
 from processor.domain.results import Events, ModelResult
 from processor.domain.timestamps import parse_time
 from processor.publish.panels import Parts, parts_of
+from processor.publish.terms import terms_of
 from processor.report.compare import Comparison, Comparisons, model_key, period_title
 from processor.report.data import Report
 from processor.report.formats.markup import Markup, join, tag
@@ -33,7 +34,9 @@ def render_html(report: Report) -> Iterator[str]:
             model_card(model, report.timeline(model), f"m{i}")
             for i, model in enumerate(replay.models, 1)
         ),
-        _foot(replay.events) if replay.models else _nothing(replay.events),
+        join(_meanings(replay.models), _foot(replay.events))
+        if replay.models
+        else _nothing(replay.events),
     )
 
 
@@ -160,6 +163,15 @@ def _foot(events: Events) -> Markup:
         elif value or name == "read":
             parts.append(f"{title} {value:,}")
     return tag("footer", tag("p", "Events: " + ", ".join(parts), class_="quiet"), class_="card")
+
+
+def _meanings(models: tuple[ModelResult, ...]) -> Markup:
+    """The meanings of the scores that the models have."""
+    terms = dict(term for model in models for term in terms_of(parts_of(model)))
+    pairs = (each for name, text in terms.items() for each in (tag("dt", name), tag("dd", text)))
+    return tag(
+        "details", tag("summary", "What the scores mean"), tag("dl", *pairs), class_="card meanings"
+    )
 
 
 def _nothing(events: Events) -> Markup:

@@ -16,12 +16,14 @@ from processor.report.formats.plots import (
     delay_plot,
     duration,
     error_plot,
+    means_plot,
     percent,
     pie,
 )
 from processor.report.formats.text import printable
 from processor.report.formats.value_panels import (
     custom_panels,
+    keys,
     number_panels,
     probability_panels,
     section,
@@ -85,6 +87,11 @@ def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterat
         f"Mean absolute error over time, in its 95\u202f% interval; points of {length}",
         error_plot(timeline),
     )
+    yield from section(
+        f"Mean predicted and mean actual over time; points of {length}",
+        means_plot(timeline),
+        keys(("line-key", "mean predicted"), ("actual-key", "mean actual")),
+    )
     name = "Exact match" if parts.sets and not parts.labels else "Accuracy"
     if parts.numbers and not parts.labels:
         name = "Share within the tolerance"
@@ -93,12 +100,11 @@ def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterat
         accuracy_plot(timeline, name),
     )
     by_request = model.predictions is not None
-    keys = [("part", "judged"), *([("all", "predicted, without feedback")] if by_request else [])]
+    kinds = [("part", "judged"), *([("all", "predicted, without feedback")] if by_request else [])]
     yield from section(
         f"Coverage over time: items in {length}" if by_request else f"Judged items in {length}",
         coverage_plot(timeline, by_request),
-        tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in keys),
-            class_="keys"),
+        keys(*kinds),
     )  # fmt: skip
     if parts.probabilities:
         yield from probability_panels(model)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.report.data import ModelTimeline, Point
+from processor.report.formats.axes import padded_axis
 from processor.report.formats.markup import Markup, join, tag
 from processor.telemetry import DELAY_BOUNDS
 
@@ -42,9 +43,11 @@ def amount(value: float | None) -> str:
 def short_amount(value: float) -> str:
     """A number for an axis, in thousands and so on where it is large.
 
-    >>> short_amount(0), short_amount(45_000), short_amount(1.5), short_amount(2.5e6)
-    ('0', '45k', '1.5', '2.5M')
+    >>> short_amount(0), short_amount(45_000), short_amount(1.5), short_amount(2.5e6), short_amount(3e-7)
+    ('0', '45k', '1.5', '2.5M', '3e-07')
     """
+    if abs(value) >= 1e12:
+        return f"{value:.3g}".replace("e+", "e")
     for least, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / size:.3g}{unit}"
@@ -88,9 +91,36 @@ def accuracy_plot(timeline: ModelTimeline, name: str = "Accuracy") -> Markup:
     return _line_plot(f"{name} over time", timeline, grid, marks)
 
 
+def means_plot(timeline: ModelTimeline) -> Markup:
+    """Plot the mean prediction and the mean truth of each point; empty without numbers."""
+    means = [(point, *point.numbers.means()) for point in timeline.points]
+    found = [(p, predicted, actual) for p, predicted, actual in means
+             if predicted is not None and actual is not None]  # fmt: skip
+    if not found:
+        return Markup()
+    values = [value for _, *pair in found for value in pair]
+    up = padded_axis(min(values), max(values))
+    scale = TimeScale([point for point, _, _ in found], timeline.length)
+    lines: dict[str, list[str]] = {"actual-line": [], "line": []}
+    dots = []
+    for point, predicted, actual in found:
+        x = scale.middle(point)
+        both = f"mean predicted {amount(predicted)}, mean actual {amount(actual)}"
+        text = f"{moment(point.start, timeline.length)}: {both}, {point.numbers.items:,} items"
+        hint = tag("title", text)
+        for style, value in (("actual-line", actual), ("line", predicted)):
+            y = _share(up.part(value))
+            lines[style].append(f"{x:.1f},{y:.1f}")
+            dots.append(tag("circle", hint, class_="dot" if style == "line" else "actual-dot",
+                            cx=x, cy=y, r=3))  # fmt: skip
+    grid = _grid([(up.part(mark), text) for mark, text in zip(up.marks, up.texts, strict=True)])
+    drawn = [tag("polyline", class_=style, points=" ".join(p)) for style, p in lines.items()]
+    return _plot("Mean predicted and mean actual over time", grid, scale.axis(), *drawn, *dots)
+
+
 def error_plot(timeline: ModelTimeline) -> Markup:
     """Plot the MAE of each point with its 95 % interval; empty without items judged as numbers."""
-    means = [(point, *point.errors.mean()) for point in timeline.points]
+    means = [(point, *point.numbers.mean_error()) for point in timeline.points]
     bounds = [high if high is not None else mae for _, mae, _, high in means if mae is not None]
     if not bounds:
         return Markup()
@@ -99,7 +129,7 @@ def error_plot(timeline: ModelTimeline) -> Markup:
     for point, mae, low, high in means:
         if mae is not None:
             low, high = (mae, mae) if low is None or high is None else (max(0.0, low), high)
-            hint = f"{amount(mae)} ({amount(low)} to {amount(high)}), {point.errors.items:,} items"
+            hint = f"{amount(mae)} ({amount(low)} to {amount(high)}), {point.numbers.items:,} items"
             marks.append(_Mark(point, mae / top, low / top, high / top, hint))
     grid = _grid([(each / 4, short_amount(top * each / 4)) for each in range(5)])
     return _line_plot("Mean absolute error over time", timeline, grid, marks)

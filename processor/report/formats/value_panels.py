@@ -6,14 +6,26 @@ from collections.abc import Iterator, Sequence
 from processor.domain.results import ModelResult
 from processor.publish.panels import shown_thresholds
 from processor.report.formats.curves import (
+    agreement_plot,
     error_histogram,
     precision_recall_plot,
     reliability_plot,
     roc_plot,
 )
-from processor.report.formats.markup import Markup, tag
+from processor.report.formats.markup import Markup, join, tag
 from processor.report.formats.plots import DASH, amount, percent
 from processor.report.formats.text import printable
+
+#: How the plot of predicted against actual is made, and how exact the table of thresholds is.
+AGREEMENT_NOTE = (
+    "Drawn from sums, not from single items: the ellipses reach one and two standard deviations from "
+    "the means and lean with the correlation. Of normally distributed numbers 39\u202f% and 86\u202f% "
+    "lie inside; of a model without error everything lies on the dashed line."
+)
+THRESHOLDS_NOTE = (
+    "Scores are known at the edges of 64 bins: each row is for the next edge at which an item is, the "
+    "current threshold's too."
+)
 
 
 def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
@@ -24,12 +36,13 @@ def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
 
 def probability_panels(model: ModelResult) -> Iterator[Markup]:
     """Reliability, ROC and precision-recall curves, the scores, and the table of thresholds."""
-    marks = _keys(("usual", "threshold 0.5"), ("best", "best F1"))
+    threshold = "" if model.threshold is None else f"current threshold {model.threshold:g}"
+    marks = keys(("current", threshold), ("best", "best F1"))
     sections = [
         *section(
             "Reliability diagram",
             reliability_plot(model),
-            _keys(("bubble", "items, by area"), ("even-key", "ideal")),
+            keys(("bubble", "items, by area"), ("even-key", "ideal")),
         ),
         *section("ROC curve", roc_plot(model), marks),
         *section("Precision and recall", precision_recall_plot(model), marks),
@@ -37,8 +50,29 @@ def probability_panels(model: ModelResult) -> Iterator[Markup]:
     ]
     if model.thresholds:
         title = tag("h3", "If another threshold decided")
-        sections.append(tag("section", title, _thresholds(model)))
+        note = tag("p", THRESHOLDS_NOTE, class_="quiet note")
+        sections.append(tag("section", title, _thresholds(model), note))
     yield tag("div", *sections, class_="beside wide")
+
+
+def _agreement(model: ModelResult) -> Iterator[Markup]:
+    plot = agreement_plot(model)
+    if plot:
+        note = tag("p", AGREEMENT_NOTE, class_="quiet note")
+        yield from section(
+            "Predicted against actual", join(plot, note),
+            keys(("even-key", "predicted = actual"), ("line-key", fit_text(model)),
+                 ("ellipse-key", "1 and 2 standard deviations"), ("best", "means")),
+        )  # fmt: skip
+
+
+def fit_text(model: ModelResult) -> str:
+    """The line of best fit as a formula."""
+    if model.slope is None or model.intercept is None:
+        return "best fit: undefined, since all predictions are equal"
+    sign = "\u2212" if model.intercept < 0 else "+"
+    slope = f"{model.slope:.3f}".replace("-", "\u2212")
+    return f"best fit: actual = {slope} \u00b7 predicted {sign} {amount(abs(model.intercept))}"
 
 
 def number_panels(model: ModelResult) -> Iterator[Markup]:
@@ -49,9 +83,10 @@ def number_panels(model: ModelResult) -> Iterator[Markup]:
     ]
     yield tag(
         "div",
-        *section("Absolute errors: share of the items", error_histogram(model)),
+        *_agreement(model),
         tag("section", tag("h3", "Scores of the numbers"), _pairs(_number_scores(model))),
         tag("section", tag("h3", "Absolute error, at most"), _pairs(quantiles)),
+        *section("Absolute errors: share of the items", error_histogram(model)),
         class_="beside wide",
     )
 
@@ -86,12 +121,17 @@ def _scores(model: ModelResult) -> Iterator[tuple[str, str]]:
 def _number_scores(model: ModelResult) -> Iterator[tuple[str, str]]:
     yield "R\u00b2", _digits(model.r2)
     yield "correlation", _digits(model.correlation)
+    yield "slope of the best fit", _digits(model.slope)
     yield "MAPE", percent(model.mape)
     yield "WAPE", percent(model.wape)
     if model.within_tolerance is not None:
         yield "within the tolerance", percent(model.within_tolerance)
-    yield "mean predicted", amount(model.mean_predicted)
-    yield "mean actual", amount(model.mean_actual)
+    for name, mean, deviation in (
+        ("predicted", model.mean_predicted, model.deviation_predicted),
+        ("actual", model.mean_actual, model.deviation_actual),
+    ):
+        yield f"mean {name}", amount(mean)
+        yield f"standard deviation, {name}", amount(deviation)
 
 
 def _thresholds(model: ModelResult) -> Markup:
@@ -100,7 +140,7 @@ def _thresholds(model: ModelResult) -> Markup:
     for shown in shown_thresholds(model):
         one = shown.scores
         remark = ", ".join(
-            text for text, is_so in (("default", shown.usual), ("best F1", shown.best)) if is_so
+            text for text, is_so in (("current", shown.current), ("best F1", shown.best)) if is_so
         )
         values = (one.precision, one.recall, one.f1)
         rows.append(
@@ -118,8 +158,9 @@ def _pairs(pairs: Iterator[tuple[str, str]] | Sequence[tuple[str, str]]) -> Mark
     return tag("table", tag("tbody", *rows), class_="pairs")
 
 
-def _keys(*keys: tuple[str, str]) -> Markup:
-    return tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in keys),
+def keys(*pairs: tuple[str, str]) -> Markup:
+    """The legend of a plot: a style and a name each."""
+    return tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in pairs),
                class_="keys")  # fmt: skip
 
 

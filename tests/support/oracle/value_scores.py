@@ -29,9 +29,10 @@ NOTHING: dict[str, Any] = {
         ("brier_score", "log_loss", "roc_auc", "roc_auc_error_bound", "average_precision")
     ),
     **{"calibration_error": None, "top_k_accuracy": {}, "reciprocal_rank": None},
-    **{"calibration": [], "thresholds": [], "best_threshold": None},
+    **{"calibration": [], "thresholds": [], "threshold": None, "best_threshold": None},
     **dict.fromkeys(("bias", "mae", "mae_low", "mae_high", "rmse", "r2", "correlation")),
     **dict.fromkeys(("mape", "wape", "within_tolerance", "mean_actual", "mean_predicted")),
+    **dict.fromkeys(("deviation_actual", "deviation_predicted", "slope", "intercept")),
     **{"absolute_error_quantiles": {}, "error_histogram": []},
     **dict.fromkeys(("exact_match", "hamming_loss", "jaccard")),
     **{"custom": {}, "custom_failed": {}},
@@ -186,7 +187,12 @@ def thresholds(of: Sequence[bool], bins: Sequence[int]) -> dict[str, Any]:
             | {n: None if math.isnan(v) else float(v) for n, v in zip(names, values, strict=True)}
         )
     best = max(found, key=lambda one: one["f1"] or 0.0, default=None)
-    return {"thresholds": found, "best_threshold": best and best["threshold"]}
+    # Without a models file the threshold is one half.
+    return {
+        "thresholds": found,
+        "threshold": 0.5 if found else None,
+        "best_threshold": best and best["threshold"],
+    }
 
 
 # Numbers
@@ -249,6 +255,7 @@ def number_scores(items: Sequence[Number]) -> dict[str, Any]:
         if item.actual
     ]
     whole = sum(map(abs, y), Fraction())
+    slope = _spread(p, y) / spread_p if spread_p else None
     within = [item.within for item in items if item.within is not None]
     found |= {
         "bias": float(sum(e, Fraction()) / n),
@@ -262,6 +269,12 @@ def number_scores(items: Sequence[Number]) -> dict[str, Any]:
         "wape": float(sum(absolute, Fraction()) / whole) if whole else None,
         "mean_actual": float(sum(y, Fraction()) / n),
         "mean_predicted": float(sum(p, Fraction()) / n),
+        "deviation_actual": math.sqrt(spread / n),
+        "deviation_predicted": math.sqrt(spread_p / n),
+        "slope": float(slope) if slope is not None else None,
+        "intercept": float((sum(y, Fraction()) - slope * sum(p, Fraction())) / n)
+        if slope is not None
+        else None,
         "absolute_error_quantiles": {
             name: float(edges[math.ceil(Fraction(name) * n) - 1])
             for name in ("0.5", "0.9", "0.95", "0.99")
