@@ -64,12 +64,17 @@ def test_html_shows_what_the_task_has(kinds: tuple[str | Path, ...]) -> None:
     titles = [set(re.findall(r"<h3>([^<]+)", card)) for card in cards]
     plots = [set(re.findall(r'aria-label="([^"]+)"', card)) for card in cards]
     assert {"Mean absolute error", "RMSE", "Within the tolerance"} <= titles[PRICES]
-    assert {"Histogram of absolute errors", "Mean absolute error over time"} <= plots[PRICES]
+    assert {
+        "Histogram of absolute errors", "Mean absolute error over time", "Predicted against actual",
+        "Mean predicted and mean actual over time",
+    } <= plots[PRICES]  # fmt: skip
+    assert "best fit: actual = " in cards[PRICES]
     assert not {"Accuracy", "Macro F1", "Brier score"} & titles[PRICES]
     assert {"Exact match", "Jaccard index", "Scores by label, one against the rest"} <= titles[TAGS]
     assert "Exact match over time" in plots[TAGS]
     assert {"Reliability", "ROC curve", "Precision and recall"} <= plots[CHURN]
     assert "If another threshold decided" in titles[CHURN]
+    assert "current threshold 0.5" in cards[CHURN]
     assert "Reliability" in plots[PRODUCTS]
     assert "ROC curve" not in plots[PRODUCTS]
 

@@ -58,7 +58,7 @@ export function distribution(names, counts) {
 
 // -- of probabilities, in a square from 0 to 1
 
-const SIDE = { left: 52, top: 8, size: 240, foot: 38, right: 10 };
+const SIDE = { left: 62, top: 8, size: 240, foot: 38, right: 10 };
 const across = (value) => SIDE.left + value * SIDE.size;
 const up = (value) => SIDE.top + (1 - value) * SIDE.size;
 
@@ -75,7 +75,7 @@ function square(title, below, beside, parts, ticks = QUARTERS) {
   }
   const middle = SIDE.top + SIDE.size / 2;
   svg.append(draw("text", { x: across(0.5), y: height - 5, class: "mid" }, below),
-    draw("text", { x: 11, y: middle, class: "mid", transform: `rotate(-90 11 ${middle})` }, beside), ...parts);
+    draw("text", { x: 10, y: middle, class: "mid", transform: `rotate(-90 10 ${middle})` }, beside), ...parts);
   return svg;
 }
 
@@ -128,10 +128,11 @@ export function agreement(model) {
 export function means(history) {
   const found = points(history.models[0].points, history.steps).filter((each) => each.meanPredicted !== null);
   const values = found.flatMap((each) => [each.meanPredicted, each.meanActual]);
-  const [width, height, left, foot] = [460, 210, 52, 26];
+  const [width, height, left, foot] = [460, 220, 58, 26];
   const scale = axis(Math.min(...values), Math.max(...values));
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Mean predicted and mean actual over time" });
-  const y = (value) => height - foot - scale.part(value) * (height - foot - 10);
+  const y = (value) => height - foot - scale.part(value) * (height - foot - 20);
+  if (scale.remark) svg.append(draw("text", { x: left, y: 12 }, `each${scale.remark}`));
   const x = (index) => left + ((index + 0.5) / history.steps) * (width - left - 8);
   for (const [value, text] of scale.marks) {
     svg.append(draw("line", { x1: left, x2: width - 8, y1: y(value), y2: y(value), class: "grid" }),
@@ -149,12 +150,12 @@ export function means(history) {
         `${moment(time(each.index), history.step, history.step * history.steps)}: mean predicted ${amount(each.meanPredicted)}, mean actual ${amount(each.meanActual)}, ${number(each.judged)} judged`));
     }
   }
-  return { svg, remark: scale.remark };
+  return svg;
 }
 
 // The items by absolute error; each bar is [largest error, items].
 export function errorBars(bars) {
-  const [width, height, left, foot] = [460, 206, 52, 44];
+  const [width, height, left, foot] = [460, 206, 58, 44];
   const most = Math.max(...bars.map((each) => each.items));
   const total = bars.reduce((sum, each) => sum + each.items, 0);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Histogram of absolute errors" });

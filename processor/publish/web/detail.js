@@ -68,7 +68,7 @@ function name(model, window, by, apart) {
 }
 
 function figure(name, value, ...rest) {
-  return make("div", "figure", make("h3", "", name), make("div", "value", value), ...rest);
+  return make("div", "figure", make("h3", "", name), make("div", value.length > 9 ? "value long" : "value", value), ...rest);
 }
 
 function figures(model, decided) {
@@ -133,11 +133,13 @@ function overTime(history, model, by) {
   });
   const empty = !chart.points.length;
   chart.element.hidden = empty;
+  const isScored = chart.points.some((point) => point.value !== null);
   const running = chart.points.some((point) => point.running);
-  update(head, [measure, by, history.step, history.from, empty, running], () => {
+  update(head, [measure, by, history.step, history.from, empty, running, isScored], () => {
     const text = make("h3", "", `${measure} over time, ${BASIS[by]}`);
     if (empty) return [text, make("p", "quiet", "Nothing in this window.")];
-    const keys = { line: `per ${duration(history.step)}`, band: "its interval", overall: "whole window", judged: "judged" };
+    const scores = { line: `per ${duration(history.step)}`, band: "its interval", overall: "whole window" };
+    const keys = { ...(isScored ? scores : {}), judged: "judged" };
     if (by === "request") keys.predicted = "predicted";
     if (running) keys.running = "not over yet";
     return [text, make("p", "key", ...Object.entries(keys).map(([kind, words]) => make("span", "", make("i", kind), words)),

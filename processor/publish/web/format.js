@@ -11,6 +11,8 @@ export const grouped = (x, digits) => signed(x.toLocaleString("en", { minimumFra
 export const counted = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
 export const items = (n) => counted(n, "item", "items");
 export const range = (low, high) => `${percent(low)} to ${percent(high)}`;
+// All digits of a round number.
+export const plain = (x) => signed(x.toLocaleString("en", { maximumSignificantDigits: 12 }).replaceAll(",", "\u202f"));
 
 // A number for an axis: in thousands and so on where it is large.
 export function compact(x) {
@@ -33,12 +35,12 @@ export function amount(x) {
 export function mainScore(model) {
   if (model.task === "regression") {
     const interval = model.mae_low === undefined ? MISSING : `${amount(model.mae_low)} to ${amount(model.mae_high)}`;
-    return { name: "Mean absolute error", short: "MAE", text: amount(model.mae ?? 0), interval, at: null };
+    return { name: "Mean absolute error", short: "MAE", text: amount(model.mae ?? 0), brief: (model.mae >= 1e6 ? compact : amount)(model.mae ?? 0), interval, at: null };
   }
   const name = model.task === "multilabel" ? "Exact match" : "Accuracy";
   const known = model.accuracy !== null;
   return {
-    name, short: model.task === "multilabel" ? "exact" : "accuracy", text: percent(model.accuracy), interval: known ? range(model.accuracy_low, model.accuracy_high) : MISSING,
+    name, short: model.task === "multilabel" ? "exact" : "accuracy", text: percent(model.accuracy), brief: percent(model.accuracy), interval: known ? range(model.accuracy_low, model.accuracy_high) : MISSING,
     at: known ? [model.accuracy_low, model.accuracy, model.accuracy_high] : null,
   };
 }

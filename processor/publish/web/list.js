@@ -102,7 +102,7 @@ function row(model, apart, columns, steps, address) {
   names.title = namesOf(model).join("/");
   const main = mainScore(model);
   const figures = model.judged
-    ? make("span", "share", make("b", "", main.text), main.at && bar(main.at[0], main.at[2], main.at[1]),
+    ? make("span", "share", make("b", "", main.brief), main.at && bar(main.at[0], main.at[2], main.at[1]),
       make("small", "", `${main.short === "accuracy" ? "" : `${main.short} `}of ${number(model.judged)}`))
     : make("span", "share", make("b", "", "–"), make("small", "", "no feedback"));
   const link = make("a", "row", names, columns ? sparkline(columns, steps) : make("span", "spark"), figures);

@@ -1,6 +1,6 @@
 // The positions and the texts of the marks of an axis.
 
-import { grouped, signed } from "./format.js";
+import { grouped, plain, signed } from "./format.js";
 
 const MINUTE = 60e3;
 const DAY = 1440 * MINUTE;
@@ -11,7 +11,8 @@ const STEPS = [
 ];
 
 // An axis whose numbers are this many times larger than its length counts from a base.
-const FAR = 1000;
+const FAR = 100;
+const UNITS = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
 // Round times of the reader's clock between two dates, at most about so many: [date, text] each.
 // Midnight is written as its day.
@@ -63,12 +64,17 @@ export function shareTicks(bottom) {
   return found;
 }
 
-// An axis from `low` to `high` with about `most` marks [value, text] at round numbers, and some room at
-// both ends. Numbers that are large beside their differences are counted from a base, which `remark`
-// adds to the axis's name.
+// An axis from `low` to `high` with about `most` marks at round numbers, and some room at both ends;
+// around a single number where both are equal.
 export function axis(low, high, most = 5) {
   const room = high > low ? (high - low) / 20 : Math.abs(low) / 2 || 1;
   const [from, to] = [low - room, high + room];
+  return { ...ticks(from, to, most), part: (value) => (value - from) / (to - from) };
+}
+
+// The `marks` [value, text] of an axis, about `most`, at round numbers. Numbers that are large beside
+// their differences are counted from a base, which `remark` adds to the axis's name.
+export function ticks(from, to, most) {
   const least = (to - from) / most;
   const power = 10 ** Math.floor(Math.log10(least));
   const step = [1, 2, 5, 10].find((n) => n * power >= least * (1 - 1e-9)) * power;
@@ -79,8 +85,7 @@ export function axis(low, high, most = 5) {
   const texts = textsOf(numbers.map((n) => (n - base) * step), step);
   return {
     marks: numbers.map((n, i) => [n * step, texts[i]]),
-    remark: base ? ` ${base > 0 ? "\u2212" : "+"} ${grouped(Math.abs(base * step), 0)}` : "",
-    part: (value) => (value - from) / (to - from),
+    remark: base ? ` ${base > 0 ? "\u2212" : "+"} ${plain(Math.abs(base * step))}` : "",
   };
 }
 
@@ -92,9 +97,9 @@ function textsOf(values, step) {
     const digits = Math.max(0, power - Math.floor(Math.log10(step) + 1e-9));
     return values.map((each) => (each ? signed(`${(each / 10 ** power).toFixed(digits)}e${power}`) : "0"));
   }
-  const [size, unit] = [[1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([each]) => largest >= 10 * each) ?? [1, ""];
+  const [size, unit] = UNITS.find(([each]) => largest >= 10 * each || (largest >= each && step >= each / 10)) ?? [1, ""];
   const digits = Math.max(0, -Math.floor(Math.log10(step / size) + 1e-9));
-  return values.map((each) => grouped(each / size, digits) + (each ? unit : ""));
+  return values.map((each) => (each ? grouped(each / size, digits) + unit : "0"));
 }
 
 // The round number at which a scale for values up to `largest` ends.

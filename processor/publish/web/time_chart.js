@@ -3,9 +3,9 @@
 import { draw, heading, make } from "./dom.js";
 import { amount, compact, counted, items, moment, number, percent, range, zone } from "./format.js";
 import { judgedRuns, points, stretches } from "./series.js";
-import { fitting, scaleEnd, shareTicks, timeTicks } from "./ticks.js";
+import { fitting, scaleEnd, shareTicks, ticks, timeTicks } from "./ticks.js";
 
-const MARGIN = { left: 44, right: 10, top: 10 };
+const MARGIN = { left: 52, right: 10, top: 10 };
 const LINES = 180; // height of the part with accuracy
 const BARS = 44; // of the part with counts
 const FOOT = 22;
@@ -71,16 +71,17 @@ export class TimeChart {
     const height = MARGIN.top + LINES + 14 + BARS + FOOT;
     const scored = this.points.filter((p) => p.value !== null);
     const lowest = Math.min(1, ...scored.map((p) => p.low ?? p.value));
-    const bottom = this.isShare ? Math.min(0.9, Math.floor(lowest * 10) / 10) : 0;
+    const bottom = this.isShare && scored.length ? Math.min(0.9, Math.floor(lowest * 10) / 10) : 0;
     const top = this.isShare ? 1 : scaleEnd(Math.max(this.overall ?? 0, ...scored.map((p) => p.high ?? p.value)));
     const left = (i) => MARGIN.left + (i / steps) * inner;
     this.x = (i) => left(i + 0.5);
     const y = (value) => MARGIN.top + ((top - Math.max(bottom, value)) / (top - bottom)) * LINES;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
 
-    for (const at of this.isShare ? shareTicks(bottom) : [0, 0.25, 0.5, 0.75, 1].map((part) => part * top)) {
+    const marks = this.isShare ? shareTicks(bottom).map((at) => [at, `${Math.round(100 * at)}\u202f%`]) : ticks(0, top, 5).marks;
+    for (const [at, text] of marks) {
       svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(at), y2: y(at), class: "grid" }),
-        draw("text", { x: MARGIN.left - 6, y: y(at) + 4, class: "end" }, this.isShare ? `${Math.round(100 * at)}\u202f%` : compact(at)));
+        draw("text", { x: MARGIN.left - 6, y: y(at) + 4, class: "end" }, text));
     }
     const wide = Math.min(48, Math.max(2, inner / steps - 1));
     for (const point of scored.filter((p) => p.low !== null)) {

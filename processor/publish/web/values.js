@@ -37,19 +37,18 @@ export function probabilities(model, panels) {
 export function numbers(model, panels, history) {
   if (!model.measured) return [];
   const quantiles = Object.entries(model.absolute_error_quantiles ?? {}).map(([rank, error]) => [`${percent(Number(rank), 0)} of the items`, amount(error)]);
-  const { svg, remark } = means(history);
   const agreed = plot("Predicted against actual", [["even", "predicted = actual"], ["line", fit(model)],
     ["ellipse", "1 and 2 standard deviations"], ["best", "means"]], agreement(model));
   agreed.append(make("p", "note", AGREEMENT));
   return [make("div", "panels", agreed,
     make("div", "", table("Scores of the numbers", numberScores(model)), table("Absolute error, at most", quantiles)),
-    plot(`Mean predicted and mean actual over time${remark}`, [["line", "mean predicted"], ["line actual", "mean actual"]], svg, "long"),
+    plot("Mean predicted and mean actual over time", [["line", "mean predicted"], ["line actual", "mean actual"]], means(history), "long"),
     plot("Absolute errors: share of the items", [], errorBars(panels.errors), "long"))];
 }
 
 // The line of best fit as a formula.
 function fit(model) {
-  if (model.slope === undefined) return "best fit: undefined, since all predictions are equal";
+  if (model.slope === undefined) return "best fit: undefined";
   return `best fit: actual = ${score(model.slope)} \u00b7 predicted ${model.intercept < 0 ? "\u2212" : "+"} ${amount(Math.abs(model.intercept))}`;
 }
 

@@ -4,7 +4,7 @@ from math import ceil, floor, log10
 from typing import NamedTuple
 
 #: An axis whose numbers are this many times larger than its length counts from a base.
-_FAR = 1000
+_FAR = 100
 
 
 class Axis(NamedTuple):
@@ -27,7 +27,7 @@ class Axis(NamedTuple):
         if not self.base:
             return ""
         sign = "\u2212" if self.base > 0 else "+"
-        return f" {sign} {abs(self.base):,.15g}"
+        return f" {sign} {abs(self.base):,.12g}"
 
     def part(self, value: float) -> float:
         """The place of a value on the axis, from 0 to 1."""
@@ -79,13 +79,17 @@ def _texts(values: list[float], step: float) -> tuple[str, ...]:
         digits = max(0, power - floor(log10(step) + 1e-9))
         return tuple(_scientific(each, power, digits) for each in values)
     size, unit = next(
-        each
-        for each in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
-        if largest >= 10 * each[0] or each[0] == 1
+        (
+            (size, unit)
+            for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+            if largest >= 10 * size or (largest >= size and step >= size / 10)
+        ),
+        (1, ""),
     )
     digits = max(0, -floor(log10(step / size) + 1e-9))
     return tuple(
-        f"{each / size:,.{digits}f}{unit if each else ''}".replace("-", "\u2212") for each in values
+        f"{each / size:,.{digits}f}{unit}".replace("-", "\u2212") if each else "0"
+        for each in values
     )
 
 

@@ -1,6 +1,6 @@
 """The card of one model in the HTML report: figures, plots and tables, as its task has them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from processor.domain.results import ClassResult, MeanResult, ModelResult
 from processor.publish.panels import Parts, decided_items, parts_of
@@ -155,22 +155,31 @@ def _figures(model: ModelResult, parts: Parts) -> Markup:
 
 def _main_figures(model: ModelResult, parts: Parts) -> Iterator[Markup]:
     """The score that the model's task is judged by; with rows of several kinds, one for each."""
-    interval = f"{percent(model.accuracy_low)} to {percent(model.accuracy_high)} (95\u202f%)"
+    interval = _interval(percent, model.accuracy_low, model.accuracy_high)
     if parts.numbers:
         yield _figure("Mean absolute error", amount(model.mae),
-                      f"{amount(model.mae_low)} to {amount(model.mae_high)} (95\u202f%)",
+                      *_interval(amount, model.mae_low, model.mae_high),
                       f"{model.measured:,} judged as numbers")  # fmt: skip
         yield _figure("RMSE", amount(model.rmse))
         yield _figure("Bias", amount(model.bias), "predicted minus actual")
         yield _figure("R\u00b2", DASH if model.r2 is None else f"{model.r2:.3f}")
     if parts.sets and not parts.labels:
-        yield _figure("Exact match", percent(model.exact_match), interval,
+        yield _figure("Exact match", percent(model.exact_match), *interval,
                       f"{model.correct:,} correct of {decided_items(model):,} judged")  # fmt: skip
     elif parts.labels or parts.sets:
-        yield _figure("Accuracy", percent(model.accuracy), interval,
+        yield _figure("Accuracy", percent(model.accuracy), *interval,
                       f"{model.correct:,} correct of {decided_items(model):,} judged")  # fmt: skip
     elif model.within_tolerance is not None:
-        yield _figure("Within the tolerance", percent(model.within_tolerance), interval)
+        yield _figure("Within the tolerance", percent(model.within_tolerance), *interval)
+
+
+def _interval(
+    text: Callable[[float | None], str], low: float | None, high: float | None
+) -> tuple[str, ...]:
+    """The 95 % interval of a score as a note; none where it is not defined."""
+    if low is None or high is None:
+        return ()
+    return (f"{text(low)} to {text(high)} (95\u202f%)",)
 
 
 def _figure(title: str, value: str, *notes: str) -> Markup:

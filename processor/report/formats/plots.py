@@ -44,14 +44,13 @@ def short_amount(value: float) -> str:
     """A number for an axis, in thousands and so on where it is large.
 
     >>> short_amount(0), short_amount(45_000), short_amount(1.5), short_amount(2.5e6), short_amount(3e-7)
-    ('0', '45k', '1.5', '2.5M', '3e-07')
+    ('0', '45k', '1.5', '2.5M', '3e-7')
     """
-    if abs(value) >= 1e12:
-        return f"{value:.3g}".replace("e+", "e")
     for least, size, unit in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
-        if abs(value) >= least:
+        if least <= abs(value) < 1e12:
             return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    text = f"{value:,.0f}" if 1000 <= abs(value) < 1e12 else f"{value:.3g}"
+    return text.replace("e-0", "e-").replace("e+", "e")
 
 
 def scale_end(largest: float) -> float:
@@ -115,6 +114,8 @@ def means_plot(timeline: ModelTimeline) -> Markup:
                             cx=x, cy=y, r=3))  # fmt: skip
     grid = _grid([(up.part(mark), text) for mark, text in zip(up.marks, up.texts, strict=True)])
     drawn = [tag("polyline", class_=style, points=" ".join(p)) for style, p in lines.items()]
+    if up.base:
+        grid = join(grid, tag("text", f"each{up.remark}", x=_LEFT, y=_TOP + 2))
     return _plot("Mean predicted and mean actual over time", grid, scale.axis(), *drawn, *dots)
 
 

@@ -69,7 +69,7 @@ def _agreement(model: ModelResult) -> Iterator[Markup]:
 def fit_text(model: ModelResult) -> str:
     """The line of best fit as a formula."""
     if model.slope is None or model.intercept is None:
-        return "best fit: undefined, since all predictions are equal"
+        return "best fit: undefined"
     sign = "\u2212" if model.intercept < 0 else "+"
     slope = f"{model.slope:.3f}".replace("-", "\u2212")
     return f"best fit: actual = {slope} \u00b7 predicted {sign} {amount(abs(model.intercept))}"
