@@ -26,7 +26,7 @@ from processor.publish.families import model_rows
 from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
-from processor.publish.terms import TERMS
+from processor.publish.terms import AGREEMENT_NOTE, TERMS, THRESHOLDS_NOTE
 from processor.publish.time_series import time_series
 from processor.settings import Settings
 
@@ -193,6 +193,7 @@ def _page(settings: Settings) -> Handler:
     page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
     page = page.replace("{{bases}}", " ".join(BASES))
     terms = "".join(f"<dt>{escape(name)}<dd>{escape(text)}" for name, text in TERMS.items())
+    page = page.replace("{{agreement}}", AGREEMENT_NOTE).replace("{{thresholds}}", THRESHOLDS_NOTE)
     return _file(page.replace("{{terms}}", terms), "text/html; charset=utf-8")
 
 

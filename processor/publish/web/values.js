@@ -1,14 +1,10 @@
 // Panels of a model's probabilities, of its numbers and of the user's own statistics.
 
 import { agreement, curve, errorBars, means, reliability } from "./charts.js";
-import { heading, make, scroller } from "./dom.js";
+import { $, heading, make, scroller } from "./dom.js";
 import { amount, number, percent, score, visible } from "./format.js";
 
 const BEST = "best F1";
-// How the plot is made: the same words as in the report.
-const AGREEMENT = "Drawn from sums, not from single items: the ellipses reach one and two standard deviations from the " +
-  "means and lean with the correlation. Of normally distributed numbers 39\u202f% and 86\u202f% lie inside; of a model without error everything lies on the dashed line.";
-const THRESHOLDS = "Scores are known at the edges of 64 bins: each row is for the next edge at which an item is, the current threshold’s too.";
 
 // The content of the card of probabilities; empty for a model without any.
 export function probabilities(model, panels) {
@@ -39,7 +35,7 @@ export function numbers(model, panels, history) {
   const quantiles = Object.entries(model.absolute_error_quantiles ?? {}).map(([rank, error]) => [`${percent(Number(rank), 0)} of the items`, amount(error)]);
   const agreed = plot("Predicted against actual", [["even", "predicted = actual"], ["line", fit(model)],
     ["ellipse", "1 and 2 standard deviations"], ["best", "means"]], agreement(model));
-  agreed.append(make("p", "note", AGREEMENT));
+  agreed.append(make("p", "note", $("agreement-note").textContent));
   return [make("div", "panels", agreed,
     make("div", "", table("Scores of the numbers", numberScores(model)), table("Absolute error, at most", quantiles)),
     plot("Mean predicted and mean actual over time", [["line", "mean predicted"], ["line actual", "mean actual"]], means(history), "long"),
@@ -101,5 +97,5 @@ function thresholds(rows) {
     ...["precision", "recall", "f1"].map((each) => make("td", "", score(row.scores[each]))), make("td", "name", remark(row))));
   const names = ["threshold", "precision", "recall", "F1", ""].map((name) => (name ? heading("col", name) : make("td")));
   return make("div", "", make("h3", "", "If another threshold decided"), scroller("Thresholds",
-    make("table", "scores thresholds", make("thead", "", make("tr", "", ...names)), make("tbody", "", ...body))), make("p", "note", THRESHOLDS));
+    make("table", "scores thresholds", make("thead", "", make("tr", "", ...names)), make("tbody", "", ...body))), make("p", "note", $("thresholds-note").textContent));
 }

@@ -12,8 +12,8 @@ from processor.publish.terms import terms_of
 from processor.report.compare import Comparison, Comparisons, model_key, period_title
 from processor.report.data import Report
 from processor.report.formats.markup import Markup, join, tag
-from processor.report.formats.model_card import MAX_NAME, label_of, model_card, score_text
-from processor.report.formats.plots import DASH, amount, percent
+from processor.report.formats.model_card import MAX_NAME, label_of, model_card
+from processor.report.formats.plots import DASH, amount, percent, score_text
 from processor.report.formats.text import compared, not_compared, printable, significance
 
 

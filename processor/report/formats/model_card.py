@@ -19,6 +19,7 @@ from processor.report.formats.plots import (
     means_plot,
     percent,
     pie,
+    score_text,
 )
 from processor.report.formats.text import printable
 from processor.report.formats.value_panels import (
@@ -269,8 +270,3 @@ def label_of(label: str) -> Markup:
 
 def _items(n: int) -> str:
     return f"{n:,} item" + ("" if n == 1 else "s")
-
-
-def score_text(value: float | None) -> str:
-    """A score with three digits; a dash for None."""
-    return DASH if value is None else f"{value:.3f}"

@@ -28,6 +28,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return DASH if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
+def score_text(value: float | None) -> str:
+    """A score with three digits; a dash for None."""
+    return DASH if value is None else f"{value:.3f}"
+
+
 def amount(value: float | None) -> str:
     """A number in its own measure with three significant digits at least; a dash for None.
 

@@ -107,7 +107,8 @@ def _numbers(model: ModelResult) -> Iterator[str]:
         f"{model.measured:,} judged as numbers"
     )
     yield f"  errors       RMSE {amount(model.rmse)}  bias {amount(model.bias)}"
-    yield f"  fit          R2 {ratio(model.r2)}  correlation {ratio(model.correlation)}"
+    line = f"slope {ratio(model.slope)}  intercept {amount(model.intercept)}"
+    yield f"  fit          R2 {ratio(model.r2)}  correlation {ratio(model.correlation)}  {line}"
     yield f"  relative     MAPE {ratio(model.mape)}  WAPE {ratio(model.wape)}"
     shares = [
         f"{float(rank):.0%} {amount(value)}"
@@ -118,6 +119,8 @@ def _numbers(model: ModelResult) -> Iterator[str]:
         low, high = ratio(model.accuracy_low), ratio(model.accuracy_high)
         yield f"  tolerance    {ratio(model.within_tolerance)} within  [{low}, {high}]"
     yield f"  means        predicted {amount(model.mean_predicted)}  actual {amount(model.mean_actual)}"
+    deviations = (amount(model.deviation_predicted), amount(model.deviation_actual))
+    yield "  deviations   predicted {}  actual {}".format(*deviations)
 
 
 def _probabilities(model: ModelResult) -> Iterator[str]:
@@ -136,7 +139,7 @@ def _probabilities(model: ModelResult) -> Iterator[str]:
     best = model.best_threshold
     if best is not None:
         f1 = next((each.f1 for each in model.thresholds if each.threshold == best), None)
-        yield f"  threshold    best F1 {ratio(f1)} at {ratio(best)}"
+        yield f"  threshold    {ratio(model.threshold)}  best F1 {ratio(f1)} at {ratio(best)}"
 
 
 def _matrix(model: ModelResult) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from processor.domain.results import ModelResult
 from processor.publish.panels import shown_thresholds
+from processor.publish.terms import AGREEMENT_NOTE, THRESHOLDS_NOTE
 from processor.report.formats.curves import (
     agreement_plot,
     error_histogram,
@@ -13,19 +14,8 @@ from processor.report.formats.curves import (
     roc_plot,
 )
 from processor.report.formats.markup import Markup, join, tag
-from processor.report.formats.plots import DASH, amount, percent
+from processor.report.formats.plots import amount, percent, score_text
 from processor.report.formats.text import printable
-
-#: How the plot of predicted against actual is made, and how exact the table of thresholds is.
-AGREEMENT_NOTE = (
-    "Drawn from sums, not from single items: the ellipses reach one and two standard deviations from "
-    "the means and lean with the correlation. Of normally distributed numbers 39\u202f% and 86\u202f% "
-    "lie inside; of a model without error everything lies on the dashed line."
-)
-THRESHOLDS_NOTE = (
-    "Scores are known at the edges of 64 bins: each row is for the next edge at which an item is, the "
-    "current threshold's too."
-)
 
 
 def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
@@ -106,22 +96,25 @@ def custom_panels(model: ModelResult) -> Iterator[Markup]:
 
 
 def _scores(model: ModelResult) -> Iterator[tuple[str, str]]:
-    yield "Calibration error (ECE)", _digits(model.calibration_error)
+    yield "Calibration error (ECE)", score_text(model.calibration_error)
     if model.brier_score is not None:
-        yield "Brier score", _digits(model.brier_score)
-        yield "log loss", _digits(model.log_loss)
-        yield "mean reciprocal rank", _digits(model.reciprocal_rank)
+        yield "Brier score", score_text(model.brier_score)
+        yield "log loss", score_text(model.log_loss)
+        yield "mean reciprocal rank", score_text(model.reciprocal_rank)
     if model.roc_auc is not None:
-        yield "ROC AUC", f"{_digits(model.roc_auc)} \u00b1 {_digits(model.roc_auc_error_bound)}"
-        yield "average precision", _digits(model.average_precision)
+        yield (
+            "ROC AUC",
+            f"{score_text(model.roc_auc)} \u00b1 {score_text(model.roc_auc_error_bound)}",
+        )
+        yield "average precision", score_text(model.average_precision)
     for k, share in model.top_k_accuracy.items():
         yield f"right label among the first {k}", percent(share)
 
 
 def _number_scores(model: ModelResult) -> Iterator[tuple[str, str]]:
-    yield "R\u00b2", _digits(model.r2)
-    yield "correlation", _digits(model.correlation)
-    yield "slope of the best fit", _digits(model.slope)
+    yield "R\u00b2", score_text(model.r2)
+    yield "correlation", score_text(model.correlation)
+    yield "slope of the best fit", score_text(model.slope)
     yield "MAPE", percent(model.mape)
     yield "WAPE", percent(model.wape)
     if model.within_tolerance is not None:
@@ -145,7 +138,7 @@ def _thresholds(model: ModelResult) -> Markup:
         values = (one.precision, one.recall, one.f1)
         rows.append(
             tag("tr", tag("th", f"{one.threshold:.3f}", scope="row"),
-                *(tag("td", _digits(value)) for value in values), tag("td", remark, class_="remark"),
+                *(tag("td", score_text(value)) for value in values), tag("td", remark, class_="remark"),
                 class_="strong-row" if remark else None)
         )  # fmt: skip
     head = tag("tr", *(tag("th", name, scope="col") if name else tag("td") for name in names))
@@ -162,7 +155,3 @@ def keys(*pairs: tuple[str, str]) -> Markup:
     """The legend of a plot: a style and a name each."""
     return tag("div", *(tag("span", tag("i", class_=f"key {style}"), name) for style, name in pairs),
                class_="keys")  # fmt: skip
-
-
-def _digits(value: float | None) -> str:
-    return DASH if value is None else f"{value:.3f}"
