@@ -58,7 +58,7 @@ export function distribution(names, counts) {
 
 // -- of probabilities, in a square from 0 to 1
 
-const SIDE = { left: 62, top: 8, size: 240, foot: 38, right: 10 };
+const SIDE = { left: 68, top: 8, size: 240, foot: 38, right: 10 };
 const across = (value) => SIDE.left + value * SIDE.size;
 const up = (value) => SIDE.top + (1 - value) * SIDE.size;
 
@@ -75,7 +75,7 @@ function square(title, below, beside, parts, ticks = QUARTERS) {
   }
   const middle = SIDE.top + SIDE.size / 2;
   svg.append(draw("text", { x: across(0.5), y: height - 5, class: "mid" }, below),
-    draw("text", { x: 10, y: middle, class: "mid", transform: `rotate(-90 10 ${middle})` }, beside), ...parts);
+    draw("text", { x: 11, y: middle, class: "mid", transform: `rotate(-90 11 ${middle})` }, beside), ...parts);
   return svg;
 }
 
@@ -90,7 +90,7 @@ export function reliability(bins) {
   const marks = [...bins].sort((a, b) => b.items - a.items).map((bin) => hinted("circle", {
     cx: across(bin.mean_probability), cy: up(bin.right / bin.items), r: Math.max(2.5, 12 * Math.sqrt(bin.items / most)), class: "bubble",
   }, `probability ${percent(bin.low)} to ${percent(bin.high)}: ${percent(bin.right / bin.items)} right of ${number(bin.items)}`));
-  return square("Reliability", "probability of the predicted label", "right", [even(), ...marks]);
+  return square("Reliability", "probability of the predicted label", "share right", [even(), ...marks]);
 }
 
 // A line through points [x, y] with marks [x, y, class, text].

@@ -45,7 +45,7 @@ def reliability_plot(model: ModelResult) -> Markup:
                 cy=_y(share), r=radius)
         )  # fmt: skip
     line = tag("line", class_="even", x1=_x(0), y1=_y(0), x2=_x(1), y2=_y(1))
-    return _square("Reliability", "probability of the predicted label", "right", line, *marks)
+    return _square("Reliability", "probability of the predicted label", "share right", line, *marks)
 
 
 def roc_plot(model: ModelResult) -> Markup:
