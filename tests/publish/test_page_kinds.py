@@ -1,5 +1,6 @@
 """The live page of models of each kind, in a real Chromium."""
 
+import re
 from random import Random
 from urllib.parse import urlencode
 
@@ -7,7 +8,9 @@ import pytest
 
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
+from processor.domain.results import model_result
 from processor.domain.statistics.counts import Counts
+from processor.report.formats.curves import agreement_plot
 from tests.publish.served import SHOWN, Site, text
 from tests.support.browser import Page
 from tests.support.fakes import NOW
@@ -152,7 +155,9 @@ def _spread(mean: float, deviation: float) -> Counts:
         pytest.param(number_counts([(3e6, 2e6), (3e6, 5e6)]), id="one prediction"),
     ],
 )
-async def test_numbers_of_any_size_fit(page: Page, counts: Counts, width: int) -> None:
+async def test_numbers_of_any_size_fit_as_in_the_report(
+    page: Page, counts: Counts, width: int
+) -> None:
     minute = int(NOW) // 60
     past = {minute - 1440 * day: counts for day in range(5)}
     server = await Site(PastCounts({PRICES: past})).serve()
@@ -168,4 +173,12 @@ async def test_numbers_of_any_size_fit(page: Page, counts: Counts, width: int) -
     )
     assert cut == []
     assert await page.run("document.body.innerText.includes('NaN')") is False
+    # The report has the same axes.
+    plot = "svg[aria-label='Predicted against actual']"
+    shown = await page.run(f'[...document.querySelectorAll("{plot} text")].map(e => e.textContent)')
+    whole = Counts()
+    for each in past.values():
+        whole.add(each)
+    texts = re.findall("<text[^>]*>([^<]+)", agreement_plot(model_result(PRICES, whole, "request")))
+    assert sorted(text.replace("\u202f", ",") for text in shown) == sorted(texts)
     await server.close()

@@ -20,7 +20,7 @@ const TERMS = new Map([...$("terms").querySelectorAll("dt")].map((each) => [fold
 // have no pointer.
 function explain() {
   const shown = new Set();
-  for (const each of $("detail").querySelectorAll("dt, th, h3")) {
+  for (const each of $("detail").querySelectorAll("dt, th[scope=col]:not(:has(.label)), h3")) {
     const term = each.closest("#meanings") ? null : TERMS.get(folded(each.textContent));
     if (!term) continue;
     each.title = term.nextElementSibling.textContent;

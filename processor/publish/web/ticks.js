@@ -12,6 +12,8 @@ const STEPS = [
 
 // An axis whose numbers are this many times larger than its length counts from a base.
 const FAR = 100;
+// Numbers whose difference is a smaller part of them are taken as equal.
+const SAME = 1e-9;
 const UNITS = [[1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
 // Round times of the reader's clock between two dates, at most about so many: [date, text] each.
@@ -67,8 +69,9 @@ export function shareTicks(bottom) {
 // An axis from `low` to `high` with about `most` marks at round numbers, and some room at both ends;
 // around a single number where both are equal.
 export function axis(low, high, most = 5) {
-  const room = high > low ? (high - low) / 20 : Math.abs(low) / 2 || 1;
-  const [from, to] = [low - room, high + room];
+  const isOne = high - low <= SAME * Math.max(Math.abs(low), Math.abs(high));
+  const room = isOne ? Math.abs(low) / 2 || 1 : (high - low) / 20;
+  const [from, to] = [low - room, (isOne ? low : high) + room];
   return { ...ticks(from, to, most), part: (value) => (value - from) / (to - from) };
 }
 
@@ -92,7 +95,7 @@ export function ticks(from, to, most) {
 // The values as texts of one form, with as many digits as tell them apart.
 function textsOf(values, step) {
   const largest = Math.max(...values.map(Math.abs), 0);
-  if (step < 1e-4 || largest >= 1e12) {
+  if (step < 0.9e-4 || largest >= 1e12) {
     const power = Math.floor(Math.log10(largest || 1));
     const digits = Math.max(0, power - Math.floor(Math.log10(step) + 1e-9));
     return values.map((each) => (each ? signed(`${(each / 10 ** power).toFixed(digits)}e${power}`) : "0"));

@@ -1,10 +1,13 @@
 """Axes of numbers in their own measure: where they begin and end, and the texts of their marks."""
 
+from decimal import Decimal
 from math import ceil, floor, log10
 from typing import NamedTuple
 
 #: An axis whose numbers are this many times larger than its length counts from a base.
 _FAR = 100
+#: Numbers whose difference is a smaller part of them are taken as equal.
+_SAME = 1e-9
 
 
 class Axis(NamedTuple):
@@ -27,7 +30,7 @@ class Axis(NamedTuple):
         if not self.base:
             return ""
         sign = "\u2212" if self.base > 0 else "+"
-        return f" {sign} {abs(self.base):,.12g}"
+        return f" {sign} {Decimal(f'{abs(self.base):.12g}'):,f}"
 
     def part(self, value: float) -> float:
         """The place of a value on the axis, from 0 to 1."""
@@ -43,7 +46,7 @@ def axis(low: float, high: float, most: int = 5) -> Axis:
     >>> axis(2e-7, 9e-7).texts
     ('2e\u22127', '4e\u22127', '6e\u22127', '8e\u22127')
     """
-    if high <= low:
+    if high - low <= _SAME * max(abs(low), abs(high)):
         room = abs(low) / 2 or 1.0
         low, high = low - room, low + room
     step = _step((high - low) / most)
@@ -74,7 +77,7 @@ def _step(least: float) -> float:
 def _texts(values: list[float], step: float) -> tuple[str, ...]:
     """The values as texts of one form, with as many digits as tell them apart."""
     largest = max(map(abs, values), default=0.0)
-    if step < 1e-4 or largest >= 1e12:
+    if step < 0.9e-4 or largest >= 1e12:
         power = floor(log10(largest or 1))
         digits = max(0, power - floor(log10(step) + 1e-9))
         return tuple(_scientific(each, power, digits) for each in values)
