@@ -58,7 +58,7 @@ export function distribution(names, counts) {
 
 // -- of probabilities, in a square from 0 to 1
 
-const SIDE = { left: 68, top: 8, size: 240, foot: 38, right: 10 };
+const SIDE = { left: 74, top: 8, size: 240, foot: 38, right: 10 };
 const across = (value) => SIDE.left + value * SIDE.size;
 const up = (value) => SIDE.top + (1 - value) * SIDE.size;
 
@@ -75,7 +75,7 @@ function square(title, below, beside, parts, ticks = QUARTERS) {
   }
   const middle = SIDE.top + SIDE.size / 2;
   svg.append(draw("text", { x: across(0.5), y: height - 5, class: "mid" }, below),
-    draw("text", { x: 11, y: middle, class: "mid", transform: `rotate(-90 11 ${middle})` }, beside), ...parts);
+    draw("text", { x: 15, y: middle, class: "mid", transform: `rotate(-90 15 ${middle})` }, beside), ...parts);
   return svg;
 }
 
@@ -128,7 +128,7 @@ export function agreement(model) {
 export function means(history) {
   const found = points(history.models[0].points, history.steps).filter((each) => each.meanPredicted !== null);
   const values = found.flatMap((each) => [each.meanPredicted, each.meanActual]);
-  const [width, height, left, foot] = [460, 220, 58, 26];
+  const [width, height, left, foot] = [460, 220, 68, 26];
   const scale = axis(Math.min(...values), Math.max(...values));
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Mean predicted and mean actual over time" });
   const y = (value) => height - foot - scale.part(value) * (height - foot - 20);
@@ -155,7 +155,7 @@ export function means(history) {
 
 // The items by absolute error; each bar is [largest error, items].
 export function errorBars(bars) {
-  const [width, height, left, foot] = [460, 206, 58, 44];
+  const [width, height, left, foot] = [460, 206, 68, 44];
   const most = Math.max(...bars.map((each) => each.items));
   const total = bars.reduce((sum, each) => sum + each.items, 0);
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Histogram of absolute errors" });
@@ -170,7 +170,7 @@ export function errorBars(bars) {
     const x = left + slot * i;
     svg.append(hinted("rect", { x: x + slot * 0.07, width: slot * 0.86, y: y(each.items / most), height: y(0) - y(each.items / most), class: "judged" },
       `up to ${amount(each.up_to)}: ${number(each.items)}, ${percent(each.items / total)}`));
-    if (i % stride === 0 && x + slot / 2 < width - 18) svg.append(draw("text", { x: x + slot / 2, y: height - foot + 16, class: "mid" }, compact(each.up_to)));
+    if (i % stride === 0 && x + slot / 2 < width - 28) svg.append(draw("text", { x: x + slot / 2, y: height - foot + 16, class: "mid" }, compact(each.up_to)));
   });
   svg.append(draw("text", { x: (left + width) / 2, y: height - 5, class: "mid" }, "absolute error up to"));
   return svg;

@@ -10,7 +10,7 @@ from processor.report.formats.markup import Markup, join, tag
 from processor.report.formats.plots import amount, percent, short_amount
 
 #: Size and margins of a square plot in units of its view box, about a pixel each.
-_SIDE, _LEFT, _TOP, _BOTTOM, _RIGHT = 260, 62, 12, 44, 12
+_SIDE, _LEFT, _TOP, _BOTTOM, _RIGHT = 260, 68, 12, 44, 12
 _WIDTH, _HEIGHT = _LEFT + _SIDE + _RIGHT, _TOP + _SIDE + _BOTTOM
 #: The radius of the largest mark of a reliability diagram, and of the least.
 _LARGEST, _LEAST = 13.0, 2.5
@@ -215,7 +215,7 @@ def _square(
     names = (
         tag("text", across, x=_LEFT + _SIDE / 2, y=_HEIGHT - 8, text_anchor="middle"),
         tag(
-            "text", up, x=12, y=middle, text_anchor="middle", transform=f"rotate(-90 12 {middle:g})"
+            "text", up, x=15, y=middle, text_anchor="middle", transform=f"rotate(-90 15 {middle:g})"
         ),
     )
     return tag("svg", *grid, *names, *parts, class_="plot square", role="img", aria_label=title,
