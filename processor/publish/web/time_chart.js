@@ -5,7 +5,7 @@ import { amount, compact, counted, items, moment, number, percent, range, zone }
 import { judgedRuns, points, stretches } from "./series.js";
 import { fitting, scaleEnd, shareTicks, ticks, timeTicks } from "./ticks.js";
 
-const MARGIN = { left: 52, right: 10, top: 10 };
+const MARGIN = { right: 10, top: 10 };
 const LINES = 180; // height of the part with accuracy
 const BARS = 44; // of the part with counts
 const FOOT = 22;
@@ -39,6 +39,7 @@ export class TimeChart {
     this.byRequest = byRequest;
     this.name = name;
     this.isShare = history.models[0]?.measure !== "mae";
+    this.left = this.isShare ? 44 : 52; // room for the texts beside the lines
     this.points = points(history.models[0]?.points ?? { index: [] }, history.steps);
     this.start = Date.parse(history.from);
     this.at = null;
@@ -66,22 +67,22 @@ export class TimeChart {
 
   #draw() {
     const width = Math.max(240, this.frame.clientWidth);
-    const inner = width - MARGIN.left - MARGIN.right;
+    const inner = width - this.left - MARGIN.right;
     const { steps } = this.history;
     const height = MARGIN.top + LINES + 14 + BARS + FOOT;
     const scored = this.points.filter((p) => p.value !== null);
     const lowest = Math.min(1, ...scored.map((p) => p.low ?? p.value));
     const bottom = this.isShare && scored.length ? Math.min(0.9, Math.floor(lowest * 10) / 10) : 0;
     const top = this.isShare ? 1 : scaleEnd(Math.max(this.overall ?? 0, ...scored.map((p) => p.high ?? p.value)));
-    const left = (i) => MARGIN.left + (i / steps) * inner;
+    const left = (i) => this.left + (i / steps) * inner;
     this.x = (i) => left(i + 0.5);
     const y = (value) => MARGIN.top + ((top - Math.max(bottom, value)) / (top - bottom)) * LINES;
     const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
 
     const marks = this.isShare ? shareTicks(bottom).map((at) => [at, `${Math.round(100 * at)}\u202f%`]) : ticks(0, top, 5).marks;
     for (const [at, text] of marks) {
-      svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(at), y2: y(at), class: "grid" }),
-        draw("text", { x: MARGIN.left - 6, y: y(at) + 4, class: "end" }, text));
+      svg.append(draw("line", { x1: this.left, x2: width - MARGIN.right, y1: y(at), y2: y(at), class: "grid" }),
+        draw("text", { x: this.left - 6, y: y(at) + 4, class: "end" }, text));
     }
     const wide = Math.min(48, Math.max(2, inner / steps - 1));
     for (const point of scored.filter((p) => p.low !== null)) {
@@ -91,7 +92,7 @@ export class TimeChart {
       }));
     }
     if (this.overall !== null) {
-      svg.append(draw("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y(this.overall), y2: y(this.overall), class: "overall" }));
+      svg.append(draw("line", { x1: this.left, x2: width - MARGIN.right, y1: y(this.overall), y2: y(this.overall), class: "overall" }));
     }
     for (const run of judgedRuns(this.points)) {
       for (const [kind, part] of stretches(run)) {
@@ -120,14 +121,14 @@ export class TimeChart {
       rect(point, point.predictions, "predicted");
       rect(point, point.judged, "judged");
     }
-    svg.append(draw("line", { x1: MARGIN.left, x2: MARGIN.left + inner, y1: base, y2: base, class: "axis" }),
-      draw("text", { x: MARGIN.left - 6, y: base - BARS + 8, class: "end" }, compact(most)),
-      draw("text", { x: MARGIN.left - 6, y: base, class: "end" }, "0"));
+    svg.append(draw("line", { x1: this.left, x2: this.left + inner, y1: base, y2: base, class: "axis" }),
+      draw("text", { x: this.left - 6, y: base - BARS + 8, class: "end" }, compact(most)),
+      draw("text", { x: this.left - 6, y: base, class: "end" }, "0"));
   }
 
   #times(svg, inner, width, height) {
     const [start, end] = [this.time(0), this.time(this.history.steps)];
-    const x = (time) => MARGIN.left + ((time - start) / (end - start)) * inner;
+    const x = (time) => this.left + ((time - start) / (end - start)) * inner;
     const marks = timeTicks(start, end, inner / APART).map(([time, text]) => [x(time), text]);
     const { fontFamily } = getComputedStyle(this.frame);
     for (const [at] of marks) {
