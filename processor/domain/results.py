@@ -225,6 +225,14 @@ def model_result(
     return _with_values(result, counts, rules(key).threshold) if counts.has_sums else result
 
 
+#: Fields that are those of `NumberScores`.
+_NUMBERS = (
+    "bias", "mae", "mae_low", "mae_high", "rmse", "r2", "correlation", "mape", "wape",
+    "absolute_error_quantiles", "mean_actual", "mean_predicted", "deviation_actual",
+    "deviation_predicted", "slope", "intercept",
+)  # fmt: skip
+
+
 def _with_values(result: ModelResult, counts: Counts, threshold: float) -> ModelResult:
     """Add the scores of probabilities, numbers and label sets."""
     sums = counts.sums
@@ -258,6 +266,7 @@ def _with_values(result: ModelResult, counts: Counts, threshold: float) -> Model
         result,
         task=task_of(counts.judged, measured.items, sets.items),
         measured=measured.items,
+        **{name: getattr(measured, name) for name in _NUMBERS},
         classes=classes,
         brier_score=probable.brier_score,
         log_loss=probable.log_loss,
@@ -271,24 +280,8 @@ def _with_values(result: ModelResult, counts: Counts, threshold: float) -> Model
         thresholds=tuple([ThresholdResult(*one) for one in probable.thresholds]),
         threshold=threshold if probable.thresholds else None,
         best_threshold=None if best is None else best.threshold,
-        bias=measured.bias,
-        mae=measured.mae,
-        mae_low=measured.mae_low,
-        mae_high=measured.mae_high,
-        rmse=measured.rmse,
-        r2=measured.r2,
-        correlation=measured.correlation,
-        mape=measured.mape,
-        wape=measured.wape,
         within_tolerance=_share(numbers.within(sums), tolerated),
-        absolute_error_quantiles=measured.absolute_error_quantiles,
         error_histogram=tuple([ErrorBucket(*one) for one in measured.histogram]),
-        mean_actual=measured.mean_actual,
-        mean_predicted=measured.mean_predicted,
-        deviation_actual=measured.deviation_actual,
-        deviation_predicted=measured.deviation_predicted,
-        slope=measured.slope,
-        intercept=measured.intercept,
         exact_match=_share(label_sets.exact(sums), sets.items),
         hamming_loss=sets.hamming_loss,
         jaccard=sets.jaccard,
