@@ -8,6 +8,8 @@ from bisect import bisect_right
 from functools import cache
 from itertools import accumulate
 from math import exp
+from operator import add as add_integers
+from operator import mul
 from typing import NamedTuple
 
 from processor.domain.interpreter import class_names
@@ -221,16 +223,23 @@ def _second(kinds: Kinds, labels: list[str]) -> str:
 
 
 def _curves(kinds: Kinds, labels: list[str]) -> dict[str, ClassCurve]:
-    positives, negatives = (kinds.get(kind, {}) for kind in (Sum.POSITIVES, Sum.NEGATIVES))
+    positives, negatives = (
+        _items_by_bin(kinds.get(kind, {}), labels) for kind in (Sum.POSITIVES, Sum.NEGATIVES)
+    )
     found = {}
     for label in labels:
-        above, below = (
-            tuple([side.get((label, index), 0) for index in range(BINS)])
-            for side in (positives, negatives)
-        )
+        above, below = tuple(positives[label]), tuple(negatives[label])
         found[label] = ClassCurve(
             *roc_auc(above, below), average_precision(above, below), above, below
         )
+    return found
+
+
+def _items_by_bin(items: dict[tuple[str, int], int], labels: list[str]) -> dict[str, list[int]]:
+    found = {label: [0] * BINS for label in labels}
+    for (label, index), n in items.items():
+        if label in found:
+            found[label][index] = n
     return found
 
 
@@ -248,9 +257,8 @@ def roc_auc(
     pairs = sum(positives) * sum(negatives)
     if not pairs:
         return None, None
-    below = [0, *accumulate(negatives)]
-    twice = sum(p * (2 * b + n) for p, b, n in zip(positives, below, negatives, strict=False))
-    ties = sum(p * n for p, n in zip(positives, negatives, strict=True))
+    ties = sum(map(mul, positives, negatives))
+    twice = 2 * sum(map(mul, positives, accumulate(negatives, initial=0))) + ties
     return twice / (2 * pairs), ties / (2 * pairs)
 
 
@@ -264,12 +272,12 @@ def average_precision(positives: tuple[int, ...], negatives: tuple[int, ...]) ->
     total = sum(positives)
     if not total:
         return None
-    found = above = 0
+    above = accumulate(map(add_integers, reversed(positives), reversed(negatives)))
+    found = accumulate(reversed(positives))
     area = 0.0
-    for p, n in zip(reversed(positives), reversed(negatives), strict=True):
-        found, above = found + p, above + p + n
+    for p, right, items in zip(reversed(positives), found, above, strict=True):
         if p:
-            area += p * found / above
+            area += p * right / items
     return area / total
 
 
