@@ -17,12 +17,12 @@ from aiokafka.structs import ConsumerRecord
 from processor.domain.events.decoder import Decoder
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.deltas import DeltaBatch
+from processor.domain.log.deltas import RawDeltaBatch
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import (
     Heartbeat,
-    decode_delta,
     decode_observation,
+    decode_raw_delta,
     encode,
 )
 from processor.domain.model_rules import ModelRules
@@ -169,6 +169,6 @@ def _encoded(deltas: Deltas) -> list[tuple[int, bytes]]:
 
 
 def _count(tally: Tally, offset: int, value: bytes) -> None:
-    batch = decode_delta(value)
-    assert isinstance(batch, DeltaBatch)
+    batch = decode_raw_delta(value)
+    assert isinstance(batch, RawDeltaBatch)
     tally.apply(offset, offset, batch)
