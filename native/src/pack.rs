@@ -34,6 +34,14 @@ pub fn integer(to: &mut Vec<u8>, number: i64) {
     }
 }
 
+/// An integer, or nil.
+pub fn optional(to: &mut Vec<u8>, number: Option<i64>) {
+    match number {
+        Some(number) => integer(to, number),
+        None => nil(to),
+    }
+}
+
 /// A number that need not fit into an `i64`.
 pub fn natural(to: &mut Vec<u8>, number: u64) {
     match i64::try_from(number) {

@@ -105,6 +105,9 @@ fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Option<(
     match kind {
         Kind::Response => {
             content.begin(false)?;
+            if content.rules.is_excluded {
+                return scanner.skip().map(|_| ());
+            }
             body::response(scanner, content)
         }
         Kind::Feedback => {

@@ -92,10 +92,10 @@ impl Partition {
                 rows.iter().for_each(|row| put(bytes, *row));
             }
         }
-        match content.reward {
-            Some(reward) if message.is_feedback => pack::integer(bytes, reward),
-            None if message.is_feedback => pack::nil(bytes),
-            _ => bytes.extend_from_slice(&message.end),
+        if message.is_feedback {
+            pack::optional(bytes, content.reward);
+        } else {
+            bytes.extend_from_slice(&message.end);
         }
         if rows.len() > 1 && content.rows.have_values() {
             pack::list(bytes, rows.len());

@@ -54,12 +54,13 @@ fn malformed_batch() -> PyErr {
 }
 
 /// The rules of a stream from Python: threshold, unit, whether its task is regression, whether several
-/// outputs are scores, and the name of the output that counts.
-type RuleParts = (f64, i32, bool, bool, Option<String>);
+/// outputs are scores, the name of the output that counts, and whether responses are excluded.
+type RuleParts = (f64, i32, bool, bool, Option<String>, bool);
 
-fn rules_of((threshold, unit, is_regression, has_scores, output_name): RuleParts) -> Rules {
+fn rules_of(parts: RuleParts) -> Rules {
+    let (threshold, unit, is_regression, has_scores, output_name, is_excluded) = parts;
     let output_name = output_name.map(|name| name.into_bytes().into());
-    Rules { threshold, unit, is_regression, has_scores, output_name }
+    Rules { threshold, unit, is_regression, has_scores, output_name, is_excluded }
 }
 
 /// Decodes the events whose templates are known. `on_full` gets the rows of a partition that has
@@ -92,6 +93,10 @@ impl Reader {
     ) -> PyResult<bool> {
         if event.kind == Kind::Request {
             decoded.requests += 1;
+            return Ok(true);
+        }
+        if event.kind == Kind::Response && self.content.rules.is_excluded {
+            decoded.responses += 1;
             return Ok(true);
         }
         let Some(message) = self.templates.find(&self.content, &mut self.rows) else {

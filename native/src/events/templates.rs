@@ -14,6 +14,9 @@ const MAX_KEY_BYTES: usize = 16 << 20;
 /// Stands for a truth row without a number where some have one.
 const NO_DOUBLE: [u8; 8] = [0xff; 8];
 
+/// Rewards that come time and again: none, right and wrong.
+const USUAL: [Option<i64>; 4] = [None, Some(1_000_000), Some(0), Some(-1_000_000)];
+
 /// What all messages with one key share: the model (or scope), the packed source rank, the packed fields
 /// between answers and values, and the templates of rows by class.
 pub struct Message {
@@ -25,11 +28,12 @@ pub struct Message {
 }
 
 /// What all rows of one class share: an answer or a truth; the digest of an answer without its values;
-/// the encoded truth.
+/// the encoded truth, and the digests of feedback with this row alone and a usual reward.
 pub struct RowTemplate {
     pub entry: u32,
     base: u64,
     encoded: Vec<u8>,
+    usual: [u64; USUAL.len()],
 }
 
 /// A row from Python: the entry of a dictionary with its size in bytes, digest, encoded truth, values.
@@ -134,7 +138,9 @@ impl Templates {
         let entries = if is_feedback { &mut self.truths } else { &mut self.answers };
         let mut templates = Vec::with_capacity(rows.len());
         for (entry, size, base, encoded, _) in rows {
-            templates.push(RowTemplate { entry: entries.number(entry, size)?, base, encoded });
+            let entry = entries.number(entry, size)?;
+            let usual = if is_feedback { usual_digests(&encoded) } else { [0; USUAL.len()] };
+            templates.push(RowTemplate { entry, base, encoded, usual });
         }
         let mut buffer = Vec::new();
         let found = if is_feedback {
@@ -185,12 +191,29 @@ fn prediction_digest<'a>(
     digest(buffer)
 }
 
+fn usual_digests(truth: &[u8]) -> [u64; USUAL.len()] {
+    let mut buffer = Vec::new();
+    USUAL.map(|reward| {
+        buffer.clear();
+        pack::list(&mut buffer, 2);
+        pack::list(&mut buffer, 1);
+        buffer.extend_from_slice(truth);
+        pack::optional(&mut buffer, reward);
+        digest(&buffer)
+    })
+}
+
 /// The digest of a truth and a reward: see `Decoder._judged`.
 fn feedback_digest<'a>(
-    templates: impl ExactSizeIterator<Item = &'a RowTemplate>,
+    mut templates: impl ExactSizeIterator<Item = &'a RowTemplate>,
     content: &Content,
     buffer: &mut Vec<u8>,
 ) -> u64 {
+    let have_values = content.rows.have_values();
+    let usual = USUAL.iter().position(|reward| *reward == content.reward);
+    if let (1, false, Some(at)) = (templates.len(), have_values, usual) {
+        return templates.next().map_or(0, |template| template.usual[at]);
+    }
     buffer.clear();
     pack::list(buffer, 2);
     if templates.len() == 0 {
@@ -199,12 +222,9 @@ fn feedback_digest<'a>(
         pack::list(buffer, templates.len());
         templates.for_each(|template| buffer.extend_from_slice(&template.encoded));
     }
-    match content.reward {
-        Some(reward) => pack::integer(buffer, reward),
-        None => pack::nil(buffer),
-    }
+    pack::optional(buffer, content.reward);
     let found = digest(buffer);
-    if !content.rows.have_values() {
+    if !have_values {
         return found;
     }
     buffer.clear();

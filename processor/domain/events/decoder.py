@@ -61,6 +61,8 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     request. The values must be on the same side of a threshold, or have the same largest one."""
     events: int = 1
     """The number of events that were read."""
+    excluded: ModelKey | None = None
+    """The model of a response that the models file excludes, which means nothing and is only counted."""
     is_other: bool = False
     """Whether it is one event, which says nothing about predictions and need not be kept."""
 
@@ -199,7 +201,9 @@ class Decoder:
             decoded = self._feedback(envelope, model, time)
             if type(decoded) is DeadLetter:
                 return decoded
-        elif not model.rule.exclude:
+        elif model.rule.exclude:
+            decoded = Decoded(excluded=key)
+        else:
             output = model.choice
             rows = (
                 read_response(envelope.data, output)
@@ -222,7 +226,7 @@ class Decoder:
             telemetry.future_times += 1
         if envelope.by_rule and type(decoded) is Decoded:
             # Another event with equal attributes can be of another request or model.
-            return msgspec.structs.replace(decoded, reusable=False)
+            return msgspec.structs.replace(decoded, reusable=False, excluded=None)
         return decoded
 
     def _answers(

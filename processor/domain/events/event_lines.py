@@ -212,7 +212,7 @@ class LineReader:
             row = rows[-1]
             if observation.time > self._as_of:
                 rows.pop()
-        if decoded.reusable:
+        if decoded.reusable or decoded.excluded is not None:
             self._add_template(text, line, row, decoded)
         return None
 

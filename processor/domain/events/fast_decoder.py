@@ -33,8 +33,8 @@ class SourceRecord(NamedTuple):
 UNLIMITED = 1 << 31
 
 #: The rules of rows: threshold, unit, whether the task is regression, whether several outputs are
-#: scores, and the name of the output that counts.
-_RowRules = tuple[float, int, bool, bool, str | None]
+#: scores, the name of the output that counts, and whether responses are excluded.
+_RowRules = tuple[float, int, bool, bool, str | None, bool]
 
 #: The most models whose rules are remembered.
 _MAX_RULES = 10_000
@@ -122,6 +122,9 @@ class FastDecoder:
             rules = self._row_rules(observation[0])
             if self._reader.read_record(record.headers, record.value, rules):
                 self._reader.add_template(packed_parts(observation))
+        elif decoded.excluded is not None:
+            rules = self._row_rules(decoded.excluded)
+            self._reader.read_record(record.headers, record.value, rules)
 
     def add_line_template(self, text: bytes, decoded: Decoded) -> None:
         """Decode lines like this one by its template from now on, if its form allows it."""
@@ -129,6 +132,8 @@ class FastDecoder:
             (observation,) = decoded.observations
             if self._reader.read_line(text, self._row_rules(observation[0])):
                 self._reader.add_template(packed_parts(observation))
+        elif decoded.excluded is not None:
+            self._reader.read_line(text, self._row_rules(decoded.excluded))
 
     def _row_rules(self, key: ModelKey) -> _RowRules:
         """Return what native code has to know of the models file about a model."""
@@ -137,7 +142,8 @@ class FastDecoder:
             rule = self._rule(key)
             is_number, has_scores = rule.task == "regression", rule.output == "scores"
             unit = rule.schema().unit
-            found = (rule.threshold, unit, is_number, has_scores, rule.output_name)
+            name, is_excluded = rule.output_name, rule.exclude
+            found = (rule.threshold, unit, is_number, has_scores, name, is_excluded)
             self._rules.add(key, found)
         return found
 

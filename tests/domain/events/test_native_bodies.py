@@ -292,3 +292,17 @@ def test_values_that_differ_are_read_natively(
     if is_truth and row == "probability":
         return  # the value of such a truth stands in a dictionary of the log
     assert len(fast.decoded) - 30 < 60
+
+
+def test_excluded_responses_are_counted_natively(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(random.Random(SEED))
+    fast, slow = readers(MODELS, monkeypatch)
+    records = []
+    for number in range(300):
+        body = message(writer, "outputs", "logits", 2)
+        records.append(record(number, (headers(RESPONSE, "hidden", number), body.encode())))
+    for start in range(0, 300, 30):
+        part = records[start : start + 30]
+        assert fast.read(part) == slow.read(part) == (Counter(), [])
+    assert fast.telemetry.events == slow.telemetry.events
+    assert len(fast.decoded) == 30

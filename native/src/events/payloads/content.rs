@@ -19,6 +19,8 @@ pub struct Rules {
     /// Whether several outputs of one number each are scores.
     pub has_scores: bool,
     pub output_name: Option<Box<[u8]>>,
+    /// Whether responses are counted and mean nothing.
+    pub is_excluded: bool,
 }
 
 /// A stream is of one model and kind: its number, and its rules.
