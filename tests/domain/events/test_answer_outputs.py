@@ -80,6 +80,7 @@ BY_CLASS = [
     [
         ([PREDICT, PROBA], PLAIN, "1 0", (16384, 49151)),
         ([PROBA, PREDICT], PLAIN, "1 0", (16384, 49151)),
+        ([output("predict", "INT64", [2, 1], [1, 0]), PROBA], PLAIN, "1 0", (16384, 49151)),
         ([PROBA, PREDICT], Rule("*/*", output_name="predict"), "1 0", ()),
         ([PREDICT, PROBA], Rule("*/*", output_name="predict_proba"), "1 0", (16384, 49151)),
         ([PREDICT, PROBA], Rule("*/*", output_name="other"), "!shape !shape", ()),

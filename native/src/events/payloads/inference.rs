@@ -200,10 +200,6 @@ fn flat(scanner: &mut Scanner, shape: &[usize], content: &mut Content) -> Option
 
 /// Add the rows of an output of labels with the probabilities of another.
 fn pair(label: &Output, scores: &Output, content: &mut Content) -> Option<()> {
-    // A number in a list is no label for Python, which leaves it as it is.
-    if !label.is_text() && label.shape.as_ref().is_some_and(|shape| shape.len() > 1) {
-        return values(label, content);
-    }
     let Some([count, width]) = scores.shape.as_deref() else { return None };
     if content.rules.is_regression || scores.is_text() || *width < 2 {
         return None;
@@ -308,8 +304,9 @@ mod tests {
         assert_eq!(rows[0].0, b"l\x02\0\0\0tx");
         assert_eq!(rows[1], (b"l\0\0\0\0ty".to_vec(), vec![]));
         let numbers = pair.replace("BYTES", "INT64").replace("\"x\",\"y\"", "1,2");
-        assert_eq!(plain(&numbers).unwrap().1[1].0[0], b'i');
-        assert_eq!(plain(&numbers.replace("[2,1]", "[2]")).unwrap().1[1].0[0], b'l');
+        assert_eq!(plain(&numbers).unwrap().1[1].0[..], *b"l\0\0\0\0i\x02\0\0\0\0\0\0\0");
+        let flat = plain(&numbers.replace("[2,1]", "[2]"));
+        assert_eq!(plain(&numbers).unwrap().1, flat.unwrap().1);
     }
 
     #[test]

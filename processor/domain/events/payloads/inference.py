@@ -139,8 +139,9 @@ def _pair(outputs: list[Output], choice: Choice) -> PayloadRows | DeadLetter | N
         return labels
     if isinstance(beside, DeadLetter) or len(beside.rows) != len(labels.rows):
         return labels
+    # Servers write one label a row as a list of one, too: the shape [n, 1] for [n].
     rows = [
-        labelled(one, found, choice, label.name == "classes")
+        labelled(bare(one), bare(found), choice, label.name == "classes")
         for one, found in zip(labels.rows, beside.rows, strict=True)
     ]
     return PayloadRows(rows, None)
