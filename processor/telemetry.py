@@ -92,6 +92,11 @@ class Telemetry:
     ] = field(default_factory=Counter)
     recent_dead_letters: deque[RecentDeadLetter] = field(default_factory=lambda: deque(maxlen=20))
     """The newest dead letters of this process, the newest last."""
+    interpreted_events: Annotated[
+        Counter[str],
+        "Events that the native extension left to Python, by reason: an envelope or a body of a form "
+        "that it does not read, or no template yet.",
+    ] = field(default_factory=Counter)
     not_scorable: Annotated[
         Counter[str], "Items without a label, by reason, found while events are decoded."
     ] = field(default_factory=Counter)

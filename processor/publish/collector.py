@@ -17,7 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from processor.domain.events.attributes import EXPLANATION, FAILED, OTHER
-from processor.domain.events.raw_event import REASONS
+from processor.domain.events.raw_event import INTERPRETED, REASONS
 from processor.publish.interfaces import Gauges, Health
 from processor.telemetry import Histogram, Telemetry, help_texts
 
@@ -32,6 +32,7 @@ _LABELLED: dict[str, tuple[str, tuple[str, ...]]] = {
         ("request", "response", "feedback", "unreadable", OTHER, FAILED, EXPLANATION),
     ),
     "dead_letters": ("reason", REASONS),
+    "interpreted_events": ("reason", INTERPRETED),
     "not_scorable": ("reason", ()),
     "custom_statistic_errors": ("statistic", ()),
 }

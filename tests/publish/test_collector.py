@@ -215,7 +215,13 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     telemetry.not_scorable["shape"] = 1
     counters = (
         *("events", "joined", "duplicates", "superseded", "corrections", "late", "says_nothing"),
-        *("not_scorable", "future_times", "dead_letters", "bootstrap_documents"),
+        *(
+            "not_scorable",
+            "future_times",
+            "dead_letters",
+            "bootstrap_documents",
+            "interpreted_events",
+        ),
         *(
             "evicted_requests",
             "catch_up_skipped",

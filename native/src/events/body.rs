@@ -26,7 +26,7 @@ fn message(scanner: &mut Scanner, content: &mut Content) -> Option<Once> {
         b"strData" => {
             seen.first(DATA)?;
             content.key.push(b'S');
-            content.rows.add_text(scanner.string()?)
+            content.rows.add_text(&scanner.string()?)
         }
         b"jsonData" => {
             seen.first(DATA)?;

@@ -1,22 +1,39 @@
-//! Template keys of the events of Seldon's loggers in the common case: lines of an events file, and
-//! records in binary mode.
+//! Template keys of events: lines of an events file, and records, in any content mode.
+
+use std::borrow::Cow;
 
 use crate::events::body;
+use crate::events::compression::decompress;
+use crate::events::headers::{Headers, Mode};
 use crate::events::json::Scanner;
-use crate::events::payloads::content::{self, Content, Once};
-use crate::times;
+use crate::events::payloads::content::Content;
+use crate::events::structured;
 
-/// A longer request id is left to Python.
-const MAX_ID_LENGTH: usize = 127;
+/// The timestamp of a line, which has no time but that of its event.
+pub const NO_TIME: i64 = -1;
+/// A request id of more bytes is left to Python.
+pub const MAX_ID_LENGTH: usize = 255;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     Response,
     Request,
     Feedback,
+    /// Events that are counted, and mean nothing else (counting rule 23).
+    Other,
+    Failed,
+    Explanation,
 }
 
-fn kind(event_type: &[u8]) -> Option<Kind> {
+impl Kind {
+    /// Whether an event of this kind has an observation.
+    pub fn is_observed(self) -> bool {
+        matches!(self, Kind::Response | Kind::Feedback)
+    }
+}
+
+/// The kind of an event by its type. None if Python has to read it.
+pub fn kind_of(event_type: &[u8]) -> Option<Kind> {
     Some(match event_type {
         b"io.seldon.serving.inference.response"
         | b"org.kubeflow.serving.inference.response"
@@ -25,136 +42,133 @@ fn kind(event_type: &[u8]) -> Option<Kind> {
         | b"org.kubeflow.serving.inference.request"
         | b"io.kserve.inference.request" => Kind::Request,
         b"io.seldon.serving.feedback" | b"org.kubeflow.serving.feedback" => Kind::Feedback,
-        _ => return None,
+        // Python looks into quotes.
+        [] | [b'"', ..] | [.., b'"'] => return None,
+        _ => Kind::Other,
     })
 }
 
-/// The parts of an event that its template does not have.
+/// The parts of an event that its template does not have; empty if it is only counted.
 pub struct Event<'a> {
     pub kind: Kind,
-    pub id: &'a [u8],
+    pub id: Cow<'a, [u8]>,
     pub time: i64,
 }
 
-/// The headers of an event that matter.
-#[derive(Default)]
-struct Headers<'a> {
-    names: [&'a [u8]; 8],
-    seen: Once,
-}
-
-const TYPE: usize = 0;
-const ID: usize = 5;
-const TIME: usize = 6;
-const CONTENT_TYPE: usize = 7;
-
-/// All but the content type.
-const NEEDED: u32 = 0x7f;
-
-impl<'a> Headers<'a> {
-    /// Add a header; `separator` stands after `ce` in its name. None if Python has to read the event.
-    fn put(&mut self, name: &[u8], separator: u8, value: &'a [u8]) -> Option<()> {
-        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let index = match name {
-            b"content-type" => CONTENT_TYPE,
-            b"content-encoding" => return None,
-            [b'c', b'e', found, rest @ ..] if *found == separator => match rest {
-                b"type" => TYPE,
-                b"namespace" => 1,
-                b"inferenceservicename" => 2,
-                b"endpoint" => 3,
-                b"modelid" => 4,
-                b"requestid" => ID,
-                b"time" => TIME,
-                // These can make the event more than its type says.
-                b"statuscode" | b"component" => return None,
-                b"specversion" if value.first() == Some(&b'"') => return None,
-                _ if rest.iter().all(plain) => return Some(()),
-                _ => return None,
-            },
-            // These matter only if a header above is empty.
-            b"seldon-puid" | b"traceparent" => return Some(()),
-            _ => return None,
-        };
-        self.seen.first(1 << index)?;
-        self.names[index] = value;
-        Some(())
-    }
-
-    /// The event; its stream becomes the beginning of the key.
-    fn event(&self, key: &mut Vec<u8>) -> Option<Event<'a>> {
-        self.seen.has(NEEDED)?;
-        let kind = kind(self.names[TYPE])?;
-        let (id, names) = (self.names[ID], &self.names);
-        if id.is_empty() || id.len() > MAX_ID_LENGTH || !id.is_ascii() {
-            return None;
-        }
-        if names[2].is_empty() || names[4].is_empty() {
-            return None;
-        }
-        key.clear();
-        key.push(kind as u8);
-        for index in [1, 2, 3, 4, CONTENT_TYPE] {
-            content::put(key, b'n', names[index])?;
-        }
-        Some(Event { kind, id, time: times::parse(names[TIME])? })
+impl Event<'_> {
+    pub fn into_owned(self) -> Event<'static> {
+        Event { kind: self.kind, id: Cow::Owned(self.id.into_owned()), time: self.time }
     }
 }
 
-fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Option<()> {
-    match kind {
-        Kind::Response => {
-            content.begin(false)?;
-            if content.rules.is_excluded {
-                return scanner.skip().map(|_| ());
-            }
-            body::response(scanner, content)
-        }
-        Kind::Feedback => {
-            content.begin(true)?;
-            body::feedback(scanner, content)
-        }
-        Kind::Request => scanner.skip().map(|_| ()),
+/// What a record holds.
+pub enum Found<'a> {
+    Event(Event<'a>),
+    /// A batch of structured events, as text.
+    Batch(Cow<'a, [u8]>),
+}
+
+/// Why Python has to read an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reason {
+    /// Its headers, its content mode, or JSON that is not strict.
+    Envelope,
+    /// Its body is of another form than those that are read here.
+    Body,
+    /// It has no template yet, or is of a kind that gets none.
+    Template,
+}
+
+fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Result<(), Reason> {
+    if kind.is_observed() {
+        content.begin(kind == Kind::Feedback).ok_or(Reason::Template)?;
     }
+    let read = match kind {
+        Kind::Response if content.rules.is_excluded => scanner.skip().map(|_| ()),
+        Kind::Response => body::response(scanner, content),
+        Kind::Feedback => body::feedback(scanner, content),
+        _ => scanner.skip().map(|_| ()),
+    };
+    read.ok_or(Reason::Body)
+}
+
+/// Read the body of an event that has an observation; of any other event nothing is read.
+pub fn read_body(text: &[u8], kind: Kind, content: &mut Content) -> Result<(), Reason> {
+    if !kind.is_observed() {
+        return Ok(());
+    }
+    let mut scanner = Scanner::new(text);
+    body_of(&mut scanner, kind, content)?;
+    scanner.at_end().ok_or(Reason::Body)
 }
 
 /// Read a line of an events file; its message replaces that of `content`.
-pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Option<Event<'a>> {
+pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Result<Event<'a>, Reason> {
     let mut scanner = Scanner::new(text);
+    let mut headers = line_headers(&mut scanner).ok_or(Reason::Envelope)?;
+    match headers.mode().ok_or(Reason::Envelope)? {
+        Mode::Binary => {
+            let event = headers.binary_event(NO_TIME, &mut content.key).ok_or(Reason::Envelope)?;
+            body_of(&mut scanner, event.kind, content)?;
+            line_end(&mut scanner).ok_or(Reason::Body)?;
+            Ok(event)
+        }
+        Mode::Structured => {
+            let data = scanner.skip().ok_or(Reason::Envelope)?;
+            line_end(&mut scanner).ok_or(Reason::Envelope)?;
+            structured::read(data, NO_TIME, content)
+        }
+        Mode::Batch => Err(Reason::Envelope),
+    }
+}
+
+/// The headers of a line, up to the start of its data.
+fn line_headers<'a>(scanner: &mut Scanner<'a>) -> Option<Headers<'a>> {
     scanner.expect(b'{')?;
-    if scanner.key()? != b"headers" {
+    if *scanner.key()? != *b"headers" {
         return None;
     }
     let mut headers = Headers::default();
-    scanner.members(|scanner, name| headers.put(name, b'-', scanner.string()?))?;
-    let event = headers.event(&mut content.key)?;
-    if !scanner.more(b'}')? || scanner.key()? != b"data" {
+    scanner.members(|scanner, name| headers.put_line_header(name, scanner.string()?))?;
+    if !scanner.more(b'}')? || *scanner.key()? != *b"data" {
         return None;
     }
-    body_of(&mut scanner, event.kind, content)?;
-    scanner.expect(b'}')?;
-    scanner.at_end()?;
-    Some(event)
+    Some(headers)
 }
 
-/// Read a record in binary mode; its message replaces that of `content`.
+fn line_end(scanner: &mut Scanner) -> Option<()> {
+    scanner.expect(b'}')?;
+    scanner.at_end()
+}
+
+/// Read a record; the message of its event replaces that of `content`. `timestamp` (ns)
+/// stands in for a missing time, unless it is negative.
 pub fn record<'a>(
     headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     value: Option<&'a [u8]>,
+    timestamp: i64,
     content: &mut Content,
-) -> Option<Event<'a>> {
+) -> Result<Found<'a>, Reason> {
     let mut found = Headers::default();
     for (name, value) in headers {
-        found.put(name, b'_', value?)?;
+        found.put_header(name, value).ok_or(Reason::Envelope)?;
     }
-    if found.names[CONTENT_TYPE] != b"application/json" {
-        return None;
+    let mode = found.mode().ok_or(Reason::Envelope)?;
+    if matches!(mode, Mode::Binary) {
+        let event = found.binary_event(timestamp, &mut content.key).ok_or(Reason::Envelope)?;
+        if event.kind.is_observed() {
+            let body = decompress(value.unwrap_or_default()).ok_or(Reason::Body)?;
+            read_body(&body, event.kind, content)?;
+        }
+        return Ok(Found::Event(event));
     }
-    let event = found.event(&mut content.key)?;
-    if event.kind != Kind::Request {
-        let mut scanner = Scanner::new(value?);
-        body_of(&mut scanner, event.kind, content)?;
-        scanner.at_end()?;
+    let text = decompress(value.unwrap_or_default()).ok_or(Reason::Envelope)?;
+    if matches!(mode, Mode::Batch) {
+        return Ok(Found::Batch(text));
     }
-    Some(event)
+    let event = match text {
+        Cow::Borrowed(text) => structured::read(text, timestamp, content)?,
+        Cow::Owned(text) => structured::read(&text, timestamp, content)?.into_owned(),
+    };
+    Ok(Found::Event(event))
 }

@@ -1,12 +1,16 @@
-//! A strict scanner of plain JSON: ASCII, strings without escapes, limited depth. Text that is not plain
-//! is not an error: the scanner returns None, and Python decides.
+//! A strict scanner of JSON of limited depth. Text that it refuses need not be an error: the scanner
+//! returns None, and Python decides.
+
+use std::borrow::Cow;
+
+use crate::events::strings;
 
 pub struct Scanner<'a> {
     text: &'a [u8],
     pub at: usize,
 }
 
-/// Plain JSON nests no deeper.
+/// Deeper JSON is left to Python.
 const MAX_DEPTH: u32 = 32;
 
 impl<'a> Scanner<'a> {
@@ -65,28 +69,48 @@ impl<'a> Scanner<'a> {
         self.take(close).is_some()
     }
 
-    /// The content of a string without escapes.
+    /// The text of a string: as it is written if it has no escapes.
     #[inline]
-    pub fn string(&mut self) -> Option<&'a [u8]> {
-        self.expect(b'"')?;
-        let start = self.at;
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'"' => {
-                    let found = &self.text[start..self.at];
-                    self.at += 1;
-                    return Some(found);
-                }
-                b'\\' | 0..=0x1f | 0x7f.. => return None,
-                _ => self.at += 1,
-            }
+    pub fn string(&mut self) -> Option<Cow<'a, [u8]>> {
+        let (written, has_escapes) = self.written_string()?;
+        if has_escapes {
+            return Some(Cow::Owned(strings::unescape(written)?));
         }
-        None
+        Some(Cow::Borrowed(written))
     }
 
-    /// A key and the colon after it.
+    /// A string as it is written, without its quotes, and whether it has escapes.
     #[inline]
-    pub fn key(&mut self) -> Option<&'a [u8]> {
+    fn written_string(&mut self) -> Option<(&'a [u8], bool)> {
+        self.expect(b'"')?;
+        let start = self.at;
+        let (mut is_ascii, mut has_escapes) = (true, false);
+        loop {
+            self.at += strings::plain_length(&self.text[self.at..]);
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => {
+                    has_escapes = true;
+                    self.at += strings::escape(&self.text[self.at..])?.1;
+                }
+                0..=0x1f => return None,
+                byte => {
+                    is_ascii = is_ascii && byte.is_ascii();
+                    self.at += 1;
+                }
+            }
+        }
+        let written = self.slice_from(start);
+        self.at += 1;
+        if !is_ascii {
+            std::str::from_utf8(written).ok()?;
+        }
+        Some((written, has_escapes))
+    }
+
+    /// The text of a key, and the colon after it.
+    #[inline]
+    pub fn key(&mut self) -> Option<Cow<'a, [u8]>> {
         let found = self.string()?;
         self.expect(b':')?;
         Some(found)
@@ -94,7 +118,7 @@ impl<'a> Scanner<'a> {
 
     /// Read an object that has members: `take` gets each key, and reads the value.
     #[inline]
-    pub fn members(&mut self, take: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+    pub fn members(&mut self, take: impl FnMut(&mut Self, &[u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         self.members_of_open(take)
     }
@@ -103,11 +127,11 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub fn members_of_open(
         &mut self,
-        mut take: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+        mut take: impl FnMut(&mut Self, &[u8]) -> Option<()>,
     ) -> Option<()> {
         loop {
             let key = self.key()?;
-            take(self, key)?;
+            take(self, &key)?;
             if !self.more(b'}')? {
                 return Some(());
             }
@@ -198,7 +222,8 @@ impl<'a> Scanner<'a> {
                     return Some(());
                 }
                 loop {
-                    self.key()?;
+                    self.written_string()?;
+                    self.expect(b':')?;
                     self.value(depth + 1)?;
                     if !self.more(b'}')? {
                         return Some(());
@@ -217,7 +242,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            b'"' => self.string().map(|_| ()),
+            b'"' => self.written_string().map(|_| ()),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             b'n' => self.word(b"null"),
@@ -230,15 +255,22 @@ impl<'a> Scanner<'a> {
 mod tests {
     use super::Scanner;
 
-    fn is_plain(text: &[u8]) -> bool {
+    fn is_json(text: &[u8]) -> bool {
         let mut scanner = Scanner::new(text);
         scanner.skip().and_then(|_| scanner.at_end()).is_some()
     }
 
     #[test]
-    fn only_plain_json_is_read() {
-        for good in [&b"{}"[..], b"[1, -0.5e+3, \"x\", true, null, {\"a\": []}]", b" 0 "] {
-            assert!(is_plain(good), "{good:?}");
+    fn only_strict_json_is_read() {
+        for good in [
+            &b"{}"[..],
+            b"[1, -0.5e+3, \"x\", true, null, {\"a\": []}]",
+            b" 0 ",
+            b"\"\\n\\u00e9\\ud83d\\ude00\"",
+            "\"\u{e9}\u{20ac}\u{1f600}\u{7f}\"".as_bytes(),
+            b"{\"a name\\tof many letters\": \"\\\"\\\\\\/\"}",
+        ] {
+            assert!(is_json(good), "{good:?}");
         }
         for bad in [
             &b""[..],
@@ -248,18 +280,36 @@ mod tests {
             b"1.",
             b".5",
             b"+1",
-            b"\"\\n\"",
-            b"\"\xc3\xa9\"",
             b"NaN",
             b"{\"a\"}",
             b"[1 2]",
             b"tru",
             b"\"x",
+            b"\"x\\\"",
             b"1e",
             b"-",
+            b"\"\\x\"",
+            b"\"\\u12\"",
+            b"\"\\ud800\"",
+            b"\"\\ude00\"",
+            b"\"\\ud800\\u0041\"",
+            b"\"a line\nbreak\"",
+            b"\"\xc3\"",
+            b"\"\xed\xa0\x80\"",
+            b"\"\xc0\x80\"",
+            b"\"\xff\"",
+            b"{\"\xff\": 1}",
         ] {
-            assert!(!is_plain(bad), "{bad:?}");
+            assert!(!is_json(bad), "{bad:?}");
         }
-        assert!(!is_plain("[".repeat(100).as_bytes()));
+        assert!(!is_json("[".repeat(100).as_bytes()));
+    }
+
+    #[test]
+    fn equal_texts_are_equal_however_they_are_written() {
+        let text = |written: &'static [u8]| Scanner::new(written).string().unwrap();
+        assert_eq!(text(b"\"na\\u0069ve\""), text(b"\"naive\""));
+        assert_eq!(&*text(b"\"\\u00e9\\n\\ud83d\\ude00\""), "\u{e9}\n\u{1f600}".as_bytes());
+        assert!(matches!(text(b"\"naive\""), std::borrow::Cow::Borrowed(_)));
     }
 }

@@ -7,47 +7,18 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::events::counts::{Counts, Decoded};
 use crate::events::document::{self, Times};
-use crate::events::event::{line, record, Event, Kind};
+use crate::events::event::{line, record, Event, Found, Kind, Reason, NO_TIME};
 use crate::events::partition::{FlushedRows, Head, Partition};
 use crate::events::payloads::content::{Content, Rules};
 use crate::events::record_batch::{Record, RecordBatch};
+use crate::events::structured;
 use crate::events::templates::{Parts, Templates};
-use crate::times::SECOND;
 
 /// Streams are dropped, with all templates, when there are so many.
 const MAX_STREAMS: usize = 10_000;
-/// Events whose time is this far ahead of their record's are counted (counting rule 13).
-const MAX_AHEAD: i64 = 300 * SECOND;
 const MILLISECOND: i64 = 1_000_000;
-
-/// How many requests, responses and feedbacks were decoded, and how many of these are ahead of their
-/// records.
-type Counts = (u64, u64, u64, u64);
-
-#[derive(Default)]
-struct Decoded {
-    requests: u64,
-    responses: u64,
-    feedbacks: u64,
-    future: u64,
-}
-
-impl Decoded {
-    fn counts(&self) -> Counts {
-        (self.requests, self.responses, self.feedbacks, self.future)
-    }
-
-    /// Count an event if it is ahead of its record's timestamp (ms).
-    fn check_time(&mut self, event: &Event, timestamp: i64) {
-        if event.kind != Kind::Request
-            && timestamp >= 0
-            && event.time > timestamp.saturating_mul(MILLISECOND).saturating_add(MAX_AHEAD)
-        {
-            self.future += 1;
-        }
-    }
-}
 
 fn malformed_batch() -> PyErr {
     PyValueError::new_err("malformed record batch")
@@ -84,26 +55,50 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Add the row of an event. Returns false if its templates are not known.
+    /// Add an event that was read, if its templates are known; its record's `timestamp` (ns) is negative
+    /// if it has none. Returns whether it was added.
     fn add_event(
+        &mut self,
+        py: Python<'_>,
+        event: Result<Event, Reason>,
+        timestamp: i64,
+        decoded: &mut Decoded,
+    ) -> PyResult<bool> {
+        let reason = match event {
+            Ok(event) => {
+                if self.add_known(py, &event, decoded)? {
+                    decoded.check_time(&event, timestamp);
+                    return Ok(true);
+                }
+                Reason::Template
+            }
+            Err(reason) => reason,
+        };
+        decoded.leave(reason);
+        Ok(false)
+    }
+
+    /// Add the row of an event whose template is known. Returns false if it is not.
+    fn add_known(
         &mut self,
         py: Python<'_>,
         event: &Event,
         decoded: &mut Decoded,
     ) -> PyResult<bool> {
-        if event.kind == Kind::Request {
-            decoded.requests += 1;
+        if !event.kind.is_observed() {
+            decoded.add(event.kind);
             return Ok(true);
         }
         if event.kind == Kind::Response && self.content.rules.is_excluded {
-            decoded.responses += 1;
+            decoded.add(event.kind);
             return Ok(true);
         }
         let Some(message) = self.templates.find(&self.content, &mut self.rows) else {
             return Ok(false);
         };
-        self.add_row(py, message, false, Head { id: event.id, time: event.time }, decoded);
-        self.flush_if_full(py, event.id)?;
+        let (id, time) = (&event.id[..], event.time);
+        self.add_row(py, message, false, Head { id, time }, decoded);
+        self.flush_if_full(py, id)?;
         Ok(true)
     }
 
@@ -126,11 +121,7 @@ impl Reader {
     ) {
         let partition = self.partition(head.id);
         let message = self.templates.message(message);
-        if message.is_feedback {
-            decoded.feedbacks += 1;
-        } else {
-            decoded.responses += 1;
-        }
+        decoded.add(if message.is_feedback { Kind::Feedback } else { Kind::Response });
         if head.time <= self.as_of {
             let (content, rows) = if is_part {
                 (&self.feedback, &self.feedback_rows)
@@ -177,6 +168,14 @@ impl Record<'_> {
         let name = |name: &[u8]| Cow::Owned(String::from_utf8_lossy(name).into_owned());
         let headers = self.headers.iter().map(|(key, value)| (name(key), bytes(*value))).collect();
         (self.offset, self.timestamp, bytes(self.key), bytes(self.value), headers)
+    }
+
+    /// One event of a record that is a batch, as if it had come in a record of its own.
+    fn to_structured<'py>(&self, py: Python<'py>, event: &[u8]) -> RemainingRecord<'py> {
+        let (name, value) = structured::HEADER;
+        let headers = vec![(Cow::Borrowed(name), Some(PyBytes::new(py, value)))];
+        let key = self.key.map(|key| PyBytes::new(py, key));
+        (self.offset, self.timestamp, key, Some(PyBytes::new(py, event)), headers)
     }
 }
 
@@ -226,15 +225,26 @@ impl Reader {
                 continue;
             }
             last = record.timestamp;
-            let event =
-                self::record(record.headers.iter().copied(), record.value, &mut self.content);
-            let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &mut decoded)?,
-                None => false,
+            let timestamp = record.timestamp.saturating_mul(MILLISECOND);
+            let headers = record.headers.iter().copied();
+            let event = match self::record(headers, record.value, timestamp, &mut self.content) {
+                Ok(Found::Event(event)) => Ok(event),
+                Ok(Found::Batch(text)) => match structured::split(&text) {
+                    Some(events) => {
+                        for text in events {
+                            let event = structured::read(text, timestamp, &mut self.content);
+                            if !self.add_event(py, event, timestamp, &mut decoded)? {
+                                remaining.push(record.to_structured(py, text));
+                            }
+                        }
+                        continue;
+                    }
+                    None => Err(Reason::Envelope),
+                },
+                Err(reason) => Err(reason),
             };
-            match event {
-                Some(event) if is_decoded => decoded.check_time(&event, record.timestamp),
-                _ => remaining.push(record.to_python(py)),
+            if !self.add_event(py, event, timestamp, &mut decoded)? {
+                remaining.push(record.to_python(py));
             }
         }
         Ok((remaining, last, decoded.counts()))
@@ -253,13 +263,14 @@ impl Reader {
         while start < block.len() {
             let end = line_end(block, start);
             let text = &block[start..end];
-            let event = line(text, &mut self.content);
-            let is_decoded = match &event {
-                Some(event) => self.add_event(py, event, &mut decoded)?,
-                None => false,
-            };
-            if !is_decoded {
+            // An empty line is no event, so it is not counted.
+            if text.trim_ascii().is_empty() {
                 remaining.push((number, start, end));
+            } else {
+                let event = line(text, &mut self.content);
+                if !self.add_event(py, event, NO_TIME, &mut decoded)? {
+                    remaining.push((number, start, end));
+                }
             }
             number += 1;
             start = end + 1;
@@ -337,9 +348,10 @@ impl Reader {
         self.make_room(py);
         self.content.offer(Some(rules_of(rules)));
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
-        let event = record(headers, value, &mut self.content);
+        // Templates do not depend on the time.
+        let found = record(headers, value, 0, &mut self.content);
         self.content.offer(None);
-        event.is_some_and(|event| event.kind != Kind::Request)
+        matches!(found, Ok(Found::Event(event)) if event.kind.is_observed())
     }
 
     /// Read a line as `read_document` does.
@@ -348,7 +360,7 @@ impl Reader {
         self.content.offer(Some(rules_of(rules)));
         let event = line(text, &mut self.content);
         self.content.offer(None);
-        event.is_some_and(|event| event.kind != Kind::Request)
+        event.is_ok_and(|event| event.kind.is_observed())
     }
 
     /// Add the templates of the event that was read last.

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakMethod
 
-from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE
+from processor.domain.events.attributes import FEEDBACK, REQUEST, RESPONSE, UNCOUNTED
 from processor.domain.events.common_case import MAX_TIME_NS
 from processor.domain.events.decoder import Decoded, Decoder
 from processor.domain.events.documents import Document
+from processor.domain.events.raw_event import INTERPRETED
 from processor.domain.log.observations import BatchBuilder, EncodedRows, Prediction
 from processor.domain.log.packed_parts import packed_parts
 from processor.domain.memo import Memo
@@ -32,6 +33,8 @@ class SourceRecord(NamedTuple):
 #: More rows, or bytes, than any batch has: the builders are never reported as full.
 UNLIMITED = 1 << 31
 
+#: The kinds of events in the order in which native code counts them.
+_KINDS = (RESPONSE, REQUEST, FEEDBACK, *UNCOUNTED)
 #: The rules of rows: threshold, unit, whether the task is regression, whether several outputs are
 #: scores, the name of the output that counts, and whether responses are excluded.
 _RowRules = tuple[float, int, bool, bool, str | None, bool]
@@ -167,9 +170,12 @@ class FastDecoder:
         if rows.predictions or rows.feedbacks:
             self._builders[partition].add_rows(rows)
 
-    def _count(self, requests: int, responses: int, feedbacks: int, future: int) -> None:
-        events = self._telemetry.events
-        for kind, count in (REQUEST, requests), (RESPONSE, responses), (FEEDBACK, feedbacks):
+    def _count(self, events: list[int], future: int, remaining: list[int]) -> None:
+        telemetry = self._telemetry
+        for kind, count in zip(_KINDS, events, strict=True):
             if count:
-                events[kind] += count
-        self._telemetry.future_times += future
+                telemetry.events[kind] += count
+        for reason, count in zip(INTERPRETED, remaining, strict=True):
+            if count:
+                telemetry.interpreted_events[reason] += count
+        telemetry.future_times += future

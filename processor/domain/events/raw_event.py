@@ -45,3 +45,8 @@ REASONS = (
     "bad_shape",
     "too_large",
 )
+
+#: Why the native extension leaves an event to Python: its headers, its content mode, or JSON that is not
+#: strict; the form of its body; or that it is the first of its kind, or of a kind without a template,
+#: such as a dead letter.
+INTERPRETED = "envelope", "body", "template"

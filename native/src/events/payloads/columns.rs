@@ -8,12 +8,12 @@ use crate::events::payloads::row::rows;
 pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     scanner.expect(b'{')?;
     let name = scanner.key()?;
-    let is_wanted = content.rules.output_name.as_deref().is_none_or(|wanted| wanted == name);
+    let is_wanted = content.rules.output_name.as_deref().is_none_or(|wanted| *wanted == *name);
     // A column of this name holds bytes.
-    if name == b"b64" || !(is_wanted || content.is_truth) {
+    if *name == *b"b64" || !(is_wanted || content.is_truth) {
         return None;
     }
-    content.put(b'C', name)?;
+    content.put(b'C', &name)?;
     rows(scanner, content)?;
     scanner.expect(b'}')
 }

@@ -1,5 +1,7 @@
 //! Outputs of the Open Inference Protocol: the counterpart of `inference.py`.
 
+use std::borrow::Cow;
+
 use crate::events::json::Scanner;
 use crate::events::payloads::content::{Content, Once};
 use crate::events::payloads::row::{numbers, row, rows};
@@ -16,8 +18,8 @@ const PROBABILITIES: [&[u8]; 4] =
 /// The members of an output, its data as written.
 #[derive(Default)]
 struct Output<'a> {
-    name: &'a [u8],
-    datatype: &'a [u8],
+    name: Cow<'a, [u8]>,
+    datatype: Cow<'a, [u8]>,
     parameters: &'a [u8],
     /// None if it is empty or missing: a row for each value.
     shape: Option<Vec<usize>>,
@@ -26,7 +28,7 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn is_text(&self) -> bool {
-        self.datatype == b"BYTES"
+        *self.datatype == *b"BYTES"
     }
 }
 
@@ -56,7 +58,7 @@ pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
         return values(only, content);
     }
     let find = |names: &[&[u8]]| {
-        names.iter().find_map(|name| outputs.iter().find(|one| one.name == *name))
+        names.iter().find_map(|name| outputs.iter().find(|one| *one.name == **name))
     };
     match (find(&LABELS), find(&PROBABILITIES)) {
         (Some(label), Some(scores)) => pair(label, scores, content),
@@ -101,8 +103,8 @@ fn output<'a>(scanner: &mut Scanner<'a>, content: &mut Content) -> Option<Output
         _ => scanner.skip().map(|_| ()),
     })?;
     seen.has(1 | 2 | 8)?;
-    content.put(b'N', found.name)?;
-    content.put(b'Y', found.datatype)?;
+    content.put(b'N', &found.name)?;
+    content.put(b'Y', &found.datatype)?;
     content.put(b'Z', found.parameters)?;
     let sizes = found.shape.as_deref().unwrap_or_default();
     content.key.push(sizes.len() as u8);
@@ -119,7 +121,7 @@ fn values(output: &Output, content: &mut Content) -> Option<()> {
     let start = content.rows.len();
     if output.is_text() {
         loop {
-            content.rows.add_text(scanner.string()?)?;
+            content.rows.add_text(&scanner.string()?)?;
             if !scanner.more(b']')? {
                 break;
             }

@@ -85,7 +85,7 @@ fn nested(scanner: &mut Scanner, content: &mut Content, depth: u32) -> Option<()
             nested(scanner, content, depth + 1)?;
             scanner.expect(b']')
         }
-        b'"' => content.rows.add_text(scanner.string()?),
+        b'"' => content.rows.add_text(&scanner.string()?),
         b'{' => object(scanner, content, reading),
         b't' | b'f' => {
             let is_true = scanner.boolean()?;
@@ -101,19 +101,24 @@ fn object(scanner: &mut Scanner, content: &mut Content, reading: Reading) -> Opt
         return None;
     }
     let (mut names, mut scores, mut label) = (Vec::new(), Vec::new(), None);
-    scanner.members(|scanner, name| {
-        if names.len() >= MAX_NAMES || names.contains(&name) || SPECIAL.contains(&name) {
+    scanner.expect(b'{')?;
+    loop {
+        let name = scanner.key()?;
+        if names.len() >= MAX_NAMES || names.contains(&name) || SPECIAL.contains(&&*name) {
             return None;
         }
-        names.push(name);
-        if !LABELS.contains(&name) {
+        if !LABELS.contains(&&*name) {
             scores.push(number(scanner)?);
-            return Some(());
+        } else if label.replace(self::label(scanner)?).is_none() {
+            scores.push(0.0);
+        } else {
+            return None; // Of several labels Python knows which one counts.
         }
-        scores.push(0.0);
-        // Of several labels Python knows which one counts.
-        label.replace(self::label(scanner)?).is_none().then_some(())
-    })?;
+        names.push(name);
+        if !scanner.more(b'}')? {
+            break;
+        }
+    }
     let Some(label) = label else {
         return (names.len() > 1)
             .then(|| content.rows.add_named_scores(&names, &scores, reading))?;
@@ -122,7 +127,7 @@ fn object(scanner: &mut Scanner, content: &mut Content, reading: Reading) -> Opt
         return None;
     }
     let confidence = CONFIDENCES.iter().find_map(|wanted| {
-        let at = names.iter().position(|name| name == wanted)?;
+        let at = names.iter().position(|name| **name == **wanted)?;
         (0.0..=1.0).contains(&scores[at]).then(|| scores[at])
     });
     content.rows.add_confident(&label, confidence, reading.is_truth)
@@ -131,7 +136,7 @@ fn object(scanner: &mut Scanner, content: &mut Content, reading: Reading) -> Opt
 /// The class of a label in an object: a text or an integer.
 fn label(scanner: &mut Scanner) -> Option<Vec<u8>> {
     if scanner.next_is(b'"') {
-        return Some([&[TEXT], scanner.string()?].concat());
+        return Some([&[TEXT], &*scanner.string()?].concat());
     }
     let number = number(scanner)?;
     let is_integer = number.fract() == 0.0 && number.abs() < INTEGER_LIMIT;

@@ -1,6 +1,8 @@
 //! Rows as classes and values: two rows of a message with equal classes say the same but for their
 //! values.
 
+use std::borrow::Cow;
+
 use std::cmp::Ordering;
 
 use crate::events::payloads::content::Rules;
@@ -128,7 +130,7 @@ impl Rows {
     /// Add a row that is an object of several finite scores.
     pub fn add_named_scores(
         &mut self,
-        names: &[&[u8]],
+        names: &[Cow<[u8]>],
         scores: &[f64],
         reading: Reading,
     ) -> Option<()> {

@@ -1,0 +1,111 @@
+//! The names of the headers and attributes of an event that matter.
+
+/// A header that matters. `Executor` are the executor's own, of records that are not CloudEvents;
+/// `Wrapped` are those of a record that Knative's KafkaSource has wrapped.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Name {
+    Type,
+    Namespace,
+    Deployment,
+    Predictor,
+    Model,
+    RequestId,
+    Component,
+    Status,
+    SpecVersion,
+    EventId,
+    Time,
+    DataEncoding,
+    ContentType,
+    ContentEncoding,
+    Puid,
+    ExecutorType,
+    ExecutorNamespace,
+    ExecutorDeployment,
+    ExecutorPredictor,
+    ExecutorModel,
+    ExecutorRequestId,
+    WrappedType,
+    WrappedNamespace,
+    WrappedDeployment,
+    WrappedPredictor,
+    WrappedModel,
+    WrappedRequestId,
+    WrappedPuid,
+    /// A wrapped header in a spelling that KafkaSource does not write.
+    WrappedOther,
+}
+
+/// How many names there are.
+pub const COUNT: usize = Name::WrappedOther as usize + 1;
+/// The attributes that the executor's headers stand for.
+pub const ATTRIBUTES: [Name; 6] =
+    [Name::Type, Name::Namespace, Name::Deployment, Name::Predictor, Name::Model, Name::RequestId];
+
+/// The executor's headers, in the order of `ATTRIBUTES`.
+pub const EXECUTOR: [Name; 6] = [
+    Name::ExecutorType,
+    Name::ExecutorNamespace,
+    Name::ExecutorDeployment,
+    Name::ExecutorPredictor,
+    Name::ExecutorModel,
+    Name::ExecutorRequestId,
+];
+/// The executor's headers that KafkaSource has wrapped, in the same order.
+pub const WRAPPED: [Name; 6] = [
+    Name::WrappedType,
+    Name::WrappedNamespace,
+    Name::WrappedDeployment,
+    Name::WrappedPredictor,
+    Name::WrappedModel,
+    Name::WrappedRequestId,
+];
+/// The attribute of an event with this name, which is written without `ce_`.
+pub fn attribute(name: &[u8]) -> Option<Name> {
+    Some(match name {
+        b"type" => Name::Type,
+        b"namespace" => Name::Namespace,
+        b"inferenceservicename" => Name::Deployment,
+        b"endpoint" => Name::Predictor,
+        b"modelid" => Name::Model,
+        b"requestid" => Name::RequestId,
+        b"component" => Name::Component,
+        b"statuscode" => Name::Status,
+        b"specversion" => Name::SpecVersion,
+        b"id" => Name::EventId,
+        b"time" => Name::Time,
+        b"datacontentencoding" => Name::DataEncoding,
+        _ => return wrapped(name.strip_prefix(b"kafkaheader")?),
+    })
+}
+
+fn wrapped(name: &[u8]) -> Option<Name> {
+    Some(match name {
+        b"type" => Name::WrappedType,
+        b"namespace" => Name::WrappedNamespace,
+        b"inferenceservicename" => Name::WrappedDeployment,
+        b"endpoint" => Name::WrappedPredictor,
+        b"modelid" => Name::WrappedModel,
+        b"requestid" => Name::WrappedRequestId,
+        b"seldonpuid" => Name::WrappedPuid,
+        _ if name.iter().all(u8::is_ascii_alphanumeric) => return None,
+        _ => Name::WrappedOther,
+    })
+}
+
+/// The header of a record with this name in lower case.
+pub fn header(name: &[u8]) -> Option<Name> {
+    Some(match name {
+        [b'c', b'e', b'_' | b'-', rest @ ..] => return attribute(rest),
+        b"content-type" => Name::ContentType,
+        b"content-encoding" => Name::ContentEncoding,
+        b"seldon-puid" => Name::Puid,
+        b"type" => Name::ExecutorType,
+        b"namespace" => Name::ExecutorNamespace,
+        b"inferenceservicename" => Name::ExecutorDeployment,
+        b"endpoint" => Name::ExecutorPredictor,
+        b"modelid" => Name::ExecutorModel,
+        b"requestid" => Name::ExecutorRequestId,
+        _ => return None,
+    })
+}

@@ -1,0 +1,182 @@
+"""Envelopes of every form give the same rows natively and in Python; native code reads nearly all."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from aiokafka.structs import ConsumerRecord
+
+from bench.support.stage_costs import whole
+from processor.domain import native
+from processor.domain.events.decoder import Decoder
+from processor.domain.events.event_lines import LineReader, NativeLineReader
+from processor.domain.events.events_file import format_line
+from processor.domain.events.raw_event import INTERPRETED, RawEvent
+from processor.domain.log.observations import ObservationBatch
+from processor.domain.log.records import decode_observation
+from processor.domain.model_rules import ModelRules, parse_rules
+from processor.errors import EventsFileError
+from processor.stream.observation_producer import ObservationProducer
+from processor.telemetry import Telemetry
+from tests.domain.events.test_fuzz import _body
+from tests.support.domain import envelope_forms
+
+pytestmark = pytest.mark.skipif(
+    not native.use_native, reason="the native extension is not installed, or switched off"
+)
+
+#: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
+EVENTS, ALL_EVENTS = 10_000, 250_000
+SEED = 20261120
+_PART = 500
+RULES: Sequence[object] = (
+    None,
+    {
+        "models": [
+            {"match": "*/*/canary", "exclude": True},
+            {"match": "*/other", "request_id": "header seldon-puid"},
+        ]
+    },
+)
+
+
+def rows_of(batch: ObservationBatch) -> Iterator[object]:
+    """The rows of a batch, with the entries of its dictionaries in place of positions."""
+    answers = [
+        (*msgspec.structs.astuple(each)[:3], batch.schemas[each.schema], each.width, each.labels)
+        for each in batch.answers
+    ]
+    for row in batch.prediction_rows():
+        name, model, *rest = msgspec.structs.astuple(row)
+        listed = row.answers if isinstance(row.answers, list) else [row.answers]
+        rest[3] = (type(row.answers), *[answers[at] for at in listed])
+        yield name, batch.models[model], repr(rest)
+    for judged in batch.feedback_rows():
+        name, model, *rest = msgspec.structs.astuple(judged)
+        listed = judged.truth if isinstance(judged.truth, list) else [judged.truth or 0]
+        found = None if judged.truth is None else [batch.truths[at] for at in listed]
+        rest[3] = (type(judged.truth), found)
+        yield name, batch.models[model], repr(rest)
+
+
+def counted(telemetry: Telemetry) -> list[object]:
+    """What the telemetry has counted, but for events that were left to Python."""
+    return [
+        {kind: count for kind, count in telemetry.events.items() if count},
+        dict(telemetry.dead_letters),
+        dict(telemetry.not_scorable),
+        telemetry.future_times,
+        telemetry.says_nothing,
+    ]
+
+
+class _Producer:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
+
+    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
+        self.sent.append((topic, value, more))
+        # Never acknowledged.
+        return asyncio.get_running_loop().create_future()
+
+
+class Records:
+    """Reads records as a worker does."""
+
+    def __init__(self, rules: ModelRules) -> None:
+        self.telemetry, self._producer = Telemetry(), _Producer()
+        self._observations = ObservationProducer(
+            Decoder(rules, self.telemetry), self._producer, "observations", "letters", 3, "log"
+        )
+
+    def read(self, records: Sequence[ConsumerRecord]) -> tuple[Counter[object], Counter[object]]:
+        """The rows of some records with their partitions, and the dead letters."""
+        if self._observations._fast_decoder is None:
+            self._observations.add_records("source", 0, records)
+        else:
+            self._observations.add_batch("source", 0, whole(records))
+        asyncio.run(self._send())
+        rows: Counter[object] = Counter()
+        letters: Counter[object] = Counter()
+        for topic, value, more in self._producer.sent:
+            if topic == "letters":
+                letters[value, repr(more)] += 1
+                continue
+            batch = decode_observation(value or b"")
+            assert isinstance(batch, ObservationBatch)
+            rows.update((more["partition"], row) for row in rows_of(batch))
+        self._producer.sent.clear()
+        return rows, letters
+
+    async def _send(self) -> None:
+        await self._observations.send()
+
+
+def record(offset: int, event: RawEvent) -> ConsumerRecord:
+    return ConsumerRecord(
+        "source", 0, offset, event.timestamp // 1_000_000, 0, b"key", event.value, None, 0, 0,
+        tuple(event.headers),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("file", RULES, ids=["", "rules"])
+def test_records_of_every_envelope(
+    file: object, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part of the events gives the same rows, dead letters and counts."""
+    count = ALL_EVENTS if request.config.getoption("--full") else EVENTS
+    fast = Records(parse_rules(file, "file"))
+    monkeypatch.setattr("processor.stream.observation_producer.use_native", False)
+    slow = Records(parse_rules(file, "file"))
+    events = list(envelope_forms.events(SEED, count, _body))
+    for start in range(0, count, _PART):
+        records = [record(at, event) for at, event in enumerate(events[start : start + _PART])]
+        if fast.read(records) != slow.read(records) or counted(fast.telemetry) != counted(
+            slow.telemetry
+        ):
+            _report(records, file)
+    found, read = fast.telemetry.interpreted_events, fast.telemetry.events
+    assert set(found) == set(INTERPRETED)
+    # Every dead letter is Python's, and a third of the other events are odd too.
+    assert found.total() < read["unreadable"] + 0.5 * (read.total() - read["unreadable"]), found
+    assert min(read.values()) > count / 1000
+
+
+def _report(records: Sequence[ConsumerRecord], file: object) -> None:
+    """Fail with the first record that is read in another way when its templates are known."""
+    rules = parse_rules(file, "file")
+    for found in records:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("processor.stream.observation_producer.use_native", True)
+            fast = Records(rules)
+        slow = Records(rules)
+        for each in (found, found):
+            assert fast.read([each]) == slow.read([each]), each
+            assert counted(fast.telemetry) == counted(slow.telemetry), each
+    raise AssertionError("parts differ, and none of their records alone")
+
+
+def _lines(count: int) -> Iterator[bytes]:
+    for event in envelope_forms.events(SEED + 1, count, _body):
+        try:
+            yield format_line(event)
+        except (EventsFileError, AttributeError):  # a header that is not text, or null
+            continue
+
+
+def test_lines_of_every_envelope(request: pytest.FixtureRequest) -> None:
+    """Each block of lines gives the same rows, bad lines and counts."""
+    count = ALL_EVENTS if request.config.getoption("--full") else EVENTS
+    texts = list(_lines(count))
+    readers = [kind(Decoder(ModelRules(), Telemetry())) for kind in (NativeLineReader, LineReader)]
+    for start in range(0, len(texts), _PART):
+        block = b"\n".join(texts[start : start + _PART])
+        found = []
+        for reader in readers:
+            lines = reader.read(block, start)
+            found.append((Counter(rows_of(lines.batch)), lines.bad, lines.read))
+        assert found[0] == found[1]
+        assert counted(readers[0]._decoder.telemetry) == counted(readers[1]._decoder.telemetry)
