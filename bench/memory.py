@@ -1,9 +1,9 @@
 """Measure the memory of a kept request, and how the join does with many of them.
 
 For each number of requests, in a process of its own: bytes per request by the growth of the process
-(with table, buckets and allocator), CPU time per observation over all and over the last tenth, the
-longest pause for a snapshot, its size, and the time to read it. 63 % of the requests get a feedback,
-some batches later.
+(with table, buckets and allocator) and by the join's own estimate, CPU time per observation over all
+and over the last tenth, the longest pause for a snapshot, its size, and the time to read it. 63 % of the
+requests get a feedback, some batches later.
 """
 
 import gc
@@ -48,6 +48,7 @@ class Result(NamedTuple):
 
     requests: int
     bytes_each: float
+    estimate: float
     us: float
     last_us: float
     stop: float
@@ -62,14 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="numbers of requests, a run each (%(default)s)",
     )  # fmt: skip
     options = line.parse_args(arguments)
-    print("| requests kept | bytes each | µs/observation | in the last tenth | snapshot's stop "
-          "| its file | reading it |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    print("| requests kept | bytes each | estimate | µs/observation | in the last tenth "
+          "| snapshot's stop | its file | reading it |\n|---|---|---|---|---|---|---|---|")  # fmt: skip
     for requests in options.requests:
         # A fresh process: memory that an earlier run left would be counted, or hide what this one takes.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = pool.apply(measure, (requests,))
         print(
-            f"| {found.requests:,} | {found.bytes_each:.1f} | {found.us:.2f} | {found.last_us:.2f} "
+            f"| {found.requests:,} | {found.bytes_each:.1f} | {found.estimate:.1f} "
+            f"| {found.us:.2f} | {found.last_us:.2f} "
             f"| {found.stop * 1000:.0f} ms | {found.file_bytes / 1e6:.0f} MB "
             f"| {found.restore:.2f} s |",
             flush=True,
@@ -114,8 +116,8 @@ def measure(requests: int) -> Result:
         JoinFold(EPOCH, 0, 8, _HORIZON, Telemetry()).restore(snapshot.state)
         restore = time.perf_counter() - begin
     return Result(
-        made, taken / made, spent / rows * 1e6, last_spent / last_rows * 1e6, stop, file_bytes,
-        restore,
+        made, taken / made, fold.approx_bytes / made, spent / rows * 1e6,
+        last_spent / last_rows * 1e6, stop, file_bytes, restore,
     )  # fmt: skip
 
 

@@ -1,8 +1,5 @@
 //! Packs request ids as `requests/ids.py` does.
 
-use crate::errors::malformed_rows;
-use pyo3::PyResult;
-
 /// The longest id that is packed, in bytes.
 const MAX_BYTES: usize = 64;
 const UUID: usize = MAX_BYTES + 1;
@@ -82,8 +79,8 @@ pub fn packed_length(first: u8) -> usize {
     }
 }
 
-/// The request id of a packed form.
-pub fn unpack(packed: &[u8]) -> PyResult<String> {
+/// The request id of a packed form, None if it is no text.
+pub fn unpack(packed: &[u8]) -> Option<String> {
     let first = usize::from(packed[0]);
     let mut text = packed[1..].to_vec();
     if first >= UUID {
@@ -95,7 +92,7 @@ pub fn unpack(packed: &[u8]) -> PyResult<String> {
             text.extend_from_slice(format!("{byte:02x}").as_bytes());
         }
     }
-    String::from_utf8(text).map_err(|_| malformed_rows())
+    String::from_utf8(text).ok()
 }
 
 #[cfg(test)]

@@ -15,13 +15,6 @@ pub enum Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    pub fn as_slice(&self) -> &[Item<'a>] {
-        match self {
-            Items::One(item) => std::slice::from_ref(item),
-            Items::Several(items, _) => items,
-        }
-    }
-
     /// The item of a row that has no list.
     pub fn one(&self) -> Option<Item<'a>> {
         match self {
@@ -364,7 +357,7 @@ mod tests {
         let (several, parsed) = rows.next(prediction).unwrap();
         assert_eq!(several.len(), 19);
         let parsed = parsed.unwrap();
-        let items = parsed.answers.as_slice();
+        let Items::Several(items, true) = parsed.answers else { panic!() };
         assert_eq!((items[0].position, items[0].values), (1, &[7][..]));
         assert_eq!((items[1].position, items[1].values), (2, &[8, 9][..]));
         assert!(rows.next(prediction).is_none());

@@ -35,7 +35,7 @@ pub fn records(bucket: &[u8]) -> Records<'_> {
 /// Make room for `more` bytes; less than a vector that doubles.
 fn reserve(bucket: &mut Bucket, more: usize) {
     if bucket.capacity() < bucket.len() + more {
-        bucket.reserve_exact(more.max(bucket.len() / 8));
+        bucket.reserve_exact(more.max(bucket.len() / 4));
     }
 }
 

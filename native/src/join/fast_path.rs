@@ -18,7 +18,7 @@ use crate::join::request_codec::{Item, NewItems};
 use crate::join::request_table::RequestTable;
 use crate::join::request_updater::{Model, NewFeedback, NewPrediction, Notes, RequestUpdater};
 use crate::request_ids::Id;
-use crate::rows::{feedback, head, prediction, Feedback, Items, Prediction, Remaining, Rows};
+use crate::rows::{self, feedback, head, prediction, Feedback, Items, Prediction, Remaining, Rows};
 
 /// The rows that Python has to apply, as a MessagePack list.
 type RemainingRows<'py> = Option<Bound<'py, PyBytes>>;
@@ -90,16 +90,35 @@ where
 }
 
 /// The items of a row, with their positions in the tables of the state.
-fn items_of<'r, I: Copy>(
-    items: &Items<'r>,
-    dictionary: &[I],
-    position: impl Fn(I) -> u32,
-) -> PyResult<Vec<Item<'r>>> {
-    let items = items.as_slice().iter().map(|item| {
-        let position = position(resolve(dictionary, item.position)?);
-        Ok(Item { position, values: item.values })
-    });
-    items.collect()
+enum Resolved<'r> {
+    One([Item<'r>; 1]),
+    Several(Vec<Item<'r>>),
+}
+
+impl<'r> Resolved<'r> {
+    fn new<I: Copy>(
+        items: &Items<'r>,
+        dictionary: &[I],
+        position: impl Fn(I) -> u32,
+    ) -> PyResult<Self> {
+        let item = |item: &rows::Item<'r>| {
+            let position = position(resolve(dictionary, item.position)?);
+            Ok(Item { position, values: item.values })
+        };
+        Ok(match items {
+            Items::One(one) => Resolved::One([item(one)?]),
+            Items::Several(items, _) => {
+                Resolved::Several(items.iter().map(item).collect::<PyResult<_>>()?)
+            }
+        })
+    }
+
+    fn as_slice(&self) -> &[Item<'r>] {
+        match self {
+            Resolved::One(item) => item,
+            Resolved::Several(items) => items,
+        }
+    }
 }
 
 fn new_items<'r>(row: &Items, items: &'r [Item<'r>]) -> NewItems<'r> {
@@ -205,14 +224,15 @@ impl FastPath {
                 if let Some(row) =
                     parsed.filter(|row| row.time > completed_until && row.source_rank < MAX_RANK)
                 {
-                    let items = items_of(&row.answers, &answers, |answer| answer.0)?;
+                    let items = Resolved::new(&row.answers, &answers, |answer| answer.0)?;
+                    let items = items.as_slice();
                     let new = NewPrediction {
                         model: resolve(&models, row.model)?,
                         time: row.time,
                         provisional: row.provisional,
                         source_rank: row.source_rank,
-                        digest: self.digests.of_prediction(py, &row, &items)?,
-                        answers: new_items(&row.answers, &items),
+                        digest: self.digests.of_prediction(py, &row, items)?,
+                        answers: new_items(&row.answers, items),
                     };
                     is_applied = updater.apply_prediction(&Id::new(row.id), &new)?;
                 }
@@ -259,14 +279,15 @@ impl FastPath {
                 let mut is_applied = false;
                 if let Some(row) = parsed.filter(|row| row.source_rank < MAX_RANK) {
                     let items = row.truth.as_ref();
-                    let items = items.map(|items| items_of(items, &truths, |truth| truth.0));
+                    let items = items.map(|items| Resolved::new(items, &truths, |truth| truth.0));
                     let items = items.transpose()?;
-                    let truth = row.truth.as_ref().zip(items.as_deref());
+                    let items = items.as_ref().map(Resolved::as_slice);
+                    let truth = row.truth.as_ref().zip(items);
                     let new = NewFeedback {
                         scope: resolve(&models, row.scope)?,
                         time: row.time,
                         source_rank: row.source_rank,
-                        digest: self.digests.of_feedback(py, &row, items.as_deref())?,
+                        digest: self.digests.of_feedback(py, &row, items)?,
                         truth: truth.map(|(row, items)| new_items(row, items)),
                         reward: row.reward,
                     };

@@ -115,7 +115,7 @@ impl RequestTable {
         }
         table
             .bucket(number - 1)
-            .map(|(id, request)| Ok((request_ids::unpack(id)?, PyBytes::new(py, request))))
+            .map(|(id, request)| Ok((unpacked(id)?, PyBytes::new(py, request))))
             .collect()
     }
 
@@ -125,7 +125,7 @@ impl RequestTable {
             for number in 0..table.buckets() {
                 for (id, request) in table.bucket(number) {
                     if Request::new(request)?.predictions == 0 {
-                        found.push((deployment, request_ids::unpack(id)?));
+                        found.push((deployment, unpacked(id)?));
                     }
                 }
             }
@@ -156,7 +156,7 @@ impl RequestTable {
             .map(|table| {
                 // A bucket has some room for further records.
                 table.bytes()
-                    + table.bytes() / 16
+                    + table.bytes() / 8
                     + table.buckets() * BUCKET_BYTES
                     + table.others().len() * OTHER_BYTES
             })
@@ -266,6 +266,10 @@ impl RequestTable {
 fn others<'py>(py: Python<'py>, table: &Table) -> PyResult<Vec<(String, Bound<'py, PyBytes>)>> {
     let others = table.others().iter();
     others.map(|(id, request)| Ok((text(id)?, PyBytes::new(py, request)))).collect()
+}
+
+fn unpacked(id: &[u8]) -> PyResult<String> {
+    request_ids::unpack(id).ok_or_else(request_codec::malformed)
 }
 
 fn text(id: &[u8]) -> PyResult<String> {

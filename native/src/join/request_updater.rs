@@ -153,7 +153,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         for (model, id) in refs {
             let Ok(Model { deployment, .. }) = self.model(model) else { continue };
             let Ok(table) = self.requests.table(deployment) else { continue };
-            let number = table.prefetch(&Id::new(id));
+            let number = table.prefetch(id);
             self.buckets.extend(number.map(|number| (deployment, number)));
         }
         for &(deployment, number) in &self.buckets {

@@ -14,6 +14,8 @@ use crate::request_ids::Id;
 
 /// Average records of a bucket when the table splits the next one.
 const RECORDS_PER_BUCKET: usize = 16;
+/// A table of fewer bytes stays in the CPU's cache.
+const SMALL: usize = 1 << 18;
 /// The largest record and the largest bucket, in bytes.
 const MAX_RECORD: usize = 1024;
 const MAX_BUCKET: usize = 1 << 15;
@@ -112,8 +114,13 @@ impl Table {
         }
     }
 
-    /// Have the CPU load where the bucket of an id is. Returns its number.
-    pub fn prefetch(&self, id: &Id) -> Option<usize> {
+    /// Have the CPU load where the bucket of an id is, unless the table is so small that it is in the
+    /// CPU's cache anyway. Returns its number.
+    pub fn prefetch(&self, id: &[u8]) -> Option<usize> {
+        if self.bytes < SMALL {
+            return None;
+        }
+        let id = Id::new(id);
         let number = self.number(id.packed()?);
         prefetch(std::slice::from_ref(&self.buckets[number]));
         Some(number)

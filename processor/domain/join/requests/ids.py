@@ -2,6 +2,7 @@
 
 import re
 from binascii import unhexlify
+from functools import lru_cache
 
 #: The longest id that is packed, in bytes.
 MAX_BYTES = 64
@@ -13,6 +14,7 @@ _UUID_END = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _DIGITS_END = re.compile(rb"[0-9a-f]{32}\Z")
 
 
+@lru_cache(maxsize=1024)  # a request is looked for, and then changed
 def pack_id(request_id: str) -> bytes | None:
     """The packed form of an id; None if it is longer than 64 bytes. No two ids share a form.
 

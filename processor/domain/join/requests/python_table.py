@@ -72,13 +72,21 @@ def _is_complete(bucket: bytearray) -> bool:
     return end == len(bucket)
 
 
-def _find(bucket: bytearray, packed_id: bytes) -> tuple[int, int, int] | None:
-    if bucket.find(packed_id) < 0:
-        return None
-    for start, request, end in _records(bucket):
-        if bucket[start + 2 : request] == packed_id:
-            return start, request, end
-    return None
+def _find(bucket: bytearray, packed_id: bytes) -> int:
+    """The start of the record of an id, -1 if there is none."""
+    found, start = bucket.find(packed_id), 0
+    while found >= 0:
+        # The bytes may stand across other fields too.
+        while start < found - 2:
+            start += bucket[start] | bucket[start + 1] << 8
+        if start == found - 2:
+            return start
+        found = bucket.find(packed_id, start + 2)
+    return -1
+
+
+def _length(bucket: bytearray, start: int) -> int:
+    return bucket[start] | bucket[start + 1] << 8
 
 
 class PythonRequestTable:
@@ -92,6 +100,8 @@ class PythonRequestTable:
             self._tables.append(_Table(buckets))
             self._tables[-1].others = dict(others)
             self._bytes += sum(len(request) for _, request in others)
+        self._latest_hour = 0
+        """The latest hour in which a request was first seen."""
         self._stops: list[int] | None = None
         """While a copy is made: how many buckets of each table belong to it."""
         self._copied: _Bucket = 0, 0
@@ -111,34 +121,53 @@ class PythonRequestTable:
         table, packed_id = self._tables[deployment], pack_id(request_id)
         if packed_id is not None:
             bucket = table.buckets[table.number(packed_id)]
-            found = _find(bucket, packed_id)
-            if found is not None:
-                return bytes(bucket[found[1] : found[2]])
+            start = _find(bucket, packed_id)
+            if start >= 0:
+                end = start + _length(bucket, start)
+                return bytes(bucket[start + 2 + len(packed_id) : end])
         return table.others.get(request_id)
 
     def put(self, deployment: int, request_id: str, request: bytes) -> None:
         """Add or replace a packed request."""
         table, packed_id = self._tables[deployment], pack_id(request_id)
-        if self.get(deployment, request_id) is not None:
-            self.remove(deployment, request_id)
-        if packed_id is not None:
-            record = b"".join([packed_id, request])
-            record = _LENGTH.pack(2 + len(record)) + record if len(record) < MAX_RECORD else b""
-            number = table.number(packed_id)
-            bucket = table.buckets[number]
-            if record and len(bucket) + len(record) <= MAX_BUCKET:
-                self._preserve(deployment, number)
-                hour = first_seen_hour(request)
-                at = next((s for s, r, _ in _records(bucket) if first_seen_hour(bucket, r) > hour),
-                          len(bucket))  # fmt: skip
-                bucket[at:at] = record
-                table.count += 1
-                self._bytes += len(record)
-                if table.count > RECORDS_PER_BUCKET * len(table.buckets):
-                    self._grow(deployment)
-                return
+        if packed_id is None:
+            self._put_other(table, request_id, request)
+            return
+        number = table.number(packed_id)
+        bucket = table.buckets[number]
+        start = _find(bucket, packed_id)
+        old = _length(bucket, start) if start >= 0 else 0
+        length = 2 + len(packed_id) + len(request)
+        fits = length - 2 < MAX_RECORD and len(bucket) - old + length <= MAX_BUCKET
+        if not fits and start < 0:
+            self._put_other(table, request_id, request)
+            return
+        self._preserve(deployment, number)
+        record = b"".join((_LENGTH.pack(length), packed_id, request)) if fits else b""
+        if start < 0:
+            self._bytes -= len(table.others.pop(request_id, b"")) if table.others else 0
+            table.count += 1
+            start = self._place(bucket, first_seen_hour(request))
+        bucket[start : start + old] = record
+        self._bytes += len(record) - old
+        if not fits:
+            table.count -= 1
+            self._put_other(table, request_id, request)
+        elif table.count > RECORDS_PER_BUCKET * len(table.buckets):
+            self._grow(deployment)
+
+    def _put_other(self, table: _Table, request_id: str, request: bytes) -> None:
+        """Put a request beside the buckets."""
+        self._bytes += len(request) - len(table.others.get(request_id, b""))
         table.others[request_id] = request
-        self._bytes += len(request)
+
+    def _place(self, bucket: bytearray, hour: int) -> int:
+        """Where a new record belongs: the records of a bucket are in the order of their hours."""
+        if hour >= self._latest_hour:
+            self._latest_hour = hour
+            return len(bucket)
+        later = (start for start, at, _ in _records(bucket) if first_seen_hour(bucket, at) > hour)
+        return next(later, len(bucket))
 
     def remove(self, deployment: int, request_id: str) -> None:
         """Remove a request that is there."""
@@ -148,12 +177,14 @@ class PythonRequestTable:
             return
         assert packed_id is not None
         number = table.number(packed_id)
-        found = _find(table.buckets[number], packed_id)
-        assert found is not None
+        bucket = table.buckets[number]
+        start = _find(bucket, packed_id)
+        assert start >= 0
         self._preserve(deployment, number)
-        del table.buckets[number][found[0] : found[2]]
+        length = _length(bucket, start)
+        del bucket[start : start + length]
         table.count -= 1
-        self._bytes -= found[2] - found[0]
+        self._bytes -= length
 
     def _grow(self, deployment: int) -> None:
         """Split the next bucket: some of its records move to a new one."""
@@ -196,23 +227,39 @@ class PythonRequestTable:
 
     def oldest(self) -> int | None:
         """The log hour in which the oldest request was first seen, None if there is none."""
-        return min((first_seen_hour(request) for _, _, request in self._all()), default=None)
+        hours = [
+            first_seen_hour(bucket, 2 + packed_length(bucket[2]))
+            for table in self._tables
+            for bucket in table.buckets
+            if bucket
+        ]
+        hours += [first_seen_hour(one) for table in self._tables for one in table.others.values()]
+        return min(hours, default=None)
 
     def expire(self, before: int) -> tuple[int, int, int]:
         """Drop requests first seen before a log hour. Returns how many, how many of them had only
         predictions, and how many only feedback."""
-        dropped = waiting = unmatched = 0
-        old = [
-            (deployment, name, counts(request))
-            for deployment, name, request in self._all()
-            if first_seen_hour(request) < before
-        ]
-        for deployment, name, (predictions, feedbacks) in old:
-            self.remove(deployment, name)
-            dropped += 1
-            waiting += not feedbacks
-            unmatched += not predictions
-        return dropped, waiting, unmatched
+        dropped: list[tuple[int, int]] = []
+        for deployment, table in enumerate(self._tables):
+            for number, bucket in enumerate(table.buckets):
+                old, end = [], 0
+                for _, at, stop in _records(bucket):
+                    if first_seen_hour(bucket, at) >= before:
+                        break
+                    old.append(counts(bucket, at))
+                    end = stop
+                if old:
+                    self._preserve(deployment, number)
+                    del bucket[:end]
+                    table.count -= len(old)
+                    self._bytes -= end
+                    dropped += old
+            for name, one in list(table.others.items()):
+                if first_seen_hour(one) < before:
+                    dropped.append(counts(one))
+                    self._bytes -= len(table.others.pop(name))
+        waiting = sum(not feedbacks for _, feedbacks in dropped)
+        return len(dropped), waiting, sum(not predictions for predictions, _ in dropped)
 
     def approx_bytes(self) -> int:
         """About how many bytes of memory the requests take."""
@@ -267,7 +314,9 @@ class PythonRequestTable:
             at += size
             if len(bucket) != size or not _is_complete(bucket):
                 raise ValueError(f"a malformed bucket of {size} bytes")
-            table.count += sum(1 for _ in _records(bucket))
+            for _, request, _ in _records(bucket):
+                table.count += 1
+                self._latest_hour = max(self._latest_hour, first_seen_hour(bucket, request))
             table.buckets[number] = bucket
             self._bytes += size
 
