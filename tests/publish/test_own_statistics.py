@@ -97,8 +97,10 @@ async def test_the_page_has_a_card_of_them(page: Page, width: int) -> None:
     await page.open(f"{server.make_url('/')}?{urlencode({'window': 'all', **KEY._asdict()})}")
     await page.until(SHOWN)
     shown = await text(page, "#custom")
-    for word in ("picky", "cost", "6.00", "Failed on items", "2", "broken_one"):
+    for word in ("picky", "cost", "6.00", "Failed on items", "2", "broken_one", "No scores"):
         assert word in shown
+    tops = "[...document.querySelectorAll('#custom h3')].map(e => e.getBoundingClientRect().top)"
+    assert width < 800 or len(set(await page.run(tops))) == 1
     assert await page.run("document.documentElement.scrollWidth") <= width
     await server.close()
 

@@ -15,7 +15,7 @@ export function probabilities(model, panels) {
   const found = [plot("Reliability diagram", [["bubble", "items, by area"], ["even", "ideal"]],
     reliability(panels.calibration))];
   if (panels.curve) {
-    const keys = [["current", `current threshold ${model.threshold}`], ["best", BEST]];
+    const keys = [...(model.threshold === undefined ? [] : [["current", `current threshold ${model.threshold}`]]), ["best", BEST]];
     const at = (across, up) => marks.map(([{ scores }, kind, text]) => [scores[across], scores[up], kind, `${text}: threshold ${score(scores.threshold)}`]);
     // From the lowest threshold to the highest; above it nothing is predicted.
     const roc = [...panels.curve.map(([, , recall, rate]) => [rate, recall]), [0, 0]];
@@ -52,8 +52,10 @@ function fit(model) {
 export function custom(model) {
   const failed = model.custom_failed ?? {};
   const names = [...new Set([...Object.keys(model.custom ?? {}), ...Object.keys(failed)])];
-  const rows = (name) => [...Object.entries(model.custom?.[name] ?? {}).map(([score, value]) => [visible(score), value === null ? "–" : amount(value)]),
-    ...(failed[name] ? [["Failed on items", number(failed[name])]] : [])];
+  const rows = (name) => {
+    const scores = Object.entries(model.custom?.[name] ?? {}).map(([score, value]) => [visible(score), value === null ? "–" : amount(value)]);
+    return [...(scores.length ? scores : [["No scores", ""]]), ...(failed[name] ? [["Failed on items", number(failed[name])]] : [])];
+  };
   return names.length ? [make("div", "panels", ...names.map((name) => table(name, rows(name))))] : [];
 }
 

@@ -26,8 +26,9 @@ def section(title: str, plot: Markup, *before: Markup) -> Iterator[Markup]:
 
 def probability_panels(model: ModelResult) -> Iterator[Markup]:
     """Reliability, ROC and precision-recall curves, the scores, and the table of thresholds."""
-    threshold = "" if model.threshold is None else f"current threshold {model.threshold:g}"
-    marks = keys(("current", threshold), ("best", "best F1"))
+    marks = keys(("best", "best F1"))
+    if model.threshold is not None:
+        marks = keys(("current", f"current threshold {model.threshold:g}"), ("best", "best F1"))
     sections = [
         *section(
             "Reliability diagram",
@@ -84,12 +85,14 @@ def number_panels(model: ModelResult) -> Iterator[Markup]:
 def custom_panels(model: ModelResult) -> Iterator[Markup]:
     """The scores of each statistic of one's own, and on how many items it failed."""
     failed = model.custom_failed
-    tables: dict[str, list[tuple[str, str]]] = {
-        printable(name, 80): [(printable(score, 40), amount(each)) for score, each in own.items()]
-        for name, own in model.custom.items()
-    }
-    for name, items in failed.items():
-        tables.setdefault(printable(name, 80), []).append(("failed on items", f"{items:,}"))
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for name in (*model.custom, *(name for name in failed if name not in model.custom)):
+        own = model.custom.get(name, {})
+        rows = [(printable(score, 40), amount(each)) for score, each in own.items()]
+        rows = rows or [("no scores", "")]
+        if name in failed:
+            rows.append(("failed on items", f"{failed[name]:,}"))
+        tables[printable(name, 80)] = rows
     if tables:
         sections = [tag("section", tag("h3", name), _pairs(rows)) for name, rows in tables.items()]
         yield tag("div", *sections, class_="beside wide")
