@@ -106,7 +106,7 @@ async def test_what_is_wrong_is_named(
         subprocess.run,
         [sys.executable, "-m", "processor", "check"],
         env=env,
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         text=True,
         timeout=60,

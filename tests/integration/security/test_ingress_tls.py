@@ -17,7 +17,7 @@ from tests.support.faults.cluster import Worker, until
 from tests.support.servers.certificates import authority, signed
 from tests.support.workers import DATA, Get, Start, assert_equal, counted, expected, models
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

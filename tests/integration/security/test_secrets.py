@@ -58,7 +58,7 @@ async def test_secrets_are_shown_nowhere(
             subprocess.run,
             [sys.executable, "-m", "processor", *args],
             env=env | more,
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=Path(__file__).resolve().parents[3],
             capture_output=True,
             text=True,
             timeout=120,
