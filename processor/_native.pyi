@@ -48,9 +48,9 @@ class DeltaAccumulator:
         outcome: int,
         names: list[str],
         own: list[bool],
-        known: bool,
         top: int,
         right: bool,
+        by_threshold: bool,
     ) -> int: ...
     def add_numbers_plan(
         self,

@@ -97,7 +97,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """The long tests first: else one worker of pytest-xdist would end long after the others."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if _SERVERS & fixtures or item.path.parent.name in _FOLDERS:
+        folders = item.nodeid.partition("::")[0].split("/")
+        if _SERVERS & fixtures or _FOLDERS & set(folders):
             item.add_marker(pytest.mark.integration)
     items.sort(key=_rank)
     if config.getoption("--quick"):

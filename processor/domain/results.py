@@ -77,8 +77,9 @@ class ModelResult(msgspec.Struct, frozen=True):
 
     ``task`` is "classification", "regression" or "multilabel", by what most of the judged items are;
     None if nothing was judged. ``measured`` is how many items were judged as numbers. ``threshold`` is
-    the one of the models file, None without ``thresholds``. ``best_threshold`` is the one of these with
-    the greatest F1, of equals the lowest. ``reward_sum`` is a float here, not millionths. ``confusion``
+    the one of the models file, None where none decides: it does between one probability a row and its
+    complement, and for label sets. ``best_threshold`` is the one of ``thresholds`` with the greatest F1,
+    of equals the lowest. ``reward_sum`` is a float here, not millionths. ``confusion``
     and ``classes`` are sorted by label. ``predictions`` and ``coverage`` are None on the feedback basis
     (counting rule 15). ``custom`` has the scores of statistics of one's own, by statistic and score,
     ``custom_failed`` on how many items each failed.
@@ -278,7 +279,7 @@ def _with_values(result: ModelResult, counts: Counts, threshold: float) -> Model
         reciprocal_rank=probable.reciprocal_rank,
         calibration=tuple([CalibrationBin(*one) for one in probable.calibration]),
         thresholds=tuple([ThresholdResult(*one) for one in probable.thresholds]),
-        threshold=threshold if probable.thresholds else None,
+        threshold=threshold if probable.by_threshold or sets.items else None,
         best_threshold=None if best is None else best.threshold,
         within_tolerance=_share(numbers.within(sums), tolerated),
         error_histogram=tuple([ErrorBucket(*one) for one in measured.histogram]),

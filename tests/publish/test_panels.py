@@ -10,6 +10,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.results import ErrorBucket, ModelResult, ThresholdResult, model_result
 from processor.domain.statistics.counts import Counts
+from processor.domain.values import PROBABILITY
 from processor.publish.panels import (
     Parts,
     at_threshold,
@@ -18,7 +19,7 @@ from processor.publish.panels import (
     shown_thresholds,
 )
 from processor.publish.terms import TERMS, terms_of
-from tests.support.valued_counts import probable_counts, probable_items
+from tests.support.valued_counts import probable_counts, probable_items, set_counts
 
 KEY = ModelKey("shop", "pets", "default", "clf")
 
@@ -58,11 +59,16 @@ def test_thresholds_are_about_ten_with_the_best() -> None:
     assert shown_thresholds(result()) == ()
 
 
-def test_the_threshold_is_that_of_the_models_file() -> None:
-    counts = probable_counts(probable_items(2, 50), ("stays", "leaves"))
+def test_the_threshold_is_that_of_the_models_file_where_one_decides() -> None:
+    items, names = probable_items(2, 50), ("stays", "leaves")
+    counts = probable_counts(items, names, PROBABILITY)
     rules = ModelRules([Rule("shop/pets", threshold=0.8)])
     assert model_result(KEY, counts, "request", rules).threshold == 0.8
     assert model_result(KEY, counts, "request").threshold == 0.5
+    pairs = probable_counts(items, names)
+    assert model_result(KEY, pairs, "request", rules).threshold is None
+    sets = set_counts([(frozenset({"a"}), frozenset({"b"}))])
+    assert model_result(KEY, sets, "request", rules).threshold == 0.8
     three = probable_counts(probable_items(3, 50), ("a", "b", "c"))
     assert model_result(KEY, three, "request", rules).threshold is None
 

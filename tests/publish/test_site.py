@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.statistics.counts import Counts
+from processor.domain.values import PROBABILITY, SCORES
 from processor.publish.cooperative import yielding
 from processor.publish.interfaces import WorkerView
 from processor.publish.site import make_site
@@ -199,8 +200,10 @@ async def test_wrong_choice_is_a_400_that_names_it(
     assert all(choice in answer["error"] for choice in choices)
 
 
-async def test_models_have_the_threshold_of_the_models_file() -> None:
-    counts = FakeCounts({EXPERIMENT: probable_counts(probable_items(2, 50), ("no", "yes"))})
+@pytest.mark.parametrize("mode", [PROBABILITY, SCORES])
+async def test_models_have_the_threshold_of_the_models_file_if_one_decides(mode: int) -> None:
+    counted = probable_counts(probable_items(2, 50), ("no", "yes"), mode)
+    counts = FakeCounts({EXPERIMENT: counted})
     rules = ModelRules([Rule("*/*", threshold=0.8)])
     view = WorkerView(counts, FakeHealth(), Telemetry(), Settings(), lambda: NOW, rules=rules)
     async with TestClient(TestServer(make_site(view))) as client:
@@ -209,9 +212,15 @@ async def test_models_have_the_threshold_of_the_models_file() -> None:
         names = dict(zip(ModelKey._fields, EXPERIMENT, strict=True))
         async with client.get("/api/page", params={"window": "all", **names}) as answer:
             detail = (await answer.json())["detail"]
-    assert model["threshold"] == detail["result"]["threshold"] == 0.8
-    (current,) = (each for each in detail["panels"]["thresholds"] if each["current"])
-    assert current["scores"]["threshold"] >= 0.8
+    current = [each for each in detail["panels"]["thresholds"] if each["current"]]
+    if mode == SCORES:
+        assert model["threshold"] is None
+        assert detail["result"].get("threshold") is None
+        assert current == []
+    else:
+        assert model["threshold"] == detail["result"]["threshold"] == 0.8
+        (one,) = current
+        assert one["scores"]["threshold"] >= 0.8
 
 
 async def test_models_are_capped(client: Client, counts_source: FakeCounts) -> None:

@@ -37,12 +37,15 @@ def probable_items(classes: int, number: int, seed: int = 1) -> list[Probable]:
     return items
 
 
-def probable_counts(items: Sequence[Probable], names: tuple[str, ...]) -> Counts:
-    """The counts of items with probabilities, all judged by a truth."""
+def probable_counts(
+    items: Sequence[Probable], names: tuple[str, ...], mode: int = SCORES
+) -> Counts:
+    """The counts of items with probabilities, all judged by a truth. ``mode`` is PROBABILITY if each
+    row was that of the second class alone."""
     counts = Counts()
     for scores, actual in items:
         predicted = names[scores.index(max(scores))]
-        answer = Answer(predicted, None, SCORES, Schema(names=names), len(names))
+        answer = Answer(predicted, None, mode, Schema(names=names), len(names))
         _judge(counts, answer, Reading(TEXT, names[actual]), pack_probabilities(scores))
     return counts
 

@@ -56,8 +56,8 @@ pub struct DeltaAccumulator {
     labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
     plans: Vec<Plan>,
-    /// Lists of names that plans have.
-    names: OrderedSet<Vec<LabelId>>,
+    /// Lists of names that plans have, and whether a threshold decided.
+    names: OrderedSet<(Vec<LabelId>, bool)>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
     scores: FxHashMap<(ChangeKey, u32), Box<ScoreSums>>,
     sums: FxHashMap<ChangeKey, Sums>,
@@ -90,8 +90,8 @@ impl DeltaAccumulator {
         }
         let none = self.label(String::new());
         for ((key, names), scores) in std::mem::take(&mut self.scores) {
-            let names = &self.names[names as usize];
-            scores.add_to(names, none, &mut changes.entry(key).or_default().sums);
+            let (names, by_threshold) = &self.names[names as usize];
+            scores.add_to(names, *by_threshold, none, &mut changes.entry(key).or_default().sums);
         }
         for (key, sums) in std::mem::take(&mut self.sums) {
             let total = &mut changes.entry(key).or_default().sums;
@@ -173,7 +173,7 @@ impl DeltaAccumulator {
         // The empty label is the first one.
         if self.labels.is_empty() {
             self.labels.insert_full(String::new());
-            self.names.insert_full(Vec::new());
+            self.names.insert_full((Vec::new(), false));
         }
         LabelId(self.labels.insert_full(text).0 as u32)
     }
@@ -391,13 +391,13 @@ impl DeltaAccumulator {
         outcome: OutcomeId,
         names: Vec<String>,
         own: Vec<bool>,
-        known: bool,
         top: i64,
         right: bool,
+        by_threshold: bool,
     ) -> PlanId {
         let names: Vec<_> = names.into_iter().map(|name| self.label(name)).collect();
-        let names_id = self.names.insert_full(names.clone()).0 as u32;
-        let top = usize::try_from(top).ok();
+        let names_id = self.names.insert_full((names.clone(), by_threshold)).0 as u32;
+        let (known, top) = (own.contains(&true), usize::try_from(top).ok());
         let scores = Scores { names, own, known, top, right, names_id };
         self.add_plan(outcome, Kind::Probabilities(scores))
     }

@@ -16,7 +16,7 @@ pub struct Scores {
     /// The position of the predicted label.
     pub top: Option<usize>,
     pub right: bool,
-    /// The position of `names` among all lists of names.
+    /// The position of `names`, and of whether a threshold decided, among all such pairs.
     pub names_id: u32,
 }
 

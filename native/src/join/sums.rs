@@ -179,8 +179,9 @@ impl ScoreSums {
         self.top_q[bin] += i64::from(q);
     }
 
-    /// Add all of it to the sums by key; `none` is the empty label.
-    pub fn add_to(&self, names: &[LabelId], none: LabelId, sums: &mut Sums) {
+    /// Add all of it to the sums by key. `by_threshold` says whether a threshold decided between two
+    /// classes; `none` is the empty label.
+    pub fn add_to(&self, names: &[LabelId], by_threshold: bool, none: LabelId, sums: &mut Sums) {
         for (class, &label) in self.classes.iter().zip(names) {
             for (kind, amount) in [
                 (CLASS_ITEMS, class.items),
@@ -205,7 +206,7 @@ impl ScoreSums {
                 add(sums, RANK, none, rank as i64, items.into());
             }
             if let [_, second] = names {
-                add(sums, SECOND, *second, 0, self.items.into());
+                add(sums, SECOND, *second, by_threshold.into(), self.items.into());
             }
         }
         for (bin, &items) in self.top_items.iter().enumerate().filter(|(_, &items)| items != 0) {

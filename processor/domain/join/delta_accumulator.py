@@ -51,14 +51,6 @@ class DeltaAccumulator:
         if outcome.affects_diagnostics:
             self._add_diagnostics(outcome, sign)
 
-    def add_first_judgements(self, judgements: Sequence[tuple[int, int, int, Outcome]]) -> None:
-        """Count predictions that got their first feedback: model, times (ns) of the prediction and
-        of the feedback, outcome."""
-        for model, predicted_at, feedback_at, outcome in judgements:
-            self.add_judgement(model, predicted_at, feedback_at, outcome, 1)
-            self._observe_delay(predicted_at, feedback_at)
-            self._count_failures(outcome)
-
     def replace(
         self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]
     ) -> None:
@@ -194,7 +186,7 @@ class NativeDeltaAccumulator(DeltaAccumulator):
                 outcomes, plan.unit, unit, plan.tolerance, plan.truth
             )
         return self.native.add_probabilities_plan(
-            outcomes[0], list(plan.names), list(plan.own), plan.known, plan.top, plan.right
+            outcomes[0], list(plan.names), list(plan.own), plan.top, plan.right, plan.by_threshold
         )
 
     def add_summary(

@@ -8,7 +8,7 @@ from processor.domain.interpreter import class_names, resolve_number
 from processor.domain.join.judge import SCORED, Outcome, judge, judge_items
 from processor.domain.quantities import pack_number
 from processor.domain.statistics.counts import Counts
-from processor.domain.values import NUMBER, Answer, Reading
+from processor.domain.values import NUMBER, PROBABILITY, Answer, Reading
 
 #: The kinds of plans in the native extension.
 LABELS, PROBABILITIES, CONFIDENCE, NUMBERS = range(4)
@@ -19,19 +19,19 @@ class Plan(NamedTuple):
 
     ``outcomes`` count whatever the values are: one, but for NUMBERS those of a number that is not within
     the tolerance, of one that is, and of a truth that is out of range. The other fields are for some
-    kinds: ``names`` of the classes, ``own`` which of them is the actual, ``known`` whether any is,
-    ``top`` the position of the predicted label (-1 if it has none), ``right`` whether it is the actual;
-    ``unit`` and ``tolerance`` are those of the `Schema`, and ``truth`` is a number in units where the
-    row of the feedback has none.
+    kinds: ``names`` of the classes, ``own`` which of them is the actual, ``top`` the position of the
+    predicted label (-1 if it has none), ``right`` whether it is the actual, ``by_threshold`` whether a
+    threshold decided; ``unit`` and ``tolerance`` are those of the `Schema`, and ``truth`` is a number in
+    units where the row of the feedback has none.
     """
 
     kind: int
     outcomes: tuple[Outcome, ...]
     names: tuple[str, ...] = ()
     own: tuple[bool, ...] = ()
-    known: bool = False
     top: int = -1
     right: bool = False
+    by_threshold: bool = False
     unit: int = 0
     tolerance: tuple[int, int] | None = None
     truth: int | None = None
@@ -53,9 +53,9 @@ def label_plan(answer: Answer, truth: Reading | None, reward: int | None, outcom
         (outcome,),
         names,
         tuple([name == actual for name in names]),
-        actual in names,
         names.index(answer.label) if answer.label in names else -1,
         right,
+        answer.mode == PROBABILITY,
     )
 
 

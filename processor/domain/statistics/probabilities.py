@@ -5,6 +5,7 @@ All are computed from integers: q = 65535 p of each class, and 64 bins of q that
 """
 
 from bisect import bisect_right
+from collections import Counter
 from functools import cache
 from itertools import accumulate
 from math import exp
@@ -16,7 +17,7 @@ from processor.domain.interpreter import class_names
 from processor.domain.quantities import ONE, log_loss, unpack_probabilities
 from processor.domain.statistics.labels import one_vs_rest
 from processor.domain.statistics.sums import Kinds, Sum, Sums, add
-from processor.domain.values import Answer
+from processor.domain.values import PROBABILITY, Answer
 
 #: The number of bins, and the q at which each but the first begins.
 BINS = 64
@@ -69,7 +70,7 @@ def contribute(answer: Answer, packed: bytes, actual: str, sums: Sums) -> None:
     if own is None:
         add(sums, Sum.OUTSIDE, 1)
     if width == 2:
-        add(sums, Sum.SECOND, 1, names[1])
+        add(sums, Sum.SECOND, 1, names[1], bin=int(answer.mode == PROBABILITY))
     top = next((q for name, q in pairs if name == label), None)
     if top is not None:
         _add_top(top, label == actual, sums)
@@ -135,7 +136,8 @@ class CalibrationBin(NamedTuple):
 
 class ProbabilityScores(NamedTuple):
     """All scores of a model's probabilities. ``classes`` is by label, sorted; ``second`` is the class
-    that the scores of two classes are about."""
+    that the scores of two classes are about, ``by_threshold`` whether a threshold decided between them
+    (for some items at least)."""
 
     items: int
     brier_score: float | None
@@ -150,9 +152,10 @@ class ProbabilityScores(NamedTuple):
     classes: dict[str, ClassCurve]
     second: str | None
     thresholds: tuple[Threshold, ...]
+    by_threshold: bool
 
 
-NONE = ProbabilityScores(0, None, None, None, None, None, None, {}, None, (), {}, None, ())
+NONE = ProbabilityScores(0, None, None, None, None, None, None, {}, None, (), {}, None, (), False)
 
 
 def scores(kinds: Kinds) -> ProbabilityScores:
@@ -195,6 +198,7 @@ def scores(kinds: Kinds) -> ProbabilityScores:
         curves,
         second,
         () if curve is None else thresholds(curve.positives, curve.negatives),
+        any(index for _, index in kinds.get(Sum.SECOND, {})),
     )
 
 
@@ -218,8 +222,10 @@ def _brier_score(kinds: Kinds, items: int, labels: list[str]) -> float:
 
 def _second(kinds: Kinds, labels: list[str]) -> str:
     """Return the second of two labels: the one that stood there most often, else by label order."""
-    seconds = {label: n for (label, _), n in kinds.get(Sum.SECOND, {}).items()}
-    return max(labels, key=lambda label: (seconds.get(label, 0), label))
+    seconds = Counter[str]()
+    for (label, _), n in kinds.get(Sum.SECOND, {}).items():
+        seconds[label] += n
+    return max(labels, key=lambda label: (seconds[label], label))
 
 
 def _curves(kinds: Kinds, labels: list[str]) -> dict[str, ClassCurve]:

@@ -27,6 +27,7 @@ class Sum(IntEnum):
     LOG_LOSS = 11
     RANK = 12
     OUTSIDE = 13
+    # In bin 1 where a threshold decided.
     SECOND = 14
     # Numbers (counting rule 27), by unit.
     NUMBER_ITEMS = 20

@@ -139,7 +139,8 @@ def _probabilities(model: ModelResult) -> Iterator[str]:
     best = model.best_threshold
     if best is not None:
         f1 = next((each.f1 for each in model.thresholds if each.threshold == best), None)
-        yield f"  threshold    {ratio(model.threshold)}  best F1 {ratio(f1)} at {ratio(best)}"
+        current = "" if model.threshold is None else f"{ratio(model.threshold)}  "
+        yield f"  threshold    {current}best F1 {ratio(f1)} at {ratio(best)}"
 
 
 def _matrix(model: ModelResult) -> list[str]:

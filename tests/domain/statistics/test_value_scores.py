@@ -134,7 +134,7 @@ def test_a_probability_of_two(data: st.DataObject) -> None:
         requests.append(Request([p], [truth], [1 - truth] if draw(st.booleans()) else None))
         q = {0: value_scores.quantized(1 - Fraction(p)), 1: value_scores.quantized(p)}
         if not set(q.values()) <= {0, value_scores.ONE}:
-            items.append(Probabilities(names, q, names[p >= threshold], names[truth]))
+            items.append(Probabilities(names, q, names[p >= threshold], names[truth], True))
     seen = observations(requests, rule)
     found = result(counts(seen, draw(arrivals(len(seen)))))
     compare(found, value_scores.probability_scores(items))

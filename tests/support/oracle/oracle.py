@@ -810,5 +810,6 @@ def add(tally: Tally, prediction: Observation, outcome: Outcome, by: str) -> Non
             assert predicted.label is not None
             tally.cells[actual, predicted.label] += 1
             if predicted.q:
-                item = Probabilities(predicted.classes, predicted.q, predicted.label, actual)
+                one = predicted.mode == "probability"
+                item = Probabilities(predicted.classes, predicted.q, predicted.label, actual, one)
                 tally.probabilities.append(item)

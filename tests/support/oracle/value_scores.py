@@ -44,12 +44,14 @@ NOTHING: dict[str, Any] = {
 
 class Probabilities(NamedTuple):
     """An item: all class names, the q that are kept by position, the predicted and the actual label. A
-    confidence alone has no names, and one q at the position 0."""
+    confidence alone has no names, and one q at the position 0. ``by_threshold`` is whether the row was
+    one probability, so that a threshold decided."""
 
     names: tuple[str, ...]
     q: Mapping[int, int]
     label: str
     actual: str
+    by_threshold: bool = False
 
 
 def quantized(probability: float | Fraction) -> int:
@@ -135,6 +137,8 @@ def probability_scores(items: Sequence[Probabilities]) -> dict[str, Any]:
             if k < len(classes)
         },
         "reciprocal_rank": float(np.mean([1 / rank for rank in ranks])),
+        # Without a models file the threshold is one half.
+        "threshold": 0.5 if any(item.by_threshold for item in named) else None,
     }
     if second is not None:
         found |= curve(*classes[second]) | thresholds(*classes[second])
@@ -187,12 +191,7 @@ def thresholds(of: Sequence[bool], bins: Sequence[int]) -> dict[str, Any]:
             | {n: None if math.isnan(v) else float(v) for n, v in zip(names, values, strict=True)}
         )
     best = max(found, key=lambda one: one["f1"] or 0.0, default=None)
-    # Without a models file the threshold is one half.
-    return {
-        "thresholds": found,
-        "threshold": 0.5 if found else None,
-        "best_threshold": best and best["threshold"],
-    }
+    return {"thresholds": found, "best_threshold": best and best["threshold"]}
 
 
 # Numbers
@@ -315,6 +314,7 @@ def set_scores(items: Sequence[LabelSet]) -> dict[str, Any]:
     if not items:
         return found
     labels = sorted(frozenset().union(*(item.predicted | item.actual for item in items)))
+    found["threshold"] = 0.5
     found["exact_match"] = float(np.mean([item.predicted == item.actual for item in items]))
     if not labels:
         return found | {"jaccard": 1.0}
