@@ -10,7 +10,7 @@ _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
 _RowParts = tuple[object, int, int, bytes, bytes]
 _TemplateParts = tuple[bool, tuple[object, int], bytes, bytes, Sequence[_RowParts], int | None, int]
-_RowRules = tuple[float, int, bool, bool, str | None, bool]
+_RowRules = tuple[float, int, str | None, bool, str | None, bool]
 _Counts = tuple[list[int], int, list[int]]
 
 def add_deltas(deltas: bytes, texts: list[str], fresh: list[Changes], labels: Labels) -> None: ...

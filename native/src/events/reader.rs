@@ -24,14 +24,15 @@ fn malformed_batch() -> PyErr {
     PyValueError::new_err("malformed record batch")
 }
 
-/// The rules of a stream from Python: threshold, unit, whether its task is regression, whether several
-/// outputs are scores, the name of the output that counts, and whether responses are excluded.
-type RuleParts = (f64, i32, bool, bool, Option<String>, bool);
+/// The rules of a stream from Python: threshold, unit, task, whether several outputs are scores, the name of the output that counts, and whether responses are excluded.
+type RuleParts = (f64, i32, Option<String>, bool, Option<String>, bool);
 
 fn rules_of(parts: RuleParts) -> Rules {
-    let (threshold, unit, is_regression, has_scores, output_name, is_excluded) = parts;
+    let (threshold, unit, task, has_scores, output_name, is_excluded) = parts;
+    let is_task = |name| task.as_deref() == Some(name);
+    let (is_regression, is_multilabel) = (is_task("regression"), is_task("multilabel"));
     let output_name = output_name.map(|name| name.into_bytes().into());
-    Rules { threshold, unit, is_regression, has_scores, output_name, is_excluded }
+    Rules { threshold, unit, is_regression, is_multilabel, has_scores, output_name, is_excluded }
 }
 
 /// Decodes the events whose templates are known. `on_full` gets the rows of a partition that has

@@ -69,12 +69,8 @@ class Decoded(msgspec.Struct, frozen=True, gc=False):
     @property
     def repeats(self) -> bool:
         """Whether an event with equal values is likely to come again: it is reusable, and no row is a
-        number or a single probability."""
-        return self.reusable and not any(
-            isinstance(one, Feedback) or any(answer.mode != SCORES for answer in one.answers)
-            for one in self.observations
-            if one.values
-        )
+        number, a single probability or a label set."""
+        return self.reusable and all(map(_repeats, self.observations))
 
     @property
     def dead_letter(self) -> DeadLetter | None:
@@ -92,6 +88,14 @@ def merge(parts: Sequence[Decoded], events: int) -> Decoded:
         tuple(chain.from_iterable(part.dead_letters for part in parts)),
         events=events,
     )
+
+
+def _repeats(observation: Prediction | Feedback) -> bool:
+    if isinstance(observation, Feedback):
+        is_set = any(row.kind == LABEL_SET for row in observation.truth or ())
+        return not observation.values and not is_set
+    modes = {answer.mode for answer in observation.answers}
+    return modes == {SCORES} if observation.values else LABEL_SET not in modes
 
 
 class Decoder:
@@ -216,9 +220,7 @@ class Decoder:
             prediction = Prediction(
                 key, envelope.request_id, time, EVENT, content, answers, values=values
             )
-            reusable = model.rule.task != "multilabel" and all(
-                answer.reason is None for answer in answers
-            )
+            reusable = all(answer.reason is None for answer in answers)
             decoded = Decoded((prediction,), (), reusable)
         telemetry = self.telemetry
         telemetry.events[kind] += 1
@@ -264,7 +266,7 @@ class Decoder:
         truth, rule = feedback.truth or (), model.rule
         # A label map changes some numbers, and not all.
         is_mapped = rule.task == "regression" and rule.labels is not None
-        reusable = not is_mapped and all(row.kind not in (UNSCORABLE, LABEL_SET) for row in truth)
+        reusable = not is_mapped and all(row.kind != UNSCORABLE for row in truth)
         return Decoded((feedback,), (), reusable)
 
     def _judged(

@@ -35,9 +35,9 @@ UNLIMITED = 1 << 31
 
 #: The kinds of events in the order in which native code counts them.
 _KINDS = (RESPONSE, REQUEST, FEEDBACK, *UNCOUNTED)
-#: The rules of rows: threshold, unit, whether the task is regression, whether several outputs are
-#: scores, the name of the output that counts, and whether responses are excluded.
-_RowRules = tuple[float, int, bool, bool, str | None, bool]
+#: The rules of rows: threshold, unit, task, whether several outputs are scores, the name of the output
+#: that counts, and whether responses are excluded.
+_RowRules = tuple[float, int, str | None, bool, str | None, bool]
 
 #: The most models whose rules are remembered.
 _MAX_RULES = 10_000
@@ -143,10 +143,9 @@ class FastDecoder:
         found = self._rules.get(key)
         if found is None:
             rule = self._rule(key)
-            is_number, has_scores = rule.task == "regression", rule.output == "scores"
-            unit = rule.schema().unit
+            unit, has_scores = rule.schema().unit, rule.output == "scores"
             name, is_excluded = rule.output_name, rule.exclude
-            found = (rule.threshold, unit, is_number, has_scores, name, is_excluded)
+            found = (rule.threshold, unit, rule.task, has_scores, name, is_excluded)
             self._rules.add(key, found)
         return found
 

@@ -84,6 +84,10 @@ class Writer:
         if kind == "text":
             odd = rng.random() < self.odd
             return json.dumps(rng.choice(TEXTS if odd else TEXTS[:2]))
+        if kind == "texts":
+            return json.dumps(rng.sample(("cat", "dog", "bird"), rng.randrange(4)))
+        if kind == "bits":
+            return f"[{','.join(rng.choices(('0', '1', '1.0'), k=width))}]"
         if kind == "labelled":
             name, label = rng.choice(("label", "class")), rng.choice(('"cat"', '"dog"', "1"))
             return f'{{"{name}":{label},"{rng.choice(CONFIDENCES)}":{self.number("probability")}}}'
@@ -102,6 +106,7 @@ class Writer:
 ROWS = {
     "probability": True, "any": True, "integer": True, "probabilities": True, "logits": True,
     "one-hot": True, "text": False, "boolean": False, "object": False, "labelled": False,
+    "bits": True, "texts": False,
 }  # fmt: skip
 
 
@@ -200,7 +205,8 @@ def fits(container: str, row: str) -> bool:
     if container == "strData":
         return row == "text"
     return ROWS[row] or (
-        container != "tensor" and not (container == "outputs" and row in ("object", "labelled"))
+        container != "tensor"
+        and not (container == "outputs" and row in ("object", "labelled", "texts"))
     )
 
 
@@ -208,8 +214,8 @@ def message(writer: Writer, container: str, kind: str, rows: int, width: int = 3
     """A message of so many rows of a kind."""
     found = [writer.row(kind, width) for _ in range(1 if container == "strData" else rows)]
     names = ""
-    if kind not in ("text", "object", "labelled") and writer.rng.random() < 0.5:
-        count = width if kind in ("probabilities", "logits", "one-hot") else 1
+    if kind not in ("text", "object", "labelled", "texts") and writer.rng.random() < 0.5:
+        count = width if kind in ("probabilities", "logits", "one-hot", "bits") else 1
         names = f'"names":{json.dumps([f"t{at}" for at in range(count)])},'
     return CONTAINERS[container](writer, found, names)
 

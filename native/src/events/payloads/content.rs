@@ -16,6 +16,7 @@ pub struct Rules {
     /// The unit of numbers as a power of ten.
     pub unit: i32,
     pub is_regression: bool,
+    pub is_multilabel: bool,
     /// Whether several outputs of one number each are scores.
     pub has_scores: bool,
     pub output_name: Option<Box<[u8]>>,

@@ -203,7 +203,8 @@ fn flat(scanner: &mut Scanner, shape: &[usize], content: &mut Content) -> Option
 /// Add the rows of an output of labels with the probabilities of another.
 fn pair(label: &Output, scores: &Output, content: &mut Content) -> Option<()> {
     let Some([count, width]) = scores.shape.as_deref() else { return None };
-    if content.rules.is_regression || scores.is_text() || *width < 2 {
+    let is_other = content.rules.is_regression || content.rules.is_multilabel;
+    if is_other || scores.is_text() || *width < 2 {
         return None;
     }
     values(label, content)?;

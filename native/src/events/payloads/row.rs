@@ -82,6 +82,9 @@ fn nested(scanner: &mut Scanner, content: &mut Content, depth: u32) -> Option<()
                 content.numbers = found;
                 return added;
             }
+            if rules.is_multilabel && matches!(scanner.next()?, b'"' | b']') {
+                return texts(scanner, content);
+            }
             nested(scanner, content, depth + 1)?;
             scanner.expect(b']')
         }
@@ -95,9 +98,23 @@ fn nested(scanner: &mut Scanner, content: &mut Content, depth: u32) -> Option<()
     }
 }
 
+/// Read the rest of a list of texts whose `[` was taken.
+fn texts(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
+    let mut found = Vec::new();
+    if !scanner.closes(b']') {
+        loop {
+            found.push(scanner.string()?);
+            if !scanner.more(b']')? {
+                break;
+            }
+        }
+    }
+    content.rows.add_text_set(&mut found)
+}
+
 /// Read a row that is an object: scores by name, or a label with its probability.
 fn object(scanner: &mut Scanner, content: &mut Content, reading: Reading) -> Option<()> {
-    if reading.rules.output_name.is_some() {
+    if reading.rules.output_name.is_some() || reading.rules.is_multilabel {
         return None;
     }
     let (mut names, mut scores, mut label) = (Vec::new(), Vec::new(), None);

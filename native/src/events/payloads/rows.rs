@@ -25,6 +25,8 @@ const NUMBER: u8 = b'n';
 const NAMED_SCORES: u8 = b'o';
 const LABELLED: u8 = b'l';
 const CONFIDENT: u8 = b'c';
+const SET: u8 = b'm';
+const TEXT_SET: u8 = b'x';
 
 /// How to read rows: the rules of their stream, and whether they are a truth's.
 #[derive(Clone, Copy)]
@@ -79,13 +81,18 @@ impl Rows {
     pub fn add_numbers(&mut self, numbers: &[f64], reading: Reading) -> Option<()> {
         match numbers {
             [] => None,
+            _ if reading.rules.is_multilabel => self.add_set(numbers, reading.rules.threshold),
             [number] => self.add_number(*number, reading),
             _ => self.add_scores(numbers, reading),
         }
     }
 
     /// Add a row of one finite number, or of true (1) or false (0).
-    pub fn add_number(&mut self, number: f64, Reading { rules, is_truth }: Reading) -> Option<()> {
+    pub fn add_number(&mut self, number: f64, reading: Reading) -> Option<()> {
+        let Reading { rules, is_truth } = reading;
+        if rules.is_multilabel {
+            return self.add_set(&[number], rules.threshold);
+        }
         let is_integer = number.fract() == 0.0 && number.abs() < INTEGER_LIMIT;
         let is_probability = 0.0 < number && number < 1.0;
         if is_integer && !rules.is_regression {
@@ -111,6 +118,36 @@ impl Rows {
                 let amount = quantities::to_units(number, rules.unit)?;
                 self.values.extend_from_slice(&amount.to_le_bytes());
             }
+        }
+        self.end_row()
+    }
+
+    /// Add a row of 0s and 1s, or of probabilities, of labels that may be several.
+    fn add_set(&mut self, scores: &[f64], threshold: f64) -> Option<()> {
+        self.classes.push(SET);
+        self.classes.extend_from_slice(&(scores.len() as u32).to_le_bytes());
+        for (position, score) in scores.iter().enumerate() {
+            if !(0.0..=1.0).contains(score) {
+                return None;
+            }
+            if *score >= threshold {
+                self.classes.extend_from_slice(&(position as u32).to_le_bytes());
+            }
+        }
+        self.end_row()
+    }
+
+    /// Add a row of labels, which may be several or none.
+    pub fn add_text_set(&mut self, texts: &mut [impl AsRef<[u8]> + Ord]) -> Option<()> {
+        texts.sort_unstable();
+        self.classes.push(TEXT_SET);
+        for text in texts {
+            let text = text.as_ref();
+            if text.len() > MAX_LABEL || text.contains(&b':') {
+                return None;
+            }
+            self.classes.extend_from_slice(&(text.len() as u16).to_le_bytes());
+            self.classes.extend_from_slice(text);
         }
         self.end_row()
     }
@@ -329,6 +366,22 @@ mod tests {
             (vec![NUMBER], 0f64.to_le_bytes().to_vec())
         );
         assert!(added(&[0.5], &no_rules(), true).is_none());
+    }
+
+    #[test]
+    fn several_labels_are_by_the_threshold() {
+        let rules = Rules { is_multilabel: true, threshold: 0.25, ..Rules::default() };
+        let found = added(&[0.25, 0.1, 1.0], &rules, false).unwrap();
+        assert_eq!(found, added(&[1.0, 0.0, 1.0], &rules, true).unwrap());
+        assert_ne!(found, added(&[1.0, 0.0, 1.0, 0.0], &rules, false).unwrap());
+        assert_eq!(added(&[0.5, 1.5], &rules, false), None);
+        let mut rows = Rows::default();
+        rows.add_text_set(&mut [b"b", b"a"]).unwrap();
+        rows.add_text_set(&mut [b"a", b"b"]).unwrap();
+        rows.add_text_set(&mut [&b""[..]; 0]).unwrap();
+        let classes: Vec<_> = rows.iter().map(|(class, _)| class.to_vec()).collect();
+        assert_eq!(classes[0], classes[1]);
+        assert_eq!(classes[2], [TEXT_SET]);
     }
 
     #[test]
