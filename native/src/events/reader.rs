@@ -86,11 +86,8 @@ impl Reader {
         event: &Event,
         decoded: &mut Decoded,
     ) -> PyResult<bool> {
-        if !event.kind.is_observed() {
-            decoded.add(event.kind);
-            return Ok(true);
-        }
-        if event.kind == Kind::Response && self.content.rules.is_excluded {
+        let is_excluded = event.kind == Kind::Response && self.content.rules.is_excluded;
+        if is_excluded || !event.kind.is_observed() {
             decoded.add(event.kind);
             return Ok(true);
         }
@@ -226,9 +223,9 @@ impl Reader {
                 continue;
             }
             last = record.timestamp;
+            let (headers, value) = (record.headers.iter().copied(), record.value);
             let timestamp = record.timestamp.saturating_mul(MILLISECOND);
-            let headers = record.headers.iter().copied();
-            let event = match self::record(headers, record.value, timestamp, &mut self.content) {
+            let event = match self::record(headers, value, timestamp, &mut self.content) {
                 Ok(Found::Event(event)) => Ok(event),
                 Ok(Found::Batch(text)) => match structured::split(&text) {
                     Some(events) => {
@@ -252,7 +249,7 @@ impl Reader {
     }
 
     /// Decode the lines of a block. Returns number, start and end of each remaining line, the number of
-    /// lines, and the counts.
+    /// lines, and the counts, which leave out empty lines.
     #[allow(clippy::type_complexity)]
     fn decode_lines(
         &mut self,
@@ -264,7 +261,6 @@ impl Reader {
         while start < block.len() {
             let end = line_end(block, start);
             let text = &block[start..end];
-            // An empty line is no event, so it is not counted.
             if text.trim_ascii().is_empty() {
                 remaining.push((number, start, end));
             } else {
@@ -291,11 +287,10 @@ impl Reader {
     ) -> PyResult<(Vec<usize>, Counts)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
         for (position, (id, text)) in documents.iter().enumerate() {
-            let Ok(id) = id.to_str() else {
+            let Ok(id) = id.to_str().map(str::as_bytes) else {
                 remaining.push(position);
                 continue;
             };
-            let id = id.as_bytes();
             let times = document::read(id, text.as_bytes(), &mut self.content, &mut self.feedback);
             let found = times.and_then(|Times { predicted_at, feedback_at }| {
                 let latest = feedback_at.unwrap_or(predicted_at).max(predicted_at);
