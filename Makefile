@@ -7,9 +7,10 @@ BENCH_ARGS ?=
 TEST_ARGS ?=
 # More than two cores have: most of the tests wait for servers. The longest come first.
 PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
-INTERPRETED := tests/domain/join tests/domain/test_native.py tests/domain/test_against_oracle.py \
+INTERPRETED := tests/domain/join tests/domain/tally tests/domain/test_against_oracle.py \
+	$(addprefix tests/domain/statistics/test_,custom.py value_scores.py) \
 	$(addprefix tests/domain/events/test_,event_lines.py document_batches.py documents.py) \
-	tests/domain/test_traps.py tests/stream/test_observation_producer.py
+	tests/domain/test_traps.py $(addprefix tests/stream/test_,format.py observation_producer.py)
 # Else numpy's threads wait for each other on the cores that the tests share.
 export OPENBLAS_NUM_THREADS := 1
 # Else each of the hundreds of processes that the tests start would compile the package again.
@@ -44,8 +45,8 @@ tests-all:
 	$(BIN)/python -m pytest $(PARALLEL)
 
 # The same results without the native extension. Only the tests that reach code of which there are two
-# kinds, native and in Python: the join, and the reading of lines, documents and Kafka records for it.
-# Decoder, statistics, tally and log are Python alone, and tests-all has tested them.
+# kinds, native and in Python: the join with its sums of values, the tally, and the reading of lines,
+# documents and Kafka records. Decoder, scores and log are Python alone, and tests-all has tested them.
 tests-interpreted:
 	PROCESSOR_COMPILED=off $(BIN)/python -m pytest $(INTERPRETED)
 
