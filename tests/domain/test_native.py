@@ -42,6 +42,7 @@ from tests.domain.events.test_document_batches import Documents, document
 from tests.domain.events.test_document_batches import made as documents_of
 from tests.domain.events.test_event_lines import AS_OF
 from tests.domain.events.test_fuzz import _body, _headers
+from tests.support.domain.batch_rows import KeepingProducer, rows_of
 from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
 from tests.support.domain.payload_kinds import Payload
 
@@ -115,54 +116,15 @@ def events(count: int) -> Iterator[RawEvent]:
         yield RawEvent(headers, body, rng.choice((NS, NS, 0)))
 
 
-class _Producer:
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
-
-    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
-        self.sent.append((topic, value, more))
-        # Never acknowledged.
-        return asyncio.get_running_loop().create_future()
-
-
 #: How often each row occurs, with the entries of dictionaries in place of positions.
 RowCounts = Counter[object]
-
-
-def rows_of(value: bytes | None, partition: int) -> RowCounts:
-    """The rows of a record of the log."""
-    rows: RowCounts = Counter()
-    batch = decode_observation(value or b"")
-    assert isinstance(batch, ObservationBatch)
-    for row in batch.prediction_rows():
-        positions = [row.answers] if isinstance(row.answers, int) else row.answers
-        answers = [
-            (answer.label, answer.reason, answer.mode, batch.schemas[answer.schema])
-            for answer in map(batch.answers.__getitem__, positions)
-        ]
-        model = tuple(batch.models[row.model])
-        fixed: tuple[object, ...] = (
-            row.request_id,
-            row.time,
-            row.source_rank,
-            row.digest,
-            row.provisional,
-        )
-        rows[partition, model, fixed, tuple(answers)] += 1
-    for judged in batch.feedback_rows():
-        at = [judged.truth] if isinstance(judged.truth, int) else judged.truth
-        truth = None if at is None else tuple(tuple(batch.truths[position]) for position in at)
-        scope = tuple(batch.models[judged.scope])
-        fixed = (judged.request_id, judged.time, judged.source_rank, judged.digest, judged.reward)
-        rows[partition, scope, fixed, truth] += 1
-    return rows
 
 
 async def ingested(
     rules: ModelRules, records: Sequence[ConsumerRecord]
 ) -> tuple[Counter[object], list[object], Telemetry, int]:
     """The rows of some records, the dead letters, the telemetry, and the number of messages sent."""
-    producer, telemetry = _Producer(), Telemetry()
+    producer, telemetry = KeepingProducer(), Telemetry()
     observation_producer = ObservationProducer(
         Decoder(rules, telemetry), producer, "observations", "letters", 3, "log"
     )
@@ -183,7 +145,7 @@ async def ingested(
         if topic == "letters":
             dead_letters.append((value, tuple(more["headers"])))
             continue
-        rows.update(rows_of(value, more["partition"]))
+        rows.update(rows_of(decode_observation(value or b""), more["partition"]))
     return rows, sorted(dead_letters, key=repr), telemetry, len(producer.sent)
 
 
@@ -223,7 +185,7 @@ async def test_a_skewed_load_makes_no_oversized_record() -> None:
         ConsumerRecord("source", 0, at, 0, 0, None, event.value, None, 0, 0, event.headers)
         for at in range(9000)
     ]
-    producer = _Producer()
+    producer = KeepingProducer()
     observation_producer = ObservationProducer(
         Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 3, "log"
     )
@@ -245,7 +207,7 @@ async def test_native_objects_make_no_reference_cycles() -> None:
         ConsumerRecord("source", 0, at, 0, 0, None, event.value, None, 0, 0, event.headers)
         for at, event in enumerate(COMMON * 3)
     ]
-    producer = _Producer()
+    producer = KeepingProducer()
     observation_producer = ObservationProducer(
         Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 1, "log"
     )
@@ -271,7 +233,7 @@ def test_native_objects_may_be_freed_in_any_thread() -> None:
     owners: list[object] = [
         JoinFold("log", 0, 3, None, Telemetry()),
         ObservationProducer(
-            Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 1, "log"
+            Decoder(ModelRules(), Telemetry()), KeepingProducer(), "obs", "letters", 1, "log"
         ),
     ]
     refs = [weakref.ref(owners[0]._fast_path), weakref.ref(owners[1]._fast_decoder)]  # type: ignore[attr-defined]
@@ -295,7 +257,7 @@ def test_truncated_record_batches() -> None:
     ]
     content = whole(records).content
     observation_producer = ObservationProducer(
-        Decoder(ModelRules(), Telemetry()), _Producer(), "obs", "letters", 3, "log"
+        Decoder(ModelRules(), Telemetry()), KeepingProducer(), "obs", "letters", 3, "log"
     )
     for end in (*range(0, 61, 7), *range(61, len(content) - 1)):
         with pytest.raises(CorruptRecordException):
@@ -306,7 +268,7 @@ async def bootstrapped(
     pages: Sequence[list[Document]], policy: BootstrapPolicy, since: int | None
 ) -> tuple[dict[int, RowCounts], Counter[str]]:
     """The rows of pages of documents by ingest mode, and the events by kind."""
-    producer, telemetry = _Producer(), Telemetry()
+    producer, telemetry = KeepingProducer(), Telemetry()
     reader = DocumentReader(ModelRules(), telemetry)
     bootstrap = Bootstrap(Any, reader, Any, Any, telemetry, 0, Any, Any, asyncio.Event(), since)  # type: ignore[arg-type]  # its environment, which packing does not touch
     observation_producers = {
@@ -321,7 +283,9 @@ async def bootstrapped(
     found: dict[int, RowCounts] = {}
     for topic, value, more in producer.sent:
         if topic != "letters":
-            found.setdefault(int(topic), Counter()).update(rows_of(value, more["partition"]))
+            found.setdefault(int(topic), Counter()).update(
+                rows_of(decode_observation(value or b""), more["partition"])
+            )
     return found, telemetry.events
 
 

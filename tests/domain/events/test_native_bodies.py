@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 from aiokafka.structs import ConsumerRecord
 
@@ -17,12 +16,12 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
-from processor.domain.log.observations import ObservationBatch
 from processor.domain.log.records import decode_observation
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.domain.events.test_fuzz import _body
+from tests.support.domain.batch_rows import KeepingProducer, rows_of
 from tests.support.domain.body_kinds import (
     CONTAINERS,
     DEPLOYMENTS,
@@ -60,16 +59,6 @@ MEMBERS = (
 )  # fmt: skip
 
 Event = tuple[list[tuple[str, bytes]], bytes | None]
-
-
-class _Producer:
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
-
-    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
-        self.sent.append((topic, value, more))
-        # Never acknowledged.
-        return asyncio.get_running_loop().create_future()
 
 
 class EventSource(NamedTuple):
@@ -124,26 +113,6 @@ def events(count: int) -> Iterator[Event]:
         yield headers(source.kind, source.deployment, number), found
 
 
-def rows_of(batch: object, partition: int = 0) -> Iterator[object]:
-    """The rows of a batch, with the entries of dictionaries in place of positions."""
-    assert isinstance(batch, ObservationBatch)
-    answers = [
-        (*msgspec.structs.astuple(each)[:3], batch.schemas[each.schema], each.width, each.labels)
-        for each in batch.answers
-    ]
-    for row in batch.prediction_rows():
-        name, model, *rest = msgspec.structs.astuple(row)
-        listed = row.answers if isinstance(row.answers, list) else [row.answers]
-        rest[3] = (type(row.answers), *[answers[at] for at in listed])
-        yield partition, name, batch.models[model], repr(rest)
-    for judged in batch.feedback_rows():
-        name, model, *rest = msgspec.structs.astuple(judged)
-        listed = judged.truth if isinstance(judged.truth, list) else [judged.truth or 0]
-        found = None if judged.truth is None else [batch.truths[at] for at in listed]
-        rest[3] = (type(judged.truth), found)
-        yield partition, name, batch.models[model], repr(rest)
-
-
 def record(offset: int, event: Event) -> ConsumerRecord:
     return ConsumerRecord(
         "source", 0, offset, NS // 1_000_000, 0, None, event[1], None, 0, 0, tuple(event[0])
@@ -154,7 +123,7 @@ class Reader:
     """Reads events as a worker does. ``decoded`` are the events that Python has decoded."""
 
     def __init__(self, rules: ModelRules) -> None:
-        self.producer, self.telemetry = _Producer(), Telemetry()
+        self.producer, self.telemetry = KeepingProducer(), Telemetry()
         self.decoder = Decoder(rules, self.telemetry)
         self._observations = ObservationProducer(
             self.decoder,

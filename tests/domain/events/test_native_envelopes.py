@@ -3,9 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import msgspec
 import pytest
 from aiokafka.structs import ConsumerRecord
 
@@ -15,7 +13,6 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.event_lines import LineReader, NativeLineReader
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import INTERPRETED, RawEvent
-from processor.domain.log.observations import ObservationBatch
 from processor.domain.log.records import decode_observation
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.errors import EventsFileError
@@ -23,6 +20,7 @@ from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.domain.events.test_fuzz import _body
 from tests.support.domain import envelope_forms
+from tests.support.domain.batch_rows import KeepingProducer, rows_of
 
 pytestmark = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -43,25 +41,6 @@ RULES: Sequence[object] = (
 )
 
 
-def rows_of(batch: ObservationBatch) -> Iterator[object]:
-    """The rows of a batch, with the entries of its dictionaries in place of positions."""
-    answers = [
-        (*msgspec.structs.astuple(each)[:3], batch.schemas[each.schema], each.width, each.labels)
-        for each in batch.answers
-    ]
-    for row in batch.prediction_rows():
-        name, model, *rest = msgspec.structs.astuple(row)
-        listed = row.answers if isinstance(row.answers, list) else [row.answers]
-        rest[3] = (type(row.answers), *[answers[at] for at in listed])
-        yield name, batch.models[model], repr(rest)
-    for judged in batch.feedback_rows():
-        name, model, *rest = msgspec.structs.astuple(judged)
-        listed = judged.truth if isinstance(judged.truth, list) else [judged.truth or 0]
-        found = None if judged.truth is None else [batch.truths[at] for at in listed]
-        rest[3] = (type(judged.truth), found)
-        yield name, batch.models[model], repr(rest)
-
-
 def counted(telemetry: Telemetry) -> list[object]:
     """What the telemetry has counted, but for events that were left to Python."""
     return [
@@ -73,21 +52,11 @@ def counted(telemetry: Telemetry) -> list[object]:
     ]
 
 
-class _Producer:
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes | None, dict[str, Any]]] = []
-
-    async def send(self, topic: str, value: bytes | None, **more: Any) -> "asyncio.Future[object]":
-        self.sent.append((topic, value, more))
-        # Never acknowledged.
-        return asyncio.get_running_loop().create_future()
-
-
 class Records:
     """Reads records as a worker does."""
 
     def __init__(self, rules: ModelRules) -> None:
-        self.telemetry, self._producer = Telemetry(), _Producer()
+        self.telemetry, self._producer = Telemetry(), KeepingProducer()
         self._observations = ObservationProducer(
             Decoder(rules, self.telemetry), self._producer, "observations", "letters", 3, "log"
         )
@@ -105,9 +74,7 @@ class Records:
             if topic == "letters":
                 letters[value, repr(more)] += 1
                 continue
-            batch = decode_observation(value or b"")
-            assert isinstance(batch, ObservationBatch)
-            rows.update((more["partition"], row) for row in rows_of(batch))
+            rows.update(rows_of(decode_observation(value or b""), more["partition"]))
         self._producer.sent.clear()
         return rows, letters
 
