@@ -134,7 +134,8 @@ def test_a_probability_of_two(data: st.DataObject) -> None:
         requests.append(Request([p], [truth], [1 - truth] if draw(st.booleans()) else None))
         q = {0: value_scores.quantized(1 - Fraction(p)), 1: value_scores.quantized(p)}
         if not set(q.values()) <= {0, value_scores.ONE}:
-            items.append(Probabilities(names, q, names[p >= threshold], names[truth], True))
+            # The result has no models file, so that its threshold is one half.
+            items.append(Probabilities(names, q, names[p >= threshold], names[truth], 0.5))
     seen = observations(requests, rule)
     found = result(counts(seen, draw(arrivals(len(seen)))))
     compare(found, value_scores.probability_scores(items))

@@ -113,6 +113,7 @@ class Reading:
     amount: int | None = None
     classes: tuple[str, ...] = ()  # of the probabilities
     q: dict[int, int] = field(default_factory=dict)  # the probabilities that are kept, by class
+    threshold: float | None = None  # the one that decided
 
     @property
     def says(self) -> bool:
@@ -370,6 +371,7 @@ def read_probability(row: float, settings: Settings) -> Reading:
         width=2,
         classes=tuple(classes),
         q={} if only_label else q,
+        threshold=settings.threshold,
     )
 
 
@@ -810,6 +812,6 @@ def add(tally: Tally, prediction: Observation, outcome: Outcome, by: str) -> Non
             assert predicted.label is not None
             tally.cells[actual, predicted.label] += 1
             if predicted.q:
-                one = predicted.mode == "probability"
-                item = Probabilities(predicted.classes, predicted.q, predicted.label, actual, one)
+                known = predicted.classes, predicted.q, predicted.label
+                item = Probabilities(*known, actual, predicted.threshold)
                 tally.probabilities.append(item)

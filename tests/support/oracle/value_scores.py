@@ -44,14 +44,14 @@ NOTHING: dict[str, Any] = {
 
 class Probabilities(NamedTuple):
     """An item: all class names, the q that are kept by position, the predicted and the actual label. A
-    confidence alone has no names, and one q at the position 0. ``by_threshold`` is whether the row was
-    one probability, so that a threshold decided."""
+    confidence alone has no names, and one q at the position 0. ``threshold`` is the one that
+    decided if the row was one probability."""
 
     names: tuple[str, ...]
     q: Mapping[int, int]
     label: str
     actual: str
-    by_threshold: bool = False
+    threshold: float | None = None
 
 
 def quantized(probability: float | Fraction) -> int:
@@ -137,8 +137,7 @@ def probability_scores(items: Sequence[Probabilities]) -> dict[str, Any]:
             if k < len(classes)
         },
         "reciprocal_rank": float(np.mean([1 / rank for rank in ranks])),
-        # Without a models file the threshold is one half.
-        "threshold": 0.5 if any(item.by_threshold for item in named) else None,
+        "threshold": next((item.threshold for item in named if item.threshold), None),
     }
     if second is not None:
         found |= curve(*classes[second]) | thresholds(*classes[second])
