@@ -1,34 +1,29 @@
 //! Sums the changes of the counts while a batch is folded, and packs them for the log: the counterpart
 //! of `delta_accumulator.py`.
 
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyList;
 use rustc_hash::FxHashMap;
 
 use crate::collections::{Memo, OrderedMap, OrderedSet};
 use crate::ids::{LabelId, ModelId, OutcomeId, PlanId};
+use crate::join::changes::{
+    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals,
+};
 use crate::join::judgements::PlanKey;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
-use crate::join::sums::{self, ScoreSums, Sums};
+use crate::join::scores::{Names, ScoreSums};
+use crate::join::sums::{self, Sums};
 use crate::pack;
 use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
-use crate::wide::Wide;
 
-/// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
-type Totals = [i64; 7];
-
-/// The labels of an actual and a predicted class, and how many items have both.
-type Cell = (LabelId, LabelId, i64);
-
-/// What is summed for a statistic, its label and its bin, and a sum: the squares of numbers need more than
-/// 64 bits.
-type Sum = (u32, LabelId, i64, i128);
-
-/// Model, basis and minute of a change.
-type ChangeKey = (ModelId, u8, i64);
+/// The empty label, the first one.
+const NONE: LabelId = LabelId(0);
+/// So many empty sums of probabilities are kept, of some kilobytes each.
+const MAX_EMPTY_SCORES: usize = 512;
 
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
@@ -37,12 +32,6 @@ struct Outcome {
     cells: Vec<Cell>,
     sums: Vec<Sum>,
     affects_diagnostics: bool,
-}
-
-/// A model as it stands in a batch of deltas, and the partition of the deltas where it belongs.
-struct Model {
-    packed: Vec<u8>,
-    target: u32,
 }
 
 /// Sums signed contributions until they are drained. Models are positions in the table of the join's
@@ -56,10 +45,13 @@ pub struct DeltaAccumulator {
     labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
     plans: Vec<Plan>,
-    /// Lists of names that plans have, and whether a threshold decided.
-    names: OrderedSet<(Vec<LabelId>, bool)>,
+    /// The names that plans have, and the order of the texts of each.
+    names: OrderedMap<Names, Vec<usize>>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
-    scores: FxHashMap<(ChangeKey, u32), Box<ScoreSums>>,
+    scores: OrderedMap<(ChangeKey, u32), Box<ScoreSums>>,
+    /// Empty sums of probabilities, to be used again; boxes, since they are moved from and to `scores`.
+    #[allow(clippy::vec_box)]
+    empty_scores: Vec<Box<ScoreSums>>,
     sums: FxHashMap<ChangeKey, Sums>,
     tables: sums::Tables,
     models: Vec<Model>,
@@ -75,30 +67,31 @@ impl DeltaAccumulator {
     /// afterwards.
     fn take_changes(&mut self) -> PyResult<OrderedMap<ChangeKey, Change>> {
         let mut changes = OrderedMap::<_, Change>::default();
-        for ((model, minute), items) in std::mem::take(&mut self.predicted) {
+        for ((model, minute), items) in self.predicted.drain(..) {
             if items != 0 {
                 let change = changes.entry((model, 0, minute)).or_default();
                 change.add(&[1, 0, 0, 0, 0, 0, 0], &[], &[], items)?;
             }
         }
-        for ((model, basis, minute, outcome), times) in std::mem::take(&mut self.judged) {
+        for ((model, basis, minute, outcome), times) in self.judged.drain(..) {
             if times != 0 {
                 let outcome = self.outcomes.get(outcome.index()).ok_or_else(unknown)?;
                 let change = changes.entry((model, basis, minute)).or_default();
                 change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
             }
         }
-        let none = self.label(String::new());
-        for ((key, names), scores) in std::mem::take(&mut self.scores) {
-            let (names, by_threshold) = &self.names[names as usize];
-            scores.add_to(names, *by_threshold, none, &mut changes.entry(key).or_default().sums);
-        }
-        for (key, sums) in std::mem::take(&mut self.sums) {
-            let total = &mut changes.entry(key).or_default().sums;
-            for (key, amount) in sums {
-                let sum = total.entry(key).or_default();
-                *sum = sum.plus(amount);
+        for ((key, names), mut scores) in self.scores.drain(..) {
+            let (names, order) = self.names.get_index(names as usize).ok_or_else(unknown)?;
+            scores.move_to(names, order, NONE, &mut changes.entry(key).or_default().sums);
+            if self.empty_scores.len() < MAX_EMPTY_SCORES {
+                self.empty_scores.push(scores);
             }
+        }
+        for (key, sums) in self.sums.drain() {
+            changes.entry(key).or_default().sums.extend(sums);
+        }
+        for change in changes.values_mut() {
+            change.tidy(&self.labels);
         }
         Ok(changes)
     }
@@ -118,7 +111,6 @@ impl DeltaAccumulator {
         let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
         let mut outcome = plan.outcome;
         let tables = &self.tables;
-        let none = LabelId(0);
         match &plan.kind {
             _ if values.is_empty() => {}
             Kind::Labels => {}
@@ -131,14 +123,14 @@ impl DeltaAccumulator {
                 for key in keys {
                     self.scores
                         .entry((key, scores.names_id))
-                        .or_insert_with(|| Box::new(ScoreSums::new(width)))
+                        .or_insert_with(|| self.empty_scores.pop().unwrap_or_default())
                         .add(scores, values, tables);
                 }
             }
             Kind::Probabilities(scores) => {
                 for key in keys {
                     let sums = self.sums.entry(key).or_default();
-                    sums::add_pairs(scores, values, none, tables, sums);
+                    sums::add_pairs(scores, values, NONE, tables, sums);
                 }
             }
             Kind::Confidence { right } => {
@@ -146,7 +138,7 @@ impl DeltaAccumulator {
                 for key in keys {
                     self.scores
                         .entry((key, 0))
-                        .or_insert_with(|| Box::new(ScoreSums::new(0)))
+                        .or_insert_with(|| self.empty_scores.pop().unwrap_or_default())
                         .add_top(u16::from_le_bytes(q), *right, tables);
                 }
             }
@@ -173,7 +165,8 @@ impl DeltaAccumulator {
         // The empty label is the first one.
         if self.labels.is_empty() {
             self.labels.insert_full(String::new());
-            self.names.insert_full((Vec::new(), false));
+            let names = Names { labels: Vec::new(), by_threshold: false };
+            self.names.insert(names, Vec::new());
         }
         LabelId(self.labels.insert_full(text).0 as u32)
     }
@@ -182,127 +175,6 @@ impl DeltaAccumulator {
 fn unknown() -> PyErr {
     PyValueError::new_err("a model or an outcome that the accumulator does not have")
 }
-
-/// `sum + number * times`.
-fn checked(sum: i64, number: i64, times: i64) -> PyResult<i64> {
-    let product = number.checked_mul(times);
-    product
-        .and_then(|product| sum.checked_add(product))
-        .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 64 bits"))
-}
-
-/// The change of the counts in one minute of one model on one basis.
-#[derive(Default)]
-struct Change {
-    totals: Totals,
-    /// Cells and sums of zero stay here and are left out when the change is packed.
-    cells: Vec<Cell>,
-    positions: FxHashMap<(LabelId, LabelId), u32>,
-    sums: Sums,
-}
-
-impl Change {
-    fn add(&mut self, totals: &Totals, cells: &[Cell], sums: &[Sum], times: i64) -> PyResult<()> {
-        for (sum, &number) in self.totals.iter_mut().zip(totals) {
-            *sum = checked(*sum, number, times)?;
-        }
-        for &(actual, predicted, n) in cells {
-            let cells = &mut self.cells;
-            let position = *self.positions.entry((actual, predicted)).or_insert_with(|| {
-                cells.push((actual, predicted, 0));
-                cells.len() as u32 - 1
-            });
-            let sum = &mut cells[position as usize].2;
-            *sum = checked(*sum, n, times)?;
-        }
-        for &(kind, label, bin, n) in sums {
-            let key = (kind, label, bin);
-            let sum = self.sums.entry(key).or_default();
-            let product = n.checked_mul(i128::from(times));
-            let product = product
-                .ok_or_else(|| PyOverflowError::new_err("a sum that does not fit into 128 bits"))?;
-            *sum = sum.plus(product.into());
-        }
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.totals == [0; 7]
-            && self.sums.values().all(|&n| n == Wide::default())
-            && self.cells.iter().all(|cell| cell.2 == 0)
-    }
-}
-
-/// Packs the changes for one partition of the deltas; the dictionaries keep the order of first use.
-#[derive(Default)]
-struct BatchWriter {
-    models: OrderedSet<ModelId>,
-    labels: OrderedSet<LabelId>,
-    count: usize,
-    deltas: Vec<u8>,
-}
-
-impl BatchWriter {
-    fn add(
-        &mut self,
-        py: Python<'_>,
-        (model, basis, minute): ChangeKey,
-        change: &Change,
-        texts: &OrderedSet<String>,
-    ) -> PyResult<()> {
-        let bytes = &mut self.deltas;
-        pack::list(bytes, 6);
-        pack::integer(bytes, self.models.insert_full(model).0 as i64);
-        pack::integer(bytes, i64::from(basis));
-        pack::integer(bytes, minute);
-        pack::list(bytes, change.totals.len());
-        change.totals.iter().for_each(|&total| pack::integer(bytes, total));
-        let cells = change.cells.iter().filter(|cell| cell.2 != 0);
-        pack::list(bytes, cells.clone().count() * 3);
-        for &(actual, predicted, n) in cells {
-            pack::integer(bytes, self.labels.insert_full(actual).0 as i64);
-            pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
-            pack::integer(bytes, n);
-        }
-        let mut sums: Vec<_> = change.sums.iter().filter(|(_, &n)| n != Wide::default()).collect();
-        sums.sort_unstable_by_key(|(&(kind, label, bin), _)| (kind, &texts[label.index()], bin));
-        pack::list(bytes, sums.len() * 4);
-        for (&(kind, label, bin), &n) in sums {
-            pack::integer(bytes, i64::from(kind));
-            pack::integer(bytes, self.labels.insert_full(label).0 as i64);
-            pack::integer(bytes, bin);
-            n.pack(py, bytes)?;
-        }
-        self.count += 1;
-        Ok(())
-    }
-
-    fn packed<'py>(
-        &self,
-        py: Python<'py>,
-        target: u32,
-        models: &[Model],
-        labels: &OrderedSet<String>,
-    ) -> PackedDeltas<'py> {
-        let (mut packed_models, mut packed_labels) = (Vec::new(), Vec::new());
-        pack::list(&mut packed_models, self.models.len());
-        for model in &self.models {
-            packed_models.extend_from_slice(&models[model.index()].packed);
-        }
-        pack::list(&mut packed_labels, self.labels.len());
-        for label in &self.labels {
-            pack::text(&mut packed_labels, &labels[label.index()]);
-        }
-        let mut deltas = Vec::with_capacity(self.deltas.len() + 5);
-        pack::list(&mut deltas, self.count);
-        deltas.extend_from_slice(&self.deltas);
-        let bytes = |content: Vec<u8>| PyBytes::new(py, &content);
-        (target, bytes(packed_models), bytes(packed_labels), bytes(deltas))
-    }
-}
-
-/// A partition of the deltas, with the packed models, labels and deltas of the batch for it.
-type PackedDeltas<'py> = (u32, Bound<'py, PyBytes>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 #[pymethods]
 impl DeltaAccumulator {
@@ -396,7 +268,10 @@ impl DeltaAccumulator {
         by_threshold: bool,
     ) -> PlanId {
         let names: Vec<_> = names.into_iter().map(|name| self.label(name)).collect();
-        let names_id = self.names.insert_full((names.clone(), by_threshold)).0 as u32;
+        let mut order: Vec<_> = (0..names.len()).collect();
+        order.sort_by_key(|&at| &self.labels[names[at].index()]);
+        let key = Names { labels: names.clone(), by_threshold };
+        let names_id = self.names.insert_full(key, order).0 as u32;
         let (known, top) = (own.contains(&true), usize::try_from(top).ok());
         let scores = Scores { names, own, known, top, right, names_id };
         self.add_plan(outcome, Kind::Probabilities(scores))
@@ -442,7 +317,7 @@ impl DeltaAccumulator {
         for (key, change) in self.take_changes()? {
             if !change.is_empty() {
                 let target = self.models.get(key.0.index()).ok_or_else(unknown)?.target;
-                writers.entry(target).or_default().add(py, key, &change, &self.labels)?;
+                writers.entry(target).or_default().add(py, key, &change)?;
             }
         }
         let packed = writers
@@ -453,8 +328,8 @@ impl DeltaAccumulator {
 
     /// Forget the changes since the last call of `drain` or `clear`.
     fn clear(&mut self) {
-        self.predicted = OrderedMap::default();
-        self.judged = OrderedMap::default();
+        self.predicted.clear();
+        self.judged.clear();
         self.scores.clear();
         self.sums.clear();
     }

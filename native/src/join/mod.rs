@@ -2,6 +2,7 @@
 
 pub mod accumulator;
 pub mod buckets;
+pub mod changes;
 pub mod completed;
 pub mod fast_path;
 pub mod id_set;
@@ -10,5 +11,6 @@ pub mod plans;
 pub mod request_codec;
 pub mod request_table;
 pub mod request_updater;
+pub mod scores;
 pub mod sums;
 pub mod table;
