@@ -8,6 +8,7 @@ from processor.domain.join.delta_accumulator import Deltas, NativeDeltaAccumulat
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.judge import SCORED, Outcome
 from processor.domain.join.native_fast_path import NativeFastPath
+from processor.domain.join.plans import Part
 from processor.domain.join.requests.request import Request
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, unpack
@@ -117,7 +118,7 @@ class _ValueJudge:
             return False
         content = model, answer, truth, feedback.reward
         if content not in self._plans:
-            self._plans[content] = self._plan_of(answer, truth, feedback.reward, True)
+            self._plans[content] = self._plan_of(answer, truth, feedback.reward, Part.ALONE)
         if self._plans[content] is None:
             return False
         rows = self._waiting.setdefault((content, is_in_range), [])

@@ -161,6 +161,15 @@ impl DeltaAccumulator {
         Ok((outcome, affects))
     }
 
+    /// Whether a truth and a reward disagree on an item of this plan alone; None if it has no label or is
+    /// not judged (counting rule 7).
+    pub fn disagrees(&self, plan: PlanId) -> PyResult<Option<bool>> {
+        let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
+        let outcome = self.outcomes.get(plan.outcome.index()).ok_or_else(unknown)?;
+        let [.., disagreements] = outcome.totals;
+        Ok((!outcome.cells.is_empty()).then_some(disagreements != 0))
+    }
+
     fn label(&mut self, text: String) -> LabelId {
         // The empty label is the first one.
         if self.labels.is_empty() {

@@ -7,7 +7,7 @@ use crate::errors::{malformed_rows, resolve};
 use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
 use crate::join::id_set::{identity, IdSet};
-use crate::join::judgements::{plan_of, Judged, Judgements};
+use crate::join::judgements::{plan_of, Judged, Judgements, ALONE};
 use crate::join::request_table::RequestTable;
 use crate::join::request_updater::Model;
 use crate::request_ids::Id;
@@ -146,7 +146,7 @@ impl CompletedRequests<'_, '_> {
                 return Ok(None);
             }
             let position = truth.map(|truth| resolve(truths, truth.position)).transpose()?;
-            let key = (answer, position, feedback.reward, true);
+            let key = (answer, position, feedback.reward, ALONE);
             let Some(plan) = plan_of(self.accumulator, key, self.plan_of)? else { return Ok(None) };
             let truth_values = truth.map_or(&[][..], |truth| truth.values);
             let judged = Judged { plan, values: item.values, truth_values };

@@ -65,9 +65,15 @@ impl<'a> Judgements<'a> {
     }
 }
 
-/// What a plan is made for: an answer, a truth, a reward in millionths, and whether this is the item with
-/// which the reward is counted.
-pub type PlanKey = (AnswerId, Option<TruthId>, Option<i64>, bool);
+/// The part of an item in its message: see `Part` in `plans.py`.
+pub type Part = u8;
+pub const ALONE: Part = 0;
+pub const FIRST: Part = 1;
+pub const FIRST_OF_DISAGREEMENT: Part = 2;
+pub const FURTHER: Part = 3;
+
+/// What a plan is made for: an answer, a truth, a reward in millionths, and the part of the item.
+pub type PlanKey = (AnswerId, Option<TruthId>, Option<i64>, Part);
 
 /// A plan from a memo of the accumulator or from Python; None if Python has to judge.
 pub fn plan_of(

@@ -6,9 +6,11 @@ use pyo3::types::PyDict;
 use rustc_hash::FxHashSet;
 
 use crate::errors::malformed_rows;
-use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
+use crate::ids::{AnswerId, DeploymentId, ModelId, PlanId, TruthId};
 use crate::join::accumulator::DeltaAccumulator;
-use crate::join::judgements::{plan_of, Judged, Judgements};
+use crate::join::judgements::{
+    plan_of, Judged, Judgements, Part, ALONE, FIRST, FIRST_OF_DISAGREEMENT, FURTHER,
+};
 use crate::join::request_codec::{
     write_new, Item, Items, NewItems, NewRegister, Register, Request,
 };
@@ -356,8 +358,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         let fits = match (answers.len(), truth) {
             (1, None) => true,
             (1, Some(truth)) => truth.len() == 1,
-            // With a reward too, the items could disagree with it together.
-            (count, Some(truth)) => count > 1 && truth.len() == count && reward.is_none(),
+            (count, Some(truth)) => count > 1 && truth.len() == count,
             // A reward between may say nothing of each item.
             (count, None) => {
                 count > 1 && reward.is_some_and(|reward| reward <= 0 || reward >= MICRO)
@@ -366,19 +367,54 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         if !fits {
             return Ok(None);
         }
+        let Some(first) = self.first_part(answers, truth, reward)? else { return Ok(None) };
         let mut items = Vec::with_capacity(answers.len());
         for (number, answer) in answers.iter().enumerate() {
             let truth = truth.map(|truth| truth[number]);
-            let position = truth.map(|truth| TruthId(truth.position));
-            // The reward of several items is counted once.
-            let key = (AnswerId(answer.position), position, reward, number == 0);
-            let Some(plan) = plan_of(self.accumulator, key, self.plan_of)? else {
+            let part = if number == 0 { first } else { FURTHER };
+            let Some(plan) = self.plan(answer, truth.as_ref(), reward, part)? else {
                 return Ok(None);
             };
             let truth_values = truth.map_or(&[][..], |truth| truth.values);
             items.push(Judged { plan, values: answer.values, truth_values });
         }
         Ok(Some(Verdict { model, times: (predicted_at, time), items }))
+    }
+
+    /// The part of the first item, with which a disagreement of the reward with the truth of all items that
+    /// have labels is counted (counting rule 7); None if Python has to judge.
+    fn first_part(
+        &self,
+        answers: &[Item],
+        truth: Option<&[Item]>,
+        reward: Option<i64>,
+    ) -> PyResult<Option<Part>> {
+        if answers.len() == 1 {
+            return Ok(Some(ALONE));
+        }
+        let (Some(truth), Some(_)) = (truth, reward) else { return Ok(Some(FIRST)) };
+        let mut part = FIRST;
+        for (answer, row) in answers.iter().zip(truth) {
+            let Some(plan) = self.plan(answer, Some(row), reward, ALONE)? else { return Ok(None) };
+            match self.accumulator.borrow().disagrees(plan)? {
+                Some(false) => return Ok(Some(FIRST)),
+                Some(true) => part = FIRST_OF_DISAGREEMENT,
+                None => {}
+            }
+        }
+        Ok(Some(part))
+    }
+
+    fn plan(
+        &self,
+        answer: &Item,
+        truth: Option<&Item>,
+        reward: Option<i64>,
+        part: Part,
+    ) -> PyResult<Option<PlanId>> {
+        let truth = truth.map(|truth| TruthId(truth.position));
+        let key = (AnswerId(answer.position), truth, reward, part);
+        plan_of(self.accumulator, key, self.plan_of)
     }
 }
 

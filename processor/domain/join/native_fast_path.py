@@ -6,7 +6,7 @@ from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fast_path import Tables
 from processor.domain.join.id_set import prefix
 from processor.domain.join.outcome_resolver import OutcomeResolver
-from processor.domain.join.plans import label_plan, number_plan, without_reward
+from processor.domain.join.plans import Part, label_plan, number_plan, outcome_of_part
 from processor.domain.join.request_store import RequestRef
 from processor.domain.join.requests.codec import RequestCodec
 from processor.domain.join.state import JoinState
@@ -41,26 +41,29 @@ class NativeFastPath:
 
         # None of these functions may refer to this object: the native class does not support cyclic
         # garbage collection, so the state of a revoked partition would never be freed.
-        def plan_of(
-            answer: int, truth: int | None, reward: int | None, counts_reward: bool
-        ) -> int | None:
+        def plan_of(answer: int, truth: int | None, reward: int | None, part: int) -> int | None:
             found = state.answers[answer]
             if found.schema.statistics:
                 return None  # a statistic of one's own gets the values, which are not known here
+            is_judged_together = part != Part.ALONE and truth is not None and reward is not None
+            if is_judged_together and found.schema.by_reward:
+                return None  # a reward between says nothing of each item
             if found.mode == NUMBER and found.reason is None and truth is not None:
                 if found.schema.unit > 0:
                     return None  # the native extension has no such units
-                return accumulator.plan_id(number_plan(found, state.truths[truth], reward))
+                if part == Part.FIRST_OF_DISAGREEMENT:
+                    return None  # a number next to labels
+                counted = None if part == Part.FURTHER else reward
+                return accumulator.plan_id(number_plan(found, state.truths[truth], counted))
             reading = None if truth is None else state.truths[truth]
             if reading is not None and reading.kind == NUMBER and reading.value is None:
                 return None  # its label depends on the number
             outcome = resolver.outcome(answer, truth, reward)
-            if not counts_reward:
-                outcome = without_reward(outcome)
+            outcome = outcome_of_part(outcome, part)
             return accumulator.plan_id(label_plan(found, reading, reward, outcome))
 
         self.plan_of = plan_of
-        """Gives the plan of an answer, a truth and a reward; None if Python must judge them."""
+        """Gives the plan of an answer, a truth, a reward and a `Part`; None if Python must judge."""
 
         self._native = native.FastPath(
             state.requests,

@@ -2,6 +2,7 @@
 are, so that the native extension can do the rest."""
 
 from copy import copy
+from enum import IntEnum
 from typing import NamedTuple
 
 from processor.domain.interpreter import class_names, resolve_number
@@ -59,10 +60,26 @@ def label_plan(answer: Answer, truth: Reading | None, reward: int | None, outcom
     )
 
 
-def without_reward(outcome: Outcome) -> Outcome:
-    """The outcome of a further item of a message, whose reward is counted with the first one."""
+class Part(IntEnum):
+    """The part of an item in its message. The reward of several items is counted with the first one, and
+    so is its disagreement with the truth of them all (counting rule 7)."""
+
+    ALONE = 0
+    FIRST = 1
+    FIRST_OF_DISAGREEMENT = 2
+    FURTHER = 3
+
+
+def outcome_of_part(outcome: Outcome, part: int) -> Outcome:
+    """The outcome of an item as a part of its message, made of its outcome alone."""
+    if part == Part.ALONE:
+        return outcome
     counts = copy(outcome.counts)
-    counts.rewards = counts.reward_sum = 0
+    counts.disagreements = int(part == Part.FIRST_OF_DISAGREEMENT)
+    if part == Part.FURTHER:
+        counts.rewards = counts.reward_sum = 0
+    if counts == outcome.counts:
+        return outcome
     return Outcome(outcome.kind, counts, outcome.not_scorable)
 
 

@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.timestamps import HOUR
-from processor.domain.values import TEXT, Answer, Reading, Schema
+from processor.domain.values import TEXT, UNSCORABLE, Answer, Reading, Schema
 from processor.telemetry import Telemetry
 from tests.support.domain.join_batches import restored, stored
 from tests.support.domain.join_model import Observation, observations, unpacked
@@ -152,6 +153,23 @@ def test_values_of_every_kind(course: list[Step]) -> None:
     assert folded(course, is_native=True, noted=True) == folded(course, is_native=False, noted=True)
 
 
+def test_a_reward_disagrees_with_all_items_or_none() -> None:
+    """Rule 7: natively as in Python, for items that are right, wrong, or not judged."""
+    key, seen = ModelKey("n", "d", "p", "m"), list[Observation]()
+    truths = Reading(TEXT, "x"), Reading(TEXT, "y"), Reading(UNSCORABLE, "shape")
+    answers = (Answer("x", None, TEXT, Schema()),) * 3
+    for truth in product(truths, repeat=3):
+        for reward in (None, -1_000_000, 0, 250_000, 1_000_000):
+            request_id = f"r{len(seen)}"
+            seen.append(Prediction(key, request_id, 5, 1, 1, answers))
+            seen.append(Feedback(ModelKey("n", "d", "", ""), request_id, 6, 1, 1, truth, reward))
+    course = [(seen, IngestMode.NORMAL, 0)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(JoinFold, "_apply_feedback")  # nothing is left to Python
+        native = folded(course, is_native=True, noted=True)
+    assert native == folded(course, is_native=False, noted=True)
+
+
 def test_tables_that_grow_while_they_are_copied() -> None:
     """Thousands of requests, so that buckets split while a snapshot is made."""
     rng = random.Random(7)
@@ -195,10 +213,11 @@ def test_kept_outcomes_are_bounded_by_their_cells() -> None:
     for number in range(300):
         builder = BatchBuilder()
         labels = [str(rng.randrange(40)) for _ in range(1000)]
-        answers = tuple(Answer(label, None, TEXT, Schema()) for label in labels)
+        schema = Schema(by_reward=True)
+        answers = tuple(Answer(label, None, TEXT, schema) for label in labels)
         truth = tuple(Reading(TEXT, str(rng.randrange(40))) for _ in labels)
         builder.add(Prediction(ModelKey("n", "d", "p", "m"), f"r{number}", 5, 1, 1, answers))
-        # A truth and a reward of several items are judged in Python.
+        # Several items that a reward decides are judged in Python.
         builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, 0))
         assert fold.apply(number, 0, builder.build("log"))
         cells = sum(len(outcome.counts.cells) for outcome in accumulator._outcomes)
