@@ -7,6 +7,8 @@ use crate::events::compression::decompress;
 use crate::events::headers::{Headers, Mode};
 use crate::events::json::Scanner;
 use crate::events::payloads::content::Content;
+use crate::events::payloads::format::Format;
+use crate::events::payloads::{infer_response, seldon};
 use crate::events::structured;
 
 /// The timestamp of a line, which has no time but that of its event.
@@ -53,11 +55,12 @@ pub struct Event<'a> {
     pub kind: Kind,
     pub id: Cow<'a, [u8]>,
     pub time: i64,
+    pub format: Format,
 }
 
 impl Event<'_> {
     pub fn into_owned(self) -> Event<'static> {
-        Event { kind: self.kind, id: Cow::Owned(self.id.into_owned()), time: self.time }
+        Event { id: Cow::Owned(self.id.into_owned()), ..self }
     }
 }
 
@@ -92,10 +95,32 @@ fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Result<(
     read.ok_or(Reason::Body)
 }
 
+/// Read a body that is a protobuf message.
+fn message(bytes: &[u8], kind: Kind, format: Format, content: &mut Content) -> Result<(), Reason> {
+    content.begin(kind == Kind::Feedback).ok_or(Reason::Template)?;
+    let read = match (kind, format) {
+        (Kind::Response, _) if content.rules.is_excluded => Some(()),
+        (_, Format::Json | Format::Packed) => None,
+        (Kind::Feedback, _) => seldon::feedback(bytes, content),
+        (_, Format::Seldon) => seldon::response(bytes, content),
+        (_, Format::Inference) => infer_response::read(bytes, content),
+        (_, Format::TensorFlow) => None,
+    };
+    read.ok_or(Reason::Body)
+}
+
 /// Read the body of an event that has an observation; of any other event nothing is read.
-pub fn read_body(text: &[u8], kind: Kind, content: &mut Content) -> Result<(), Reason> {
+pub fn read_body(
+    text: &[u8],
+    kind: Kind,
+    format: Format,
+    content: &mut Content,
+) -> Result<(), Reason> {
     if !kind.is_observed() {
         return Ok(());
+    }
+    if !format.is_json(text) {
+        return message(text, kind, format, content);
     }
     let mut scanner = Scanner::new(text);
     body_of(&mut scanner, kind, content)?;
@@ -158,7 +183,7 @@ pub fn record<'a>(
         let event = found.binary_event(timestamp, &mut content.key).ok_or(Reason::Envelope)?;
         if event.kind.is_observed() {
             let body = decompress(value.unwrap_or_default()).ok_or(Reason::Body)?;
-            read_body(&body, event.kind, content)?;
+            read_body(&body, event.kind, event.format, content)?;
         }
         return Ok(Found::Event(event));
     }

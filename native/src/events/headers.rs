@@ -6,10 +6,13 @@ use std::borrow::Cow;
 use crate::events::event::{kind_of, Event, Kind, MAX_ID_LENGTH};
 use crate::events::names::{header, Name, ATTRIBUTES, COUNT, EXECUTOR, WRAPPED};
 use crate::events::payloads::content::{self, Once};
+use crate::events::payloads::format::Format;
 use crate::times;
 
 const WRAPPED_TYPE: &[u8] = b"dev.knative.kafka.event";
 const VENDORS: [&[u8]; 3] = [b"io.seldon.", b"org.kubeflow.", b"io.kserve."];
+/// The vendors whose protobuf bodies are of the Open Inference Protocol, unless they name another.
+const KSERVE: [&[u8]; 2] = [b"org.kubeflow.", b"io.kserve."];
 /// Go's zero time, which stands for no time.
 const ZERO_TIME: &[u8] = b"0001-01-01T00:00:00Z";
 
@@ -74,10 +77,10 @@ impl<'a> Headers<'a> {
     /// Add a header, or an attribute; its value may be null. None if it comes twice: Python knows which of
     /// the two counts.
     pub fn put(&mut self, name: Name, value: Option<Cow<'a, [u8]>>) -> Option<()> {
-        let bit = 1 << name as u32;
         if name == Name::WrappedOther {
             return None;
         }
+        let bit = 1 << name as u32;
         self.met.first(bit)?;
         if let Some(value) = value {
             self.present |= bit;
@@ -161,7 +164,9 @@ impl<'a> Headers<'a> {
             self.values[Name::Puid as usize] =
                 std::mem::take(&mut self.values[Name::WrappedPuid as usize]);
             self.clear([Name::Status, Name::SpecVersion, Name::ContentEncoding]);
-            self.clear([Name::ExecutorRequestId]);
+            self.clear([Name::ExecutorRequestId, Name::HeaderProtocol]);
+            self.values[Name::Protocol as usize] =
+                std::mem::take(&mut self.values[Name::WrappedProtocol as usize]);
         }
         self.known_event(timestamp, key)
     }
@@ -169,7 +174,7 @@ impl<'a> Headers<'a> {
     fn known_event(&mut self, timestamp: i64, key: &mut Vec<u8>) -> Option<Event<'a>> {
         let kind = self.kind()?;
         if !kind.is_observed() {
-            return Some(Event { kind, id: Cow::default(), time: 0 });
+            return Some(Event { kind, id: Cow::default(), time: 0, format: Format::Json });
         }
         if self.get(Name::Deployment).is_empty() {
             return None;
@@ -180,7 +185,9 @@ impl<'a> Headers<'a> {
             content::put(key, b'n', self.get(name))?;
         }
         content::put(key, b'n', self.model())?;
-        // No body that is read here depends on these.
+        let format = self.format();
+        key.push(format as u8);
+        // No body that is read here depends on anything else in these.
         content::put(key, b'n', self.get(Name::ContentType))?;
         content::put(key, b'n', self.get(Name::ContentEncoding))?;
         let time = match self.get(Name::Time) {
@@ -191,7 +198,20 @@ impl<'a> Headers<'a> {
         let name = ids.into_iter().find(|&name| !self.get(name).is_empty())?;
         let id = std::mem::take(&mut self.values[name as usize]);
         let is_id = id.len() <= MAX_ID_LENGTH && std::str::from_utf8(&id).is_ok();
-        is_id.then_some(Event { kind, id, time })
+        is_id.then_some(Event { kind, id, time, format })
+    }
+
+    fn format(&self) -> Format {
+        let first = |name: Name, other: Name| match self.get(name) {
+            b"" => self.get(other),
+            found => found,
+        };
+        let protocol = match first(Name::Protocol, Name::HeaderProtocol) {
+            b"" if KSERVE.iter().any(|vendor| self.get(Name::Type).starts_with(vendor)) => b"v2",
+            found => found,
+        };
+        let content_type = first(Name::ContentType, Name::DataContentType);
+        Format::of(content_type, self.get(Name::ContentEncoding), protocol)
     }
 
     fn kind(&self) -> Option<Kind> {

@@ -16,9 +16,13 @@ pub enum Name {
     EventId,
     Time,
     DataEncoding,
+    DataContentType,
+    Protocol,
     ContentType,
     ContentEncoding,
     Puid,
+    /// The protocol of a record, where it is no attribute.
+    HeaderProtocol,
     ExecutorType,
     ExecutorNamespace,
     ExecutorDeployment,
@@ -32,12 +36,13 @@ pub enum Name {
     WrappedModel,
     WrappedRequestId,
     WrappedPuid,
+    WrappedProtocol,
     /// A wrapped header in a spelling that KafkaSource does not write.
     WrappedOther,
 }
 
-/// How many names there are.
-pub const COUNT: usize = Name::WrappedOther as usize + 1;
+/// How many names there are, without the last, which is never kept.
+pub const COUNT: usize = Name::WrappedOther as usize;
 /// The attributes that the executor's headers stand for.
 pub const ATTRIBUTES: [Name; 6] =
     [Name::Type, Name::Namespace, Name::Deployment, Name::Predictor, Name::Model, Name::RequestId];
@@ -75,6 +80,8 @@ pub fn attribute(name: &[u8]) -> Option<Name> {
         b"id" => Name::EventId,
         b"time" => Name::Time,
         b"datacontentencoding" => Name::DataEncoding,
+        b"datacontenttype" => Name::DataContentType,
+        b"protocol" => Name::Protocol,
         _ => return wrapped(name.strip_prefix(b"kafkaheader")?),
     })
 }
@@ -88,6 +95,7 @@ fn wrapped(name: &[u8]) -> Option<Name> {
         b"modelid" => Name::WrappedModel,
         b"requestid" => Name::WrappedRequestId,
         b"seldonpuid" => Name::WrappedPuid,
+        b"protocol" => Name::WrappedProtocol,
         _ if name.iter().all(u8::is_ascii_alphanumeric) => return None,
         _ => Name::WrappedOther,
     })
@@ -100,6 +108,7 @@ pub fn header(name: &[u8]) -> Option<Name> {
         b"content-type" => Name::ContentType,
         b"content-encoding" => Name::ContentEncoding,
         b"seldon-puid" => Name::Puid,
+        b"protocol" => Name::HeaderProtocol,
         b"type" => Name::ExecutorType,
         b"namespace" => Name::ExecutorNamespace,
         b"inferenceservicename" => Name::ExecutorDeployment,

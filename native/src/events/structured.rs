@@ -7,6 +7,7 @@ use crate::events::headers::Headers;
 use crate::events::json::Scanner;
 use crate::events::names::{attribute, Name};
 use crate::events::payloads::content::{Content, Once};
+use crate::events::payloads::format::Format;
 
 /// The header of a record that holds one structured event.
 pub const HEADER: (&str, &[u8]) = ("content-type", b"application/cloudevents+json");
@@ -33,7 +34,8 @@ pub fn read<'a>(
     let event = headers.event(timestamp, &mut content.key).ok_or(Reason::Envelope)?;
     if event.kind.is_observed() {
         let body = if is_text { Scanner::new(data).string() } else { Some(Cow::Borrowed(data)) };
-        read_body(&body.ok_or(Reason::Body)?, event.kind, content)?;
+        // Only `data_base64` holds other bodies than JSON.
+        read_body(&body.ok_or(Reason::Body)?, event.kind, Format::Json, content)?;
     }
     Ok(event)
 }

@@ -1,60 +1,43 @@
 //! Outputs of the Open Inference Protocol: the counterpart of `inference.py`.
 
-use std::borrow::Cow;
-
 use crate::events::json::Scanner;
 use crate::events::payloads::content::{Content, Once};
+use crate::events::payloads::output::{add_to_key, push, Data, Output};
 use crate::events::payloads::row::{numbers, row, rows};
 use crate::events::payloads::rows::{Reading, Rows};
 use crate::events::payloads::tensors;
 
-/// More outputs are left to Python.
-const MAX_OUTPUTS: usize = 32;
 /// The names of an output of labels, and of one of probabilities beside it, in Python's order.
 const LABELS: [&[u8]; 5] = [b"predict", b"label", b"output_label", b"classes", b"predicted_label"];
 const PROBABILITIES: [&[u8]; 4] =
     [b"predict_proba", b"probabilities", b"output_probability", b"scores"];
-
-/// The members of an output, its data as written.
-#[derive(Default)]
-struct Output<'a> {
-    name: Cow<'a, [u8]>,
-    datatype: Cow<'a, [u8]>,
-    parameters: &'a [u8],
-    /// None if it is empty or missing: a row for each value.
-    shape: Option<Vec<usize>>,
-    data: &'a [u8],
-}
-
-impl Output<'_> {
-    fn is_text(&self) -> bool {
-        *self.datatype == *b"BYTES"
-    }
-}
 
 /// Read the outputs of an answer.
 pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     scanner.expect(b'[')?;
     let mut outputs: Vec<Output> = Vec::new();
     loop {
-        let found = output(scanner, content)?;
-        if outputs.len() >= MAX_OUTPUTS || outputs.iter().any(|one| one.name == found.name) {
-            return None;
-        }
-        outputs.push(found);
+        let found = output(scanner)?;
+        add_to_key(&found, content)?;
+        push(&mut outputs, found)?;
         if !scanner.more(b']')? {
             break;
         }
     }
+    choose(&outputs, content)
+}
+
+/// Add the rows of the output that counts.
+pub fn choose(outputs: &[Output], content: &mut Content) -> Option<()> {
     let wanted = content.rules.output_name.clone();
     if let Some(wanted) = wanted {
         return match outputs.iter().find(|one| *one.name == *wanted) {
             Some(found) => values(found, content),
-            None if content.is_truth => values(&outputs[0], content),
+            None if content.is_truth => values(outputs.first()?, content),
             None => None,
         };
     }
-    if let [only] = &outputs[..] {
+    if let [only] = outputs {
         return values(only, content);
     }
     let find = |names: &[&[u8]]| {
@@ -63,12 +46,11 @@ pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     match (find(&LABELS), find(&PROBABILITIES)) {
         (Some(label), Some(scores)) => pair(label, scores, content),
         _ if content.rules.has_scores => None,
-        _ => values(&outputs[0], content),
+        _ => values(outputs.first()?, content),
     }
 }
 
-/// Read an output; all but its number of rows and its data is appended to the key.
-fn output<'a>(scanner: &mut Scanner<'a>, content: &mut Content) -> Option<Output<'a>> {
+fn output<'a>(scanner: &mut Scanner<'a>) -> Option<Output<'a>> {
     let (mut seen, mut found) = (Once::default(), Output::default());
     scanner.members(|scanner, name| match name {
         b"name" => {
@@ -92,7 +74,7 @@ fn output<'a>(scanner: &mut Scanner<'a>, content: &mut Content) -> Option<Output
         }
         b"data" => {
             seen.first(8)?;
-            found.data = scanner.skip()?;
+            found.data = Data::Json(scanner.skip()?);
             Some(())
         }
         b"parameters" => {
@@ -103,20 +85,13 @@ fn output<'a>(scanner: &mut Scanner<'a>, content: &mut Content) -> Option<Output
         _ => scanner.skip().map(|_| ()),
     })?;
     seen.has(1 | 2 | 8)?;
-    content.put(b'N', &found.name)?;
-    content.put(b'Y', &found.datatype)?;
-    content.put(b'Z', found.parameters)?;
-    let sizes = found.shape.as_deref().unwrap_or_default();
-    content.key.push(sizes.len() as u8);
-    for size in sizes.iter().skip(1) {
-        content.key.extend_from_slice(&(*size as u32).to_le_bytes());
-    }
     Some(found)
 }
 
 /// Add the rows of an output.
 fn values(output: &Output, content: &mut Content) -> Option<()> {
-    let mut scanner = Scanner::new(output.data);
+    let Data::Json(data) = output.data else { return typed(output, content) };
+    let mut scanner = Scanner::new(data);
     scanner.expect(b'[')?;
     let start = content.rows.len();
     if output.is_text() {
@@ -135,12 +110,32 @@ fn values(output: &Output, content: &mut Content) -> Option<()> {
     let is_nested = scanner.next_is(b'[');
     match &output.shape {
         Some(shape) if is_nested && shape.len() == 2 => nested(&mut scanner, shape, content),
-        None => rows_of_numbers(output.data, content),
+        None => rows_of_numbers(data, content),
         Some(shape) if is_nested => {
-            rows_of_numbers(output.data, content)?;
+            rows_of_numbers(data, content)?;
             (shape[..] == [content.rows.len() - start]).then_some(())
         }
         Some(shape) => flat(&mut scanner, shape, content),
+    }
+}
+
+/// Add the rows of an output whose values were read.
+fn typed(output: &Output, content: &mut Content) -> Option<()> {
+    let count = output.data.len();
+    let width = match &output.shape {
+        Some(shape) => tensors::width(shape, count)?,
+        None if count == 0 => return None,
+        None => 1,
+    };
+    match &output.data {
+        Data::Numbers(found) if !output.is_text() => tensors::add(found, width, content),
+        Data::Booleans(found) if !output.is_text() && width == 1 => {
+            tensors::add(found, width, content)
+        }
+        Data::Texts(found) if output.is_text() && width == 1 => {
+            found.iter().try_for_each(|text| content.rows.add_text(text))
+        }
+        _ => None,
     }
 }
 
@@ -212,7 +207,14 @@ fn pair(label: &Output, scores: &Output, content: &mut Content) -> Option<()> {
     if labels.len() != *count {
         return None;
     }
-    let mut scanner = Scanner::new(scores.data);
+    let data = match &scores.data {
+        Data::Json(data) => *data,
+        Data::Numbers(found) if found.len() == count * width => {
+            return add_pairs(&labels, found.chunks_exact(*width), content)
+        }
+        _ => return None,
+    };
+    let mut scanner = Scanner::new(data);
     let mut found = Vec::new();
     scanner.expect(b'[')?;
     if scanner.next_is(b'[') {

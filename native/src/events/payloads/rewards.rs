@@ -15,6 +15,22 @@ pub fn read(scanner: &mut Scanner) -> Option<Option<i64>> {
     }
 }
 
+/// A reward that was cut to 32 bits, as it was written before: 0.1, not 0.10000000149. None if its seventh
+/// digit may be rounded either way.
+pub fn of_float(reward: f32) -> Option<i64> {
+    let reward = f64::from(reward);
+    if reward.fract() == 0.0 && reward.abs() <= MAX {
+        return Some(reward as i64 * MICRO);
+    }
+    let exact = format!("{reward:.40e}");
+    let digits = exact.trim_start_matches('-').as_bytes().get(8..)?;
+    let digits = digits.split(|&byte| byte == b'e').next()?;
+    if digits[0] == b'5' && digits[1..].iter().all(|&digit| digit == b'0') {
+        return None;
+    }
+    micros(format!("{reward:.6e}").as_bytes())
+}
+
 /// A number in millionths, rounded half to even of its shortest decimal form.
 fn micros(text: &[u8]) -> Option<i64> {
     let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
@@ -50,6 +66,23 @@ fn micros(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_floats_are_as_they_were_written() {
+        for (reward, amount) in [
+            (0.1, Some(100_000)),
+            (-0.73, Some(-730_000)),
+            (-0.0, Some(0)),
+            (1e6, Some(1_000_000_000_000)),
+            (1e-40, Some(0)),
+            (131072.25, None),
+            (1000001.0, None),
+            (f32::INFINITY, None),
+            (f32::NAN, None),
+        ] {
+            assert_eq!(of_float(reward), amount, "{reward}");
+        }
+    }
 
     #[test]
     fn rewards_are_rounded_half_to_even_of_what_is_written() {

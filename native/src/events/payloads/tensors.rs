@@ -7,6 +7,8 @@ use crate::events::payloads::rows::Reading;
 
 /// Python refuses more dimensions.
 const MAX_DIMENSIONS: usize = 64;
+/// A size has at most nine digits.
+const MAX_SIZE: u64 = 1_000_000_000;
 
 /// The sizes of a shape. None if it is not a list of natural numbers.
 pub fn shape(scanner: &mut Scanner) -> Option<Vec<usize>> {
@@ -25,6 +27,15 @@ pub fn shape(scanner: &mut Scanner) -> Option<Vec<usize>> {
             return Some(sizes);
         }
     }
+}
+
+/// Append a size that is written as a varint.
+pub fn add_size(sizes: &mut Vec<usize>, size: u64) -> Option<()> {
+    if sizes.len() >= MAX_DIMENSIONS || size >= MAX_SIZE {
+        return None;
+    }
+    sizes.push(size as usize);
+    Some(())
 }
 
 /// The numbers in a row of a tensor of this shape with so many values. None unless a row is a number or
