@@ -14,7 +14,8 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, ModelResult
 from processor.domain.values import Task
 from processor.errors import SettingsError, UnknownModelError
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.replay.tables.cells import read_time
 from processor.replay.tables.columns import Columns
 from processor.replay.tables.reading import resolve

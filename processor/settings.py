@@ -22,7 +22,7 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: A host name, an IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
 
-#: The groups of model metrics. The three before the last have no family yet.
+#: The groups of model metrics. The two before the last have no family yet.
 METRIC_GROUPS = (
     "labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices", "custom",
 )  # fmt: skip
@@ -114,6 +114,16 @@ def _horizon(value: str) -> int:
     seconds = parse_duration(value)
     if seconds < 60:
         raise ValueError("use a minute at least, such as 7d or 12h")
+    return seconds
+
+
+def _maturity(value: str) -> int | None:
+    if not value:
+        return None
+    seconds = parse_duration(value)
+    # Hours are kept for 31 days.
+    if not 3600 <= seconds <= 30 * 86_400:
+        raise ValueError("use 1h to 30d, such as 7d or 36h")
     return seconds
 
 
@@ -218,6 +228,11 @@ class Settings:
     bootstrap: str = _setting("auto", _bootstrap, "how much of the archive a start reads")
     windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "the rolling windows")
     horizon: int = _setting("7d", _horizon, "how long a request stays in memory")
+    maturity: int | None = _setting(
+        "",
+        _maturity,
+        "age at which a prediction's labels count as complete; default the horizon, at most 7d",
+    )
     metrics_port: int = _setting("9102", _number(0, 65535), "port of /metrics and the page")
     ingress_port: int = _setting("8080", _number(0, 65535), "port that takes events")
     data: Path = _setting("./data", _path, "folder for snapshots and SQLite")

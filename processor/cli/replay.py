@@ -14,7 +14,8 @@ from processor.domain.timestamps import INSTANTS
 from processor.domain.values import Task
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
-from processor.replay.fold import NOTHING_READ, Selection
+from processor.replay.fold import NOTHING_READ
+from processor.replay.selection import Selection
 from processor.replay.sources import Access
 from processor.replay.tables.columns import Columns
 from processor.replay.tables.reading import resolve

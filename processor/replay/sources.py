@@ -15,10 +15,11 @@ from processor.domain.model_rules import ModelRules
 from processor.errors import EventsFileError, SettingsError
 from processor.replay.elasticsearch_source import DocumentSink, Resume, read_elasticsearch
 from processor.replay.files import Block, CutOffError, file_size, read_blocks
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
 from processor.replay.journal import Journal
 from processor.replay.kserve_source import read_folder
 from processor.replay.progress import CommandProgress
+from processor.replay.selection import Selection
 from processor.replay.tables.columns import Columns
 from processor.replay.tables.objects import ObjectLines
 from processor.replay.tables.reading import Tables, open_text

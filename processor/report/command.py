@@ -13,8 +13,9 @@ from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
-from processor.replay.fold import ReplayFold, Selection, Shortfall, no_match
+from processor.replay.fold import ReplayFold, Shortfall
 from processor.replay.journal import Journal
+from processor.replay.selection import Selection, no_match
 from processor.replay.sources import Access, check_resumable, fold_sources
 from processor.report.compare import (
     PREDICTOR,

@@ -11,7 +11,8 @@ from processor.domain.statistics.comparison import Significance, mcnemar, two_pr
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import INSTANTS, format_time, parse_instant
 from processor.publish.panels import decided_items
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 
 #: The value of ``--compare`` that compares the predictors of a deployment.
 PREDICTOR = "predictor"

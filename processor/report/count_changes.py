@@ -8,7 +8,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.tally.windows import MINUTE, TIERS, Window
 from processor.domain.timestamps import SECOND
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 
 
 class Change(NamedTuple):

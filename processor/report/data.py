@@ -13,7 +13,8 @@ from processor.domain.statistics.labels import decided, wilson
 from processor.domain.statistics.numbers import NumberTotals, number_totals
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.domain.timestamps import SECOND
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.report.compare import Comparisons, model_key
 from processor.telemetry import DELAY_BOUNDS
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from processor.domain.model_rules import ModelRules
 from processor.domain.values import Task
 from processor.errors import SettingsError
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
 from processor.replay.progress import listener
+from processor.replay.selection import Selection
 from processor.replay.tables.columns import Columns
 from processor.replay.tables.objects import ObjectLines
 from processor.replay.tables.stored import FrameTable

@@ -25,7 +25,7 @@ from processor.kafka.clients import FAULTS, Kafka, explain, running
 from processor.kafka.control_log import ControlLog
 from processor.kafka.log_reader import LogReader
 from processor.kafka.topics import Topics, existing
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, read_sources
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry

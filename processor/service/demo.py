@@ -16,7 +16,8 @@ from processor.domain.results import ModelResult, model_results
 from processor.domain.timestamps import format_time, parse_time
 from processor.errors import ProcessorError
 from processor.replay.files import read_events
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.replay.send import send_http
 from processor.service.service import Service, run_service
 from processor.settings import Secret, Settings

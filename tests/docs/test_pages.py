@@ -23,7 +23,8 @@ from processor.domain.values import NOT_SCORABLE
 from processor.errors import SettingsError
 from processor.models_file import read_models, read_models_file
 from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readiness
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.docs.test_reference import DOCS, ROOT, text
 from tests.domain.events.test_answer_forms import said

@@ -8,7 +8,8 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import parse_rules
 from processor.domain.timestamps import parse_time
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.support.domain.decoding import meaning
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import parse_rules
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from tests.support.oracle.oracle import replay
 from tests.support.oracle.strategies import (
     Event,

@@ -15,7 +15,8 @@ from processor.domain.events.raw_event import RawEvent
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.records import RecordChunk, decode_delta
 from processor.domain.model_rules import ModelRules
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from tests.support.faults.cluster import Worker, WorkerCluster, until
 from tests.support.faults.log import read_topic
 from tests.support.faults.malformed_input import events, largest, requests

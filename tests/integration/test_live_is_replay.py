@@ -17,7 +17,7 @@ from bench.support.load import NAMES, Event, Load
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.support.faults.cluster import Worker, until

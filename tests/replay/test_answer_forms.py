@@ -17,7 +17,8 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.results import Replay
 from processor.models_file import read_models_file
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.report.formats.csv_rows import render_csv
 
 DATA = Path(__file__).parents[1] / "data" / "answer-forms"

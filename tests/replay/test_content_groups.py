@@ -13,7 +13,8 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
 from processor.domain.results import Replay
 from processor.replay import content_groups
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 
 pytestmark = pytest.mark.skipif(
     not use_native, reason="the native extension is not installed, or switched off"

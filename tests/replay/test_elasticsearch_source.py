@@ -13,7 +13,7 @@ from processor.archive.elasticsearch.archive import ElasticsearchArchive, Page, 
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
 from processor.errors import SettingsError
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.support.reports.command import run_command

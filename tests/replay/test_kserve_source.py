@@ -11,8 +11,8 @@ import pytest
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
-from processor.replay.fold import Selection
 from processor.replay.kserve_source import read_folder, read_records
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 

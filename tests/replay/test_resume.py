@@ -21,8 +21,9 @@ from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.results import Replay
 from processor.errors import ArchiveError, ProcessorError, SettingsError
 from processor.replay.elasticsearch_source import Resume
-from processor.replay.fold import FoldedDocuments, ReplayFold, Selection
+from processor.replay.fold import FoldedDocuments, ReplayFold
 from processor.replay.journal import Entry, Journal, JournalHeader
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.conftest import elastic_of

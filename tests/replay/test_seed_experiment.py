@@ -13,7 +13,7 @@ from sklearn import metrics
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import ModelResult
 from processor.domain.timestamps import parse_time
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 

@@ -7,7 +7,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, Replay, model_results
 from processor.domain.statistics.counts import Counts
 from processor.errors import ProcessorError
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.report import command
 from processor.report.stored import to_store
 from processor.settings import Settings

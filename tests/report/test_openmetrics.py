@@ -19,7 +19,8 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND, format_time, parse_time
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from tests.support.reports.command import output_of, processor
 from tests.support.reports.traffic import HOSTILE, START, event, label, traffic, write
 from tests.support.scrape_parser import parse_openmetrics

@@ -13,7 +13,7 @@ from processor.domain.log.observations import IngestMode, ObservationBatch
 from processor.domain.log.records import decode_observation
 from processor.domain.model_rules import ModelRules
 from processor.domain.timestamps import SECOND, format_time
-from processor.replay.fold import Selection
+from processor.replay.selection import Selection
 from processor.service.correction import _LogSink
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry

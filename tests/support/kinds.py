@@ -10,7 +10,8 @@ from examples.kinds_of_models import MODELS, events
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import parse_rules
 from processor.domain.statistics.counts import Counts
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.replay.tables.objects import ObjectLines
 from processor.settings import Settings

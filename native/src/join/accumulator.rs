@@ -8,7 +8,7 @@ use pyo3::types::PyList;
 use rustc_hash::FxHashMap;
 
 use crate::collections::{Memo, OrderedMap, OrderedSet};
-use crate::ids::{LabelId, ModelId, OutcomeId, PlanId};
+use crate::ids::{AnswerId, LabelId, ModelId, OutcomeId, PlanId};
 use crate::join::changes::{
     BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals,
 };
@@ -25,12 +25,18 @@ const NONE: LabelId = LabelId(0);
 /// So many empty sums of probabilities are kept, of some kilobytes each.
 const MAX_EMPTY_SCORES: usize = 512;
 
+/// The kinds of the sums of delays, as in `sums.py`.
+const PREDICTED_LABEL: u32 = 50;
+const DELAY: u32 = 51;
+
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
 struct Outcome {
     totals: Totals,
     cells: Vec<Cell>,
     sums: Vec<Sum>,
+    /// The judged items by cell: its packed labels, see `pack_cell` in `delays.py`, and how many.
+    delayed: Vec<(LabelId, i64)>,
     affects_diagnostics: bool,
 }
 
@@ -39,8 +45,12 @@ struct Outcome {
 #[pyclass]
 #[derive(Default)]
 pub struct DeltaAccumulator {
-    predicted: OrderedMap<(ModelId, i64), i64>,
-    judged: OrderedMap<(ModelId, u8, i64, OutcomeId), i64>,
+    /// By model, minute and answer.
+    predicted: OrderedMap<(ModelId, i64, AnswerId), i64>,
+    /// By model, basis, minute, outcome and, on the request basis, bucket of the delay.
+    judged: OrderedMap<(ModelId, u8, i64, OutcomeId, u8), i64>,
+    /// The labels of answers, empty if they have none.
+    answer_labels: FxHashMap<AnswerId, LabelId>,
     outcomes: Vec<Outcome>,
     labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
@@ -59,25 +69,48 @@ pub struct DeltaAccumulator {
 
 impl DeltaAccumulator {
     /// Count one prediction in the minute of its time (ns).
-    pub fn add_prediction(&mut self, model: ModelId, time: i64) {
-        self.add_predictions(model, time.div_euclid(MINUTE), 1);
+    pub fn add_prediction(&mut self, model: ModelId, answer: AnswerId, time: i64) {
+        self.add_predictions(model, time.div_euclid(MINUTE), answer, 1);
+    }
+
+    /// The label of an answer in Python's list, the empty one if it has none.
+    fn label_of(&mut self, answer: AnswerId, answers: &Bound<'_, PyList>) -> PyResult<LabelId> {
+        if let Some(&label) = self.answer_labels.get(&answer) {
+            return Ok(label);
+        }
+        let text: Option<String> = answers.get_item(answer.index())?.getattr("label")?.extract()?;
+        let label = self.label(text.unwrap_or_default());
+        self.answer_labels.insert(answer, label);
+        Ok(label)
     }
 
     /// The sums of all that was counted, by model, basis and minute; the accumulator is empty
     /// afterwards.
-    fn take_changes(&mut self) -> PyResult<OrderedMap<ChangeKey, Change>> {
+    fn take_changes(
+        &mut self,
+        answers: &Bound<'_, PyList>,
+    ) -> PyResult<OrderedMap<ChangeKey, Change>> {
         let mut changes = OrderedMap::<_, Change>::default();
-        for ((model, minute), items) in self.predicted.drain(..) {
+        for ((model, minute, answer), items) in std::mem::take(&mut self.predicted) {
             if items != 0 {
-                let change = changes.entry((model, 0, minute)).or_default();
+                let label = self.label_of(answer, answers)?;
+                let change: &mut Change = changes.entry((model, 0, minute)).or_default();
                 change.add(&[1, 0, 0, 0, 0, 0, 0], &[], &[], items)?;
+                if label != NONE {
+                    change.add_sum((PREDICTED_LABEL, label, 0), items);
+                }
             }
         }
-        for ((model, basis, minute, outcome), times) in self.judged.drain(..) {
+        for ((model, basis, minute, outcome, bucket), times) in self.judged.drain(..) {
             if times != 0 {
                 let outcome = self.outcomes.get(outcome.index()).ok_or_else(unknown)?;
                 let change = changes.entry((model, basis, minute)).or_default();
                 change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
+                if basis == 0 {
+                    for &(cell, n) in &outcome.delayed {
+                        change.add_sum((DELAY, cell, bucket.into()), n * times);
+                    }
+                }
             }
         }
         for ((key, names), mut scores) in self.scores.drain(..) {
@@ -192,9 +225,9 @@ impl DeltaAccumulator {
         Self::default()
     }
 
-    /// Count items predicted in a minute since 1970; a negative number takes them back.
-    pub fn add_predictions(&mut self, model: ModelId, minute: i64, items: i64) {
-        *self.predicted.entry((model, minute)).or_insert(0) += items;
+    /// Count items of an answer predicted in a minute since 1970; a negative number takes them back.
+    pub fn add_predictions(&mut self, model: ModelId, minute: i64, answer: AnswerId, items: i64) {
+        *self.predicted.entry((model, minute, answer)).or_insert(0) += items;
     }
 
     /// Count a judgement `times` times on both bases, by the times (ns) of the prediction and of the
@@ -207,8 +240,9 @@ impl DeltaAccumulator {
         outcome: OutcomeId,
         times: i64,
     ) -> PyResult<bool> {
-        for (basis, time) in [(0, predicted_at), (1, feedback_at)] {
-            let key = (model, basis, time.div_euclid(MINUTE), outcome);
+        let bucket = self.tables.delay_bucket(feedback_at.saturating_sub(predicted_at));
+        for (basis, time, bucket) in [(0, predicted_at, bucket), (1, feedback_at, 0)] {
+            let key = (model, basis, time.div_euclid(MINUTE), outcome, bucket);
             *self.judged.entry(key).or_insert(0) += times;
         }
         Ok(self.outcomes.get(outcome.index()).ok_or_else(unknown)?.affects_diagnostics)
@@ -233,12 +267,14 @@ impl DeltaAccumulator {
         Ok(found.into_iter().collect())
     }
 
-    /// Add an outcome: its totals (none of them predictions), cells and sums. Returns its position.
+    /// Add an outcome: its totals (none of them predictions), cells, sums, and its items by packed cell
+    /// for the delays. Returns its position.
     fn add_outcome(
         &mut self,
         totals: Totals,
         cells: Vec<(String, String, i64)>,
         sums: Vec<(u32, String, i64, i128)>,
+        delayed: Vec<(String, i64)>,
         affects_diagnostics: bool,
     ) -> OutcomeId {
         let cells = cells
@@ -247,13 +283,20 @@ impl DeltaAccumulator {
             .collect();
         let sums =
             sums.into_iter().map(|(kind, text, bin, n)| (kind, self.label(text), bin, n)).collect();
-        self.outcomes.push(Outcome { totals, cells, sums, affects_diagnostics });
+        let delayed = delayed.into_iter().map(|(cell, n)| (self.label(cell), n)).collect();
+        self.outcomes.push(Outcome { totals, cells, sums, delayed, affects_diagnostics });
         OutcomeId(self.outcomes.len() as u32 - 1)
     }
 
     /// Set the tables of `sums::Tables`.
-    fn set_tables(&mut self, bin_edges: Vec<u16>, log_losses: Vec<i64>, error_edges: Vec<i128>) {
-        self.tables = sums::Tables::new(bin_edges, log_losses, error_edges);
+    fn set_tables(
+        &mut self,
+        bin_edges: Vec<u16>,
+        log_losses: Vec<i64>,
+        error_edges: Vec<i128>,
+        delay_ends: Vec<i64>,
+    ) {
+        self.tables = sums::Tables::new(bin_edges, log_losses, error_edges, delay_ends);
     }
 
     /// Add a plan that depends on no values. Returns its position.
@@ -313,6 +356,7 @@ impl DeltaAccumulator {
         &mut self,
         py: Python<'py>,
         models: &Bound<'py, PyList>,
+        answers: &Bound<'py, PyList>,
         targets: &Bound<'py, PyList>,
     ) -> PyResult<Vec<PackedDeltas<'py>>> {
         for position in self.models.len()..models.len() {
@@ -323,7 +367,7 @@ impl DeltaAccumulator {
             self.models.push(Model { packed, target: targets.get_item(position)?.extract()? });
         }
         let mut writers = OrderedMap::<u32, BatchWriter>::default();
-        for (key, change) in self.take_changes()? {
+        for (key, change) in self.take_changes(answers)? {
             if !change.is_empty() {
                 let target = self.models.get(key.0.index()).ok_or_else(unknown)?.target;
                 writers.entry(target).or_default().add(py, key, &change)?;
@@ -347,6 +391,7 @@ impl DeltaAccumulator {
     fn clear_outcomes(&mut self) {
         self.outcomes.clear();
         self.labels.clear();
+        self.answer_labels.clear();
         self.names.clear();
         self.plans.clear();
         self.plan_ids = Memo::default();

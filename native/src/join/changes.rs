@@ -83,6 +83,11 @@ impl Change {
         Ok(())
     }
 
+    /// Add an amount to a sum.
+    pub fn add_sum(&mut self, key: Key, amount: i64) {
+        self.sums.push((key, i128::from(amount).into()));
+    }
+
     /// Bring the sums into the order of kind, text and bin; those of equal keys are added, zeros left out.
     pub fn tidy(&mut self, texts: &OrderedSet<String>) {
         let text = |label: LabelId| &texts[label.index()];

@@ -38,6 +38,7 @@ type Groups<'a> = OrderedMap<(DeploymentId, &'a [u8]), Group>;
 /// A request of the common case.
 struct Request<'a> {
     model: ModelId,
+    answer: AnswerId,
     predicted_at: i64,
     /// The time of the feedback, and how to judge the item.
     feedback: Option<(i64, Judged<'a>)>,
@@ -152,7 +153,7 @@ impl CompletedRequests<'_, '_> {
             let judged = Judged { plan, values: item.values, truth_values };
             judgement = Some((feedback.time, judged));
         }
-        Ok(Some(Request { model, predicted_at: row.time, feedback: judgement }))
+        Ok(Some(Request { model, answer, predicted_at: row.time, feedback: judgement }))
     }
 
     fn is_in_memory(&mut self, deployment: DeploymentId, id: &[u8]) -> PyResult<bool> {
@@ -167,7 +168,8 @@ impl CompletedRequests<'_, '_> {
             return Ok(());
         }
         self.latest = self.latest.max(Some(request.predicted_at));
-        self.accumulator.borrow_mut().add_prediction(request.model, request.predicted_at);
+        let (model, predicted_at) = (request.model, request.predicted_at);
+        self.accumulator.borrow_mut().add_prediction(model, request.answer, predicted_at);
         if let Some((time, judged)) = &request.feedback {
             let accumulator = &mut self.accumulator.borrow_mut();
             let times = (request.predicted_at, *time);

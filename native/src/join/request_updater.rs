@@ -16,7 +16,6 @@ use crate::join::request_codec::{
 };
 use crate::join::request_table::RequestTable;
 use crate::request_ids::Id;
-use crate::times::MINUTE;
 
 /// A reward of 1, in millionths.
 const MICRO: i64 = 1_000_000;
@@ -270,9 +269,10 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
     }
 
     fn count_predictions(&self, row: &NewPrediction) {
-        let items = row.answers.items.len() as i64;
-        let minute = row.time.div_euclid(MINUTE);
-        self.accumulator.borrow_mut().add_predictions(row.model, minute, items);
+        let mut accumulator = self.accumulator.borrow_mut();
+        for item in row.answers.items {
+            accumulator.add_prediction(row.model, AnswerId(item.position), row.time);
+        }
     }
 
     fn count(&mut self, verdict: &Verdict) -> PyResult<()> {

@@ -58,12 +58,24 @@ pub struct Tables {
     log_losses: Vec<i64>,
     /// The absolute errors at which each bucket but the first begins.
     error_edges: Vec<i128>,
+    /// The ends of the buckets of delays in nanoseconds.
+    delay_ends: Vec<i64>,
 }
 
 impl Tables {
-    pub fn new(bin_edges: Vec<u16>, log_losses: Vec<i64>, error_edges: Vec<i128>) -> Self {
+    pub fn new(
+        bin_edges: Vec<u16>,
+        log_losses: Vec<i64>,
+        error_edges: Vec<i128>,
+        delay_ends: Vec<i64>,
+    ) -> Self {
         let bin = |q: u16| bin_edges.partition_point(|&edge| edge <= q) as u8;
-        Tables { bins: (0..=u16::MAX).map(bin).collect(), log_losses, error_edges }
+        Tables { bins: (0..=u16::MAX).map(bin).collect(), log_losses, error_edges, delay_ends }
+    }
+
+    /// The bucket of a delay in nanoseconds.
+    pub fn delay_bucket(&self, delay: i64) -> u8 {
+        self.delay_ends.partition_point(|&end| end < delay) as u8
     }
 
     pub fn bin(&self, q: u16) -> usize {

@@ -12,20 +12,23 @@ use crate::tally::unpack::Malformed;
 /// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
 pub type Totals = [i64; 7];
 
-/// Counts as in a checkpoint: totals, cells and packed sums.
-type Packed<'py> = ([i64; 7], Bound<'py, PyList>, Bound<'py, PyBytes>);
+/// Counts as in a checkpoint: totals, cells, packed sums and packed delays.
+type Packed<'py> = ([i64; 7], Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 /// The parts of counts that a change adds, as in Python.
 const LABELS: u8 = 1;
 const SUMS: u8 = 2;
-const ALL: u8 = LABELS | SUMS;
+const DELAYS: u8 = 4;
+const ALL: u8 = LABELS | SUMS | DELAYS;
 
-/// Totals, cells in the order of insertion, and sums; what is zero is in neither.
+/// Totals, cells in the order of insertion, and sums; what is zero is in neither. The sums of delays are
+/// apart from the others.
 #[derive(Clone, Default)]
 pub struct Content {
     pub totals: Totals,
     pub cells: OrderedMap<(Label, Label), i64>,
     pub sums: Sums,
+    pub delays: Sums,
 }
 
 impl Content {
@@ -55,16 +58,24 @@ impl Content {
         if part & SUMS != 0 {
             self.sums.add(&other.sums, sign < 0);
         }
+        if part & DELAYS != 0 {
+            self.delays.add(&other.delays, sign < 0);
+        }
         Ok(())
     }
 
     fn is_empty(&self) -> bool {
-        self.totals == [0; 7] && self.cells.is_empty() && self.sums.is_empty()
+        self.totals == [0; 7]
+            && self.cells.is_empty()
+            && self.sums.is_empty()
+            && self.delays.is_empty()
     }
 
-    /// Totals and cells as bytes of as few as possible, then the packed sums.
-    fn close(&self, packed_sums: &[u8]) -> Box<[u8]> {
-        let mut bytes = Vec::with_capacity(16 + 4 * self.cells.len() + packed_sums.len());
+    /// Totals and cells as bytes of as few as possible, then the packed sums after their length, and the
+    /// packed delays.
+    fn close(&self, sums: &[u8], delays: &[u8]) -> Box<[u8]> {
+        let length = 20 + 4 * self.cells.len() + sums.len() + delays.len();
+        let mut bytes = Vec::with_capacity(length);
         self.totals.iter().for_each(|&total| write(&mut bytes, total));
         write(&mut bytes, self.cells.len() as i64);
         for (&(actual, predicted), &n) in &self.cells {
@@ -72,19 +83,22 @@ impl Content {
             write(&mut bytes, predicted.into());
             write(&mut bytes, n);
         }
-        bytes.extend_from_slice(packed_sums);
+        write(&mut bytes, sums.len() as i64);
+        bytes.extend_from_slice(sums);
+        bytes.extend_from_slice(delays);
         bytes.into_boxed_slice()
     }
 
-    /// Read what `close` wrote; the packed sums are returned.
-    fn open(mut bytes: &[u8]) -> (Content, &[u8]) {
+    /// Read what `close` wrote; the packed sums and delays are returned.
+    fn open(mut bytes: &[u8]) -> (Content, &[u8], &[u8]) {
         let mut content = Content::default();
         content.totals.iter_mut().for_each(|total| *total = read(&mut bytes));
         for _ in 0..read(&mut bytes) {
             let cell = (read(&mut bytes) as Label, read(&mut bytes) as Label);
             content.cells.insert(cell, read(&mut bytes));
         }
-        (content, bytes)
+        let length = read(&mut bytes) as usize;
+        (content, &bytes[..length], &bytes[length..])
     }
 }
 
@@ -142,8 +156,10 @@ impl BucketCounts {
     /// The content, after which the counts are open.
     pub fn content(&mut self, py: Python<'_>) -> PyResult<&mut Content> {
         if let State::Closed(bytes) = &self.state {
-            let (mut content, packed) = Content::open(bytes);
-            content.sums = Sums::from_packed(py, packed, &mut self.labels.borrow_mut(py))?;
+            let (mut content, sums, delays) = Content::open(bytes);
+            let labels = &mut self.labels.borrow_mut(py);
+            content.sums = Sums::from_packed(py, sums, labels)?;
+            content.delays = Sums::from_packed(py, delays, labels)?;
             self.state = State::Open(Box::new(content));
         }
         match &mut self.state {
@@ -156,23 +172,43 @@ impl BucketCounts {
         self.changed = true;
     }
 
-    /// Call a function with the content, without its sums if they are not needed; closed counts stay so.
+    /// Call a function with a part of the content, and maybe more of it; closed counts stay so.
     fn read<T>(
         &self,
         py: Python<'_>,
-        with_sums: bool,
+        part: u8,
         function: impl FnOnce(&Content) -> PyResult<T>,
     ) -> PyResult<T> {
         match &self.state {
             State::Open(content) => function(content),
             State::Closed(bytes) => {
-                let (mut content, packed) = Content::open(bytes);
-                if with_sums {
-                    content.sums = Sums::from_packed(py, packed, &mut self.labels.borrow_mut(py))?;
+                let (mut content, sums, delays) = Content::open(bytes);
+                let unpack =
+                    |packed| Sums::from_packed(py, packed, &mut self.labels.borrow_mut(py));
+                if part & SUMS != 0 {
+                    content.sums = unpack(sums)?;
+                }
+                if part & DELAYS != 0 {
+                    content.delays = unpack(delays)?;
                 }
                 function(&content)
             }
         }
+    }
+
+    fn to_dict<'py>(&self, py: Python<'py>, sums: &Sums) -> PyResult<Bound<'py, PyDict>> {
+        let labels = self.labels.borrow(py);
+        let found = PyDict::new(py);
+        let mut text = LastText::default();
+        for ((kind, label, bin), amount) in sums.iter() {
+            let label = text.of(py, &labels, label);
+            let key = PyTuple::new(
+                py,
+                [kind.into_pyobject(py)?.into_any(), label, bin.into_pyobject(py)?.into_any()],
+            )?;
+            found.set_item(key, amount.to_python(py)?)?;
+        }
+        Ok(found)
     }
 
     fn total(&self, index: usize) -> i64 {
@@ -207,7 +243,7 @@ impl BucketCounts {
     ) -> PyResult<()> {
         self.changed = true;
         let content = self.content(py)?;
-        other.read(py, part & SUMS != 0, |other| content.add(other, sign, part))
+        other.read(py, part, |other| content.add(other, sign, part))
     }
 
     /// Add plain counts.
@@ -227,7 +263,9 @@ impl BucketCounts {
             .try_iter()?
             .map(|item| sums::pair(&item?, labels))
             .collect();
-        content.sums.add(&Sums::from_pairs(pairs?), false);
+        let (sums, delays) = Sums::from_pairs(pairs?).split();
+        content.sums.add(&sums, false);
+        content.delays.add(&delays, false);
         Ok(())
     }
 
@@ -242,6 +280,9 @@ impl BucketCounts {
         }
         if part & SUMS != 0 {
             content.sums = Sums::default();
+        }
+        if part & DELAYS != 0 {
+            content.delays = Sums::default();
         }
         Ok(())
     }
@@ -265,6 +306,7 @@ impl BucketCounts {
         cells: Vec<i64>,
         texts: &Bound<'_, PyList>,
         sums: &[u8],
+        delays: &[u8],
     ) -> PyResult<()> {
         let mut content = Content { totals, ..Content::default() };
         for cell in cells.chunks_exact(3) {
@@ -275,7 +317,7 @@ impl BucketCounts {
             };
             content.cells.insert((number(cell[0])?, number(cell[1])?), cell[2]);
         }
-        self.state = State::Closed(content.close(sums));
+        self.state = State::Closed(content.close(sums, delays));
         self.changed = false;
         Ok(())
     }
@@ -290,7 +332,7 @@ impl BucketCounts {
         })
     }
 
-    /// Totals, cells and packed sums as in a checkpoint, or None if all are zero. The cells are a flat
+    /// Totals, cells, packed sums and packed delays as in a checkpoint, or None if all are zero. The cells are a flat
     /// list: actual, predicted, n, actual, ... Labels are positions in `positions`, to which new ones are
     /// added.
     fn pack<'py>(
@@ -300,15 +342,18 @@ impl BucketCounts {
     ) -> PyResult<Option<Packed<'py>>> {
         let labels = self.labels.borrow(py);
         let opened;
-        let (content, packed) = match &self.state {
-            State::Open(content) => (&**content, content.sums.packed(py, &labels)?),
+        let (content, sums, delays) = match &self.state {
+            State::Open(content) => {
+                let packed = |sums: &Sums| sums.packed(py, &labels);
+                (&**content, packed(&content.sums)?, packed(&content.delays)?)
+            }
             State::Closed(bytes) => {
-                let (content, packed) = Content::open(bytes);
+                let (content, sums, delays) = Content::open(bytes);
                 opened = content;
-                (&opened, packed.to_vec())
+                (&opened, sums.to_vec(), delays.to_vec())
             }
         };
-        if packed.is_empty() && content.is_empty() {
+        if sums.is_empty() && delays.is_empty() && content.is_empty() {
             return Ok(None);
         }
         let mut last: Option<(Label, Bound<'py, PyAny>)> = None;
@@ -333,7 +378,8 @@ impl BucketCounts {
             flat.push(position(predicted)?);
             flat.push(n.into_pyobject(py)?.into_any());
         }
-        Ok(Some((content.totals, PyList::new(py, flat)?, PyBytes::new(py, &packed))))
+        let [sums, delays] = [sums, delays].map(|packed| PyBytes::new(py, &packed));
+        Ok(Some((content.totals, PyList::new(py, flat)?, sums, delays)))
     }
 
     /// Close the counts if they did not change since the last call. Returns whether they are closed.
@@ -343,8 +389,12 @@ impl BucketCounts {
             return Ok(false);
         }
         if let State::Open(content) = &self.state {
-            let packed = content.sums.packed(py, &self.labels.borrow(py))?;
-            self.state = State::Closed(content.close(&packed));
+            let labels = self.labels.borrow(py);
+            let (sums, delays) =
+                (content.sums.packed(py, &labels)?, content.delays.packed(py, &labels)?);
+            let closed = content.close(&sums, &delays);
+            drop(labels);
+            self.state = State::Closed(closed);
         }
         Ok(true)
     }
@@ -353,10 +403,16 @@ impl BucketCounts {
         match &self.state {
             State::Open(content) => content.is_empty(),
             State::Closed(bytes) => {
-                let (content, packed) = Content::open(bytes);
-                packed.is_empty() && content.is_empty()
+                let (content, sums, delays) = Content::open(bytes);
+                sums.is_empty() && delays.is_empty() && content.is_empty()
             }
         }
+    }
+
+    /// The sums of delays as a new dict.
+    #[getter]
+    fn delays<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.read(py, DELAYS, |content| self.to_dict(py, &content.delays))
     }
 
     /// Whether there are sums.
@@ -415,7 +471,7 @@ impl BucketCounts {
     #[getter]
     fn cells<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let labels = self.labels.borrow(py);
-        self.read(py, false, |content| {
+        self.read(py, LABELS, |content| {
             let cells = PyDict::new(py);
             for (&(actual, predicted), n) in &content.cells {
                 cells.set_item((labels.text(actual), labels.text(predicted)), n)?;
@@ -427,25 +483,12 @@ impl BucketCounts {
     /// The sums as a new dict.
     #[getter]
     fn sums<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.read(py, true, |content| {
-            let labels = self.labels.borrow(py);
-            let sums = PyDict::new(py);
-            let mut text = LastText::default();
-            for ((kind, label, bin), amount) in content.sums.iter() {
-                let label = text.of(py, &labels, label);
-                let key = PyTuple::new(
-                    py,
-                    [kind.into_pyobject(py)?.into_any(), label, bin.into_pyobject(py)?.into_any()],
-                )?;
-                sums.set_item(key, amount.to_python(py)?)?;
-            }
-            Ok(sums)
-        })
+        self.read(py, SUMS, |content| self.to_dict(py, &content.sums))
     }
 
     /// The sums of every kind by label and bin, as new dicts.
     fn sums_by_kind<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.read(py, true, |content| {
+        self.read(py, SUMS, |content| {
             let labels = self.labels.borrow(py);
             let kinds = PyDict::new(py);
             let mut group: Option<(u32, Bound<'py, PyDict>)> = None;

@@ -17,6 +17,7 @@ struct Delta {
     /// Actual, predicted and n.
     cells: Vec<(Label, Label, i64)>,
     sums: Sums,
+    delays: Sums,
 }
 
 impl Delta {
@@ -42,11 +43,11 @@ impl Delta {
             let cell = (label()?, label()?);
             cells.push((cell.0, cell.1, unpacker.integer()?));
         }
-        let sums = match fields {
-            5 => Sums::default(),
-            _ => Sums::unpack(py, unpacker, names)?,
+        let (sums, delays) = match fields {
+            5 => Default::default(),
+            _ => Sums::unpack(py, unpacker, names)?.split(),
         };
-        Ok(Delta { model, basis, minute, totals, cells, sums })
+        Ok(Delta { model, basis, minute, totals, cells, sums, delays })
     }
 
     fn add_to(&self, content: &mut Content) -> PyResult<()> {
@@ -55,6 +56,7 @@ impl Delta {
             content.add_cell((actual, predicted), n, 1)?;
         }
         content.sums.add(&self.sums, false);
+        content.delays.add(&self.delays, false);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Sums of statistics: integers of any size by what is summed, its label and its bin.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use pyo3::prelude::*;
 
@@ -20,6 +21,9 @@ pub struct Sums {
     /// The carries that are not zero, which are rare.
     carries: BTreeMap<Key, i64>,
 }
+
+/// The kinds of the sums of delays, as in Python.
+const DELAYS: Range<u32> = 50..60;
 
 /// So many times longer sums are searched, shorter ones passed through.
 const MUCH_LONGER: usize = 8;
@@ -65,6 +69,21 @@ impl Sums {
             self.entries.retain(|entry| entry.1 != 0 || carries.contains_key(&entry.0));
         }
         self.insert(new);
+    }
+
+    /// The sums without those of delays, and these.
+    pub fn split(mut self) -> (Sums, Sums) {
+        let start = self.entries.partition_point(|entry| entry.0 .0 < DELAYS.start);
+        let end = self.entries.partition_point(|entry| entry.0 .0 < DELAYS.end);
+        if start == end {
+            return (self, Sums::default());
+        }
+        let entries = self.entries.drain(start..end).collect();
+        let carries = self.carries.keys().filter(|key| DELAYS.contains(&key.0));
+        let carries: Vec<Key> = carries.copied().collect();
+        let carries = carries.into_iter().filter_map(|key| self.carries.remove_entry(&key));
+        let carries = carries.collect();
+        (self, Sums { entries, carries })
     }
 
     /// Sums from pairs in any order; those of equal keys are added.

@@ -8,13 +8,21 @@ import msgspec
 from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome
 from processor.domain.join.outcome_resolver import JoinedPrediction
 from processor.domain.join.plans import CONFIDENCE, LABELS, NUMBERS, Plan
+from processor.domain.join.requests.request import positions
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
 from processor.domain.native import native
 from processor.domain.quantities import ONE, log_loss
 from processor.domain.statistics import custom, numbers, probabilities
 from processor.domain.statistics.counts import Counts
-from processor.domain.timestamps import MINUTE
+from processor.domain.statistics.delays import (
+    ENDS,
+    bucket_of,
+    contribute,
+    contribute_prediction,
+    pack_cell,
+)
+from processor.domain.timestamps import MINUTE, SECOND
 from processor.domain.values import DEFAULT_UNIT
 from processor.telemetry import Telemetry
 
@@ -31,12 +39,15 @@ class DeltaAccumulator:
     def __init__(self, state: JoinState, telemetry: Telemetry) -> None:
         self.telemetry = telemetry
         self._state = state
-        self._predicted: dict[tuple[int, int], int] = {}
-        self._judged: dict[tuple[int, int, int, Outcome], int] = {}
+        #: By model, minute and answer.
+        self._predicted: dict[tuple[int, int, int], int] = {}
+        #: By model, basis, minute, outcome and, on the request basis, bucket of the delay.
+        self._judged: dict[tuple[int, int, int, Outcome, int], int] = {}
 
-    def add_predictions(self, model: int, minute: int, items: int) -> None:
-        """Count predicted items in a minute since 1970; a negative number takes them back."""
-        key = (model, minute)
+    def add_predictions(self, model: int, minute: int, answer: int, items: int) -> None:
+        """Count items of an answer predicted in a minute since 1970; a negative number takes them
+        back."""
+        key = (model, minute, answer)
         self._predicted[key] = self._predicted.get(key, 0) + items
 
     def add_judgement(
@@ -44,9 +55,10 @@ class DeltaAccumulator:
     ) -> None:
         """Count a judgement (``sign`` 1) or take it back (-1); times are in ns."""
         judged = self._judged
-        key = (model, 0, predicted_at // MINUTE, outcome)
+        bucket = bucket_of(feedback_at - predicted_at)
+        key = (model, 0, predicted_at // MINUTE, outcome, bucket)
         judged[key] = judged.get(key, 0) + sign
-        key = (model, 1, feedback_at // MINUTE, outcome)
+        key = (model, 1, feedback_at // MINUTE, outcome, 0)
         judged[key] = judged.get(key, 0) + sign
         if outcome.affects_diagnostics:
             self._add_diagnostics(outcome, sign)
@@ -76,14 +88,19 @@ class DeltaAccumulator:
         """The changes since the last call, by partition of the deltas, and forget them. ``targets``
         are the models' partitions; ``head`` is version, log id, source and offset of the batches."""
         changes: dict[tuple[int, int, int], Counts] = {}
-        for (model, minute), items in self._predicted.items():
+        for (model, minute, answer), items in self._predicted.items():
             if items:
-                changes.setdefault((model, 0, minute), Counts()).predictions += items
-        for (model, basis, minute, outcome), times in self._judged.items():
+                change = changes.setdefault((model, 0, minute), Counts())
+                change.predictions += items
+                if (label := self._state.answers[answer].label) is not None:
+                    contribute_prediction(label, change.sums, items)
+        for (model, basis, minute, outcome, bucket), times in self._judged.items():
             if times:
-                changes.setdefault((model, basis, minute), Counts()).add(
-                    outcome.counts, times, keep_zeros=True
-                )
+                change = changes.setdefault((model, basis, minute), Counts())
+                change.add(outcome.counts, times, keep_zeros=True)
+                if basis == 0:
+                    for cell, items in outcome.cells().items():
+                        contribute(cell, bucket, change.sums, times * items)
         self.clear()
         return pack_deltas(changes, self._state.models, targets, head)
 
@@ -117,17 +134,20 @@ class DeltaAccumulator:
         prediction, feedback, outcome = joined
         if not prediction.restored:
             answers = prediction.answers
-            items = 1 if isinstance(answers, int) else len(answers)
-            self.add_predictions(prediction.model, prediction.time // MINUTE, sign * items)
+            minute = prediction.time // MINUTE
+            for answer in positions(answers):
+                self.add_predictions(prediction.model, minute, answer, sign)
         if feedback is not None and outcome is not None:
             self.add_judgement(prediction.model, prediction.time, feedback.time, outcome, sign)
 
 
 @cache
-def _tables() -> tuple[list[int], list[int], list[int]]:
-    """The tables of the native extension: edges of bins, log losses, edges of error buckets."""
+def _tables() -> tuple[list[int], list[int], list[int], list[int]]:
+    """The tables of the native extension: edges of bins, log losses, edges of error buckets, and the
+    ends of the buckets of delays in nanoseconds."""
     losses = [log_loss(q) for q in range(ONE + 1)]
-    return list(probabilities.EDGES), losses, list(numbers.EDGES)
+    ends = [end * SECOND for end in ENDS]
+    return list(probabilities.EDGES), losses, list(numbers.EDGES), ends
 
 
 class NativeDeltaAccumulator(DeltaAccumulator):
@@ -141,9 +161,10 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         self._outcomes: list[Outcome] = []
         self._cells = 0
 
-    def add_predictions(self, model: int, minute: int, items: int) -> None:
-        """Count predicted items in a minute since 1970; a negative number takes them back."""
-        self.native.add_predictions(model, minute, items)
+    def add_predictions(self, model: int, minute: int, answer: int, items: int) -> None:
+        """Count items of an answer predicted in a minute since 1970; a negative number takes them
+        back."""
+        self.native.add_predictions(model, minute, answer, items)
 
     def add_judgement(
         self, model: int, predicted_at: int, feedback_at: int, outcome: Outcome, sign: int
@@ -160,8 +181,9 @@ class NativeDeltaAccumulator(DeltaAccumulator):
             counts = outcome.counts
             cells = [(*cell, n) for cell, n in counts.cells.items()]
             sums = [(*key, n) for key, n in counts.sums.items()]
+            delayed = [(pack_cell(cell), n) for cell, n in outcome.cells().items()]
             outcome_id = self.native.add_outcome(
-                counts.totals(), cells, sums, outcome.affects_diagnostics
+                counts.totals(), cells, sums, delayed, outcome.affects_diagnostics
             )
             self._outcome_ids[outcome] = outcome_id
             self._outcomes.append(outcome)
@@ -209,7 +231,9 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         raw = msgspec.Raw
         batches = {
             target: PackedDeltas(*head, -1, raw(models), raw(labels), raw(deltas))
-            for target, models, labels, deltas in self.native.drain(self._state.models, targets)
+            for target, models, labels, deltas in self.native.drain(
+                self._state.models, self._state.answers, targets
+            )
         }
         self._limit_outcomes()
         return batches

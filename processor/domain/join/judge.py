@@ -11,6 +11,7 @@ from processor.domain.quantities import unpack_number
 from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.statistics.custom import JudgedItem
+from processor.domain.statistics.delays import UNKNOWN
 from processor.domain.statistics.sums import Sums
 from processor.domain.values import LABEL_SET, NUMBER, PROBABILITY, SCORES, Answer, Reading
 
@@ -19,15 +20,23 @@ SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 
 class Outcome:
     """The result of judging a prediction by a feedback: its kind, its contribution to the counts
-    (without the predictions themselves), and the reasons of items that could not be judged. Outcomes
-    are hashed by identity: `OutcomeResolver` keeps one object of each that can come again."""
+    (without the predictions themselves), the reasons of items that could not be judged, and the
+    predicted labels of items whose actual label is not known. Outcomes are hashed by identity:
+    `OutcomeResolver` keeps one object of each that can come again."""
 
-    __slots__ = ("affects_diagnostics", "counts", "kind", "not_scorable")
+    __slots__ = ("affects_diagnostics", "counts", "kind", "not_scorable", "unknown")
 
-    def __init__(self, kind: str, counts: Counts, not_scorable: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        kind: str,
+        counts: Counts,
+        not_scorable: tuple[str, ...] = (),
+        unknown: tuple[str, ...] = (),
+    ) -> None:
         self.kind = kind
         self.counts = counts
         self.not_scorable = not_scorable
+        self.unknown = unknown
         self.affects_diagnostics = kind != SCORED or bool(not_scorable)
 
     def differs(self, other: "Outcome") -> bool:
@@ -36,7 +45,16 @@ class Outcome:
             self.kind != other.kind
             or self.not_scorable != other.not_scorable
             or self.counts != other.counts
+            or self.unknown != other.unknown
         )
+
+    def cells(self) -> dict[Cell, int]:
+        """The judged items by cell, with those whose actual label is `UNKNOWN`."""
+        cells = dict(self.counts.cells)
+        for predicted in self.unknown:
+            cell = Cell(UNKNOWN, predicted)
+            cells[cell] = cells.get(cell, 0) + 1
+        return cells
 
 
 #: The outcome of a reward that could be about several predictions.
@@ -72,6 +90,7 @@ def judge(
     `ValueError` if there is neither a truth nor a reward.
     """
     sums: Sums = {}
+    unknown: list[str] = []
     verdict = _judge(answers, truth, reward, values, sums)
     counts = Counts(disagreements=verdict.disagreements, sums=sums)
     if reward is not None:
@@ -85,12 +104,13 @@ def judge(
             continue
         if item.actual is None:
             counts.unknown_actual += 1
+            unknown.append(item.predicted)
             continue
         cell = Cell(item.actual, item.predicted)
         counts.cells[cell] = counts.cells.get(cell, 0) + 1
         if packed:
             probabilities.contribute(answer, packed, item.actual, sums)
-    outcome = Outcome(verdict.kind, counts, verdict.not_scorable)
+    outcome = Outcome(verdict.kind, counts, verdict.not_scorable, tuple(unknown))
     if answers and answers[0].schema.statistics:
         _add_custom(answers, values, verdict.items, sums)
         outcome.affects_diagnostics |= bool(custom.failed(sums))

@@ -52,6 +52,10 @@ class Sum(IntEnum):
     SET_FALSE_NEGATIVES = 43
     JACCARD = 44
     EXACT = 45
+    # Delays of feedback (counting rule 30): predicted items by label, and judged items by cell (see
+    # `pack_cell`) and bucket of the delay.
+    PREDICTED_LABEL = 50
+    DELAY = 51
     # Statistics of one's own: by name and key, and items and failed items by name.
     CUSTOM = 90
     CUSTOM_ITEMS = 91
@@ -66,11 +70,15 @@ class Key(NamedTuple):
     bin: int = 0
 
 
+#: The kinds of the sums of delays. They are kept by hour and for all time, and no window sums them up.
+DELAYS = range(50, 60)
+
+
 #: Sums by the parts of a `Key`, as plain tuples, which are faster to make and equal to it.
 Sums = dict[tuple[int, str, int], int]
 
 
-def add(sums: Sums, kind: Sum, amount: int, label: str = "", bin: int = 0) -> None:
+def add(sums: Sums, kind: int, amount: int, label: str = "", bin: int = 0) -> None:
     """Add an amount to the sum of a key; a sum of 0 is not kept."""
     key = (int(kind), label, bin)
     total = sums.get(key, 0) + amount

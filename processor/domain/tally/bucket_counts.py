@@ -21,11 +21,14 @@ from processor.domain.log.deltas import (
 from processor.domain.log.deltas import unpack as unpack_delta
 from processor.domain.native import native, use_native
 from processor.domain.statistics.counts import Counts, Totals
-from processor.domain.statistics.sums import Sums
+from processor.domain.statistics.sums import DELAYS as KINDS
+from processor.domain.statistics.sums import Sums, add
 
-#: The parts of counts that a change adds: all but the sums, the sums, or both.
-LABELS, SUMS = 1, 2
-ALL = LABELS | SUMS
+#: The parts of counts: all but the sums, the sums without those of delays, and these.
+LABELS, SUMS, DELAYS = 1, 2, 4
+#: The parts that windows sum up, and all parts.
+SUMMED = LABELS | SUMS
+ALL = SUMMED | DELAYS
 
 _encode = msgspec.msgpack.Encoder().encode
 #: Labels, and sums that refer to them by position.
@@ -39,11 +42,13 @@ class BucketCounts(Counts):
     Counts of both kinds can't be added to each other: see `BucketFactory`.
     """
 
-    __slots__ = ("_open", "_packed", "changed")
+    __slots__ = ("_delays", "_open", "_packed", "changed")
 
     _open: Sums | None
     #: The packed sums; None while they are not known.
     _packed: bytes | None
+    #: The sums of delays, packed or not.
+    _delays: Sums | bytes
     changed: bool
     """Whether the counts changed since `close_unchanged`."""
 
@@ -54,7 +59,15 @@ class BucketCounts(Counts):
 
     @sums.setter
     def sums(self, sums: Sums) -> None:
+        self._delays = {key: n for key, n in sums.items() if key[0] in KINDS}
+        if self._delays:
+            sums = {key: n for key, n in sums.items() if key[0] not in KINDS}
         self._open, self._packed, self.changed = sums, None, True
+
+    @property
+    def delays(self) -> Sums:
+        """The sums of delays; they must not be changed."""
+        return unpack(self._delays) if isinstance(self._delays, bytes) else self._delays
 
     @property
     def has_sums(self) -> bool:
@@ -71,10 +84,15 @@ class BucketCounts(Counts):
                 self._open = self.sums
             self._packed = None
             self.add_sums(other, sign)
+        if part & DELAYS and isinstance(other, BucketCounts) and (delays := other.delays):
+            if isinstance(self._delays, bytes):
+                self._delays = self.delays
+            for (kind, label, bucket), n in delays.items():
+                add(self._delays, kind, sign * n, label, bucket)
 
     def change_by(self, counts: Counts) -> None:
         """Add plain counts."""
-        self.change(counts)
+        self.change(BucketCounts(*counts.totals(), counts.cells, counts.sums))
 
     def reset(self, part: int = ALL) -> None:
         """Forget a part of the counts."""
@@ -84,19 +102,24 @@ class BucketCounts(Counts):
             self.rewards = self.reward_sum = self.disagreements = 0
             self.cells = {}
         if part & SUMS:
-            self.sums = {}
+            self._open, self._packed = {}, None
+        if part & DELAYS:
+            self._delays = {}
 
     def take_sums(self) -> "BucketCounts | None":
         """Take the sums out. Returns counts with these alone, or None if there are none."""
         if not self.has_sums:
             return None
-        taken, self.sums = BucketCounts(sums=self.sums), {}
+        taken = BucketCounts(sums=self.sums)
+        self.reset(SUMS)
         return taken
 
-    def load(self, totals: Totals, cells: list[int], labels: list[str], sums: bytes) -> None:
-        """Set all from a checkpoint; the counts are closed. ``cells`` are by `pack_cells`, ``sums`` by
-        `packed`."""
+    def load(
+        self, totals: Totals, cells: list[int], labels: list[str], sums: bytes, delays: bytes
+    ) -> None:
+        """Set all from a checkpoint; the counts are closed. The arguments are those of `pack`."""
         Counts.__init__(self, *totals, unpack_cells(cells, labels))
+        self._delays = delays
         if sums:
             self._open, self._packed = None, sums
         self.changed = False
@@ -104,16 +127,16 @@ class BucketCounts(Counts):
     def packed(self) -> bytes:
         """Return the packed sums, empty if there are none."""
         if self._packed is None:
-            labels: dict[str, int] = {}
-            flat = pack_sums(self._open or {}, labels)
-            self._packed = _encode((list(labels), flat)) if flat else b""
+            self._packed = _pack(self._open or {})
         return self._packed
 
-    def pack(self, labels: dict[str, int]) -> tuple[Totals, list[int], bytes] | None:
-        """Return the totals, the cells by `pack_cells` and the packed sums, or None if all are zero."""
+    def pack(self, labels: dict[str, int]) -> tuple[Totals, list[int], bytes, bytes] | None:
+        """Return the totals, the cells by `pack_cells`, the packed sums and those of delays, or None if
+        all are zero."""
         if self.is_empty():
             return None
-        return self.totals(), pack_cells(self.cells, labels), self.packed()
+        delays = self._delays if isinstance(self._delays, bytes) else _pack(self._delays)
+        return self.totals(), pack_cells(self.cells, labels), self.packed(), delays
 
     def close_unchanged(self) -> bool:
         """Close the counts if they did not change since the last call. Returns whether they are
@@ -124,11 +147,13 @@ class BucketCounts(Counts):
         if self._open:
             self.packed()
             self._open = None
+        if not isinstance(self._delays, bytes):
+            self._delays = _pack(self._delays)
         return True
 
     def is_empty(self) -> bool:
         """Whether all counts are zero."""
-        return not (self.cells or self.has_sums or any(self.totals()))
+        return not (self.cells or self.has_sums or self._delays or any(self.totals()))
 
 
 #: Changes of a model's counts by [basis][minute].
@@ -155,6 +180,12 @@ class BucketFactory:
             if total is None:
                 total = by_minute[delta.minute] = self.new()
             total.change_by(unpack_delta(delta, batch.labels))
+
+
+def _pack(sums: Sums) -> bytes:
+    labels: dict[str, int] = {}
+    flat = pack_sums(sums, labels)
+    return _encode((list(labels), flat)) if flat else b""
 
 
 def unpack(packed: bytes) -> Sums:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
-from processor.domain.tally.bucket_counts import LABELS, SUMS, BucketCounts
-from processor.domain.tally.windows import ALL, MINUTES, SUMS_KEEP, TIERS, Window
+from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts
+from processor.domain.tally.windows import ALL, HOURS, MINUTES, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
 
 #: Counts by the number of the bucket.
@@ -74,7 +74,9 @@ class ModelTally:
         self, tier: int, basis: int, bucket: int, counts: BucketCounts, floors: Floors
     ) -> None:
         """Add a change to a bucket and to the windows that have it."""
-        part = LABELS if tier == MINUTES and bucket < floors.sums else ALL_PARTS
+        part = ALL_PARTS if tier in (HOURS, ALL) else SUMMED
+        if tier == MINUTES and bucket < floors.sums:
+            part = LABELS
         buckets = self.tiers[tier][basis]
         total = buckets.get(bucket)
         if total is None:
@@ -125,7 +127,7 @@ class ModelTally:
         bucket: int,
         counts: BucketCounts,
         sign: int,
-        part: int = ALL_PARTS,
+        part: int = SUMMED,
     ) -> None:
         """Add a part of a bucket's change (subtract it with ``sign`` -1) to the windows that have the
         bucket."""
@@ -166,7 +168,7 @@ class RollingSum:
         if not window.seconds:
             self.slides: list[_Slide] = []  # its only bucket is the sum
         elif window.sums_tier == window.tier:
-            self.slides = [_Slide(window, window.tier, ALL_PARTS, self._totals)]
+            self.slides = [_Slide(window, window.tier, SUMMED, self._totals)]
         else:
             self.slides = [
                 _Slide(window, window.tier, LABELS, self._totals),

@@ -13,6 +13,7 @@ from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch, read_deltas, 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
 from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
+from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.model_tally import (
     BLOCK_BUCKETS,
     Floors,
@@ -20,7 +21,7 @@ from processor.domain.tally.model_tally import (
     is_expired,
     retention_floors,
 )
-from processor.domain.tally.windows import TIERS, Window
+from processor.domain.tally.windows import ALL, HOURS, TIERS, Window
 from processor.domain.timestamps import SECOND
 
 #: How long (ns of log time) an expired block is kept: a former owner's late manifest may still list it.
@@ -38,15 +39,15 @@ class BlockKey(NamedTuple):
 
 class BucketBlock(msgspec.Struct, array_like=True):
     """A range of buckets with all deltas before ``offset``. ``last`` is the newest source offset among
-    these deltas, by source partition. A bucket is its basis, number, totals, flat cells and packed sums
-    (see `pack_cells` and `BucketCounts.packed`). The labels of cells are positions in ``labels``."""
+    these deltas, by source partition. A bucket is its basis, number, and what `BucketCounts.pack`
+    returns. The labels of cells are positions in ``labels``."""
 
     version: int
     log_id: str
     offset: int
     last: dict[int, int]
     labels: list[str]
-    buckets: list[tuple[int, int, Totals, list[int], bytes]]
+    buckets: list[tuple[int, int, Totals, list[int], bytes, bytes]]
 
 
 class CheckpointManifest(msgspec.Struct, array_like=True):
@@ -173,6 +174,14 @@ class Tally:
             tally.apply_fresh(floors)
             yield key, tally.tiers[tier][BASES.index(basis)]
 
+    def cohorts(self) -> Iterator[tuple[ModelKey, Cohorts]]:
+        """Every model with its cohorts of predictions, for the estimates while labels are late."""
+        floors = retention_floors(self.log_time)
+        for key, tally in list(self.models.items()):
+            tally.apply_fresh(floors)
+            hours, whole = tally.tiers[HOURS][0], tally.tiers[ALL][0].get(0)
+            yield key, Cohorts(hours, whole)
+
     def flush(self) -> Flush:
         """Begin a flush of what has changed since the last one. There must be no other under way, except
         one that was given up: then `restore` comes first."""
@@ -279,9 +288,9 @@ class Tally:
 
     def _load(self, key: BlockKey, block: BucketBlock) -> None:
         tally = self._tally(key.model)
-        for basis, bucket, totals, cells, sums in block.buckets:
+        for basis, bucket, totals, cells, sums, delays in block.buckets:
             counts = self._factory.new()
-            counts.load(totals, cells, block.labels, sums)
+            counts.load(totals, cells, block.labels, sums, delays)
             tally.load(key.tier, basis, bucket, counts)
         tally.saved[key.tier, key.block] = block.offset
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from processor.domain.events.document_batches import DocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.domain.events.test_event_lines import AS_OF, RULES, outcome
 

@@ -15,7 +15,8 @@ from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import parse_time
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.support.domain.decoding import Part, parts
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from processor.domain.events.event_lines import LineReader
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 
 AS_OF = 1_795_165_439_500_000_000
 #: What a header can be, the common ones first.

@@ -10,7 +10,8 @@ from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import parse_rules
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.domain.seldon_events import FEEDBACK, RESPONSE, event, fold, kserve
 from tests.support.domain.decoding import meaning

@@ -10,7 +10,8 @@ from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
-from processor.replay.fold import ReplayFold, Selection
+from processor.replay.fold import ReplayFold
+from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.domain.seldon_events import FEEDBACK, NS, RESPONSE, event, kserve
 from tests.support.domain.decoding import meaning

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from processor.domain.log.deltas import Delta, DeltaBatch
 from processor.domain.statistics.counts import BASES, Counts
+from processor.domain.statistics.sums import DELAYS
 from processor.domain.tally.tally import Tally
 from processor.domain.tally.windows import DAY, HOUR, MINUTE, TIERS, Window
 from processor.domain.timestamps import SECOND
@@ -128,15 +129,17 @@ def window_sums(buckets: Buckets, now: float) -> dict[tuple[object, str, str], C
             if window.tier == tier and in_window(window, tier, bucket, now):
                 total.add_labels(counts)
             if window.sums_tier == tier and in_window(window, tier, bucket, now):
-                total.add_sums(counts)
+                # Delays are in no window.
+                sums_of_windows = {k: n for k, n in counts.sums.items() if k[0] not in DELAYS}
+                total.add_sums(Counts(sums=sums_of_windows))
     return {key: counts for key, counts in sums.items() if not counts.is_empty()}
 
 
 def shown(tally: Tally, now: float) -> dict[tuple[object, str, str], Counts]:
     return {
-        (model, window, basis): counts.copy()
+        (model, window, basis): copied
         for model, window, basis, counts in tally.window_counts(now)
-        if not counts.is_empty()
+        if not (copied := counts.copy()).is_empty()
     }
 
 

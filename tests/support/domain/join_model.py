@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, judge
+from processor.domain.join.judge import AMBIGUOUS, ROWS_DIFFER, Outcome, judge
 from processor.domain.join.requests.request import positions
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, unpack
@@ -18,6 +18,7 @@ from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Predict
 from processor.domain.log.records import decode_delta, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.delays import bucket_of, contribute, contribute_prediction
 from processor.domain.timestamps import MINUTE
 from processor.domain.values import (
     INTEGER,
@@ -141,7 +142,7 @@ def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
             for model in {one.model for one in predictions}
         ]
         for prediction in counting:
-            _add(sums, prediction.model, 0, prediction.time, Counts(len(prediction.answers)))
+            _add(sums, prediction.model, 0, prediction.time, _predicted(prediction.answers))
             applying = [
                 one for one in feedbacks if one.truth is not None or _names(one, prediction)
             ]
@@ -163,7 +164,24 @@ def expected(seen: Iterable[Observation]) -> tuple[Sums, Gauges]:
                 reasons[reason] = reasons.get(reason, 0) + 1
             _add(sums, prediction.model, 0, prediction.time, outcome.counts)
             _add(sums, prediction.model, 1, best.time, outcome.counts)
+            delays = _delays(outcome, best.time - prediction.time)
+            _add(sums, prediction.model, 0, prediction.time, delays)
     return _without_empty(sums), Gauges(waiting, unmatched, rows_differ, ambiguous, reasons)
+
+
+def _predicted(answers: Sequence[Answer]) -> Counts:
+    counts = Counts(len(answers))
+    for answer in answers:
+        if answer.label is not None:
+            contribute_prediction(answer.label, counts.sums)
+    return counts
+
+
+def _delays(outcome: Outcome, delay: int) -> Counts:
+    counts = Counts()
+    for cell, items in outcome.cells().items():
+        contribute(cell, bucket_of(delay), counts.sums, items)
+    return counts
 
 
 def _names(feedback: Feedback, prediction: Prediction) -> bool:
@@ -205,11 +223,13 @@ def sums_in_memory(folds: Iterable[JoinFold]) -> Sums:
     for fold in folds:
         for prediction, feedback, outcome in fold.joined_predictions():
             model = fold.state.models[prediction.model]
-            items = len(list(positions(prediction.answers)))
-            _add(sums, model, 0, prediction.time, Counts(items))
+            answers = [fold.state.answers[one] for one in positions(prediction.answers)]
+            _add(sums, model, 0, prediction.time, _predicted(answers))
             if feedback is not None and outcome is not None:
                 _add(sums, model, 0, prediction.time, outcome.counts)
                 _add(sums, model, 1, feedback.time, outcome.counts)
+                delays = _delays(outcome, feedback.time - prediction.time)
+                _add(sums, model, 0, prediction.time, delays)
     return _without_empty(sums)
 
 

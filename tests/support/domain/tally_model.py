@@ -12,10 +12,13 @@ from processor.domain.log.deltas import Delta, DeltaBatch, RawDeltaBatch, pack_s
 from processor.domain.log.records import decode_raw_delta, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.sums import DELAYS
 from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Tally
 from processor.domain.tally.windows import (
+    ALL,
     DAY,
     HOUR,
+    HOURS,
     MINUTE,
     MINUTES,
     SUMS_KEEP,
@@ -73,7 +76,9 @@ def deltas(draw: st.DrawFn) -> Delta:
 @st.composite
 def sums(draw: st.DrawFn, sign: int) -> list[int | str]:
     """Packed sums of the labels x and y, some of them longer than 64 or 128 bits."""
-    key = st.tuples(st.integers(0, 3), st.sampled_from("xy"), st.integers(-1, 2))
+    key = st.tuples(
+        st.sampled_from([0, 1, 2, 3, 50, 51]), st.sampled_from("xy"), st.integers(-1, 2)
+    )
     amount = st.sampled_from([1, 1, 2, 300, 2**62, 2**63, 10**36, 2**127, -(2**127), 2**140])
     found = draw(st.dictionaries(key, amount, max_size=4))
     return pack_sums({key: sign * n for key, n in found.items()}, {"x": 0, "y": 1})
@@ -139,8 +144,12 @@ def reference_sums(batches: Iterable[DeltaBatch]) -> Buckets:
     sums: Buckets = {}
     for batch in batches:
         for delta in batch.deltas:
-            counts = unpack(delta, batch.labels)
+            whole = unpack(delta, batch.labels)
+            sums_of_windows = {key: n for key, n in whole.sums.items() if key[0] not in DELAYS}
             for tier, (_, size, _) in enumerate(TIERS):
+                counts = whole
+                if tier not in (HOURS, ALL):
+                    counts = Counts(*whole.totals(), whole.cells, sums_of_windows)
                 bucket = delta.minute * MINUTE // size if size else 0
                 key = (tier, batch.models[delta.model], delta.basis, bucket)
                 sums.setdefault(key, Counts()).add(counts)
@@ -151,7 +160,9 @@ def counts_in(tally: Tally) -> Buckets:
     """The counts in a tally."""
     list(tally.window_counts(0.0))  # adds fresh changes to the tiers
     return {
-        (tier, model, basis, bucket): counts
+        (tier, model, basis, bucket): Counts(
+            *counts.totals(), dict(counts.cells), {**counts.sums, **counts.delays}
+        )
         for model, one in tally.models.items()
         for tier, bases in enumerate(one.tiers)
         for basis, buckets in enumerate(bases)

@@ -1,0 +1,24 @@
+"""The cohorts of one model's predictions, in the buckets of its tally (counting rule 30)."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from processor.domain.statistics.delays import Cohort, cohort_of
+from processor.domain.tally.bucket_counts import BucketCounts
+
+
+class Cohorts(NamedTuple):
+    """The counts on the request basis by hour since 1970, and those of all time."""
+
+    by_hour: Mapping[int, BucketCounts]
+    of_all_time: BucketCounts | None
+
+    def hours(self) -> Iterator[tuple[int, Cohort]]:
+        """Yield each hour with its cohort."""
+        for hour, counts in self.by_hour.items():
+            yield hour, cohort_of(counts.delays)
+
+    def whole(self) -> Cohort:
+        """Return the cohort of all time."""
+        counts = self.of_all_time
+        return Cohort() if counts is None else cohort_of(counts.delays)

@@ -1,0 +1,91 @@
+"""What a model's cohorts say of a window whose labels are late: the nowcast, the expected feedback, and
+the drift of its predictions (counting rules 30 to 32)."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from processor.domain.statistics.delays import Cohort, total
+from processor.domain.statistics.drift import Drift, drift
+from processor.domain.statistics.nowcast import (
+    Delays,
+    Hindcast,
+    Nowcast,
+    first_immature,
+    hindcast,
+    hour_of,
+    nowcast,
+)
+from processor.domain.tally.windows import HOUR
+
+_WEEK = 7 * 24
+_DAY = 24
+
+
+class Estimates(NamedTuple):
+    """The estimates of one window. ``drift`` is against the same length of time before it and
+    ``drift_of_week`` against the same window a week ago; None for all time, for windows that are not
+    whole hours, and where nothing was predicted."""
+
+    nowcast: Nowcast
+    hindcast: list[Hindcast]
+    drift: Drift | None
+    drift_of_week: Drift | None
+
+
+class Estimator:
+    """Makes the estimates of a model at ``now``, from its cohorts by hour and the one of all time, which
+    can have older hours. Times are in seconds; ``maturity`` is the age from which a prediction's labels
+    count as complete."""
+
+    def __init__(
+        self, hours: Iterable[tuple[int, Cohort]], whole: Cohort, now: float, maturity: float
+    ) -> None:
+        self._now = now
+        self._end = hour_of(now)
+        self._hours = {hour: cohort for hour, cohort in hours if hour <= self._end}
+        first = first_immature(now, maturity)
+        immature = total(cohort for hour, cohort in self._hours.items() if hour >= first)
+        mature = Cohort()
+        mature.add(whole)
+        mature.add(immature, -1)
+        self._delays = Delays(mature)
+        self._whole = whole
+        days: dict[int, dict[int, Cohort]] = {}
+        for hour, cohort in self._hours.items():
+            if (hour // _DAY + 1) * _DAY <= first:
+                days.setdefault(hour // _DAY, {})[hour] = cohort
+        self._hindcast = hindcast(
+            [total(day.values()) for _, day in sorted(days.items())], self._delays
+        )
+
+    def of_window(self, seconds: int) -> Estimates:
+        """Return the estimates of the window of the last ``seconds``; 0 is all time."""
+        if not seconds:
+            return self.of_cohorts(self._everything())
+        length = -(-seconds // HOUR)
+        drifts: list[Drift | None] = [None, None]
+        if seconds % HOUR == 0:
+            found, *others = (
+                self._predicted(self._end - back, length) for back in (0, length, _WEEK)
+            )
+            drifts = [drift(found, other) for other in others]
+        estimates = self.of_cohorts(self._window(self._end, length))
+        return estimates._replace(drift=drifts[0], drift_of_week=drifts[1])
+
+    def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
+        """Return the estimates of some cohorts by hour, without drift."""
+        return Estimates(nowcast(window, self._delays, self._now), self._hindcast, None, None)
+
+    def _window(self, end: int, length: int) -> dict[int, Cohort]:
+        return {h: cohort for h, cohort in self._hours.items() if end - length < h <= end}
+
+    def _everything(self) -> dict[int, Cohort]:
+        """Return all hours; those that are not kept any more as the one before the others."""
+        older = Cohort()
+        older.add(self._whole)
+        older.add(total(self._hours.values()), -1)
+        first = min(self._hours, default=self._end)
+        return {first - 1: older, **self._hours} if any(older.predicted.values()) else self._hours
+
+    def _predicted(self, end: int, length: int) -> dict[str, int]:
+        return total(self._window(end, length).values()).predicted
