@@ -14,6 +14,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import Events, ModelResult
 from processor.domain.values import Task
 from processor.errors import SettingsError, UnknownModelError
+from processor.replay.estimates import with_estimates
 from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
 from processor.replay.tables.cells import read_time
@@ -76,9 +77,9 @@ class Evaluation:
     the times are RFC 3339 text, or None for an open end.
     """
 
-    def __init__(self, fold: ReplayFold) -> None:
+    def __init__(self, fold: ReplayFold, maturity: int) -> None:
         self._fold = fold
-        self._replay = replay = fold.result()
+        self._replay = replay = with_estimates(fold.result(), fold.estimates(maturity))
         self.start: str | None = replay.from_
         self.end: str | None = replay.to
         self.by: str = replay.by
@@ -96,7 +97,7 @@ class Evaluation:
         raise UnknownModelError(f"{what} named {name!r}: there is {_listed(found or self.models)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON of ``processor replay``, as a dict."""
+        """The JSON of ``processor replay --nowcast``, as a dict."""
         content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self._replay))
         return content
 
@@ -204,7 +205,9 @@ def evaluate(
     ``PROCESSOR_MODELS``). ``deployment`` and ``namespace`` select models; of a table ``deployment`` is
     the column with the deployments, or the name of the deployment of all rows. ``task`` is
     "classification", "regression" or "multilabel" for models that the models file gives none; without
-    it each row is judged as what it is. Servers are reached by the ``PROCESSOR_`` settings.
+    it each row is judged as what it is. By request time each model of labels has its ``nowcast``: what
+    its scores will be once late labels are in, as one would have said at ``as_of``. Servers are reached
+    by the ``PROCESSOR_`` settings.
 
     Raises `ProcessorError` with the cause and the remedy. Messages that the command prints to stderr
     (rows that can't be read, a truncated file) are issued as warnings. It may be called while an event
@@ -237,10 +240,10 @@ def evaluate(
     sources = sources_of(source)
     columns, selected = resolve(sources, Columns(renamed=True), deployment or "")
     selection = Selection(by, start_ns, end_ns, _time("as_of", as_of), namespace or "", selected)
-    fold, messages = run(fold_of(sources, models, task, selection, columns))
+    fold, maturity, messages = run(fold_of(sources, models, task, selection, columns))
     for message in messages:
         warnings.warn(message, stacklevel=2)
-    return Evaluation(fold)
+    return Evaluation(fold, maturity)
 
 
 def compare(first: Evaluation | Model, second: Evaluation | Model) -> ComparedModels:

@@ -1,17 +1,16 @@
 """The commands ``processor replay`` and ``processor report``."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from processor.cli.options import Duration, Time, collect_rarely, interrupt_at_once
+from processor.cli.options import collect_rarely, interrupt_at_once
+from processor.cli.replay_options import replay_options
 from processor.domain.model_rules import ModelRules
-from processor.domain.timestamps import INSTANTS
-from processor.domain.values import Task
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import NOTHING_READ
@@ -20,7 +19,6 @@ from processor.replay.sources import Access
 from processor.replay.tables.columns import Columns
 from processor.replay.tables.reading import resolve
 from processor.report.command import (
-    FORMATS,
     OutputOptions,
     prepare_folder,
     report_sources,
@@ -31,152 +29,6 @@ from processor.settings import Settings
 
 if TYPE_CHECKING:
     from processor.service.correction import Put
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """One decorator that adds several options, in the order in which the help lists them."""
-
-    def decorate(command: F) -> F:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_selection_options = _options(
-    click.option(
-        "--from", "start", type=Time(), help=f"First time that counts (inclusive): {INSTANTS}."
-    ),
-    click.option(
-        "--to",
-        "end",
-        type=Time(),
-        help="End of the time that counts (exclusive); written as --from.",
-    ),
-    click.option("--as-of", type=Time(), help="Ignore events after this time; written as --from."),
-    click.option(
-        "--by",
-        type=click.Choice(["request", "feedback"]),
-        default="request",
-        show_default=True,
-        help="The time that counts: that of the prediction or of the feedback.",
-    ),
-    click.option(
-        "--models", type=click.Path(path_type=Path), help="Models file (PROCESSOR_MODELS)."
-    ),
-    click.option(
-        "--task",
-        type=click.Choice(get_args(Task)),
-        help="What the models answer, where the models file does not say it: a label, a number, or a "
-        "set of labels. Default: by each row.",
-    ),
-    click.option(
-        "--index",
-        default="",
-        help="Index pattern of an Elasticsearch source (PROCESSOR_INDEX).",
-    ),
-    click.option("--namespace", default="", help="Only this namespace."),
-    click.option(
-        "--deployment",
-        default="",
-        metavar="NAME|COLUMN",
-        help="Only this deployment. Table: the column of the deployments, or the name of all rows.",
-    ),
-)
-_table_options = _options(
-    click.option(
-        "--predicted",
-        default="",
-        metavar="COLUMN",
-        help="Table: column of the predictions. Default: prediction.",
-    ),
-    click.option(
-        "--actual",
-        default="",
-        metavar="COLUMN",
-        help="Table: column of the true labels. Default: actual.",
-    ),
-    click.option(
-        "--score",
-        multiple=True,
-        metavar="COLUMN[=CLASS]",
-        help="Table: column with the scores of a class; may be repeated. Default: score_CLASS.",
-    ),
-    click.option(
-        "--id",
-        "id_column",
-        default="",
-        metavar="COLUMN",
-        help="Table: column of the request ids. Default: request_id, or else the row's number.",
-    ),
-    click.option(
-        "--time",
-        "time_column",
-        default="",
-        metavar="COLUMN",
-        help="Table: column of the predictions' times. Default: time, or else the row's number.",
-    ),
-    click.option(
-        "--feedback-time",
-        default="",
-        metavar="COLUMN",
-        help="Table: column of the true labels' times. Default: feedback_time, or else the "
-        "prediction's time.",
-    ),
-)
-_reading_options = _options(
-    click.option(
-        "--strict",
-        is_flag=True,
-        help="Stop at a line that is not an event, or where a file is cut off.",
-    ),
-    click.option(
-        "--resume",
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="Keep what was read from an Elasticsearch source in FILE: after an interruption the same "
-        "command continues from there. FILE is removed at the end.",
-    ),
-)
-
-
-def _output_options(default_format: str) -> Callable[[F], F]:
-    return _options(
-        click.option(
-            "--format", type=click.Choice(FORMATS), default=default_format, show_default=True
-        ),
-        click.option(
-            "--output",
-            default="",
-            help="File to write; default stdout. For openmetrics also a folder, which gets a file "
-            "for every two hours: an existing one, or a name with / at its end.",
-        ),
-        click.option(
-            "--step",
-            type=Duration(),
-            default="60s",
-            show_default=True,
-            help="Time between two samples of openmetrics.",
-        ),
-        click.option(
-            "--recent", is_flag=True, help="Allow openmetrics samples of the last 3 hours."
-        ),
-        click.option(
-            "--store",
-            is_flag=True,
-            help="Keep the result in the Elasticsearch of PROCESSOR_ARCHIVE too.",
-        ),
-    )
-
-
-def _replay_options(default_format: str) -> Callable[[F], F]:
-    """The options that ``processor replay`` and ``processor report`` share."""
-    return _options(
-        _selection_options, _table_options, _output_options(default_format), _reading_options
-    )
 
 
 @click.command(
@@ -192,7 +44,7 @@ def _replay_options(default_format: str) -> Callable[[F], F]:
     "  processor replay missed.ndjson --into kafka              corrects a live app's past"
 )
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@_replay_options("json")
+@replay_options("json")
 @click.option(
     "--into",
     type=click.Choice(["kafka"]),
@@ -233,7 +85,7 @@ def replay(
     "  processor report --stored --deployment sklearn"
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
-@_replay_options("text")
+@replay_options("text")
 @click.option(
     "--compare",
     default="",
@@ -261,8 +113,8 @@ def report(
         _report(context, sources, compare=compare, **options)
         return
     for name in (
-        "compare", "store", "as_of", "models", "task", "index", "step", "recent", "strict", "resume",
-        "predicted", "actual", "score", "id_column", "time_column", "feedback_time",
+        "compare", "store", "as_of", "nowcast", "models", "task", "index", "step", "recent", "strict",
+        "resume", "predicted", "actual", "score", "id_column", "time_column", "feedback_time",
     ):  # fmt: skip
         if sources or _is_given(context, name):
             given = "SOURCE" if sources else f"--{name.removesuffix('_column').replace('_', '-')}"
@@ -282,6 +134,12 @@ def _report(
     for name in ("step", "recent"):
         if options["format"] != "openmetrics" and _is_given(context, name):
             raise click.UsageError(f"--{name} applies to --format openmetrics only: leave it out")
+    if options["nowcast"]:
+        for name, value in (("by", "feedback"), ("format", "openmetrics")):
+            if options[name] == value:
+                raise click.UsageError(
+                    f"--nowcast does not apply to --{name} {value}: leave one out"
+                )
     settings = _settings()
     rules = _rules(settings, options)
     output_options = OutputOptions(
@@ -293,6 +151,7 @@ def _report(
         compare,
         options["store"],
         options["resume"],
+        options["nowcast"],
     )
     access = _access(settings, options, columns)
     _prepare_long_work()
@@ -317,11 +176,13 @@ def _output(options: dict[str, Any]) -> Path | None:
 
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
-    for name in ("start", "end", "by", "format", "output", "step", "recent", "store", "resume"):
+    for name in (
+        "start", "end", "by", "format", "output", "step", "recent", "store", "resume", "nowcast",
+    ):  # fmt: skip
         if _is_given(context, name):
             raise click.UsageError(
                 "--into kafka prints no numbers: leave --from, --to, --by, --format, --output, "
-                "--step, --recent, --store and --resume out"
+                "--step, --recent, --store, --resume and --nowcast out"
             )
     from processor.service.correction import put_on_log
 

@@ -6,6 +6,7 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
+from processor.domain.nowcast_result import DriftResult, NowcastResult
 from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
@@ -82,7 +83,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     of equals the lowest. ``reward_sum`` is a float here, not millionths. ``confusion``
     and ``classes`` are sorted by label. ``predictions`` and ``coverage`` are None on the feedback basis
     (counting rule 15). ``custom`` has the scores of statistics of one's own, by statistic and score,
-    ``custom_failed`` on how many items each failed.
+    ``custom_failed`` on how many items each failed. ``nowcast`` and ``drift`` are None on the feedback
+    basis, and where they were not asked for.
     """
 
     namespace: str
@@ -145,6 +147,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     jaccard: float | None = None
     custom: dict[str, dict[str, float | None]] = {}
     custom_failed: dict[str, int] = {}
+    nowcast: NowcastResult | None = None
+    drift: DriftResult | None = None
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,16 +1,75 @@
 """The nowcast of a replay: what one would have said of each model at the end of what is known."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from processor.domain.join.outcome_resolver import JoinedPrediction
 from processor.domain.join.requests.request import positions
 from processor.domain.join.state import JoinState
 from processor.domain.model_key import ModelKey
-from processor.domain.statistics.delays import Cohort, bucket_of
-from processor.domain.statistics.nowcast import hour_of
+from processor.domain.nowcast_result import drift_result, nowcast_result
+from processor.domain.results import Replay
+from processor.domain.statistics.delays import Cohort, bucket_of, total
+from processor.domain.statistics.drift import drift
+from processor.domain.statistics.nowcast import first_immature
 from processor.domain.tally.estimates import Estimates, Estimator
-from processor.domain.timestamps import SECOND
+from processor.domain.tally.windows import DAY, HOURS, TIERS
+from processor.domain.timestamps import HOUR, SECOND
 from processor.replay.selection import Selection
+
+if TYPE_CHECKING:
+    from processor.settings import Settings
+
+_WEEK = 7 * DAY * SECOND
+#: The live service keeps the hours of so many seconds, and the sum of all of them.
+_KEPT = TIERS[HOURS].keep
+
+NO_TIMES = "no feedback has a time of its own, so the delays are unknown"
+
+
+class ModelCohorts(NamedTuple):
+    """The predictions of one model by hour since 1970: all, and those of the selected time. Before them
+    stand the items by predicted label of the same length of time before and of a week ago; ``by_day``
+    has the judged items and the right ones by the day of the feedback; ``delayed`` is whether any
+    feedback has another time than its prediction."""
+
+    hours: dict[int, Cohort]
+    window: dict[int, Cohort]
+    earlier: tuple[Cohort, Cohort]
+    by_day: dict[int, list[int]]
+    delayed: list[bool]
+
+
+class ModelEstimates(NamedTuple):
+    """The estimates of one model, and the cohorts and the estimator they come from."""
+
+    estimates: Estimates
+    cohorts: ModelCohorts
+    estimator: Estimator
+
+
+def maturity_of(settings: "Settings") -> int:
+    """Return the age in seconds from which a prediction's labels count as complete."""
+    if settings.maturity is not None:
+        return settings.maturity
+    return min(settings.horizon, _WEEK // SECOND)
+
+
+def with_estimates(replay: Replay, estimates: Mapping[ModelKey, ModelEstimates]) -> Replay:
+    """Return the results with the nowcast and the drift of the models that have them."""
+    models = []
+    for model in replay.models:
+        key = ModelKey(model.namespace, model.deployment, model.predictor, model.model)
+        if (found := estimates.get(key)) is not None:
+            model = msgspec.structs.replace(
+                model,
+                nowcast=nowcast_result(found.estimates),
+                drift=drift_result(found.estimates),
+            )
+        models.append(model)
+    return msgspec.structs.replace(replay, models=tuple(models))
 
 
 def model_estimates(
@@ -18,41 +77,84 @@ def model_estimates(
     state: JoinState,
     selection: Selection,
     maturity: float,
-) -> dict[ModelKey, Estimates]:
-    """Return the estimates of each selected model for the predictions from ``--from`` to ``--to``.
+) -> dict[ModelKey, ModelEstimates]:
+    """Return the estimates of each selected model of labels for the predictions from ``--from`` to
+    ``--to``, on the request basis.
 
-    They are made at ``--as-of``, or else at ``--to`` or at the latest time there is, if that is later.
-    Predictions of all times tell the delays; ``maturity`` is in seconds.
+    They are made at ``--as-of``, or else at the latest time there is. Predictions of all times tell the
+    delays; ``maturity`` is in seconds. The drift needs both ends of the selected time.
     """
-    whole: dict[int, dict[int, Cohort]] = {}
-    windows: dict[int, dict[int, Cohort]] = {}
-    latest = selection.end or 0
-    for prediction, feedback, outcome in joined_predictions:
-        hour, model = hour_of(prediction.time / SECOND), prediction.model
-        latest = max(latest, prediction.time)
-        cohorts = [whole.setdefault(model, {}).setdefault(hour, Cohort())]
-        if selection.in_range(prediction.time):
-            cohorts.append(windows.setdefault(model, {}).setdefault(hour, Cohort()))
-        for answer in positions(prediction.answers):
-            label = state.answers[answer].label
-            if label is not None:
-                for cohort in cohorts:
-                    cohort.add_predicted(label, 1)
-        if feedback is None or outcome is None:
-            continue
-        latest = max(latest, feedback.time)
-        bucket = bucket_of(feedback.time - prediction.time)
-        for cell, items in outcome.cells().items():
-            for cohort in cohorts:
-                cohort.add_judged(cell, bucket, items)
+    found: dict[int, ModelCohorts] = {}
+    latest = 0
+    spans = _earlier_spans(selection)
+    for joined in joined_predictions:
+        prediction, feedback, _ = joined
+        latest = max(latest, prediction.time, feedback.time if feedback is not None else 0)
+        cohorts = found.get(prediction.model)
+        if cohorts is None:
+            cohorts = ModelCohorts({}, {}, (Cohort(), Cohort()), {}, [])
+            found[prediction.model] = cohorts
+        _add(cohorts, joined, state, selection, spans)
     now = (selection.as_of if selection.as_of is not None else latest) / SECOND
-    found = {}
-    for model, window in windows.items():
-        key, hours = state.models[model], whole[model]
-        if selection.matches(key):
-            everything = Cohort()
-            for cohort in hours.values():
-                everything.add(cohort)
-            estimator = Estimator(hours.items(), everything, now, maturity)
-            found[key] = estimator.of_cohorts(window)
-    return found
+    return {
+        key: _estimates(cohorts, now, maturity)
+        for model, cohorts in found.items()
+        if selection.matches(key := state.models[model])
+        and any(cohort.predicted or cohort.judged for cohort in cohorts.window.values())
+    }
+
+
+def _earlier_spans(selection: Selection) -> list[Selection]:
+    """The same length of time before the selected one, and the selected one a week before."""
+    start, end = selection.start, selection.end
+    if start is None or end is None:
+        return []
+    return [selection._replace(start=start - back, end=end - back) for back in (end - start, _WEEK)]
+
+
+def _add(
+    cohorts: ModelCohorts,
+    joined: JoinedPrediction,
+    state: JoinState,
+    selection: Selection,
+    spans: list[Selection],
+) -> None:
+    prediction, feedback, outcome = joined
+    time = prediction.time
+    hour = time // HOUR
+    own = [cohorts.hours.setdefault(hour, Cohort())]
+    if selection.in_range(time):
+        own.append(cohorts.window.setdefault(hour, Cohort()))
+    counted = own + [
+        cohort for span, cohort in zip(spans, cohorts.earlier, strict=False) if span.in_range(time)
+    ]
+    for answer in positions(prediction.answers):
+        label = state.answers[answer].label
+        if label is not None:
+            for cohort in counted:
+                cohort.add_predicted(label, 1)
+    if feedback is None or outcome is None:
+        return
+    if not cohorts.delayed and feedback.time != time:
+        cohorts.delayed.append(True)
+    bucket = bucket_of(feedback.time - time)
+    day = cohorts.by_day.setdefault(feedback.time // (DAY * SECOND), [0, 0])
+    for cell, items in outcome.cells().items():
+        day[0] += items
+        day[1] += items * (cell.actual == cell.predicted)
+        for cohort in own:
+            cohort.add_judged(cell, bucket, items)
+
+
+def _estimates(cohorts: ModelCohorts, now: float, maturity: float) -> ModelEstimates:
+    first = first_immature(now, _KEPT)
+    kept = {hour: cohort for hour, cohort in cohorts.hours.items() if hour >= first}
+    estimator = Estimator(kept.items(), total(cohorts.hours.values()), now, maturity)
+    estimates = estimator.of_cohorts(cohorts.window)
+    predicted = total(cohorts.window.values()).predicted
+    before, week = (drift(predicted, cohort.predicted) for cohort in cohorts.earlier)
+    estimates = estimates._replace(drift=before, drift_of_week=week)
+    if estimates.nowcast.judged and not cohorts.delayed:
+        # As in a table without feedback times: every label would seem to come at once.
+        estimates = estimates._replace(nowcast=estimates.nowcast.withhold(NO_TIMES), hindcast=[])
+    return ModelEstimates(estimates, cohorts, estimator)

@@ -24,6 +24,7 @@ from processor.domain.results import Events, Replay, model_results
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import format_time
 from processor.replay.content_groups import Group, ReplayJoin
+from processor.replay.estimates import ModelEstimates, model_estimates
 from processor.replay.selection import Selection, counts_of, no_match
 from processor.telemetry import Telemetry
 
@@ -198,6 +199,15 @@ class ReplayFold:
         for group, size in self._join.groups(selection):
             self._add_counts(models, group, size, selection)
         return models
+
+    def estimates(self, maturity: float) -> dict[ModelKey, ModelEstimates]:
+        """The nowcast and drift of each model of labels; none on the feedback basis. It walks all
+        requests of all times; ``maturity`` is in seconds."""
+        if self.selection.by != "request":
+            return {}
+        self._fold()
+        join = self._join
+        return model_estimates(join.joined_predictions(), join.state, self.selection, maturity)
 
     def requests(self) -> Iterator[list[tuple[ModelKey, JoinedPrediction]]]:
         """The joined predictions of each request of the selected namespace and deployment, of any

@@ -13,6 +13,7 @@ from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
+from processor.replay.estimates import maturity_of, with_estimates
 from processor.replay.fold import ReplayFold, Shortfall
 from processor.replay.journal import Journal
 from processor.replay.selection import Selection, no_match
@@ -53,6 +54,7 @@ class OutputOptions:
     output. OpenMetrics has samples every ``step`` seconds on the ``bases`` (empty: those of the
     settings), and samples of the last hours only with ``recent``. ``compare`` is "predictor", FROM/TO
     or empty. ``store`` keeps the result in Elasticsearch too. ``resume`` is the journal's file.
+    ``nowcast`` adds the nowcast and the drift of each model.
     """
 
     format: str
@@ -63,6 +65,7 @@ class OutputOptions:
     compare: str = ""
     store: bool = False
     resume: Path | None = None
+    nowcast: bool = False
 
 
 class _Compared(Replay, frozen=True, rename={"from_": "from"}):
@@ -102,6 +105,8 @@ async def _report(
     try:
         fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
+        if options.nowcast:
+            replay = with_estimates(replay, fold.estimates(maturity_of(settings)))
         if options.format == "openmetrics":
             _write_openmetrics(fold, settings, options)
         else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from processor.domain.model_rules import ModelRules
 from processor.domain.values import Task
 from processor.errors import SettingsError
+from processor.replay.estimates import maturity_of
 from processor.replay.fold import ReplayFold
 from processor.replay.progress import listener
 from processor.replay.selection import Selection
@@ -61,8 +62,9 @@ async def fold_of(
     task: Task | None,
     selection: Selection,
     columns: Columns,
-) -> tuple[ReplayFold, list[str]]:
-    """The fold of all sources, and the messages that a command would print to stderr."""
+) -> tuple[ReplayFold, int, list[str]]:
+    """The fold of all sources, the maturity of predictions in seconds, and the messages that a command
+    would print to stderr."""
     # Here, so that importing this module stays cheap.
     from processor.replay.sources import Access, fold_sources
     from processor.settings import Settings
@@ -78,7 +80,7 @@ async def fold_of(
     access = Access(settings, kafka=options, columns=columns)
     rules = _rules(models, settings).with_task(task)
     fold = await fold_sources(sources, rules, selection, access)
-    return fold, messages
+    return fold, maturity_of(settings), messages
 
 
 def _rules(

@@ -61,6 +61,10 @@ class Nowcast(NamedTuple):
     cells: dict[Cell, float]
     withheld: str | None
 
+    def withhold(self, reason: str) -> "Nowcast":
+        """Return the nowcast without its scores and expectations, withheld for a reason."""
+        return Nowcast(None, None, None, None, self.predicted, self.judged, None, {}, reason)
+
 
 class Delays:
     """The delays of mature predictions: shares of labels that are in at an age, by cell."""
@@ -174,7 +178,8 @@ def nowcast(window: Mapping[int, Cohort], delays: Delays, now: float) -> Nowcast
         reason = "no predictions are old enough to know the delays"
         return Nowcast(None, None, None, None, count, judged, None, {}, reason)
     days: dict[int, dict[float, Cohort]] = {}
-    for hour, cohort in window.items():
+    # In one order, so that a sum of floats is the same in a live run and in a replay.
+    for hour, cohort in sorted(window.items()):
         age = max(0.0, now - (hour + 0.5) * _HOUR)
         days.setdefault(int(age // _DAY), {})[age] = cohort
     estimates: _Estimates = {}
@@ -203,7 +208,7 @@ def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays)
     be."""
     missing = False
     whole = total(day.values())
-    for cell, counts in whole.judged.items():
+    for cell, counts in sorted(whole.judged.items()):
         judged = sum(counts)
         if judged <= 0:
             continue
@@ -234,7 +239,7 @@ def _expected(day: Mapping[float, Cohort], delays: Delays) -> float:
     return sum(
         items * delays.rate(label) * delays.of_label(label).share(age)
         for age, cohort in day.items()
-        for label, items in cohort.predicted.items()
+        for label, items in sorted(cohort.predicted.items())
         if items
     )
 
@@ -255,7 +260,7 @@ def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[fl
     if _add_day(estimates, day, delays):
         return None, 0.0
     found = due = squares = 0.0
-    for label, items in total(day.values()).predicted.items():
+    for label, items in sorted(total(day.values()).predicted.items()):
         rate = delays.rate(label)
         if not rate:
             continue

@@ -22,7 +22,7 @@ _NAMES = ("task", *ModelKey._fields)
 #: Fields of a model's result that are lists or are named by something.
 _NESTED = (
     "confusion", "classes", *MEANS, "top_k_accuracy", "absolute_error_quantiles", "calibration",
-    "thresholds", "error_histogram", "custom", "custom_failed",
+    "thresholds", "error_histogram", "custom", "custom_failed", "nowcast", "drift",
 )  # fmt: skip
 #: Fields of a model's result that are one number each.
 NUMBERS = tuple(
@@ -102,12 +102,31 @@ def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | N
             yield f"custom_{statistic}", score, "", "", number
     for statistic, items in model.custom_failed.items():
         yield "custom_failed", statistic, "", "", items
+    yield from _late_labels(model)
     for name, key in _LISTS.items():
         for entry in getattr(model, name):
             label = str(getattr(entry, key))
             for field in entry.__struct_fields__:
                 if field != key:
                     yield f"{name}_{field}", label, "", "", getattr(entry, field)
+
+
+def _late_labels(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | None]]:
+    """The nowcast, its hindcast by age, and the drift."""
+    if (nowcast := model.nowcast) is not None:
+        for name in ("accuracy", "accuracy_low", "accuracy_high", "fit", "expected_judged"):
+            yield f"nowcast_{name}", "", "", "", getattr(nowcast, name)
+        for score in SCORES:
+            yield f"nowcast_{score}_macro", "", "", "", getattr(nowcast.macro, score)
+        for label, each in nowcast.classes.items():
+            for field in each.__struct_fields__:
+                yield f"nowcast_{field}", label, "", "", getattr(each, field)
+        for past in nowcast.hindcast:
+            for field in past.__struct_fields__[1:]:
+                yield f"hindcast_{field}", past.age, "", "", getattr(past, field)
+    if model.drift is not None:
+        for field in model.drift.__struct_fields__:
+            yield f"drift_{field}", "", "", "", getattr(model.drift, field)
 
 
 def line(values: Iterable[object]) -> str:

@@ -6,6 +6,7 @@ from processor.domain.results import ClassResult, MeanResult, ModelResult
 from processor.publish.panels import Parts, decided_items, parts_of
 from processor.report.data import ModelTimeline
 from processor.report.formats.csv_rows import SCORES
+from processor.report.formats.late_labels import drift_sentence, hindcast_rows, sentences
 from processor.report.formats.markup import Markup, join, tag
 from processor.report.formats.matrix import matrix, natural
 from processor.report.formats.plots import (
@@ -112,12 +113,32 @@ def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterat
     if parts.numbers:
         yield from number_panels(model)
     yield from custom_panels(model)
+    yield from _late_labels(model)
     if model.classes:
         tables = [tag("section", *_matrix(model))] if model.confusion else []
         yield tag("div", *tables, tag("section", *_scores(model)), class_="tables wide")
     elif not model.judged:
         yield tag("p", "No feedback counts here: a score needs a feedback with the request id of a "
                   "prediction.", class_="quiet wide")  # fmt: skip
+
+
+def _late_labels(model: ModelResult) -> Iterator[Markup]:
+    """The nowcast and the drift in words, and a table of how right the nowcast would have been."""
+    if model.nowcast is None:
+        return
+    said = [*sentences(model), drift_sentence(model) or ""]
+    parts = [tag("p", sentence[0].upper() + sentence[1:] + ".") for sentence in said if sentence]
+    if rows := hindcast_rows(model):
+        head, *body = rows
+        parts.append(
+            tag("div", tag("table",
+                tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
+                tag("tbody", *(
+                    tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells))
+                    for name, *cells in body
+                )), class_="scores"), class_="scroll")
+        )  # fmt: skip
+    yield tag("section", tag("h3", "While labels are late"), *parts, class_="wide")
 
 
 def _figures(model: ModelResult, parts: Parts) -> Markup:

@@ -18,6 +18,7 @@ from processor.report.compare import (
     score_of,
 )
 from processor.report.data import Report
+from processor.report.formats.late_labels import drift_sentence, hindcast_rows, sentences
 from processor.report.formats.matrix import matrix
 from processor.report.formats.plots import amount
 
@@ -91,7 +92,20 @@ def render_model(model: ModelResult) -> str:
         lines += ["", *_matrix(model)]
     if model.classes:
         lines += ["", *_scores(model)]
+    lines += _late_labels(model)
     return "\n".join(lines) + "\n\n"
+
+
+def _late_labels(model: ModelResult) -> Iterator[str]:
+    """The nowcast in words, how right it would have been, and the drift."""
+    if model.nowcast is not None:
+        yield from ("", "  while labels are late:")
+    for sentence in sentences(model):
+        yield f"  {sentence}"
+    if rows := hindcast_rows(model):
+        yield from table(rows)
+    if (change := drift_sentence(model)) is not None:
+        yield f"  {change}"
 
 
 def _accuracy(model: ModelResult, parts: Parts) -> str:
