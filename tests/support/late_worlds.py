@@ -17,8 +17,9 @@ HOUR, DAY = 3600, 86_400
 class World:
     """How a model and its labels behave; times are in days.
 
-    ``traffic`` triples at ``surge``, accuracy falls by 0.05 at ``drop``, and delays become 1.5 times as
-    long at ``slow``. Delays are log-normal, with one median for wrong and one for right predictions.
+    Traffic triples at ``surge``, and for one to three days ``surges`` times at random. Accuracy falls by
+    ``fall`` at ``drop``, delays become 1.5 times as long at ``slow``, and no label comes from ``stop``
+    on. Delays are log-normal, with one median for wrong and one for right predictions.
     """
 
     days: float = 31
@@ -30,8 +31,11 @@ class World:
     right_after: float = 1.8
     spread: float = 0.75
     surge: float | None = None
+    surges: int = 0
     drop: float | None = None
+    fall: float = 0.05
     slow: float | None = None
+    stop: float | None = None
     weekly: bool = False
 
 
@@ -46,6 +50,9 @@ class Events:
             rate = rate * np.where(hours // 24 % 7 >= 5, 0.3, 1.0)
         if world.surge is not None:
             rate = np.where(hours >= world.surge * 24, 3 * rate, rate)
+        moments = np.random.default_rng((seed, 1))  # so that a world without surges is as it was
+        for start in moments.integers(0, len(hours), world.surges):
+            rate[start : start + moments.integers(24, 72)] *= 3
         counts = random.poisson(rate)
         hour = np.repeat(hours, counts)
         size = len(hour)
@@ -55,7 +62,7 @@ class Events:
         self.predicted: NDArray[np.int64] = random.choice(world.classes, size, p=shares)
         accuracy = np.full(size, world.accuracy)
         if world.drop is not None:
-            accuracy -= 0.05 * (self.time >= world.drop * DAY)
+            accuracy -= world.fall * (self.time >= world.drop * DAY)
         self.right: NDArray[np.bool_] = random.random(size) < accuracy
         others = (self.predicted + 1 + random.integers(0, world.classes - 1, size)) % world.classes
         self.actual: NDArray[np.int64] = np.where(self.right, self.predicted, others)
@@ -66,6 +73,8 @@ class Events:
         self.delay: NDArray[np.float64] = median * np.exp(
             world.spread * random.standard_normal(size)
         )
+        if world.stop is not None:
+            self.labelled &= self.time + self.delay < world.stop * DAY
 
     def cohorts(self, now: float, horizon: float = 30 * DAY) -> dict[int, Cohort]:
         """The cohorts by hour of all that is known at ``now`` (s)."""
