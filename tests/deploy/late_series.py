@@ -115,7 +115,9 @@ def _of_window(estimates: Estimates) -> dict[str, float | None]:
     return {
         "model_predictions": predicted,
         "model_feedback_coverage_ratio": nowcast.judged / predicted if predicted else None,
-        "model_feedback_expected_ratio": expected / predicted if predicted and expected else None,
+        "model_feedback_expected_ratio": (
+            expected / predicted if predicted and expected is not None else None
+        ),
         "model_accuracy_nowcast_high_ratio": nowcast.accuracy_high,
         "model_nowcast_fit_ratio": nowcast.fit,
         "model_prediction_jensen_shannon_distance": drift.jensen_shannon if drift else None,
