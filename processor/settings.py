@@ -37,10 +37,6 @@ class Secret(str):
         return "'***'" if self else "''"
 
 
-def _text(value: str) -> str:
-    return value
-
-
 def _app_id(value: str) -> str:
     if not _APP_ID.fullmatch(value):
         raise ValueError("use letters, digits, '.', '_' and '-' only, 180 at most")
@@ -184,10 +180,6 @@ def _flag(value: str) -> bool:
     return value.lower() in ("1", "true", "on")
 
 
-def _path(value: str) -> Path:
-    return Path(value)
-
-
 def _optional_path(value: str) -> Path | None:
     return Path(value) if value else None
 
@@ -224,7 +216,7 @@ class Settings:
         _archive,
         "where past events are; default SQLite in PROCESSOR_DATA when embedded, else none",
     )
-    index: str = _setting("inference-log-*", _text, "indices of the request logger's documents")
+    index: str = _setting("inference-log-*", str, "indices of the request logger's documents")
     bootstrap: str = _setting("auto", _bootstrap, "how much of the archive a start reads")
     windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "the rolling windows")
     horizon: int = _setting("7d", _horizon, "how long a request stays in memory")
@@ -235,7 +227,7 @@ class Settings:
     )
     metrics_port: int = _setting("9102", _number(0, 65535), "port of /metrics and the page")
     ingress_port: int = _setting("8080", _number(0, 65535), "port that takes events")
-    data: Path = _setting("./data", _path, "folder for snapshots and SQLite")
+    data: Path = _setting("./data", Path, "folder for snapshots and SQLite")
     models: Path | None = _setting("", _optional_path, "path of the models file")
     replication: int | None = _setting(
         "",
@@ -273,12 +265,12 @@ class Settings:
     kafka_sasl_mechanism: str = _setting(
         "PLAIN", _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "SASL mechanism"
     )
-    kafka_sasl_user: str = _setting("", _text, "SASL user")
+    kafka_sasl_user: str = _setting("", str, "SASL user")
     kafka_sasl_password: Secret = _setting("", Secret, "SASL password", secret=True)
     kafka_ca: Path | None = _setting("", _optional_path, "PEM file of the brokers' authority")
     kafka_cert: Path | None = _setting("", _optional_path, "PEM file of the client's certificate")
     kafka_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
-    es_user: str = _setting("", _text, "Elasticsearch user")
+    es_user: str = _setting("", str, "Elasticsearch user")
     es_password: Secret = _setting("", Secret, "Elasticsearch password", secret=True)
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
     es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
@@ -319,6 +311,11 @@ class Settings:
     def has_archive(self) -> bool:
         """Whether an archive can look up requests: Elasticsearch, or SQLite in the embedded mode."""
         return self.embedded or self.elasticsearch
+
+    @property
+    def label_maturity(self) -> int:
+        """The age (s) from which a prediction's labels count as complete."""
+        return min(self.horizon, 7 * 86_400) if self.maturity is None else self.maturity
 
     @property
     def kafka_ssl(self) -> bool:

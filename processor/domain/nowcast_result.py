@@ -30,8 +30,8 @@ class NowcastMean(msgspec.Struct, frozen=True):
 
 
 class HindcastResult(msgspec.Struct, frozen=True):
-    """How right the nowcast would have been at an age: of ``cohorts`` mature days, the mean of nowcast
-    minus final accuracy, and the share of intervals that held the final accuracy (``coverage``)."""
+    """The errors that the nowcast would have had at an age: of ``cohorts`` mature days, the mean of
+    nowcast minus final accuracy, and the share of intervals that held it (``coverage``)."""
 
     age: str
     mean_error: float | None
@@ -40,8 +40,8 @@ class HindcastResult(msgspec.Struct, frozen=True):
 
 
 class NowcastResult(msgspec.Struct, frozen=True):
-    """What the scores of a window will be once its labels are in (counting rule 30). The scores are None
-    or empty if ``withheld`` gives a reason; ``expected_judged`` items would be judged by now at the
+    """The scores of a window as they will be once its labels are in (counting rule 30). They are None or
+    empty if ``withheld`` gives a reason; ``expected_judged`` items would be judged by now at the
     usual pace of labels (rule 31), and ``fit`` is 1 at that pace."""
 
     accuracy: float | None

@@ -2,18 +2,21 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from processor.domain.events.attributes import UNCOUNTED
+from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
+from processor.domain.nowcast_result import drift_result, nowcast_result
 from processor.domain.results import Events, ModelResult, Replay, model_result
 from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cardinality import cap_result
 from processor.publish.cooperative import yielding
+from processor.publish.estimates.live import LiveEstimates, ModelEstimates
 from processor.publish.families import model_rows
 from processor.publish.interfaces import CountsSource, Gauges
 from processor.telemetry import Telemetry
@@ -39,6 +42,7 @@ class LiveModels:
     counts_source: CountsSource
     max_classes: int
     rules: ModelRules
+    estimates: LiveEstimates
 
     async def one(self, window: Window, by: str, now: float, events: Events) -> Replay:
         """The results of one window on one basis at ``now``, in seconds since 1970."""
@@ -63,14 +67,24 @@ class LiveModels:
         async for _ in yielding(self.counts_source.advance(now)):
             pass
         counts_by_window = self.counts_source.windows(now)
+        late: Mapping[ModelKey, ModelEstimates] = {}
+        if "request" in bases:
+            await self.estimates.refresh(self.counts_source, now)
+            late = self.estimates.by_model()
         wanted = {
             (window.name, by): counts_by_window.get((window.name, by), {})
             for window in windows
             for by in bases
         }
         results: dict[tuple[str, str], list[ModelResult]] = {view: [] for view in wanted}
-        async for row in yielding(model_rows(wanted, bases, ())):
+        async for row in yielding(model_rows(wanted, bases, (), late)):
             result = model_result(row.key, row.counts, row.by, self.rules)
+            if row.estimates is not None:
+                result = msgspec.structs.replace(
+                    result,
+                    nowcast=nowcast_result(row.estimates),
+                    drift=drift_result(row.estimates),
+                )
             results[row.window, row.by].append(cap_result(result, self.max_classes))
         return results
 

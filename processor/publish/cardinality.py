@@ -1,6 +1,7 @@
 """Limits on published models and labels: a thousand classes can have a million cells."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -8,7 +9,10 @@ from processor.domain.model_key import ModelKey
 from processor.domain.results import CellCount, ClassResult, ModelResult
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import ClassScores
+from processor.domain.tally.cohorts import Cohorts
 from processor.publish.interfaces import CountsByWindow, CountsSource
+
+T = TypeVar("T")
 
 #: The label under which the labels beyond the limit are summed.
 OTHER = "other"
@@ -53,11 +57,18 @@ class LimitedCounts:
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """See `CountsSource`; the models are the ones that the last call of `windows` showed."""
-        models, shown = self._counts_source.buckets(tier, by), self._shown
+        return self._restrict(self._counts_source.buckets(tier, by))
+
+    def cohorts(self) -> Mapping[ModelKey, Cohorts]:
+        """See `CountsSource`; the models are the ones that the last call of `windows` showed."""
+        return self._restrict(self._counts_source.cohorts())
+
+    def _restrict(self, models: Mapping[ModelKey, T]) -> Mapping[ModelKey, T]:
+        shown = self._shown
         return models if shown is None else {key: models[key] for key in shown if key in models}
 
 
-def shown_labels(sizes: Mapping[str, int], limit: int) -> frozenset[str]:
+def shown_labels(sizes: Mapping[str, float], limit: int) -> frozenset[str]:
     """The ``limit`` labels of the largest size (actual + predicted items), ties by label.
 
     If labels are left out, a label that is itself called "other" is left out too, so that "other"
@@ -94,6 +105,13 @@ def merge_cells(cells: Iterable[tuple[Cell, int]], shown: frozenset[str]) -> dic
 
 def cap_result(result: ModelResult, limit: int) -> ModelResult:
     """The result with at most ``limit`` labels; its averages and totals still include all labels."""
+    nowcast = result.nowcast
+    if nowcast is not None and len(nowcast.classes) > limit:
+        sizes = {label: one.support for label, one in nowcast.classes.items()}
+        labels = shown_labels(sizes, limit)
+        few = {label: one for label, one in nowcast.classes.items() if label in labels}
+        nowcast = msgspec.structs.replace(nowcast, classes=few)
+        result = msgspec.structs.replace(result, nowcast=nowcast)
     if len(result.classes) <= limit:
         return result
     shown = shown_labels(_result_sizes(result), limit)

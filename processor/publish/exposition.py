@@ -7,9 +7,12 @@ since both formats write gauges alike.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import accumulate
 
 from processor.domain.model_key import ModelKey
+from processor.domain.statistics.delays import ENDS
+from processor.publish.estimates.families import DELAYS
 from processor.publish.families import (
     CUSTOM_LABELS,
     FAMILIES,
@@ -29,6 +32,8 @@ MIXED_HELP = (
 )
 HIDDEN_HELP = "Models that are counted and not published, because of PROCESSOR_MAX_MODELS."
 
+#: Upper bounds of the buckets of delays, in seconds.
+BOUNDS = (*(repr(float(end)) for end in ENDS), "+Inf")
 _PREFIX = {family.name: tuple(f',{label}="' for label in family.labels) for family in FAMILIES}
 #: Those of the families that a change of the models file can add.
 _CUSTOM_PREFIX = tuple(f',{label}="' for label in CUSTOM_LABELS)
@@ -57,16 +62,14 @@ class Exposition:
         self._max_classes = max_classes
         self._groups = groups
         self._lines = defaultdict[str, list[str]](list)
+        self._delays: list[str] = []
         self._escaped: dict[str, str] = {}
         self._hidden: dict[ModelKey, int] = {}
         self._mixed: set[ModelKey] = set()
 
     def add(self, row: Row) -> None:
         """Add the samples of one row."""
-        base = ",".join(
-            f'{name}="{self._escape(value)}"'
-            for name, value in zip(LABELS, row.labels, strict=True)
-        )
+        base = self._labels(row.labels)
         samples, hidden, mixed = row_samples(row, self._max_classes, self._groups)
         escape = self._escape
         lines = self._lines
@@ -85,6 +88,15 @@ class Exposition:
         if mixed:
             self._mixed.add(row.key)
 
+    def add_delays(self, key: ModelKey, delays: Sequence[int]) -> None:
+        """Add a model's items by bucket of the delay of their feedback."""
+        if "nowcast" not in self._groups or not any(delays):
+            return
+        base, name = self._labels(key), DELAYS.name
+        # Delays are kept by bucket, so that their sum is not known: the histogram has none.
+        for bound, items in zip(BOUNDS, accumulate(delays), strict=True):
+            self._delays.append(f'{name}_bucket{{{base},le="{bound}"}} {items}\n')
+
     def text(self, hidden_models: int = 0) -> str:
         """The text of all families that have samples, without the end mark of OpenMetrics.
 
@@ -96,6 +108,10 @@ class Exposition:
             if lines:
                 parts.append(f"# HELP {family.name} {family.help}\n# TYPE {family.name} gauge\n")
                 parts += lines
+        if self._delays:
+            name = DELAYS.name
+            parts.append(f"# HELP {name} {DELAYS.help}\n# TYPE {name} histogram\n")
+            parts += self._delays
         for name, text, value in (
             ("processor_capped_labels", CAPPED_HELP, sum(self._hidden.values())),
             ("processor_mixed_outputs", MIXED_HELP, len(self._mixed)),
@@ -103,6 +119,12 @@ class Exposition:
         ):
             parts.append(f"# HELP {name} {text}\n# TYPE {name} gauge\n{name} {value}\n")
         return "".join(parts)
+
+    def _labels(self, values: Sequence[str]) -> str:
+        """The labels of every model family, or the first ones: those of the model."""
+        return ",".join(
+            f'{name}="{self._escape(value)}"' for name, value in zip(LABELS, values, strict=False)
+        )
 
     def _escape(self, value: str) -> str:
         escaped = self._escaped.get(value)

@@ -12,9 +12,13 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics import custom
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import Ratios, Scores, macro, micro, scores, weighted
+from processor.domain.tally.estimates import Estimates
 from processor.domain.tally.windows import Window
 from processor.publish import value_families
 from processor.publish.cardinality import class_sizes, merge_cells, shown_labels
+from processor.publish.estimates import families as estimate_families
+from processor.publish.estimates.families import estimate_samples
+from processor.publish.estimates.live import ModelEstimates
 from processor.publish.family import Family, Sample, defined, families_of
 from processor.publish.value_families import (
     ValueScores,
@@ -30,13 +34,14 @@ LABELS = ("deployment_namespace", "deployment", "predictor", "model", "window", 
 
 class Row(NamedTuple):
     """The counts of one model in one window on one basis; ``cells`` tells whether the cells of its
-    confusion matrix are published."""
+    confusion matrix are published. ``estimates`` are those while labels are late, if there are any."""
 
     key: ModelKey
     window: str
     by: str
     counts: Counts
     cells: bool
+    estimates: Estimates | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -132,6 +137,7 @@ FAMILIES = (
         for key, (name, formula) in _SCORES.items()
     ),
     *value_families.FAMILIES,
+    *estimate_families.FAMILIES,
 )
 
 
@@ -150,6 +156,7 @@ def all_families() -> tuple[Family, ...]:
 
 
 _CUSTOM = "model_custom_"
+_NO_ESTIMATES: Mapping[ModelKey, ModelEstimates] = {}
 
 
 class RowSamples(NamedTuple):
@@ -165,8 +172,10 @@ def model_rows(
     counts_by_window: Mapping[tuple[str, str], Mapping[ModelKey, Counts]],
     metrics_by: Sequence[str],
     cell_windows: Sequence[Window],
+    estimates: Mapping[ModelKey, ModelEstimates] = _NO_ESTIMATES,
 ) -> Iterator[Row]:
-    """Yield the rows of the bases ``metrics_by``, in a fixed order.
+    """Yield the rows of the bases ``metrics_by``, in a fixed order; those of requests with the model's
+    ``estimates``.
 
     The counts may change between two rows: a model that has left them by then is skipped. The cells
     are published for ``cell_windows`` only.
@@ -177,8 +186,11 @@ def model_rows(
             continue
         for key in sorted(models):
             counts = models.get(key)
-            if counts is not None:
-                yield Row(key, window, by, counts, window in with_cells)
+            if counts is None:
+                continue
+            found = estimates.get(key) if by == "request" else None
+            late = None if found is None else found.by_window.get(window)
+            yield Row(key, window, by, counts, window in with_cells, late)
 
 
 def row_samples(row: Row, max_classes: int, groups: Collection[str] = METRIC_GROUPS) -> RowSamples:
@@ -222,6 +234,10 @@ def row_samples(row: Row, max_classes: int, groups: Collection[str] = METRIC_GRO
                 for score, value in scores_of.items()
                 if value is not None
             ]
+    if row.estimates is not None and "nowcast" in groups:
+        late, left_out = estimate_samples(row.estimates, max_classes)
+        samples += late
+        hidden = max(hidden, left_out)
     return RowSamples(samples, hidden, mixed)
 
 

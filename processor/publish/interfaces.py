@@ -10,6 +10,7 @@ import msgspec
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
+from processor.domain.tally.cohorts import Cohorts
 from processor.settings import Settings
 from processor.telemetry import Telemetry
 
@@ -20,7 +21,7 @@ CountsByWindow = Mapping[tuple[str, str], Mapping[ModelKey, Counts]]
 class CountsSource(Protocol):
     """Gives the counts of all models that a worker owns.
 
-    Both methods return the live objects of the stream: a caller only reads them, and only on the
+    Its methods return the live objects of the stream: a caller only reads them, and only on the
     thread of the event loop.
     """
 
@@ -37,6 +38,10 @@ class CountsSource(Protocol):
         """Counts by model and bucket number, of the tier ``TIERS[tier]`` on the basis ``by``."""
         ...
 
+    def cohorts(self) -> Mapping[ModelKey, Cohorts]:
+        """The counts of delays by model, for the estimates while labels are late."""
+        ...
+
 
 class NoCounts:
     """A `CountsSource` without models: the counts of a worker that has not started yet."""
@@ -50,6 +55,10 @@ class NoCounts:
         return {}
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
+        """See `CountsSource`."""
+        return {}
+
+    def cohorts(self) -> Mapping[ModelKey, Cohorts]:
         """See `CountsSource`."""
         return {}
 

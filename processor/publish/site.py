@@ -21,6 +21,7 @@ from processor.publish.api import LiveModels, encode_json, live_events
 from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
 from processor.publish.cooperative import yielding
+from processor.publish.estimates.live import LiveEstimates, ModelEstimates
 from processor.publish.exposition import Exposition
 from processor.publish.families import model_rows
 from processor.publish.interfaces import WorkerView
@@ -64,6 +65,7 @@ class _Site:
     def __init__(self, worker: WorkerView) -> None:
         self._worker = worker
         self._settings = worker.settings
+        self._estimates = LiveEstimates(self._settings.windows, self._settings.label_maturity)
         self._registry = CollectorRegistry()
         self._registry.register(OwnCollector(worker.telemetry, worker.health))
         ProcessCollector(registry=self._registry)
@@ -76,8 +78,15 @@ class _Site:
         async for _ in yielding(limited.advance(now)):
             pass
         counts = limited.windows(now)
-        async for row in yielding(model_rows(counts, settings.metrics_by, settings.cell_windows)):
+        estimates: Mapping[ModelKey, ModelEstimates] = {}
+        if "nowcast" in settings.metrics and "request" in settings.metrics_by:
+            await self._estimates.refresh(limited, now)
+            estimates = self._estimates.by_model()
+        rows = model_rows(counts, settings.metrics_by, settings.cell_windows, estimates)
+        async for row in yielding(rows):
             exposition.add(row)
+        for key, each in estimates.items():
+            exposition.add_delays(key, each.delays)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self._registry)
 
@@ -92,7 +101,8 @@ class _Site:
         window = _choice(request, "window", {window.name: window for window in windows})
         by = _choice(request, "by", {by: by for by in BASES})
         limited = LimitedCounts(worker.counts_source, settings.max_models)
-        live, now = LiveModels(limited, settings.max_classes, worker.rules), worker.clock()
+        live = LiveModels(limited, settings.max_classes, worker.rules, self._estimates)
+        now = worker.clock()
         result: msgspec.Struct
         if window and by:
             events = live_events(worker.telemetry, worker.health.gauges())

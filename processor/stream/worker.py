@@ -14,6 +14,7 @@ from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import Heartbeat, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
+from processor.domain.tally.cohorts import Cohorts
 from processor.domain.timestamps import SECOND
 from processor.kafka.clients import Kafka
 from processor.kafka.control_log import ControlLog
@@ -263,6 +264,14 @@ class StreamWorker:
             key: buckets
             for stage in self._tallies.open_stages()
             for key, buckets in stage.tally.buckets(tier, basis)
+        }
+
+    def cohorts(self) -> Mapping[ModelKey, Cohorts]:
+        """Return the counts of delays by model, for the estimates while labels are late."""
+        return {
+            key: cohorts
+            for stage in self._tallies.open_stages()
+            for key, cohorts in stage.tally.cohorts()
         }
 
     def open_tallies(self) -> list[TallyStage]:

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from processor.publish import value_families
+from processor.publish.estimates import families as estimate_families
 from processor.publish.families import LABELS
 from tests.support.demo import Demo
 from tests.support.manifests import DEPLOY, read_one
@@ -68,10 +69,10 @@ def test_every_variable_is_one_of_the_dashboards() -> None:
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, set[str]]:
     """Label names by metric name, of a running worker's scrape; those of Prometheus are added, and the
-    families of numbers and label sets, of which the demo's model has none."""
+    families of numbers, label sets and estimates, of which the demo's model has none."""
     found = {
         family.name: {"instance", "pod", "job", *LABELS, *family.labels}
-        for family in value_families.FAMILIES
+        for family in (*value_families.FAMILIES, *estimate_families.FAMILIES)
     }
     with urlopen(f"{demo.page}metrics", timeout=60) as answer:
         text = answer.read().decode()

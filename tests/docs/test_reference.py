@@ -17,6 +17,7 @@ from processor.publish.exposition import Exposition
 from processor.publish.families import Row
 from processor.settings import Settings
 from tests.support.demo import Demo
+from tests.support.domain.late_cohorts import late_estimates
 from tests.support.valued_counts import number_counts, set_counts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,12 +62,16 @@ def families(exposition: str) -> dict[str, Metric]:
 
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, Metric]:
-    """The families of a running worker, and those of numbers, label sets and statistics of one's own, of
-    which the demo's model has none."""
+    """The families of a running worker, and those of numbers, label sets, estimates and statistics of
+    one's own, of which the demo's model has none."""
     exposition = Exposition(64)
     key = ModelKey("shop", "prices", "default", "trees")
     exposition.add(Row(key, "all", "request", number_counts([(2, 1), (4, 2)], (1, -1)), True))
     exposition.add(Row(key, "all", "request", set_counts([(frozenset("a"), frozenset("b"))]), True))
+    late = late_estimates("24h")
+    row = Row(key, "24h", "request", Counts(predictions=1), True, late.by_window["24h"])
+    exposition.add(row)
+    exposition.add_delays(key, late.delays)
     rule = {"match": "*/*", "statistics": ["examples.cost_matrix:CostMatrix"]}
     read_models({"models": [rule]}, custom_statistics=True)
     sums: Sums = {(Sum.CUSTOM_ITEMS, "cost_matrix", 0): 1, (Sum.CUSTOM, "cost_matrix\0items", 0): 1}

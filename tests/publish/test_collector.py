@@ -14,6 +14,7 @@ from processor.domain.statistics.labels import scores
 from processor.domain.tally.windows import parse_window
 from processor.publish import value_families
 from processor.publish.collector import OwnCollector
+from processor.publish.estimates import families as estimate_families
 from processor.publish.families import FAMILIES, model_rows
 from processor.publish.interfaces import Gauges
 from processor.settings import Settings
@@ -65,7 +66,8 @@ def test_values_are_those_of_the_counts(counts_source: FakeCounts) -> None:
 
 
 def test_every_family_of_labels_has_samples(counts_source: FakeCounts) -> None:
-    others = {family.name for family in value_families.FAMILIES}
+    own = (*value_families.FAMILIES, *estimate_families.FAMILIES)
+    others = {family.name for family in own}
     expected = {family.name for family in FAMILIES} - others | {
         "processor_capped_labels",
         "processor_hidden_models",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
+from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.windows import TIERS
 from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Readiness
 
@@ -46,6 +47,8 @@ class FakeCounts:
     models: dict[ModelKey, Counts] = field(default_factory=dict)
     names: tuple[str, ...] = WINDOWS
     asked_at: float | None = None
+    late: dict[ModelKey, Cohorts] = field(default_factory=dict)
+    """The counts of delays."""
 
     def advance(self, now: float) -> Iterator[None]:
         return iter(())
@@ -58,6 +61,9 @@ class FakeCounts:
         # All counts are in the bucket of this moment.
         size = TIERS[tier].size
         return {key: {int(NOW) // size: counts} for key, counts in self.models.items()}
+
+    def cohorts(self) -> Mapping[ModelKey, Cohorts]:
+        return self.late
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Parse metrics as Prometheus does."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from unittest.mock import patch
 
 from prometheus_client import Metric
@@ -10,6 +10,7 @@ from prometheus_client.parser import parse_labels
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
+from processor.publish.estimates.live import ModelEstimates
 from processor.publish.exposition import Exposition
 from processor.publish.families import model_rows
 from processor.settings import Settings
@@ -30,10 +31,17 @@ def values(families: Iterable[Metric]) -> dict[Series, float]:
     return result
 
 
-def exposed(counts_source: FakeCounts, settings: Settings) -> str:
-    exposition = Exposition(settings.max_classes, settings.metrics)
-    for row in model_rows(counts_source.windows(NOW), settings.metrics_by, settings.cell_windows):
+def exposed(
+    counts_source: FakeCounts,
+    settings: Settings,
+    estimates: Mapping[ModelKey, ModelEstimates] | None = None,
+) -> str:
+    exposition, late = Exposition(settings.max_classes, settings.metrics), estimates or {}
+    counts = counts_source.windows(NOW)
+    for row in model_rows(counts, settings.metrics_by, settings.cell_windows, late):
         exposition.add(row)
+    for key, each in late.items():
+        exposition.add_delays(key, each.delays)
     return exposition.text()
 
 

@@ -1,5 +1,5 @@
-"""What a model's cohorts say of a window whose labels are late: the nowcast, the expected feedback, and
-the drift of its predictions (counting rules 30 to 32)."""
+"""The estimates of a window whose labels are late: the nowcast, the expected feedback, and the drift of
+its predictions (counting rules 30 to 32)."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -24,12 +24,14 @@ _DAY = 24
 class Estimates(NamedTuple):
     """The estimates of one window. ``drift`` is against the same length of time before it and
     ``drift_of_week`` against the same window a week ago; None for all time, for windows that are not
-    whole hours, and where nothing was predicted."""
+    whole hours, and where nothing was predicted. ``predicted`` are the window's items by predicted
+    label."""
 
     nowcast: Nowcast
     hindcast: list[Hindcast]
     drift: Drift | None
     drift_of_week: Drift | None
+    predicted: Mapping[str, int]
 
 
 class Estimator:
@@ -74,7 +76,9 @@ class Estimator:
 
     def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
         """Return the estimates of some cohorts by hour, without drift."""
-        return Estimates(nowcast(window, self._delays, self._now), self._hindcast, None, None)
+        found = nowcast(window, self._delays, self._now)
+        predicted = total(window.values()).predicted
+        return Estimates(found, self._hindcast, None, None, predicted)
 
     def _window(self, end: int, length: int) -> dict[int, Cohort]:
         return {h: cohort for h, cohort in self._hours.items() if end - length < h <= end}

@@ -1,0 +1,150 @@
+"""The estimates of all models while labels are late, made again now and then."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter, thread_time
+from typing import NamedTuple
+
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Totals
+from processor.domain.statistics.delays import BUCKETS, Cohort, cohort_of, total
+from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.estimates import Estimates, Estimator
+from processor.domain.tally.windows import Window
+from processor.publish.cooperative import TIME_SLICE
+from processor.publish.interfaces import CountsSource
+
+#: The share of the time that estimates may take, on average, and seconds that they may take at once. A
+#: model takes 0.1 s with two labels and 4,000 predictions a day for a month, 2 s with 45 cells and
+#: 100,000 predictions a day.
+SHARE, BURST = 0.02, 1.0
+#: Seconds after which the estimates of a model are made again: where its counts changed, and where only
+#: its labels' age did.
+CHANGED_AFTER, AGED_AFTER = 10.0, 60.0
+
+
+class ModelEstimates(NamedTuple):
+    """The estimates of one model by the name of the window, and its judged items of all time by bucket
+    of the delay of their feedback."""
+
+    by_window: Mapping[str, Estimates]
+    delays: Sequence[int]
+
+
+class _Kept(NamedTuple):
+    """Estimates as of ``now`` and of the all-time ``totals``; None without predicted labels."""
+
+    now: float
+    totals: Totals | None
+    estimates: ModelEstimates | None
+
+
+class LiveEstimates:
+    """Makes and keeps the estimates of each model in the ``windows``; ``maturity`` is in seconds.
+
+    ``timer`` gives the seconds by which the share of the time is measured.
+    """
+
+    def __init__(
+        self,
+        windows: Sequence[Window],
+        maturity: float,
+        timer: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._windows = windows
+        self._maturity = maturity
+        self._timer = timer
+        self._kept: dict[ModelKey, _Kept] = {}
+        self._budget, self._paid_at = BURST, timer()
+        self._is_busy = False
+
+    def by_model(self) -> Mapping[ModelKey, ModelEstimates]:
+        """Return the estimates of the models that have some."""
+        return {
+            key: kept.estimates for key, kept in self._kept.items() if kept.estimates is not None
+        }
+
+    async def refresh(self, counts_source: CountsSource, now: float) -> None:
+        """Make the estimates at ``now`` (seconds since 1970) of the models that are due, the oldest
+        first, as far as the share of the time allows; forget the models that are not there any more."""
+        if self._is_busy:
+            return  # another request does it
+        self._is_busy = True
+        try:
+            await self._refresh(counts_source.cohorts(), now)
+        finally:
+            self._is_busy = False
+
+    async def _refresh(self, models: Mapping[ModelKey, Cohorts], now: float) -> None:
+        self._kept = {key: kept for key, kept in self._kept.items() if key in models}
+        time = self._timer()
+        self._budget = min(BURST, self._budget + SHARE * (time - self._paid_at))
+        self._paid_at = time
+        due = [key for key, cohorts in models.items() if self._is_due(key, cohorts, now)]
+        for key in sorted(due, key=lambda key: self._age(key, now), reverse=True):
+            if self._budget <= 0:
+                break
+            totals = _totals(models[key])
+            estimates, seconds = await self._make(models[key], now)
+            self._budget -= seconds
+            self._kept[key] = _Kept(now, totals, estimates)
+
+    def _age(self, key: ModelKey, now: float) -> float:
+        kept = self._kept.get(key)
+        return float("inf") if kept is None else abs(now - kept.now)
+
+    def _is_due(self, key: ModelKey, cohorts: Cohorts, now: float) -> bool:
+        age, kept = self._age(key, now), self._kept.get(key)
+        if kept is None or age >= AGED_AFTER:
+            return True
+        return age >= CHANGED_AFTER and kept.totals != _totals(cohorts)
+
+    async def _make(self, cohorts: Cohorts, now: float) -> tuple[ModelEstimates | None, float]:
+        """Return the estimates of a model, and the seconds that they took."""
+        # Counts are live objects of the event loop: they are read here, a slice of time at once.
+        began, seconds = perf_counter(), 0.0
+        whole = cohorts.whole()
+        if not any(whole.predicted.values()):
+            return None, perf_counter() - began
+        hours: dict[int, Cohort] = {}
+        for hour, counts in list(cohorts.by_hour.items()):
+            hours[hour] = cohort_of(counts.delays)
+            spent = perf_counter() - began
+            if spent >= TIME_SLICE:
+                seconds += spent
+                await asyncio.sleep(0)
+                began = perf_counter()
+        seconds += perf_counter() - began
+
+        def work() -> tuple[ModelEstimates, float]:
+            started = thread_time()
+            complete = _at_least(whole, total(hours.values()))
+            estimator = Estimator(hours.items(), complete, now, self._maturity)
+            by_window = {each.name: estimator.of_window(each.seconds) for each in self._windows}
+            return ModelEstimates(by_window, _delays(complete)), thread_time() - started
+
+        estimates, more = await asyncio.to_thread(work)
+        return estimates, seconds + more
+
+
+def _totals(cohorts: Cohorts) -> Totals | None:
+    counts = cohorts.of_all_time
+    return None if counts is None else counts.totals()
+
+
+def _at_least(whole: Cohort, hours: Cohort) -> Cohort:
+    """Return the cohort of all time, with at least what its hours have: deltas that were folded while
+    the hours were read are in some hours and not in ``whole``."""
+    found = Cohort()
+    for label in {**whole.predicted, **hours.predicted}:
+        items = max(whole.predicted.get(label, 0), hours.predicted.get(label, 0))
+        found.add_predicted(label, items)
+    nothing = [0] * BUCKETS
+    for cell in {**whole.judged, **hours.judged}:
+        one, other = whole.judged.get(cell, nothing), hours.judged.get(cell, nothing)
+        found.judged[cell] = list(map(max, one, other))
+    return found
+
+
+def _delays(cohort: Cohort) -> list[int]:
+    return list(map(sum, zip(*cohort.judged.values(), strict=True))) or [0] * BUCKETS
