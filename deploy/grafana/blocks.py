@@ -63,19 +63,26 @@ def free_graph(
     return panel
 
 
-def scores(title: str, text: str, unit: str, families: Mapping[str, str]) -> Timeseries:
+def scores(
+    title: str, text: str, unit: str, families: Mapping[str, str], chosen: str = ONE
+) -> Timeseries:
     """A panel of scores of the chosen model, which can be below 0; ``families`` has the name of each."""
-    lines = [line(merged(family, ONE), name) for family, name in families.items()]
+    lines = [line(merged(family, chosen), name) for family, name in families.items()]
     return free_graph(title, text, unit, *lines)
 
 
 def interval_graph(
-    title: str, text: str, unit: str, families: tuple[str, str, str], name: str
+    title: str,
+    text: str,
+    unit: str,
+    families: tuple[str, str, str],
+    name: str,
+    chosen: str = ONE,
 ) -> Timeseries:
     """A panel of a score of the chosen model in the band of its interval; ``families`` are those of the
     upper bound, of the score and of the lower bound."""
     names = ("at most", name, "at least")
-    panel = scores(title, text, unit, dict(zip(families, names, strict=True)))
+    panel = scores(title, text, unit, dict(zip(families, names, strict=True)), chosen)
     _shade_interval(panel)
     return panel
 

@@ -42,6 +42,7 @@ from grafana_foundation_sdk.models.dashboard import (
     DynamicConfigValue,
     FieldColorModeId,
 )
+from late_panels import late_panels
 from value_panels import value_panels
 
 LEGEND = "/".join(f"{{{{{name}}}}}" for name in NAMES)
@@ -347,6 +348,7 @@ def dashboard() -> Dashboard:
     sections = {
         "All models": overview(),
         "$deployment_namespace/$deployment/$predictor/$model": one_model(),
+        "While labels are late": late_panels(),
         "Probabilities, numbers and label sets": value_panels(),
         "The processor": health(),
     }
