@@ -35,6 +35,7 @@ from processor.report.formats.html import render_comparisons as comparisons_html
 from processor.report.formats.html import render_html
 from processor.report.formats.text import render_comparisons as comparisons_text
 from processor.report.formats.text import render_text
+from processor.report.late_labels import late_labels_of
 from processor.report.python_sources import fold_of, run, sources_of
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Evaluation:
 
     def __init__(self, fold: ReplayFold, maturity: int) -> None:
         self._fold = fold
-        self._replay = replay = with_estimates(fold.result(), fold.estimates(maturity))
+        self._estimates = fold.estimates(maturity)
+        self._replay = replay = with_estimates(fold.result(), self._estimates)
         self.start: str | None = replay.from_
         self.end: str | None = replay.to
         self.by: str = replay.by
@@ -142,7 +144,8 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         """The report with its tables and plots, for a notebook."""
-        return _framed(render_html(Report(self._replay, self._timelines)))
+        late = {key: late_labels_of(each) for key, each in self._estimates.items()}
+        return _framed(render_html(Report(self._replay, self._timelines, None, late)))
 
     @cached_property
     def _timelines(self) -> dict[ModelKey, ModelTimeline]:

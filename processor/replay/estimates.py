@@ -43,11 +43,13 @@ class ModelCohorts(NamedTuple):
 
 
 class ModelEstimates(NamedTuple):
-    """The estimates of one model, and the cohorts and the estimator they come from."""
+    """The estimates of one model, and what they come from; ``now`` and ``maturity`` are in seconds."""
 
     estimates: Estimates
     cohorts: ModelCohorts
     estimator: Estimator
+    now: float
+    maturity: float
 
 
 def maturity_of(settings: "Settings") -> int:
@@ -157,4 +159,4 @@ def _estimates(cohorts: ModelCohorts, now: float, maturity: float) -> ModelEstim
     if estimates.nowcast.judged and not cohorts.delayed:
         # As in a table without feedback times: every label would seem to come at once.
         estimates = estimates._replace(nowcast=estimates.nowcast.withhold(NO_TIMES), hindcast=[])
-    return ModelEstimates(estimates, cohorts, estimator)
+    return ModelEstimates(estimates, cohorts, estimator, now, maturity)

@@ -1,19 +1,20 @@
 """The commands ``processor replay`` and ``processor report``: fold sources, render, write the result."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
-from processor.replay.estimates import maturity_of, with_estimates
+from processor.replay.estimates import ModelEstimates, maturity_of, with_estimates
 from processor.replay.fold import ReplayFold, Shortfall
 from processor.replay.journal import Journal
 from processor.replay.selection import Selection, no_match
@@ -32,6 +33,7 @@ from processor.report.formats.csv_rows import render_csv
 from processor.report.formats.html import render_html
 from processor.report.formats.openmetrics import Backfill, block_name, blocks, check_span, span_of
 from processor.report.formats.text import render_text
+from processor.report.late_labels import late_labels_of
 from processor.report.output import write_output
 from processor.report.stored import FORMATS as STORED_FORMATS
 from processor.report.stored import render_stored, to_store
@@ -105,8 +107,8 @@ async def _report(
     try:
         fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
-        if options.nowcast:
-            replay = with_estimates(replay, fold.estimates(maturity_of(settings)))
+        estimates = fold.estimates(maturity_of(settings)) if options.nowcast else {}
+        replay = with_estimates(replay, estimates)
         if options.format == "openmetrics":
             _write_openmetrics(fold, settings, options)
         else:
@@ -115,7 +117,7 @@ async def _report(
                 comparisons = compare_periods(fold, other)
             elif options.compare:
                 comparisons = compare_predictors(fold, replay.models)
-            write_output(_render(fold, replay, comparisons, options), options.output)
+            write_output(_render(fold, replay, comparisons, estimates, options), options.output)
         if store is not None:
             as_of = format_time(selection.as_of) if selection.as_of is not None else None
             await store.write(to_store(replay, as_of, format_time(time.time_ns())))
@@ -170,7 +172,11 @@ def _other_period(selection: Selection, options: OutputOptions) -> Selection | N
 
 
 def _render(
-    fold: ReplayFold, replay: Replay, comparisons: Comparisons | None, options: OutputOptions
+    fold: ReplayFold,
+    replay: Replay,
+    comparisons: Comparisons | None,
+    estimates: Mapping[ModelKey, ModelEstimates],
+    options: OutputOptions,
 ) -> Iterator[str]:
     if options.format == "json":
         content = msgspec.json.encode(replay)
@@ -184,7 +190,8 @@ def _render(
         return render_csv(replay)
     if options.format == "text":
         return render_text(Report(replay, {}, comparisons))
-    return render_html(Report(replay, timelines_of(fold), comparisons))
+    late = {key: late_labels_of(each) for key, each in estimates.items()}
+    return render_html(Report(replay, timelines_of(fold), comparisons, late))
 
 
 def _write_openmetrics(fold: ReplayFold, settings: Settings, options: OutputOptions) -> None:

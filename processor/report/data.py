@@ -16,6 +16,7 @@ from processor.domain.timestamps import SECOND
 from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
 from processor.report.compare import Comparisons, model_key
+from processor.report.late_labels import LateLabels
 from processor.telemetry import DELAY_BOUNDS
 
 #: Lengths of a point in seconds; the shortest one that needs at most `_MAX_POINTS` is taken.
@@ -68,15 +69,21 @@ class ModelTimeline(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A replay's results, the timeline of each model, and the comparisons that were asked for."""
+    """A replay's results, the timeline of each model, the comparisons that were asked for, and the plots
+    of late labels."""
 
     replay: Replay
     timelines: dict[ModelKey, ModelTimeline]
     comparisons: Comparisons | None = None
+    late: dict[ModelKey, LateLabels] = {}
 
     def timeline(self, model: ModelResult) -> ModelTimeline:
         """The timeline of a model, empty where there is none."""
         return self.timelines.get(model_key(model), ModelTimeline())
+
+    def late_labels(self, model: ModelResult) -> LateLabels:
+        """The late labels of a model, empty where there are none."""
+        return self.late.get(model_key(model), LateLabels())
 
 
 class ModelTimelines:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_the_page_has_sentence_and_table(rows: Path) -> None:
     assert "accuracy will be 75.8 to 90.5 % (nowcast 83.2 %).</p>" in page
     assert "<td>-0.2 points</td>" in page
     assert "While labels are late" not in output_of("report", rows, *DAY, "--format", "html")
+
+
+def test_the_page_has_plots(rows: Path) -> None:
+    """Days with missing labels are shaded; the triangle has no share that is not known yet."""
+    page = output_of("report", rows, "--nowcast", "--as-of", "2026-03-18", "--format", "html")
+    assert 'aria-label="Accuracy by day"' in page
+    assert 0 < page.count('class="missing"') < 17
+    assert 'aria-label="Delays of labels by outcome"' in page
+    assert "<title>actual fraud, predicted fine: " in page
+    (last,) = re.findall(r'<th scope="row">17 Mar</th>(.*?)</tr>', page) or [""]
+    assert "hit" not in last
+    first = re.findall(r'<th scope="row">1 Mar</th>(.*?)</tr>', page)[0]
+    assert first.count('class="hit') == 8
 
 
 def test_csv_and_json_have_equal_numbers(rows: Path) -> None:

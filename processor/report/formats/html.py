@@ -31,7 +31,7 @@ def render_html(report: Report) -> Iterator[str]:
             *(_comparisons(report.comparisons) if report.comparisons is not None else ()),
         ],
         (
-            model_card(model, report.timeline(model), f"m{i}")
+            model_card(model, report.timeline(model), f"m{i}", report.late_labels(model))
             for i, model in enumerate(replay.models, 1)
         ),
         join(_meanings(replay.models), _foot(replay.events))

@@ -7,6 +7,7 @@ from processor.publish.panels import Parts, decided_items, parts_of
 from processor.report.data import ModelTimeline
 from processor.report.formats.csv_rows import SCORES
 from processor.report.formats.late_labels import drift_sentence, hindcast_rows, sentences
+from processor.report.formats.late_plots import late_panels
 from processor.report.formats.markup import Markup, join, tag
 from processor.report.formats.matrix import matrix, natural
 from processor.report.formats.plots import (
@@ -30,6 +31,7 @@ from processor.report.formats.value_panels import (
     probability_panels,
     section,
 )
+from processor.report.late_labels import LateLabels
 
 #: Maximum number of classes in a matrix, and the number from which on its cells are small.
 _MAX_CLASSES, _DENSE = 40, 13
@@ -37,9 +39,12 @@ _MAX_CLASSES, _DENSE = 40, 13
 _MAX_ROWS = 100
 #: Maximum length of a name.
 MAX_NAME = 80
+_NO_LATE_LABELS = LateLabels()
 
 
-def model_card(model: ModelResult, timeline: ModelTimeline, anchor: str) -> Markup:
+def model_card(
+    model: ModelResult, timeline: ModelTimeline, anchor: str, late: LateLabels = _NO_LATE_LABELS
+) -> Markup:
     """The card of one model: figures, plots, confusion matrix and scores. ``anchor`` is its id."""
     where = " / ".join(
         printable(name, MAX_NAME)
@@ -61,13 +66,15 @@ def model_card(model: ModelResult, timeline: ModelTimeline, anchor: str) -> Mark
         tag("header", tag("h2", _name(model.deployment)), tag("span", where, class_="quiet")),
         warning,
         _figures(model, parts),
-        tag("div", *_panels(model, timeline, parts), class_="panels"),
+        tag("div", *_panels(model, timeline, parts, late), class_="panels"),
         class_="card",
         id=anchor,
     )
 
 
-def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterator[Markup]:
+def _panels(
+    model: ModelResult, timeline: ModelTimeline, parts: Parts, late: LateLabels
+) -> Iterator[Markup]:
     decided = decided_items(model)
     pies = join(
         pie("Judged items", [("right", "correct", model.correct),
@@ -114,6 +121,7 @@ def _panels(model: ModelResult, timeline: ModelTimeline, parts: Parts) -> Iterat
         yield from number_panels(model)
     yield from custom_panels(model)
     yield from _late_labels(model)
+    yield from late_panels(late)
     if model.classes:
         tables = [tag("section", *_matrix(model))] if model.confusion else []
         yield tag("div", *tables, tag("section", *_scores(model)), class_="tables wide")

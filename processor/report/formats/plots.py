@@ -91,8 +91,8 @@ def accuracy_plot(timeline: ModelTimeline, name: str = "Accuracy") -> Markup:
                 f"{point.correct:,} of {point.decided:,}"
             )
             marks.append(_Mark(point, point.accuracy, low, high, hint))
-    grid = _grid([(each / 4, f"{25 * each}\u202f%") for each in range(5)])
-    return _line_plot(f"{name} over time", timeline, grid, marks)
+    lined = grid([(each / 4, f"{25 * each}\u202f%") for each in range(5)])
+    return _line_plot(f"{name} over time", timeline, lined, marks)
 
 
 def means_plot(timeline: ModelTimeline) -> Markup:
@@ -113,15 +113,15 @@ def means_plot(timeline: ModelTimeline) -> Markup:
         text = f"{moment(point.start, timeline.length)}: {both}, {point.numbers.items:,} items"
         hint = tag("title", text)
         for style, value in (("actual-line", actual), ("line", predicted)):
-            y = _share(up.part(value))
+            y = height_of(up.part(value))
             lines[style].append(f"{x:.1f},{y:.1f}")
             dots.append(tag("circle", hint, class_="dot" if style == "line" else "actual-dot",
                             cx=x, cy=y, r=3))  # fmt: skip
-    grid = _grid([(up.part(mark), text) for mark, text in zip(up.marks, up.texts, strict=True)])
+    lined = grid([(up.part(mark), text) for mark, text in zip(up.marks, up.texts, strict=True)])
     drawn = [tag("polyline", class_=style, points=" ".join(p)) for style, p in lines.items()]
     if up.base:
-        grid = join(grid, tag("text", f"each{up.remark}", x=_LEFT, y=_TOP + 2))
-    return _plot("Mean predicted and mean actual over time", grid, scale.axis(), *drawn, *dots)
+        lined = join(lined, tag("text", f"each{up.remark}", x=_LEFT, y=_TOP + 2))
+    return frame("Mean predicted and mean actual over time", lined, scale.axis(), *drawn, *dots)
 
 
 def error_plot(timeline: ModelTimeline) -> Markup:
@@ -137,8 +137,8 @@ def error_plot(timeline: ModelTimeline) -> Markup:
             low, high = (mae, mae) if low is None or high is None else (max(0.0, low), high)
             hint = f"{amount(mae)} ({amount(low)} to {amount(high)}), {point.numbers.items:,} items"
             marks.append(_Mark(point, mae / top, low / top, high / top, hint))
-    grid = _grid([(each / 4, short_amount(top * each / 4)) for each in range(5)])
-    return _line_plot("Mean absolute error over time", timeline, grid, marks)
+    lined = grid([(each / 4, short_amount(top * each / 4)) for each in range(5)])
+    return _line_plot("Mean absolute error over time", timeline, lined, marks)
 
 
 class _Mark(NamedTuple):
@@ -151,22 +151,22 @@ class _Mark(NamedTuple):
     hint: str
 
 
-def _line_plot(title: str, timeline: ModelTimeline, grid: Markup, found: list[_Mark]) -> Markup:
+def _line_plot(title: str, timeline: ModelTimeline, lined: Markup, found: list[_Mark]) -> Markup:
     if not found:
         return Markup()
     scale = TimeScale([mark.point for mark in found], timeline.length)
     bands, dots, line = [], [], []
     for point, value, low, high, text in found:
-        x, top = scale.middle(point), _share(high)
+        x, top = scale.middle(point), height_of(high)
         hint = tag("title", f"{moment(point.start, timeline.length)}: {text}")
-        line.append(f"{x:.1f},{_share(value):.1f}")
+        line.append(f"{x:.1f},{height_of(value):.1f}")
         bands.append(
             tag("rect", hint, class_="band", x=x - scale.width / 2, y=top, width=scale.width,
-                height=max(1.0, _share(low) - top), rx=2)
+                height=max(1.0, height_of(low) - top), rx=2)
         )  # fmt: skip
-        dots.append(tag("circle", hint, class_="dot", cx=x, cy=_share(value), r=3))
+        dots.append(tag("circle", hint, class_="dot", cx=x, cy=height_of(value), r=3))
     shown = tag("polyline", class_="line", points=" ".join(line))
-    return _plot(title, grid, scale.axis(), *bands, shown, *dots)
+    return frame(title, lined, scale.axis(), *bands, shown, *dots)
 
 
 def coverage_plot(timeline: ModelTimeline, by_request: bool) -> Markup:
@@ -187,13 +187,13 @@ def coverage_plot(timeline: ModelTimeline, by_request: bool) -> Markup:
             hint += f" of {point.predictions:,} predicted, {percent(point.coverage)}"
         values = [("all", point.predictions)] if by_request else []
         for kind, value in [*values, ("part", point.judged)]:
-            y = _share(value / top)
+            y = height_of(value / top)
             bars.append(
                 tag("rect", tag("title", hint), class_=kind, x=scale.middle(point) - scale.width / 2,
                     y=y, width=scale.width, height=_HEIGHT - _BOTTOM - y)
             )  # fmt: skip
-    grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
-    return _plot("Items over time", grid, scale.axis(), *bars)
+    lined = grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
+    return frame("Items over time", lined, scale.axis(), *bars)
 
 
 def delay_plot(timeline: ModelTimeline) -> Markup:
@@ -210,7 +210,7 @@ def delay_plot(timeline: ModelTimeline) -> Markup:
         n = timeline.delays[i]
         over = i == len(DELAY_BOUNDS)
         name = f"> {duration(DELAY_BOUNDS[-1])}" if over else f"≤ {duration(DELAY_BOUNDS[i])}"
-        x, y = _LEFT + slot * (i - first + 0.5), _share(n / top)
+        x, y = _LEFT + slot * (i - first + 0.5), height_of(n / top)
         bars.append(
             tag("rect", tag("title", f"{name}: {n:,}, {percent(n / total)}"), class_="part",
                 x=x - width / 2, y=y, width=width, height=_HEIGHT - _BOTTOM - y)
@@ -218,8 +218,8 @@ def delay_plot(timeline: ModelTimeline) -> Markup:
         # Only every second or third name where they would overlap.
         if slot >= 64 or (i - first) % (2 if slot >= 32 else 3) == 0:
             bars.append(tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle"))
-    grid = _grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
-    return _plot("Feedback delay", grid, *bars)
+    lined = grid([(each / 2, f"{top * each / 2:,.5g}") for each in range(3)])
+    return frame("Feedback delay", lined, *bars)
 
 
 def pie(title: str, parts: Sequence[tuple[str, str, int]]) -> Markup:
@@ -285,26 +285,45 @@ def moment(seconds: int, length: int) -> str:
     return time.strftime("%-d %b" if length >= DAY else "%-d %b %H:%M")
 
 
-def _share(value: float) -> float:
+def height_of(value: float) -> float:
     """The y coordinate of a share (0 to 1) of the plot's height."""
     return _HEIGHT - _BOTTOM - value * (_HEIGHT - _BOTTOM - _TOP)
 
 
-def _grid(ticks: Sequence[tuple[float, str]]) -> Markup:
+def place(share: float) -> float:
+    """The x coordinate of a share (0 to 1) of the plot's width."""
+    return _LEFT + share * (_WIDTH - _LEFT - _RIGHT)
+
+
+def tick(x: float, name: str) -> Markup:
+    """A name below the plot."""
+    return tag("text", name, class_="tick", x=x, y=_HEIGHT - 10, text_anchor="middle")
+
+
+def grid(ticks: Sequence[tuple[float, str]]) -> Markup:
+    """Horizontal lines with their names, at shares of the height."""
     return join(
         *(
             join(
                 tag(
-                    "line", class_="grid", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=_share(y), y2=_share(y)
+                    "line",
+                    class_="grid",
+                    x1=_LEFT,
+                    x2=_WIDTH - _RIGHT,
+                    y1=height_of(y),
+                    y2=height_of(y),
                 ),
-                tag("text", name, class_="tick", x=_LEFT - 6, y=_share(y) + 4, text_anchor="end"),
+                tag(
+                    "text", name, class_="tick", x=_LEFT - 6, y=height_of(y) + 4, text_anchor="end"
+                ),
             )
             for y, name in ticks
         )
     )
 
 
-def _plot(title: str, *parts: Markup) -> Markup:
+def frame(title: str, *parts: Markup) -> Markup:
+    """The picture of a plot's parts."""
     return tag(
         "svg", *parts, class_="plot", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img",
         aria_label=title,
