@@ -186,7 +186,7 @@ async def test_estimates_are_made_again_when_counts_or_ages_changed() -> None:
     estimates, source = live(timer, WINDOWS[-1:]), FakeCounts(late={EXPERIMENT: tallied(hours)})
 
     async def made(now: float) -> ModelEstimates:
-        timer.now += BURST / SHARE
+        timer.now += 100 * BURST / SHARE
         await estimates.refresh(source, now)
         return estimates.by_model()[EXPERIMENT]
 
