@@ -1,7 +1,7 @@
 """The nowcast of a replay: what one would have said of each model at the end of what is known."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,9 +18,6 @@ from processor.domain.tally.estimates import Estimates, Estimator
 from processor.domain.tally.windows import DAY, HOURS, TIERS
 from processor.domain.timestamps import HOUR, SECOND
 from processor.replay.selection import Selection
-
-if TYPE_CHECKING:
-    from processor.settings import Settings
 
 _WEEK = 7 * DAY * SECOND
 #: The live service keeps the hours of so many seconds, and the sum of all of them.
@@ -50,13 +47,6 @@ class ModelEstimates(NamedTuple):
     estimator: Estimator
     now: float
     maturity: float
-
-
-def maturity_of(settings: "Settings") -> int:
-    """Return the age in seconds from which a prediction's labels count as complete."""
-    if settings.maturity is not None:
-        return settings.maturity
-    return min(settings.horizon, _WEEK // SECOND)
 
 
 def with_estimates(replay: Replay, estimates: Mapping[ModelKey, ModelEstimates]) -> Replay:

@@ -14,7 +14,7 @@ from processor.domain.results import Replay
 from processor.domain.tally.windows import MINUTE
 from processor.domain.timestamps import format_time
 from processor.errors import ProcessorError, SettingsError
-from processor.replay.estimates import ModelEstimates, maturity_of, with_estimates
+from processor.replay.estimates import ModelEstimates, with_estimates
 from processor.replay.fold import ReplayFold, Shortfall
 from processor.replay.journal import Journal
 from processor.replay.selection import Selection, no_match
@@ -107,7 +107,7 @@ async def _report(
     try:
         fold = await fold_sources(sources, rules, selection, access, journal)
         replay = fold.result()
-        estimates = fold.estimates(maturity_of(settings)) if options.nowcast else {}
+        estimates = fold.estimates(settings.label_maturity) if options.nowcast else {}
         replay = with_estimates(replay, estimates)
         if options.format == "openmetrics":
             _write_openmetrics(fold, settings, options)

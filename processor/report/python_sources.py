@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from processor.domain.model_rules import ModelRules
 from processor.domain.values import Task
 from processor.errors import SettingsError
-from processor.replay.estimates import maturity_of
 from processor.replay.fold import ReplayFold
 from processor.replay.progress import listener
 from processor.replay.selection import Selection
@@ -80,7 +79,7 @@ async def fold_of(
     access = Access(settings, kafka=options, columns=columns)
     rules = _rules(models, settings).with_task(task)
     fold = await fold_sources(sources, rules, selection, access)
-    return fold, maturity_of(settings), messages
+    return fold, settings.label_maturity, messages
 
 
 def _rules(
