@@ -14,6 +14,7 @@ from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.records import decode_delta, encode
 from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.sums import DELAYS
 
 #: Position of the answers in the state's table, one for each item; a single one without a tuple.
 Answers = int | tuple[int, ...]
@@ -141,7 +142,9 @@ class _ValueJudge:
             assert isinstance(batch, DeltaBatch)
             for delta in batch.deltas:
                 if (delta.basis, delta.minute) == (0, _IN_RANGE):
-                    outcome = Outcome(SCORED, unpack(delta, batch.labels))
+                    counts = unpack(delta, batch.labels)
+                    counts.sums = {key: n for key, n in counts.sums.items() if key[0] not in DELAYS}
+                    outcome = Outcome(SCORED, counts)
                     yield (models.index(batch.models[delta.model]), (), outcome, True), 1
 
     def _judge(self, content: _Content, is_in_range: bool, rows: list[tuple[bytes, bytes]]) -> None:
