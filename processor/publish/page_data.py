@@ -1,10 +1,16 @@
 """The body of ``GET /api/page``: everything that the live page shows at one moment."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from processor.domain.model_key import ModelKey
+from processor.domain.nowcast_result import (
+    DriftResult,
+    NowcastResult,
+    drift_result,
+    nowcast_result,
+)
 from processor.domain.results import CalibrationBin, Events, ModelResult, model_result, task_of
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, ratio, wilson
@@ -15,6 +21,7 @@ from processor.domain.timestamps import format_time
 from processor.publish.api import instant, live_events
 from processor.publish.cardinality import cap_result
 from processor.publish.cooperative import yielding
+from processor.publish.estimates.live import ModelEstimates
 from processor.publish.interfaces import Readiness, WorkerView
 from processor.publish.panels import (
     ErrorBar,
@@ -64,6 +71,16 @@ class Panels(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: tuple[ErrorBar, ...] = ()
 
 
+class LateLabels(msgspec.Struct, frozen=True):
+    """The nowcast of a window and the drift of its predicted labels; of its ``predicted`` items, those
+    ``judged`` have their labels so far."""
+
+    predicted: int
+    judged: int
+    nowcast: NowcastResult
+    drift: DriftResult | None
+
+
 class WindowSummary(msgspec.Struct, frozen=True):
     """One model in one window."""
 
@@ -84,6 +101,9 @@ class Detail(msgspec.Struct, frozen=True):
     decided: int
     windows: tuple[WindowSummary, ...]
     history: TimeSeries
+    late: LateLabels | None
+    """By time of the request, whatever the page's basis; None if the model predicts no labels, or for as
+    long as the estimates were not made yet."""
 
 
 class ShownDeadLetter(msgspec.Struct, frozen=True):
@@ -141,7 +161,13 @@ class Page(msgspec.Struct, frozen=True):
     work: Work
 
 
-async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey | None) -> Page:
+async def page_data(
+    worker: WorkerView,
+    window: Window,
+    by: str,
+    key: ModelKey | None,
+    estimates: Mapping[ModelKey, ModelEstimates],
+) -> Page:
     """The page as of now, in one window on one basis, with the details of the model ``key``."""
     now = worker.clock()
     async for _ in yielding(worker.counts_source.advance(now)):
@@ -165,7 +191,8 @@ async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey |
             if (counts := counts_by_window[each.name, by].get(key)) is not None
         )
         past = await time_series(worker.counts_source, window, by, now, key)
-        detail = Detail(_shown(result), _panels(result), decided_items(result), windows, past)
+        late = _late(estimates.get(key), window)
+        detail = Detail(_shown(result), _panels(result), decided_items(result), windows, past, late)
     return Page(
         instant(now),
         window.name,
@@ -175,6 +202,14 @@ async def page_data(worker: WorkerView, window: Window, by: str, key: ModelKey |
         detail,
         _work(worker),
     )
+
+
+def _late(estimates: ModelEstimates | None, window: Window) -> LateLabels | None:
+    found = None if estimates is None else estimates.by_window.get(window.name)
+    if found is None:
+        return None
+    counts = found.nowcast
+    return LateLabels(counts.predicted, counts.judged, nowcast_result(found), drift_result(found))
 
 
 _FIELDS = msgspec.structs.fields(ModelResult)

@@ -6,7 +6,7 @@ import { amount, counted, duration, mainScore, number, percent, score, visible, 
 import { title } from "./list.js";
 import { byLabel, matrix, mostConfused } from "./matrix.js";
 import { TimeChart } from "./time_chart.js";
-import { custom, numbers, probabilities } from "./values.js";
+import { custom, late, numbers, probabilities } from "./values.js";
 
 const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feedback with the request id of a prediction; " +
   "a wider window may hold some.";
@@ -38,6 +38,7 @@ export function showDetail(detail, window, by, apart) {
     () => name(model, window, by, apart));
   update($("figures"), [model, detail.decided], () => figures(model, detail.decided));
   overTime(detail.history, model, by);
+  update($("late"), [detail.late], () => late(detail.late));
   update($("windows-compared"), [detail.windows, by], () => windows(detail.windows, by === "request"));
   const confusion = [model.confusion, Object.keys(model.classes), model.unknown_actual, model.judged];
   const hasLabels = model.confusion.length > 0 || !model.measured && model.task !== "multilabel";
@@ -45,7 +46,7 @@ export function showDetail(detail, window, by, apart) {
   update($("probabilities"), [model, detail.panels], () => probabilities(model, detail.panels));
   update($("numbers"), [model, detail.panels, detail.history], () => numbers(model, detail.panels, detail.history));
   update($("custom"), [model.custom, model.custom_failed], () => custom(model));
-  for (const id of ["probabilities", "numbers", "custom"]) $(id).hidden = !$(id).children.length;
+  for (const id of ["late", "probabilities", "numbers", "custom"]) $(id).hidden = !$(id).children.length;
   update($("matrix"), confusion, () => matrix(model, model.judged ? "No item's actual label is known." : NO_FEEDBACK));
   update($("confused"), confusion, () => mostConfused(model));
   $("confused").hidden = !$("confused").children.length;
