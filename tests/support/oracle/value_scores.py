@@ -36,6 +36,7 @@ NOTHING: dict[str, Any] = {
     **{"absolute_error_quantiles": {}, "error_histogram": []},
     **dict.fromkeys(("exact_match", "hamming_loss", "jaccard")),
     **{"custom": {}, "custom_failed": {}},
+    **dict.fromkeys(("nowcast", "drift")),  # only with --nowcast
 }
 
 
