@@ -23,10 +23,9 @@ from tests.support.servers.indices import MAPPING
 from tests.support.workers import Get, Start, bootstrapped, counted, metric
 
 _PARTITIONS = 2
-#: Requests of an hour, about 230 KiB of them in memory: two hours are below the cap, three above, also
-#: when each row has room for the probabilities of the one document that has any (255 KiB an hour).
+#: Requests of an hour, about 180 KiB of them in memory: two hours are below the cap, three above.
 _EACH, _JUDGED = 4_000, 50
-_CAP = "560KiB"
+_CAP = "450KiB"
 
 
 class _Past:

@@ -103,6 +103,11 @@ class Worker:
         return await self.wait(12)
 
 
+def timeless(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The models without their estimates, which depend on the time at which they are made."""
+    return [{**model, "nowcast": None, "drift": None} for model in models]
+
+
 class WorkerCluster:
     """Starts workers, feeds the load, and compares with the truth."""
 
@@ -257,7 +262,7 @@ class WorkerCluster:
         answers = [
             await self.get(worker, "/api/models?window=all&by=request") for worker in self.workers
         ]
-        return [model for answer in answers if answer for model in answer["models"]]
+        return timeless([model for answer in answers if answer for model in answer["models"]])
 
     async def predictions(self) -> int:
         """Predictions that all workers show together."""
