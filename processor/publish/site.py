@@ -120,9 +120,10 @@ class _Site:
         window, by = self._window_and_basis(request)
         names = [request.query.get(name) for name in ModelKey._fields]
         key = ModelKey(*(name or "" for name in names)) if None not in names else None
-        counts_source = LimitedCounts(self._worker.counts_source, self._settings.max_models)
-        await self._estimates.refresh(counts_source, self._worker.clock())
-        estimates = self._estimates.by_model()
+        estimates: Mapping[ModelKey, ModelEstimates] = {}
+        if key is not None:
+            await self._estimates.refresh(self._worker.counts_source, self._worker.clock())
+            estimates = self._estimates.by_model()
         result = await page_data(self._worker, window, by, key, estimates)
         return await _answer(request, lambda: encode_json(result), JSON)
 

@@ -40,13 +40,12 @@ class ModelCohorts(NamedTuple):
 
 
 class ModelEstimates(NamedTuple):
-    """The estimates of one model, and what they come from; ``now`` and ``maturity`` are in seconds."""
+    """The estimates of one model, and what they come from; ``now`` is in seconds."""
 
     estimates: Estimates
     cohorts: ModelCohorts
     estimator: Estimator
     now: float
-    maturity: float
 
 
 def with_estimates(replay: Replay, estimates: Mapping[ModelKey, ModelEstimates]) -> Replay:
@@ -143,10 +142,10 @@ def _estimates(cohorts: ModelCohorts, now: float, maturity: float) -> ModelEstim
     kept = {hour: cohort for hour, cohort in cohorts.hours.items() if hour >= first}
     estimator = Estimator(kept.items(), total(cohorts.hours.values()), now, maturity)
     estimates = estimator.of_cohorts(cohorts.window)
-    predicted = total(cohorts.window.values()).predicted
+    predicted = estimates.predicted
     before, week = (drift(predicted, cohort.predicted) for cohort in cohorts.earlier)
     estimates = estimates._replace(drift=before, drift_of_week=week)
     if estimates.nowcast.judged and not cohorts.delayed:
         # As in a table without feedback times: every label would seem to come at once.
         estimates = estimates._replace(nowcast=estimates.nowcast.withhold(NO_TIMES), hindcast=[])
-    return ModelEstimates(estimates, cohorts, estimator, now, maturity)
+    return ModelEstimates(estimates, cohorts, estimator, now)

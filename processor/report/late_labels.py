@@ -5,7 +5,7 @@ import msgspec
 
 from processor.domain.statistics.counts import Cell
 from processor.domain.statistics.delays import ENDS, Cohort, total
-from processor.domain.statistics.nowcast import Delays, first_immature
+from processor.domain.statistics.nowcast import Delays
 from processor.domain.tally.windows import DAY
 from processor.replay.estimates import ModelEstimates
 
@@ -52,22 +52,18 @@ class LateLabels(msgspec.Struct, frozen=True):
 
 def late_labels_of(found: ModelEstimates) -> LateLabels:
     """Return what the plots of a model show; nothing if no prediction is mature."""
-    first = first_immature(found.now, found.maturity)
-    cohorts = found.cohorts
-    mature = total(cohort for hour, cohort in cohorts.hours.items() if hour < first)
-    delays = Delays(mature)
+    cohorts, delays = found.cohorts, found.estimator.delays
     if not delays.are_known or not cohorts.delayed:
         return LateLabels()
     by_day: dict[int, dict[int, Cohort]] = {}
     for hour, cohort in cohorts.window.items():
         by_day.setdefault(hour // 24, {})[hour] = cohort
     days = [_day(found, day, by_day[day], delays) for day in sorted(by_day)[-_MAX_DAYS:]]
-    sizes = {cell: sum(items) for cell, items in mature.judged.items()}
+    sizes = delays.items()
     largest = sorted(sizes, key=lambda cell: (-sizes[cell], cell))[:_MAX_OUTCOMES]
     outcomes = [
         OutcomeDelays(cell, sizes[cell], tuple([delays.of_cell(cell).share(end) for end in ENDS]))
         for cell in largest
-        if sizes[cell] > 0
     ]
     return LateLabels(tuple(days), tuple(outcomes))
 

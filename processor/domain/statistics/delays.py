@@ -92,6 +92,15 @@ def total(cohorts: Iterable[Cohort]) -> Cohort:
     return whole
 
 
+def predicted_in(cohorts: Iterable[Cohort]) -> dict[str, int]:
+    """Return the predicted items of cohorts by label."""
+    items: dict[str, int] = {}
+    for cohort in cohorts:
+        for label, n in cohort.predicted.items():
+            items[label] = items.get(label, 0) + n
+    return items
+
+
 def contribute_prediction(label: str, sums: Sums, items: int = 1) -> None:
     """Add what predictions of a label contribute to the sums of their hour."""
     add(sums, Sum.PREDICTED_LABEL, items, label)

@@ -17,7 +17,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import Cell
-from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort, total
+from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort, predicted_in, total
 from processor.domain.statistics.labels import Z
 
 _HOUR, _DAY = 3600, 86_400
@@ -106,6 +106,10 @@ class Delays:
         judged = found.items if found else 0
         return _rate(judged, self._predicted.get(label, 0)) or self._rate or 0.0
 
+    def items(self) -> dict[Cell, int]:
+        """Return the mature judged items by cell."""
+        return {cell: found.items for cell, found in self._by_cell.items()}
+
     def predicted(self, label: str) -> int:
         """Return the mature predictions of a label."""
         return self._predicted.get(label, 0)
@@ -171,7 +175,7 @@ def nowcast(window: Mapping[int, Cohort], delays: Delays, now: float) -> Nowcast
     est(a, p) = sum over days of O / E, and the nowcast's cells are
     N(p) est(a, p) / sum over a of est(a, p). The interval of accuracy is by the delta method.
     """
-    predicted = total(window.values()).predicted
+    predicted = predicted_in(window.values())
     judged = sum(sum(map(sum, cohort.judged.values())) for cohort in window.values())
     count = sum(predicted.values())
     if not delays.are_known:
@@ -260,7 +264,7 @@ def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[fl
     if _add_day(estimates, day, delays):
         return None, 0.0
     found = due = squares = 0.0
-    for label, items in sorted(total(day.values()).predicted.items()):
+    for label, items in sorted(predicted_in(day.values()).items()):
         rate = delays.rate(label)
         if not rate:
             continue
@@ -307,8 +311,8 @@ def hindcast(days: Sequence[Cohort], delays: Delays) -> list[Hindcast]:
         bucket = ENDS.index(age)
         errors, hits = [], 0
         for day in days:
-            final = _of_age(day, BUCKETS - 1, delays, float("inf"))
-            early = _of_age(day.until(bucket), bucket, delays, float(age))
+            final = _of_age(day, delays, float("inf"))
+            early = _of_age(day.until(bucket), delays, float(age))
             if final is None or early is None:
                 continue
             errors.append(early[0] - final[0])
@@ -319,7 +323,7 @@ def hindcast(days: Sequence[Cohort], delays: Delays) -> list[Hindcast]:
     return found
 
 
-def _of_age(cohort: Cohort, bucket: int, delays: Delays, age: float) -> tuple[float, float] | None:
+def _of_age(cohort: Cohort, delays: Delays, age: float) -> tuple[float, float] | None:
     """Return the accuracy of a cohort of one age (s), and its standard error; None if too few of its
     labels are in."""
     estimates: _Estimates = {}

@@ -4,7 +4,7 @@ its predictions (counting rules 30 to 32)."""
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from processor.domain.statistics.delays import Cohort, total
+from processor.domain.statistics.delays import Cohort, predicted_in, total
 from processor.domain.statistics.drift import Drift, drift
 from processor.domain.statistics.nowcast import (
     Delays,
@@ -44,20 +44,21 @@ class Estimator:
     ) -> None:
         self._now = now
         self._end = hour_of(now)
-        self._hours = {hour: cohort for hour, cohort in hours if hour <= self._end}
+        self._hours = dict(hours)
         first = first_immature(now, maturity)
         immature = total(cohort for hour, cohort in self._hours.items() if hour >= first)
         mature = Cohort()
         mature.add(whole)
         mature.add(immature, -1)
-        self._delays = Delays(mature)
+        self.delays = Delays(mature)
+        """The delays of the predictions that are mature."""
         self._whole = whole
         days: dict[int, dict[int, Cohort]] = {}
         for hour, cohort in self._hours.items():
             if (hour // _DAY + 1) * _DAY <= first:
                 days.setdefault(hour // _DAY, {})[hour] = cohort
         self._hindcast = hindcast(
-            [total(day.values()) for _, day in sorted(days.items())], self._delays
+            [total(day.values()) for _, day in sorted(days.items())], self.delays
         )
 
     def of_window(self, seconds: int) -> Estimates:
@@ -76,8 +77,8 @@ class Estimator:
 
     def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
         """Return the estimates of some cohorts by hour, without drift."""
-        found = nowcast(window, self._delays, self._now)
-        predicted = total(window.values()).predicted
+        found = nowcast(window, self.delays, self._now)
+        predicted = predicted_in(window.values())
         return Estimates(found, self._hindcast, None, None, predicted)
 
     def _window(self, end: int, length: int) -> dict[int, Cohort]:
@@ -92,4 +93,4 @@ class Estimator:
         return {first - 1: older, **self._hours} if any(older.predicted.values()) else self._hours
 
     def _predicted(self, end: int, length: int) -> dict[str, int]:
-        return total(self._window(end, length).values()).predicted
+        return predicted_in(self._window(end, length).values())

@@ -27,6 +27,7 @@ from processor.domain.statistics.nowcast import (
     nowcast,
 )
 from processor.domain.statistics.sums import Sums
+from processor.domain.tally.estimates import Estimator
 from processor.domain.timestamps import SECOND
 
 _HOUR, _DAY = 3600, 86_400
@@ -186,3 +187,12 @@ def test_it_is_that_of_the_events(hours: int, seed: int, moment: int) -> None:
     assert found.expected_judged == pytest.approx(expected.expected, abs=1e-9)
     if found.fit is not None and hours <= 24:
         assert found.fit == pytest.approx(expected.fit, abs=1e-9)
+
+
+def test_a_prediction_of_the_future_is_not_mature() -> None:
+    """A clock that runs ahead says nothing about delays."""
+    future = Cohort()
+    future.add_predicted("a", 100)
+    future.add_judged(Cell("a", "a"), 0, 100)
+    estimator = Estimator([(1000, future)], future, 900.0 * _HOUR, float(_DAY))
+    assert not estimator.delays.are_known
