@@ -1,6 +1,5 @@
 """Bodies of every kind give the same rows natively and in Python, and native code reads nearly all."""
 
-import asyncio
 import json
 import random
 from collections import Counter
@@ -8,20 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
-from aiokafka.structs import ConsumerRecord
 
-from bench.support.stage_costs import whole
 from processor.domain import native
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
-from processor.domain.log.records import decode_observation
-from processor.domain.model_rules import ModelRules, parse_rules
-from processor.stream.observation_producer import ObservationProducer
+from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
 from tests.domain.events.test_fuzz import _body
-from tests.support.domain.batch_rows import KeepingProducer, rows_of
+from tests.support.domain.batch_rows import rows_of
 from tests.support.domain.body_kinds import (
     CONTAINERS,
     DEPLOYMENTS,
@@ -33,7 +28,8 @@ from tests.support.domain.body_kinds import (
     headers,
     message,
 )
-from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE
+from tests.support.domain.envelope_kinds import FEEDBACK, RESPONSE
+from tests.support.domain.native_readers import Event, assert_alike, readers, record
 
 pytestmark = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -42,7 +38,6 @@ pytestmark = pytest.mark.skipif(
 #: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
 EVENTS, ALL_EVENTS = 20_000, 400_000
 SEED = 20261120
-_PART = 1000
 KINDS = [(container, row) for container in CONTAINERS for row in ROWS if fits(container, row)]
 #: The kinds of rows of several labels.
 SETS = ("bits", "texts")
@@ -57,8 +52,6 @@ MEMBERS = (
     '"parameters":{"content_type":"np"}', '"strData":"x"', '"error":"late"', '"jsonData":null',
     '"result":[1]', '"meta":{"tags":{"a":1}}',
 )  # fmt: skip
-
-Event = tuple[list[tuple[str, bytes]], bytes | None]
 
 
 class EventSource(NamedTuple):
@@ -113,80 +106,18 @@ def events(count: int) -> Iterator[Event]:
         yield headers(source.kind, source.deployment, number), found
 
 
-def record(offset: int, event: Event) -> ConsumerRecord:
-    return ConsumerRecord(
-        "source", 0, offset, NS // 1_000_000, 0, None, event[1], None, 0, 0, tuple(event[0])
-    )
-
-
-class Reader:
-    """Reads events as a worker does. ``decoded`` are the events that Python has decoded."""
-
-    def __init__(self, rules: ModelRules) -> None:
-        self.producer, self.telemetry = KeepingProducer(), Telemetry()
-        self.decoder = Decoder(rules, self.telemetry)
-        self._observations = ObservationProducer(
-            self.decoder,
-            self.producer,
-            "observations",
-            "letters",
-            3,
-            "log",
-        )
-        self.decoded: list[bytes | None] = []
-        decode = self.decoder.decode
-
-        def count(headers: Any, value: bytes | None, timestamp: int) -> Any:
-            self.decoded.append(value)
-            return decode(headers, value, timestamp)
-
-        self.decoder.decode = count  # type: ignore[method-assign]
-
-    def read(self, records: Sequence[ConsumerRecord]) -> tuple[Counter[object], list[object]]:
-        """The rows of some records, and the dead letters."""
-        if self._observations._fast_decoder is None:
-            self._observations.add_records("source", 0, records)
-        else:
-            self._observations.add_batch("source", 0, whole(records))
-        asyncio.run(self._send())
-        rows: Counter[object] = Counter()
-        letters: list[object] = []
-        for topic, value, more in self.producer.sent:
-            if topic == "letters":
-                letters.append((value, tuple(more["headers"])))
-            else:
-                rows.update(rows_of(decode_observation(value or b""), more["partition"]))
-        self.producer.sent.clear()
-        return rows, sorted(letters, key=repr)
-
-    async def _send(self) -> None:
-        await self._observations.send()
-
-
-def readers(rules: object, monkeypatch: pytest.MonkeyPatch) -> tuple[Reader, Reader]:
-    """A native reader and one in Python."""
-    found = Reader(parse_rules(rules, "file"))
-    with monkeypatch.context() as patch:
-        patch.setattr("processor.stream.observation_producer.use_native", False)
-        return found, Reader(parse_rules(rules, "file"))
-
-
 def test_events_of_every_kind(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They give the same rows, dead letters and telemetry with and without the extension."""
     count = ALL_EVENTS if request.config.getoption("--full") else EVENTS
     fast, slow = readers(MODELS, monkeypatch)
-    found = events(count)
-    for start in range(0, count, _PART):
-        part = [record(start + at, next(found)) for at in range(_PART)]
-        (rows, letters), (expected, expected_letters) = fast.read(part), slow.read(part)
-        assert rows - expected == expected - rows == Counter()
-        assert letters == expected_letters
+
+    def replace_rules(start: int) -> None:
         if start % 9000 == 0:
             fast.decoder.rules.replace(fast.decoder.rules.entries)
-    for name in ("events", "not_scorable", "future_times", "says_nothing", "dead_letters"):
-        assert getattr(fast.telemetry, name) == getattr(slow.telemetry, name), name
+
+    assert_alike(fast, slow, events(count), count, replace_rules)
     assert len(fast.decoded) < 0.75 * count
 
 

@@ -1,17 +1,16 @@
 """Protobuf bodies give the same natively and in Python, and native code reads nearly all of them."""
 
 import random
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from processor.domain import native
 from tests.domain.events.test_fuzz import _body
-from tests.domain.events.test_native_bodies import Event, readers, record
 from tests.support.domain import protobuf_kinds
 from tests.support.domain.body_kinds import DEPLOYMENTS, MODELS, headers
 from tests.support.domain.envelope_kinds import FEEDBACK, RESPONSE
+from tests.support.domain.native_readers import Event, assert_alike, readers, record
 from tests.support.domain.payload_kinds import DATA
 from tests.support.domain.protobuf_kinds import INFERENCE, SELDON, MessageForm, feedback, inference
 
@@ -22,7 +21,6 @@ pytestmark = pytest.mark.skipif(
 #: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
 EVENTS, ALL_EVENTS = 10_000, 200_000
 SEED = 20261120
-_PART = 500
 _PROTOBUF = ("application/protobuf", "application/x-protobuf; a=b", "Application/grpc")
 #: Content types and other headers that change how a body is read, or do not.
 _MORE: tuple[tuple[str, bytes], ...] = (
@@ -91,14 +89,7 @@ def test_events_of_every_kind(
     """They give the same rows, dead letters and telemetry with and without the extension."""
     count = ALL_EVENTS if request.config.getoption("--full") else EVENTS
     fast, slow = readers(MODELS, monkeypatch)
-    found = events(count)
-    for start in range(0, count, _PART):
-        part = [record(start + at, next(found)) for at in range(_PART)]
-        (rows, letters), (expected, expected_letters) = fast.read(part), slow.read(part)
-        assert rows - expected == expected - rows == Counter()
-        assert letters == expected_letters
-    for name in ("events", "not_scorable", "future_times", "says_nothing", "dead_letters"):
-        assert getattr(fast.telemetry, name) == getattr(slow.telemetry, name), name
+    assert_alike(fast, slow, events(count), count)
     assert len(fast.decoded) < 0.75 * count
 
 
