@@ -129,6 +129,40 @@ fn new_items<'r>(row: &Items, items: &'r [Item<'r>]) -> NewItems<'r> {
     NewItems { items, several, valued }
 }
 
+/// Apply rows in groups whose requests are looked for at once. `read` parses a row, `head` gives its model's
+/// position and its id, and `apply` returns whether it was applied. Returns the remaining rows.
+fn apply_rows<'py, 'a, 'r, T>(
+    updater: &mut RequestUpdater<'py, 'a>,
+    models: &[ModelId],
+    rows: &'r [u8],
+    read: fn(&mut Rows<'r>) -> Option<T>,
+    head: impl Fn(&T) -> (usize, &'r [u8]),
+    mut apply: impl FnMut(&mut RequestUpdater<'py, 'a>, T) -> PyResult<bool>,
+) -> PyResult<Remaining> {
+    let mut remaining = Remaining::default();
+    let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
+    let mut some = Vec::with_capacity(AT_ONCE);
+    while rows.next_few(read, AT_ONCE, &mut some) {
+        updater.prefetch(some.iter().filter_map(|(_, row)| {
+            let (model, id) = head(row.as_ref()?);
+            Some((*models.get(model)?, id))
+        }));
+        for (bytes, parsed) in some.drain(..) {
+            let is_applied = match parsed {
+                Some(row) => apply(updater, row)?,
+                None => false,
+            };
+            if !is_applied {
+                leave(updater, models, bytes, &mut remaining)?;
+            }
+        }
+    }
+    if !rows.is_complete() {
+        return Err(malformed_rows());
+    }
+    Ok(remaining)
+}
+
 /// Applies rows to the requests of a state and counts them in the accumulator. `plan_of` is Python's
 /// function of an answer, a truth and a reward; `base_of_prediction` and `base_of_feedback` give the digests
 /// of an answer, and of a truth and a reward, without values.
@@ -211,39 +245,30 @@ impl FastPath {
             hour,
             &self.bounds,
         );
-        let mut remaining = Remaining::default();
-        let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
-        let mut some = Vec::with_capacity(AT_ONCE);
-        while rows.next_few(prediction, AT_ONCE, &mut some) {
-            updater.prefetch(some.iter().filter_map(|(_, row)| {
-                let row = row.as_ref()?;
-                Some((*models.get(row.model)?, row.id))
-            }));
-            for (bytes, parsed) in some.drain(..) {
-                let mut is_applied = false;
-                if let Some(row) =
-                    parsed.filter(|row| row.time > completed_until && row.source_rank < MAX_RANK)
-                {
-                    let items = Resolved::new(&row.answers, &answers, |answer| answer.0)?;
-                    let items = items.as_slice();
-                    let new = NewPrediction {
-                        model: resolve(&models, row.model)?,
-                        time: row.time,
-                        provisional: row.provisional,
-                        source_rank: row.source_rank,
-                        digest: self.digests.of_prediction(py, &row, items)?,
-                        answers: new_items(&row.answers, items),
-                    };
-                    is_applied = updater.apply_prediction(&Id::new(row.id), &new)?;
+        let digests = &mut self.digests;
+        let remaining = apply_rows(
+            &mut updater,
+            &models,
+            rows,
+            prediction,
+            |row| (row.model, row.id),
+            |updater, row| {
+                if row.time <= completed_until || row.source_rank >= MAX_RANK {
+                    return Ok(false);
                 }
-                if !is_applied {
-                    leave(&mut updater, &models, bytes, &mut remaining)?;
-                }
-            }
-        }
-        if !rows.is_complete() {
-            return Err(malformed_rows());
-        }
+                let items = Resolved::new(&row.answers, &answers, |answer| answer.0)?;
+                let items = items.as_slice();
+                let new = NewPrediction {
+                    model: resolve(&models, row.model)?,
+                    time: row.time,
+                    provisional: row.provisional,
+                    source_rank: row.source_rank,
+                    digest: digests.of_prediction(py, &row, items)?,
+                    answers: new_items(&row.answers, items),
+                };
+                updater.apply_prediction(&Id::new(row.id), &new)
+            },
+        )?;
         Ok(applied(updater, remaining_rows(py, remaining)))
     }
 
@@ -267,40 +292,33 @@ impl FastPath {
             hour,
             &self.bounds,
         );
-        let mut remaining = Remaining::default();
-        let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
-        let mut some = Vec::with_capacity(AT_ONCE);
-        while rows.next_few(feedback, AT_ONCE, &mut some) {
-            updater.prefetch(some.iter().filter_map(|(_, row)| {
-                let row = row.as_ref()?;
-                Some((*models.get(row.scope)?, row.id))
-            }));
-            for (bytes, parsed) in some.drain(..) {
-                let mut is_applied = false;
-                if let Some(row) = parsed.filter(|row| row.source_rank < MAX_RANK) {
-                    let items = row.truth.as_ref();
-                    let items = items.map(|items| Resolved::new(items, &truths, |truth| truth.0));
-                    let items = items.transpose()?;
-                    let items = items.as_ref().map(Resolved::as_slice);
-                    let truth = row.truth.as_ref().zip(items);
-                    let new = NewFeedback {
-                        scope: resolve(&models, row.scope)?,
-                        time: row.time,
-                        source_rank: row.source_rank,
-                        digest: self.digests.of_feedback(py, &row, items)?,
-                        truth: truth.map(|(row, items)| new_items(row, items)),
-                        reward: row.reward,
-                    };
-                    is_applied = updater.apply_feedback(&Id::new(row.id), &new)?;
+        let digests = &mut self.digests;
+        let remaining = apply_rows(
+            &mut updater,
+            &models,
+            rows,
+            feedback,
+            |row| (row.scope, row.id),
+            |updater, row| {
+                if row.source_rank >= MAX_RANK {
+                    return Ok(false);
                 }
-                if !is_applied {
-                    leave(&mut updater, &models, bytes, &mut remaining)?;
-                }
-            }
-        }
-        if !rows.is_complete() {
-            return Err(malformed_rows());
-        }
+                let items = row.truth.as_ref();
+                let items = items.map(|items| Resolved::new(items, &truths, |truth| truth.0));
+                let items = items.transpose()?;
+                let items = items.as_ref().map(Resolved::as_slice);
+                let truth = row.truth.as_ref().zip(items);
+                let new = NewFeedback {
+                    scope: resolve(&models, row.scope)?,
+                    time: row.time,
+                    source_rank: row.source_rank,
+                    digest: digests.of_feedback(py, &row, items)?,
+                    truth: truth.map(|(row, items)| new_items(row, items)),
+                    reward: row.reward,
+                };
+                updater.apply_feedback(&Id::new(row.id), &new)
+            },
+        )?;
         Ok(applied(updater, remaining_rows(py, remaining)))
     }
 
