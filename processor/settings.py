@@ -1,187 +1,17 @@
 """The settings of the service: the environment variable, default and meaning of each."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from processor import setting_values as values
 from processor.domain.tally.windows import Window, parse_window
-from processor.domain.timestamps import parse_duration, parse_time
 from processor.errors import SettingsError, without_credentials
+from processor.setting_values import HTTP, METRIC_GROUPS, Secret
 
 T = TypeVar("T")
-
-#: The prefixes of an HTTP address.
-HTTP = ("http://", "https://")
-
-#: Characters that Kafka accepts in a topic name; they are safe in metric labels and file names too.
-_APP_ID = re.compile(r"[A-Za-z0-9._-]{1,180}")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-#: A host name, an IPv4 address, or an IPv6 address in brackets.
-_HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
-
-#: The groups of model metrics. The two before the last have no family yet.
-METRIC_GROUPS = (
-    "labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices", "custom",
-)  # fmt: skip
-
-
-class Secret(str):
-    """A string whose repr hides it, so that it does not appear in logs and errors."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'" if self else "''"
-
-
-def _app_id(value: str) -> str:
-    if not _APP_ID.fullmatch(value):
-        raise ValueError("use letters, digits, '.', '_' and '-' only, 180 at most")
-    return value
-
-
-def _broker(value: str) -> tuple[str, ...]:
-    if not value:
-        return ()
-    if not value.startswith("kafka://"):
-        raise ValueError("write it as kafka://host:port[,host:port]")
-    # Other products separate their URLs by semicolons, or repeat the scheme.
-    servers = tuple(
-        server.strip().removeprefix("kafka://") for server in value.replace(";", ",").split(",")
-    )
-    for server in servers:
-        if "@" in server:
-            raise ValueError("use PROCESSOR_KAFKA_SASL_USER and _PASSWORD for a login")
-        host, _, port = server.rpartition(":")
-        if not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ValueError(f"{server!r} is not host:port")
-    return servers
-
-
-def _topics(value: str) -> tuple[str, ...]:
-    topics = tuple(topic.strip() for topic in value.split(",") if topic.strip())
-    if not topics:
-        raise ValueError("name one topic at least")
-    for topic in topics:
-        if not _TOPIC.fullmatch(topic):
-            raise ValueError(f"{topic!r} is not a Kafka topic name")
-    return topics
-
-
-def _number(low: int, high: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,15}", value) or not low <= int(value) <= high:
-            raise ValueError(f"use a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def _optional_number(low: int, high: int) -> Callable[[str], int | None]:
-    number = _number(low, high)
-
-    def parse(value: str) -> int | None:
-        return number(value) if value else None
-
-    return parse
-
-
-def _size(value: str) -> int | None:
-    if not value:
-        return None
-    match = re.fullmatch(r"([0-9]{1,12})\s*([kKMGT]i?B?|B)?", value)
-    if not match:
-        raise ValueError("use bytes, or a number with KiB, MiB or GiB")
-    unit = (match[2] or "").upper().strip("IB")
-    return int(match[1]) * int(1024 ** " KMGT".index(unit or " "))
-
-
-def _windows(value: str) -> tuple[Window, ...]:
-    windows = tuple(parse_window(name.strip()) for name in value.split(",") if name.strip())
-    if not windows:
-        raise ValueError("name one window at least, such as 1h or all")
-    return tuple(dict.fromkeys(windows))
-
-
-def _horizon(value: str) -> int:
-    seconds = parse_duration(value)
-    if seconds < 60:
-        raise ValueError("use a minute at least, such as 7d or 12h")
-    return seconds
-
-
-def _maturity(value: str) -> int | None:
-    if not value:
-        return None
-    seconds = parse_duration(value)
-    # Hours are kept for 31 days.
-    if not 3600 <= seconds <= 30 * 86_400:
-        raise ValueError("use 1h to 30d, such as 7d or 36h")
-    return seconds
-
-
-def _session_timeout(value: str) -> int:
-    seconds = parse_duration(value)
-    # Faust refuses a session that outlasts its requests (90 s).
-    if seconds > 60:
-        raise ValueError("use a minute at most, such as 10s")
-    return seconds
-
-
-def _bases(value: str) -> tuple[str, ...]:
-    bases = tuple(dict.fromkeys(base.strip() for base in value.split(",") if base.strip()))
-    if not bases or not set(bases) <= {"request", "feedback"}:
-        raise ValueError("use request, feedback or both")
-    return bases
-
-
-def _metrics(value: str) -> tuple[str, ...]:
-    groups = tuple(dict.fromkeys(group.strip() for group in value.split(",") if group.strip()))
-    choices = ", ".join(METRIC_GROUPS)
-    if not groups:
-        raise ValueError(f"name one group at least, of {choices}")
-    for group in groups:
-        if group not in METRIC_GROUPS:
-            raise ValueError(f"{group!r} is not a group of metrics: use {choices}")
-    return groups
-
-
-def _archive(value: str) -> str:
-    if value.startswith(HTTP) and "@" in value:
-        raise ValueError("use PROCESSOR_ES_USER and PROCESSOR_ES_PASSWORD for a login")
-    if value in ("", "none") or value.startswith(HTTP):
-        return value
-    if value.startswith("sqlite:"):
-        return value
-    raise ValueError("use http(s)://host:port, sqlite:PATH or none")
-
-
-def _bootstrap(value: str) -> str:
-    if value not in ("auto", "full", "never") and parse_time(value) is None:
-        raise ValueError("use auto, full, never or a time such as 2026-11-20T00:00:00Z")
-    return value
-
-
-def _choice(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"use one of {', '.join(c or 'nothing' for c in choices)}")
-        return value
-
-    return parse
-
-
-def _flag(value: str) -> bool:
-    if value.lower() not in ("0", "1", "true", "false", "on", "off", ""):
-        raise ValueError("use on or off")
-    return value.lower() in ("1", "true", "on")
-
-
-def _optional_path(value: str) -> Path | None:
-    return Path(value) if value else None
 
 
 def _setting(default: str, parse: Callable[[str], T], meaning: str, secret: bool = False) -> T:
@@ -197,104 +27,126 @@ class Settings:
 
     app_id: str = _setting(
         "feedback-metrics",
-        _app_id,
+        values.app_id,
         "name of the app: its consumer group, and the prefix of its internal topics",
     )
-    broker: tuple[str, ...] = _setting("", _broker, "the Kafka brokers; empty: an embedded one")
+    broker: tuple[str, ...] = _setting(
+        "", values.broker, "the Kafka brokers; empty: an embedded one"
+    )
     topics: tuple[str, ...] = _setting(
         "knative-messaging-kafka.seldon-logs.default-kne-trigger",
-        _topics,
+        values.topics,
         "the source topics, from which events are read",
     )
     partitions: int = _setting(
         "8",
-        _number(1, 10_000),
+        values.number(1, 10_000),
         "number of partitions of the internal topics; fixed once they exist",
     )
     archive: str = _setting(
         "",
-        _archive,
+        values.archive,
         "where past events are; default SQLite in PROCESSOR_DATA when embedded, else none",
     )
     index: str = _setting("inference-log-*", str, "indices of the request logger's documents")
-    bootstrap: str = _setting("auto", _bootstrap, "how much of the archive a start reads")
-    windows: tuple[Window, ...] = _setting("5m,1h,24h,7d,all", _windows, "the rolling windows")
-    horizon: int = _setting("7d", _horizon, "how long a request stays in memory")
+    bootstrap: str = _setting("auto", values.bootstrap, "how much of the archive a start reads")
+    windows: tuple[Window, ...] = _setting(
+        "5m,1h,24h,7d,all", values.windows, "the rolling windows"
+    )
+    horizon: int = _setting("7d", values.horizon, "how long a request stays in memory")
     maturity: int | None = _setting(
         "",
-        _maturity,
+        values.maturity,
         "age at which a prediction's labels count as complete; default the horizon, at most 7d",
     )
-    metrics_port: int = _setting("9102", _number(0, 65535), "port of /metrics and the page")
-    ingress_port: int = _setting("8080", _number(0, 65535), "port that takes events")
+    metrics_port: int = _setting("9102", values.number(0, 65535), "port of /metrics and the page")
+    ingress_port: int = _setting("8080", values.number(0, 65535), "port that takes events")
     data: Path = _setting("./data", Path, "folder for snapshots and SQLite")
-    models: Path | None = _setting("", _optional_path, "path of the models file")
+    models: Path | None = _setting("", values.optional_path, "path of the models file")
     replication: int | None = _setting(
         "",
-        _optional_number(1, 100),
+        values.optional_number(1, 100),
         "replicas of the internal topics; default 3, or the number of brokers if fewer",
     )
     cell_windows: tuple[Window, ...] = _setting(
-        "all", _windows, "windows with a matrix in /metrics"
+        "all", values.windows, "windows with a matrix in /metrics"
     )
-    metrics_by: tuple[str, ...] = _setting("request,feedback", _bases, "time bases in /metrics")
+    metrics_by: tuple[str, ...] = _setting(
+        "request,feedback", values.bases, "time bases in /metrics"
+    )
     metrics: tuple[str, ...] = _setting(
-        ",".join(METRIC_GROUPS), _metrics, "groups of model metrics in /metrics"
+        ",".join(METRIC_GROUPS), values.metrics, "groups of model metrics in /metrics"
     )
     min_insync_replicas: int | None = _setting(
         "",
-        _optional_number(1, 100),
+        values.optional_number(1, 100),
         "min.insync.replicas of the internal topics; default 2 with three brokers, else 1",
     )
     max_memory: int | None = _setting(
-        "", _size, "limit for requests in memory; above it the oldest leave early"
+        "", values.size, "limit for requests in memory; above it the oldest leave early"
     )
     max_broker_memory: int | None = _setting(
-        "1GiB", _size, "memory of the embedded broker above which new events are refused"
+        "1GiB", values.size, "memory of the embedded broker above which new events are refused"
     )
-    max_classes: int = _setting("64", _number(1, 10_000), "labels shown per model and window")
-    max_models: int = _setting("1000", _number(1, 1_000_000), "models shown by a worker")
+    max_classes: int = _setting("64", values.number(1, 10_000), "labels shown per model and window")
+    max_models: int = _setting("1000", values.number(1, 1_000_000), "models shown by a worker")
     session_timeout: int = _setting(
-        "10s", _session_timeout, "silence after which Kafka gives a worker's partitions to others"
+        "10s",
+        values.session_timeout,
+        "silence after which Kafka gives a worker's partitions to others",
     )
     kafka_security_protocol: str = _setting(
         "PLAINTEXT",
-        _choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+        values.choice("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
         "protocol of the connection to Kafka",
     )
     kafka_sasl_mechanism: str = _setting(
-        "PLAIN", _choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "SASL mechanism"
+        "PLAIN", values.choice("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), "SASL mechanism"
     )
     kafka_sasl_user: str = _setting("", str, "SASL user")
     kafka_sasl_password: Secret = _setting("", Secret, "SASL password", secret=True)
-    kafka_ca: Path | None = _setting("", _optional_path, "PEM file of the brokers' authority")
-    kafka_cert: Path | None = _setting("", _optional_path, "PEM file of the client's certificate")
-    kafka_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
+    kafka_ca: Path | None = _setting("", values.optional_path, "PEM file of the brokers' authority")
+    kafka_cert: Path | None = _setting(
+        "", values.optional_path, "PEM file of the client's certificate"
+    )
+    kafka_key: Path | None = _setting(
+        "", values.optional_path, "PEM file of that certificate's key"
+    )
     es_user: str = _setting("", str, "Elasticsearch user")
     es_password: Secret = _setting("", Secret, "Elasticsearch password", secret=True)
     es_api_key: Secret = _setting("", Secret, "Elasticsearch API key", secret=True)
-    es_ca: Path | None = _setting("", _optional_path, "PEM file of Elasticsearch's authority")
+    es_ca: Path | None = _setting("", values.optional_path, "PEM file of Elasticsearch's authority")
     ingress_token: Secret = _setting("", Secret, "bearer token that senders need", secret=True)
     ingress_cert: Path | None = _setting(
-        "", _optional_path, "PEM file of the ingress port's certificate"
+        "", values.optional_path, "PEM file of the ingress port's certificate"
     )
-    ingress_key: Path | None = _setting("", _optional_path, "PEM file of that certificate's key")
-    ingress_ca: Path | None = _setting("", _optional_path, "PEM file of the senders' authority")
+    ingress_key: Path | None = _setting(
+        "", values.optional_path, "PEM file of that certificate's key"
+    )
+    ingress_ca: Path | None = _setting(
+        "", values.optional_path, "PEM file of the senders' authority"
+    )
     # Below the largest record of the log, so that every accepted body can be kept.
-    ingress_max_body: int = _setting("10485760", _number(1, 15 << 20), "largest body, in bytes")
-    ingress_max_in_flight: int = _setting("1000", _number(1, 1_000_000), "requests at once")
-    outcomes: bool = _setting("off", _flag, "write each prediction's outcome back to the archive")
-    request_logger: bool = _setting("off", _flag, "write the source's events to Elasticsearch")
+    ingress_max_body: int = _setting(
+        "10485760", values.number(1, 15 << 20), "largest body, in bytes"
+    )
+    ingress_max_in_flight: int = _setting("1000", values.number(1, 1_000_000), "requests at once")
+    outcomes: bool = _setting(
+        "off", values.flag, "write each prediction's outcome back to the archive"
+    )
+    request_logger: bool = _setting(
+        "off", values.flag, "write the source's events to Elasticsearch"
+    )
     custom_statistics: bool = _setting(
-        "off", _flag, "run the statistics of your own that the models file names"
+        "off", values.flag, "run the statistics of your own that the models file names"
     )
     log_level: str = _setting(
-        "INFO", _choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
+        "INFO", values.choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )
-    log_format: str = _setting("text", _choice("text", "json"), "form of log lines")
+    log_format: str = _setting("text", values.choice("text", "json"), "form of log lines")
     # Read from the environment when the native extension is loaded, before settings exist.
     compiled: str = _setting(
-        "auto", _choice("auto", "off"), "use of the native extension, where it is installed"
+        "auto", values.choice("auto", "off"), "use of the native extension, where it is installed"
     )
 
     @property
@@ -327,7 +179,7 @@ class Settings:
         """The settings from the variables ``PROCESSOR_*`` of ``env``, by default the environment of
         the process. `SettingsError` names the variable, its value and the remedy."""
         env = os.environ if env is None else env
-        values: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         known = set()
         for item in fields(cls):
             name = f"PROCESSOR_{item.name.upper()}"
@@ -340,7 +192,7 @@ class Settings:
                 continue
             shown = "***" if item.metadata["secret"] else without_credentials(text)
             try:
-                values[item.name] = item.metadata["parse"](text.strip())
+                given[item.name] = item.metadata["parse"](text.strip())
             except ValueError as error:
                 raise SettingsError(
                     f"{name}={shown!r} is not valid: {without_credentials(str(error))}"
@@ -349,7 +201,7 @@ class Settings:
             # Otherwise a misspelt setting would be ignored silently.
             if name.startswith("PROCESSOR_") and name not in known | _FOREIGN:
                 raise SettingsError(f"{name} is not a setting of the processor: see 'run --help'")
-        settings = cls(**values)
+        settings = cls(**given)
         _check_together(settings)
         return settings
 

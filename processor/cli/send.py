@@ -11,7 +11,8 @@ from processor.errors import EventsFileError, SettingsError
 from processor.kafka.clients import kafka_options
 from processor.logs import set_up_logs
 from processor.replay.send import Sent, local_ingress, send_http, send_kafka
-from processor.settings import HTTP, Settings
+from processor.setting_values import HTTP
+from processor.settings import Settings
 from processor.tls import client_context
 
 #: Seconds within which `send` ends when it is stopped, whatever its client waits for.

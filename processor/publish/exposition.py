@@ -21,7 +21,7 @@ from processor.publish.families import (
     all_families,
     row_samples,
 )
-from processor.settings import METRIC_GROUPS
+from processor.setting_values import METRIC_GROUPS
 
 CAPPED_HELP = (
     "Labels that are not published because of PROCESSOR_MAX_CLASSES: the maximum over the windows, "

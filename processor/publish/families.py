@@ -26,7 +26,7 @@ from processor.publish.value_families import (
     value_samples,
     value_scores,
 )
-from processor.settings import METRIC_GROUPS
+from processor.setting_values import METRIC_GROUPS
 
 #: Labels of every model family; the values are those of `Row.labels`.
 LABELS = ("deployment_namespace", "deployment", "predictor", "model", "window", "by")

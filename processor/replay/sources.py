@@ -25,7 +25,8 @@ from processor.replay.tables.objects import ObjectLines
 from processor.replay.tables.reading import Tables, open_text
 from processor.replay.tables.rows import RowSink, Table
 from processor.replay.tables.stored import FrameTable, ParquetTable, is_parquet
-from processor.settings import HTTP, Settings
+from processor.setting_values import HTTP
+from processor.settings import Settings
 
 if TYPE_CHECKING:
     from processor.replay.kafka_source import KafkaSource

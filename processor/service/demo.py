@@ -20,7 +20,8 @@ from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
 from processor.replay.send import send_http
 from processor.service.service import Service, run_service
-from processor.settings import Secret, Settings
+from processor.setting_values import Secret
+from processor.settings import Settings
 
 #: Events a second, slow enough to watch the page change.
 _RATE = 40.0

@@ -15,7 +15,8 @@ from processor.ingress.event_sink import Overloaded
 from processor.ingress.http import INGRESS, MAX_BATCH, make_ingress
 from processor.logs import set_up_logs
 from processor.service.lifecycle import serve
-from processor.settings import Secret, Settings
+from processor.setting_values import Secret
+from processor.settings import Settings
 from tests.support.fake_sink import BATCH, BINARY, NOW, FakeSink, Start, error, ingress_of
 
 

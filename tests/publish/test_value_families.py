@@ -19,7 +19,8 @@ from processor.errors import SettingsError
 from processor.publish.cardinality import cap_result
 from processor.publish.estimates import families as estimate_families
 from processor.publish.families import FAMILIES
-from processor.settings import METRIC_GROUPS, Settings
+from processor.setting_values import METRIC_GROUPS
+from processor.settings import Settings
 from tests.support.fakes import EXPERIMENT, NOW, FakeCounts, experiment_counts
 from tests.support.model_collector import ModelCollector
 from tests.support.scrape_parser import Series, collected, exposed, model, parse_openmetrics, values

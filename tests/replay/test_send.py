@@ -25,7 +25,8 @@ from processor.errors import BrokerError, EventsFileError, ProcessorError, Setti
 from processor.ingress.http import make_ingress
 from processor.replay.progress import CommandProgress
 from processor.replay.send import Sent, local_ingress, send_http, send_kafka
-from processor.settings import Secret, Settings
+from processor.setting_values import Secret
+from processor.settings import Settings
 
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
 Serve = Callable[..., Awaitable[str]]
