@@ -1,12 +1,13 @@
 """Check that names and sizes keep to the rules of CONTRIBUTING.md.
 
-Five checks over the files that git knows or would add:
+Six checks over the files that git knows or would add:
 
 - no name of `NAMES` or `CLASSES` in Python or Rust, no file called as in `FILES`;
 - no folder with more than `MAX_FILES` files;
 - no Python file under `processor/` with more than `MAX_LINES` lines;
 - no function under `processor/` with more than `MAX_FUNCTION_LINES` lines;
-- no docstring under `processor/` that begins with a word of `VAGUE`.
+- no docstring under `processor/` that begins with a word of `VAGUE`;
+- no import from a test module.
 
 Prints one line per finding, as `path:line: what is wrong; what to do`, and exits with 1 if there is any.
 """
@@ -129,6 +130,7 @@ VAGUE = ("As", "Of", "That", "Those", "What", "Whoever")
 
 _NAME = re.compile(rf"\b(?:{'|'.join(f'({pattern})' for pattern, _ in NAMES)})\b")
 _CLASS = re.compile(rf"\b(?:class|struct|enum|trait) ({'|'.join(CLASSES)})\b")
+_TEST_MODULE = re.compile(r"(?:from|import) tests\.(?:\w+\.)*test_\w+\b")
 _VAGUE = re.compile(rf"(?:{'|'.join(VAGUE)})\b")
 
 
@@ -175,6 +177,13 @@ def vague_docstrings(path: str, text: str) -> Iterator[str]:
             yield f"{path}:{line}: the docstring has no subject; begin with a noun or a verb"
 
 
+def imported_tests(path: str, text: str) -> Iterator[str]:
+    """Yield a finding for each line of a Python file that imports from a test module."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if _TEST_MODULE.match(line):
+            yield f"{path}:{number}: imports from a test module; move what is shared to tests/support"
+
+
 def findings(root: Path, paths: Sequence[str]) -> list[str]:
     """Return the findings over these paths (relative to the root, with forward slashes)."""
     found = list(full_folders(paths))
@@ -183,6 +192,7 @@ def findings(root: Path, paths: Sequence[str]) -> list[str]:
             continue
         text = (root / path).read_text(encoding="utf-8")
         found += coined_names(path, text)
+        found += imported_tests(path, text)
         if path.startswith("processor/") and path.endswith(".py"):
             found += long_code(path, text)
             found += vague_docstrings(path, text)

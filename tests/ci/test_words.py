@@ -56,6 +56,11 @@ def findings(root: Path, path: str, text: str) -> list[str]:
             'def f() -> None:\n    """\n    What is left."""\n',
             "processor/a.py:2: the docstring has no subject",
         ),
+        (
+            "tests/a.py",
+            "\nfrom tests.b.test_c import d\n",
+            "tests/a.py:2: imports from a test module",
+        ),
     ],
 )
 def test_a_mistake_is_found_with_its_line(

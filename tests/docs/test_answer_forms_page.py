@@ -10,8 +10,8 @@ import yaml
 from processor.domain.events.payloads.forms import Choice
 from processor.domain.events.payloads.json_bodies import Judgement, read_feedback, read_response
 from processor.domain.model_rules import Rule
-from tests.docs.test_reference import text
-from tests.domain.events.test_answer_forms import said
+from tests.docs.pages import text
+from tests.support.events.answer_rows import said
 
 ROWS = re.findall(
     r"^\| ([^|]+) \| (?:`([^`]+)` )?\| `(\{.*\})` \| `(.*)` \|$", text("answer-forms.md"), re.M

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from processor.cli.main import cli
-from tests.docs.test_reference import PAGES, ROOT
+from tests.docs.pages import PAGES, ROOT
 from tests.support.faults.cluster import until
 from tests.support.workers import Get, Start
 

@@ -26,9 +26,9 @@ from processor.publish.interfaces import BootstrapState, OwnedPartitions, Readin
 from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
-from tests.docs.test_reference import DOCS, ROOT, text
-from tests.domain.events.test_answer_forms import said
+from tests.docs.pages import DOCS, ROOT, text
 from tests.support.domain.decoding import meaning
+from tests.support.events.answer_rows import said
 
 KINDS = ("Tutorial", "How-to guide", "Reference", "Explanation", "Index")
 

@@ -16,26 +16,10 @@ from processor.models_file import read_models
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
 from processor.settings import Settings
+from tests.docs.pages import PAGES, PAPERS, ROOT, text
 from tests.support.demo import Demo
 from tests.support.domain.late_cohorts import late_estimates
 from tests.support.valued_counts import number_counts, set_counts
-
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-#: Pages for contributors; their commands are not run here.
-PAPERS = [
-    *(ROOT / f"{name}.md" for name in ("CONTRIBUTING", "CHANGELOG", "SECURITY")),
-    *sorted((DOCS / "decisions").glob("*.md")),
-]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "deploy" / "README.md",
-    *sorted(page for page in DOCS.rglob("*.md") if page not in PAPERS),
-]
-
-
-def text(name: str) -> str:
-    return (DOCS / name).read_text(encoding="utf-8")
 
 
 def test_every_setting_is_listed_as_it_is() -> None:

@@ -38,13 +38,13 @@ from processor.domain.timestamps import HOUR
 from processor.kafka.patches import RecordBatch
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
-from tests.domain.events.test_document_batches import Documents, document
-from tests.domain.events.test_document_batches import made as documents_of
-from tests.domain.events.test_event_lines import AS_OF
-from tests.domain.events.test_fuzz import _body, _headers
 from tests.support.domain.batch_rows import KeepingProducer, rows_of
 from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE, binary
 from tests.support.domain.payload_kinds import Payload
+from tests.support.events.archived_documents import Documents, document
+from tests.support.events.archived_documents import made as documents_of
+from tests.support.events.damage import damaged_body, damaged_headers
+from tests.support.events.line_outcomes import AS_OF
 
 needs_native = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -99,9 +99,9 @@ def events(count: int) -> Iterator[RawEvent]:
         body = seed.value
         chance = rng.random()
         if chance < 0.45:
-            body = _body(rng, body or b"", rng.choice(COMMON).value or b"")
+            body = damaged_body(rng, body or b"", rng.choice(COMMON).value or b"")
         elif chance < 0.6:
-            changed = _headers(rng, headers)
+            changed = damaged_headers(rng, headers)
             # A header that stands twice is ambiguous.
             headers = changed if len(dict(changed)) == len(changed) else headers
         elif chance < 0.7:

@@ -10,10 +10,10 @@ from processor.domain.events.raw_event import DeadLetter
 from processor.domain.log.observations import Prediction
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
-from tests.domain.events.test_event_matrix import decode
 from tests.support.domain.decoding import Part, meaning
 from tests.support.domain.envelope_kinds import RESPONSE, binary
 from tests.support.domain.payload_kinds import PAYLOADS
+from tests.support.events.twice_decoded import decode
 from tests.support.servers import Broker
 from tests.support.servers.java_sdk import Sent, send_cloudevents
 

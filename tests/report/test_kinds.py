@@ -9,10 +9,10 @@ import pytest
 
 from examples.kinds_of_models import write
 from processor import compare, evaluate
-from tests.report.test_forms import from_csv, without_tasks
 from tests.support.browser import chromium_page
 from tests.support.fakes import NOW
 from tests.support.reports.command import output_of
+from tests.support.reports.csv_form import from_csv, without_tasks
 
 PRICES, TAGS, CHURN, PRODUCTS = range(4)
 

@@ -20,7 +20,7 @@ from processor.domain.events.payloads.rows import PayloadRows
 from processor.domain.events.raw_event import DeadLetter
 from processor.domain.model_rules import Rule
 from processor.domain.row_reader import read_row, read_truth
-from tests.domain.events.test_answer_forms import FORMS, said
+from tests.support.events.answer_rows import FORMS, said
 
 PLAIN = Rule("*/*")
 SCORES = Rule("*/*", output="scores")

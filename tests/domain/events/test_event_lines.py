@@ -6,15 +6,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from processor.domain.events.event_lines import LineReader
-from processor.domain.model_rules import ModelRules
-from processor.domain.results import Replay
 from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
+from tests.support.events.line_outcomes import AS_OF, RULES, outcome
 
-AS_OF = 1_795_165_439_500_000_000
 #: What a header can be, the common ones first.
 HEADERS: dict[str, tuple[object, ...]] = {
     "ce-type": (
@@ -129,7 +126,6 @@ def odd_line(draw: st.DrawFn) -> bytes:
 
 
 LINE = st.one_of(usual_line(), usual_line(), usual_line(), odd_line())
-RULES = ModelRules()
 
 
 def one_by_one(lines: Sequence[bytes], as_of: int | None) -> ReplayFold:
@@ -139,25 +135,6 @@ def one_by_one(lines: Sequence[bytes], as_of: int | None) -> ReplayFold:
         fold._lines = LineReader(fold._decoder, as_of)
         fold.add_lines(text + b"\n", number)
     return fold
-
-
-def outcome(
-    fold: ReplayFold,
-) -> tuple[Replay, dict[str, int], dict[str, int], set[tuple[object, ...]]]:
-    telemetry = fold.telemetry
-    joined_predictions: set[tuple[object, ...]] = {
-        (
-            s.prediction.time,
-            s.prediction.digest,
-            s.feedback and (s.feedback.time, s.feedback.digest),
-        )
-        for s in fold._join.joined_predictions()
-    }
-    replay = fold.result()
-    # Within a block the order of arrival is another, and these depend on it.
-    events = replace(replay.events, superseded=0, corrections=0, duplicates=0)
-    replay = replace(replay, events=events)
-    return replay, dict(telemetry.events), dict(telemetry.not_scorable), joined_predictions
 
 
 @given(st.lists(LINE, min_size=1, max_size=16), st.sampled_from([None, AS_OF]), st.booleans())

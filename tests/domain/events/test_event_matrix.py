@@ -2,26 +2,13 @@
 
 import pytest
 
-from processor.domain.events.decoder import Decoder
-from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.judge import judge
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules
-from processor.telemetry import Telemetry
-from tests.support.domain.decoding import Part, parts, shown
+from tests.support.domain.decoding import shown
 from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE, Envelope, binary
 from tests.support.domain.payload_kinds import PAYLOADS, Payload
-
-
-def decode(event: RawEvent) -> Part:
-    """What the event means; a batched one holds a request too, which means nothing."""
-    decoder = Decoder(ModelRules(), Telemetry())
-    decoded = decoder.decode(*event)
-    # The positions of the headers are known now, which changes nothing.
-    assert decoder.decode(*event) == decoded
-    (part,) = parts(decoded)
-    return part
+from tests.support.events.twice_decoded import decode
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES, ids=lambda make: make.__name__)

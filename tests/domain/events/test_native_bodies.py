@@ -15,7 +15,6 @@ from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
-from tests.domain.events.test_fuzz import _body
 from tests.support.domain.batch_rows import rows_of
 from tests.support.domain.body_kinds import (
     CONTAINERS,
@@ -30,6 +29,7 @@ from tests.support.domain.body_kinds import (
 )
 from tests.support.domain.envelope_kinds import FEEDBACK, RESPONSE
 from tests.support.domain.native_readers import Event, assert_alike, readers, record
+from tests.support.events.damage import damaged_body
 
 pytestmark = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -101,7 +101,7 @@ def events(count: int) -> Iterator[Event]:
         body = _body_of(rng, source, bodies)
         found: bytes | None = body.encode()
         if rng.random() < 0.1:
-            found = _body(rng, body.encode(), rng.choice(bodies).encode())
+            found = damaged_body(rng, body.encode(), rng.choice(bodies).encode())
         bodies = [*bodies[-50:], body]
         yield headers(source.kind, source.deployment, number), found
 

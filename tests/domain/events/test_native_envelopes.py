@@ -18,9 +18,9 @@ from processor.domain.model_rules import ModelRules, parse_rules
 from processor.errors import EventsFileError
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
-from tests.domain.events.test_fuzz import _body
 from tests.support.domain import envelope_forms
 from tests.support.domain.batch_rows import KeepingProducer, rows_of
+from tests.support.events.damage import damaged_body
 
 pytestmark = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -98,7 +98,7 @@ def test_records_of_every_envelope(
     fast = Records(parse_rules(file, "file"))
     monkeypatch.setattr("processor.stream.observation_producer.use_native", False)
     slow = Records(parse_rules(file, "file"))
-    events = list(envelope_forms.events(SEED, count, _body))
+    events = list(envelope_forms.events(SEED, count, damaged_body))
     for start in range(0, count, _PART):
         records = [record(at, event) for at, event in enumerate(events[start : start + _PART])]
         if fast.read(records) != slow.read(records) or counted(fast.telemetry) != counted(
@@ -127,7 +127,7 @@ def _report(records: Sequence[ConsumerRecord], file: object) -> None:
 
 
 def _lines(count: int) -> Iterator[bytes]:
-    for event in envelope_forms.events(SEED + 1, count, _body):
+    for event in envelope_forms.events(SEED + 1, count, damaged_body):
         try:
             yield format_line(event)
         except (EventsFileError, AttributeError):  # a header that is not text, or null

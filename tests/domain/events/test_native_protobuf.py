@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from processor.domain import native
-from tests.domain.events.test_fuzz import _body
 from tests.support.domain import protobuf_kinds
 from tests.support.domain.body_kinds import DEPLOYMENTS, MODELS, headers
 from tests.support.domain.envelope_kinds import FEEDBACK, RESPONSE
 from tests.support.domain.native_readers import Event, assert_alike, readers, record
 from tests.support.domain.payload_kinds import DATA
 from tests.support.domain.protobuf_kinds import INFERENCE, SELDON, MessageForm, feedback, inference
+from tests.support.events.damage import damaged_body
 
 pytestmark = pytest.mark.skipif(
     not native.use_native, reason="the native extension is not installed, or switched off"
@@ -31,7 +31,7 @@ _MORE: tuple[tuple[str, bytes], ...] = (
 _STORED = [path.read_bytes() for path in sorted(DATA.glob("*.pb"))]
 
 
-def _headers(
+def damaged_headers(
     rng: random.Random, kind: str, sender: tuple[str, int], number: int, protocol: str
 ) -> list[tuple[str, bytes]]:
     """The headers of an event; each sender has a style of its own."""
@@ -78,9 +78,9 @@ def events(count: int) -> Iterator[Event]:
             body = rng.choice(_STORED)
         sent: bytes | None = body
         if rng.random() < 0.15:
-            sent = _body(rng, body, rng.choice(bodies))
+            sent = damaged_body(rng, body, rng.choice(bodies))
         bodies = [*bodies[-50:], body]
-        yield _headers(rng, kind, sender, number, protocol), sent
+        yield damaged_headers(rng, kind, sender, number, protocol), sent
 
 
 def test_events_of_every_kind(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.domain.events.test_decoder import label
+from tests.support.events.one_event import label
 
 
 def output(name: str = "o", datatype: str = "FP32", **more: Any) -> dict[str, Any]:

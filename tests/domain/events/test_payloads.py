@@ -18,8 +18,8 @@ from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.values import INTEGER, SCORES, TEXT, UNSCORABLE, Reading
 from processor.telemetry import Telemetry
-from tests.domain.events.test_decoder import FEEDBACK, RESPONSE, headers, label, reason, see
 from tests.support.domain.decoding import meaning
+from tests.support.events.one_event import FEEDBACK, RESPONSE, headers, label, reason, see
 
 
 def tensor(shape: object, values: object) -> dict[str, Any]:

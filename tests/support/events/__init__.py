@@ -1,0 +1,1 @@
+"""What tests of events share: bodies, damage, documents, and what one event means."""
