@@ -106,18 +106,25 @@ class Evaluation:
     def to_frame(self) -> "pandas.DataFrame":
         """A pandas DataFrame with a row for each model.
 
-        Its columns are the four names, the task, the counts and scores of the JSON, and the means over
-        classes as ``precision_macro``, ``f1_weighted`` and so on. `ProcessorError` if pandas is not
-        installed.
+        Its columns are the four names, the task, the counts and scores of the JSON, the means over
+        classes as ``precision_macro``, ``f1_weighted`` and so on, and what some models have:
+        ``top_k_accuracy.2``, ``absolute_error_quantiles.0.9``, ``nowcast.accuracy`` and, of a statistic
+        of your own, ``custom.STATISTIC.SCORE``. `ProcessorError` if pandas is not installed.
         """
         names = (*ModelKey._fields, "task", *NUMBERS)
-        columns = [*names, *(f"{score}_{mean}" for mean in MEANS for score in SCORES)]
+        means = [f"{score}_{mean}" for mean in MEANS for score in SCORES]
         rows = [
-            [getattr(model, name) for name in names]
-            + [getattr(getattr(model, mean), score) for mean in MEANS for score in SCORES]
+            {name: getattr(model, name) for name in names}
+            | {
+                f"{score}_{mean}": getattr(getattr(model, mean), score)
+                for mean in MEANS
+                for score in SCORES
+            }
+            | _nested(model)
             for model in self.models
         ]
-        frame: pandas.DataFrame = import_pandas().DataFrame(rows, columns=columns)
+        columns = dict.fromkeys([*names, *means, *(name for row in rows for name in row)])
+        frame: pandas.DataFrame = import_pandas().DataFrame(rows, columns=list(columns))
         return frame
 
     def confusion_frame(self, model: str | Model | None = None) -> "pandas.DataFrame":
@@ -150,6 +157,20 @@ class Evaluation:
     @cached_property
     def _timelines(self) -> dict[ModelKey, ModelTimeline]:
         return timelines_of(self._fold)
+
+
+def _nested(model: ModelResult) -> dict[str, float | None]:
+    """The scores that only some models have, each under the path of its fields in the JSON."""
+    found: dict[str, float | None] = {}
+    for name in ("top_k_accuracy", "absolute_error_quantiles"):
+        found |= {f"{name}.{part}": value for part, value in getattr(model, name).items()}
+    found |= {f"custom_failed.{name}": count for name, count in model.custom_failed.items()}
+    for statistic, scores in model.custom.items():
+        found |= {f"custom.{statistic}.{score}": value for score, value in scores.items()}
+    if model.nowcast is not None:
+        for name in ("accuracy", "accuracy_low", "accuracy_high", "expected_judged"):
+            found[f"nowcast.{name}"] = getattr(model.nowcast, name)
+    return found
 
 
 class ComparedModels(Comparisons, frozen=True):

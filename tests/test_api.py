@@ -186,6 +186,22 @@ def test_frames_against_scikit_learn(wine: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(evaluation.confusion_frame(), matrix)
 
 
+def test_a_frame_has_what_only_some_models_have() -> None:
+    numbers = pd.DataFrame({"prediction": [1.5, 2.5], "actual": [1.0, 2.5], "deployment": "price"})
+    scores = pd.DataFrame(
+        {"score_a": [0.5, 0.2], "score_b": [0.3, 0.7], "score_c": [0.2, 0.1],
+         "actual": ["b", "b"], "deployment": "kind"}
+    )  # fmt: skip
+    evaluation = evaluate([numbers, scores])
+    frame = evaluation.to_frame().set_index("deployment")
+    assert frame.loc["kind", "top_k_accuracy.2"] == 1
+    quantile = evaluation["price"].absolute_error_quantiles["0.99"]
+    assert 0.5 <= quantile < 0.53
+    assert frame.loc["price", "absolute_error_quantiles.0.99"] == quantile
+    assert frame["top_k_accuracy.2"].isna().to_dict() == {"price": True, "kind": False}
+    assert "nowcast.accuracy" in frame
+
+
 def test_a_confusion_matrix_of_its_own(wine: pd.DataFrame) -> None:
     truth, guess = wine["actual"], wine["tree"]
     matrix = ConfusionMatrix.from_pairs(zip(truth, guess, strict=True))

@@ -55,6 +55,14 @@ def output(folder: Path, *options: str) -> str:
     )
 
 
+def test_a_frame_has_a_column_for_each_score(folder: Path) -> None:
+    evaluation = evaluate(folder / "rows.csv", models=folder / "models.yaml")
+    frame = evaluation.to_frame().set_index("predictor")
+    assert frame["custom.cost_matrix.mean"].to_dict() == {"default": 500 / 6, "canary": 100.0}
+    assert frame["custom.picky.cost"].to_dict() == {"default": 6.0, "canary": 10.0}
+    assert frame["custom_failed.picky"].to_dict() == {"default": 3, "canary": 1}
+
+
 def test_every_format_has_the_scores(folder: Path) -> None:
     # default: a/a, a/s, s/p, p/a, a/m, m/s; canary: s/a, p/s, a/p, m/a, s/m, p/s: all wrong.
     custom = {
