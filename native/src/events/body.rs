@@ -112,10 +112,14 @@ pub fn reward(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     Some(())
 }
 
-/// Read a truth: a message with data, or without.
+/// Read a truth: a message with data, or without; or one value, or a list of one value a row.
 pub fn truth(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
     if scanner.next_is(b'n') {
         return scanner.skip().map(|_| ());
+    }
+    if !scanner.next_is(b'{') {
+        content.key.push(b'T');
+        return rows_or_row(scanner, content);
     }
     scanner.expect(b'{')?;
     if scanner.closes(b'}') {
@@ -216,6 +220,13 @@ mod tests {
         assert!(feedback_of(r#"{"reward":true,"truth":{}}"#).unwrap().1.is_empty());
         assert!(feedback_of(r#"{"reward":1,"truth":{"data":{"ndarray":[null]}}}"#).is_none());
         assert!(feedback_of(r#"{"reward":1,"reward":1}"#).is_none());
+        let message = feedback_of(r#"{"truth":{"data":{"ndarray":["cat"]}}}"#).unwrap();
+        for (text, rows) in [(r#"{"truth":"cat"}"#, 1), (r#"{"truth":["cat","dog"]}"#, 2)] {
+            let plain = feedback_of(text).unwrap();
+            assert_ne!(plain.0, message.0);
+            assert_eq!((plain.1.len(), &plain.1[0]), (rows, &message.1[0]));
+        }
+        assert!(feedback_of(r#"{"truth":[]}"#).is_none());
         assert!(feedback_of(r#"{"reward":null,"truth":null}"#).is_none());
         assert!(feedback_of("{}").is_none());
     }

@@ -8,6 +8,7 @@ import msgspec
 from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
 from processor.archive.stored_result import StoredResult
 from processor.domain.results import ModelResult
+from processor.domain.type_errors import type_error
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 
@@ -140,7 +141,8 @@ class ResultStore:
         except msgspec.ValidationError as error:
             raise ArchiveError(
                 f"document {hit.get('_id')!r} of {hit.get('_index')!r} is not a result of the "
-                f"processor ({error}): remove it, and keep other programs from writing to {_PATTERN}"
+                f"processor ({type_error(error)}): remove it, and keep other programs from writing "
+                f"to {_PATTERN}"
             ) from None
 
 

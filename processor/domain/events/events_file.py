@@ -10,6 +10,7 @@ import msgspec
 
 from processor.domain.events import raw_json
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.type_errors import type_error
 from processor.errors import EventsFileError
 
 #: The header names that HTTP allows, so that every line can be sent to an ingress.
@@ -101,7 +102,9 @@ def _read_headers(text: bytes) -> tuple[tuple[str, bytes], ...]:
     try:
         headers = _parse_headers(text)
     except msgspec.ValidationError as error:
-        raise LineError("bad_header", f'"headers" must be an object of strings: {error}') from None
+        raise LineError(
+            "bad_header", f'"headers" must be an object of strings: {type_error(error)}'
+        ) from None
     named: dict[str, bytes] = {}
     for written, value in headers.items():
         name = written.lower()

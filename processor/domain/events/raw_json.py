@@ -5,6 +5,8 @@ import re
 
 import msgspec
 
+from processor.domain.type_errors import type_error
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_dict = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -30,7 +32,7 @@ def elements(text: bytes) -> list[bytes]:
     try:
         return [bytes(raw) for raw in _decode_list(text)]
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(type_error(error)) from None
     except msgspec.DecodeError:
         # Python models send NaN and Infinity, which are not JSON.
         return [value for _, value in _split(text, "[]")]
@@ -49,7 +51,7 @@ def members(text: bytes) -> dict[str, bytes]:
     try:
         return {name: bytes(raw) for name, raw in _decode_dict(text).items()}
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(type_error(error)) from None
     except msgspec.DecodeError:
         return dict(_split(text, "{}"))
     except RecursionError:

@@ -161,6 +161,10 @@ def _logged(attributes: Attributes, body: bytes, timestamp: int) -> Logged | Non
             # One type for all rewards: the first one in an index decides which others are refused.
             content["reward"] = int(payload["reward"])
         truth = payload.get("truth")
+        if truth is not None and not isinstance(truth, dict):
+            # One type for all truths too: an index takes either objects or values.
+            values = truth if isinstance(truth, list) else [truth]
+            truth = content["truth"] = {"data": {"ndarray": values}}
         rows = _read(RESPONSE, msgspec.json.encode(truth)) if isinstance(truth, dict) else None
     else:
         content["payload"] = payload

@@ -22,6 +22,7 @@ from tests.support.domain.body_kinds import (
     MODELS,
     ROWS,
     Writer,
+    bare,
     feedback,
     fits,
     headers,
@@ -80,7 +81,8 @@ def _body_of(rng: random.Random, source: EventSource, bodies: Sequence[str]) -> 
     body = message(writer, source.container, source.row, rows, source.width)
     if source.kind == FEEDBACK:
         reward = rng.choice(REWARDS) if rng.random() < 0.7 else repr(rng.gauss(0, 1))
-        truth = rng.choice((body, body, body, None, "{}", "null", '{"meta":{}}'))
+        plain = bare(writer, source.row, rows, source.width)
+        truth = rng.choice((body, body, body, plain, None, "{}", "null", '{"meta":{}}'))
         answer = rng.choice(bodies) if rng.random() < 0.3 else ""
         return feedback(writer, truth, reward if rng.random() < 0.5 else None, answer)
     if rng.random() < 0.05:
@@ -193,6 +195,20 @@ def test_values_that_differ_are_read_natively(
         assert fast.read(part) == slow.read(part)
     if is_truth and row == "probability":
         return  # the value of such a truth stands in a dictionary of the log
+    assert len(fast.decoded) - 30 < 60
+
+
+@pytest.mark.parametrize("row", ["text", "integer", "probabilities", "labelled"])
+def test_plain_truths_are_read_natively(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(random.Random(SEED), varied=False)
+    fast, slow = readers(None, monkeypatch)
+    for start in range(0, 300, 30):
+        bodies = [feedback(writer, bare(writer, row, 1 + at % 2), None) for at in range(30)]
+        part = [
+            record(start + at, (headers(FEEDBACK, "plain", start + at), body.encode()))
+            for at, body in enumerate(bodies)
+        ]
+        assert fast.read(part) == slow.read(part)
     assert len(fast.decoded) - 30 < 60
 
 

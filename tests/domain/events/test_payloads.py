@@ -16,7 +16,7 @@ from processor.domain.join.judge import judge
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
 from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_rules import ModelRules, parse_rules
-from processor.domain.values import INTEGER, SCORES, TEXT, UNSCORABLE, Reading
+from processor.domain.values import INTEGER, NUMBER, SCORES, TEXT, UNSCORABLE, Reading
 from processor.telemetry import Telemetry
 from tests.support.domain.decoding import meaning
 from tests.support.events.one_event import FEEDBACK, RESPONSE, headers, label, reason, see
@@ -120,6 +120,14 @@ def test_responses(body: object, labels: str) -> None:
         ({"truth": {"jsonData": None}}, [Reading(UNSCORABLE, "withdrawn")], None),
         ({"truth": {"data": {}, "meta": {}}, "reward": 0}, None, 0),
         ({"truth": None, "reward": 0}, None, 0),
+        ({"truth": "cat"}, [Reading(TEXT, "cat")], None),
+        ({"truth": 2, "reward": 0}, [Reading(INTEGER, 2)], 0),
+        ({"truth": True}, [Reading(INTEGER, 1)], None),
+        ({"truth": 2.5}, [Reading(NUMBER, None)], None),
+        ({"truth": ["cat", 2]}, [Reading(TEXT, "cat"), Reading(INTEGER, 2)], None),
+        ({"truth": [[0, 1]]}, [Reading(SCORES, 1, 2)], None),
+        ({"truth": [None, "cat"]}, [Reading(UNSCORABLE, "withdrawn"), Reading(TEXT, "cat")], None),
+        ({"truth": [{"label": "cat"}]}, [Reading(TEXT, "cat")], None),
     ],
 )  # fmt: skip
 def test_feedback(body: object, truth: list[Reading] | None, reward: int | None) -> None:
@@ -143,7 +151,8 @@ def test_feedback(body: object, truth: list[Reading] | None, reward: int | None)
         (b'{"reward": -Infinity}', "bad_reward"),
         (b'{"reward": 1e400}', "bad_reward"),
         ({"reward": 1, "truth": {"data": {"ndarray": []}}}, "bad_shape"),
-        ({"reward": 1, "truth": [1]}, "bad_shape"),
+        ({"reward": 1, "truth": []}, "bad_shape"),
+        ({"truth": {"data": 3}}, "bad_shape"),
         ({"truth": {"data": {"ndarray": [1], "tensor": {}}}}, "two_containers"),  # 10
         ([1], "bad_shape"),
         (b"", "bad_json"),
@@ -152,6 +161,24 @@ def test_feedback(body: object, truth: list[Reading] | None, reward: int | None)
 def test_feedback_that_cannot_be_read(body: object, expected: str) -> None:
     """Rules 7 and 10."""
     assert reason(body, ce_type=FEEDBACK) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"truth": {"data": 3}}, "truth.data is a number, and must be an object"),
+        ([1], "the JSON is a list, and must be an object"),
+        ("cat", "the JSON is a text, and must be an object"),
+        ({"truth": {"data": {"ndarray": 1}}}, "ndarray is not a list"),
+    ],
+)
+def test_a_wrong_type_is_named_in_plain_words(body: object, expected: str) -> None:
+    found = meaning(
+        Decoder(ModelRules(), Telemetry()).decode(
+            headers({"ce_type": FEEDBACK}), json.dumps(body).encode(), -1
+        )
+    )
+    assert found == DeadLetter("bad_shape", expected)
 
 
 def test_feedback_that_names_nobody() -> None:
@@ -207,6 +234,9 @@ def test_equal_content_has_one_digest() -> None:
         {**said[2], "reward": 0},
         {"truth": {"jsonData": ["a", "a"]}},
     ]
+    plain, listed = {"truth": "a"}, {"truth": ["a", "a"]}
+    assert digest_of(plain, ce_type=FEEDBACK) == digest_of(said[2], ce_type=FEEDBACK)
+    assert digest_of(listed, ce_type=FEEDBACK) == digest_of(said[5], ce_type=FEEDBACK)
     assert len({digest_of(body, ce_type=FEEDBACK) for body in said}) == len(said)
 
 

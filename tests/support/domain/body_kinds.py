@@ -220,6 +220,13 @@ def message(writer: Writer, container: str, kind: str, rows: int, width: int = 3
     return CONTAINERS[container](writer, found, names)
 
 
+def bare(writer: Writer, kind: str, rows: int, width: int = 3) -> str:
+    """A truth without a message around it: a list of so many rows, or the only one."""
+    found = [writer.row(kind, width) for _ in range(rows)]
+    is_plain = rows == 1 and found[0][0] not in "[{" and writer.form(True, False)
+    return found[0] if is_plain else f"[{','.join(found)}]"
+
+
 def feedback(writer: Writer, truth: str | None, reward: str | None, answer: str = "") -> str:
     """A feedback, with the request and the response in it if there is an ``answer``."""
     parts = []

@@ -312,7 +312,8 @@ def decode(event: Any) -> Observation | None:
     truth = body.get("truth")
     truth = {} if truth is None else truth
     if not isinstance(truth, dict):
-        raise DeadLetterError("bad_shape")
+        # One value, or a list of one value a row.
+        truth = {"data": {"ndarray": truth if isinstance(truth, list) else [truth]}}
     rows, names = decode_message(truth)
     return Observation(request, predictor, node, time, rows, names, reward)
 

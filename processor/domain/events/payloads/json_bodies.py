@@ -22,6 +22,7 @@ from processor.domain.events.payloads.tensors import read_tensor_proto
 from processor.domain.events.payloads.whole_bodies import is_failure, uncounted
 from processor.domain.events.raw_event import DeadLetter, Uncounted
 from processor.domain.statistics.counts import MICRO
+from processor.domain.type_errors import type_error
 from processor.domain.values import INTEGER_LIMIT
 
 MAX_REWARD = 1_000_000
@@ -58,8 +59,10 @@ class _Message(msgspec.Struct):
 
 
 class _Feedback(msgspec.Struct):
+    """A feedback of Seldon's form; the truth may also be one value, or a list of one value a row."""
+
     reward: Any = None
-    truth: _Message | None = None
+    truth: _Message | list[Any] | str | int | float | bool | None = None
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -114,11 +117,20 @@ def read_feedback(body: bytes, choice: Choice | None) -> Judgement | DeadLetter:
             )
     truth = None
     if feedback.truth is not None:
-        rows = _rows(feedback.truth, choice, b"", True)
+        rows = _truth(feedback.truth, choice)
         if isinstance(rows, DeadLetter):
             return rows
         truth = rows
     return Judgement(truth, reward)
+
+
+def _truth(
+    truth: _Message | list[Any] | str | float, choice: Choice | None
+) -> PayloadRows | DeadLetter | None:
+    """Return the rows of a truth: those of a message, of a list, or the one that a plain value is."""
+    if isinstance(truth, _Message):
+        return _rows(truth, choice, b"", True)
+    return read_forms(truth if isinstance(truth, list) else [truth], choice, True)
 
 
 def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
@@ -135,7 +147,7 @@ def _parse(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T | DeadLetter:
         found: T = msgspec.convert(content, decoder.type)
         return found
     except msgspec.ValidationError as error:
-        return DeadLetter("bad_shape", str(error))
+        return DeadLetter("bad_shape", type_error(error))
     except (ValueError, RecursionError) as error:
         return DeadLetter("bad_json", str(error)[:200])
 
