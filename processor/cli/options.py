@@ -84,8 +84,8 @@ class Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-#: Seconds after Ctrl-C within which clients may end in order.
-_ORDERLY_END = 3.0
+#: Seconds after a signal within which clients may end in order.
+_ORDERLY_END = 0.9
 
 
 def exit_after(seconds: float) -> None:
@@ -99,7 +99,7 @@ def exit_after(seconds: float) -> None:
 
 
 def interrupt_at_once() -> None:
-    """Make Ctrl-C end a command wherever it is.
+    """Make Ctrl-C and SIGTERM end a command wherever it is, within a second.
 
     The event loop's own handler waits for the next await, which a read from a pipe never reaches, and
     a client that is connecting can swallow the cancellation.
@@ -111,7 +111,8 @@ def interrupt_at_once() -> None:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def collect_rarely() -> None:

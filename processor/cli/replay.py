@@ -1,6 +1,7 @@
 """The commands ``processor replay`` and ``processor report``."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from click.core import ParameterSource
 from processor.cli.options import collect_rarely, interrupt_at_once
 from processor.cli.replay_options import replay_options
 from processor.domain.model_rules import ModelRules
+from processor.domain.timestamps import SECOND
 from processor.logs import set_up_logs
 from processor.models_file import read_models_file
 from processor.replay.fold import NOTHING_READ
@@ -81,7 +83,7 @@ def replay(
     "  processor report events.ndjson --compare predictor\n"
     "  processor report events.ndjson --from 2026-11-21T00:00:00Z \\\n"
     "      --compare /2026-11-21T00:00:00Z                  from that day on, and the time before\n"
-    "  processor report elasticsearch: --store\n"
+    "  processor report elasticsearch: --last 24h --store\n"
     "  processor report --stored --deployment sklearn"
 )
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
@@ -177,12 +179,12 @@ def _output(options: dict[str, Any]) -> Path | None:
 
 def _put_on_log(context: click.Context, sources: tuple[str, ...], options: dict[str, Any]) -> None:
     for name in (
-        "start", "end", "by", "format", "output", "step", "recent", "store", "resume", "nowcast",
+        "start", "end", "last", "by", "format", "output", "step", "recent", "store", "resume", "nowcast",
     ):  # fmt: skip
         if _is_given(context, name):
             raise click.UsageError(
-                "--into kafka prints no numbers: leave --from, --to, --by, --format, --output, "
-                "--step, --recent, --store, --resume and --nowcast out"
+                "--into kafka prints no numbers: leave --from, --to, --last, --by, --format, "
+                "--output, --step, --recent, --store, --resume and --nowcast out"
             )
     from processor.service.correction import put_on_log
 
@@ -210,6 +212,11 @@ def _access(settings: Settings, options: dict[str, Any], columns: Columns) -> Ac
 
 def _selection(options: dict[str, Any], sources: Sequence[str]) -> tuple[Selection, Columns]:
     start, end = options["start"], options["end"]
+    if options["last"] is not None:
+        if start is not None or end is not None:
+            raise click.UsageError("--last takes the place of --from and --to: leave these out")
+        end = time.time_ns()
+        start = end - options["last"] * SECOND
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
     columns = Columns(

@@ -35,6 +35,11 @@ _selection_options = _options(
         type=Time(),
         help="End of the time that counts (exclusive); written as --from.",
     ),
+    click.option(
+        "--last",
+        type=Duration(),
+        help="Only this span before now, such as 24h or 7d; in place of --from and --to.",
+    ),
     click.option("--as-of", type=Time(), help="Ignore events after this time; written as --from."),
     click.option(
         "--nowcast",

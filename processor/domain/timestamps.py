@@ -8,6 +8,7 @@ from processor.domain.memo import Memo
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
+DAY = 24 * HOUR
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
@@ -129,20 +130,29 @@ def is_zero_time(text: bytes) -> bool:
 
 #: The forms that `parse_instant` accepts, for messages.
 INSTANTS = (
-    "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC) or -24h (24 hours ago; also "
-    "s, m, d and w)"
+    "2026-11-20T00:00:00Z (RFC 3339), 2026-11-20 (its first moment in UTC), yesterday or today (the "
+    "same), now, or -24h (24 hours ago; also s, m, d and w)"
 )
+#: Days before today by name.
+_DAYS = {"today": 0, "yesterday": 1}
 
 
 def parse_instant(text: str, now: int) -> int | None:
-    """Nanoseconds since 1970 of a time that a user writes: RFC 3339, a date, or a duration before
-    ``now`` (ns), with or without a minus sign; None if the text is none of these.
+    """Nanoseconds since 1970 of a time that a user writes: RFC 3339, a date, ``now``, the start of
+    ``today`` or ``yesterday`` in UTC, or a duration before ``now`` (ns), with or without a minus sign;
+    None if the text is none of these.
 
     >>> parse_instant("1970-01-02", 0), parse_instant("-1m", 90 * SECOND)
     (86400000000000, 30000000000)
-    >>> parse_instant("2026-11-31", 0), parse_instant("yesterday", 0), parse_instant("2h", SECOND)
+    >>> parse_instant("yesterday", 50 * HOUR) == parse_instant("1970-01-02", 0)
+    True
+    >>> parse_instant("2026-11-31", 0), parse_instant("tomorrow", 0), parse_instant("2h", SECOND)
     (None, None, None)
     """
+    if text == "now":
+        return now
+    if text in _DAYS:
+        return max(0, now // DAY - _DAYS[text]) * DAY
     time = parse_time(text)
     if time is None and _DATE.fullmatch(text):
         time = parse_time(f"{text}T00:00:00Z")

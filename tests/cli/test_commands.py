@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,13 @@ def test_output_keeps_a_device_a_device(tmp_path: Path) -> None:
     [
         (("replay",), 2, "SOURCE"),
         (("replay", "missing.ndjson"), 1, "missing.ndjson"),
-        (("replay", "x", "--from", "yesterday"), 2, "2026-11-20 (its first moment in UTC) or -24h"),
+        (("replay", "x", "--from", "tomorrow"), 2, "yesterday or today (the same), now, or -24h"),
+        (("replay", "x", "--last", "1 day"), 2, "'1 day' is not a duration such as 5m, 12h or 7d"),
+        (
+            ("report", "x", "--last", "24h", "--to", "now"),
+            2,
+            "--last takes the place of --from and",
+        ),
         (("replay", "x", "--compare", "a/b"), 2, "compare"),
         (("report", "x", "--compare", "a/"), 2, "'a' is not a time: write 2026-11-20T00:00:00Z"),
         (("dead-letters", "list", "--since", "2026-11-31"), 2, "'2026-11-31' is not a time"),
@@ -156,6 +162,28 @@ def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, message: 
     assert ran.returncode == code
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_the_last_hours_are_those_before_now(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    headers = {
+        "ce-type": "io.seldon.serving.inference.response",
+        "ce-inferenceservicename": "pets",
+        "ce-namespace": "vision",
+    }
+    lines = [
+        {
+            "headers": headers
+            | {"ce-requestid": f"r{hours}", "ce-time": f"{now - timedelta(hours=hours):%FT%TZ}"},
+            "data": {"strData": "cat"},
+        }
+        for hours in (1, 2, 60)
+    ]
+    path = tmp_path / "events.ndjson"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    for options, count in (("--last", "24h"), 2), (("--to", "now"), 3), (("--to", "yesterday"), 1):
+        ran = _run("replay", path, *options)
+        assert json.loads(ran.stdout)["models"][0]["predictions"] == count
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM end a command within a second, whatever it waits for."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments"),
+    [
+        (signal.SIGTERM, ("check",)),
+        (signal.SIGINT, ("dead-letters", "list")),
+        (signal.SIGTERM, ("replay", "kafka:t")),
+        (signal.SIGINT, ("report", "http://127.0.0.1:PORT")),
+    ],
+)
+def test_a_signal_ends_a_command_whose_server_never_answers(
+    number: signal.Signals, arguments: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        port = str(server.getsockname()[1])
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "processor",
+                *(each.replace("PORT", port) for each in arguments),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PROCESSOR_BROKER": f"kafka://127.0.0.1:{port}"},
+        )
+        try:
+            connection, _ = server.accept()
+            with connection:
+                start = time.monotonic()
+                process.send_signal(number)
+                _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.wait()
+    # One second, and the time that a busy machine takes to end a process; the server would be waited for
+    # much longer.
+    assert time.monotonic() - start < 5
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
