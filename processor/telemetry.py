@@ -54,6 +54,17 @@ DELAY_BOUNDS = (
 )  # fmt: skip
 #: Seconds from an event's arrival on the log to the counts.
 END_TO_END_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+#: Seconds from the arrival of a request at the ingress port to its response.
+INGRESS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+#: The reasons for which a request at the ingress port is answered with an error, whatever its events
+#: are; the other reasons are those of dead letters.
+REFUSALS = (
+    "bad_request", "bad_body", "bad_encoding", "says_nothing", "unauthorized", "not_found",
+    "method_not_allowed", "too_slow", "too_large", "too_many", "overloaded", "unavailable", "full",
+    "shutting_down", "internal",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -146,6 +157,17 @@ class Telemetry:
     end_to_end: Annotated[
         Histogram, "Seconds from an event's arrival on the log to its effect on the counts."
     ] = field(default_factory=lambda: Histogram(END_TO_END_BOUNDS))
+    ingress_requests: Annotated[
+        Counter[tuple[str, str]],
+        "Requests at the ingress port, by route (other: no such route) and HTTP status.",
+    ] = field(default_factory=Counter)
+    ingress_refused: Annotated[
+        Counter[str],
+        "Requests at the ingress port that were answered with an error, by the reason in the response.",
+    ] = field(default_factory=Counter)
+    ingress: Annotated[
+        Histogram, "Seconds from the arrival of a request at the ingress port to its response."
+    ] = field(default_factory=lambda: Histogram(INGRESS_BOUNDS))
 
 
 def help_texts(kind: type[object]) -> dict[str, str]:

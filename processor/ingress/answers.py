@@ -1,7 +1,7 @@
 """The responses of the HTTP ingress: always JSON, so that no browser renders received content."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from aiohttp import web
@@ -13,16 +13,29 @@ from processor.domain.timestamps import format_time
 _MAX_LISTED = 100
 
 
+class JsonResponse(web.Response):
+    """A response in JSON. ``code`` is the reason of an error, for the metrics; empty for others."""
+
+    code = ""
+
+
 class Refusal(Exception):
     """A request that is refused with an error: ``reason`` for programs, the message for people."""
 
     def __init__(
-        self, status: int, reason: str, detail: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        reason: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.headers = headers or {}
+        self.more = more or {}
+        """Further members of the response."""
 
     @classmethod
     def retry(cls, status: int, reason: str, detail: str, seconds: float) -> "Refusal":
@@ -37,7 +50,7 @@ class Refusal(Exception):
 
     def answer(self) -> web.Response:
         """The HTTP response of this refusal."""
-        return error(self.status, self.reason, str(self), self.headers)
+        return error(self.status, self.reason, str(self), self.headers, self.more)
 
 
 def wants_event(prefer: str) -> bool:
@@ -55,19 +68,21 @@ def verdicts(
     time: int,
     status: int = 400,
     omit_body: bool = False,
+    more: Mapping[str, object] | None = None,
 ) -> web.Response:
     """The response to a request whose events have these results: None, or a dead letter.
 
     It is 202 if any event was accepted, or there was none, else ``status``. ``time`` is the time of
     acceptance (ns). Rejected events are listed by their position in the batch. With ``omit_body`` a
-    202 has no body, and the time in a header.
+    202 has no body, and the time in a header. ``more`` are further members of the response.
     """
     rejected = [
         {"index": index, "reason": letter.reason, "detail": letter.detail}
         for index, letter in enumerate(results)
         if letter is not None
     ]
-    body = {"accepted": len(results) - len(rejected), "time": format_time(time)}
+    body: dict[str, object] = {"accepted": len(results) - len(rejected), "time": format_time(time)}
+    body |= more or {}
     if rejected:
         body |= {"rejected": len(rejected), "rejections": rejected[:_MAX_LISTED]}
     if rejected and len(rejected) == len(results):
@@ -78,13 +93,24 @@ def verdicts(
     return _json(202, body, {})
 
 
-def error(status: int, reason: str, detail: str, headers: dict[str, str]) -> web.Response:
+def error(
+    status: int,
+    reason: str,
+    detail: str,
+    headers: dict[str, str],
+    more: Mapping[str, object] | None = None,
+) -> web.Response:
     """An error response, in the form that all routes use."""
-    return _json(status, {"reason": reason, "detail": detail}, headers)
+    return _json(status, {"reason": reason, "detail": detail, **(more or {})}, headers)
+
+
+def reason_of(response: web.StreamResponse) -> str:
+    """The reason of an error response, empty for any other response."""
+    return response.code if isinstance(response, JsonResponse) else ""
 
 
 def _json(status: int, body: dict[str, object], headers: dict[str, str]) -> web.Response:
-    response = web.Response(
+    response = JsonResponse(
         status=status,
         body=msgspec.json.encode(body),
         content_type="application/json",
@@ -92,4 +118,5 @@ def _json(status: int, body: dict[str, object], headers: dict[str, str]) -> web.
     )
     if "Connection" in headers:
         response.force_close()
+    response.code = str(body.get("reason", ""))
     return response

@@ -1,22 +1,29 @@
-"""The HTTP ingress: CloudEvents at ``/``, Seldon's feedback at ``/feedback``."""
+"""The HTTP ingress: CloudEvents at ``/``, feedback at ``/feedback``."""
 
 import asyncio
 import hmac
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 
 from aiohttp import web
 
+from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.log.observations import Feedback
 from processor.domain.model_rules import ModelRules
 from processor.errors import CapacityError, ProcessorError
-from processor.ingress.answers import Refusal, error, verdicts, wants_event
+from processor.ingress.answers import Refusal, error, reason_of, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events, with_advice
 from processor.ingress.event_sink import EventSink, Overloaded
-from processor.ingress.feedback import feedback_event
+from processor.ingress.feedback import EXAMPLES, feedback_event
 from processor.ingress.limits import DRAIN_DEADLINE, LATER, MUCH_LATER, Gate, Slot
+from processor.ingress.request_lookup import NoLookup, RequestLookup
+from processor.ingress.routes import ROUTES
+from processor.openapi import Port, document
 from processor.settings import Settings
+from processor.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +36,10 @@ _LOG_PAUSE = 10.0
 _ENCODINGS = ("identity", "gzip", "deflate")
 #: The slot of the request that is being handled.
 _SLOT: ContextVar[Slot] = ContextVar("slot")
+_SAYS_NOTHING = (
+    "the feedback has neither a truth nor a reward, so it judges nothing: send a body like one of the "
+    "examples"
+)
 
 
 def make_ingress(
@@ -36,19 +47,46 @@ def make_ingress(
     settings: Settings,
     clock_ns: Callable[[], int],
     rules: ModelRules | None = None,
+    *,
+    lookup: RequestLookup | None = None,
+    telemetry: Telemetry | None = None,
+    other_ports: Sequence[Port] = (),
 ) -> web.Application:
     """The application of the ingress port; ``clock_ns`` returns nanoseconds since 1970, and ``rules``
-    are those of the models file, which can name headers to keep.
+    are those of the models file, which can name headers to keep. ``lookup`` tells which requests have
+    a prediction, ``telemetry`` counts the requests, and /openapi.json describes the ``other_ports`` too.
 
     ``app[INGRESS]`` is its `Ingress`: drain it before closing the port, so that new requests get 503
     instead of a refused connection.
     """
-    ingress = Ingress(sink, settings, clock_ns, rules or ModelRules())
+    ingress = Ingress(
+        sink,
+        settings,
+        clock_ns,
+        rules or ModelRules(),
+        lookup or NoLookup(),
+        telemetry or Telemetry(),
+    )
     app = web.Application(middlewares=[ingress.guard])
     app[INGRESS] = ingress
-    app.router.add_post("/", ingress.events)
-    app.router.add_post("/feedback", ingress.feedback)
+    described = document([ingress_port(settings), *other_ports])
+
+    async def openapi(request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    handlers = {
+        "post_events": ingress.events,
+        "post_feedback": ingress.feedback,
+        "get_openapi": openapi,
+    }
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, handlers[route.name])
     return app
+
+
+def ingress_port(settings: Settings) -> Port:
+    """The ingress port, for the document of all routes."""
+    return Port("ingress", settings.ingress_port or Settings().ingress_port, ROUTES)
 
 
 class Ingress:
@@ -60,9 +98,15 @@ class Ingress:
         settings: Settings,
         clock_ns: Callable[[], int],
         rules: ModelRules,
+        lookup: RequestLookup,
+        telemetry: Telemetry,
     ) -> None:
         self._sink = sink
         self._rules = rules
+        self._lookup = lookup
+        self._telemetry = telemetry
+        # This decoder's telemetry is discarded: the sink counts the events.
+        self._decoder = Decoder(rules, Telemetry())
         self._token = settings.ingress_token.encode()
         self._max_body = settings.ingress_max_body
         self._gate = Gate(settings.ingress_max_in_flight, settings.ingress_max_body)
@@ -86,8 +130,20 @@ class Ingress:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Middleware: authorize the request, limit the requests in flight, and convert errors to
-        responses."""
+        """Middleware: answer the request, and count it."""
+        start = time.monotonic()
+        response = await self._respond(request, handler)
+        resource = request.match_info.route.resource
+        path = "other" if resource is None else resource.canonical
+        telemetry = self._telemetry
+        telemetry.ingress_requests[path, str(response.status)] += 1
+        if reason := reason_of(response):
+            telemetry.ingress_refused[reason] += 1
+        telemetry.ingress.observe(time.monotonic() - start)
+        return response
+
+    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Authorize the request, limit the requests in flight, and convert errors to responses."""
         try:
             self._authorize(request)
             async with self._gate.enter() as slot:
@@ -96,13 +152,15 @@ class Ingress:
         except Refusal as refusal:
             return refusal.answer()
         except web.HTTPException as exception:  # unknown route or method
-            headers = {"Allow": "POST"} if exception.status == 405 else {}
+            allowed = exception.headers.get("Allow")
+            headers = {} if allowed is None else {"Allow": allowed}
             reason = exception.reason.lower().replace(" ", "_")
             detail = (
                 f"there is no {request.method} {request.path[:100]}: POST CloudEvents to /, and "
-                "feedback in Seldon's form to /feedback"
+                "feedback to /feedback"
             )
-            return error(exception.status, reason, detail, headers)
+            routes = [f"{route.method} {route.path}" for route in ROUTES]
+            return error(exception.status, reason, detail, headers, {"routes": routes})
         except Exception:
             log.exception("a request failed")
             return error(500, "internal", "the processor failed: see its log", {})
@@ -110,30 +168,43 @@ class Ingress:
     async def events(self, request: web.Request) -> web.Response:
         """Handle ``POST /``: CloudEvents in binary, structured or batched mode."""
         body = await self._body(request)
-        time = self._clock_ns()
+        now = self._clock_ns()
         content_type = request.headers.get("Content-Type", "")
         try:
             named = self._rules.headers()
-            events = to_events(request.raw_headers, content_type, body, time, named)
+            events = to_events(request.raw_headers, content_type, body, now, named)
         except Unreadable as unreadable:
             # The body is kept as a dead letter, and is rejected even if the sink could decode it.
             (letter,) = await self._accept([unreadable.event])
-            return verdicts([letter or unreadable.dead_letter], time, unreadable.status)
+            return verdicts([letter or unreadable.dead_letter], now, unreadable.status)
         if len(events) > MAX_BATCH:
             raise Refusal(413, "too_many", f"{len(events)} events: send {MAX_BATCH} at most")
         results = with_advice(events, await self._accept(events) if events else [])
-        return verdicts(results, time, omit_body=wants_event(request.headers.get("Prefer", "")))
+        return verdicts(results, now, omit_body=wants_event(request.headers.get("Prefer", "")))
 
     async def feedback(self, request: web.Request) -> web.Response:
-        """Handle ``POST /feedback``: a Seldon feedback body on the prediction whose id is in the
-        header ``seldon-puid``."""
+        """Handle ``POST /feedback``: a feedback on the prediction whose id is in the header
+        ``seldon-puid`` or in the body."""
         body = await self._body(request)
-        time = self._clock_ns()
+        now = self._clock_ns()
         try:
-            event = feedback_event(request.raw_headers, request.query, body, time)
+            event = feedback_event(request.raw_headers, request.query, body, now)
         except ValueError as invalid:
             raise Refusal(400, "bad_request", str(invalid)) from None
-        return verdicts(await self._accept([event]), time)
+        decoded = self._decoder.decode(*event)
+        results = await self._accept([event])
+        if results[0] is not None:
+            return verdicts(results, now, more={"examples": EXAMPLES})
+        if not decoded.observations:
+            raise Refusal(400, "says_nothing", _SAYS_NOTHING, more={"examples": EXAMPLES})
+        return verdicts(results, now, more={"matched": self._is_matched(decoded.observations[0])})
+
+    def _is_matched(self, feedback: object) -> bool | None:
+        """Whether the request of a feedback has a prediction, None if this cannot be told."""
+        if not isinstance(feedback, Feedback):
+            return None
+        scope = feedback.scope
+        return self._lookup.known(scope.namespace, scope.deployment, feedback.request_id)
 
     def _authorize(self, request: web.Request) -> None:
         if not self._token:
@@ -187,9 +258,9 @@ class Ingress:
             raise Refusal.retry(503, "unavailable", detail, LATER) from None
 
     def _log_failure(self, failure: ProcessorError) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_log:
-            self._next_log = now + _LOG_PAUSE
+        at = asyncio.get_running_loop().time()
+        if at >= self._next_log:
+            self._next_log = at + _LOG_PAUSE
             log.error("events can't be stored: %s", failure)
 
 

@@ -19,20 +19,22 @@ from prometheus_client.registry import Collector
 from processor.domain.events.attributes import EXPLANATION, FAILED, OTHER
 from processor.domain.events.raw_event import INTERPRETED, REASONS
 from processor.publish.interfaces import Gauges, Health
-from processor.telemetry import Histogram, Telemetry, help_texts
+from processor.telemetry import REFUSALS, Histogram, Telemetry, help_texts
 
 #: Names of counters and gauges, without their prefix, and their HELP texts.
 _COUNTERS, _GAUGES = help_texts(Telemetry), help_texts(Gauges)
 
-#: Label of a counter that has one, and the label's values that are published from 0 on, so that
-#: the first event of a kind shows as a rate.
-_LABELLED: dict[str, tuple[str, tuple[str, ...]]] = {
+#: Labels of a counter that has some (several are separated by a blank), and their values that are
+#: published from 0 on, so that the first event of a kind shows as a rate.
+_LABELLED: dict[str, tuple[str, tuple[str | tuple[str, ...], ...]]] = {
     "events": (
         "event_type",
         ("request", "response", "feedback", "unreadable", OTHER, FAILED, EXPLANATION),
     ),
     "dead_letters": ("reason", REASONS),
     "interpreted_events": ("reason", INTERPRETED),
+    "ingress_requests": ("route status", (("/", "202"), ("/feedback", "202"))),
+    "ingress_refused": ("reason", REFUSALS),
     "not_scorable": ("reason", ()),
     "custom_statistic_errors": ("statistic", ()),
 }
@@ -52,10 +54,11 @@ class OwnCollector(Collector):
             if isinstance(value, Histogram):
                 yield _histogram(f"processor_{name}_seconds", text, value)
             elif name in _LABELLED:
-                label, known = _LABELLED[name]
-                counter = CounterMetricFamily(f"processor_{name}", text, labels=(label,))
+                labels, known = _LABELLED[name]
+                counter = CounterMetricFamily(f"processor_{name}", text, labels=labels.split())
                 for each in dict.fromkeys((*known, *sorted(value))):
-                    counter.add_metric((each,), value.get(each, 0))
+                    values = (each,) if isinstance(each, str) else each
+                    counter.add_metric(values, value.get(each, 0))
                 yield counter
             else:
                 yield CounterMetricFamily(f"processor_{name}", text, value=value)

@@ -144,6 +144,9 @@ class Gauges:
         float | None,
         "Seconds since the last checkpoint of the partition where that is longest ago.",
     ] = None
+    ingress_in_flight: Annotated[
+        int, "Requests at the ingress port whose bodies are being read or stored."
+    ] = 0
     embedded_broker_bytes: Annotated[int | None, "Memory of the embedded broker, in bytes."] = None
     embedded_broker_limit_bytes: Annotated[
         int | None, "Memory of the embedded broker at which new events are refused, in bytes."

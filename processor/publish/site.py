@@ -2,9 +2,8 @@
 
 import asyncio
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
 from pathlib import PurePath
 from typing import TypeVar
 
@@ -17,6 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES
 from processor.domain.tally.windows import Window
+from processor.openapi import Port, document
 from processor.publish.api import LiveModels, encode_json, live_events
 from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
@@ -27,24 +27,19 @@ from processor.publish.families import model_rows
 from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
+from processor.publish.routes import ASSETS, CONTENT_TYPES, OPENMETRICS, ROUTES, TEXT, WEB
 from processor.publish.terms import AGREEMENT_NOTE, TERMS, THRESHOLDS_NOTE
 from processor.publish.time_series import time_series
 from processor.settings import Settings
 
 T = TypeVar("T")
 
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
 #: The fastest level; bodies of metrics shrink to a fourteenth even so.
 _GZIP_LEVEL = 1
 #: Bytes from which a body is compressed.
 _MIN_GZIP_BYTES = 1000
-
-#: The folder of the page's files, and the content types of the ones served under their own names.
-_WEB = files("processor.publish") / "web"
-_CONTENT_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 
 #: The page shows labels from events that anybody may send: a label that gets through as markup must
 #: not run as a script.
@@ -148,24 +143,34 @@ class _Site:
         return _json(readiness, 200 if readiness.ready else 503)
 
 
-def make_site(worker: WorkerView) -> web.Application:
-    """Make the web application of the metrics port; it shows ``worker`` as it is at each request."""
+def make_site(worker: WorkerView, other_ports: Sequence[Port] = ()) -> web.Application:
+    """Make the web application of the metrics port; it shows ``worker`` as it is at each request.
+
+    /openapi.json describes the ``other_ports`` too.
+    """
     site = _Site(worker)
     app = web.Application(middlewares=[_name_routes])
     app.on_response_prepare.append(_secure)
-    app.add_routes(
-        [
-            web.get("/", _page(worker.settings)),
-            web.get("/metrics", site.metrics),
-            web.get("/api/models", site.models),
-            web.get("/api/history", site.history),
-            web.get("/api/page", site.page),
-            web.get("/health", site.alive),
-            web.get("/ready", site.ready),
-            *_assets(),
-        ]
-    )
+    described = document([metrics_port(worker.settings), *other_ports]).decode()
+    handlers: dict[str, Handler] = {
+        "get_page": _page(worker.settings),
+        "get_metrics": site.metrics,
+        "get_models": site.models,
+        "get_history": site.history,
+        "get_page_data": site.page,
+        "get_health": site.alive,
+        "get_ready": site.ready,
+        "get_openapi": _file(described, JSON),
+        **_assets(),
+    }
+    for route in ROUTES:
+        app.router.add_get(route.path, handlers[route.name])
     return app
+
+
+def metrics_port(settings: Settings) -> Port:
+    """The metrics port, for the document of all routes."""
+    return Port("metrics", settings.metrics_port or Settings().metrics_port, ROUTES)
 
 
 @web.middleware
@@ -177,7 +182,7 @@ async def _name_routes(request: web.Request, handler: Handler) -> web.StreamResp
         routes = [
             resource.canonical
             for resource in request.app.router.resources()
-            if PurePath(resource.canonical).suffix not in _CONTENT_TYPES
+            if PurePath(resource.canonical).suffix not in CONTENT_TYPES
         ]
         error = f"there is no {request.method} {request.path[:100]}: GET {', '.join(routes)}"
         headers = {"Content-Type": JSON}
@@ -192,18 +197,19 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")
 
 
-def _assets() -> list[web.RouteDef]:
-    """A route for each style and script of the page."""
-    return [
-        web.get(f"/{file.name}", _file(file.read_text(encoding="utf-8"), content_type))
-        for file in _WEB.iterdir()
-        if (content_type := _CONTENT_TYPES.get(PurePath(file.name).suffix))
-    ]
+def _assets() -> dict[str, Handler]:
+    """A handler for each style and script of the page."""
+    return {
+        f"get_{name.replace('.', '_')}": _file(
+            (WEB / name).read_text(encoding="utf-8"), CONTENT_TYPES[PurePath(name).suffix]
+        )
+        for name in ASSETS
+    }
 
 
 def _page(settings: Settings) -> Handler:
     # Names of windows and bases are plain words: the settings check them.
-    page = (_WEB / "page.html").read_text(encoding="utf-8")
+    page = (WEB / "page.html").read_text(encoding="utf-8")
     page = page.replace("{{windows}}", " ".join(window.name for window in settings.windows))
     page = page.replace("{{bases}}", " ".join(BASES))
     terms = "".join(f"<dt>{escape(name)}<dd>{escape(text)}" for name, text in TERMS.items())

@@ -48,6 +48,10 @@ class ServiceHealth:
     def add(self, part: Part, **gauges: Callable[[], int | None]) -> None:
         """Report the ``last_error`` of a part on /ready, and its gauges, by fields of `Gauges`."""
         self._parts.append(part)
+        self.add_gauges(**gauges)
+
+    def add_gauges(self, **gauges: Callable[[], int | None]) -> None:
+        """Add gauges, by fields of `Gauges`."""
         self._gauges |= gauges
 
     def alive(self) -> tuple[bool, str]:

@@ -17,16 +17,17 @@ from processor.embedded.broker import EmbeddedBroker
 from processor.embedded.memory_guard import BrokerMemoryGuard
 from processor.errors import BrokerError, SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
-from processor.ingress.http import INGRESS, make_ingress
+from processor.ingress.http import INGRESS, ingress_port, make_ingress
 from processor.ingress.tls import ingress_tls
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.topics import prepare
 from processor.models_file import follow_models_file, read_models_file
 from processor.publish.interfaces import NoCounts, WorkerView
-from processor.publish.site import make_site
+from processor.publish.site import make_site, metrics_port
 from processor.service.archive_tasks import ArchiveTasks, source_group
 from processor.service.health import ServiceHealth
+from processor.service.known_requests import KnownRequests
 from processor.service.lifecycle import background, collect_cycles, ending_within, serve
 from processor.service.watchdog import Watchdog
 from processor.settings import Settings
@@ -94,7 +95,7 @@ class Service:
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
-            site = make_site(self.view)
+            site = make_site(self.view, (ingress_port(settings),))
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
             if settings.embedded:
                 archive = self._archive = await self._open_archive(stack)
@@ -111,7 +112,16 @@ class Service:
                 )
                 background(stack, self._guard(following))
             background(stack, self._guard(self._watchdog.run()))
-            ingress = make_ingress(sink, settings, time.time_ns, self._rules)
+            ingress = make_ingress(
+                sink,
+                settings,
+                time.time_ns,
+                self._rules,
+                lookup=KnownRequests(self.health),
+                telemetry=self.telemetry,
+                other_ports=(metrics_port(settings),),
+            )
+            self.health.add_gauges(ingress_in_flight=lambda: ingress[INGRESS].in_flight)
             self.view.ingress_url = await serve(
                 stack, ingress, settings.ingress_port, "INGRESS", tls
             )

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 from processor.domain.events.decoder import Decoder
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.state import JoinState
+from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import Heartbeat, encode
 from processor.domain.model_key import ModelKey
@@ -285,6 +286,15 @@ class StreamWorker:
     def joins(self) -> dict[int, JoinFold]:
         """Return the folds of the join's open partitions, by partition."""
         return {number: stage.join for number, stage in self._joins.open_by_number().items()}
+
+    def known(self, namespace: str, deployment: str, request_id: str) -> bool | None:
+        """Return whether a prediction for a request is in memory, None if this worker does not hold
+        the request's partition, or is not up to date with its log."""
+        number = partition_of(request_id, self.settings.partitions)
+        stage = self._joins.open_by_number().get(number)
+        if stage is None:
+            return None
+        return stage.join.has_prediction(namespace, deployment, request_id)
 
     def join_offsets(self) -> dict[int, int]:
         """Return the offset of each partition of the join below which all deltas are on the log."""

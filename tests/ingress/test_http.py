@@ -218,7 +218,7 @@ async def test_feedback(start: Start, sink: FakeSink) -> None:
             path, data=b'{"reward": 1}', headers={"Seldon-Puid": "p1"} | headers
         )
         assert answer.status == 202
-        assert await answer.json() == {"accepted": 1, "time": TIME}
+        assert await answer.json() == {"accepted": 1, "time": TIME, "matched": None}
         event = sink.events.pop()
         attributes = dict(event.headers)
         ids.add(attributes.pop("ce_id"))
@@ -266,7 +266,7 @@ async def test_headers_that_the_models_file_names_are_kept(sink: FakeSink) -> No
 async def test_feedback_without_predictor_and_model(start: Start, sink: FakeSink) -> None:
     client = await start()
     path = "/feedback?deployment=sklearn&namespace="
-    answer = await client.post(path, data=b"{}", headers={"seldon-puid": "p1"})
+    answer = await client.post(path, data=b'{"reward": 1}', headers={"seldon-puid": "p1"})
     assert answer.status == 202
     attributes = dict(sink.events[0].headers)
     assert attributes["ce_namespace"] == b""

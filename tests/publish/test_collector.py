@@ -233,15 +233,16 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
             "recalled",
         ),
         *("outcomes_written", "outcomes_missing", "logged_documents", "logged_refused"),
+        *("ingress_requests", "ingress_refused"),
     )
     gauges = (
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
         *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
-        *("outcomes_waiting", "bootstrap_remaining_documents"),
+        *("outcomes_waiting", "bootstrap_remaining_documents", "ingress_in_flight"),
         *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
     )
-    histograms = ("feedback_delay_seconds", "end_to_end_seconds")
+    histograms = ("feedback_delay_seconds", "end_to_end_seconds", "ingress_seconds")
     assert names(own(telemetry, health)) == {
         *(f"processor_{name}_total" for name in counters),
         *(f"processor_{name}" for name in gauges),

@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
+from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.model_rules import ModelRules
 from processor.ingress.http import INGRESS, Ingress
+from processor.telemetry import Telemetry
 
 NOW = 1795165439330716836
 TIME = "2026-11-20T09:03:59.330716836Z"
@@ -23,12 +26,14 @@ BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 
 
 class FakeSink:
-    """Keeps all events; a body that contains ``bad`` becomes a dead letter. Clear ``open`` to block
-    `accept`, set ``error`` to let it fail."""
+    """Keeps all events; a body that contains ``bad`` becomes a dead letter, or with ``decodes`` one that
+    can't be read. Clear ``open`` to block `accept`, set ``error`` to let it fail."""
 
     def __init__(self) -> None:
         self.events: list[RawEvent] = []
         self.error: Exception | None = None
+        self.decodes = False
+        self._decoder = Decoder(ModelRules(), Telemetry())
         self.open = asyncio.Event()
         self.open.set()
         self.waiting = asyncio.Semaphore(0)
@@ -39,6 +44,8 @@ class FakeSink:
         if self.error:
             raise self.error
         self.events += events
+        if self.decodes:
+            return [self._decoder.decode(*event).dead_letter for event in events]
         return [
             DeadLetter("bad_json", "it is bad") if b"bad" in (event.value or b"") else None
             for event in events

@@ -254,6 +254,12 @@ class JoinFold:
         request = self._store.get(*ref)
         return [] if request is None else self._resolver.of(request)
 
+    def has_prediction(self, namespace: str, deployment: str, request_id: str) -> bool:
+        """Whether a request in memory has a prediction."""
+        position = self._deployment_index.get((namespace, deployment))
+        request = None if position is None else self._store.get(position, request_id)
+        return request is not None and bool(request.predictions)
+
     def is_unmatched(self, ref: RequestRef) -> bool:
         """Whether the feedback of a request in memory waits for its prediction."""
         request = self._store.get(*ref)
