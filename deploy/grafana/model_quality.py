@@ -313,6 +313,25 @@ def health() -> list[Any]:
             line("sum(rate(processor_corrections_total[$__rate_interval]))", "correction"),
         ),
         graph(
+            "Requests at the ingress",
+            "Requests a second by HTTP status, and the reasons of those that were refused.",
+            "reqps",
+            line(
+                "sum by (status) (rate(processor_ingress_requests_total[$__rate_interval])) > 0",
+                "{{status}}",
+            ),
+            line(
+                "sum by (reason) (rate(processor_ingress_refused_total[$__rate_interval])) > 0",
+                "refused: {{reason}}",
+            ),
+        ),
+        graph(
+            "Time of a request at the ingress",
+            "Time from a request's arrival to its response: median and 95 % quantile.",
+            "s",
+            *quantiles("processor_ingress_seconds"),
+        ),
+        graph(
             "Memory",
             "Resident memory of each worker.",
             "bytes",

@@ -36,6 +36,8 @@ _LOG_PAUSE = 10.0
 _ENCODINGS = ("identity", "gzip", "deflate")
 #: The slot of the request that is being handled.
 _SLOT: ContextVar[Slot] = ContextVar("slot")
+#: The paths that are labels of a metric; all others are one, so that a scan of ports adds no series.
+_PATHS = frozenset(route.path for route in ROUTES)
 _SAYS_NOTHING = (
     "the feedback has neither a truth nor a reward, so it judges nothing: send a body like one of the "
     "examples"
@@ -133,8 +135,7 @@ class Ingress:
         """Middleware: answer the request, and count it."""
         start = time.monotonic()
         response = await self._respond(request, handler)
-        resource = request.match_info.route.resource
-        path = "other" if resource is None else resource.canonical
+        path = request.path if request.path in _PATHS else "other"
         telemetry = self._telemetry
         telemetry.ingress_requests[path, str(response.status)] += 1
         if reason := reason_of(response):

@@ -156,6 +156,8 @@ class Page(msgspec.Struct, frozen=True):
     by: str
     ingress_url: str | None
     """The URL of this worker's ingress, as seen from its own machine; None until that port is open."""
+    ingress_needs_token: bool
+    """Whether senders need the bearer token of PROCESSOR_INGRESS_TOKEN."""
     models: tuple[Summary, ...]
     detail: Detail | None
     work: Work
@@ -198,6 +200,7 @@ async def page_data(
         window.name,
         by,
         worker.ingress_url or None,
+        bool(worker.settings.ingress_token),
         tuple(summaries),
         detail,
         _work(worker),

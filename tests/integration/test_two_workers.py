@@ -4,11 +4,12 @@ import asyncio
 import json
 from collections.abc import Callable
 
+import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers import Broker
-from tests.support.workers import Get, Start, assert_equal, expected, models, produce
+from tests.support.workers import DATA, Get, Start, assert_equal, expected, models, produce
 
 CELL = tuple[str, str]
 
@@ -49,8 +50,26 @@ async def test_two_workers_started_at_once_on_fresh_topics(
         assert_equal(found, expected())
         await asyncio.sleep(0.1)
     await _check_metrics(workers, get)
+    await _check_feedback(workers)
     for worker in workers:
         assert await worker.terminate() == 0
+
+
+async def _check_feedback(workers: list[Worker]) -> None:
+    """The worker that holds a request's partition says whether it has a prediction; the other cannot."""
+    line = (DATA / "events.ndjson").read_text().splitlines()[0]
+    known = json.loads(line)["headers"]["ce-requestid"]
+    async with aiohttp.ClientSession() as session:
+        for request_id, matched in ((known, True), ("no-such-request", False)):
+            found = []
+            for worker in workers:
+                async with session.post(
+                    f"{await worker.ingress()}feedback?deployment=sklearn&namespace=seldon",
+                    json={"truth": 2},
+                    headers={"Seldon-Puid": request_id},
+                ) as answer:
+                    found.append((await answer.json())["matched"])
+            assert sorted(found, key=str) == sorted((matched, None), key=str), request_id
 
 
 async def _check_metrics(workers: list[Worker], get: Get) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
+from processor.setting_values import Secret
 from processor.settings import Settings
 from processor.telemetry import RecentDeadLetter
 from tests.publish.served import SHOWN, Site, text
@@ -279,7 +280,7 @@ async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
 
 
 async def test_no_model_yet(page: Page) -> None:
-    site = Site(FakeCounts())
+    site = Site(FakeCounts(), settings=Settings(ingress_token=Secret("secret")))
     server = await site.serve()
     await page.open(str(server.make_url("/")))
     await page.until("!document.querySelector('#empty').hidden")
@@ -289,6 +290,7 @@ async def test_no_model_yet(page: Page) -> None:
     await page.until("document.querySelector('#empty').innerText.includes('processor send')")
     shown = await text(page, "#empty pre")
     assert shown == "processor send events.ndjson --to https://127.0.0.1:18443/"
+    assert "needs the service's PROCESSOR_INGRESS_TOKEN" in await text(page, "#empty")
     await server.close()
 
 

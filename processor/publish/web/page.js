@@ -70,7 +70,7 @@ function show() {
   const none = !latest.models.length;
   $("empty").hidden = !none;
   document.querySelector("main").hidden = none;
-  if (none) emptyState(latest.ingress_url);
+  if (none) emptyState(latest.ingress_url, latest.ingress_needs_token);
   else showList();
   document.body.classList.toggle("picked", chosen.model !== null);
   const { detail } = latest;
@@ -82,10 +82,11 @@ function show() {
 }
 
 // `ingress` is the URL of the worker's ingress, as seen from its own machine; null until it is open.
-function emptyState(ingress) {
+function emptyState(ingress, needsToken) {
   const [title, text, code] = $("empty").children;
   title.textContent = "No model yet";
   text.textContent = "As soon as this worker reads a prediction, its model is here. Events come from the source topics, or by HTTP" +
+    (needsToken ? ", which needs the service's PROCESSOR_INGRESS_TOKEN in the environment" : "") +
     (ingress ? ":" : "; the address for that is here as soon as the worker takes events in.");
   code.hidden = !ingress;
   if (!ingress) return;
