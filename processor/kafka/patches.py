@@ -218,11 +218,20 @@ def import_faust() -> tuple[Any, Any]:
 
 
 def faust_transport(app: Any) -> Any:
-    """Make the transport of a Faust app, which seeks back to the records that Faust would drop."""
+    """Make the transport of a Faust app, which seeks back to the records that Faust would drop, and
+    whose thread does not keep the process alive: an app that is stopped while it starts leaves its
+    thread running."""
     driver: Any
     _, driver = import_faust()
 
+    class DaemonThread(driver.AIOKafkaConsumerThread.Worker):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.daemon = True
+
     class PatchedThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+        Worker = DaemonThread
+
         async def _fetch_records(
             self, consumer: Any, active_partitions: set[TopicPartition] | None, **limits: Any
         ) -> dict[TopicPartition, list[ConsumerRecord]]:

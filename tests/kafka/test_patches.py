@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from aiokafka import TopicPartition, client
@@ -43,7 +44,8 @@ _LOOK_AGAIN = {
         "and the modules that read sys.argv at import: does it still drop the records that it "
         "fetched while its flow was stopped?"
     ),
-    "mode-streaming": "loop.py: does Faust's import still read --loop from the command line?",
+    "mode-streaming": "loop.py: does Faust's import still read --loop from the command line? "
+    "threads.py (WorkerThread): is it still no daemon?",
 }
 
 
@@ -119,6 +121,10 @@ def test_the_transport_makes_the_patched_thread() -> None:
     _, driver = import_faust()
     assert issubclass(consumer, driver.Consumer)
     assert consumer._new_consumer_thread is not driver.Consumer._new_consumer_thread
+    thread = consumer._new_consumer_thread(MagicMock())
+    # A thread that is left running must not keep the process alive; it is Faust's own that does.
+    assert thread.Worker(thread).daemon
+    assert not driver.AIOKafkaConsumerThread.Worker(thread).daemon
 
 
 def test_faust_does_not_see_the_command_line() -> None:
