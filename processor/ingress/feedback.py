@@ -145,13 +145,16 @@ def _from_module(body: bytes) -> _Body | None:
         return None
     try:
         keys = members(body).keys()
-        if "feedback" not in keys or not keys.isdisjoint(("truth", "reward")):
-            return None
+    except (ValueError, RecursionError):
+        return None  # it is not a JSON object
+    if "feedback" not in keys or not keys.isdisjoint(("truth", "reward")):
+        return None
+    try:
         found = _read_module(body)
     except msgspec.ValidationError as error:
         raise ValueError(type_error(error)) from None
-    except (ValueError, RecursionError):
-        return None  # it is not JSON
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
     if found.batch_id:
         raise ValueError(
             f"batchId {found.batch_id} is a row of a batch, whose rows are judged together: send all "

@@ -75,6 +75,10 @@ _FEEDBACK_BODY = {
                 "properties": {
                     "truth": {},
                     "reward": {"type": ["number", "boolean", "string", "null"]},
+                    "feedback": {"type": "object"},
+                    "requestId": _TEXT,
+                    "batchId": {"type": "integer"},
+                    **dict.fromkeys(("namespace", "pipelineName", "modelName"), _TEXT),
                 },
             },
             "examples": {

@@ -148,6 +148,21 @@ async def test_a_module_body_that_names_another_row_or_model(
     assert not sink.events
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b'{"feedback": {"regressionFeedback": {"value": NaN}}}', b'{"feedback": {"a": "\\ud800"}}',
+     b'{"feedback": "\xff"}', b'{"feedback": ' + b"[" * 100_000, b'"feedback"', b'[{"feedback": 1}]'],
+)  # fmt: skip
+async def test_a_body_that_is_no_json_is_no_defect(
+    start: Start, sink: FakeSink, body: bytes
+) -> None:
+    client = await start()
+    sink.decodes = True
+    answer = await client.post(PATH, data=body, headers=PUID)
+    assert answer.status == 400
+    assert (await answer.json())["reason"] in ("bad_request", "bad_json", "bad_shape")
+
+
 class Lookup:
     """Knows the requests of a dict."""
 

@@ -330,6 +330,17 @@ def test_a_signal_ends_it_within_a_second(
     stops(process, number)
 
 
+def test_a_signal_ends_it_while_a_server_does_not_answer(unused_tcp_port: int) -> None:
+    with socket.create_server(("127.0.0.1", unused_tcp_port)) as server:
+        server.settimeout(60)
+        process = sending(str(EVENTS), "--to", f"http://127.0.0.1:{unused_tcp_port}/")
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(60)
+            assert connection.recv(1)
+            stops(process, signal.SIGTERM)
+
+
 def stops(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
     start = time.monotonic()
     process.send_signal(number)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import msgspec
 import pytest
+import schemathesis
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -75,6 +76,11 @@ def test_the_document_has_the_routes_that_the_ports_answer(port: str) -> None:
         if port in operation["tags"]
     }
     assert answered == described
+
+
+def test_the_document_is_openapi() -> None:
+    described = document([ingress_port(SETTINGS), metrics_port(SETTINGS)])
+    schemathesis.openapi.from_dict(msgspec.json.decode(described)).validate()
 
 
 def test_generated_requests_get_the_answers_that_the_document_names() -> None:

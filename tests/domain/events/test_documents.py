@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.events_file import parse_line
-from processor.domain.events.raw_event import DeadLetter
+from processor.domain.events.raw_event import DeadLetter, RawEvent
+from processor.domain.events.request_log import merge, read_logged
 from processor.domain.log.observations import DOCUMENT, EVENT, Feedback, Prediction
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import parse_time
@@ -321,3 +323,23 @@ def test_nothing_in_a_document_is_an_exception(content: Any, name: str) -> None:
     assert all(isinstance(one, Prediction | Feedback | DeadLetter) for one in said)
     if not isinstance(content, dict):
         assert reasons(said) == ["bad_shape"]
+
+
+@pytest.mark.parametrize("truth", ["a", 1, ["a"], [[1, 0]], {"data": {"ndarray": ["a"]}}])
+def test_a_plain_truth_is_logged_as_a_message_and_read_as_its_event(truth: Any) -> None:
+    """An index takes one type for all truths."""
+    headers = {
+        "ce_type": b"io.seldon.serving.feedback",
+        "ce_requestid": b"r1",
+        "ce_namespace": b"ns",
+        "ce_inferenceservicename": b"dep",
+        "ce_time": JUDGED.encode(),
+    }
+    event = RawEvent(tuple(headers.items()), json.dumps({"truth": truth}).encode(), -1)
+    (logged,) = read_logged(event)
+    written = merge(None, [logged], 0)
+    assert isinstance(written["feedback"]["truth"], dict)
+    (found,) = Decoder(ModelRules(), Telemetry()).decode(*event).observations
+    (read,) = reading()(document(written))
+    assert isinstance(found, Feedback)
+    assert read == found._replace(source_rank=DOCUMENT)
