@@ -28,14 +28,11 @@ class Refusal(Exception):
         reason: str,
         detail: str,
         headers: dict[str, str] | None = None,
-        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.reason = reason
         self.headers = headers or {}
-        self.more = more or {}
-        """Further members of the response."""
 
     @classmethod
     def retry(cls, status: int, reason: str, detail: str, seconds: float) -> "Refusal":
@@ -50,7 +47,7 @@ class Refusal(Exception):
 
     def answer(self) -> web.Response:
         """The HTTP response of this refusal."""
-        return error(self.status, self.reason, str(self), self.headers, self.more)
+        return error(self.status, self.reason, str(self), self.headers)
 
 
 def wants_event(prefer: str) -> bool:

@@ -194,10 +194,11 @@ class Ingress:
             raise Refusal(400, "bad_request", str(invalid)) from None
         decoded = self._decoder.decode(*event)
         results = await self._accept([event])
+        if results[0] is None and not decoded.observations:
+            # It is stored and counted (rule 9), but its sender should know.
+            results = [DeadLetter("says_nothing", _SAYS_NOTHING)]
         if results[0] is not None:
             return verdicts(results, now, more={"examples": EXAMPLES})
-        if not decoded.observations:
-            raise Refusal(400, "says_nothing", _SAYS_NOTHING, more={"examples": EXAMPLES})
         return verdicts(results, now, more={"matched": self._is_matched(decoded.observations[0])})
 
     def _is_matched(self, feedback: object) -> bool | None:

@@ -97,7 +97,9 @@ async def test_a_body_that_says_nothing_is_refused_and_kept(
     client = await start()
     answer = await client.post(PATH, json=body, headers=PUID)
     assert "neither a truth nor a reward" in await error(answer, 400, "says_nothing")
-    assert (await answer.json())["examples"] == [*EXAMPLES]
+    said = await answer.json()
+    assert said["examples"] == [*EXAMPLES]
+    assert (said["accepted"], said["rejected"]) == (0, 1)
     fold = ReplayFold(ModelRules(), Selection())
     fold.add(sink.events)
     assert fold.result().events.says_nothing == 1
