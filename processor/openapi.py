@@ -30,11 +30,12 @@ class Route(NamedTuple):
 
 
 class Port(NamedTuple):
-    """A port of the service: its name, its number, and its routes."""
+    """A port of the service: its name, its number, its routes, and whether it speaks TLS."""
 
     name: str
     number: int
     routes: Sequence[Route]
+    is_encrypted: bool = False
 
 
 def query(name: str, description: str, example: str, values: Sequence[str] = ()) -> Part:
@@ -70,7 +71,9 @@ DOCUMENT = Route(
 
 
 def document(ports: Sequence[Port]) -> bytes:
-    """The OpenAPI 3.1 document that describes the routes of these ports, as JSON."""
+    """The OpenAPI 3.1 document that describes the routes of these ports, as JSON; their order does not
+    matter."""
+    ports = sorted(ports, key=lambda port: port.name)
     types = {
         response
         for port in ports
@@ -140,7 +143,7 @@ def _operation(route: Route, by_type: Mapping[type, Part]) -> dict[str, Any]:
 
 def _server(port: Port) -> Part:
     variables = {"host": {"default": "localhost"}, "port": {"default": str(port.number)}}
-    url = "http://{host}:{port}"
+    url = f"{'https' if port.is_encrypted else 'http'}://{{host}}:{{port}}"
     return {"url": url, "description": f"the {port.name} port", "variables": variables}
 
 

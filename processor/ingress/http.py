@@ -88,7 +88,8 @@ def make_ingress(
 
 def ingress_port(settings: Settings) -> Port:
     """The ingress port, for the document of all routes."""
-    return Port("ingress", settings.ingress_port or Settings().ingress_port, ROUTES)
+    number = settings.ingress_port or Settings().ingress_port
+    return Port("ingress", number, ROUTES, settings.ingress_cert is not None)
 
 
 class Ingress:

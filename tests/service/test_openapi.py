@@ -4,6 +4,8 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
 
 import msgspec
 import pytest
@@ -81,6 +83,23 @@ def test_the_document_has_the_routes_that_the_ports_answer(port: str) -> None:
 def test_the_document_is_openapi() -> None:
     described = document([ingress_port(SETTINGS), metrics_port(SETTINGS)])
     schemathesis.openapi.from_dict(msgspec.json.decode(described)).validate()
+
+
+def test_the_document_has_the_ports_of_the_settings() -> None:
+    settings = Settings(ingress_port=18443, ingress_cert=Path("cert.pem"), metrics_port=0)
+    found = msgspec.json.decode(document([ingress_port(settings), metrics_port(settings)]))
+    servers = [(each["url"], each["variables"]["port"]["default"]) for each in found["servers"]]
+    # A free port is chosen later: the default stands for it.
+    assert servers == [("https://{host}:{port}", "18443"), ("http://{host}:{port}", "9102")]
+
+
+def test_both_ports_have_the_same_document() -> None:
+    found = set()
+    for app in apps(Telemetry()).values():
+        with served(app) as url, urlopen(f"{url}openapi.json", timeout=60) as answer:
+            assert answer.headers["Content-Type"].startswith("application/json")
+            found.add(answer.read())
+    assert len(found) == 1
 
 
 def test_generated_requests_get_the_answers_that_the_document_names() -> None:
