@@ -24,10 +24,10 @@ from processor.publish.cooperative import yielding
 from processor.publish.estimates.live import LiveEstimates, ModelEstimates
 from processor.publish.exposition import Exposition
 from processor.publish.families import model_rows
+from processor.publish.http.routes import ASSETS, CONTENT_TYPES, OPENMETRICS, ROUTES, TEXT, WEB
 from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
-from processor.publish.routes import ASSETS, CONTENT_TYPES, OPENMETRICS, ROUTES, TEXT, WEB
 from processor.publish.terms import AGREEMENT_NOTE, TERMS, THRESHOLDS_NOTE
 from processor.publish.time_series import time_series
 from processor.settings import Settings

@@ -271,7 +271,7 @@ def test_what_is_wrong_is_a_dead_letter_with_its_reason() -> None:
         ({"response": response(strData="\ud800")}, "bad_json"),
         ({"feedback": [1]}, "bad_shape"),
         ({"feedback": feedback(reward="one")}, "bad_reward"),
-        ({"feedback": feedback(truth=5)}, "bad_shape"),
+        ({"feedback": feedback(truth=[])}, "bad_shape"),
     ):
         assert reasons(reading()(document(source(**changed)))) == [reason], changed
     deep = b'{"response":' + b"[" * 5000 + b"]" * 5000 + b"}"
