@@ -2,8 +2,8 @@
 
 prometheus_client builds and sorts a dict for each sample. That takes five times as long, and in one
 piece, during which the worker's event loop would stand still. Measured on one core for 65,000 series:
-0.17 s here, 0.79 s there. The text is valid as Prometheus text and, with an end mark, as OpenMetrics,
-since both formats write gauges alike.
+0.17 s here, 0.79 s there. Prometheus text and OpenMetrics write gauges alike; of a counter the family's
+name in OpenMetrics is without "_total".
 """
 
 from collections import defaultdict
@@ -12,8 +12,10 @@ from itertools import accumulate
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.delays import ENDS
+from processor.domain.statistics.verdicts import VERDICTS, Outcomes
 from processor.publish.estimates.families import DELAYS
 from processor.publish.families import (
+    COUNTERS,
     CUSTOM_LABELS,
     FAMILIES,
     LABELS,
@@ -63,6 +65,7 @@ class Exposition:
         self._groups = groups
         self._lines = defaultdict[str, list[str]](list)
         self._delays: list[str] = []
+        self._counters = defaultdict[str, list[str]](list)
         self._escaped: dict[str, str] = {}
         self._hidden: dict[ModelKey, int] = {}
         self._mixed: set[ModelKey] = set()
@@ -97,7 +100,16 @@ class Exposition:
         for bound, items in zip(BOUNDS, accumulate(delays), strict=True):
             self._delays.append(f'{name}_bucket{{{base},le="{bound}"}} {items}\n')
 
-    def text(self, hidden_models: int = 0) -> str:
+    def add_outcomes(self, key: ModelKey, outcomes: Outcomes) -> None:
+        """Add a model's counters of right and wrong items."""
+        base = self._labels(key)
+        for family, items in zip(COUNTERS, outcomes, strict=True):
+            self._counters[family.name] += [
+                f'{family.name}_total{{{base},verdict="{verdict}"}} {n}\n'
+                for verdict, n in zip(VERDICTS, items, strict=True)
+            ]
+
+    def text(self, hidden_models: int = 0, openmetrics: bool = False) -> str:
         """The text of all families that have samples, without the end mark of OpenMetrics.
 
         ``hidden_models`` is the value of ``processor_hidden_models``.
@@ -112,6 +124,11 @@ class Exposition:
             name = DELAYS.name
             parts.append(f"# HELP {name} {DELAYS.help}\n# TYPE {name} histogram\n")
             parts += self._delays
+        for family in COUNTERS:
+            if lines := self._counters.get(family.name):
+                name = family.name if openmetrics else f"{family.name}_total"
+                parts.append(f"# HELP {name} {family.help}\n# TYPE {name} counter\n")
+                parts += lines
         for name, text, value in (
             ("processor_capped_labels", CAPPED_HELP, sum(self._hidden.values())),
             ("processor_mixed_outputs", MIXED_HELP, len(self._mixed)),

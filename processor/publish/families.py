@@ -140,6 +140,21 @@ FAMILIES = (
     *estimate_families.FAMILIES,
 )
 
+#: The counters, without "_total". Their samples have the model's names, without window and basis.
+COUNTERS = (
+    Family(
+        "model_outcomes",
+        "Items that were ever counted as right or wrong: those that are so now plus those of "
+        "model_outcomes_retracted_total. Numbers without a tolerance are neither.",
+        ("verdict",),
+    ),
+    Family(
+        "model_outcomes_retracted",
+        "Items that were counted as right or wrong and are not any more, since a later feedback or "
+        "prediction replaced the one that counted.",
+        ("verdict",),
+    ),
+)
 
 #: The own labels of a family of a statistic of one's own.
 CUSTOM_LABELS = ("score",)

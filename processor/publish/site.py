@@ -82,11 +82,13 @@ class _Site:
             exposition.add(row)
         for key, each in estimates.items():
             exposition.add_delays(key, each.delays)
+        async for key, cohorts in yielding(sorted(limited.cohorts().items())):
+            exposition.add_outcomes(key, cohorts.outcomes())
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self._registry)
 
         def body() -> bytes:
-            return exposition.text(limited.hidden).encode() + own
+            return exposition.text(limited.hidden, openmetrics).encode() + own
 
         return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
 

@@ -81,8 +81,8 @@ class _Knowledge:
 
 
 def published(events: Events, start: int, end: int, step: int = 1) -> Series:
-    """Return the series that the rules of labels, coverage, nowcast and drift read, from day ``start``
-    to day ``end``, with a value for every ``step`` hours."""
+    """Return the series that the rules of labels, coverage, nowcast, drift and the budget of errors
+    read, from day ``start`` to day ``end``, with a value for every ``step`` hours."""
     knowledge = _Knowledge(events)
     series: Series = {}
     for hour in range(start * 24, end * 24, step):
@@ -98,6 +98,11 @@ def published(events: Events, start: int, end: int, step: int = 1) -> Series:
         values[name("model_accuracy_high_ratio", "24h", "feedback")] = wilson(right, judged)[1]
         for key, value in values.items():
             series.setdefault(key, []).append(value)
+        judged, right = knowledge.by_feedback(0, now)
+        for verdict, items in (("right", right), ("wrong", judged - right)):
+            for family, n in (("model_outcomes", items), ("model_outcomes_retracted", 0)):
+                key = f'{family}_total{{deployment="simulated", verdict="{verdict}", pod="a"}}'
+                series.setdefault(key, []).append(n)
     return series
 
 
@@ -157,7 +162,7 @@ def _test(series: Series, step: int) -> Iterator[str]:
     yield f"        values: 1x{length * 60 // _INTERVAL}"
     for key, values in series.items():
         text = " ".join(
-            f"_x{samples}" if value is None else f"{value:.6g}x{samples - 1}" for value in values
+            f"_x{samples}" if value is None else f"{value:.9g}x{samples - 1}" for value in values
         )
         yield f"      - series: {key}"
         yield f"        values: {text}"

@@ -34,9 +34,11 @@ def test_a_healthy_model_raises_no_alert(world: World, promtool: str, tmp_path: 
 
 def test_a_fall_of_accuracy(promtool: str, tmp_path: Path) -> None:
     found = fired(World(days=_END, drop=_MOMENT, fall=_FALL), promtool, tmp_path)
-    assert found.keys() == {"ModelAccuracyLow"}
+    assert found.keys() == {"ModelAccuracyLow", "ModelErrorBudgetBurns"}
     # As soon as the last 24 hours are mostly of the fallen model.
     assert 0 < found["ModelAccuracyLow"] <= 1.5
+    # As soon as the last 3 days' labels are; 30 % wrong is no burn rate of 2.5.
+    assert 0 < found["ModelErrorBudgetBurns"] <= 3
 
 
 def test_slower_labels_are_no_fall_of_accuracy(promtool: str, tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_a_fall_of_five_points_with_a_floor_of_its_own(
         events = Events(World(days=40, drop=_MOMENT), seed)
         series = published(events, _START, 40, _STEP)
         found = first_fired(promtool, series, tmp_path, _STEP, rules)
-        assert found.keys() <= {"ModelAccuracyLow"}
+        assert found.keys() <= {"ModelAccuracyLow", "ModelErrorBudgetBurns"}
         days.append(found["ModelAccuracyLow"] - (_MOMENT - _START))
     print(f"floor {floor}: days until the alert: {[round(each, 1) for each in days]}")
     assert min(days) > 0

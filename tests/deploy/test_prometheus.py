@@ -9,7 +9,7 @@ import pytest
 
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
-from processor.publish.families import FAMILIES
+from processor.publish.families import COUNTERS, FAMILIES
 from processor.publish.interfaces import Gauges
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -44,6 +44,7 @@ def test_rules_read_metrics_that_there_are() -> None:
     health = FakeHealth(held=gauges)
     own = OwnCollector(Telemetry(), health).collect()
     known = {family.name for family in FAMILIES}
+    known |= {f"{family.name}_total" for family in COUNTERS}
     known |= {sample.name for metric in own for sample in metric.samples}
     known |= set(re.findall(r"^(\w+)", Exposition(64).text(), re.MULTILINE))
     for rule in RULES:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.sums import Sum, Sums
+from processor.domain.statistics.verdicts import Outcomes
 from processor.models_file import read_models
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
@@ -56,6 +57,7 @@ def scraped(demo: Demo) -> dict[str, Metric]:
     row = Row(key, "24h", "request", Counts(predictions=1), True, late.by_window["24h"])
     exposition.add(row)
     exposition.add_delays(key, late.delays)
+    exposition.add_outcomes(key, Outcomes((3, 2), (1, 0)))
     rule = {"match": "*/*", "statistics": ["examples.cost_matrix:CostMatrix"]}
     read_models({"models": [rule]}, custom_statistics=True)
     sums: Sums = {(Sum.CUSTOM_ITEMS, "cost_matrix", 0): 1, (Sum.CUSTOM, "cost_matrix\0items", 0): 1}

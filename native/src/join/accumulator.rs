@@ -28,6 +28,7 @@ const MAX_EMPTY_SCORES: usize = 512;
 /// The kinds of the sums of delays, as in `sums.py`.
 const PREDICTED_LABEL: u32 = 50;
 const DELAY: u32 = 51;
+const RETRACTED: u32 = 55;
 
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
@@ -49,6 +50,8 @@ pub struct DeltaAccumulator {
     predicted: OrderedMap<(ModelId, i64, AnswerId), i64>,
     /// By model, basis, minute, outcome and, on the request basis, bucket of the delay.
     judged: OrderedMap<(ModelId, u8, i64, OutcomeId, u8), i64>,
+    /// By model, minute and verdict.
+    retracted: OrderedMap<(ModelId, i64, LabelId), i64>,
     /// The labels of answers, empty if they have none.
     answer_labels: FxHashMap<AnswerId, LabelId>,
     outcomes: Vec<Outcome>,
@@ -122,6 +125,9 @@ impl DeltaAccumulator {
         }
         for (key, sums) in self.sums.drain() {
             changes.entry(key).or_default().sums.extend(sums);
+        }
+        for ((model, minute, verdict), items) in self.retracted.drain(..) {
+            changes.entry((model, 0, minute)).or_default().add_sum((RETRACTED, verdict, 0), items);
         }
         for change in changes.values_mut() {
             change.tidy(&self.labels);
@@ -246,6 +252,12 @@ impl DeltaAccumulator {
             *self.judged.entry(key).or_insert(0) += times;
         }
         Ok(self.outcomes.get(outcome.index()).ok_or_else(unknown)?.affects_diagnostics)
+    }
+
+    /// Count items predicted in a minute since 1970 that are not of a verdict any more.
+    fn add_retracted(&mut self, model: ModelId, minute: i64, verdict: String, items: i64) {
+        let verdict = self.label(verdict);
+        *self.retracted.entry((model, minute, verdict)).or_insert(0) += items;
     }
 
     /// Count judgements of items of one plan on both bases in a minute, by their values and those of their
@@ -383,6 +395,7 @@ impl DeltaAccumulator {
     fn clear(&mut self) {
         self.predicted.clear();
         self.judged.clear();
+        self.retracted.clear();
         self.scores.clear();
         self.sums.clear();
     }

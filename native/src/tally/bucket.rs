@@ -415,6 +415,17 @@ impl BucketCounts {
         self.read(py, DELAYS, |content| self.to_dict(py, &content.delays))
     }
 
+    /// The sum of delays of a kind and a label in bin 0.
+    fn delay_sum<'py>(
+        &self,
+        py: Python<'py>,
+        kind: u32,
+        label: &str,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let number = self.labels.borrow_mut(py).number(label);
+        self.read(py, DELAYS, |content| content.delays.get((kind, number, 0)).to_python(py))
+    }
+
     /// Whether there are sums.
     #[getter]
     fn has_sums(&self) -> bool {

@@ -41,6 +41,14 @@ impl Sums {
         self.entries.iter().map(|&(key, low)| (key, self.wide(key, low)))
     }
 
+    /// The sum of a key, which is 0 if it is not there.
+    pub fn get(&self, key: Key) -> Wide {
+        match self.entries.binary_search_by_key(&key, |entry| entry.0) {
+            Ok(at) => self.wide(key, self.entries[at].1),
+            Err(_) => Wide::default(),
+        }
+    }
+
     /// Add others, or subtract them.
     pub fn add(&mut self, other: &Sums, subtract: bool) {
         let much_longer = self.entries.len() > MUCH_LONGER * other.entries.len();

@@ -22,6 +22,7 @@ from processor.domain.statistics.delays import (
     contribute_prediction,
     pack_cell,
 )
+from processor.domain.statistics.verdicts import contribute_retraction, retractions
 from processor.domain.timestamps import MINUTE, SECOND
 from processor.domain.values import DEFAULT_UNIT
 from processor.telemetry import Telemetry
@@ -43,6 +44,8 @@ class DeltaAccumulator:
         self._predicted: dict[tuple[int, int, int], int] = {}
         #: By model, basis, minute, outcome and, on the request basis, bucket of the delay.
         self._judged: dict[tuple[int, int, int, Outcome, int], int] = {}
+        #: By model, minute and verdict.
+        self._retracted: dict[tuple[int, int, str], int] = {}
 
     def add_predictions(self, model: int, minute: int, answer: int, items: int) -> None:
         """Count items of an answer predicted in a minute since 1970; a negative number takes them
@@ -63,6 +66,11 @@ class DeltaAccumulator:
         if outcome.affects_diagnostics:
             self._add_diagnostics(outcome, sign)
 
+    def add_retracted(self, model: int, minute: int, verdict: str, items: int) -> None:
+        """Count items predicted in a minute since 1970 that are not of a verdict any more."""
+        key = (model, minute, verdict)
+        self._retracted[key] = self._retracted.get(key, 0) + items
+
     def replace(
         self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]
     ) -> None:
@@ -71,6 +79,8 @@ class DeltaAccumulator:
             self._count(joined, -1)
         for joined in after:
             self._count(joined, 1)
+        if before:
+            self._retract(before, after)
         old = {joined.prediction.model: joined for joined in before}
         for prediction, feedback, outcome in after:
             if feedback is None or outcome is None:
@@ -101,6 +111,9 @@ class DeltaAccumulator:
                 if basis == 0:
                     for cell, items in outcome.cells().items():
                         contribute(cell, bucket, change.sums, times * items)
+        for (model, minute, verdict), items in self._retracted.items():
+            change = changes.setdefault((model, 0, minute), Counts())
+            contribute_retraction(verdict, change.sums, items)
         self.clear()
         return pack_deltas(changes, self._state.models, targets, head)
 
@@ -108,6 +121,7 @@ class DeltaAccumulator:
         """Forget the changes since the last call of `drain` or `clear`."""
         self._predicted.clear()
         self._judged.clear()
+        self._retracted.clear()
 
     def _add_diagnostics(self, outcome: Outcome, times: int) -> None:
         """Count an outcome that affects the diagnostics."""
@@ -118,6 +132,19 @@ class DeltaAccumulator:
             state.ambiguous += times
         for reason in outcome.not_scorable:
             state.not_scorable[reason] = state.not_scorable.get(reason, 0) + times
+
+    def _retract(
+        self, before: Sequence[JoinedPrediction], after: Sequence[JoinedPrediction]
+    ) -> None:
+        """Count the items of a request that are not right, or not wrong, any more."""
+        now = {joined.prediction.model: joined.outcome for joined in after}
+        for prediction, _, outcome in before:
+            new = now.get(prediction.model)
+            if outcome is None or outcome is new:
+                continue
+            minute = prediction.time // MINUTE
+            for verdict, items in retractions(outcome.counts, None if new is None else new.counts):
+                self.add_retracted(prediction.model, minute, verdict, items)
 
     def _count_failures(self, outcome: Outcome, times: int = 1) -> None:
         """Count the items of a new outcome on which statistics of one's own failed."""
@@ -173,6 +200,10 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         outcome_id = self.outcome_id(outcome)
         if self.native.add_judgement(model, predicted_at, feedback_at, outcome_id, sign):
             self._add_diagnostics(outcome, sign)
+
+    def add_retracted(self, model: int, minute: int, verdict: str, items: int) -> None:
+        """Count items predicted in a minute since 1970 that are not of a verdict any more."""
+        self.native.add_retracted(model, minute, verdict, items)
 
     def outcome_id(self, outcome: Outcome) -> int:
         """The position of an outcome in the native accumulator."""

@@ -56,6 +56,8 @@ class Sum(IntEnum):
     # `pack_cell`) and bucket of the delay.
     PREDICTED_LABEL = 50
     DELAY = 51
+    # Items that are not right, or not wrong, any more, by verdict. These sums only grow.
+    RETRACTED = 55
     # Statistics of one's own: by name and key, and items and failed items by name.
     CUSTOM = 90
     CUSTOM_ITEMS = 91

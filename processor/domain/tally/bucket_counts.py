@@ -69,6 +69,10 @@ class BucketCounts(Counts):
         """The sums of delays; they must not be changed."""
         return unpack(self._delays) if isinstance(self._delays, bytes) else self._delays
 
+    def delay_sum(self, kind: int, label: str) -> int:
+        """Return the sum of delays of a kind and a label in bin 0."""
+        return self.delays.get((kind, label, 0), 0)
+
     @property
     def has_sums(self) -> bool:
         """Whether there are sums."""

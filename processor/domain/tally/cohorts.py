@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from processor.domain.statistics.delays import Cohort, cohort_of
+from processor.domain.statistics.sums import Sum
+from processor.domain.statistics.verdicts import VERDICTS, Outcomes, verdicts
 from processor.domain.tally.bucket_counts import BucketCounts
 
 
@@ -22,3 +24,12 @@ class Cohorts(NamedTuple):
         """Return the cohort of all time."""
         counts = self.of_all_time
         return Cohort() if counts is None else cohort_of(counts.delays)
+
+    def outcomes(self) -> Outcomes:
+        """Return the items that were ever counted as right or wrong, and those taken back."""
+        counts = self.of_all_time
+        if counts is None:
+            return Outcomes((0, 0), (0, 0))
+        right, wrong = verdicts(counts)
+        no_right, no_wrong = (counts.delay_sum(Sum.RETRACTED, verdict) for verdict in VERDICTS)
+        return Outcomes((right + no_right, wrong + no_wrong), (no_right, no_wrong))

@@ -67,6 +67,8 @@ def assert_equal(fast: BucketCounts, slow: BucketCounts) -> None:
     assert (fast.has_sums, fast.is_empty()) == (slow.has_sums, slow.is_empty())
     assert fast.packed() == slow.packed()
     assert fast.delays == slow.delays
+    for kind, label, _ in [(55, "a", 0), *slow.delays]:
+        assert fast.delay_sum(kind, label) == slow.delay_sum(kind, label)
     assert fast.changed == slow.changed
     assert (fast.judged, fast.reward_sum) == (slow.judged, slow.reward_sum)
     positions: dict[str, int] = {"b": 0}

@@ -19,6 +19,7 @@ from processor.domain.log.records import decode_delta, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.delays import bucket_of, contribute, contribute_prediction
+from processor.domain.statistics.sums import Sum
 from processor.domain.timestamps import MINUTE
 from processor.domain.values import (
     INTEGER,
@@ -208,13 +209,28 @@ def unpacked(deltas: Deltas) -> dict[int, DeltaBatch]:
 
 
 def sums_of(batches: Iterable[DeltaBatch]) -> Sums:
-    """The sums of all deltas, as the tally has them."""
+    """The sums of all deltas, as the tally has them, but those of items that were taken back: these
+    depend on the order of events."""
     sums: Sums = {}
     for batch in batches:
         for delta in batch.deltas:
             key = (ModelKey(*batch.models[delta.model]), delta.basis, delta.minute)
-            sums.setdefault(key, Counts()).add(unpack(delta, batch.labels))
+            counts = unpack(delta, batch.labels)
+            counts.sums = {key: n for key, n in counts.sums.items() if key[0] != Sum.RETRACTED}
+            sums.setdefault(key, Counts()).add(counts)
     return _without_empty(sums)
+
+
+def retracted_of(batches: Iterable[DeltaBatch]) -> Counter[tuple[ModelKey, str]]:
+    """The items that were taken back, by model and verdict."""
+    found: Counter[tuple[ModelKey, str]] = Counter()
+    for batch in batches:
+        for delta in batch.deltas:
+            for (kind, verdict, _), items in unpack(delta, batch.labels).sums.items():
+                if kind == Sum.RETRACTED:
+                    assert (delta.basis, items > 0) == (0, True)
+                    found[ModelKey(*batch.models[delta.model]), verdict] += items
+    return found
 
 
 def sums_in_memory(folds: Iterable[JoinFold]) -> Sums:
