@@ -37,7 +37,7 @@ class DeltaAccumulator:
         totals: tuple[int, ...],
         cells: list[tuple[str, str, int]],
         sums: list[tuple[int, str, int, int]],
-        delayed: list[tuple[str, int]],
+        delayed: list[tuple[int, str, int, int]],
         affects_diagnostics: bool,
     ) -> int: ...
     def set_tables(

@@ -31,7 +31,8 @@ class NowcastMean(msgspec.Struct, frozen=True):
 
 class HindcastResult(msgspec.Struct, frozen=True):
     """The errors that the nowcast would have had at an age: of ``cohorts`` mature days, the mean of
-    nowcast minus final accuracy, and the share of intervals that held it (``coverage``)."""
+    nowcast minus final accuracy, and the share of intervals that held it (``coverage``). Of numbers it
+    is the mean absolute error in place of accuracy, and errors are parts of the final one."""
 
     age: str
     mean_error: float | None
@@ -42,7 +43,8 @@ class HindcastResult(msgspec.Struct, frozen=True):
 class NowcastResult(msgspec.Struct, frozen=True):
     """The scores of a window as they will be once its labels are in (counting rule 30). They are None or
     empty if ``withheld`` gives a reason; ``expected_judged`` items would be judged by now at the
-    usual pace of labels (rule 31), and ``fit`` is 1 at that pace."""
+    usual pace of labels (rule 31), and ``fit`` is 1 at that pace. ``mae`` is the mean absolute error of
+    numbers; their accuracy is the share within the tolerance."""
 
     accuracy: float | None
     accuracy_low: float | None
@@ -53,6 +55,9 @@ class NowcastResult(msgspec.Struct, frozen=True):
     classes: dict[str, NowcastClass]
     hindcast: tuple[HindcastResult, ...]
     withheld: str | None
+    mae: float | None = None
+    mae_low: float | None = None
+    mae_high: float | None = None
 
 
 class DriftResult(msgspec.Struct, frozen=True):
@@ -81,6 +86,9 @@ def nowcast_result(estimates: Estimates) -> NowcastResult:
         {label: NowcastClass(*one.ratios, one.support) for label, one in classes.items()},
         tuple([HindcastResult(*one) for one in estimates.hindcast]),
         found.withheld,
+        found.mae,
+        found.mae_low,
+        found.mae_high,
     )
 
 

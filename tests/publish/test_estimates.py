@@ -27,6 +27,7 @@ from processor.publish.estimates.live import (
 from processor.settings import Settings
 from tests.publish.served import Site
 from tests.support.domain.late_cohorts import END, delays_of, late_hours, tallied
+from tests.support.domain.late_numbers import NumberEvents
 from tests.support.fakes import EXPERIMENT, UNJUDGED, FakeCounts, experiment_counts
 from tests.support.late_worlds import DAY
 from tests.support.model_collector import ModelCollector
@@ -91,7 +92,8 @@ def test_values_are_those_of_the_estimates(hours: dict[int, Cohort]) -> None:
         assert value("predicted_items", class_=label) == items
     assert value("prediction_jensen_shannon_distance") == found.drift.jensen_shannon
     assert value("prediction_distance_by_chance") == found.drift.by_chance
-    assert late_names(series) == {family.name for family in estimate_families.FAMILIES}
+    names = {family.name for family in estimate_families.FAMILIES}
+    assert late_names(series) == {name for name in names if "absolute_error" not in name}
     assert not [1 for name, labels in series if name in late_names(series)
                 if ("by", "request") not in labels]  # fmt: skip
 
@@ -268,3 +270,43 @@ async def test_the_metrics_port_serves_them(hours: dict[int, Cohort]) -> None:
     assert encode_json(first["drift"]) == encode_json(drift_result(estimates))
     assert second["nowcast"] is second["drift"] is None
     assert by_feedback["models"][0]["nowcast"] is None
+
+
+async def test_estimates_of_numbers(hours: dict[int, Cohort]) -> None:
+    """Beside those of labels, whose model answers with both."""
+    numbers = NumberEvents(seed=7, days=12, per_day=1200).cohorts(END)
+    source = FakeCounts(late={EXPERIMENT: tallied({}, numbers), UNJUDGED: tallied(hours, numbers)})
+    source.models = {key: Counts(predictions=1) for key in source.late}
+    site = Site(source, clock=lambda: END)
+    async with TestClient(await site.serve()) as client:
+        series = values(parse_text(await (await client.get("/metrics")).text()))
+        first, second = (await (await client.get("/api/models?window=24h&by=request")).json())[
+            "models"
+        ]
+    estimator = Estimator(numbers.items(), total(numbers.values()), END, MATURITY, numbers=True)
+    nowcast = estimator.of_window(DAY).nowcast
+    assert nowcast.mae is not None
+    for key, found, accuracy in (
+        (EXPERIMENT, first, nowcast.accuracy),
+        (UNJUDGED, second, expected(hours, "24h").nowcast.accuracy),
+    ):
+        for name, value in (
+            ("absolute_error_nowcast", nowcast.mae),
+            ("absolute_error_nowcast_low", nowcast.mae_low),
+            ("absolute_error_nowcast_high", nowcast.mae_high),
+            ("accuracy_nowcast_ratio", accuracy),
+        ):
+            assert series[model(f"model_{name}", key, "24h")] == value
+        assert found["nowcast"]["mae"] == nowcast.mae
+        assert found["nowcast"]["accuracy"] == accuracy
+    assert (first["drift"], first["nowcast"]["classes"]) == (None, {})
+    assert second["drift"] is not None
+    delays = ("model_feedback_delay_seconds_bucket", "+Inf")
+    found_delays = {
+        dict(labels)["deployment"]: n
+        for (name, labels), n in series.items()
+        if (name, dict(labels).get("le")) == delays
+    }
+    judged = sum(delays_of(numbers.values()))
+    assert found_delays[EXPERIMENT.deployment] == judged
+    assert found_delays[UNJUDGED.deployment] == judged + sum(delays_of(hours.values()))

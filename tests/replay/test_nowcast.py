@@ -15,6 +15,7 @@ from processor.domain.join.fold import JoinFold
 from processor.domain.log.deltas import DeltaBatch
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
+from processor.domain.statistics.error_delays import number_cohort_of
 from processor.domain.tally.estimates import Estimates, Estimator
 from processor.domain.tally.tally import Tally
 from processor.domain.tally.windows import parse_window
@@ -25,6 +26,7 @@ from processor.replay.selection import Selection
 from processor.telemetry import Telemetry
 from tests.support.domain.join_batches import LOG_ID, MODEL, feedback, pack, prediction
 from tests.support.domain.join_model import unpacked
+from tests.support.domain.late_numbers import NumberEvents, number_observations
 
 Observation = Prediction | Feedback
 DAY = 24 * HOUR
@@ -48,7 +50,7 @@ def nanoseconds(time: str) -> int:
     return round(datetime.fromisoformat(time).timestamp() * 1e6) * 1000
 
 
-def live(seen: list[Observation], now: int, window: int) -> Estimates:
+def live(seen: list[Observation], now: int, window: int, numbers: bool = False) -> Estimates:
     """The estimates of the live service at ``now`` for the last ``window`` seconds."""
     join, tally = JoinFold(LOG_ID, 0, 1, None, Telemetry()), None
     for offset in range(0, len(seen), 500):
@@ -59,8 +61,11 @@ def live(seen: list[Observation], now: int, window: int) -> Estimates:
     assert tally is not None
     ((key, cohorts),) = tally.cohorts()
     assert key == MODEL
-    estimator = Estimator(cohorts.hours(), cohorts.whole(), now / SECOND, MATURITY)
-    return estimator.of_window(window)
+    hours, whole = list(cohorts.hours()), cohorts.whole()
+    if numbers:
+        hours = [(hour, number_cohort_of(each.delays)) for hour, each in cohorts.by_hour.items()]
+        whole = cohorts.whole_numbers()
+    return Estimator(hours, whole, now / SECOND, MATURITY, numbers).of_window(window)
 
 
 def new_tally(batch: DeltaBatch) -> Tally:
@@ -90,6 +95,17 @@ def test_live_equals_replay(hours: int) -> None:
     assert found.drift_of_week is not None
     assert (found.nowcast.accuracy is None) == (hours == 1)
     assert found.hindcast[-1].cohorts == 7
+
+
+@pytest.mark.parametrize("hours", [24, 7 * 24])
+def test_live_equals_replay_for_numbers(hours: int) -> None:
+    events, elapsed = NumberEvents(seed=8, days=15, per_day=400), 14 * DAY + 5 * HOUR
+    now = BEGIN + elapsed
+    seen = number_observations(events, BEGIN, elapsed / SECOND)
+    found = live(seen, now, hours * 3600, numbers=True)
+    assert replayed(seen, window(now, hours)) == found
+    assert found.nowcast.mae is not None
+    assert found.nowcast.accuracy is not None
 
 
 def test_all_time_equals_replay() -> None:
@@ -129,7 +145,9 @@ def test_rows_without_times_have_no_nowcast() -> None:
     assert model.nowcast.withheld == NO_TIMES
     assert evaluate(rows, by="feedback").models[0].nowcast is None
     numbers = [{"prediction": 1.5, "actual": 1.25}]
-    assert evaluate(numbers).models[0].nowcast is None
+    (model,) = evaluate(numbers).models
+    assert model.nowcast is not None
+    assert (model.nowcast.withheld, model.nowcast.mae) == (NO_TIMES, None)
 
 
 def test_the_example() -> None:

@@ -40,7 +40,7 @@ def test_the_text_says_it_in_words(rows: Path) -> None:
 
 def test_the_text_says_why_it_is_withheld(rows: Path) -> None:
     text = output_of("report", rows, "--nowcast", "--as-of", "2026-03-02")
-    said = "the nowcast of accuracy is withheld: no predictions are old enough to know the delays"
+    said = "the nowcast is withheld: no predictions are old enough to know the delays"
     assert said in text
 
 

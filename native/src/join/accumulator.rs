@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::collections::{Memo, OrderedMap, OrderedSet};
 use crate::ids::{AnswerId, LabelId, ModelId, OutcomeId, PlanId};
 use crate::join::changes::{
-    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals,
+    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals, NUMBER_SIZE,
 };
 use crate::join::judgements::PlanKey;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
@@ -27,8 +27,19 @@ const MAX_EMPTY_SCORES: usize = 512;
 
 /// The kinds of the sums of delays, as in `sums.py`.
 const PREDICTED_LABEL: u32 = 50;
-const DELAY: u32 = 51;
+const PREDICTED_NUMBER: u32 = 52;
+const NUMBER_DELAY: u32 = 53;
 const RETRACTED: u32 = 55;
+/// Bins of the delays of one class of errors, and whether these are within a tolerance, as in
+/// `error_delays.py`.
+const CLASS_BINS: i64 = 32;
+const NO_TOLERANCE: i64 = 0;
+const BEYOND: i64 = 1;
+const WITHIN: i64 = 2;
+const VERDICTS: i64 = 3;
+/// The mode of an answer that is a number, as in `values.py`.
+const NUMBER: u8 = 5;
+const DEFAULT_UNIT: i32 = -6;
 
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
@@ -36,8 +47,8 @@ struct Outcome {
     totals: Totals,
     cells: Vec<Cell>,
     sums: Vec<Sum>,
-    /// The judged items by cell: its packed labels, see `pack_cell` in `delays.py`, and how many.
-    delayed: Vec<(LabelId, i64)>,
+    /// The sums of delays, for a delay of the first bucket.
+    delayed: Vec<Sum>,
     affects_diagnostics: bool,
 }
 
@@ -52,8 +63,8 @@ pub struct DeltaAccumulator {
     judged: OrderedMap<(ModelId, u8, i64, OutcomeId, u8), i64>,
     /// By model, minute and verdict.
     retracted: OrderedMap<(ModelId, i64, LabelId), i64>,
-    /// The labels of answers, empty if they have none.
-    answer_labels: FxHashMap<AnswerId, LabelId>,
+    /// What answers count for among the predicted items: a kind of sums and a label.
+    predicted_sums: FxHashMap<AnswerId, Option<(u32, LabelId)>>,
     outcomes: Vec<Outcome>,
     labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
@@ -76,15 +87,29 @@ impl DeltaAccumulator {
         self.add_predictions(model, time.div_euclid(MINUTE), answer, 1);
     }
 
-    /// The label of an answer in Python's list, the empty one if it has none.
-    fn label_of(&mut self, answer: AnswerId, answers: &Bound<'_, PyList>) -> PyResult<LabelId> {
-        if let Some(&label) = self.answer_labels.get(&answer) {
-            return Ok(label);
+    /// The kind and the label of the sum of predicted items that an answer in Python's list counts for;
+    /// None if it has neither a label nor a number.
+    fn predicted_sum(
+        &mut self,
+        answer: AnswerId,
+        answers: &Bound<'_, PyList>,
+    ) -> PyResult<Option<(u32, LabelId)>> {
+        if let Some(&found) = self.predicted_sums.get(&answer) {
+            return Ok(found);
         }
-        let text: Option<String> = answers.get_item(answer.index())?.getattr("label")?.extract()?;
-        let label = self.label(text.unwrap_or_default());
-        self.answer_labels.insert(answer, label);
-        Ok(label)
+        let item = answers.get_item(answer.index())?;
+        let label: Option<String> = item.getattr("label")?.extract()?;
+        let found = match label {
+            Some(text) => Some((PREDICTED_LABEL, self.label(text))),
+            None if item.getattr("mode")?.extract::<u8>()? == NUMBER => {
+                let unit: i32 = item.getattr("schema")?.getattr("unit")?.extract()?;
+                let text = if unit == DEFAULT_UNIT { String::new() } else { unit.to_string() };
+                Some((PREDICTED_NUMBER, self.label(text)))
+            }
+            None => None,
+        };
+        self.predicted_sums.insert(answer, found);
+        Ok(found)
     }
 
     /// The sums of all that was counted, by model, basis and minute; the accumulator is empty
@@ -96,11 +121,11 @@ impl DeltaAccumulator {
         let mut changes = OrderedMap::<_, Change>::default();
         for ((model, minute, answer), items) in std::mem::take(&mut self.predicted) {
             if items != 0 {
-                let label = self.label_of(answer, answers)?;
+                let predicted = self.predicted_sum(answer, answers)?;
                 let change: &mut Change = changes.entry((model, 0, minute)).or_default();
                 change.add(&[1, 0, 0, 0, 0, 0, 0], &[], &[], items)?;
-                if label != NONE {
-                    change.add_sum((PREDICTED_LABEL, label, 0), items);
+                if let Some((kind, label)) = predicted {
+                    change.add_sum((kind, label, 0), items);
                 }
             }
         }
@@ -110,9 +135,7 @@ impl DeltaAccumulator {
                 let change = changes.entry((model, basis, minute)).or_default();
                 change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
                 if basis == 0 {
-                    for &(cell, n) in &outcome.delayed {
-                        change.add_sum((DELAY, cell, bucket.into()), n * times);
-                    }
+                    change.add_delays(&outcome.delayed, bucket.into(), times)?;
                 }
             }
         }
@@ -150,6 +173,7 @@ impl DeltaAccumulator {
         let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
         let mut outcome = plan.outcome;
         let tables = &self.tables;
+        let bucket = tables.delay_bucket(feedback_at.saturating_sub(predicted_at));
         match &plan.kind {
             _ if values.is_empty() => {}
             Kind::Labels => {}
@@ -192,6 +216,17 @@ impl DeltaAccumulator {
                                 outcome = number.within;
                             }
                         }
+                        let verdict = match number.tolerance {
+                            Tolerance::None => NO_TOLERANCE,
+                            _ if outcome == number.within => WITHIN,
+                            _ => BEYOND,
+                        };
+                        let size = i128::from(predicted).abs_diff(actual.into());
+                        let class = VERDICTS * i64::from(128 - size.leading_zeros()) + verdict;
+                        let sums = self.sums.entry(keys[0]).or_default();
+                        let delay = class * CLASS_BINS + i64::from(bucket);
+                        sums::add(sums, NUMBER_DELAY, number.unit_label, delay, 1);
+                        sums::add(sums, NUMBER_SIZE, number.unit_label, class, size as i128);
                     }
                 }
             }
@@ -279,23 +314,23 @@ impl DeltaAccumulator {
         Ok(found.into_iter().collect())
     }
 
-    /// Add an outcome: its totals (none of them predictions), cells, sums, and its items by packed cell
-    /// for the delays. Returns its position.
+    /// Add an outcome: its totals (none of them predictions), cells, sums, and its sums of delays for a
+    /// delay of the first bucket. Returns its position.
     fn add_outcome(
         &mut self,
         totals: Totals,
         cells: Vec<(String, String, i64)>,
         sums: Vec<(u32, String, i64, i128)>,
-        delayed: Vec<(String, i64)>,
+        delayed: Vec<(u32, String, i64, i128)>,
         affects_diagnostics: bool,
     ) -> OutcomeId {
         let cells = cells
             .into_iter()
             .map(|(actual, predicted, n)| (self.label(actual), self.label(predicted), n))
             .collect();
-        let sums =
-            sums.into_iter().map(|(kind, text, bin, n)| (kind, self.label(text), bin, n)).collect();
-        let delayed = delayed.into_iter().map(|(cell, n)| (self.label(cell), n)).collect();
+        let [sums, delayed] = [sums, delayed].map(|sums| {
+            sums.into_iter().map(|(kind, text, bin, n)| (kind, self.label(text), bin, n)).collect()
+        });
         self.outcomes.push(Outcome { totals, cells, sums, delayed, affects_diagnostics });
         OutcomeId(self.outcomes.len() as u32 - 1)
     }
@@ -404,7 +439,7 @@ impl DeltaAccumulator {
     fn clear_outcomes(&mut self) {
         self.outcomes.clear();
         self.labels.clear();
-        self.answer_labels.clear();
+        self.predicted_sums.clear();
         self.names.clear();
         self.plans.clear();
         self.plan_ids = Memo::default();

@@ -23,6 +23,9 @@ pub type Cell = (LabelId, LabelId, i64);
 /// 64 bits.
 pub type Sum = (u32, LabelId, i64, i128);
 
+/// The kind of the sum of absolute errors by their class, as in `sums.py`.
+pub const NUMBER_SIZE: u32 = 54;
+
 /// Model, basis and minute of a change.
 pub type ChangeKey = (ModelId, u8, i64);
 
@@ -86,6 +89,19 @@ impl Change {
     /// Add an amount to a sum.
     pub fn add_sum(&mut self, key: Key, amount: i64) {
         self.sums.push((key, i128::from(amount).into()));
+    }
+
+    /// Add sums of delays `times` times, whose bins of delays are for the first bucket: those of the kind
+    /// of sizes have none.
+    pub fn add_delays(&mut self, sums: &[Sum], bucket: i64, times: i64) -> PyResult<()> {
+        let first = self.sums.len();
+        self.add(&[0; 7], &[], sums, times)?;
+        for (key, _) in &mut self.sums[first..] {
+            if key.0 != NUMBER_SIZE {
+                key.2 += bucket;
+            }
+        }
+        Ok(())
     }
 
     /// Bring the sums into the order of kind, text and bin; those of equal keys are added, zeros left out.

@@ -91,7 +91,8 @@ impl Tables {
     }
 }
 
-fn add(sums: &mut Sums, kind: u32, label: LabelId, bin: i64, amount: i128) {
+/// Add an amount to a sum.
+pub fn add(sums: &mut Sums, kind: u32, label: LabelId, bin: i64, amount: i128) {
     let sum = sums.entry((kind, label, bin)).or_default();
     *sum = sum.plus(amount.into());
 }

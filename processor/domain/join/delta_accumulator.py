@@ -15,16 +15,12 @@ from processor.domain.native import native
 from processor.domain.quantities import ONE, log_loss
 from processor.domain.statistics import custom, numbers, probabilities
 from processor.domain.statistics.counts import Counts
-from processor.domain.statistics.delays import (
-    ENDS,
-    bucket_of,
-    contribute,
-    contribute_prediction,
-    pack_cell,
-)
+from processor.domain.statistics.delays import ENDS, bucket_of, contribute_prediction
+from processor.domain.statistics.error_delays import contribute_predicted, unit_label
+from processor.domain.statistics.sums import Sums
 from processor.domain.statistics.verdicts import contribute_retraction, retractions
 from processor.domain.timestamps import MINUTE, SECOND
-from processor.domain.values import DEFAULT_UNIT
+from processor.domain.values import NUMBER
 from processor.telemetry import Telemetry
 
 #: Batches by partition of the deltas; ``prev`` is still to be set.
@@ -102,15 +98,17 @@ class DeltaAccumulator:
             if items:
                 change = changes.setdefault((model, 0, minute), Counts())
                 change.predictions += items
-                if (label := self._state.answers[answer].label) is not None:
-                    contribute_prediction(label, change.sums, items)
+                predicted = self._state.answers[answer]
+                if predicted.label is not None:
+                    contribute_prediction(predicted.label, change.sums, items)
+                elif predicted.mode == NUMBER:
+                    contribute_predicted(unit_label(predicted.schema.unit), change.sums, items)
         for (model, basis, minute, outcome, bucket), times in self._judged.items():
             if times:
                 change = changes.setdefault((model, basis, minute), Counts())
                 change.add(outcome.counts, times, keep_zeros=True)
                 if basis == 0:
-                    for cell, items in outcome.cells().items():
-                        contribute(cell, bucket, change.sums, times * items)
+                    outcome.contribute_delays(bucket, change.sums, times)
         for (model, minute, verdict), items in self._retracted.items():
             change = changes.setdefault((model, 0, minute), Counts())
             contribute_retraction(verdict, change.sums, items)
@@ -212,13 +210,18 @@ class NativeDeltaAccumulator(DeltaAccumulator):
             counts = outcome.counts
             cells = [(*cell, n) for cell, n in counts.cells.items()]
             sums = [(*key, n) for key, n in counts.sums.items()]
-            delayed = [(pack_cell(cell), n) for cell, n in outcome.cells().items()]
+            delayed: Sums = {}
+            outcome.contribute_delays(0, delayed)
             outcome_id = self.native.add_outcome(
-                counts.totals(), cells, sums, delayed, outcome.affects_diagnostics
+                counts.totals(),
+                cells,
+                sums,
+                [(*key, n) for key, n in delayed.items()],
+                outcome.affects_diagnostics,
             )
             self._outcome_ids[outcome] = outcome_id
             self._outcomes.append(outcome)
-            self._cells += 1 + len(cells) + len(sums)
+            self._cells += 1 + len(cells) + len(sums) + len(outcome.measured)
         return outcome_id
 
     def outcome(self, outcome_id: int) -> Outcome:
@@ -234,9 +237,9 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         if kind == CONFIDENCE:
             return self.native.add_confidence_plan(outcomes[0], plan.right)
         if kind == NUMBERS:
-            unit = "" if plan.unit == DEFAULT_UNIT else str(plan.unit)
+            label = unit_label(plan.unit)
             return self.native.add_numbers_plan(
-                outcomes, plan.unit, unit, plan.tolerance, plan.truth
+                outcomes, plan.unit, label, plan.tolerance, plan.truth
             )
         return self.native.add_probabilities_plan(
             outcomes[0], list(plan.names), list(plan.own), plan.top, plan.right, plan.by_threshold

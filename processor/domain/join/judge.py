@@ -8,10 +8,18 @@ from typing import NamedTuple
 
 from processor.domain.interpreter import names_of, resolve_number, resolve_set, resolve_truth
 from processor.domain.quantities import unpack_number
-from processor.domain.statistics import custom, label_sets, numbers, probabilities
+from processor.domain.statistics import (
+    custom,
+    delays,
+    error_delays,
+    label_sets,
+    numbers,
+    probabilities,
+)
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.statistics.custom import JudgedItem
 from processor.domain.statistics.delays import UNKNOWN
+from processor.domain.statistics.error_delays import MeasuredItem, class_of, unit_label
 from processor.domain.statistics.sums import Sums
 from processor.domain.values import LABEL_SET, NUMBER, PROBABILITY, SCORES, Answer, Reading
 
@@ -20,11 +28,11 @@ SCORED, ROWS_DIFFER, AMBIGUOUS = "scored", "rows_differ", "ambiguous"
 
 class Outcome:
     """The result of judging a prediction by a feedback: its kind, its contribution to the counts
-    (without the predictions themselves), the reasons of items that could not be judged, and the
-    predicted labels of items whose actual label is not known. Outcomes are hashed by identity:
-    `OutcomeResolver` keeps one object of each that can come again."""
+    (without the predictions themselves), the reasons of items that could not be judged, the predicted
+    labels of items whose actual label is not known, and the numbers that were judged. Outcomes are
+    hashed by identity: `OutcomeResolver` keeps one object of each that can come again."""
 
-    __slots__ = ("affects_diagnostics", "counts", "kind", "not_scorable", "unknown")
+    __slots__ = ("affects_diagnostics", "counts", "kind", "measured", "not_scorable", "unknown")
 
     def __init__(
         self,
@@ -32,11 +40,13 @@ class Outcome:
         counts: Counts,
         not_scorable: tuple[str, ...] = (),
         unknown: tuple[str, ...] = (),
+        measured: tuple[MeasuredItem, ...] = (),
     ) -> None:
         self.kind = kind
         self.counts = counts
         self.not_scorable = not_scorable
         self.unknown = unknown
+        self.measured = measured
         self.affects_diagnostics = kind != SCORED or bool(not_scorable)
 
     def differs(self, other: "Outcome") -> bool:
@@ -55,6 +65,14 @@ class Outcome:
             cell = Cell(UNKNOWN, predicted)
             cells[cell] = cells.get(cell, 0) + 1
         return cells
+
+    def contribute_delays(self, bucket: int, sums: Sums, items: int = 1) -> None:
+        """Add what the outcome contributes to the sums of delays, if its feedback came after a delay of
+        this bucket."""
+        for cell, n in self.cells().items():
+            delays.contribute(cell, bucket, sums, items * n)
+        for item in self.measured:
+            error_delays.contribute(item, bucket, sums, items)
 
 
 #: The outcome of a reward that could be about several predictions.
@@ -75,6 +93,7 @@ class _Verdict(NamedTuple):
     items: list[Item | None]
     not_scorable: tuple[str, ...] = ()
     disagreements: int = 0
+    measured: tuple[MeasuredItem, ...] = ()
 
 
 def judge(
@@ -110,7 +129,7 @@ def judge(
         counts.cells[cell] = counts.cells.get(cell, 0) + 1
         if packed:
             probabilities.contribute(answer, packed, item.actual, sums)
-    outcome = Outcome(verdict.kind, counts, verdict.not_scorable, tuple(unknown))
+    outcome = Outcome(verdict.kind, counts, verdict.not_scorable, tuple(unknown), verdict.measured)
     if answers and answers[0].schema.statistics:
         _add_custom(answers, values, verdict.items, sums)
         outcome.affects_diagnostics |= bool(custom.failed(sums))
@@ -176,9 +195,10 @@ def _judge(
     by_reward = reward is not None and answers[0].schema.by_reward
     if by_reward and partial:
         sums = {}
-    items, not_scorable = _by_truth(answers, truth, values, sums)
+    measured: list[MeasuredItem] = []
+    items, not_scorable = _by_truth(answers, truth, values, sums, measured)
     if reward is None:
-        return _Verdict(SCORED, items, not_scorable)
+        return _Verdict(SCORED, items, not_scorable, 0, tuple(measured))
     labelled = [answer.label is not None for answer in answers]
     right = [
         item.correct for item, is_label in zip(items, labelled, strict=True) if item and is_label
@@ -191,14 +211,18 @@ def _judge(
             item._replace(correct=reward > 0) if item and is_label else item
             for item, is_label in zip(items, labelled, strict=True)
         ]
-    return _Verdict(SCORED, items, not_scorable, disagreements)
+    return _Verdict(SCORED, items, not_scorable, disagreements, tuple(measured))
 
 
 def _by_truth(
-    answers: Sequence[Answer], truth: Sequence[Reading], values: Sequence[bytes], sums: Sums
+    answers: Sequence[Answer],
+    truth: Sequence[Reading],
+    values: Sequence[bytes],
+    sums: Sums,
+    measured: list[MeasuredItem],
 ) -> tuple[list[Item | None], tuple[str, ...]]:
     """The judged items, and the reasons of items whose truth fits no value of the prediction. Numbers
-    and label sets are added to the sums."""
+    and label sets are added to the sums, and numbers to those that were ``measured`` too."""
     items: list[Item | None] = []
     not_scorable = []
     for answer, row, packed in zip(answers, truth, values or repeat(b""), strict=False):
@@ -206,7 +230,7 @@ def _by_truth(
         reason: str | None = None
         if answer.reason is None:
             if answer.mode == NUMBER:
-                item, reason = _number(answer, packed, row, sums)
+                item, reason = _number(answer, packed, row, sums, measured)
             elif answer.mode == LABEL_SET:
                 item, reason = _label_set(answer, row, sums)
             else:
@@ -220,13 +244,15 @@ def _by_truth(
 
 
 def _number(
-    answer: Answer, packed: bytes, row: Reading, sums: Sums
+    answer: Answer, packed: bytes, row: Reading, sums: Sums, measured: list[MeasuredItem]
 ) -> tuple[Item | None, str | None]:
     actual, reason = resolve_number(row, answer)
     if actual is None:
         return None, reason
     predicted, unit = unpack_number(packed), answer.schema.unit
     within = numbers.contribute(predicted, actual, answer.schema, sums)
+    size = abs(predicted - actual)
+    measured.append(MeasuredItem(unit_label(unit), class_of(size, within), size))
     return Item(decimal_text(predicted, unit), decimal_text(actual, unit), within), None
 
 

@@ -80,7 +80,7 @@ def outcome_of_part(outcome: Outcome, part: int) -> Outcome:
         counts.rewards = counts.reward_sum = 0
     if counts == outcome.counts:
         return outcome
-    return Outcome(outcome.kind, counts, outcome.not_scorable, outcome.unknown)
+    return Outcome(outcome.kind, counts, outcome.not_scorable, outcome.unknown, outcome.measured)
 
 
 def number_plan(answer: Answer, truth: Reading, reward: int | None) -> Plan:

@@ -41,13 +41,15 @@ def bucket_of(delay: int) -> int:
 class Cohort:
     """The predictions of some hours, and how they were judged: ``predicted`` items by predicted label,
     and ``judged`` items by cell and, as a list, by bucket of the delay. The actual label of a cell is
-    `UNKNOWN` where it is."""
+    `UNKNOWN` where it is. Of numbers the cells are those of `error_delays`, and ``sizes`` are the sums
+    of their absolute errors."""
 
-    __slots__ = ("judged", "predicted")
+    __slots__ = ("judged", "predicted", "sizes")
 
     def __init__(self) -> None:
         self.predicted: dict[str, int] = {}
         self.judged: dict[Cell, list[int]] = {}
+        self.sizes: dict[Cell, int] = {}
 
     def add_predicted(self, label: str, items: int) -> None:
         """Count predicted items."""
@@ -60,6 +62,10 @@ class Cohort:
             delays = self.judged[cell] = [0] * BUCKETS
         delays[bucket] += items
 
+    def add_size(self, cell: Cell, size: int) -> None:
+        """Add absolute errors to their sum."""
+        self.sizes[cell] = self.sizes.get(cell, 0) + size
+
     def add(self, other: "Cohort", sign: int = 1) -> None:
         """Add another cohort, or subtract it with ``sign`` -1."""
         for label, items in other.predicted.items():
@@ -68,6 +74,8 @@ class Cohort:
             for bucket, items in enumerate(delays):
                 if items:
                     self.add_judged(cell, bucket, sign * items)
+        for cell, size in other.sizes.items():
+            self.add_size(cell, sign * size)
 
     def is_empty(self) -> bool:
         """Whether all counts are zero."""
@@ -81,6 +89,9 @@ class Cohort:
             kept = delays[: bucket + 1]
             if any(kept):
                 cohort.judged[cell] = kept + [0] * (BUCKETS - len(kept))
+                if cell in self.sizes:
+                    # The errors of a class are about equal, whatever their delay.
+                    cohort.sizes[cell] = self.sizes[cell] * sum(kept) // sum(delays)
         return cohort
 
 

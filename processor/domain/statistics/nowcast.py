@@ -10,15 +10,16 @@ ASTIN Bulletin 23 (1993); Lawless, "Adjustments for reporting delays and the pre
 not reported events", Canadian Journal of Statistics 22 (1994).
 """
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import Cell
-from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort, predicted_in, total
+from processor.domain.statistics.delay_shares import Delays, Distribution
+from processor.domain.statistics.delays import ENDS, Cohort, predicted_in, total
+from processor.domain.statistics.error_delays import WITHIN, verdict_of
 from processor.domain.statistics.labels import Z
+from processor.domain.values import DEFAULT_UNIT
 
 _HOUR, _DAY = 3600, 86_400
 
@@ -26,6 +27,9 @@ _HOUR, _DAY = 3600, 86_400
 MIN_JUDGED, MIN_SHARE = 30, 0.02
 #: The bounds of the fit while delays are as they were.
 MIN_FIT, MAX_FIT = 0.85, 1.15
+
+#: The squared relative spread of absolute errors within a class, from half of it to all of it.
+_CLASS_VARIANCE = 1 / 27
 
 #: The ages of the hindcast in seconds, by name.
 HINDCAST_AGES = {"1h": _HOUR, "6h": 6 * _HOUR, "1d": _DAY, "3d": 3 * _DAY}
@@ -48,7 +52,8 @@ class Nowcast(NamedTuple):
 
     ``cells`` are expected items by cell; ``judged`` items are in so far, and ``expected_judged`` is how
     many would be by the delays of mature predictions, of ``predicted`` items; ``fit`` is 1 where delays
-    are as they were.
+    are as they were. Of numbers there are no cells, but a mean absolute error, ``mae``, and the accuracy
+    is the share within the tolerance, if there is one.
     """
 
     accuracy: float | None
@@ -60,88 +65,23 @@ class Nowcast(NamedTuple):
     expected_judged: float | None
     cells: dict[Cell, float]
     withheld: str | None
+    mae: float | None = None
+    mae_low: float | None = None
+    mae_high: float | None = None
 
     def withhold(self, reason: str) -> "Nowcast":
         """Return the nowcast without its scores and expectations, withheld for a reason."""
         return Nowcast(None, None, None, None, self.predicted, self.judged, None, {}, reason)
 
 
-class Delays:
-    """The delays of mature predictions: shares of labels that are in at an age, by cell."""
-
-    def __init__(self, mature: Cohort) -> None:
-        self._by_cell: dict[Cell, _Distribution] = {}
-        by_label: dict[str, list[int]] = {}
-        everything = [0] * BUCKETS
-        for cell, delays in mature.judged.items():
-            if any(delays):
-                self._by_cell[cell] = _Distribution(delays)
-                _add(by_label.setdefault(cell.predicted, [0] * BUCKETS), delays)
-                _add(everything, delays)
-        self._by_label = {label: _Distribution(delays) for label, delays in by_label.items()}
-        self._all = _Distribution(everything) if any(everything) else None
-        self._predicted = mature.predicted
-        self._rate = _rate(sum(everything), sum(mature.predicted.values()))
-
-    @property
-    def are_known(self) -> bool:
-        """Whether any mature prediction was judged."""
-        return self._all is not None
-
-    def of_cell(self, cell: Cell) -> "_Distribution":
-        """Return the delays of an outcome; of one that no mature prediction had, those of all outcomes
-        of its predicted label, or else of all."""
-        return self._by_cell.get(cell) or self.of_label(cell.predicted)
-
-    def of_label(self, label: str) -> "_Distribution":
-        """Return the delays of a predicted label, or else of all."""
-        found = self._by_label.get(label) or self._all
-        assert found is not None
-        return found
-
-    def rate(self, label: str) -> float:
-        """Return the share of mature predictions of a label that were judged; of a label without any,
-        that of all labels."""
-        found = self._by_label.get(label)
-        judged = found.items if found else 0
-        return _rate(judged, self._predicted.get(label, 0)) or self._rate or 0.0
-
-    def items(self) -> dict[Cell, int]:
-        """Return the mature judged items by cell."""
-        return {cell: found.items for cell, found in self._by_cell.items()}
-
-    def predicted(self, label: str) -> int:
-        """Return the mature predictions of a label."""
-        return self._predicted.get(label, 0)
-
-
-class _Distribution:
-    """The delays of ``items`` judged items, linear within a bucket."""
-
-    __slots__ = ("_sums", "items")
-
-    def __init__(self, delays: Sequence[int]) -> None:
-        self._sums = [0, *accumulate(delays)]
-        self.items = self._sums[-1]
-
-    def share(self, age: float) -> float:
-        """Return the share of the items with a delay of at most ``age`` seconds."""
-        bucket = bisect_left(ENDS, age)
-        if bucket == len(ENDS):
-            return 1.0
-        start = ENDS[bucket - 1] if bucket else 0
-        part = max(0.0, age - start) / (ENDS[bucket] - start)
-        before, after = self._sums[bucket], self._sums[bucket + 1]
-        return (before + part * (after - before)) / self.items
-
-
 class _Estimate:
-    """The final items of one cell: ``judged`` ones are in, ``final`` ones are expected."""
+    """The final items of one cell: ``judged`` ones are in, ``final`` ones are expected. Of numbers,
+    ``size`` is the sum of the absolute errors of the judged ones."""
 
-    __slots__ = ("final", "judged", "share_of")
+    __slots__ = ("final", "judged", "share_of", "size")
 
-    def __init__(self, share_of: _Distribution) -> None:
-        self.judged = 0
+    def __init__(self, share_of: Distribution) -> None:
+        self.judged = self.size = 0
         self.final = 0.0
         self.share_of = share_of
 
@@ -167,8 +107,11 @@ def first_immature(now: float, maturity: float) -> int:
     return int((now - maturity) // _HOUR)
 
 
-def nowcast(window: Mapping[int, Cohort], delays: Delays, now: float) -> Nowcast:
-    """Return the nowcast of the cohorts of a window, by hour since 1970, at ``now`` (s since 1970).
+def nowcast(
+    window: Mapping[int, Cohort], delays: Delays, now: float, numbers: bool = False
+) -> Nowcast:
+    """Return the nowcast of the cohorts of a window, by hour since 1970, at ``now`` (s since 1970);
+    ``numbers`` tells whether they are of numbers, by class of the error.
 
     With O judged items of actual a and predicted p in a day, and E the mean over its hours u of the
     share of mature items (a, p) with a delay of at most now - u, weighted by the predictions N(u, p):
@@ -200,11 +143,61 @@ def nowcast(window: Mapping[int, Cohort], delays: Delays, now: float) -> Nowcast
         withheld = f"less than {MIN_SHARE:.0%} of the labels are in"
     elif fit is not None and not MIN_FIT - 2 * error <= fit <= MAX_FIT + 2 * error:
         withheld = "the pace of labels has changed"
+    found = Nowcast(None, None, None, fit, count, judged, expected, {}, withheld)
     if withheld is not None:
-        return Nowcast(None, None, None, fit, count, judged, expected, {}, withheld)
-    cells, accuracy, deviation = _resolve(estimates, predicted, delays)
-    low, high = max(0.0, accuracy - Z * deviation), min(1.0, accuracy + Z * deviation)
-    return Nowcast(accuracy, low, high, fit, count, judged, expected, cells, None)
+        return found
+    if numbers:
+        return _with_errors(found, estimates, predicted, delays)
+    cells, accuracy, deviation = _resolve(estimates, predicted, delays, _is_right)
+    low, high = _share_interval(accuracy, deviation)
+    return found._replace(accuracy=accuracy, accuracy_low=low, accuracy_high=high, cells=cells)
+
+
+def _with_errors(
+    found: Nowcast, estimates: _Estimates, predicted: Mapping[str, int], delays: Delays
+) -> Nowcast:
+    """Return the nowcast of numbers: the mean absolute error, and the share within the tolerance of the
+    items that have one."""
+    mae, deviation = _mean_error(estimates, predicted, delays)
+    found = found._replace(
+        mae=mae, mae_low=max(0.0, mae - Z * deviation), mae_high=mae + Z * deviation
+    )
+    tolerated = {cell: one for cell, one in estimates.items() if verdict_of(int(cell.actual))}
+    if not tolerated:
+        return found
+    _, share, deviation = _resolve(tolerated, predicted, delays, _is_within)
+    low, high = _share_interval(share, deviation)
+    return found._replace(accuracy=share, accuracy_low=low, accuracy_high=high)
+
+
+def _mean_error(
+    estimates: _Estimates, predicted: Mapping[str, int], delays: Delays
+) -> tuple[float, float]:
+    """Return the expected mean absolute error and its standard error: the mean over the classes of
+    errors of the mean error of their judged items."""
+    means = {
+        cell: each.size / each.judged * 10.0 ** int(cell.predicted or DEFAULT_UNIT)
+        for cell, each in estimates.items()
+    }
+    cells, mae, deviation = _resolve(estimates, predicted, delays, means.__getitem__)
+    whole = sum(cells.values())
+    within = sum(
+        (items / whole * means[cell]) ** 2 * _CLASS_VARIANCE / estimates[cell].judged
+        for cell, items in cells.items()
+    )
+    return mae, sqrt(deviation * deviation + within)
+
+
+def _is_right(cell: Cell) -> float:
+    return float(cell.actual == cell.predicted)
+
+
+def _is_within(cell: Cell) -> float:
+    return float(verdict_of(int(cell.actual)) == WITHIN)
+
+
+def _share_interval(share: float, deviation: float) -> tuple[float, float]:
+    return max(0.0, share - Z * deviation), min(1.0, share + Z * deviation)
 
 
 def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays) -> bool:
@@ -217,11 +210,15 @@ def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays)
         if judged <= 0:
             continue
         distribution = delays.of_cell(cell)
-        share = _mean_share(distribution, day, cell.predicted)
+        # What never came so soon before is rare: its labels are taken to come like the others.
+        share = _mean_share(distribution, day, cell.predicted) or _mean_share(
+            delays.of_label(cell.predicted), day, cell.predicted
+        )
         estimate = estimates.get(cell)
         if estimate is None:
             estimate = estimates[cell] = _Estimate(distribution)
         estimate.judged += judged
+        estimate.size += whole.sizes.get(cell, 0)
         if share > 0:
             estimate.final += judged / share
         else:
@@ -229,7 +226,7 @@ def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays)
     return missing
 
 
-def _mean_share(distribution: _Distribution, day: Mapping[float, Cohort], label: str) -> float:
+def _mean_share(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> float:
     weights = {age: cohort.predicted.get(label, 0) for age, cohort in day.items()}
     whole = sum(weights.values())
     if whole <= 0:
@@ -279,67 +276,67 @@ def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[fl
 
 
 def _resolve(
-    estimates: _Estimates, predicted: Mapping[str, int], delays: Delays
+    estimates: _Estimates,
+    predicted: Mapping[str, int],
+    delays: Delays,
+    value_of: Callable[[Cell], float],
 ) -> tuple[dict[Cell, float], float, float]:
-    """Return the expected items by cell, their accuracy, and its standard error. A predicted label of
-    which nothing is judged is left out."""
+    """Return the expected items by cell, the mean of the cells' values over them, such as the accuracy,
+    and its standard error. A predicted label of which nothing is judged is left out."""
     by_label: dict[str, float] = {}
     for cell, estimate in estimates.items():
         by_label[cell.predicted] = by_label.get(cell.predicted, 0.0) + estimate.final
     weights = {label: max(0, predicted.get(label, 0)) for label in by_label}
     whole = sum(weights.values())
-    cells: dict[Cell, float] = {}
-    variance = right = 0.0
     shares = {cell: each.final / by_label[cell.predicted] for cell, each in estimates.items()}
+    own = dict.fromkeys(by_label, 0.0)
+    for cell, share in shares.items():
+        own[cell.predicted] += share * value_of(cell)
+    cells: dict[Cell, float] = {}
+    variance = 0.0
     for cell, estimate in estimates.items():
         label = cell.predicted
-        weight = weights[label] / whole
         cells[cell] = weights[label] * shares[cell]
-        own = shares.get(Cell(label, label), 0.0)
-        is_right = cell.actual == label
-        right += weight * shares[cell] * is_right
-        slope = weight * own * (is_right - shares[cell])
+        slope = weights[label] / whole * shares[cell] * (value_of(cell) - own[label])
         variance += slope * slope * estimate.variance(delays.rate(label))
-    return cells, right, sqrt(variance)
+    mean = sum(weights[label] / whole * value for label, value in own.items())
+    return cells, mean, sqrt(variance)
 
 
-def hindcast(days: Sequence[Cohort], delays: Delays) -> list[Hindcast]:
+def hindcast(days: Sequence[Cohort], delays: Delays, numbers: bool = False) -> list[Hindcast]:
     """Return how right the nowcast of some mature days would have been, by age; the delays are those of
-    all mature predictions."""
+    all mature predictions. Of ``numbers`` it is that of the mean absolute error, and errors are parts of
+    the final one."""
     found = []
     for name, age in HINDCAST_AGES.items():
         bucket = ENDS.index(age)
         errors, hits = [], 0
         for day in days:
-            final = _of_age(day, delays, float("inf"))
-            early = _of_age(day.until(bucket), delays, float(age))
-            if final is None or early is None:
+            final = _of_age(day, delays, float("inf"), numbers)
+            early = _of_age(day.until(bucket), delays, float(age), numbers)
+            if final is None or early is None or (numbers and not final[0]):
                 continue
-            errors.append(early[0] - final[0])
-            hits += abs(errors[-1]) <= Z * early[1]
+            error = early[0] - final[0]
+            hits += abs(error) <= Z * early[1]
+            errors.append(error / final[0] if numbers else error)
         count = len(errors)
         mean = sum(errors) / count if count else None
         found.append(Hindcast(name, mean, hits / count if count else None, count))
     return found
 
 
-def _of_age(cohort: Cohort, delays: Delays, age: float) -> tuple[float, float] | None:
-    """Return the accuracy of a cohort of one age (s), and its standard error; None if too few of its
-    labels are in."""
+def _of_age(
+    cohort: Cohort, delays: Delays, age: float, numbers: bool
+) -> tuple[float, float] | None:
+    """Return the accuracy of a cohort of one age (s), or the mean absolute error of numbers, and its
+    standard error; None if too few of its labels are in."""
     estimates: _Estimates = {}
     missing = _add_day(estimates, {age: cohort}, delays)
     judged = sum(estimate.judged for estimate in estimates.values())
     final = sum(estimate.final for estimate in estimates.values())
     if missing or judged < MIN_JUDGED or judged < MIN_SHARE * final:
         return None
-    _, accuracy, deviation = _resolve(estimates, cohort.predicted, delays)
+    if numbers:
+        return _mean_error(estimates, cohort.predicted, delays)
+    _, accuracy, deviation = _resolve(estimates, cohort.predicted, delays, _is_right)
     return accuracy, deviation
-
-
-def _add(to: list[int], other: Sequence[int]) -> None:
-    for position, items in enumerate(other):
-        to[position] += items
-
-
-def _rate(part: int, whole: int) -> float | None:
-    return min(1.0, part / whole) if whole > 0 else None

@@ -9,6 +9,7 @@ from math import isqrt, sqrt
 from operator import add as add_integers
 from typing import NamedTuple
 
+from processor.domain.statistics.error_delays import unit_label
 from processor.domain.statistics.labels import Z
 from processor.domain.statistics.sums import Key, Sum, Sums, add, of_kind
 from processor.domain.values import DEFAULT_UNIT, Schema
@@ -57,7 +58,7 @@ def is_within(error: int, actual: int, tolerance: tuple[int, int]) -> bool:
 def contribute(predicted: int, actual: int, schema: Schema, sums: Sums) -> bool | None:
     """Add what an item contributes; numbers are in units. Returns whether it is within the tolerance,
     None without a tolerance."""
-    unit = "" if schema.unit == DEFAULT_UNIT else str(schema.unit)
+    unit = unit_label(schema.unit)
     error = predicted - actual
     size = abs(error)
     add(sums, Sum.NUMBER_ITEMS, 1, unit)
@@ -133,7 +134,7 @@ _SQUARES = (Sum.SQUARED_ERROR, Sum.SQUARED_ACTUAL, Sum.SQUARED_PREDICTED, Sum.PR
 
 #: The unit in which errors of several units are added, the finest that there is.
 _FINEST = -12
-_UNITS = {"" if unit == DEFAULT_UNIT else str(unit): unit for unit in range(-12, 13)}
+_UNITS = {unit_label(unit): unit for unit in range(-12, 13)}
 
 
 class NumberTotals(NamedTuple):

@@ -56,6 +56,11 @@ class Sum(IntEnum):
     # `pack_cell`) and bucket of the delay.
     PREDICTED_LABEL = 50
     DELAY = 51
+    # The same of numbers, by unit (see `error_delays`): predicted items, judged items by class of the
+    # error and bucket of the delay, and the sum of absolute errors by class.
+    PREDICTED_NUMBER = 52
+    NUMBER_DELAY = 53
+    NUMBER_SIZE = 54
     # Items that are not right, or not wrong, any more, by verdict. These sums only grow.
     RETRACTED = 55
     # Statistics of one's own: by name and key, and items and failed items by name.

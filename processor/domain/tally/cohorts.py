@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from processor.domain.statistics.delays import Cohort, cohort_of
+from processor.domain.statistics.error_delays import number_cohort_of
 from processor.domain.statistics.sums import Sum
 from processor.domain.statistics.verdicts import VERDICTS, Outcomes, verdicts
 from processor.domain.tally.bucket_counts import BucketCounts
@@ -16,14 +17,19 @@ class Cohorts(NamedTuple):
     of_all_time: BucketCounts | None
 
     def hours(self) -> Iterator[tuple[int, Cohort]]:
-        """Yield each hour with its cohort."""
+        """Yield each hour with its cohort of labels."""
         for hour, counts in self.by_hour.items():
             yield hour, cohort_of(counts.delays)
 
     def whole(self) -> Cohort:
-        """Return the cohort of all time."""
+        """Return the cohort of labels of all time."""
         counts = self.of_all_time
         return Cohort() if counts is None else cohort_of(counts.delays)
+
+    def whole_numbers(self) -> Cohort:
+        """Return the cohort of numbers of all time."""
+        counts = self.of_all_time
+        return Cohort() if counts is None else number_cohort_of(counts.delays)
 
     def outcomes(self) -> Outcomes:
         """Return the items that were ever counted as right or wrong, and those taken back."""

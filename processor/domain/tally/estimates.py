@@ -4,10 +4,10 @@ its predictions (counting rules 30 to 32)."""
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from processor.domain.statistics.delay_shares import Delays
 from processor.domain.statistics.delays import Cohort, predicted_in, total
 from processor.domain.statistics.drift import Drift, drift
 from processor.domain.statistics.nowcast import (
-    Delays,
     Hindcast,
     Nowcast,
     first_immature,
@@ -34,15 +34,39 @@ class Estimates(NamedTuple):
     predicted: Mapping[str, int]
 
 
+def put_together(labels: Estimates, numbers: Estimates) -> Estimates:
+    """Return the estimates of a window of a model some of whose answers are labels and others numbers:
+    those of the labels, with the error and the expectations of the numbers."""
+    found, other = labels.nowcast, numbers.nowcast
+    expected = [each.expected_judged for each in (found, other) if each.expected_judged is not None]
+    return labels._replace(
+        nowcast=found._replace(
+            predicted=found.predicted + other.predicted,
+            judged=found.judged + other.judged,
+            expected_judged=sum(expected) if expected else None,
+            mae=other.mae,
+            mae_low=other.mae_low,
+            mae_high=other.mae_high,
+        )
+    )
+
+
 class Estimator:
     """Makes the estimates of a model at ``now``, from its cohorts by hour and the one of all time, which
     can have older hours. Times are in seconds; ``maturity`` is the age from which a prediction's labels
-    count as complete."""
+    count as complete. ``numbers`` tells whether the cohorts are those of numbers; these have no
+    drift."""
 
     def __init__(
-        self, hours: Iterable[tuple[int, Cohort]], whole: Cohort, now: float, maturity: float
+        self,
+        hours: Iterable[tuple[int, Cohort]],
+        whole: Cohort,
+        now: float,
+        maturity: float,
+        numbers: bool = False,
     ) -> None:
         self._now = now
+        self._numbers = numbers
         self._end = hour_of(now)
         self._hours = dict(hours)
         first = first_immature(now, maturity)
@@ -50,7 +74,7 @@ class Estimator:
         mature = Cohort()
         mature.add(whole)
         mature.add(immature, -1)
-        self.delays = Delays(mature)
+        self.delays = Delays(mature, numbers)
         """The delays of the predictions that are mature."""
         self._whole = whole
         days: dict[int, dict[int, Cohort]] = {}
@@ -58,7 +82,7 @@ class Estimator:
             if (hour // _DAY + 1) * _DAY <= first:
                 days.setdefault(hour // _DAY, {})[hour] = cohort
         self._hindcast = hindcast(
-            [total(day.values()) for _, day in sorted(days.items())], self.delays
+            [total(day.values()) for _, day in sorted(days.items())], self.delays, numbers
         )
 
     def of_window(self, seconds: int) -> Estimates:
@@ -67,7 +91,7 @@ class Estimator:
             return self.of_cohorts(self._everything())
         length = -(-seconds // HOUR)
         drifts: list[Drift | None] = [None, None]
-        if seconds % HOUR == 0:
+        if seconds % HOUR == 0 and not self._numbers:
             found, *others = (
                 self._predicted(self._end - back, length) for back in (0, length, _WEEK)
             )
@@ -77,8 +101,8 @@ class Estimator:
 
     def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
         """Return the estimates of some cohorts by hour, without drift."""
-        found = nowcast(window, self.delays, self._now)
-        predicted = predicted_in(window.values())
+        found = nowcast(window, self.delays, self._now, self._numbers)
+        predicted = {} if self._numbers else predicted_in(window.values())
         return Estimates(found, self._hindcast, None, None, predicted)
 
     def _window(self, end: int, length: int) -> dict[int, Cohort]:

@@ -23,6 +23,21 @@ _NOWCAST = {
         "accuracy_high",
         "Upper bound of the 95 % interval of the nowcast of accuracy: nowcast + 1.96 * standard error.",
     ),
+    "model_absolute_error_nowcast": (
+        "mae",
+        "Nowcast of the mean absolute error of numbers: mean of the mean errors of classes of |e|, "
+        "weighted by their expected items once all truths are in.",
+    ),
+    "model_absolute_error_nowcast_low": (
+        "mae_low",
+        "Lower bound of the 95 % interval of the nowcast of the mean absolute error: nowcast - 1.96 * "
+        "standard error.",
+    ),
+    "model_absolute_error_nowcast_high": (
+        "mae_high",
+        "Upper bound of the 95 % interval of the nowcast of the mean absolute error: nowcast + 1.96 * "
+        "standard error.",
+    ),
     "model_nowcast_fit_ratio": (
         "fit",
         "Fit of the nowcast: expected items by the labels that are in, divided by predicted items * "
@@ -33,12 +48,13 @@ _NOWCAST = {
 _HINDCAST = {
     "model_nowcast_error_ratio": (
         "mean_error",
-        "Error of the nowcast at an age: mean over days with all labels of nowcast - final accuracy.",
+        "Error of the nowcast at an age: mean over days with all labels of nowcast - final accuracy; of "
+        "numbers (nowcast - final) / final mean absolute error.",
     ),
     "model_nowcast_interval_coverage_ratio": (
         "coverage",
-        "Coverage of the nowcast's intervals at an age: days whose interval held the final accuracy "
-        "divided by days with all labels.",
+        "Coverage of the nowcast's intervals at an age: days whose interval held the final accuracy, or "
+        "mean absolute error, divided by days with all labels.",
     ),
 }
 #: Families of the drift: the field of `Drift`, and the HELP text.

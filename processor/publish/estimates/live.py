@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from operator import add
 from time import perf_counter, thread_time
 from typing import NamedTuple
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Totals
 from processor.domain.statistics.delays import BUCKETS, Cohort, cohort_of, total
+from processor.domain.statistics.error_delays import number_cohort_of
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.estimates import Estimates, Estimator
+from processor.domain.tally.estimates import Estimates, Estimator, put_together
 from processor.domain.tally.windows import Window
 from processor.publish.cooperative import TIME_SLICE
 from processor.publish.interfaces import CountsSource
@@ -103,12 +105,17 @@ class LiveEstimates:
         """Return the estimates of a model, and the seconds that they took."""
         # Counts are live objects of the event loop: they are read here, a slice of time at once.
         began, seconds = perf_counter(), 0.0
-        whole = cohorts.whole()
-        if not any(whole.predicted.values()):
+        kinds = [
+            (_Kind({}, cohorts.whole(), False), cohort_of),
+            (_Kind({}, cohorts.whole_numbers(), True), number_cohort_of),
+        ]
+        kinds = [(kind, read) for kind, read in kinds if any(kind.whole.predicted.values())]
+        if not kinds:
             return None, perf_counter() - began
-        hours: dict[int, Cohort] = {}
         for hour, counts in list(cohorts.by_hour.items()):
-            hours[hour] = cohort_of(counts.delays)
+            sums = counts.delays
+            for kind, read in kinds:
+                kind.hours[hour] = read(sums)
             spent = perf_counter() - began
             if spent >= TIME_SLICE:
                 seconds += spent
@@ -118,13 +125,36 @@ class LiveEstimates:
 
         def work() -> tuple[ModelEstimates, float]:
             started = thread_time()
-            complete = _at_least(whole, total(hours.values()))
-            estimator = Estimator(hours.items(), complete, now, self._maturity)
-            by_window = {each.name: estimator.of_window(each.seconds) for each in self._windows}
-            return ModelEstimates(by_window, _delays(complete)), thread_time() - started
+            found = [self._estimates(kind, now) for kind, _ in kinds]
+            return _put_together(*found), thread_time() - started
 
         estimates, more = await asyncio.to_thread(work)
         return estimates, seconds + more
+
+    def _estimates(self, kind: "_Kind", now: float) -> ModelEstimates:
+        complete = _at_least(kind.whole, total(kind.hours.values()))
+        estimator = Estimator(kind.hours.items(), complete, now, self._maturity, kind.numbers)
+        by_window = {each.name: estimator.of_window(each.seconds) for each in self._windows}
+        return ModelEstimates(by_window, _delays(complete))
+
+
+class _Kind(NamedTuple):
+    """The cohorts of a model's labels, or of its ``numbers``, by hour and of all time."""
+
+    hours: dict[int, Cohort]
+    whole: Cohort
+    numbers: bool
+
+
+def _put_together(first: ModelEstimates, *others: ModelEstimates) -> ModelEstimates:
+    """Return the estimates of labels and those of numbers as one."""
+    for other in others:
+        windows = {
+            name: put_together(each, other.by_window[name])
+            for name, each in first.by_window.items()
+        }
+        first = ModelEstimates(windows, list(map(add, first.delays, other.delays)))
+    return first
 
 
 def _totals(cohorts: Cohorts) -> Totals | None:
@@ -143,6 +173,8 @@ def _at_least(whole: Cohort, hours: Cohort) -> Cohort:
     for cell in {**whole.judged, **hours.judged}:
         one, other = whole.judged.get(cell, nothing), hours.judged.get(cell, nothing)
         found.judged[cell] = list(map(max, one, other))
+    for cell in {**whole.sizes, **hours.sizes}:
+        found.add_size(cell, max(whole.sizes.get(cell, 0), hours.sizes.get(cell, 0)))
     return found
 
 

@@ -66,7 +66,7 @@ export function late(found) {
   if (!found) return [];
   const { nowcast, drift, predicted, judged } = found;
   const shares = predicted ? `${percent(judged / predicted)} of ${counted(predicted, "prediction is", "predictions are")} judged` : "Nothing was predicted";
-  const said = nowcast.withheld ? `${shares}. The nowcast of accuracy is withheld: ${nowcast.withheld}.`
+  const said = nowcast.withheld ? `${shares}. The nowcast is withheld: ${nowcast.withheld}.`
     : `${shares}. From the delays seen so far, accuracy will be ${range(nowcast.accuracy_low, nowcast.accuracy_high)} once all labels are in (nowcast ${percent(nowcast.accuracy)}).`;
   const parts = [make("h3", "", "While labels are late"), make("p", "", said)];
   if (nowcast.expected_judged !== null) {

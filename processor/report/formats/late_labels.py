@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from processor.domain.results import ModelResult
-from processor.report.formats.plots import percent, score_text
+from processor.report.formats.plots import amount, percent, score_text
 
 _AGES = {"1h": "1 hour", "6h": "6 hours", "1d": "1 day", "3d": "3 days"}
 
@@ -16,20 +16,25 @@ def sentences(model: ModelResult) -> Iterator[str]:
 
 
 def nowcast_sentence(model: ModelResult) -> str | None:
-    """Return what the accuracy will be once the labels are in, or why nothing is said; None without a
-    nowcast."""
+    """Return what the accuracy, or the error of numbers, will be once the labels are in, or why nothing
+    is said; None without a nowcast."""
     found = model.nowcast
     if found is None:
         return None
     judged = f"{_percent(model.coverage)} of {model.predictions or 0:,} predictions are judged"
     if found.withheld is not None:
-        sentence = f"{judged}; the nowcast of accuracy is withheld: {found.withheld}"
+        sentence = f"{judged}; the nowcast is withheld: {found.withheld}"
     else:
-        low, high = _number(found.accuracy_low), _percent(found.accuracy_high)
-        sentence = (
-            f"{judged}; from the delays seen so far, accuracy will be {low} to {high} "
-            f"(nowcast {_percent(found.accuracy)})"
-        )
+        said = []
+        if found.mae is not None:
+            said.append(
+                f"the mean absolute error will be {amount(found.mae_low)} to {amount(found.mae_high)} "
+                f"(nowcast {amount(found.mae)})"
+            )
+        if found.accuracy is not None:
+            low, high = _number(found.accuracy_low), _percent(found.accuracy_high)
+            said.insert(0, f"accuracy will be {low} to {high} (nowcast {_percent(found.accuracy)})")
+        sentence = f"{judged}; from the delays seen so far, {' and '.join(said)}"
     return sentence
 
 
@@ -53,8 +58,9 @@ def hindcast_rows(model: ModelResult) -> list[list[str]]:
     if not past:
         return []
     head = ["nowcast of past days, at the age of", "mean error", "held by the interval", "days"]
+    points = _percent_error if found is not None and found.mae is not None else _points
     rows = [
-        [_AGES.get(one.age, one.age), _points(one.mean_error), _percent(one.coverage),
+        [_AGES.get(one.age, one.age), points(one.mean_error), _percent(one.coverage),
          f"{one.cohorts:,}"]
         for one in past
     ]  # fmt: skip
@@ -90,3 +96,7 @@ def _number(value: float | None) -> str:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:+.1f} points"
+
+
+def _percent_error(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.1f} %"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.statistics.counts import Cell
+from processor.domain.statistics.delay_shares import Delays
 from processor.domain.statistics.delays import (
     ENDS,
     UNKNOWN,
@@ -21,7 +22,6 @@ from processor.domain.statistics.delays import (
     contribute_prediction,
 )
 from processor.domain.statistics.nowcast import (
-    Delays,
     first_immature,
     hour_of,
     nowcast,

@@ -10,12 +10,14 @@ from processor.domain.statistics.delays import (
     contribute_prediction,
     total,
 )
-from processor.domain.statistics.sums import Sums
+from processor.domain.statistics.error_delays import CLASS_BINS, contribute_predicted
+from processor.domain.statistics.sums import Sum, Sums, add
 from processor.domain.tally.bucket_counts import BucketCounts
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.estimates import Estimator
+from processor.domain.tally.estimates import Estimator, put_together
 from processor.domain.tally.windows import parse_window
 from processor.publish.estimates.live import ModelEstimates
+from tests.support.domain.late_numbers import NumberEvents
 from tests.support.late_worlds import DAY, Events, World
 
 #: The time (s) at which a simulated model is looked at.
@@ -27,10 +29,14 @@ def late_hours(classes: int = 2, seed: int = 5, now: float = END) -> dict[int, C
     return Events(World(days=12, per_day=1200, classes=classes), seed).cohorts(now)
 
 
-def tallied(hours: Mapping[int, Cohort]) -> Cohorts:
-    """The cohorts of a tally with these hours."""
-    by_hour = {hour: _counts(cohort) for hour, cohort in hours.items()}
-    return Cohorts(by_hour, _counts(total(hours.values())))
+def tallied(hours: Mapping[int, Cohort], numbers: Mapping[int, Cohort] | None = None) -> Cohorts:
+    """The cohorts of a tally with these hours of labels and of numbers."""
+    numbers = numbers or {}
+    by_hour = {
+        hour: _counts(hours.get(hour, Cohort()), numbers.get(hour, Cohort()))
+        for hour in sorted({*hours, *numbers})
+    }
+    return Cohorts(by_hour, _counts(total(hours.values()), total(numbers.values())))
 
 
 def delays_of(cohorts: Iterable[Cohort]) -> list[int]:
@@ -43,14 +49,20 @@ def delays_of(cohorts: Iterable[Cohort]) -> list[int]:
 
 
 def late_estimates(*windows: str) -> ModelEstimates:
-    """The estimates of a model at `END`."""
-    hours = late_hours()
-    estimator = Estimator(hours.items(), total(hours.values()), END, 7 * DAY)
-    by_window = {name: estimator.of_window(parse_window(name).seconds) for name in windows}
-    return ModelEstimates(by_window, delays_of(hours.values()))
+    """The estimates at `END` of a model that answers with labels and with numbers."""
+    hours, numbers = late_hours(), NumberEvents(seed=7, days=12, per_day=1200).cohorts(END)
+    kinds = [
+        Estimator(each.items(), total(each.values()), END, 7 * DAY, each is numbers)
+        for each in (hours, numbers)
+    ]
+    by_window = {
+        name: put_together(*(kind.of_window(parse_window(name).seconds) for kind in kinds))
+        for name in windows
+    }
+    return ModelEstimates(by_window, delays_of([*hours.values(), *numbers.values()]))
 
 
-def _counts(cohort: Cohort) -> BucketCounts:
+def _counts(cohort: Cohort, numbers: Cohort) -> BucketCounts:
     sums: Sums = {}
     for label, items in cohort.predicted.items():
         contribute_prediction(label, sums, items)
@@ -58,6 +70,19 @@ def _counts(cohort: Cohort) -> BucketCounts:
         for bucket, items in enumerate(delays):
             if items:
                 contribute(cell, bucket, sums, items)
+    for unit, items in numbers.predicted.items():
+        contribute_predicted(unit, sums, items)
+    for cell, delays in numbers.judged.items():
+        for bucket, items in enumerate(delays):
+            add(
+                sums,
+                Sum.NUMBER_DELAY,
+                items,
+                cell.predicted,
+                int(cell.actual) * CLASS_BINS + bucket,
+            )
+    for cell, size in numbers.sizes.items():
+        add(sums, Sum.NUMBER_SIZE, size, cell.predicted, int(cell.actual))
     counts = BucketCounts()
     counts.change_by(Counts(sum(cohort.predicted.values()), sums=sums))
     return counts
