@@ -13,9 +13,11 @@ from processor.domain.nowcast_result import (
 )
 from processor.domain.results import CalibrationBin, Events, ModelResult, model_result, task_of
 from processor.domain.statistics.counts import Counts
+from processor.domain.statistics.delays import ENDS
 from processor.domain.statistics.labels import decided, ratio, wilson
 from processor.domain.statistics.numbers import number_totals
 from processor.domain.statistics.sums import Key, Sum
+from processor.domain.tally.late_days import AGES, LateDays
 from processor.domain.tally.windows import Window
 from processor.domain.timestamps import format_time
 from processor.publish.api import instant, live_events
@@ -79,6 +81,12 @@ class LateLabels(msgspec.Struct, frozen=True):
     judged: int
     nowcast: NowcastResult
     drift: DriftResult | None
+    plots: LateDays | None = None
+    """Of the last three weeks, whatever the window; None if they were not asked for."""
+    ages: tuple[int, ...] = AGES
+    """The ages of the shares of days, in seconds."""
+    ends: tuple[int, ...] = ENDS
+    """The ages of the shares of outcomes, in seconds."""
 
 
 class WindowSummary(msgspec.Struct, frozen=True):
@@ -169,8 +177,10 @@ async def page_data(
     by: str,
     key: ModelKey | None,
     estimates: Mapping[ModelKey, ModelEstimates],
+    plots: LateDays | None = None,
 ) -> Page:
-    """The page as of now, in one window on one basis, with the details of the model ``key``."""
+    """The page as of now, in one window on one basis, with the details of the model ``key``, to which
+    ``plots`` belong."""
     now = worker.clock()
     async for _ in yielding(worker.counts_source.advance(now)):
         pass
@@ -193,7 +203,7 @@ async def page_data(
             if (counts := counts_by_window[each.name, by].get(key)) is not None
         )
         past = await time_series(worker.counts_source, window, by, now, key)
-        late = _late(estimates.get(key), window)
+        late = _late(estimates.get(key), window, plots)
         detail = Detail(_shown(result), _panels(result), decided_items(result), windows, past, late)
     return Page(
         instant(now),
@@ -207,12 +217,15 @@ async def page_data(
     )
 
 
-def _late(estimates: ModelEstimates | None, window: Window) -> LateLabels | None:
+def _late(
+    estimates: ModelEstimates | None, window: Window, plots: LateDays | None
+) -> LateLabels | None:
     found = None if estimates is None else estimates.by_window.get(window.name)
     if found is None:
         return None
     counts = found.nowcast
-    return LateLabels(counts.predicted, counts.judged, nowcast_result(found), drift_result(found))
+    result = nowcast_result(found)
+    return LateLabels(counts.predicted, counts.judged, result, drift_result(found), plots)
 
 
 _FIELDS = msgspec.structs.fields(ModelResult)

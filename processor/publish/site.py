@@ -24,7 +24,15 @@ from processor.publish.cooperative import yielding
 from processor.publish.estimates.live import LiveEstimates, ModelEstimates
 from processor.publish.exposition import Exposition
 from processor.publish.families import model_rows
-from processor.publish.http.routes import ASSETS, CONTENT_TYPES, OPENMETRICS, ROUTES, TEXT, WEB
+from processor.publish.http.routes import (
+    ASSETS,
+    CONTENT_TYPES,
+    OPENMETRICS,
+    ROUTES,
+    TEXT,
+    WEB,
+    operation_of,
+)
 from processor.publish.interfaces import WorkerView
 from processor.publish.negotiation import accepts_gzip, wants_openmetrics
 from processor.publish.page_data import page_data
@@ -118,10 +126,13 @@ class _Site:
         names = [request.query.get(name) for name in ModelKey._fields]
         key = ModelKey(*(name or "" for name in names)) if None not in names else None
         estimates: Mapping[ModelKey, ModelEstimates] = {}
+        plots = None
         if key is not None:
-            await self._estimates.refresh(self._worker.counts_source, self._worker.clock())
+            source, now = self._worker.counts_source, self._worker.clock()
+            await self._estimates.refresh(source, now)
             estimates = self._estimates.by_model()
-        result = await page_data(self._worker, window, by, key, estimates)
+            plots = await self._estimates.late_days(source, key, now)
+        result = await page_data(self._worker, window, by, key, estimates, plots)
         return await _answer(request, lambda: encode_json(result), JSON)
 
     def _window_and_basis(self, request: web.Request) -> tuple[Window, str]:
@@ -202,7 +213,7 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
 def _assets() -> dict[str, Handler]:
     """A handler for each style and script of the page."""
     return {
-        f"get_{name.replace('.', '_')}": _file(
+        operation_of(name): _file(
             (WEB / name).read_text(encoding="utf-8"), CONTENT_TYPES[PurePath(name).suffix]
         )
         for name in ASSETS

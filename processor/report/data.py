@@ -11,12 +11,12 @@ from processor.domain.results import ModelResult, Replay
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import decided, wilson
 from processor.domain.statistics.numbers import NumberTotals, number_totals
+from processor.domain.tally.late_days import LateDays
 from processor.domain.tally.windows import DAY, HOUR, MINUTE
 from processor.domain.timestamps import SECOND
 from processor.replay.fold import ReplayFold
 from processor.replay.selection import Selection
 from processor.report.compare import Comparisons, model_key
-from processor.report.late_labels import LateLabels
 from processor.telemetry import DELAY_BOUNDS
 
 #: Lengths of a point in seconds; the shortest one that needs at most `_MAX_POINTS` is taken.
@@ -75,15 +75,15 @@ class Report(msgspec.Struct, frozen=True):
     replay: Replay
     timelines: dict[ModelKey, ModelTimeline]
     comparisons: Comparisons | None = None
-    late: dict[ModelKey, LateLabels] = {}
+    late: dict[ModelKey, LateDays] = {}
 
     def timeline(self, model: ModelResult) -> ModelTimeline:
         """The timeline of a model, empty where there is none."""
         return self.timelines.get(model_key(model), ModelTimeline())
 
-    def late_labels(self, model: ModelResult) -> LateLabels:
+    def late_labels(self, model: ModelResult) -> LateDays:
         """The late labels of a model, empty where there are none."""
-        return self.late.get(model_key(model), LateLabels())
+        return self.late.get(model_key(model), LateDays())
 
 
 class ModelTimelines:

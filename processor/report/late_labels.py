@@ -1,112 +1,13 @@
-"""The data behind the plots of late labels: accuracy (or the error of numbers) by day in three ways, the
-reporting triangle, and the delays by outcome (counting rule 30)."""
+"""The data behind the plots of late labels in a report (counting rule 30)."""
 
-import msgspec
-
-from processor.domain.statistics.counts import Cell
-from processor.domain.statistics.delay_shares import Delays
-from processor.domain.statistics.delays import ENDS, Cohort, total
-from processor.domain.statistics.error_delays import largest_of
-from processor.domain.tally.windows import DAY
-from processor.domain.values import DEFAULT_UNIT
+from processor.domain.tally.late_days import LateDays, late_days
 from processor.replay.estimates import ModelEstimates
 
-#: The newest days that are shown, and the most frequent outcomes.
-_MAX_DAYS, _MAX_OUTCOMES = 21, 6
-#: The ages of the triangle in seconds.
-AGES = (DAY // 4, DAY // 2, DAY, 2 * DAY, 3 * DAY, 5 * DAY, 7 * DAY, 14 * DAY)
 
-
-class LateDay(msgspec.Struct, frozen=True):
-    """One day, from ``start`` (seconds since 1970), with the accuracy in three ways, or the mean
-    absolute error of numbers; None where there is none.
-
-    ``predicted`` are the items predicted in it, ``judged`` those that are judged so far, ``so_far`` what
-    these give; ``by_feedback`` is of the items whose feedback came in it, whatever the day of their
-    predictions. ``nowcast`` has its interval. ``due`` is the share of the finally expected labels that
-    should be in by now, and ``shares`` are those that were in at each of `AGES`, None where that is not
-    past yet.
-    """
-
-    start: int
-    predicted: int
-    judged: int
-    so_far: float | None
-    by_feedback: float | None
-    nowcast: tuple[float, float, float] | None
-    due: float
-    shares: tuple[float | None, ...]
-
-
-class OutcomeDelays(msgspec.Struct, frozen=True):
-    """The shares of an outcome's labels that are in at each of `ENDS`, of ``items`` mature ones."""
-
-    cell: Cell
-    items: int
-    shares: tuple[float, ...]
-
-
-class LateLabels(msgspec.Struct, frozen=True):
-    """The days of the selected time, and the delays of the most frequent outcomes. ``of_numbers`` tells
-    whether they are of a model of numbers: outcomes are then classes of errors, in `largest_error`."""
-
-    days: tuple[LateDay, ...] = ()
-    outcomes: tuple[OutcomeDelays, ...] = ()
-    of_numbers: bool = False
-
-
-def largest_error(cell: Cell) -> float:
-    """Return the largest absolute error of a class of errors."""
-    return largest_of(int(cell.actual)) * 10.0 ** int(cell.predicted or DEFAULT_UNIT)
-
-
-def late_labels_of(found: ModelEstimates) -> LateLabels:
-    """Return what the plots of a model show; nothing if no prediction is mature."""
-    cohorts, delays = found.cohorts, found.estimator.delays
-    if not delays.are_known or not cohorts.delayed:
-        return LateLabels()
-    by_day: dict[int, dict[int, Cohort]] = {}
-    for hour, cohort in cohorts.shown.window.items():
-        by_day.setdefault(hour // 24, {})[hour] = cohort
-    days = [_day(found, day, by_day[day], delays) for day in sorted(by_day)[-_MAX_DAYS:]]
-    sizes = delays.items()
-    largest = sorted(sizes, key=lambda cell: (-sizes[cell], cell))[:_MAX_OUTCOMES]
-    outcomes = [
-        OutcomeDelays(cell, sizes[cell], tuple([delays.of_cell(cell).share(end) for end in ENDS]))
-        for cell in largest
-    ]
-    return LateLabels(tuple(days), tuple(outcomes), cohorts.is_of_numbers)
-
-
-def _day(found: ModelEstimates, day: int, hours: dict[int, Cohort], delays: Delays) -> LateDay:
-    whole = total(hours.values())
-    judged = {cell: sum(items) for cell, items in whole.judged.items()}
-    count = sum(judged.values())
-    said = found.estimator.of_cohorts(hours).nowcast
-    if found.cohorts.is_of_numbers:
-        units = {cell: 10.0 ** int(cell.predicted or DEFAULT_UNIT) for cell in whole.sizes}
-        amount = sum(size * units[cell] for cell, size in whole.sizes.items())
-        ends = said.mae, said.mae_low, said.mae_high
-    else:
-        amount = sum(n for cell, n in judged.items() if cell.actual == cell.predicted)
-        ends = said.accuracy, said.accuracy_low, said.accuracy_high
-    middle, low, high = ends
-    interval = None if middle is None or low is None or high is None else (middle, low, high)
-    final = sum(items * delays.rate(label) for label, items in whole.predicted.items())
-    end = (day + 1) * DAY
-    by_feedback, amount_by_feedback = found.cohorts.shown.by_day.get(day, (0, 0))
-    return LateDay(
-        day * DAY,
-        sum(whole.predicted.values()),
-        count,
-        amount / count if count else None,
-        amount_by_feedback / by_feedback if by_feedback else None,
-        interval,
-        (said.expected_judged or 0.0) / final if final else 0.0,
-        tuple([_share(whole, age, final) if end + age <= found.now else None for age in AGES]),
-    )
-
-
-def _share(day: Cohort, age: int, final: float) -> float | None:
-    early = day.until(ENDS.index(age))
-    return min(1.0, sum(map(sum, early.judged.values())) / final) if final else None
+def late_labels_of(found: ModelEstimates) -> LateDays:
+    """Return what the plots of a model show of the selected time; nothing if no prediction is mature."""
+    cohorts = found.cohorts
+    if not cohorts.delayed:
+        return LateDays()
+    shown = cohorts.shown
+    return late_days(shown.window, shown.by_day, found.estimator, found.now)

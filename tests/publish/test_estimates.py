@@ -310,3 +310,28 @@ async def test_estimates_of_numbers(hours: dict[int, Cohort]) -> None:
     judged = sum(delays_of(numbers.values()))
     assert found_delays[EXPERIMENT.deployment] == judged
     assert found_delays[UNJUDGED.deployment] == judged + sum(delays_of(hours.values()))
+
+
+async def test_days_of_the_plots(hours: dict[int, Cohort]) -> None:
+    """They are kept for a minute, and only of the models that were asked for last."""
+    source, estimates = FakeCounts(late={EXPERIMENT: tallied(hours)}), live(Clock())
+    found = await estimates.late_days(source, EXPERIMENT, END)
+    assert found is not None
+    assert not found.of_numbers
+    assert [day.start for day in found.days] == [day * DAY for day in range(12)]
+    whole = total(hours.values())
+    assert sum(day.predicted for day in found.days) == sum(whole.predicted.values())
+    assert sum(day.judged for day in found.days) == sum(delays_of(hours.values()))
+    first, last = found.days[0], found.days[-1]
+    # Of the oldest day all labels are in: the three ways agree.
+    assert first.nowcast is not None
+    assert first.so_far is not None
+    assert first.due > 0.95 > last.due
+    assert first.nowcast[0] == pytest.approx(first.so_far, abs=0.02)
+    assert first.shares[0] is not None
+    assert all(share is None for share in last.shares)
+    assert {each.cell.actual == each.cell.predicted for each in found.outcomes} == {True, False}
+    source.late.clear()
+    assert await estimates.late_days(source, EXPERIMENT, END + 10) is found
+    assert await estimates.late_days(source, EXPERIMENT, END + 2 * AGED_AFTER) is None
+    assert await estimates.late_days(source, UNJUDGED, END) is None

@@ -7,7 +7,9 @@ import pytest
 from tests.publish.served import SHOWN, Site, text
 from tests.support.browser import Page
 from tests.support.domain.late_cohorts import END, late_hours, tallied
+from tests.support.domain.late_numbers import NumberEvents
 from tests.support.fakes import EXPERIMENT, FakeCounts, experiment_counts
+from tests.support.valued_counts import number_counts
 
 pytestmark = pytest.mark.integration
 
@@ -25,9 +27,33 @@ async def test_it_shows_what_the_labels_will_say(page: Page, width: int) -> None
     assert "From the delays seen so far, accuracy will be" in shown
     assert "at the usual pace" in shown
     assert "Jensen-Shannon distance" in shown
+    assert "Accuracy by day in three ways" in shown
+    # One dot a day with a nowcast; days whose labels are missing are shaded.
+    assert await page.run("document.querySelectorAll('#late svg .point').length") >= 10
+    assert 1 <= await page.run("document.querySelectorAll('#late rect.missing').length") < 12
+    assert await page.run("document.querySelectorAll('#late polyline').length") == 3 + 4
+    rows = await page.run("document.querySelectorAll('#late .shares tbody tr').length")
+    assert rows == 11
     assert await page.run("document.documentElement.scrollWidth") <= width
     await page.open(f"{server.make_url('/')}?{urlencode({**query, 'window': '5m'})}")
     await page.until(f"{SHOWN} && document.getElementById('late').innerText.includes('withheld')")
+    await server.close()
+
+
+async def test_it_shows_what_the_errors_of_numbers_will_be(page: Page) -> None:
+    numbers = NumberEvents(seed=9, days=12, per_day=1200).cohorts(END)
+    counts = number_counts([(1, 2), (2, 2.5)] * 40)
+    source = FakeCounts({EXPERIMENT: counts}, late={EXPERIMENT: tallied({}, numbers)})
+    server = await Site(source, clock=lambda: END).serve()
+    await page.open(
+        f"{server.make_url('/')}?{urlencode({'window': '24h', **EXPERIMENT._asdict()})}"
+    )
+    await page.until(SHOWN)
+    shown = await text(page, "#late")
+    assert "the mean absolute error will be" in shown
+    assert "Mean absolute error by day in three ways" in shown
+    assert "larger errors" in shown
+    assert await page.run("document.querySelectorAll('#late svg .point').length") >= 10
     await server.close()
 
 

@@ -289,9 +289,11 @@ async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -
     assert {"page.css", "page.js", "metrics"} <= set(local)
     for link in local:
         assert (await client.get(f"/{link}")).status == 200
-    scripts = [file.name for file in (files("processor.publish") / "web").iterdir()]
+    web = files("processor.publish") / "web"
+    scripts = [file.name for file in web.iterdir() if file.is_file()]
+    scripts += [f"late/{file.name}" for file in (web / "late").iterdir()]
     scripts.remove("page.html")
-    assert {"page.css", "page.js", "format.js"} <= set(scripts)
+    assert {"page.css", "page.js", "format.js", "late/card.js"} <= set(scripts)
     for name in scripts:
         response = await client.get(f"/{name}")
         assert response.status == 200

@@ -66,7 +66,8 @@ class Estimator:
         numbers: bool = False,
     ) -> None:
         self._now = now
-        self._numbers = numbers
+        self.numbers = numbers
+        """Whether the cohorts are those of numbers."""
         self._end = hour_of(now)
         self._hours = dict(hours)
         first = first_immature(now, maturity)
@@ -76,7 +77,8 @@ class Estimator:
         mature.add(immature, -1)
         self.delays = Delays(mature, numbers)
         """The delays of the predictions that are mature."""
-        self._whole = whole
+        self.whole = whole
+        """The cohort of all time."""
         days: dict[int, dict[int, Cohort]] = {}
         for hour, cohort in self._hours.items():
             if (hour // _DAY + 1) * _DAY <= first:
@@ -91,7 +93,7 @@ class Estimator:
             return self.of_cohorts(self._everything())
         length = -(-seconds // HOUR)
         drifts: list[Drift | None] = [None, None]
-        if seconds % HOUR == 0 and not self._numbers:
+        if seconds % HOUR == 0 and not self.numbers:
             found, *others = (
                 self._predicted(self._end - back, length) for back in (0, length, _WEEK)
             )
@@ -101,8 +103,8 @@ class Estimator:
 
     def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
         """Return the estimates of some cohorts by hour, without drift."""
-        found = nowcast(window, self.delays, self._now, self._numbers)
-        predicted = {} if self._numbers else predicted_in(window.values())
+        found = nowcast(window, self.delays, self._now, self.numbers)
+        predicted = {} if self.numbers else predicted_in(window.values())
         return Estimates(found, self._hindcast, None, None, predicted)
 
     def _window(self, end: int, length: int) -> dict[int, Cohort]:
@@ -111,7 +113,7 @@ class Estimator:
     def _everything(self) -> dict[int, Cohort]:
         """Return all hours; those that are not kept any more as the one before the others."""
         older = Cohort()
-        older.add(self._whole)
+        older.add(self.whole)
         older.add(total(self._hours.values()), -1)
         first = min(self._hours, default=self._end)
         return {first - 1: older, **self._hours} if any(older.predicted.values()) else self._hours

@@ -7,12 +7,16 @@ from time import perf_counter, thread_time
 from typing import NamedTuple
 
 from processor.domain.model_key import ModelKey
-from processor.domain.statistics.counts import Totals
+from processor.domain.statistics.counts import Counts, Totals
 from processor.domain.statistics.delays import BUCKETS, Cohort, cohort_of, total
 from processor.domain.statistics.error_delays import number_cohort_of
+from processor.domain.statistics.nowcast import hour_of
+from processor.domain.statistics.numbers import number_totals
+from processor.domain.statistics.verdicts import verdicts
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.estimates import Estimates, Estimator, put_together
-from processor.domain.tally.windows import Window
+from processor.domain.tally.late_days import MAX_DAYS, LateDays, late_days
+from processor.domain.tally.windows import HOURS, Window
 from processor.publish.cooperative import TIME_SLICE
 from processor.publish.interfaces import CountsSource
 
@@ -23,6 +27,8 @@ SHARE, BURST = 0.02, 1.0
 #: Seconds after which the estimates of a model are made again: where its counts changed, and where only
 #: its labels' age did.
 CHANGED_AFTER, AGED_AFTER = 10.0, 60.0
+#: The models whose plots are kept.
+_MAX_KEPT_DAYS = 16
 
 
 class ModelEstimates(NamedTuple):
@@ -57,6 +63,8 @@ class LiveEstimates:
         self._maturity = maturity
         self._timer = timer
         self._kept: dict[ModelKey, _Kept] = {}
+        #: What the plots of models show, and of when; the newest first.
+        self._days: dict[ModelKey, tuple[float, LateDays]] = {}
         self._budget, self._paid_at = BURST, timer()
         self._is_busy = False
 
@@ -101,41 +109,54 @@ class LiveEstimates:
             return True
         return age >= CHANGED_AFTER and kept.totals != _totals(cohorts)
 
+    async def late_days(
+        self, counts_source: CountsSource, key: ModelKey, now: float
+    ) -> LateDays | None:
+        """Return what the plots of a model show at ``now`` (s); None if it has predicted nothing that
+        there are estimates of. They are kept for a minute."""
+        kept = self._days.get(key)
+        if kept is not None and abs(now - kept[0]) < AGED_AFTER:
+            return kept[1]
+        cohorts = counts_source.cohorts().get(key)
+        kinds, _ = ([], 0.0) if cohorts is None else await _read(cohorts)
+        if not kinds:
+            return None
+        kind = kinds[0]
+        by_day = _by_day(counts_source.buckets(HOURS, "feedback").get(key, {}), now, kind.numbers)
+
+        def work() -> LateDays:
+            first = hour_of(now) // 24 - MAX_DAYS + 1
+            shown = {hour: each for hour, each in kind.hours.items() if hour // 24 >= first}
+            return late_days(shown, by_day, self._estimator(kind, now), now)
+
+        found = await asyncio.to_thread(work)
+        self._days = {key: (now, found), **self._days}
+        while len(self._days) > _MAX_KEPT_DAYS:
+            self._days.popitem()
+        return found
+
     async def _make(self, cohorts: Cohorts, now: float) -> tuple[ModelEstimates | None, float]:
         """Return the estimates of a model, and the seconds that they took."""
-        # Counts are live objects of the event loop: they are read here, a slice of time at once.
-        began, seconds = perf_counter(), 0.0
-        kinds = [
-            (_Kind({}, cohorts.whole(), False), cohort_of),
-            (_Kind({}, cohorts.whole_numbers(), True), number_cohort_of),
-        ]
-        kinds = [(kind, read) for kind, read in kinds if any(kind.whole.predicted.values())]
+        kinds, seconds = await _read(cohorts)
         if not kinds:
-            return None, perf_counter() - began
-        for hour, counts in list(cohorts.by_hour.items()):
-            sums = counts.delays
-            for kind, read in kinds:
-                kind.hours[hour] = read(sums)
-            spent = perf_counter() - began
-            if spent >= TIME_SLICE:
-                seconds += spent
-                await asyncio.sleep(0)
-                began = perf_counter()
-        seconds += perf_counter() - began
+            return None, seconds
 
         def work() -> tuple[ModelEstimates, float]:
             started = thread_time()
-            found = [self._estimates(kind, now) for kind, _ in kinds]
+            found = [self._estimates(kind, now) for kind in kinds]
             return _put_together(*found), thread_time() - started
 
         estimates, more = await asyncio.to_thread(work)
         return estimates, seconds + more
 
-    def _estimates(self, kind: "_Kind", now: float) -> ModelEstimates:
+    def _estimator(self, kind: "_Kind", now: float) -> Estimator:
         complete = _at_least(kind.whole, total(kind.hours.values()))
-        estimator = Estimator(kind.hours.items(), complete, now, self._maturity, kind.numbers)
+        return Estimator(kind.hours.items(), complete, now, self._maturity, kind.numbers)
+
+    def _estimates(self, kind: "_Kind", now: float) -> ModelEstimates:
+        estimator = self._estimator(kind, now)
         by_window = {each.name: estimator.of_window(each.seconds) for each in self._windows}
-        return ModelEstimates(by_window, _delays(complete))
+        return ModelEstimates(by_window, _delays(estimator.whole))
 
 
 class _Kind(NamedTuple):
@@ -144,6 +165,44 @@ class _Kind(NamedTuple):
     hours: dict[int, Cohort]
     whole: Cohort
     numbers: bool
+
+
+async def _read(cohorts: Cohorts) -> tuple[list[_Kind], float]:
+    """Return the cohorts of labels and of numbers of a model, those that it has, and the seconds that
+    reading took. Counts are live objects of the event loop: they are read on it, a slice of time at
+    once."""
+    began, seconds = perf_counter(), 0.0
+    kinds = [_Kind({}, cohorts.whole(), False), _Kind({}, cohorts.whole_numbers(), True)]
+    kinds = [kind for kind in kinds if any(kind.whole.predicted.values())]
+    for hour, counts in list(cohorts.by_hour.items()) if kinds else ():
+        sums = counts.delays
+        for kind in kinds:
+            kind.hours[hour] = (number_cohort_of if kind.numbers else cohort_of)(sums)
+        spent = perf_counter() - began
+        if spent >= TIME_SLICE:
+            seconds += spent
+            await asyncio.sleep(0)
+            began = perf_counter()
+    return kinds, seconds + perf_counter() - began
+
+
+def _by_day(hours: Mapping[int, Counts], now: float, numbers: bool) -> dict[int, list[float]]:
+    """Return the judged items, and the right ones or the sum of absolute errors, by day."""
+    found: dict[int, list[float]] = {}
+    for hour in range((hour_of(now) // 24 - MAX_DAYS + 1) * 24, hour_of(now) + 1):
+        counts = hours.get(hour)
+        if counts is None:
+            continue
+        day = found.setdefault(hour // 24, [0, 0])
+        if numbers:
+            totals = number_totals(counts.sums)
+            day[0] += totals.items
+            day[1] += (totals.mean_error()[0] or 0.0) * totals.items
+        else:
+            right, wrong = verdicts(counts)
+            day[0] += right + wrong
+            day[1] += right
+    return found
 
 
 def _put_together(first: ModelEstimates, *others: ModelEstimates) -> ModelEstimates:

@@ -1,6 +1,8 @@
 """The routes of the metrics port, as the server registers them and /openapi.json describes them."""
 
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
 from processor.domain.results import Replay
@@ -49,16 +51,28 @@ def _schema(name: str) -> Part:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def operation_of(asset: str) -> str:
+    """The operation's name in the document of a file of the page."""
+    return f"get_{asset.replace('.', '_').replace('/', '_')}"
+
+
 def _asset(name: str) -> Route:
     content_type = CONTENT_TYPES[PurePath(name).suffix].partition(";")[0]
     found = {200: content("the file", content_type, schema={"type": "string"})}
-    return Route("GET", f"/{name}", f"get_{name.replace('.', '_')}", "A file of the page", found)
+    return Route("GET", f"/{name}", operation_of(name), "A file of the page", found)
+
+
+def _files(folder: Traversable, path: str = "") -> Iterator[str]:
+    """The paths of the page's styles and scripts, those in folders too."""
+    for file in folder.iterdir():
+        if file.is_dir():
+            yield from _files(file, f"{path}{file.name}/")
+        elif PurePath(file.name).suffix in CONTENT_TYPES:
+            yield path + file.name
 
 
 #: Files of the page, each with a route of its own.
-ASSETS = tuple(
-    sorted(file.name for file in WEB.iterdir() if PurePath(file.name).suffix in CONTENT_TYPES)
-)
+ASSETS = tuple(sorted(_files(WEB)))
 
 ROUTES = (
     Route(

@@ -3,10 +3,11 @@
 import { pie } from "./charts.js";
 import { $, bar, below, heading, label, make, scroller, update } from "./dom.js";
 import { amount, counted, duration, mainScore, number, percent, score, visible, zone } from "./format.js";
+import { late } from "./late/card.js";
 import { title } from "./list.js";
 import { byLabel, matrix, mostConfused } from "./matrix.js";
 import { TimeChart } from "./time_chart.js";
-import { custom, late, numbers, probabilities } from "./values.js";
+import { custom, numbers, probabilities } from "./values.js";
 
 const NO_FEEDBACK = "No feedback counts in this window yet. A score needs a feedback with the request id of a prediction; " +
   "a wider window may hold some.";

@@ -2,7 +2,7 @@
 
 import { agreement, curve, errorBars, means, reliability } from "./charts.js";
 import { $, heading, make, scroller } from "./dom.js";
-import { amount, counted, number, percent, range, score, signed, visible } from "./format.js";
+import { amount, number, percent, score, signed, visible } from "./format.js";
 
 const BEST = "best F1";
 
@@ -59,36 +59,7 @@ export function custom(model) {
   return names.length ? [make("div", "panels", ...names.map((name) => table(name, rows(name))))] : [];
 }
 
-const AGES = { "1h": "1 hour", "6h": "6 hours", "1d": "1 day", "3d": "3 days" };
-
-// What the labels of the window's predictions will say once they are in.
-export function late(found) {
-  if (!found) return [];
-  const { nowcast, drift, predicted, judged } = found;
-  const shares = predicted ? `${percent(judged / predicted)} of ${counted(predicted, "prediction is", "predictions are")} judged` : "Nothing was predicted";
-  const said = nowcast.withheld ? `${shares}. The nowcast is withheld: ${nowcast.withheld}.`
-    : `${shares}. From the delays seen so far, accuracy will be ${range(nowcast.accuracy_low, nowcast.accuracy_high)} once all labels are in (nowcast ${percent(nowcast.accuracy)}).`;
-  const parts = [make("h3", "", "While labels are late"), make("p", "", said)];
-  if (nowcast.expected_judged !== null) {
-    const fit = nowcast.fit === null ? "" : ` Fit ${nowcast.fit.toFixed(2)}; it is 1 at that pace.`;
-    parts.push(make("p", "note", `${counted(judged, "label is", "labels are")} in; at the usual pace ${number(Math.round(nowcast.expected_judged))} would be.${fit}`));
-  }
-  if (drift) {
-    const how = drift.jensen_shannon > drift.by_chance ? "differ from" : "are like";
-    parts.push(make("p", "note", `Predicted labels ${how} those of the time before: Jensen-Shannon distance ${score(drift.jensen_shannon)}, by chance up to ${score(drift.by_chance)}.`));
-  }
-  const past = nowcast.hindcast.filter((each) => each.cohorts);
-  if (past.length) {
-    const head = ["age", "mean error", "held by the interval", "days"].map((name) => heading("col", name));
-    const rows = past.map((each) => make("tr", "", heading("row", AGES[each.age] ?? each.age), make("td", "", signed(percent(each.mean_error))),
-      make("td", "", percent(each.coverage, 0)), make("td", "", number(each.cohorts))));
-    parts.push(make("details", "", make("summary", "", "How right the nowcasts of past days were"),
-      scroller("Nowcasts of past days", make("table", "scores", make("thead", "", make("tr", "", ...head)), make("tbody", "", ...rows)))));
-  }
-  return parts;
-}
-
-function plot(title, keys, svg, kind = "") {
+export function plot(title, keys, svg, kind = "") {
   const key = keys.length ? [make("p", "key", ...keys.map(([each, words]) => make("span", "", make("i", each), words)))] : [];
   return make("div", `plot ${kind}`, make("h3", "", title), ...key, svg);
 }

@@ -4,6 +4,7 @@ and delays by outcome."""
 from collections.abc import Callable, Iterator
 
 from processor.domain.statistics.delays import ENDS, UNKNOWN
+from processor.domain.tally.late_days import AGES, LateDay, LateDays, OutcomeDelays
 from processor.domain.tally.windows import DAY
 from processor.report.formats.markup import Markup, tag
 from processor.report.formats.plots import (
@@ -19,7 +20,6 @@ from processor.report.formats.plots import (
 )
 from processor.report.formats.text import printable
 from processor.report.formats.value_panels import keys, section
-from processor.report.late_labels import AGES, LateDay, LateLabels, OutcomeDelays, largest_error
 
 #: The keys of the delays by outcome: of labels, and of numbers.
 _OUTCOME_KEYS = (
@@ -30,7 +30,7 @@ _OUTCOME_KEYS = (
 _COMPLETE = 0.95
 
 
-def late_panels(late: LateLabels) -> Iterator[Markup]:
+def late_panels(late: LateDays) -> Iterator[Markup]:
     """The plots of a model; none without data."""
     if len(late.days) > 1:
         name = "Mean absolute error" if late.of_numbers else "Accuracy"
@@ -49,7 +49,7 @@ def late_panels(late: LateLabels) -> Iterator[Markup]:
     )
 
 
-def _by_day(late: LateLabels) -> Markup:
+def _by_day(late: LateDays) -> Markup:
     days = late.days
     first = days[0].start
     top, text = _scale(late)
@@ -100,7 +100,7 @@ def _by_day(late: LateLabels) -> Markup:
     )
 
 
-def _scale(late: LateLabels) -> tuple[float, Callable[[float], str]]:
+def _scale(late: LateDays) -> tuple[float, Callable[[float], str]]:
     """Return the value at the top of the plot by day, and the text of a value."""
     if not late.of_numbers:
         return 1.0, lambda value: percent(value, 0 if value in (0, 0.25, 0.5, 0.75, 1) else 1)
@@ -137,20 +137,17 @@ def _cell(share: float | None) -> Markup:
     )
 
 
-def _outcomes(late: LateLabels) -> Markup:
+def _outcomes(late: LateDays) -> Markup:
     outcomes = late.outcomes
     if not outcomes:
         return Markup()
     last = next((i for i in range(len(ENDS)) if all(each.shares[i] >= 0.999 for each in outcomes)),
                 len(ENDS) - 1)  # fmt: skip
     lines = []
-    median = (
-        sorted(largest_error(each.cell) for each in outcomes)[len(outcomes) // 2]
-        if late.of_numbers
-        else 0.0
-    )
+    sizes = sorted(each.largest or 0.0 for each in outcomes)
+    median = sizes[len(sizes) // 2] if late.of_numbers else None
     for each in outcomes:
-        name, is_good = _outcome(each, median if late.of_numbers else None)
+        name, is_good = _outcome(each, median)
         hint = tag("title", f"{name}: {each.items:,} labels")
         points = " ".join(
             f"{place(i / max(1, last)):.1f},{height_of(share):.1f}"
@@ -167,7 +164,7 @@ def _outcomes(late: LateLabels) -> Markup:
 def _outcome(each: OutcomeDelays, median: float | None) -> tuple[str, bool]:
     """Return the name of an outcome, and whether it is right, or an error below the ``median`` one."""
     if median is not None:
-        error = largest_error(each.cell)
+        error = each.largest or 0.0
         return f"errors up to {amount(error)}", error < median
     actual, predicted = (
         "unknown" if label == UNKNOWN else printable(label, 40) for label in each.cell

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from processor.domain.results import ClassResult, MeanResult, ModelResult
+from processor.domain.tally.late_days import LateDays
 from processor.publish.panels import Parts, decided_items, parts_of
 from processor.report.data import ModelTimeline
 from processor.report.formats.csv_rows import SCORES
@@ -31,7 +32,6 @@ from processor.report.formats.value_panels import (
     probability_panels,
     section,
 )
-from processor.report.late_labels import LateLabels
 
 #: Maximum number of classes in a matrix, and the number from which on its cells are small.
 _MAX_CLASSES, _DENSE = 40, 13
@@ -39,11 +39,11 @@ _MAX_CLASSES, _DENSE = 40, 13
 _MAX_ROWS = 100
 #: Maximum length of a name.
 MAX_NAME = 80
-_NO_LATE_LABELS = LateLabels()
+_NO_LATE_DAYS = LateDays()
 
 
 def model_card(
-    model: ModelResult, timeline: ModelTimeline, anchor: str, late: LateLabels = _NO_LATE_LABELS
+    model: ModelResult, timeline: ModelTimeline, anchor: str, late: LateDays = _NO_LATE_DAYS
 ) -> Markup:
     """The card of one model: figures, plots, confusion matrix and scores. ``anchor`` is its id."""
     where = " / ".join(
@@ -73,7 +73,7 @@ def model_card(
 
 
 def _panels(
-    model: ModelResult, timeline: ModelTimeline, parts: Parts, late: LateLabels
+    model: ModelResult, timeline: ModelTimeline, parts: Parts, late: LateDays
 ) -> Iterator[Markup]:
     decided = decided_items(model)
     pies = join(
