@@ -24,7 +24,15 @@ def described(error: BaseException) -> str:
 
 class ProcessorError(Exception):
     """The base class of all errors of this product. The command line prints its message as one line
-    and ends with exit code 1."""
+    and ends with exit code 1.
+
+    The message is ``what``, the problem with its value, and the ``remedy`` if it is given apart.
+    """
+
+    def __init__(self, what: str = "", remedy: str = "") -> None:
+        super().__init__(f"{what}: {remedy}" if remedy else what)
+        self.what = what
+        self.remedy = remedy
 
 
 class SettingsError(ProcessorError):
@@ -45,7 +53,14 @@ class StalledError(ProcessorError):
 
 
 class ArchiveError(ProcessorError):
-    """The archive can't be read or written: check its address, the rights and the disk space."""
+    """The archive can't be read or written: check its address, the rights and the disk space.
+
+    ``reason`` names the kind of problem, in one word, for metrics.
+    """
+
+    def __init__(self, what: str = "", remedy: str = "", reason: str = "other") -> None:
+        super().__init__(what, remedy)
+        self.reason = reason
 
 
 class CapacityError(ProcessorError):

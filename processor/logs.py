@@ -49,6 +49,26 @@ def _is_client_fault(error: BaseException) -> bool:
     return isinstance(error, HttpProcessingError | RequestPayloadError)
 
 
+class _Reported(logging.Filter):
+    """Drops what aiokafka logs of each try while a broker is away: the service itself says so once, in
+    one line with the remedy."""
+
+    _STARTS = (
+        "Unable connect to",
+        "Unable to update metadata",
+        "Group Coordinator Request failed",
+        "FindCoordinator Request failed",
+        "Error sending %s to node",
+        "Heartbeat send request failed",
+        "Heartbeat session expired",
+        "LeaveGroup request failed",
+        "Failed fetch",
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.name.startswith("aiokafka") and str(record.msg).startswith(self._STARTS))
+
+
 class _RateLimit(logging.Filter):
     """Passes a library's message once in ``seconds``: a client without its broker logs the same line
     many times a second."""
@@ -79,6 +99,8 @@ def set_up_logs(level: str, style: str, libraries: str = "ERROR") -> None:
     )
     handler.addFilter(_MalformedRequests())
     handler.addFilter(_RateLimit())
+    if level != "DEBUG":
+        handler.addFilter(_Reported())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _NOISY:
         logging.getLogger(name).setLevel(level if level == "DEBUG" else libraries)

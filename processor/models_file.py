@@ -105,33 +105,42 @@ def _yaml_problem(error: yaml.YAMLError | RecursionError) -> str:
     return " ".join(str(error).split())
 
 
-async def follow_models_file(
-    path: Path, rules: ModelRules, custom_statistics: bool = False
-) -> None:
-    """Replace the entries of ``rules`` whenever the file changes, until cancelled. An invalid file is
-    logged, and the rules stay as they were."""
-    known: object = ()  # the file may have changed since it was read at the start
-    while True:
-        stamp = await asyncio.to_thread(_stamp, path)
-        if stamp != known:
-            known = stamp
-            await _reload(path, rules, custom_statistics)
-        await asyncio.sleep(_INTERVAL)
+class FollowedModelsFile:
+    """Replaces the entries of ``rules`` whenever the models file changes; an invalid file changes
+    nothing."""
 
+    def __init__(self, path: Path, rules: ModelRules, custom_statistics: bool = False) -> None:
+        self.last_error = ""
+        """What is wrong with the file as it is now; empty if nothing is."""
+        self._path = path
+        self._rules = rules
+        self._custom_statistics = custom_statistics
 
-async def _reload(path: Path, rules: ModelRules, custom_statistics: bool) -> None:
-    try:
-        changed = await asyncio.to_thread(read_models_file, path, custom_statistics)
-    except SettingsError as error:
-        logger.error("%s; the rules stay as they were", error)
-        return
-    if changed.entries != rules.entries:
-        rules.replace(changed.entries)
-        logger.warning(
-            "models file %s has changed: its entries (%d) apply to new events",
-            path,
-            len(changed.entries),
-        )
+    async def run(self) -> None:
+        """Look for changes until cancelled."""
+        known: object = ()  # the file may have changed since it was read at the start
+        while True:
+            stamp = await asyncio.to_thread(_stamp, self._path)
+            if stamp != known:
+                known = stamp
+                await self._reload()
+            await asyncio.sleep(_INTERVAL)
+
+    async def _reload(self) -> None:
+        rules = self._rules
+        try:
+            changed = await asyncio.to_thread(read_models_file, self._path, self._custom_statistics)
+        except SettingsError as error:
+            self.last_error = f"{error}; the rules stay as they were"
+            return
+        self.last_error = ""
+        if changed.entries != rules.entries:
+            rules.replace(changed.entries)
+            logger.warning(
+                "models file %s has changed: its entries (%d) apply to new events",
+                self._path,
+                len(changed.entries),
+            )
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

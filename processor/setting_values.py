@@ -61,8 +61,19 @@ def topics(value: str) -> tuple[str, ...]:
     if not topics:
         raise ValueError("name one topic at least")
     for topic in topics:
-        if not _TOPIC.fullmatch(topic):
-            raise ValueError(f"{topic!r} is not a Kafka topic name")
+        if topic.startswith("^"):
+            try:
+                re.compile(topic)
+            except re.error as error:
+                raise ValueError(
+                    f"{topic!r} is not a regular expression ({error}): a pattern can't contain a "
+                    "comma, which separates the topics"
+                ) from None
+        elif not _TOPIC.fullmatch(topic):
+            raise ValueError(
+                f"{topic!r} is not a Kafka topic name: use letters, digits, '.', '_' and '-', or "
+                "begin a pattern with ^"
+            )
     return topics
 
 

@@ -36,7 +36,10 @@ class Settings:
     topics: tuple[str, ...] = _setting(
         "knative-messaging-kafka.seldon-logs.default-kne-trigger",
         values.topics,
-        "the source topics, from which events are read",
+        "the source topics, from which events are read; an entry that begins with ^ is a pattern",
+    )
+    topics_optional: bool = _setting(
+        "off", values.flag, "be ready although source topics are missing"
     )
     partitions: int = _setting(
         "8",

@@ -13,7 +13,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.custom import registry
 from processor.errors import SettingsError
-from processor.models_file import follow_models_file, read_models_file
+from processor.models_file import FollowedModelsFile, read_models_file
 
 KEY = ModelKey("vision", "pets", "default", "classifier")
 
@@ -73,11 +73,15 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def _following(path: Path, custom_statistics: bool = False) -> AsyncIterator[ModelRules]:
+async def _following(
+    path: Path, custom_statistics: bool = False
+) -> AsyncIterator[tuple[ModelRules, Callable[[str], Callable[[], bool]]]]:
+    """The rules, and a condition that the file has an error with a text."""
     rules = read_models_file(path, custom_statistics)
-    task = asyncio.create_task(follow_models_file(path, rules, custom_statistics))
+    file = FollowedModelsFile(path, rules, custom_statistics)
+    task = asyncio.create_task(file.run())
     try:
-        yield rules
+        yield rules, lambda text: lambda: text in file.last_error
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -100,24 +104,25 @@ async def test_a_changed_file_is_followed(
     def logged(text: str) -> Callable[[], bool]:
         return lambda: text in caplog.text
 
-    async with _following(path) as rules:
+    async with _following(path) as (rules, refused):
         assert rules(KEY).threshold == 0.2
         write("models: [{match: vision/*, threshold: 0.3}]\n")
         await _until(logged("has changed: its entries (1) apply to new events"))
         assert rules(KEY).threshold == 0.3
         write("models:\n  - match: vision/*\n    threshold: high\n")
-        await _until(logged("line 3: models[0].threshold is 'high'"))
-        assert "the rules stay as they were" in caplog.text
+        await _until(refused("line 3: models[0].threshold is 'high'"))
+        assert refused("the rules stay as they were")()
         assert rules(KEY).threshold == 0.3
         path.unlink()
-        await _until(logged("can't be read"))
+        await _until(refused("can't be read"))
         assert rules(KEY).threshold == 0.3
         write("models: []\n")
         await _until(lambda: rules(KEY).threshold == 0.5)
+        assert not refused("models file")()
 
 
 async def test_statistics_of_ones_own_are_followed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that the file names are published; one that can't be loaded leaves all as it is."""
     monkeypatch.setattr(models_file, "_INTERVAL", 0.01)
@@ -130,14 +135,14 @@ async def test_statistics_of_ones_own_are_followed(
 
     write("Picky")
     try:
-        async with _following(path, custom_statistics=True) as rules:
+        async with _following(path, custom_statistics=True) as (rules, refused):
             assert list(registry.published) == ["picky"]
             write("Picky", "Everything")
             await _until(lambda: list(registry.published) == ["everything", "picky"])
             await _until(lambda: len(rules(KEY).statistics) == 2)
             write("Everything", "Nothing")
-            await _until(lambda: "line 3: models[0].statistics: " in caplog.text)
-            assert "has no class Nothing; the rules stay as they were" in caplog.text
+            await _until(refused("line 3: models[0].statistics: "))
+            assert refused("has no class Nothing; the rules stay as they were")()
             assert list(registry.published) == ["everything", "picky"]
             write("Everything")
             await _until(lambda: list(registry.published) == ["everything"])

@@ -117,7 +117,7 @@ class Bootstrap:
                 return read
             except (ArchiveError, BrokerError) as error:
                 self.last_error = str(error)
-                logger.warning("bootstrap: %s; next try in %.0f s", error, backoff.delay)
+                logger.debug("bootstrap: %s; next try in %.0f s", error, backoff.delay)
                 await backoff.sleep()
 
     async def _note_outcomes(self) -> None:

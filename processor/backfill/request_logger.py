@@ -29,14 +29,14 @@ class RequestLogger(RetryLoop):
     def __init__(
         self,
         kafka: Kafka,
-        topics: tuple[str, ...],
+        source: SourceTopics,
         group: str,
         log: RequestLog,
         telemetry: Telemetry,
     ) -> None:
         super().__init__("request logger")
         self._kafka = kafka
-        self._source = SourceTopics(kafka, topics)
+        self._source = source
         self._group = group
         self._log = log
         self._telemetry = telemetry
@@ -46,7 +46,7 @@ class RequestLogger(RetryLoop):
         await self._run_forever(self._consume)
 
     async def _consume(self) -> str:
-        """Read and write until an error, or until a topic appears that was missing."""
+        """Read and write until an error, or until other topics exist."""
         try:
             await self._log.prepare()
             await self._read(await self._source.wait())
@@ -62,7 +62,7 @@ class RequestLogger(RetryLoop):
             metadata_max_age_ms=30_000,
         )
         async with running(consumer):
-            while not await self._source.have_changed():
+            while not self._source.have_changed(topics):
                 await self._round(consumer)
                 self.last_error = ""
 

@@ -23,8 +23,8 @@ class RetryLoop:
     async def _run_forever(self, work: Callable[[], Awaitable[str]]) -> None:
         """Repeat ``work`` until cancelled.
 
-        ``work`` returns the error that kept it from a part of its work, or an empty string. A new error
-        is logged once; while rounds fail with the same error, the pauses between them grow.
+        ``work`` returns the error that kept it from a part of its work, or an empty string. While rounds
+        fail with the same error, the pauses between them grow.
         """
         backoff = Backoff(_PAUSE, _LONGEST)
         while True:
@@ -37,5 +37,6 @@ class RetryLoop:
                 if last_error != self.last_error:
                     backoff.reset()
             if last_error and last_error != self.last_error:
-                logger.warning("%s: %s; trying again", self._name, last_error)
+                # Who asks for `last_error` tells the user.
+                logger.debug("%s: %s; trying again", self._name, last_error)
             self.last_error = last_error

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     AuthenticationFailedError,
     InvalidSessionTimeoutError,
@@ -155,6 +156,10 @@ class Kafka:
         """Make a client that creates and describes topics."""
         return AIOKafkaAdminClient(**self._options)
 
+    def client(self) -> AIOKafkaClient:
+        """Make a bare client, for single requests."""
+        return AIOKafkaClient(**self._options)
+
     async def partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Return the partitions of the given topics, without the topics that do not exist."""
         async with running(self.admin()) as admin:
@@ -171,44 +176,49 @@ class Kafka:
         if isinstance(error, InvalidSessionTimeoutError):
             return BrokerError(
                 f"Kafka at {', '.join(self.servers)} refuses PROCESSOR_SESSION_TIMEOUT="
-                f"{self.settings.session_timeout}s: use a value between the brokers' "
-                "group.min.session.timeout.ms and group.max.session.timeout.ms"
+                f"{self.settings.session_timeout}s",
+                "use a value between the brokers' group.min.session.timeout.ms and "
+                "group.max.session.timeout.ms",
             )
         if not isinstance(error, KafkaConnectionError):
             return explain(error, self.servers)
         reason: BaseException = error
         for server in self.servers:
             reason = await connection_error(error, (server,), self._options)
-            if (remedy := _remedy(reason, self.settings)) is not None:
-                return BrokerError(f"Kafka at {server} refuses the connection: {remedy}")
+            if (found := _remedy(reason, self.settings)) is not None:
+                what, remedy = found
+                return BrokerError(f"Kafka at {server} refuses the connection: {what}", remedy)
         return explain(reason, self.servers)
 
 
-def _remedy(error: BaseException, settings: Settings) -> str | None:
-    """Describe a fault of the login or the encryption; None for any other fault."""
+def _remedy(error: BaseException, settings: Settings) -> tuple[str, str] | None:
+    """A fault of the login or the encryption, and its remedy; None for any other fault."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return (
-            f"its certificate is not trusted ({error.verify_message}): set PROCESSOR_KAFKA_CA to its "
-            "authority's PEM file, and use a host name that the certificate has"
+            f"its certificate is not trusted ({error.verify_message})",
+            "set PROCESSOR_KAFKA_CA to its authority's PEM file, and use a host name that the "
+            "certificate has",
         )
     if isinstance(error, ssl.SSLError):
         return (
-            f"no encryption agreed on ({error.reason or 'handshake failed'}): check "
-            "PROCESSOR_KAFKA_SECURITY_PROTOCOL, and PROCESSOR_KAFKA_CERT and _KEY if it wants them"
+            f"no encryption agreed on ({error.reason or 'handshake failed'})",
+            "check PROCESSOR_KAFKA_SECURITY_PROTOCOL, and PROCESSOR_KAFKA_CERT and _KEY if it wants "
+            "them",
         )
     if isinstance(error, KafkaConnectionError) and str(error).endswith("closed"):
         return (
-            "it answers and hangs up: check PROCESSOR_KAFKA_SECURITY_PROTOCOL, and "
-            "PROCESSOR_KAFKA_CERT and _KEY if it wants a certificate"
+            "it answers and hangs up",
+            "check PROCESSOR_KAFKA_SECURITY_PROTOCOL, and PROCESSOR_KAFKA_CERT and _KEY if it wants a "
+            "certificate",
         )
     if isinstance(error, UnsupportedSaslMechanismError):
         return (
-            f"it has no {settings.kafka_sasl_mechanism}: set PROCESSOR_KAFKA_SASL_MECHANISM to one "
-            "that it has"
+            f"it has no {settings.kafka_sasl_mechanism}",
+            "set PROCESSOR_KAFKA_SASL_MECHANISM to one that it has",
         )
     if isinstance(error, AuthenticationFailedError | SaslAuthenticationFailed):
         return (
-            f"the login of user {settings.kafka_sasl_user!r} failed: check "
-            "PROCESSOR_KAFKA_SASL_USER and PROCESSOR_KAFKA_SASL_PASSWORD"
+            f"the login of user {settings.kafka_sasl_user!r} failed",
+            "check PROCESSOR_KAFKA_SASL_USER and PROCESSOR_KAFKA_SASL_PASSWORD",
         )
     return None

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.errors import LogMismatchError
 from processor.kafka.log_reader import LogReader
+from processor.kafka.reading import FAULTS, explain
 
 
 class ControlRecord(msgspec.Struct, omit_defaults=True):
@@ -70,7 +71,13 @@ class ControlLog:
         """The time (ns) since which each counted outcome is in the archive; None if none is written."""
 
     async def refresh(self) -> None:
-        """Read the records that were written since the last call."""
+        """Read the records written since the last call. `BrokerError` if the broker is away."""
+        try:
+            await self._refresh()
+        except FAULTS as error:
+            raise explain(error, self._reader.servers) from None
+
+    async def _refresh(self) -> None:
         begin, end = await self._reader.bounds()
         async for messages in self._reader.read(max(begin, self._next_offset), end):
             for message in messages:

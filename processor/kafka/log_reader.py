@@ -21,6 +21,11 @@ class LogReader:
         self.records = 0
         """How many records this reader has read."""
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The addresses of the brokers."""
+        return self._kafka.servers
+
     async def bounds(self) -> tuple[int, int]:
         """Return the first offset of the partition, and the offset after its last record."""
         async with running(self._kafka.consumer()) as consumer:

@@ -25,7 +25,7 @@ _TRY_MS = 10_000
 def explain(error: BaseException, servers: Sequence[str]) -> BrokerError:
     """Describe a fault of the broker in one line."""
     return BrokerError(
-        f"Kafka at {', '.join(servers)} failed: {broker_trouble(error)}: check PROCESSOR_BROKER"
+        f"Kafka at {', '.join(servers)} failed: {broker_trouble(error)}", "check PROCESSOR_BROKER"
     )
 
 

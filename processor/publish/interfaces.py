@@ -85,14 +85,31 @@ class OwnedPartitions(msgspec.Struct, frozen=True):
     deltas: tuple[int, ...]
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """Something outside of this process that is not as it should be.
+
+    ``cause`` is a name for scripts, ``what`` a sentence. ``since`` is RFC 3339. ``unready`` is whether
+    the worker is not ready because of it, now or once it has lasted for some time.
+    """
+
+    cause: str
+    what: str
+    since: str
+    remedy: str
+    unready: bool
+
+
 class Readiness(msgspec.Struct, frozen=True):
-    """The body of ``GET /ready``. ``lag`` is in records, None while it is unknown."""
+    """The body of ``GET /ready``. ``lag`` is in records, None while it is unknown. ``complete`` is
+    whether all that was stored when this worker started is counted."""
 
     ready: bool
     reason: str
     bootstrap: BootstrapState
     partitions: OwnedPartitions
     lag: int | None
+    complete: bool = True
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +133,42 @@ class Gauges:
     waiting_requests: Annotated[int, "Requests with a prediction and without feedback."] = 0
     outcomes_waiting: Annotated[
         int, "Judged requests whose outcome is not yet written to the archive."
+    ] = 0
+    ready: Annotated[int, "1 while GET /ready answers 200, else 0."] = 0
+    complete: Annotated[
+        int,
+        "1 once all that was stored when this worker started, or took over a partition, is counted; "
+        "0 before.",
+    ] = 0
+    broker_up: Annotated[
+        int | None, "1 if Kafka answered when it was last asked, 0 if not; absent when embedded."
+    ] = None
+    source_topics_missing: Annotated[
+        int | None, "Entries of PROCESSOR_TOPICS for which the broker has no topic."
+    ] = None
+    source_silent_seconds: Annotated[
+        float | None,
+        "Seconds since this worker last read an event, or since its start; absent while it reads no "
+        "partition of a source.",
+    ] = None
+    disk_free_bytes: Annotated[
+        int | None, "Bytes free for the files of this worker, on the fullest of its disks."
+    ] = None
+    disk_full: Annotated[
+        int | None, "1 while a file can't be written in a folder of this worker, else 0."
+    ] = None
+    archive_up: Annotated[
+        int | None,
+        "1 if Elasticsearch answered as it should when it was last asked, 0 if it is away or refuses; "
+        "absent without it.",
+    ] = None
+    archive_refused: Annotated[
+        Mapping[str, int],
+        "1 for the reason why Elasticsearch answers and refuses: credentials, rights, no_index, "
+        "read_only or another.",
+    ] = field(default_factory=dict)
+    models_file_refused: Annotated[
+        int, "1 while the models file has an error, so that the entries before it apply; else 0."
     ] = 0
     bootstrap_complete: Annotated[int, "1 once the archive has been read, 0 before."] = 0
     bootstrap_remaining_documents: Annotated[
@@ -158,6 +211,10 @@ class Health(Protocol):
 
     def alive(self) -> tuple[bool, str]:
         """Whether the worker makes progress, and the reason."""
+        ...
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the open problems."""
         ...
 
     def ready(self) -> Readiness:

@@ -144,15 +144,20 @@ class _Site:
 
     async def alive(self, request: web.Request) -> web.Response:
         alive, reason = self._worker.health.alive()
-        return _json({"alive": alive, "reason": reason}, 200 if alive else 503)
+        problems = self._worker.health.problems()
+        body = {"alive": alive, "reason": reason, "problems": problems}
+        return _json(body, 200 if alive else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
-        wait = _choice(request, "wait", {"bootstrap": True})
+        wait = _choice(request, "wait", {"bootstrap": "bootstrap", "complete": "complete"})
         readiness = self._worker.health.ready()
-        if wait and readiness.ready and not readiness.bootstrap.complete:
-            readiness = msgspec.structs.replace(
-                readiness, ready=False, reason="the bootstrap is not complete"
-            )
+        waits_for = {
+            "bootstrap": not readiness.bootstrap.complete and "the bootstrap is not complete",
+            "complete": not readiness.complete
+            and "what was stored at the start is not counted yet",
+        }
+        if wait and readiness.ready and (reason := waits_for[wait]):
+            readiness = msgspec.structs.replace(readiness, ready=False, reason=reason)
         return _json(readiness, 200 if readiness.ready else 503)
 
 

@@ -13,16 +13,12 @@ from processor.errors import BrokerError, SettingsError
 from processor.kafka.clients import running
 from processor.kafka.patches import patch_clients
 from processor.kafka.reading import FAULTS, connection_error, explain, read_stretches
+from processor.kafka.topic_names import source_candidates
 
 _RECORDS = 5000
 _FETCH_BYTES = 4 << 20
 #: Maximum number of topics in a message.
 _MAX_NAMES = 10
-#: Suffixes of the topics that a processor app creates, and of those that Faust creates for it.
-_OWN_SUFFIXES = (
-    *("observations", "deltas", "control", "dead-letters", "confusion-changelog"),
-    "__assignor-__leader",
-)
 
 
 def _listed(topics: Set[str], wanted: str) -> str:
@@ -33,14 +29,7 @@ def _listed(topics: Set[str], wanted: str) -> str:
     >>> _listed({*own, "__consumer_offsets", "b-control", "logs", "zz-orders"}, "orders")
     'zz-orders, b-control, logs'
     """
-    apps = {
-        name.removesuffix("-observations")
-        for name in topics
-        if name.endswith("-observations")
-        and name.removesuffix("observations") + "control" in topics
-    }
-    own = {f"{app}-{suffix}" for app in apps for suffix in _OWN_SUFFIXES}
-    names = sorted(name for name in topics - own if not name.startswith("__"))
+    names = source_candidates(topics)
     close = get_close_matches(wanted, names, _MAX_NAMES)
     shown = [*close, *(name for name in names if name not in close)]
     more = f" and {len(shown) - _MAX_NAMES} more" if len(shown) > _MAX_NAMES else ""

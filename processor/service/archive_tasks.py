@@ -26,6 +26,7 @@ from processor.errors import BrokerError
 from processor.kafka.clients import FAULTS
 from processor.kafka.control_log import ControlLog, ControlRecord
 from processor.kafka.source_gap import find_gap, oldest_record
+from processor.kafka.source_topics import SourceTopics
 from processor.service.health import ServiceHealth
 from processor.service.lifecycle import Leading, background
 from processor.settings import Settings
@@ -58,16 +59,19 @@ class ArchiveTasks:
         worker: StreamWorker,
         health: ServiceHealth,
         telemetry: Telemetry,
+        source: SourceTopics | None = None,
     ) -> None:
         self._settings = settings
+        self._source = source
         self._rules = rules
         self._worker = worker
         self._health = health
         self._telemetry = telemetry
         self._source_known = asyncio.Event()
 
-    async def record_source_gap(self) -> None:
-        """Write to the control topic which records the source has lost, before it is read further.
+    async def record_source_gap(self, topics: tuple[str, ...]) -> None:
+        """Write to the control topic which records these source topics have lost, before they are read
+        further.
 
         `KafkaConnectionError` if the control topic can't be read.
         """
@@ -79,7 +83,7 @@ class ArchiveTasks:
         kept_from = self._in_memory_from(control.evicted)
         group = source_group(settings)
         old = control.created_at < kept_from
-        gap = await find_gap(self._worker.kafka, settings.topics, group, kept_from if old else None)
+        gap = await find_gap(self._worker.kafka, topics, group, kept_from if old else None)
         if gap.records:
             self._telemetry.source_lost += gap.records
             logger.error(
@@ -111,7 +115,7 @@ class ArchiveTasks:
         else:
             bootstrap = self._bootstrap(archive)
             health.bootstrap = bootstrap.progress
-            health.add(bootstrap)
+            health.add(bootstrap, "archive")
             leading = Leading(lambda: guard(bootstrap.run()))
             self._worker.on_lead = leading.set
             stack.push_async_callback(leading.end)
@@ -122,14 +126,14 @@ class ArchiveTasks:
         )
         stack.push_async_callback(impatient.close)
         self.start_lookups(impatient, stack, guard, self._in_memory_from)
-        if settings.request_logger:
+        if settings.request_logger and self._source is not None:
             log = RequestLog(settings.archive, settings, _LOOKUP_PATIENCE)
             stack.push_async_callback(log.close)
             group = f"{settings.app_id}-request-logger"
             request_logger = RequestLogger(
-                self._worker.kafka, settings.topics, group, log, self._telemetry
+                self._worker.kafka, self._source, group, log, self._telemetry
             )
-            health.add(request_logger)
+            health.add(request_logger, "archive")
             background(stack, guard(request_logger.run()))
 
     def start_lookups(
@@ -153,11 +157,11 @@ class ArchiveTasks:
             self._telemetry,
             in_memory_from,
         )
-        health.add(lookup)
+        health.add(lookup, "archive")
         background(stack, guard(lookup.run(health.bootstrap_complete)))
         if self._settings.outcomes:
             writer = OutcomeWriter(archive, worker.joins, self._telemetry)
-            health.add(writer, outcomes_waiting=lambda: writer.waiting)
+            health.add(writer, "archive", outcomes_waiting=lambda: writer.waiting)
             background(stack, guard(writer.run()))
 
     def _bootstrap(self, archive: ElasticsearchArchive) -> Bootstrap:
@@ -171,12 +175,16 @@ class ArchiveTasks:
             self._telemetry,
             settings.horizon * SECOND,
             time.time_ns,
-            lambda: oldest_record(self._worker.kafka, settings.topics),
+            self._oldest_record,
             self._source_known,
             since=parse_time(settings.bootstrap) if has_start else None,
             full=settings.bootstrap == "full",
             outcomes=settings.outcomes,
         )
+
+    async def _oldest_record(self) -> int | None:
+        topics = self._source.existing if self._source is not None else ()
+        return await oldest_record(self._worker.kafka, topics)
 
     def _in_memory_from(self, evicted: int) -> int:
         return in_memory_from(time.time_ns(), self._settings.horizon * SECOND, evicted)
@@ -188,5 +196,5 @@ class ArchiveTasks:
             try:
                 await control.refresh()
             except (*FAULTS, BrokerError) as error:
-                logger.info("control topic: %s", error)
+                logger.debug("control topic: %s", error)
         self._health.bootstrap_complete.set()

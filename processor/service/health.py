@@ -3,15 +3,26 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
 
 from processor.backfill.bootstrap_progress import BootstrapProgress
-from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Readiness
+from processor.errors import ProcessorError
+from processor.publish.interfaces import (
+    BootstrapState,
+    Gauges,
+    OwnedPartitions,
+    Problem,
+    Readiness,
+)
+from processor.service.problems import Problems, Source, Trouble
 from processor.service.watchdog import Watchdog
 from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
+
+#: Seconds between looks for problems.
+_LOOK_EVERY = 1.0
 
 
 class Part(Protocol):
@@ -32,44 +43,73 @@ class ServiceHealth:
 
     def __init__(self, telemetry: Telemetry, watchdog: Watchdog) -> None:
         self.worker: StreamWorker | None = None
-        self.start_error = "starting"
-        """Why there is no worker yet."""
+        self.start_error: ProcessorError | None = None
+        """Why there is no worker yet, if something is wrong."""
         self.failure = ""
         """Why the process is about to end."""
         self.lag: int | None = None
         """Records of the source that are not on the log yet; None while that is unknown."""
         self.bootstrap_complete = asyncio.Event()
         self.bootstrap = BootstrapProgress()
+        self.is_complete: Callable[[], bool] = lambda: False
+        """Whether all that was stored at the start is counted."""
+        self._problems = Problems(self._troubles)
+        self._watched: list[Source] = []
         self._telemetry = telemetry
         self._watchdog = watchdog
-        self._parts: list[Part] = []
-        self._gauges: dict[str, Callable[[], int | None]] = {}
+        self._parts: list[tuple[Part, str, str]] = []
+        self._gauges: dict[str, Callable[[], Any]] = {}
 
-    def add(self, part: Part, **gauges: Callable[[], int | None]) -> None:
-        """Report the ``last_error`` of a part on /ready, and its gauges, by fields of `Gauges`."""
-        self._parts.append(part)
+    def add(
+        self,
+        part: Part,
+        cause: str = "work",
+        remedy: str = "it is tried again until it works; `processor check` tests what it needs",
+        **gauges: Callable[[], Any],
+    ) -> None:
+        """Report the ``last_error`` of a part as a problem of this ``cause``, unless there is one with
+        this cause already; and its gauges, by fields of `Gauges`."""
+        self._parts.append((part, cause, remedy))
         self.add_gauges(**gauges)
 
-    def add_gauges(self, **gauges: Callable[[], int | None]) -> None:
+    def watch(self, troubles: Source, **gauges: Callable[[], Any]) -> None:
+        """Report the troubles of a part, before those of `add`, and its gauges."""
+        self._watched.append(troubles)
+        self.add_gauges(**gauges)
+
+    def add_gauges(self, **gauges: Callable[[], Any]) -> None:
         """Add gauges, by fields of `Gauges`."""
         self._gauges |= gauges
+
+    async def run(self) -> None:
+        """Look for problems until cancelled, so that the log has them although nobody asks."""
+        while True:
+            self._problems.refresh()
+            await asyncio.sleep(_LOOK_EVERY)
 
     def alive(self) -> tuple[bool, str]:
         """False once the process has failed or has made no progress for too long, and the reason."""
         error = self.failure or self._watchdog.last_error
         return not error, error or "ok"
 
+    def problems(self) -> tuple[Problem, ...]:
+        """Return the open problems, as of now."""
+        self._problems.refresh()
+        return self._problems.all()
+
     def ready(self) -> Readiness:
         """Ready once the table was recovered: from then on this worker takes part in its group, with
-        however many partitions. Errors of the parts are reported, and do not make it unready."""
-        worker = self.worker
-        ready = worker is not None and worker.recovered.is_set() and not self.failure
-        if ready:
-            # Parts that need the same server often have the same error.
-            errors = dict.fromkeys(part.last_error for part in self._parts)
-            reason = "; ".join(filter(None, errors)) or "ok"
-        else:
-            reason = self.failure or (self.start_error if worker is None else "joining the group")
+        however many partitions. Of the problems only some make it unready, after some time."""
+        worker, problems = self.worker, self.problems()
+        reason = self.failure
+        if not reason and worker is None:
+            reason = "starting" if self.start_error is None else str(self.start_error)
+        elif not reason and worker is not None and not worker.recovered.is_set():
+            reason = "joining the group"
+        blocking = [] if reason else self._problems.blocking()
+        ready = not reason and not blocking
+        if not reason:
+            reason = "; ".join(blocking or [one.what for one in problems]) or "ok"
         observations, deltas = worker.assigned if worker else ((), ())
         bootstrap, left = self.bootstrap, self.bootstrap.remaining_seconds
         return Readiness(
@@ -84,13 +124,28 @@ class ServiceHealth:
             ),
             OwnedPartitions(observations, deltas),
             self.lag,
+            self.is_complete(),
+            problems,
         )
+
+    def _troubles(self) -> Iterable[Trouble]:
+        for watched in self._watched:
+            yield from watched()
+        if self.start_error is not None:
+            error = self.start_error
+            yield Trouble("broker", error.what, error.remedy, 0.0)
+        for part, cause, remedy in self._parts:
+            if part.last_error:
+                yield Trouble(cause, part.last_error, remedy)
 
     def gauges(self) -> Gauges:
         """The gauges of all parts; counts are sums over the partitions that are up to date."""
         added: dict[str, Any] = {name: value() for name, value in self._gauges.items()}
+        readiness = self.ready()
         return replace(
             Gauges() if self.worker is None else _worker_gauges(self.worker),
+            ready=int(readiness.ready),
+            complete=int(readiness.complete),
             bootstrap_complete=int(self.bootstrap_complete.is_set()),
             bootstrap_remaining_documents=self.bootstrap.remaining,
             consumer_lag_records=self.lag,

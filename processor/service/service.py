@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -21,15 +22,18 @@ from processor.ingress.http import INGRESS, ingress_port, make_ingress
 from processor.ingress.tls import ingress_tls
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
+from processor.kafka.source_topics import SourceTopics
 from processor.kafka.topics import prepare
-from processor.models_file import follow_models_file, read_models_file
+from processor.models_file import read_models_file
 from processor.publish.interfaces import NoCounts, WorkerView
 from processor.publish.site import make_site, metrics_port
 from processor.service.archive_tasks import ArchiveTasks, source_group
+from processor.service.completeness import Completeness
 from processor.service.health import ServiceHealth
 from processor.service.known_requests import KnownRequests
 from processor.service.lifecycle import background, collect_cycles, ending_within, serve
 from processor.service.watchdog import Watchdog
+from processor.service.watches import Watches
 from processor.settings import Settings
 from processor.stream.ingest import SourceIngest
 from processor.stream.kafka_sink import KafkaSink
@@ -97,20 +101,23 @@ class Service:
             background(stack, collect_cycles())
             site = make_site(self.view, (ingress_port(settings),))
             self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
+            background(stack, self._guard(self.health.run()))
+            watches = Watches(settings, self.health, self.telemetry, stack, self._guard)
+            watches.disks([settings.data, self._archive_path().parent])
+            watches.models_file(self._rules)
             if settings.embedded:
                 archive = self._archive = await self._open_archive(stack)
                 broker = await self._start_broker(stack)
                 memory_guard = self._guard_memory(stack, broker)
-                worker = await self._start_worker(stack, (broker.address,))
+                worker = await self._start_worker(stack, Kafka(settings, (broker.address,)))
                 sink = self._open_embedded_source(stack, worker, archive, memory_guard)
             else:
-                worker = await self._start_worker(stack, settings.broker)
-                sink = self._open_kafka_source(stack, worker)
-            if settings.models is not None:
-                following = follow_models_file(
-                    settings.models, self._rules, settings.custom_statistics
-                )
-                background(stack, self._guard(following))
+                kafka = Kafka(settings, settings.broker)
+                source = watches.source(kafka, self._is_reading)
+                watches.archive()
+                worker = await self._start_worker(stack, kafka)
+                sink = self._open_kafka_source(stack, worker, source)
+            self._follow_completeness(stack, worker)
             background(stack, self._guard(self._watchdog.run()))
             ingress = make_ingress(
                 sink,
@@ -145,8 +152,20 @@ class Service:
         background(stack, self._guard(memory_guard.run()))
         return memory_guard
 
-    async def _start_worker(self, stack: AsyncExitStack, servers: tuple[str, ...]) -> StreamWorker:
-        kafka = Kafka(self.settings, servers)
+    def _is_reading(self) -> bool:
+        """Whether this worker holds partitions of a source topic."""
+        return self._ingest is not None and bool(self._ingest.positions())
+
+    def _follow_completeness(self, stack: AsyncExitStack, worker: StreamWorker) -> None:
+        def stored_is_read() -> bool:
+            read = self._ingest is None or self._ingest.has_caught_up
+            return read and self.health.bootstrap_complete.is_set()
+
+        completeness = Completeness(worker, stored_is_read)
+        self.health.is_complete = completeness
+        background(stack, self._guard(completeness.run()))
+
+    async def _start_worker(self, stack: AsyncExitStack, kafka: Kafka) -> StreamWorker:
         log_id = await self._prepare(kafka)
         worker = StreamWorker(self.settings, kafka, log_id, self.telemetry, self.fail)
         await worker.start()
@@ -206,19 +225,21 @@ class Service:
         # The telemetry of the sink's decoder is thrown away: an event counts when it is on the log.
         return ArchiveSink(archive, Decoder(self._rules, Telemetry()), publisher, memory_guard)
 
-    def _open_kafka_source(self, stack: AsyncExitStack, worker: StreamWorker) -> EventSink:
+    def _open_kafka_source(
+        self, stack: AsyncExitStack, worker: StreamWorker, source: SourceTopics
+    ) -> EventSink:
         """Read the source topics onto the log; the sink puts new events on the log."""
         settings = self.settings
-        tasks = ArchiveTasks(settings, self._rules, worker, self.health, self.telemetry)
+        tasks = ArchiveTasks(settings, self._rules, worker, self.health, self.telemetry, source)
         self._ingest = ingest = SourceIngest(
             worker.kafka,
-            settings.topics,
+            source,
             source_group(settings),
             worker.observation_producer(Decoder(self._rules, self.telemetry)),
             self.fail,
             tasks.record_source_gap,
         )
-        self.health.add(ingest)
+        self.health.add(ingest, "broker", "check the broker, and the rights on the source topics")
         background(stack, self._guard(ingest.run()))
         background(stack, self._note_source_lag(ingest))
         tasks.start(stack, self._guard)
@@ -233,10 +254,14 @@ class Service:
                 f"PROCESSOR_ARCHIVE={settings.archive!r} needs PROCESSOR_BROKER: the embedded mode "
                 "keeps its events in SQLite, use sqlite:PATH or leave it empty"
             )
-        path = settings.archive.removeprefix("sqlite:") or str(settings.data / "events.sqlite")
-        archive = await SqliteArchive.open(type(settings.data)(path))
+        archive = await SqliteArchive.open(self._archive_path())
         stack.push_async_callback(archive.close)
         return archive
+
+    def _archive_path(self) -> Path:
+        """The file of the embedded mode's archive."""
+        path = self.settings.archive.removeprefix("sqlite:")
+        return Path(path) if path else self.settings.data / "events.sqlite"
 
     async def _measure_progress(self) -> list[ProgressSample]:
         """A sample of the position of each part that has work to do."""
@@ -260,16 +285,18 @@ class Service:
         return max(0, await self._archive.last() - self._publisher.position)
 
     async def _prepare(self, kafka: Kafka) -> str:
-        """Prepare the topics; the log id. Waits for the broker as long as it takes, with one log line
-        for each try, and the reason on /ready."""
+        """Prepare the topics; the log id. Waits for the broker as long as it takes, with the reason on
+        /ready."""
         backoff = Backoff(0.5, 30.0)
         while True:
             try:
-                return await prepare(kafka, self.settings)
+                log_id = await prepare(kafka, self.settings)
+                self.health.start_error = None
+                return log_id
             except (*FAULTS, BrokerError) as error:
                 reason = error if isinstance(error, BrokerError) else await kafka.explain(error)
-                self.health.start_error = str(reason)
-                logger.warning("%s; next try in %.1f s", reason, backoff.delay)
+                self.health.start_error = reason
+                logger.debug("%s; next try in %.1f s", reason, backoff.delay)
                 await backoff.sleep()
 
     async def _watch(self, broker: EmbeddedBroker) -> None:

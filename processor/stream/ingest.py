@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from processor.backoff import Backoff
@@ -42,21 +42,21 @@ class SourceIngest:
     """Reads the source topics with a separate consumer group, from the earliest record on.
 
     Records that are read twice (after a failed commit or a rebalance) are harmless: the fold ignores
-    repeats. ``check_for_gap`` is awaited each time before reading starts; ``fail`` is called with an
-    error that must end the process.
+    repeats. ``check_for_gap`` is awaited with the topics each time before reading starts; ``fail`` is
+    called with an error that must end the process.
     """
 
     def __init__(
         self,
         kafka: Kafka,
-        topics: tuple[str, ...],
+        source: SourceTopics,
         group: str,
         observation_producer: ObservationProducer,
         fail: Callable[[BaseException], None],
-        check_for_gap: Callable[[], Awaitable[None]],
+        check_for_gap: Callable[[tuple[str, ...]], Awaitable[None]],
     ) -> None:
         self._kafka = kafka
-        self._source = SourceTopics(kafka, topics)
+        self._source = source
         self._group = group
         self._observation_producer = observation_producer
         self._fail = fail
@@ -64,11 +64,17 @@ class SourceIngest:
         self._positions: dict[TopicPartition, int] = {}
         self.lag: int | None = None
         """Records between the position and the source's end, when last measured; None before."""
+        self.last_error = ""
+        """Why the source can't be read at the moment; empty if it can."""
+        self._backlog: _Backlog | None = None
 
     @property
-    def last_error(self) -> str:
-        """Which source topics are missing; empty if none is."""
-        return self._source.last_error
+    def has_caught_up(self) -> bool:
+        """Whether all records are on the log that its partitions of the source held when it began to
+        read them; also if no source topic exists."""
+        if self._source.checked and not self._source.existing:
+            return True
+        return self._backlog is not None and self._backlog.done
 
     async def run(self) -> None:
         """Read until cancelled; while the broker is away, try again with backoff."""
@@ -80,32 +86,34 @@ class SourceIngest:
             except FAULTS as error:
                 if asyncio.get_running_loop().time() - started > _RECOVERED_AFTER:
                     backoff.reset()
-                logger.warning(
-                    "%s; reading the source again in %.1f s",
-                    await self._kafka.explain(error),
-                    backoff.delay,
+                self.last_error = str(await self._kafka.explain(error))
+                logger.debug(
+                    "%s; reading the source again in %.1f s", self.last_error, backoff.delay
                 )
                 await backoff.sleep()
 
     async def _consume(self) -> None:
         topics = await self._source.wait()
-        await self._check_for_gap()
+        await self._check_for_gap(topics)
         consumer = self._kafka.consumer(
-            *topics,
             group_id=self._group,
             max_poll_records=_MAX_RECORDS,
             value_deserializer=record_batches if use_native else None,
             # No other consumer is in the group, and topics may be created later.
             metadata_max_age_ms=30_000,
         )
+        backlog = self._backlog = _Backlog()
+        consumer.subscribe(topics, listener=backlog)
         async with running(consumer):
             try:
-                await self._pump(consumer)
+                await self._pump(consumer, topics, backlog)
             finally:
                 self._positions = {}
 
-    async def _pump(self, consumer: AIOKafkaConsumer) -> None:
-        """Read until cancelled, or until a topic appears that was missing."""
+    async def _pump(
+        self, consumer: AIOKafkaConsumer, topics: tuple[str, ...], backlog: "_Backlog"
+    ) -> None:
+        """Read until cancelled, or until other topics exist than the given ones."""
         clock = asyncio.get_running_loop().time
         in_flight: deque[tuple[list[asyncio.Future[object]], dict[TopicPartition, _Position]]] = (
             deque()
@@ -114,7 +122,7 @@ class SourceIngest:
         commit_due = clock() + _COMMIT_EVERY
         observation_producer = self._observation_producer
         try:
-            while not await self._source.have_changed():
+            while not self._source.have_changed(topics):
                 started = clock()
                 found = await consumer.getmany(timeout_ms=200)
                 if found:
@@ -131,11 +139,16 @@ class SourceIngest:
                     futures, positions = in_flight.popleft()
                     await self._wait_for(futures)
                     acknowledged.update(positions)
+                    backlog.on_log(positions)
                 if acknowledged and clock() >= commit_due:
                     await self._commit(consumer, acknowledged)
                     acknowledged.clear()
                     commit_due = clock() + _COMMIT_EVERY
                 await self._measure_lag(consumer)
+                if backlog.has_joined:
+                    self.last_error = ""
+                if not backlog.done:
+                    await backlog.check(consumer, is_idle=not in_flight)
                 if (self.lag or 0) < _MAX_RECORDS // 10:
                     await asyncio.sleep(max(0.0, started + _POLL_EVERY - clock()))
         finally:
@@ -216,6 +229,46 @@ class SourceIngest:
             partition: PartitionPosition(offset, True, offset)
             for partition, offset in self._positions.items()
         }
+
+
+class _Backlog(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The records that the partitions of the source held when their reading began: ``done`` once all
+    are on the log. Partitions that come from another worker later are not looked at."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.has_joined = False
+        self._ends: dict[TopicPartition, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """See `ConsumerRebalanceListener`."""
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """See `ConsumerRebalanceListener`."""
+        self.has_joined = True
+
+    def on_log(self, positions: Mapping[TopicPartition, _Position]) -> None:
+        """Note that the records before these positions are on the log."""
+        self._reached.update({partition: offset for partition, (offset, _) in positions.items()})
+
+    async def check(self, consumer: AIOKafkaConsumer, is_idle: bool) -> None:
+        """Note whether the ends are reached. ``is_idle``: all that was read is on the log."""
+        if not self.has_joined:
+            return
+        assigned = consumer.assignment()
+        if not assigned <= self._ends.keys():
+            self._ends |= await consumer.end_offsets(list(assigned - self._ends.keys()))
+        try:
+            for partition in assigned:
+                reached = self._reached.get(partition, 0)
+                if reached < self._ends[partition] and is_idle:
+                    reached = await consumer.position(partition)
+                if reached < self._ends[partition]:
+                    return
+        except IllegalStateError:
+            return  # the partition was revoked meanwhile
+        self.done = True
 
 
 def _retrieve_error(future: "asyncio.Future[object]") -> None:

@@ -13,6 +13,7 @@ from processor.backoff import Backoff
 from processor.errors import BrokerError, LogMismatchError
 from processor.kafka.clients import FAULTS
 from processor.kafka.log_reader import LogReader
+from processor.kafka.reading import broker_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class PartitionFold:
         """Load the newest checkpoint if memory holds no state, and read the log to its end; try again
         until this succeeds."""
         backoff = Backoff(0.2, 30.0)
+        level = logging.WARNING
         async with self._lock:
             while not self.opened.is_set():
                 try:
@@ -86,13 +88,9 @@ class PartitionFold:
                     raise
                 except (*FAULTS, BrokerError) as error:
                     # The state is good: only reading failed.
-                    logger.warning(
-                        "%s: %s: %s; next try in %.1f s",
-                        self.name,
-                        type(error).__name__,
-                        error,
-                        backoff.delay,
-                    )
+                    what = str(error) if isinstance(error, BrokerError) else broker_trouble(error)
+                    logger.log(level, "%s: %s; trying again", self.name, what)
+                    level = logging.DEBUG  # once is enough
                 except Exception:
                     self._loaded = False
                     self.failures += 1
@@ -114,7 +112,7 @@ class PartitionFold:
             if offset < self.next_offset:
                 return False
             if offset - self.next_offset > _MAX_GAP:
-                self._fall_behind()
+                self.fall_behind()
                 return False
             try:
                 if offset > self.next_offset:
@@ -123,19 +121,15 @@ class PartitionFold:
             except LogMismatchError:
                 raise
             except (*FAULTS, BrokerError) as error:
+                what = str(error) if isinstance(error, BrokerError) else broker_trouble(error)
                 logger.warning(
-                    "%s: no records from %d to %d: %s: %s",
-                    self.name,
-                    self.next_offset,
-                    offset,
-                    type(error).__name__,
-                    error,
+                    "%s: no records from %d to %d: %s", self.name, self.next_offset, offset, what
                 )
-                self._fall_behind()
+                self.fall_behind()
                 return False
             except Exception:
                 logger.exception("%s: record %d failed; starting over", self.name, offset)
-                self._fall_behind()
+                self.fall_behind()
                 self._loaded = False
                 self.failures += 1
                 return False
@@ -161,7 +155,8 @@ class PartitionFold:
         self.failures = 0
         self.opened.set()
 
-    def _fall_behind(self) -> None:
+    def fall_behind(self) -> None:
+        """Take the state for old: `open` reads what is missing."""
         self._fell_behind, self._caught_up = time.monotonic(), None
         self.opened.clear()
 

@@ -60,6 +60,13 @@ class PartitionManager(Generic[S]):
         for partition in self._assigned.values():
             self._open(partition)
 
+    def check_ends(self) -> None:
+        """Take no partition for up to date until it has been read to its end again."""
+        for partition in self._assigned.values():
+            partition.fold.fall_behind()
+            if self._may_open:
+                self._open(partition)
+
     async def close(self) -> None:
         """Cancel the opening of all partitions."""
         self._may_open = False
@@ -100,6 +107,11 @@ class PartitionManager(Generic[S]):
             for number, partition in self._assigned.items()
             if partition.fold.opened.is_set()
         }
+
+    @property
+    def are_open(self) -> bool:
+        """Whether all assigned partitions are up to date."""
+        return all(partition.fold.opened.is_set() for partition in self._assigned.values())
 
     def stages(self) -> dict[int, S]:
         """Return all stages by partition, whether they are open or not."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -68,6 +69,8 @@ class StreamWorker:
         """Called at each assignment with whether this worker is the leader."""
         self._fail = fail
         self._assignments = 0
+        self.takeovers = 0
+        """Changes whenever this worker is given partitions that it did not have."""
         self._writer_thread = WriterThread()
         self._joins = PartitionManager(self._new_join, fail)
         self._tallies = PartitionManager(self._new_tally, fail)
@@ -151,8 +154,11 @@ class StreamWorker:
         tallies = {tp.partition for tp in assigned if tp.topic == self.topics.deltas}
         logger.info("partitions: observations %s, deltas %s", sorted(joins), sorted(tallies))
         self.on_lead(any(tp.topic == self.topics.control for tp in assigned))
+        before = self.assigned
         self._joins.assign(joins)
         self._tallies.assign(tallies)
+        if joins - set(before[0]) or tallies - set(before[1]):
+            self.takeovers += 1
         self._joins.open()
 
     def _new_join(self, partition: int) -> tuple[PartitionFold, JoinStage]:
@@ -208,8 +214,15 @@ class StreamWorker:
     async def _run_heartbeat(self) -> None:
         limit = self.settings.max_memory
         eviction = None if limit is None else EvictionPolicy(limit, self.control())
+        clock = time.monotonic
         while True:
+            started = clock()
             await asyncio.sleep(HEARTBEAT)
+            if clock() - started > self.settings.session_timeout:
+                # The process was frozen, so another worker may have counted on: what it published must
+                # not be followed by the older counts of this one.
+                logger.info("the process stood still for %.0f s: checking", clock() - started)
+                self._tallies.check_ends()
             self._recovery.check()
             for partition, join in self._joins.due(lambda stage: stage.batches > 0):
                 await self._send_heartbeat(self.topics.observations, partition, join.heartbeat())
@@ -302,6 +315,21 @@ class StreamWorker:
             number: min(stage.sent_below, stage.next_offset)
             for number, stage in self._joins.stages().items()
         }
+
+    def positions_of_joins(self) -> dict[TopicPartition, int]:
+        """Return `join_offsets` by topic and partition."""
+        topic = self.topics.observations
+        return {TopicPartition(topic, n): offset for n, offset in self.join_offsets().items()}
+
+    def positions_of_tallies(self) -> dict[TopicPartition, int]:
+        """Return `tally_offsets` by topic and partition."""
+        topic = self.topics.deltas
+        return {TopicPartition(topic, n): offset for n, offset in self.tally_offsets().items()}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the worker has joined its group, and all of its partitions are up to date."""
+        return self.recovered.is_set() and self._joins.are_open and self._tallies.are_open
 
     def tally_offsets(self) -> dict[int, int]:
         """Return the next offset of each partition of the tally."""

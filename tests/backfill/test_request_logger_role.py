@@ -62,20 +62,21 @@ async def _send(bootstrap: str, topic: str) -> None:
 async def test_it_creates_no_topic_and_reads_each_one_that_appears(
     creating_broker: KafkaServer, app_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_topics, "_CHECK_EVERY", 0.5)
+    monkeypatch.setattr(source_topics, "EVERY", 0.3)
     bootstrap = creating_broker.bootstrap
     log, topics = _Log(), ("first", "second")
-    role = RequestLogger(
-        Kafka(Settings(), (bootstrap,)), topics, app_id, cast(RequestLog, log), Telemetry()
-    )
+    kafka = Kafka(Settings(), (bootstrap,))
+    source = source_topics.SourceTopics(kafka, topics)
+    role = RequestLogger(kafka, source, app_id, cast(RequestLog, log), Telemetry())
     checks: list[int] = []
-    check = source_topics.SourceTopics._check_now
+    check = source_topics.SourceTopics.check
 
-    async def counted(source: source_topics.SourceTopics) -> tuple[str, ...]:
+    async def counted(source: source_topics.SourceTopics) -> None:
         checks.append(1)
-        return await check(source)
+        await check(source)
 
-    monkeypatch.setattr(source_topics.SourceTopics, "_check_now", counted)
+    monkeypatch.setattr(source_topics.SourceTopics, "check", counted)
+    watching = asyncio.create_task(source.run())
     task = asyncio.create_task(role.run())
     try:
         await until(lambda: len(checks) >= 3, 60, "checks for the topics")
@@ -90,4 +91,5 @@ async def test_it_creates_no_topic_and_reads_each_one_that_appears(
         assert not task.done()
     finally:
         task.cancel()
-        await asyncio.wait([task])
+        watching.cancel()
+        await asyncio.wait([task, watching])

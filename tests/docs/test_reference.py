@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
@@ -14,12 +14,16 @@ from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.sums import Sum, Sums
 from processor.domain.statistics.verdicts import Outcomes
 from processor.models_file import read_models
+from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
+from processor.publish.interfaces import Gauges
 from processor.settings import Settings
+from processor.telemetry import Telemetry
 from tests.docs.pages import PAGES, PAPERS, ROOT, text
 from tests.support.demo import Demo
 from tests.support.domain.late_cohorts import late_estimates
+from tests.support.fakes import FakeHealth
 from tests.support.valued_counts import number_counts, set_counts
 
 
@@ -45,6 +49,16 @@ def families(exposition: str) -> dict[str, Metric]:
     return {family.name: family for family in parse_text(exposition)}
 
 
+#: Gauges that the demo has not: it has no Kafka and no Elasticsearch.
+_ON_KAFKA = Gauges(
+    broker_up=1,
+    source_topics_missing=0,
+    source_silent_seconds=2.5,
+    archive_up=0,
+    archive_refused={"rights": 1},
+)
+
+
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, Metric]:
     """The families of a running worker, and those of numbers, label sets, estimates and statistics of
@@ -64,6 +78,9 @@ def scraped(demo: Demo) -> dict[str, Metric]:
     exposition.add(Row(key, "all", "request", Counts(judged=1, sums=sums), True))
     own = families(exposition.text())
     read_models({})
+    registry = CollectorRegistry()
+    registry.register(OwnCollector(Telemetry(), FakeHealth(held=_ON_KAFKA)))
+    own |= families(generate_latest(registry).decode())
     with urlopen(f"{demo.page}metrics", timeout=60) as answer:
         return own | families(answer.read().decode())
 

@@ -212,6 +212,13 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         watermark_timestamp_seconds=1.0,
         checkpoint_age_seconds=2.0,
         not_scorable_items={"shape": 1},
+        broker_up=1,
+        source_topics_missing=0,
+        source_silent_seconds=1.5,
+        disk_free_bytes=1,
+        disk_full=0,
+        archive_up=0,
+        archive_refused={"rights": 1},
     )
     telemetry = Telemetry()
     telemetry.not_scorable["shape"] = 1
@@ -240,6 +247,8 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
         *("outcomes_waiting", "bootstrap_remaining_documents", "ingress_in_flight"),
+        *("ready", "complete", "broker_up", "source_topics_missing", "source_silent_seconds"),
+        *("disk_free_bytes", "disk_full", "archive_up", "archive_refused", "models_file_refused"),
         *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
     )
     histograms = ("feedback_delay_seconds", "end_to_end_seconds", "ingress_seconds")

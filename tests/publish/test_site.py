@@ -17,7 +17,7 @@ from processor.domain.model_rules import ModelRules, Rule
 from processor.domain.statistics.counts import Counts
 from processor.domain.values import PROBABILITY, SCORES
 from processor.publish.cooperative import yielding
-from processor.publish.interfaces import WorkerView
+from processor.publish.interfaces import Problem, WorkerView
 from processor.publish.site import make_site
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -240,9 +240,23 @@ async def test_models_with_a_name_that_is_not_unicode(
 
 
 async def test_health(client: Client, health: FakeHealth) -> None:
-    assert await body(client, "/health") == {"alive": True, "reason": ""}
+    assert await body(client, "/health") == {"alive": True, "reason": "", "problems": []}
     health.is_alive = False
-    assert await body(client, "/health", 503) == {"alive": False, "reason": "no progress for 60 s"}
+    problem = Problem("disk", "the disk is full", "2026-11-20T09:00:00Z", "make room", True)
+    health.open_problems = (problem,)
+    assert await body(client, "/health", 503) == {
+        "alive": False,
+        "reason": "no progress for 60 s",
+        "problems": [
+            {
+                "cause": "disk",
+                "what": "the disk is full",
+                "since": "2026-11-20T09:00:00Z",
+                "remedy": "make room",
+                "unready": True,
+            }
+        ],
+    }
 
 
 async def test_ready(client: Client, health: FakeHealth) -> None:
@@ -258,6 +272,8 @@ async def test_ready(client: Client, health: FakeHealth) -> None:
         },
         "partitions": {"observations": [0, 3], "deltas": [1]},
         "lag": 7,
+        "complete": True,
+        "problems": [],
     }
     health.is_ready = False
     assert (await body(client, "/ready", 503))["reason"] == "the broker does not answer"
@@ -274,7 +290,10 @@ async def test_ready_can_wait_for_the_bootstrap(client: Client, health: FakeHeal
     assert waiting["reason"]
     health.bootstrapped = True
     assert (await body(client, "/ready?wait=bootstrap"))["ready"] is True
-    assert (await body(client, "/ready?wait=x", 400))["choices"] == ["bootstrap"]
+    assert (await body(client, "/ready?wait=x", 400))["choices"] == ["bootstrap", "complete"]
+    health.complete = False
+    assert (await body(client, "/ready?wait=bootstrap"))["complete"] is False
+    assert "not counted yet" in (await body(client, "/ready?wait=complete", 503))["reason"]
 
 
 async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+from processor.errors import BrokerError
 from processor.kafka.lag import ProgressSample
 from processor.publish.interfaces import Gauges
 from processor.service.health import ServiceHealth
@@ -38,8 +39,10 @@ async def test_a_worker_that_has_not_started_is_alive_and_not_ready() -> None:
     health = _health()
     assert health.alive() == (True, "ok")
     assert not health.ready().ready
-    health.start_error = "kafka:9092 does not answer"
-    assert health.ready().reason == "kafka:9092 does not answer"
+    health.start_error = BrokerError("kafka:9092 does not answer", "check it")
+    assert health.ready().reason == "kafka:9092 does not answer: check it"
+    (problem,) = health.problems()
+    assert (problem.cause, problem.remedy, problem.unready) == ("broker", "check it", True)
     assert health.gauges() == Gauges()
 
 
@@ -47,8 +50,8 @@ async def test_parts_report_their_errors_once_and_their_gauges() -> None:
     health, worker = _health(), _worker()
     health.worker = cast(Any, worker)
     parts = [SimpleNamespace(last_error="") for _ in range(3)]
-    for part in parts:
-        health.add(part)
+    for part, cause in zip(parts, ("archive", "source", "archive"), strict=True):
+        health.add(part, cause)
     health.add(SimpleNamespace(last_error=""), outcomes_waiting=lambda: 7)
     assert health.ready().reason == "ok"
     parts[0].last_error = parts[2].last_error = "the archive does not answer"

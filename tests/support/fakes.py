@@ -7,7 +7,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.windows import TIERS
-from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Readiness
+from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Problem, Readiness
 
 #: 2026-11-20T09:03:59.5Z
 NOW = 1795165439.5
@@ -75,6 +75,11 @@ class FakeHealth:
     bootstrapped: bool = True
     lag: int | None = 7
     held: Gauges = field(default_factory=Gauges)
+    complete: bool = True
+    open_problems: tuple[Problem, ...] = ()
+
+    def problems(self) -> tuple[Problem, ...]:
+        return self.open_problems
 
     def alive(self) -> tuple[bool, str]:
         return self.is_alive, "" if self.is_alive else "no progress for 60 s"
@@ -86,6 +91,8 @@ class FakeHealth:
             BootstrapState(self.bootstrapped, 1200),
             OwnedPartitions((0, 3), (1,)),
             self.lag,
+            self.complete,
+            self.open_problems,
         )
 
     def gauges(self) -> Gauges:

@@ -1,10 +1,12 @@
 """Send requests to Elasticsearch: credentials, retries while the server is away, clear errors."""
 
 import logging
+import os
 import ssl
 import time
 import warnings
 from collections.abc import Awaitable, Callable
+from socket import gaierror
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -31,8 +33,6 @@ log = logging.getLogger(__name__)
 TIMEOUT = 60.0
 #: Seconds between two attempts: the first pause, and the longest.
 _PAUSE, _MAX_PAUSE = 0.1, 15.0
-#: Seconds between two log lines about a server that is away.
-_LOG_PAUSE = 30.0
 #: Statuses of a server that is busy or starting, or of a proxy in front of one.
 _BUSY = frozenset((408, 429, 502, 503, 504))
 #: How often status 500 is tried again: mostly it passes, but a document can also be its cause.
@@ -93,75 +93,94 @@ class ElasticsearchHttp:
         request: Callable[[AsyncElasticsearch], Awaitable[T]],
         on_retry: Callable[[], None] = lambda: None,
         once: bool = False,
+        within: float = TIMEOUT,
     ) -> T:
         """The result of ``request``, which is repeated after failures that pass, but not with
         ``once``. ``on_retry`` is called before a request that was too much for the server is
-        repeated. `ArchiveError` says why ``task``, such as "writing results", failed."""
+        repeated. ``within`` is for how many seconds one request may take. `ArchiveError` says why
+        ``task``, such as "writing results", failed."""
+        client = self._client.options(request_timeout=within)
         patience = 0.0 if once else self._patience
-        start = logged = time.monotonic()
+        start = time.monotonic()
         backoff, faults = Backoff(_PAUSE, _MAX_PAUSE), 0
         while True:
             try:
-                return await request(self._client)
+                return await request(client)
             except (TransportError, ApiError, NotReadyError) as error:
                 status = error.meta.status if isinstance(error, ApiError) else 0
                 faults += status == 500
                 if not _passes(error, status) or faults >= _MAX_FAULTS:
-                    raise self._explain(error, status, task) from None
+                    raise self._explain(error, status, task, within) from None
                 now = time.monotonic()
                 if patience is not None and now + backoff.delay - start > patience:
-                    raise self._explain(error, status, task) from None
-                if now - logged > _LOG_PAUSE:
-                    logged = now
-                    log.warning("%s; trying again", self._explain(error, status, task))
+                    raise self._explain(error, status, task, within) from None
+                log.debug("%s; trying again", self._explain(error, status, task, within))
                 if status == 429 or isinstance(error, ConnectionTimeout):
                     on_retry()
             await backoff.sleep()
 
-    def _explain(self, error: Exception, status: int, task: str) -> ArchiveError:
+    def _explain(
+        self, error: Exception, status: int, task: str, timeout: float = TIMEOUT
+    ) -> ArchiveError:
         server = f"Elasticsearch at {self.address}"
         if isinstance(error, UnsupportedProductError):
-            return ArchiveError(_foreign(self.address, reply(error.body)))
+            what = _foreign(self.address, reply(error.body))
+            return ArchiveError(what, reason="version")
         if isinstance(error, NotReadyError):
-            return ArchiveError(f"{server} is not ready: {error}: check the health of its cluster")
+            return ArchiveError(
+                f"{server} is not ready: {error}", "check the health of its cluster", "not_ready"
+            )
         if isinstance(error, TlsError):
             return ArchiveError(
-                f"the certificate of {server} is not trusted ({_line(error)}): set PROCESSOR_ES_CA "
-                "to its authority's PEM file, and use a host name that the certificate has"
+                f"the certificate of {server} is not trusted ({_line(error)})",
+                "set PROCESSOR_ES_CA to its authority's PEM file, and use a host name that the "
+                "certificate has",
+                "certificate",
             )
         if isinstance(error, ConnectionTimeout):
-            return ArchiveError(f"{server} gives no answer in {TIMEOUT:g} s while {task}")
+            return ArchiveError(
+                f"{server} gives no answer in {timeout:g} s while {task}",
+                "check its load and the network; it is tried again",
+                "away",
+            )
         if isinstance(error, NoConnectionError):
             return ArchiveError(
-                f"{server} can't be reached ({_line(error)}): check the address (http or https?) "
-                "and that the server runs"
+                f"{server} can't be reached ({_line(error)})",
+                "check the address (http or https?) and that the server runs",
+                "away",
             )
         if status == 401:
             return ArchiveError(
-                f"{server} refuses the credentials (401): set PROCESSOR_ES_USER and "
-                "PROCESSOR_ES_PASSWORD, or PROCESSOR_ES_API_KEY"
+                f"{server} refuses the credentials (401)",
+                "set PROCESSOR_ES_USER and PROCESSOR_ES_PASSWORD, or PROCESSOR_ES_API_KEY",
+                "credentials",
             )
         if status == 403:
             return ArchiveError(
-                f"{server} does not allow {task} (403): the user needs the privileges "
-                f"{self._privileges} on {self._subject!r}"
+                f"{server} does not allow {task} (403)",
+                f"the user needs the privileges {self._privileges} on {self._subject!r}",
+                "rights",
             )
         if status == 404:
             return no_index(self.address, self._subject)
         if status in (406, 415):
             return ArchiveError(
-                f"{server} does not understand this client ({status}): use version 7.17 or newer"
+                f"{server} does not understand this client ({status})",
+                "use version 7.17 or newer",
+                "version",
             )
         reason = reason_of(error.body) if isinstance(error, ApiError) else _line(error)
         code = f" ({status})" if status else ""
-        return ArchiveError(f"{server} fails while {task}{code}: {reason or 'no reason given'}")
+        what = f"{server} fails while {task}{code}: {reason or 'no reason given'}"
+        return ArchiveError(what, reason="busy" if status in _BUSY else "other")
 
 
 def no_index(address: str, pattern: str) -> ArchiveError:
     """The error of an index pattern that matches no index."""
     return ArchiveError(
-        f"Elasticsearch at {address} has no index {pattern!r}: set PROCESSOR_INDEX (or --index) to "
-        "the request logger's indices, such as inference-log-*"
+        f"Elasticsearch at {address} has no index {pattern!r}",
+        "set PROCESSOR_INDEX (or --index) to the request logger's indices, such as inference-log-*",
+        "no_index",
     )
 
 
@@ -210,6 +229,11 @@ def too_old(address: str, number: str) -> str:
 
 
 def _line(error: Exception) -> str:
+    # aiohttp's own text has the address as a Python tuple.
+    reason = getattr(error.__context__, "os_error", None)
+    if isinstance(reason, OSError) and reason.errno and not isinstance(error, TlsError):
+        known = reason.strerror if isinstance(reason, gaierror) else os.strerror(reason.errno)
+        return str(known).lower()
     message = error.message if isinstance(error, TransportError | ApiError) else error
     return " ".join(str(message).split())[:200]
 

@@ -100,17 +100,25 @@ function say(text, kind) {
   $("status").className = kind;
 }
 
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
 function notices(page) {
   const { work } = page;
   const found = [];
   const behind = work.counts_until === null ? 0 : (Date.parse(page.at) - Date.parse(work.counts_until)) / 1000;
-  if (!work.ready.ready) found.push(["bad", `Not ready: ${work.ready.reason}.`]);
-  else if (work.ready.reason !== "ok" && work.ready.reason) found.push(["warning", `${work.ready.reason}.`]);
+  const { problems } = work.ready;
+  if (!work.ready.ready && !problems.some((each) => each.unready)) found.push(["bad", `Not ready: ${work.ready.reason}.`]);
+  for (const each of problems) {
+    found.push([each.unready ? "bad" : "warning", `${capital(each.what)}, since ${timeOfDay(each.since)}: ${each.remedy}.`]);
+  }
   if (!work.ready.bootstrap.complete) {
     const { documents, total, seconds_left: left } = work.ready.bootstrap;
     found.push(["warning", `Reading the archive: ${counted(documents, "document", "documents")} so far` +
       `${total ? ` of about ${number(total)}` : ""}${left ? `, ${Math.ceil(left / 60)}\u202fmin left` : ""}. ` +
       "Until it is done, history is missing here."]);
+  }
+  if (!work.ready.complete && work.ready.bootstrap.complete && !work.recovery_remaining) {
+    found.push(["warning", "What was stored when this worker started is not all counted yet."]);
   }
   if (work.recovery_remaining) found.push(["warning", `Catching up with the log: ${counted(work.recovery_remaining, "record", "records")} to read.`]);
   if (work.held_deltas) found.push(["bad", `${counted(work.held_deltas, "change waits", "changes wait")} for one that is missing: counts are held back.`]);
