@@ -177,6 +177,19 @@ class Settings:
         """Whether the connection to Kafka is encrypted."""
         return self.kafka_security_protocol.endswith("SSL")
 
+    def without_effect(self) -> list[str]:
+        """A line for each setting that has no effect beside the others."""
+        idle = {
+            "PROCESSOR_OUTCOMES=on has no effect without an archive: set PROCESSOR_ARCHIVE to "
+            "http(s)://elasticsearch:9200": self.outcomes and not self.has_archive,
+            "PROCESSOR_REQUEST_LOGGER=on has no effect without Elasticsearch: set PROCESSOR_ARCHIVE to "
+            "http(s)://elasticsearch:9200": self.request_logger and not self.elasticsearch,
+            "PROCESSOR_ARCHIVE=sqlite: has no effect with PROCESSOR_BROKER: use "
+            "http(s)://elasticsearch:9200 or none": not self.embedded
+            and self.archive.startswith("sqlite:"),
+        }
+        return [line for line, is_idle in idle.items() if is_idle]
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> "Settings":
         """The settings from the variables ``PROCESSOR_*`` of ``env``, by default the environment of

@@ -103,9 +103,9 @@ def check() -> None:
 
     async def findings() -> bool:
         all_ok = True
-        async for subject, ok, detail in run_check(settings):
-            click.echo(f"{'ok   ' if ok else 'WRONG'}  {subject}: {detail}")
-            all_ok = all_ok and ok
+        async for finding in run_check(settings):
+            click.echo(f"{finding.verdict:<6} {finding.subject}: {finding.detail}")
+            all_ok = all_ok and finding.verdict != "WRONG"
         return all_ok
 
     if not asyncio.run(findings()):

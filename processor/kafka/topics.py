@@ -7,6 +7,7 @@ created), and both use the log id of the first ``epoch`` record on the control t
 import asyncio
 import secrets
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -110,10 +111,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             # Unless another worker created them a moment ago, before it wrote the log's id.
             missing = await _still_missing(admin, missing)
             if missing:
-                raise LogMismatchError(
-                    f"topics {', '.join(missing)} were deleted, and the other topics refer to their "
-                    "records: use a new PROCESSOR_APP_ID"
-                )
+                raise _deleted(missing)
         for spec in wanted:
             if spec.name not in missing:
                 continue
@@ -150,6 +148,36 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
     return epoch.log_id
 
 
+async def check_topic(admin: Any, spec: _Spec, partitions: int) -> None:
+    """Compare a topic that exists with its specification. `LogMismatchError` as of `prepare`."""
+    _check_partitions(spec, partitions)
+    await _check_configs(admin, [spec])
+
+
+async def check_log(
+    kafka: Kafka, settings: Settings, missing: Sequence[str], deadline: float = 15.0
+) -> str | None:
+    """Compare the settings with what the control topic, which must exist, says of the log.
+
+    Returns the log's id, None if no worker has used it yet. ``missing`` names the internal topics that
+    do not exist. `LogMismatchError` as of `prepare`.
+    """
+    epoch = await _first_epoch(kafka, Topics.of(settings.app_id).control, deadline)
+    if epoch is None:
+        return None
+    if missing:
+        raise _deleted(missing)
+    _check_horizon(epoch, settings)
+    return epoch.log_id
+
+
+def _deleted(missing: Sequence[str]) -> LogMismatchError:
+    return LogMismatchError(
+        f"topics {', '.join(missing)} were deleted, and the other topics refer to their "
+        "records: use a new PROCESSOR_APP_ID"
+    )
+
+
 async def _create(admin: Any, topic: NewTopic) -> None:
     try:
         response = await admin.create_topics([topic])
@@ -180,12 +208,15 @@ async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> Non
             raise BrokerError(f"topics {', '.join(missing)} have no leader after {deadline:.0f} s")
         await asyncio.sleep(0.1)
     for spec in wanted:
-        partitions = len(found[spec.name]["partitions"])
-        if partitions != spec.partitions:
-            raise LogMismatchError(
-                f"topic {spec.name} has {partitions} partitions, PROCESSOR_PARTITIONS asks for "
-                f"{spec.partitions}: set it to {partitions}, or use a new PROCESSOR_APP_ID"
-            )
+        _check_partitions(spec, len(found[spec.name]["partitions"]))
+
+
+def _check_partitions(spec: _Spec, partitions: int) -> None:
+    if partitions != spec.partitions:
+        raise LogMismatchError(
+            f"topic {spec.name} has {partitions} partitions, PROCESSOR_PARTITIONS asks for "
+            f"{spec.partitions}: set it to {partitions}, or use a new PROCESSOR_APP_ID"
+        )
 
 
 async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
@@ -195,20 +226,24 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
         for _, _, _, name, entries in response.resources:
             found[name] = {entry[0]: entry[1] for entry in entries}
     for spec in wanted:
-        for name in ("cleanup.policy", "message.timestamp.type"):
-            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
-            if expected is not None and actual is not None and actual != expected:
-                raise LogMismatchError(
-                    f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
-                    "or use a new PROCESSOR_APP_ID"
-                )
-        for name in ("retention.ms", "max.message.bytes"):
-            expected, actual = spec.config.get(name), found.get(spec.name, {}).get(name)
-            if expected is not None and actual is not None and _less(int(actual), int(expected)):
-                raise LogMismatchError(
-                    f"topic {spec.name} has {name}={actual}, but {expected} is needed, or else records "
-                    "would be lost: change it"
-                )
+        _check_config(spec, found.get(spec.name, {}))
+
+
+def _check_config(spec: _Spec, found: Mapping[str, str]) -> None:
+    for name in ("cleanup.policy", "message.timestamp.type"):
+        expected, actual = spec.config.get(name), found.get(name)
+        if expected is not None and actual is not None and actual != expected:
+            raise LogMismatchError(
+                f"topic {spec.name} has {name}={actual}, it must be {expected}: change it, "
+                "or use a new PROCESSOR_APP_ID"
+            )
+    for name in ("retention.ms", "max.message.bytes"):
+        expected, actual = spec.config.get(name), found.get(name)
+        if expected is not None and actual is not None and _less(int(actual), int(expected)):
+            raise LogMismatchError(
+                f"topic {spec.name} has {name}={actual}, but {expected} is needed, or else records "
+                "would be lost: change it"
+            )
 
 
 def _less(actual: int, expected: int) -> bool:

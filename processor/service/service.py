@@ -47,13 +47,6 @@ _MAX_END = 9.0
 #: Seconds between updates of the lag that /ready shows.
 _LAG_EVERY = 0.5
 
-#: When a setting would have an effect, for the warning that it has none.
-_REMEDIES = {
-    "PROCESSOR_REQUEST_LOGGER": " without PROCESSOR_ARCHIVE=http(s)://...",
-    "PROCESSOR_OUTCOMES": " without PROCESSOR_ARCHIVE=http(s)://...",
-    "PROCESSOR_ARCHIVE=sqlite:": " with PROCESSOR_BROKER: use http(s)://elasticsearch:9200 or none",
-}
-
 
 class Service:
     """One worker process, embedded or on a Kafka, as the settings say.
@@ -95,7 +88,8 @@ class Service:
             raise SettingsError(
                 f"PROCESSOR_DATA={str(settings.data)!r} can't be made: {error.strerror or error}"
             ) from None
-        self._warn_of_idle_settings()
+        for line in settings.without_effect():
+            logger.warning("%s", line)
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
@@ -172,18 +166,6 @@ class Service:
         stack.push_async_callback(worker.stop)
         self.health.worker = self.view.counts_source = worker
         return worker
-
-    def _warn_of_idle_settings(self) -> None:
-        """Warn of each setting that has no effect, so that it does not look as if it had one."""
-        settings = self.settings
-        idle = {
-            "PROCESSOR_OUTCOMES": settings.outcomes and not settings.has_archive,
-            "PROCESSOR_REQUEST_LOGGER": settings.request_logger and not settings.elasticsearch,
-            "PROCESSOR_ARCHIVE=sqlite:": not settings.embedded
-            and settings.archive.startswith("sqlite:"),
-        }
-        for name in (name for name, is_set in idle.items() if is_set):
-            logger.warning("%s has no effect in this release%s", name, _REMEDIES.get(name, ""))
 
     async def is_settled(self) -> bool:
         """Whether the counts include every event that has been accepted by now."""

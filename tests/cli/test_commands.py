@@ -261,7 +261,7 @@ def test_help_has_examples_and_every_setting() -> None:
 
 
 def test_check_says_what_is_there() -> None:
-    ran = _run("check")
+    ran = _run("check", PROCESSOR_METRICS_PORT="0", PROCESSOR_INGRESS_PORT="0")
     assert ran.returncode == 0, ran.stdout
     assert "ok     settings" in ran.stdout
     ran = _run("check", PROCESSOR_BROKER="kafka://127.0.0.1:1")

@@ -222,10 +222,6 @@ async def test_all_problems_with_their_times(
         )
         observer = Observer(worker, get, _SEEN_WITHIN)
 
-        async def answers() -> bool:
-            return await observer.status() in (200, 503)
-
-        await until(answers, 60, "the metrics port")
         topics = ("source_topics", "processor_source_topics_missing 1.0")
         await observer.sees("a topic is missing at the start", *topics, _nothing)
 
