@@ -8,6 +8,7 @@ import pytest
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
 from processor.setting_values import Secret
+from processor.publish.interfaces import Problem
 from processor.settings import Settings
 from processor.telemetry import RecentDeadLetter
 from tests.publish.served import SHOWN, Site, text
@@ -131,6 +132,20 @@ async def test_the_page_shows_lag_and_dead_letters(page: Page) -> None:
     await page.until(
         "document.querySelector('#notices').innerText.includes('Not ready: the broker')"
     )
+    since = "2026-11-20T09:00:00Z"
+    problems = (
+        Problem("disk", "the disk of data is full", since, "make room", True),
+        Problem("archive", "<b>it</b> is away", since, "start it", False),
+    )
+    site.health = FakeHealth(is_ready=False, complete=False, open_problems=problems)
+    await page.until(
+        "document.querySelector('#notices p.bad')?.innerText.startsWith('The disk of data is full, ')"
+    )
+    lines = (await text(page, "#notices")).split("\n")
+    assert lines[0].endswith(": make room.")
+    assert next(line for line in lines if "<b>it</b> is away, since" in line).endswith("start it.")
+    assert any("What was stored when this worker started" in line for line in lines)
+    assert not any("Not ready" in line for line in lines)  # the disk says why
     site.health = FakeHealth()
     await server.close()
     await page.until("document.querySelector('#status').innerText.includes('No news since')")
