@@ -30,3 +30,15 @@ def test_what_is_no_http_is_a_line_without_its_bytes(capsys: pytest.CaptureFixtu
     assert "nonsense" not in written
     assert "malformed HTTP" in written
     assert "KeyError" in written
+
+
+def test_what_the_service_says_itself_is_not_logged_by_the_client_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for level in ("INFO", "DEBUG"):
+        set_up_logs(level, "text")
+        logging.getLogger("aiokafka").error('Unable connect to "%s:%s": %s', "h", 1, "refused")
+        logging.getLogger("aiokafka").error("Topic %s is not authorized for this client", "t")
+        written = capsys.readouterr().err
+        assert "not authorized" in written
+        assert ("Unable connect" in written) == (level == "DEBUG")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from bench.support.load import Load
-from tests.support.faults.cluster import WorkerCluster
+from tests.support.faults.cluster import Worker, WorkerCluster, until
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import FULL, Size
 
@@ -87,6 +87,14 @@ class DeltaProducer:
         await asyncio.gather(*(one(*event) for event in batch))
 
 
+async def _has_problem(cluster: WorkerCluster, worker: Worker, expected: bool) -> bool:
+    """Whether the worker says that its disk is full, and is not ready because of it, as expected."""
+    readiness = await cluster.get(worker, "/ready")
+    causes = [one["cause"] for one in readiness["problems"]]
+    assert not readiness["ready"] or "disk" not in causes
+    return ("disk" in causes) == expected
+
+
 async def test_a_full_disk_under_the_archive(
     disk: Disk, app_id: str, tmp_path: Path, size: Size, outcome: Outcome
 ) -> None:
@@ -111,8 +119,10 @@ async def test_a_full_disk_under_the_archive(
                 await sender.send(part)
                 assert sender.refused > refused
                 assert (await worker_cluster.get(worker, "/health"))["alive"]
+                await until(lambda: _has_problem(worker_cluster, worker, True), 60, "unready")
                 disk.free()
                 fault = time.monotonic()
+                await until(lambda: _has_problem(worker_cluster, worker, False), 60, "ready")
                 while sender.waiting and sender.statuses != {202}:
                     sender.statuses = set()
                     await sender.send(part)
