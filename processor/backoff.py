@@ -3,6 +3,9 @@
 import asyncio
 import random
 
+#: The longest pause (s) of work whose error is shown as a problem: so its end shows within 5 s too.
+LONGEST = 4.0
+
 
 class Backoff:
     """Pauses that double from ``first`` to ``longest`` seconds, each with 20 % of jitter.

@@ -17,7 +17,7 @@ from processor.backfill.bootstrap_policy import (
     outcomes_of_pairs,
 )
 from processor.backfill.bootstrap_progress import BootstrapProgress
-from processor.backoff import Backoff
+from processor.backoff import LONGEST, Backoff
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.log.observations import IngestMode
 from processor.domain.timestamps import HOUR
@@ -106,7 +106,7 @@ class Bootstrap:
 
     async def _retry_pass(self, known: frozenset[str]) -> int:
         """Try a pass until it succeeds; returns about how many documents it read."""
-        backoff = Backoff(1.0, 60.0)
+        backoff = Backoff(1.0, LONGEST)
         while True:
             try:
                 await self._control.refresh()

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Awaitable, Callable
 
-from processor.backoff import Backoff
+from processor.backoff import LONGEST, Backoff
 from processor.errors import ArchiveError, BrokerError
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between rounds, and the longest pause after a round that failed.
-_PAUSE, _LONGEST = 1.0, 60.0
+#: Seconds between rounds.
+_PAUSE = 1.0
 
 
 class RetryLoop:
@@ -26,7 +26,7 @@ class RetryLoop:
         ``work`` returns the error that kept it from a part of its work, or an empty string. While rounds
         fail with the same error, the pauses between them grow.
         """
-        backoff = Backoff(_PAUSE, _LONGEST)
+        backoff = Backoff(_PAUSE, LONGEST)
         while True:
             await backoff.sleep()
             try:

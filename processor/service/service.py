@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from processor.archive.sqlite.archive import SqliteArchive
-from processor.backoff import Backoff
+from processor.backoff import LONGEST, Backoff
 from processor.domain.events.decoder import Decoder
 from processor.embedded.archive_publisher import ArchivePublisher, ArchiveSink
 from processor.embedded.broker import EmbeddedBroker
@@ -269,7 +269,7 @@ class Service:
     async def _prepare(self, kafka: Kafka) -> str:
         """Prepare the topics; the log id. Waits for the broker as long as it takes, with the reason on
         /ready."""
-        backoff = Backoff(0.5, 30.0)
+        backoff = Backoff(0.5, LONGEST)
         while True:
             try:
                 log_id = await prepare(kafka, self.settings)

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from processor.backoff import Backoff
+from processor.backoff import LONGEST, Backoff
 from processor.domain.native import use_native
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition
@@ -78,7 +78,7 @@ class SourceIngest:
 
     async def run(self) -> None:
         """Read until cancelled; while the broker is away, try again with backoff."""
-        backoff = Backoff(0.5, 30.0)
+        backoff = Backoff(0.5, LONGEST)
         while True:
             started = asyncio.get_running_loop().time()
             try:

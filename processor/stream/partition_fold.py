@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Protocol
 
-from processor.backoff import Backoff
+from processor.backoff import LONGEST, Backoff
 from processor.errors import BrokerError, LogMismatchError
 from processor.kafka.clients import FAULTS
 from processor.kafka.log_reader import LogReader
@@ -77,7 +77,7 @@ class PartitionFold:
     async def open(self) -> None:
         """Load the newest checkpoint if memory holds no state, and read the log to its end; try again
         until this succeeds."""
-        backoff = Backoff(0.2, 30.0)
+        backoff = Backoff(0.2, LONGEST)
         level = logging.WARNING
         async with self._lock:
             while not self.opened.is_set():

@@ -1,6 +1,5 @@
 """Watching an archive, with a server that answers as Elasticsearch does (its bodies are recorded)."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -8,7 +7,7 @@ from aiohttp import web
 
 from processor.archive.elasticsearch.watch import ArchiveWatch
 from processor.settings import Settings
-from tests.archive.test_elasticsearch_errors import fake_server
+from tests.archive.fake_server import Answer, fake_server
 from tests.support.servers.process import free_port
 
 _NO_INDEX = {
@@ -22,8 +21,6 @@ _BLOCKED = {
     "inference-log-b": {"settings": {"index.blocks.read_only_allow_delete": "true"}},
     "inference-log-a": {"settings": {}},
 }
-
-Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def _answering(status: int, content: Any) -> Answer:

@@ -1,8 +1,6 @@
 """The Elasticsearch archive against a fake server, for answers that a real one rarely gives."""
 
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from aiohttp import web
 from processor.archive.elasticsearch.archive import Shard
 from processor.errors import ArchiveError
 from tests.archive.elasticsearch_reader import archive, everything
-from tests.support.servers.process import free_port
+from tests.archive.fake_server import fake_server
 
 
 async def test_warnings_of_a_server_are_not_printed() -> None:
@@ -25,31 +23,6 @@ async def test_warnings_of_a_server_are_not_printed() -> None:
             with pytest.raises(ArchiveError, match="has no index"):
                 await source.check()
     assert caught == []
-
-
-Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-@asynccontextmanager
-async def fake_server(answer: Answer, product: bool = True) -> AsyncIterator[str]:
-    """A server with a given handler, which names itself Elasticsearch if ``product`` is true."""
-
-    async def handle(request: web.Request) -> web.Response:
-        response = await answer(request)
-        if product:
-            response.headers["X-Elastic-Product"] = "Elasticsearch"
-        return response
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    port = free_port()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await runner.cleanup()
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
-from processor.setting_values import Secret
 from processor.publish.interfaces import Problem
+from processor.setting_values import Secret
 from processor.settings import Settings
 from processor.telemetry import RecentDeadLetter
 from tests.publish.served import SHOWN, Site, text
