@@ -31,3 +31,35 @@ def test_brokers(text: str, servers: tuple[str, ...]) -> None:
 def test_wrong_brokers_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match=r"PROCESSOR_BROKER=.* is not valid"):
         Settings.from_env({"PROCESSOR_BROKER": text})
+
+
+def test_topics_are_names_and_patterns() -> None:
+    found = Settings.from_env({"PROCESSOR_TOPICS": " a.b , ^seldon-(x|y)$,c"})
+    assert found.topics == ("a.b", "^seldon-(x|y)$", "c")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a b", "'a b' is not a Kafka topic name.*begin a pattern with"),
+        ("^a{1,3}", r"'\^a\{1' is not|'3\}' is not a Kafka topic name"),
+        ("^a(", "is not a regular expression .*comma"),
+        (" , ", "name one topic at least"),
+    ],
+)
+def test_wrong_topics_are_refused(text: str, match: str) -> None:
+    with pytest.raises(SettingsError, match=match):
+        Settings.from_env({"PROCESSOR_TOPICS": text})
+
+
+def test_settings_without_effect_are_listed() -> None:
+    assert Settings.from_env({}).without_effect() == []
+    broker = {"PROCESSOR_BROKER": "kafka://h:1"}
+    on_kafka = {**broker, "PROCESSOR_OUTCOMES": "on", "PROCESSOR_ARCHIVE": "sqlite:x"}
+    lines = Settings.from_env(on_kafka).without_effect()
+    assert [line.partition(" ")[0] for line in lines] == [
+        "PROCESSOR_OUTCOMES=on",
+        "PROCESSOR_ARCHIVE=sqlite:",
+    ]
+    (line,) = Settings.from_env({"PROCESSOR_REQUEST_LOGGER": "on"}).without_effect()
+    assert "without Elasticsearch" in line
