@@ -46,7 +46,7 @@ impl<'a> Headers<'a> {
             let has_dash = name.starts_with(b"ce-");
             self.has_dash |= has_dash;
             let Some(found) = header(name) else { return Some(()) };
-            if !has_dash {
+            if !has_dash && found != Name::WrappedOther {
                 self.exact |= 1 << found as u32;
             }
             return self.put(found, Some(Cow::Borrowed(value?)));
