@@ -1,10 +1,11 @@
 """Replay documents of the request logger: the results equal the recorded ones."""
 
+import asyncio
 import json
-import threading
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,10 +21,10 @@ from tests.support.reports.command import run_command
 from tests.support.servers.elasticsearch import (
     PASSWORD,
     USER,
-    ElasticsearchServer,
     secure_server,
 )
 from tests.support.servers.indices import DATA, Indices, stored
+from tests.support.servers.proxy import Proxy
 
 pytestmark = pytest.mark.integration
 
@@ -90,11 +91,11 @@ def test_the_notebooks_own_types(indices: Indices) -> None:
         check_against(result, "contract.json")
 
 
-async def replayed(indices: Indices, **options: Any) -> Replay:
+async def replayed(indices: Indices, url: str = "", **options: Any) -> Replay:
     selection = Selection(**options)
     settings = Settings.from_env({})
     access = Access(settings, indices.pattern)
-    return (await fold_sources([indices.url], ModelRules(), selection, access)).result()
+    return (await fold_sources([url or indices.url], ModelRules(), selection, access)).result()
 
 
 def part(request_id: str, predictor: str = "default", **parts: Any) -> dict[str, Any]:
@@ -179,26 +180,31 @@ def test_wrong_credentials_are_one_clear_line() -> None:
 
 
 @pytest.mark.long
-async def test_a_server_that_stops_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ElasticsearchServer() as server:
-        indices = Indices(server.url)
-        indices.add(indices.make("experiment", shards=2), stored())
+async def test_a_server_that_is_away_in_the_middle(
+    indices: Indices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indices.add(indices.make("experiment", shards=2), stored())
+    place = urlsplit(indices.url)
+    waiting: list[asyncio.Task[None]] = []
 
-        class Interrupted(ElasticsearchArchive):
-            async def pages(  # type: ignore[override]
-                self, shard: Shard, after: int = -1, ahead: int = 1
-            ) -> AsyncGenerator[Page, None]:
-                async for page in super().pages(shard, after, size=7, ahead=ahead):
-                    if not interruptions and page.documents[-1].seq_no > 10:
-                        server.stop()
-                        interruptions.append(threading.Timer(1, server.start))
-                        interruptions[0].start()
-                    yield page
+    async def come(proxy: Proxy) -> None:
+        await asyncio.sleep(1)
+        await proxy.resume()
 
-        interruptions: list[threading.Timer] = []
-        monkeypatch.setattr(archive_module, "ElasticsearchArchive", Interrupted)
-        result = await replayed(indices)
-        interruptions[0].join()
+    class Interrupted(ElasticsearchArchive):
+        async def pages(  # type: ignore[override]
+            self, shard: Shard, after: int = -1, ahead: int = 1
+        ) -> AsyncGenerator[Page, None]:
+            async for page in super().pages(shard, after, size=7, ahead=ahead):
+                if not waiting and page.documents[-1].seq_no > 10:
+                    await proxy.cut()
+                    waiting.append(asyncio.create_task(come(proxy)))
+                yield page
+
+    monkeypatch.setattr(archive_module, "ElasticsearchArchive", Interrupted)
+    async with Proxy((place.hostname or "", place.port or 9200)) as proxy:
+        result = await replayed(indices, f"http://127.0.0.1:{proxy.port}")
+    assert waiting[0].done()
     (model,) = result.models
     assert (model.predictions, model.judged, model.correct) == (100, 59, 42)
     assert result.events.read == 100
