@@ -1,12 +1,13 @@
 """The size of the load, and a crew of workers on a fresh app."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import pytest
 
-from bench.support.load import Load
+from bench.support.load import Event, Expected, Load
 from tests.support.faults.cluster import WorkerCluster
 from tests.support.faults.outcomes import OUTCOMES, Outcome, table
 from tests.support.faults.size import FULL, SMALL, Size
@@ -28,9 +29,27 @@ def size(request: pytest.FixtureRequest) -> Size:
     return FULL if request.config.getoption("--full", default=False) else SMALL
 
 
+class KeptLoad(Load):
+    """Its events are made once: that takes a second, and each test sends the same."""
+
+    @cached_property
+    def _made(self) -> list[Event]:
+        return list(super().events())
+
+    @cached_property
+    def _counted(self) -> Expected:
+        return super().expected()
+
+    def events(self) -> Iterator[Event]:
+        return iter(self._made)
+
+    def expected(self) -> Expected:
+        return self._counted
+
+
 @pytest.fixture(scope="session")
 def load(size: Size) -> Load:
-    return Load.of_events(size.events, models=20)
+    return KeptLoad.of_events(size.events, models=20)
 
 
 @pytest.fixture

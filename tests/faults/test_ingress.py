@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from tests.support.faults.cluster import WorkerCluster, freeze, until
 from tests.support.faults.dispatcher import Dispatcher, binary
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import Size
+from tests.support.reports.command import output_of
 from tests.support.servers import Broker, KafkaServer
 from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
@@ -80,11 +79,8 @@ async def test_a_dispatcher_loses_and_repeats_nothing(
     path.write_bytes(
         b"".join(format_line(RawEvent(headers, value, 0)) + b"\n" for headers, value in events)
     )
-    replayed = subprocess.run(
-        [sys.executable, "-m", "processor", "replay", path],
-        capture_output=True, check=True, timeout=60,
-    )  # fmt: skip
-    assert shown == {model["deployment"]: model for model in json.loads(replayed.stdout)["models"]}
+    replayed = json.loads(output_of("replay", path))["models"]
+    assert shown == {model["deployment"]: model for model in replayed}
 
 
 async def test_a_broker_that_hangs_is_answered_with_503_in_time(

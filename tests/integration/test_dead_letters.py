@@ -18,6 +18,7 @@ from processor.archive.sqlite.archive import SqliteArchive
 from processor.domain.events.dead_letters import dead_letter_headers
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from tests.support.faults.cluster import until
+from tests.support.reports.command import run_in_bytes
 from tests.support.servers import Broker
 from tests.support.servers.process import free_port
 from tests.support.workers import Get, Start, models
@@ -45,11 +46,7 @@ _BROKEN = RawEvent(_headers("feedback", "r2"), _HOSTILE, _TIME)
 async def _run(*args: str, **settings: str) -> "subprocess.CompletedProcess[bytes]":
     env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
     env |= {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
-    ran = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "processor", "dead-letters", *args],
-        env=env, capture_output=True, timeout=60, check=False,
-    )  # fmt: skip
+    ran = await asyncio.to_thread(run_in_bytes, ("dead-letters", *args), env)
     assert b"Traceback" not in ran.stderr
     return ran
 

@@ -1,9 +1,7 @@
 """After a live run, a replay from every source equals what the worker shows, to the last count."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from processor.replay.selection import Selection
 from processor.replay.sources import Access, fold_sources
 from processor.settings import Settings
 from tests.support.faults.cluster import Worker, until
+from tests.support.reports.command import processor
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import shared_server
 from tests.support.servers.indices import Indices
@@ -178,12 +177,7 @@ async def _seen_again(get: Get, worker: Worker, repeats: int) -> bool:
 
 
 def _put(path: str, **settings: str) -> "subprocess.CompletedProcess[str]":
-    env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
-    env |= {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "processor", "replay", path, "--into", "kafka"],
-        env=env, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return processor("replay", path, "--into", "kafka", **settings)
 
 
 async def test_a_correction_of_the_past(
@@ -226,11 +220,7 @@ async def test_a_missing_topic_is_named(kafka: Broker, topic: Callable[..., str]
     empty = topic(partitions=2)
     broker = f"kafka://{kafka.bootstrap}"
     assert await _replayed(f"kafka:{empty}", "request", broker=broker) == []
-    ran = subprocess.run(
-        [sys.executable, "-m", "processor", "replay", "kafka:no-such-topic"],
-        env={**os.environ, "PROCESSOR_BROKER": broker},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    ran = processor("replay", "kafka:no-such-topic", broker=broker)
     assert ran.returncode == 1
     assert "has no topic no-such-topic" in ran.stderr
     assert empty in ran.stderr or "more" in ran.stderr

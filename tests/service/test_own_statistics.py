@@ -1,9 +1,6 @@
 """A service with statistics of one's own: live equals replay, also after a restart and a correction."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from processor import evaluate
 from processor.models_file import read_models
 from tests.support.faults.cluster import Worker, until
 from tests.support.own_statistics import PLACE
+from tests.support.reports.command import output_of
 from tests.support.workers import Get, Start, assert_equal, models
 
 pytestmark = pytest.mark.integration
@@ -22,12 +20,7 @@ NAMES = ("Everything", "Picky")
 
 
 def send(path: Path, address: str) -> None:
-    sent = subprocess.run(
-        [sys.executable, "-m", "processor", "send", path, "--to", address],
-        capture_output=True, text=True, timeout=60, check=False,
-        env={name: value for name, value in os.environ.items() if "PROCESSOR_" not in name},
-    )  # fmt: skip
-    assert sent.returncode == 0, sent.stderr
+    output_of("send", path, "--to", address)
 
 
 def corrections(path: Path) -> str:

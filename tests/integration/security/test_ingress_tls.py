@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -14,6 +13,7 @@ from processor.ingress.tls import ingress_tls
 from processor.settings import Settings
 from processor.tls import client_context
 from tests.support.faults.cluster import Worker, until
+from tests.support.reports.command import run_command
 from tests.support.servers.certificates import authority, signed
 from tests.support.workers import DATA, Get, Start, assert_equal, counted, expected, models
 
@@ -57,15 +57,7 @@ async def post(url: str, tls: ssl.SSLContext | bool = True) -> int:
 
 async def processor(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
     env = {f"PROCESSOR_{name.upper()}": value for name, value in settings.items()}
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "processor", *args],
-        env=env,
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return await asyncio.to_thread(run_command, args, env)
 
 
 async def test_only_callers_with_the_right_certificate_come_in(

@@ -1,8 +1,6 @@
 """A whole run of a worker on a broker that wants TLS, client certificates or a login."""
 
 import asyncio
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults.cluster import until
+from tests.support.reports.command import run_command
 from tests.support.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
 from tests.support.servers.topics import create_topics
 from tests.support.workers import Get, Start, assert_equal, expected, models, produce
@@ -102,15 +101,7 @@ async def test_what_is_wrong_is_named(
     if settings.get("kafka_ca") == "stranger":
         settings["kafka_ca"] = str(secure.stranger)
     env = {f"PROCESSOR_{name.upper()}": value for name, value in settings.items() if value}
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "processor", "check"],
-        env=env,
-        cwd=Path(__file__).resolve().parents[3],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = await asyncio.to_thread(run_command, ("check",), env)
     assert done.returncode == 1
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("WRONG")]
     assert named in line

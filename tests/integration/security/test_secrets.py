@@ -1,14 +1,13 @@
 """No secret shows, wherever it came from: logs, errors, pages, metrics."""
 
 import asyncio
-import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from tests.support.faults.cluster import until
+from tests.support.reports.command import run_command
 from tests.support.servers.process import free_port
 from tests.support.workers import Get, Start
 
@@ -54,15 +53,7 @@ async def test_secrets_are_shown_nowhere(
     for args in (("check",), ("--debug", "run"), ("run", "--help")):
         # A wrong setting beside them, so that it ends with an error.
         more = {"PROCESSOR_WINDOWS": "nonsense"} if "run" in args else {}
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "processor", *args],
-            env=env | more,
-            cwd=Path(__file__).resolve().parents[3],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        done = await asyncio.to_thread(run_command, args, env | more)
         shown.append(done.stdout + done.stderr)
     assert "nonsense" in shown[-2]
     for text in shown:

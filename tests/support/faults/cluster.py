@@ -5,8 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,6 +21,7 @@ from tests.support.faults.embedded_source import Feed
 from tests.support.faults.log import check_deltas
 from tests.support.faults.outcomes import Outcome
 from tests.support.faults.size import Size
+from tests.support.forks.process import SERVICE, Fork
 from tests.support.servers import KafkaServer
 from tests.support.servers.process import free_port
 
@@ -48,16 +47,12 @@ class Worker:
         self.data = ""
         """The name of its data folder, in a crew."""
         module = "tests.support.faults.worker" if fault else "processor"
+        settings = {**env, "PROCESSOR_METRICS_PORT": str(self.port), "FAULT": fault}
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", module, "run"],
-                cwd=_ROOT,
-                env={**env, "PROCESSOR_METRICS_PORT": str(self.port), "FAULT": fault},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = Fork(
+                ["run"], settings, output, output, imports=SERVICE, module=module, folder=_ROOT,
+                whole=True,
+            )  # fmt: skip
 
     @property
     def alive(self) -> bool:
@@ -72,7 +67,7 @@ class Worker:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.wait(60)
 
     async def wait(self, seconds: float) -> int:
         """The exit code; fails if the process does not end in time."""
