@@ -34,6 +34,7 @@ class Snapshotter:
         self._thread = thread
         self._writer: SnapshotWriter | None = None
         self._kept_offset = 0
+        self._fails = False
         self._due = time.monotonic() + _EVERY
 
     def restart(self) -> None:
@@ -95,13 +96,17 @@ class Snapshotter:
             return False
         if writer.kept:
             self._kept_offset = writer.capture.offset
+            self._fails = False
             self._end(writer)
         return not writer.kept
 
     def _failed(self, writer: "SnapshotWriter", error: Exception) -> None:
         """Log and drop a snapshot that failed: it makes only the next start slower."""
         if isinstance(error, OSError):
-            logger.warning("snapshot of %s not written: %s", self._topic, error)
+            # The disk is told as a problem; here once, until a snapshot is written again.
+            level = logging.DEBUG if self._fails else logging.WARNING
+            logger.log(level, "snapshot of %s not written: %s", self._topic, error)
+            self._fails = True
         else:
             logger.error("snapshot of %s not written", self._topic, exc_info=error)
         self._telemetry.snapshot_failures += 1
