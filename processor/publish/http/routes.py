@@ -41,8 +41,12 @@ _ALIVE = content(
     "application/json",
     schema={
         "type": "object",
-        "properties": {"alive": {"type": "boolean"}, "reason": {"type": "string"}},
-        "required": ["alive", "reason"],
+        "properties": {
+            "alive": {"type": "boolean"},
+            "reason": {"type": "string"},
+            "problems": {"type": "array", "items": {"$ref": "#/components/schemas/Problem"}},
+        },
+        "required": ["alive", "reason", "problems"],
     },
 )
 
@@ -144,9 +148,10 @@ ROUTES = (
         (
             query(
                 "wait",
-                "bootstrap: 503 until the archive has been read",
+                "bootstrap: 503 until the archive has been read; complete: until all is counted that "
+                "was stored at the start",
                 "bootstrap",
-                ("bootstrap",),
+                ("bootstrap", "complete"),
             ),
         ),
     ),
