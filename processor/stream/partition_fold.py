@@ -61,6 +61,8 @@ class PartitionFold:
         self._loaded = False
         self.failures = 0
         """How often in a row a record failed to fold; 0 once the state is up to date."""
+        self.current_at = 0.0
+        """The monotonic time when the state last included all of the log that was known."""
         self._fell_behind = time.monotonic()
         self._caught_up: float | None = None
 
@@ -134,6 +136,7 @@ class PartitionFold:
                 self.failures += 1
                 return False
             await self.stage.emit()
+            self.current_at = time.monotonic()
             return True
 
     async def _catch_up(self) -> None:
@@ -151,7 +154,7 @@ class PartitionFold:
             if end - self.next_offset <= _MAX_GAP:
                 break
             self.end_at_opening = end
-        self._caught_up = time.monotonic()
+        self._caught_up = self.current_at = time.monotonic()
         self.failures = 0
         self.opened.set()
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Generic, TypeVar
 
 from processor.kafka.lag import PartitionPosition
@@ -44,13 +45,21 @@ class PartitionManager(Generic[S]):
         """The assigned partitions, sorted."""
         return tuple(sorted(self._assigned))
 
-    def assign(self, numbers: Set[int]) -> None:
-        """Drop revoked partitions, keep the others, make new ones. `open` must be called next."""
+    def assign(self, numbers: Set[int], trusted: float = inf) -> None:
+        """Drop revoked partitions, keep the others, make new ones. `open` must be called next.
+
+        A kept partition that has received nothing for more than ``trusted`` seconds is not taken for up
+        to date: it may have been another worker's meanwhile.
+        """
         self._may_open = False
         for number in self._assigned.keys() - numbers:
             partition = self._assigned.pop(number)
             if partition.opening:
                 partition.opening.cancel()
+        now = time.monotonic()
+        for partition in self._assigned.values():
+            if now - partition.fold.current_at > trusted:
+                partition.fold.fall_behind()
         for number in numbers - self._assigned.keys():
             self._assigned[number] = _Assigned(*self._make(number))
 

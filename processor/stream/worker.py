@@ -156,7 +156,8 @@ class StreamWorker:
         self.on_lead(any(tp.topic == self.topics.control for tp in assigned))
         before = self.assigned
         self._joins.assign(joins)
-        self._tallies.assign(tallies)
+        # Who was out of reach for longer may have lost the partition and got it back.
+        self._tallies.assign(tallies, trusted=self.settings.session_timeout)
         if joins - set(before[0]) or tallies - set(before[1]):
             self.takeovers += 1
         self._joins.open()

@@ -102,6 +102,25 @@ class _Log:
             yield [SimpleNamespace(offset=n, timestamp=0, value=b"") for n in range(start, end)]
 
 
+async def test_a_partition_that_was_silent_at_a_rebalance_is_read_to_its_end_again() -> None:
+    log, stage = _Log(5), _Stage()
+    fold = PartitionFold(stage, cast(LogReader, log), "tally")
+    manager = PartitionManager(lambda number: (fold, stage), lambda error: None)
+    manager.assign({0})
+    manager.open()
+    await until(lambda: manager.are_open, 60, "open")
+    manager.assign({0}, trusted=60.0)
+    assert manager.are_open  # its gauges stay, whatever joins or leaves the group
+    log.end = 8
+    fold.current_at -= 61.0
+    manager.assign({0}, trusted=60.0)
+    assert manager.open_stages() == []
+    manager.open()
+    await until(lambda: manager.are_open, 60, "open again")
+    assert stage.folded == list(range(8))
+    await manager.close()
+
+
 async def test_after_a_standstill_a_partition_is_read_to_its_end_before_it_is_shown() -> None:
     log, stage, errors = _Log(5), _Stage(), list[BaseException]()
 
