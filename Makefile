@@ -88,9 +88,10 @@ bench: prepare  ## Measure against other systems at the same job (BENCH_ARGS), a
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress
 
-dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the operator's copy of the rules
+dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the copies of it and the rules
 	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json
 	$(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
+	cp deploy/prometheus/rules.yml deploy/grafana/model_quality.json deploy/helm/feedback-metrics-processor/files/
 
 lock:  ## Pin what the image installs to today's versions
 	$(PYTHON) -m venv --clear .cache/lock

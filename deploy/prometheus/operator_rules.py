@@ -9,6 +9,9 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: feedback-metrics-processor
+  labels:
+    # kube-prometheus-stack takes only what carries the name of its release.
+    release: kube-prometheus-stack
 spec:
 """
 

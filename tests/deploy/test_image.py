@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
@@ -94,6 +96,16 @@ def test_copies_what_the_ignore_file_lets_through() -> None:
     ignore = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
     assert copied == {line[1:] for line in ignore if line.startswith("!")}
     assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_native_extension_is_built_and_must_load() -> None:
+    """Its source is copied before the wheel is made, and an image without it is no image."""
+    modules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools-rust"]
+    (manifest,) = (each["path"] for each in modules["ext-modules"])
+    folder = Path(manifest).parent.as_posix()
+    copy, wheel = f"COPY {folder} ./{folder}\n", "RUN pip wheel"
+    assert 0 < DOCKERFILE.index(copy) < DOCKERFILE.index(wheel)
+    assert '/opt/venv/bin/python -c "import processor._native"' in DOCKERFILE
 
 
 def test_the_wheel_takes_every_file_of_the_package() -> None:

@@ -57,7 +57,9 @@ def compose() -> Any:
 
 
 def test_every_yaml_file_parses() -> None:
-    paths = sorted(path for end in ("yaml", "yml") for path in DEPLOY.rglob(f"*.{end}"))
+    found = (path for end in ("yaml", "yml") for path in DEPLOY.rglob(f"*.{end}"))
+    # What Helm renders is read in test_chart.
+    paths = sorted(path for path in found if path.parent.name != "templates")
     assert len(paths) > 15
     for path in paths:
         assert read(path), path

@@ -74,16 +74,29 @@ def _patched(manifests: list[Manifest], patch: Manifest) -> list[Manifest]:
     return manifests
 
 
+#: The lists of a pod that merge by a field of their entries.
+_MERGE_KEYS = {"containers": "name", "volumes": "name", "volumeMounts": "mountPath"}
+
+
 def _merge(target: Manifest, patch: Manifest) -> None:
     for key, value in patch.items():
-        # How lists merge depends on their kind: keep them out of patches.
-        assert not isinstance(value, list), key
         if value is None:
             target.pop(key, None)
+        elif isinstance(value, list):
+            _merge_list(target.setdefault(key, []), value, _MERGE_KEYS[key])
         elif isinstance(value, dict) and isinstance(target.get(key), dict):
             _merge(target[key], value)
         else:
             target[key] = value
+
+
+def _merge_list(target: list[Manifest], patch: list[Manifest], key: str) -> None:
+    """Merge entries by the key; kustomize puts new ones before those that are there."""
+    known = {each[key]: each for each in target}
+    for entry in patch:
+        if entry[key] in known:
+            _merge(known[entry[key]], entry)
+    target[:0] = [entry for entry in patch if entry[key] not in known]
 
 
 def _label(manifest: Manifest, pairs: dict[str, str]) -> None:
