@@ -105,7 +105,7 @@ def test_the_native_extension_is_built_and_must_load() -> None:
     folder = Path(manifest).parent.as_posix()
     copy, wheel = f"COPY {folder} ./{folder}\n", "RUN pip wheel"
     assert 0 < DOCKERFILE.index(copy) < DOCKERFILE.index(wheel)
-    assert '/opt/venv/bin/python -c "import processor._native"' in DOCKERFILE
+    assert '/opt/venv/bin/python -I -c "import processor._native"' in DOCKERFILE
 
 
 def test_the_wheel_takes_every_file_of_the_package() -> None:
