@@ -85,6 +85,9 @@ class Settings:
         values.optional_number(1, 100),
         "min.insync.replicas of the internal topics; default 2 with three brokers, else 1",
     )
+    create_topics: bool = _setting(
+        "on", values.flag, "create the internal topics that are missing; off: only check them"
+    )
     max_memory: int | None = _setting(
         "", values.size, "limit for requests in memory; above it the oldest leave early"
     )

@@ -28,6 +28,7 @@ _READY_CHECK_EVERY = 0.1
         "replay": "processor.cli.replay:replay",
         "report": "processor.cli.replay:report",
         "send": "processor.cli.send:send",
+        "topics": "processor.cli.topics:topics",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -46,7 +46,7 @@ class Topics(NamedTuple):
         )
 
 
-class _Spec(NamedTuple):
+class TopicSpec(NamedTuple):
     """The partitions and settings that a topic must have."""
 
     name: str
@@ -54,7 +54,7 @@ class _Spec(NamedTuple):
     config: dict[str, str]
 
 
-def specs(settings: Settings, topics: Topics) -> list[_Spec]:
+def specs(settings: Settings, topics: Topics) -> list[TopicSpec]:
     """Return the partitions and settings that each internal topic must have."""
     kept = {"cleanup.policy": "delete", "max.message.bytes": str(MAX_RECORD)}
     # Append time is the only clock of the folds: a producer's clock must not replace it.
@@ -63,15 +63,15 @@ def specs(settings: Settings, topics: Topics) -> list[_Spec]:
     horizon_ms = settings.horizon * 1000
     two_weeks = {"retention.ms": str(14 * _DAY_MS)}
     return [
-        _Spec(
+        TopicSpec(
             topics.observations,
             partitions,
             {**kept, **appended, "retention.ms": str(2 * horizon_ms + _DAY_MS)},
         ),
-        _Spec(topics.deltas, partitions, {**kept, **appended, **two_weeks}),
-        _Spec(topics.control, 1, {**kept, **appended, "retention.ms": "-1"}),
-        _Spec(topics.dead_letters, partitions, {**kept, **appended, **two_weeks}),
-        _Spec(
+        TopicSpec(topics.deltas, partitions, {**kept, **appended, **two_weeks}),
+        TopicSpec(topics.control, 1, {**kept, **appended, "retention.ms": "-1"}),
+        TopicSpec(topics.dead_letters, partitions, {**kept, **appended, **two_weeks}),
+        TopicSpec(
             topics.changelog,
             partitions,
             {
@@ -112,6 +112,11 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             missing = await _still_missing(admin, missing)
             if missing:
                 raise _deleted(missing)
+        if missing and not (settings.create_topics or settings.embedded):
+            raise BrokerError(
+                f"topics {', '.join(missing)} do not exist, and PROCESSOR_CREATE_TOPICS is off: create "
+                "them, 'processor topics' prints how, or switch it on"
+            )
         for spec in wanted:
             if spec.name not in missing:
                 continue
@@ -148,7 +153,7 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
     return epoch.log_id
 
 
-async def check_topic(admin: Any, spec: _Spec, partitions: int) -> None:
+async def check_topic(admin: Any, spec: TopicSpec, partitions: int) -> None:
     """Compare a topic that exists with its specification. `LogMismatchError` as of `prepare`."""
     _check_partitions(spec, partitions)
     await _check_configs(admin, [spec])
@@ -192,7 +197,7 @@ async def _create(admin: Any, topic: NewTopic) -> None:
             )
 
 
-async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> None:
+async def _wait_visible(admin: Any, wanted: list[TopicSpec], deadline: float) -> None:
     """Wait until each partition has a leader, and compare the numbers of partitions."""
     end = time.monotonic() + deadline
     while True:
@@ -211,7 +216,7 @@ async def _wait_visible(admin: Any, wanted: list[_Spec], deadline: float) -> Non
         _check_partitions(spec, len(found[spec.name]["partitions"]))
 
 
-def _check_partitions(spec: _Spec, partitions: int) -> None:
+def _check_partitions(spec: TopicSpec, partitions: int) -> None:
     if partitions != spec.partitions:
         raise LogMismatchError(
             f"topic {spec.name} has {partitions} partitions, PROCESSOR_PARTITIONS asks for "
@@ -219,7 +224,7 @@ def _check_partitions(spec: _Spec, partitions: int) -> None:
         )
 
 
-async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
+async def _check_configs(admin: Any, wanted: list[TopicSpec]) -> None:
     resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in wanted]
     found: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
@@ -229,7 +234,7 @@ async def _check_configs(admin: Any, wanted: list[_Spec]) -> None:
         _check_config(spec, found.get(spec.name, {}))
 
 
-def _check_config(spec: _Spec, found: Mapping[str, str]) -> None:
+def _check_config(spec: TopicSpec, found: Mapping[str, str]) -> None:
     for name in ("cleanup.policy", "message.timestamp.type"):
         expected, actual = spec.config.get(name), found.get(name)
         if expected is not None and actual is not None and actual != expected:

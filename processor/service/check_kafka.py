@@ -17,6 +17,15 @@ _MAX_NAMES = 10
 #: What was tested, the verdict, and the details.
 Result = tuple[str, Literal["ok", "notice", "WRONG"], str]
 
+#: What is said of an internal topic that is missing, by whether the service may create it.
+_MISSING: dict[bool, tuple[Literal["ok", "WRONG"], str]] = {
+    True: ("ok", "will be created at the first start"),
+    False: (
+        "WRONG",
+        "does not exist, and PROCESSOR_CREATE_TOPICS is off: 'processor topics' prints how to create it",
+    ),
+}
+
 
 async def check_kafka(settings: Settings) -> AsyncIterator[Result]:
     """Test the brokers and all topics; changes nothing."""
@@ -52,7 +61,7 @@ async def _check(kafka: Kafka, admin: Any, settings: Settings) -> AsyncIterator[
     missing = [spec.name for spec in wanted if spec.name not in found]
     for spec in wanted:
         if spec.name in missing:
-            yield f"topic {spec.name}", "ok", "will be created at the first start"
+            yield f"topic {spec.name}", *_MISSING[settings.create_topics]
             continue
         try:
             await check_topic(admin, spec, found[spec.name])

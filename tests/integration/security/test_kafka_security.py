@@ -7,7 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from processor.kafka.clients import running
+from processor.kafka.provision import rights
+from processor.kafka.topics import Topics, specs
+from processor.settings import Settings
 from tests.support.faults.cluster import until
 from tests.support.reports.command import run_command
 from tests.support.servers.secure_kafka import PASSWORD, USER, SecureKafkaServer
@@ -50,6 +55,13 @@ async def test_a_worker_runs_on_every_listener(
         made = create_topics(secure.server.bootstrap, [source], 8)
         pool.submit(asyncio.run, made).result(60)
     settings = settings_of(secure, protocol)
+    if protocol.startswith("SASL"):
+        # With a login it has the documented rights alone: to create its topics, or only to use them.
+        create = protocol == "SASL_SSL"
+        await secure.allow(rights(app_id, [source], create))
+        if not create:
+            settings["create_topics"] = "off"
+            await make_internal_topics(secure.server.bootstrap, app_id)
     if "kafka_sasl_password" in settings:
         # As a mounted secret: with the newline that an editor leaves.
         path = tmp_path / "password"
@@ -67,6 +79,16 @@ async def test_a_worker_runs_on_every_listener(
     assert_equal(found, expected())
     assert PASSWORD not in worker.text
     assert await worker.terminate() == 0
+
+
+async def make_internal_topics(bootstrap: str, app_id: str) -> None:
+    """Create the topics as an administrator would who has seen `processor topics`."""
+    env = {"PROCESSOR_APP_ID": app_id, "PROCESSOR_BROKER": f"kafka://{bootstrap}"}
+    wanted = specs(Settings.from_env(env), Topics.of(app_id))
+    async with running(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        await admin.create_topics(
+            [NewTopic(each.name, each.partitions, 1, topic_configs=each.config) for each in wanted]
+        )
 
 
 WRONG = {

@@ -1,9 +1,17 @@
 """A broker with the listeners of real clusters: TLS, TLS with client certificates, and logins."""
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest_v1
+from aiokafka.protocol.api import Request
+
+from processor.kafka.clients import running
+from processor.kafka.provision import Right
 
 from .certificates import authority, signed
 from .kafka import KafkaServer
@@ -12,6 +20,24 @@ from .process import free_port
 USER, PASSWORD = "worker", "s3cret-of-the-worker"
 _PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 _SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+
+
+#: Codes of the protocol.
+_RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
+_LITERAL, _PREFIXED, _ALLOW = 3, 4, 3
+_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+
+
+class _CreateAcls(Request[CreateAclsRequest_v1]):  # type: ignore[misc]
+    """Several at once; aiokafka's own request is of one."""
+
+    API_KEY = CreateAclsRequest_v1.API_KEY
+
+    def __init__(self, creations: list[tuple[int, str, int, str, str, int, int]]) -> None:
+        self._creations = creations
+
+    def build(self, request_struct_class: type[CreateAclsRequest_v1]) -> CreateAclsRequest_v1:
+        return request_struct_class(self._creations)
 
 
 class SecureKafkaServer:
@@ -42,6 +68,10 @@ class SecureKafkaServer:
                 [*(f"{name}:{name}" for name in ("PLAINTEXT", *self.ports)), "CONTROLLER:PLAINTEXT"]
             ),
             "inter.broker.listener.name": "PLAINTEXT",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            # The tests themselves and the cluster; and the holder of the client certificate. The user
+            # with a login has the rights that it is given.
+            "super.users": "User:ANONYMOUS;User:CN=client",
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(store),
             "ssl.truststore.type": "PEM",
@@ -71,6 +101,26 @@ class SecureKafkaServer:
     ) -> None:  # fmt: skip
         self.server.close()
         self._folder.cleanup()
+
+    async def allow(self, granted: Iterable[Right]) -> None:
+        """Give rights to the user with a login."""
+        creations = [
+            (
+                _RESOURCES[right.resource],
+                right.name,
+                _PREFIXED if right.prefixed else _LITERAL,
+                f"User:{USER}",
+                "*",
+                _OPERATIONS[operation],
+                _ALLOW,
+            )
+            for right in granted
+            for operation in right.operations
+        ]
+        async with running(AIOKafkaAdminClient(bootstrap_servers=self.server.bootstrap)) as admin:
+            response = await admin._send_request(_CreateAcls(creations))
+        refused = [error for error in response.creation_responses if error[0]]
+        assert not refused, refused
 
     def _add_user(self) -> None:
         """As `kafka-configs.sh` does; SCRAM's logins are kept in the cluster."""
