@@ -18,6 +18,7 @@ from tests.support.manifests import (
     KUBERNETES_FOLDER,
     OVERLAYS,
     PROCESSOR,
+    ROOT,
     find,
     read,
     read_one,
@@ -242,6 +243,22 @@ def test_memory_of_the_join_leaves_room_below_the_limit() -> None:
     assert container()["resources"]["limits"]["memory"] == "2Gi"
     assert settings.max_memory is not None
     assert settings.max_memory <= 1 << 30
+
+
+def test_the_documented_rate_is_that_of_the_memory() -> None:
+    """With one worker away the other holds all requests."""
+    settings = Settings.from_env(find(PROCESSOR, "ConfigMap")["data"])
+    page = (ROOT / "docs" / "how-to" / "scale.md").read_text(encoding="utf-8")
+    found = re.search(r"\*\*(\d+) bytes\*\* for a request with a UUID", page)
+    assert found
+    requests = (settings.max_memory or 0) // int(found[1])
+    text = " ".join(page.split())
+    assert f"which is {round(requests / 1e6)} million such requests a worker" in text
+    workers, rate = statefulset()["replicas"], requests / settings.horizon
+    assert f"That is {int(workers * rate)} predictions a second on its two workers" in text.replace(
+        "At a horizon of 7 days that is", "That is"
+    )
+    assert f"**{int((workers - 1) * rate)} a second while one of them restarts**" in text
 
 
 def test_no_variable_of_kubernetes_looks_like_a_setting() -> None:

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "processor dead-letters retry": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
     "kubectl -n ": "needs a cluster",
+    "helm install": "needs a cluster: tests/deploy/test_chart.py renders the chart",
     "amtool ": "needs an Alertmanager",
     'curl --silent "http://$': "needs a model on a cluster: tests/integration/test_example.py",
 }
