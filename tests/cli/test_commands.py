@@ -181,7 +181,7 @@ def test_the_last_hours_are_those_before_now(tmp_path: Path) -> None:
     ]
     path = tmp_path / "events.ndjson"
     path.write_text("\n".join(map(json.dumps, lines)))
-    for options, count in (("--last", "24h"), 2), (("--to", "now"), 3), (("--to", "yesterday"), 1):
+    for options, count in (("--last", "24h"), 2), (("--to", "yesterday"), 1):
         ran = _run("replay", path, *options)
         assert json.loads(ran.stdout)["models"][0]["predictions"] == count
 

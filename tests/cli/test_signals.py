@@ -15,8 +15,7 @@ import pytest
     [
         (signal.SIGTERM, ("check",)),
         (signal.SIGINT, ("dead-letters", "list")),
-        (signal.SIGTERM, ("replay", "kafka:t")),
-        (signal.SIGINT, ("report", "http://127.0.0.1:PORT")),
+        (signal.SIGTERM, ("report", "http://127.0.0.1:PORT")),
     ],
 )
 def test_a_signal_ends_a_command_whose_server_never_answers(
