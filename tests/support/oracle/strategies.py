@@ -252,7 +252,12 @@ def feedback_bodies(draw: Draw, model: Model, count: int, doubtful: bool) -> Eve
     if content in ("reward", "both"):
         more: tuple[Any, ...] = (1e-7, 0.9999999, 0.0000005, 1000000.0000001) if doubtful else ()
         reward = draw(st.sampled_from(REWARDS + more))
-    return feedback_event(rows, reward, names=names, container=draw(CONTAINERS))
+    event = feedback_event(rows, reward, names=names, container=draw(CONTAINERS))
+    if rows and names is None and draw(st.integers(0, 3)) == 3:
+        # Without a message around them: the rows, or the value of the only one.
+        is_value = len(rows) == 1 and isinstance(rows[0], str | int | float)
+        event["data"]["truth"] = rows[0] if is_value and draw(st.booleans()) else rows
+    return event
 
 
 @st.composite
