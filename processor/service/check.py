@@ -100,9 +100,11 @@ def _why_not(settings: Settings) -> str:
 
 
 def _ingress_security(settings: Settings) -> str:
-    if ingress_tls(settings) is None:
-        return "plain HTTP"
-    return "TLS, callers need a certificate" if settings.ingress_ca else "TLS"
+    encryption = "plain HTTP"
+    if ingress_tls(settings) is not None:
+        encryption = "TLS, callers need a certificate" if settings.ingress_ca else "TLS"
+    needs = "senders need" if settings.ingress_token else "without"
+    return f"{encryption}, {needs} a token"
 
 
 async def _check_port(name: str, port: int) -> Finding:

@@ -35,7 +35,9 @@ async def test_what_has_no_effect_is_a_notice(tmp_path: Path) -> None:
     assert found["settings"].verdict == "notice"
     assert "PROCESSOR_OUTCOMES=on has no effect without an archive" in found["settings"].detail
     assert (found["windows"].verdict, "24h, all too" in found["windows"].detail) == ("notice", True)
-    found = await _found(tmp_path)
+    assert found["ingress"] == Finding("ingress", "ok", "plain HTTP, without a token")
+    found = await _found(tmp_path, ingress_token="secret")
+    assert found["ingress"].detail == "plain HTTP, senders need a token"
     assert found["settings"] == Finding("settings", "ok", "valid")
     assert "windows" not in found
     assert found["broker"].verdict == "WRONG"
