@@ -63,11 +63,6 @@ class ArchiveError(ProcessorError):
         self.reason = reason
 
 
-class CapacityError(ProcessorError):
-    """There is no room for new events, and waiting does not help: raise the limit, or use a Kafka
-    instead of the embedded broker."""
-
-
 class EventsFileError(ProcessorError):
     """A line of an events file is not in its format: correct the file."""
 

@@ -119,6 +119,10 @@ def horizon(value: str) -> int:
     return seconds
 
 
+def retention(value: str) -> int | None:
+    return horizon(value) if value else None
+
+
 def maturity(value: str) -> int | None:
     if not value:
         return None

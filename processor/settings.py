@@ -31,7 +31,7 @@ class Settings:
         "name of the app: its consumer group, and the prefix of its internal topics",
     )
     broker: tuple[str, ...] = _setting(
-        "", values.broker, "the Kafka brokers; empty: an embedded one"
+        "", values.broker, "the Kafka brokers; empty: embedded, without Kafka"
     )
     topics: tuple[str, ...] = _setting(
         "knative-messaging-kafka.seldon-logs.default-kne-trigger",
@@ -50,6 +50,11 @@ class Settings:
         "",
         values.archive,
         "where past events are; default SQLite in PROCESSOR_DATA when embedded, else none",
+    )
+    retention: int | None = _setting(
+        "",
+        values.retention,
+        "how long the embedded SQLite archive keeps events; default 90d, or the horizon if longer",
     )
     index: str = _setting("inference-log-*", str, "indices of the request logger's documents")
     bootstrap: str = _setting("auto", values.bootstrap, "how much of the archive a start reads")
@@ -89,10 +94,12 @@ class Settings:
         "on", values.flag, "create the internal topics that are missing; off: only check them"
     )
     max_memory: int | None = _setting(
-        "", values.size, "limit for requests in memory; above it the oldest leave early"
+        "",
+        values.size,
+        "limit for requests in memory; above it the oldest leave early; default 256MiB when embedded",
     )
     max_broker_memory: int | None = _setting(
-        "1GiB", values.size, "memory of the embedded broker above which new events are refused"
+        "1GiB", values.size, "no longer used: the embedded mode has no broker"
     )
     max_classes: int = _setting("64", values.number(1, 10_000), "labels shown per model and window")
     max_models: int = _setting("1000", values.number(1, 1_000_000), "models shown by a worker")
@@ -157,7 +164,7 @@ class Settings:
 
     @property
     def embedded(self) -> bool:
-        """Whether the service runs its own, embedded broker."""
+        """Whether the service runs without Kafka, on events that come in over HTTP."""
         return not self.broker
 
     @property
@@ -169,6 +176,23 @@ class Settings:
     def has_archive(self) -> bool:
         """Whether an archive can look up requests: Elasticsearch, or SQLite in the embedded mode."""
         return self.embedded or self.elasticsearch
+
+    @property
+    def archive_path(self) -> Path:
+        """The file of the embedded mode's archive."""
+        path = self.archive.removeprefix("sqlite:")
+        return Path(path) if path else self.data / "events.sqlite"
+
+    @property
+    def join_memory(self) -> int:
+        """The limit (bytes) for requests in memory in the embedded mode, which reads those that left
+        memory back from its archive."""
+        return _EMBEDDED_MEMORY if self.max_memory is None else self.max_memory
+
+    @property
+    def event_retention(self) -> int:
+        """How long (s) the archive of the embedded mode keeps events."""
+        return max(90 * 86_400, self.horizon) if self.retention is None else self.retention
 
     @property
     def label_maturity(self) -> int:
@@ -225,6 +249,9 @@ class Settings:
         return settings
 
 
+#: The default of PROCESSOR_MAX_MEMORY in the embedded mode: some 3 million requests.
+_EMBEDDED_MEMORY = 256 << 20
+
 #: Variables with the same prefix that are not settings but options of the tests.
 _FOREIGN = frozenset(
     {"PROCESSOR_TEST_KAFKA", "PROCESSOR_TEST_CACHE", "PROCESSOR_TEST_ELASTICSEARCH"}
@@ -262,6 +289,11 @@ def _check_together(settings: Settings) -> None:
     if bool(settings.ingress_cert) != bool(settings.ingress_key):
         raise SettingsError(
             "PROCESSOR_INGRESS_CERT and PROCESSOR_INGRESS_KEY go together: set both"
+        )
+    if settings.retention is not None and settings.retention < settings.horizon:
+        raise SettingsError(
+            f"PROCESSOR_RETENTION={settings.retention}s is shorter than PROCESSOR_HORIZON="
+            f"{settings.horizon}s: make it as long at least, since feedback may come so late"
         )
     unknown = [w.name for w in settings.cell_windows if w not in settings.windows]
     if unknown and settings.cell_windows != (parse_window("all"),):

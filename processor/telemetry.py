@@ -62,7 +62,7 @@ INGRESS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 #: are; the other reasons are those of dead letters.
 REFUSALS = (
     "bad_request", "bad_body", "bad_encoding", "says_nothing", "unauthorized", "not_found",
-    "method_not_allowed", "too_slow", "too_large", "too_many", "overloaded", "unavailable", "full",
+    "method_not_allowed", "too_slow", "too_large", "too_many", "overloaded", "unavailable",
     "shutting_down", "internal",
 )  # fmt: skip
 

@@ -144,8 +144,8 @@ async def retry_dead_letters(
     async with open_dead_letters(settings) as dead_letters:
         if not isinstance(dead_letters, DeadLetterTopic):
             raise ProcessorError(
-                "nothing can be retried in the embedded mode, nor needs to be: each start reads "
-                "all events of the archive again; restart the service"
+                "nothing can be retried in the embedded mode: to fold all events of the archive "
+                "again, start the service once with PROCESSOR_BOOTSTRAP=full"
             )
         kafka = Kafka(settings, settings.broker)
         rules = read_models_file(settings.models, settings.custom_statistics)

@@ -22,8 +22,7 @@ class EventSink(Protocol):
         """Return once all events are durable, with an entry for each: None if it was decoded, else
         the dead letter that is kept in its place.
 
-        `Overloaded` if the caller should slow down, `CapacityError` if there is no room (the client
-        gets its message), another `ProcessorError` if the events can't be stored now. After an error
-        none of the events counts as accepted.
+        `Overloaded` if the caller should slow down, another `ProcessorError` if the events can't be
+        stored now. After an error none of the events counts as accepted.
         """
         ...

@@ -13,12 +13,12 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.log.observations import Feedback
 from processor.domain.model_rules import ModelRules
-from processor.errors import CapacityError, ProcessorError
+from processor.errors import ProcessorError
 from processor.ingress.answers import Refusal, error, reason_of, verdicts, wants_event
 from processor.ingress.cloudevents import Unreadable, to_events, with_advice
 from processor.ingress.event_sink import EventSink, Overloaded
 from processor.ingress.feedback import EXAMPLES, feedback_event
-from processor.ingress.limits import DRAIN_DEADLINE, LATER, MUCH_LATER, Gate, Slot
+from processor.ingress.limits import DRAIN_DEADLINE, LATER, Gate, Slot
 from processor.ingress.request_lookup import NoLookup, RequestLookup
 from processor.ingress.routes import ROUTES
 from processor.openapi import Port, document
@@ -252,8 +252,6 @@ class Ingress:
             raise Refusal.retry(
                 429, "overloaded", str(overloaded), overloaded.retry_after
             ) from None
-        except CapacityError as full:
-            raise Refusal.retry(503, "full", str(full), MUCH_LATER) from None
         except ProcessorError as failure:
             self._log_failure(failure)
             # The message can contain paths and addresses, which only the log may show.

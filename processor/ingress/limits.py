@@ -18,9 +18,8 @@ DRAIN_DEADLINE = 4.0
 #: Bytes of all bodies in flight: the largest number of requests times the largest body would be more
 #: than the memory of the machine.
 MAX_BYTES = 256 << 20
-#: Seconds for Retry-After: when all slots are taken, when storing fails, and when somebody must
-#: act before a retry can succeed.
-SOON, LATER, MUCH_LATER = 1.0, 5.0, 60.0
+#: Seconds for Retry-After: when all slots are taken, and when storing fails.
+SOON, LATER = 1.0, 5.0
 
 
 class Slot:

@@ -128,9 +128,7 @@ class Kafka:
         return AIOKafkaProducer(
             **self._options,
             acks="all",
-            # The embedded broker has no producer ids. A repeated record is harmless there too: it is
-            # one broker in memory, and the fold skips records that it has.
-            enable_idempotence=not self.settings.embedded,
+            enable_idempotence=True,
             max_request_size=MAX_RECORD,
             max_batch_size=1 << 20,
             **options,

@@ -125,8 +125,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
                 admin, NewTopic(spec.name, spec.partitions, replication, topic_configs=config)
             )
         await _wait_visible(admin, wanted, deadline)
-        if not settings.embedded:
-            await _check_configs(admin, wanted)
+        await _check_configs(admin, wanted)
     return await _log_id(kafka, topics.control, settings, deadline)
 
 

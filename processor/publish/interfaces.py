@@ -200,9 +200,8 @@ class Gauges:
     ingress_in_flight: Annotated[
         int, "Requests at the ingress port whose bodies are being read or stored."
     ] = 0
-    embedded_broker_bytes: Annotated[int | None, "Memory of the embedded broker, in bytes."] = None
-    embedded_broker_limit_bytes: Annotated[
-        int | None, "Memory of the embedded broker at which new events are refused, in bytes."
+    archive_bytes: Annotated[
+        int | None, "Size of the embedded archive's files on the disk, in bytes."
     ] = None
 
 

@@ -290,7 +290,7 @@ def _work(worker: WorkerView) -> Work:
 def _dead_letters(telemetry: Telemetry, embedded: bool) -> Sequence[ShownDeadLetter]:
     return [
         ShownDeadLetter(
-            # The embedded broker forgets its topics: there the id is the event's number in the archive.
+            # Without topics the id is the event's number in the archive.
             str(dead_letter.offset) if embedded else dead_letter.id,
             format_time(dead_letter.time),
             dead_letter.reason,

@@ -4,9 +4,7 @@ the request logger, and the detection of records that the source has lost."""
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
 
 from aiokafka.errors import KafkaConnectionError
 
@@ -28,7 +26,7 @@ from processor.kafka.control_log import ControlLog, ControlRecord
 from processor.kafka.source_gap import find_gap, oldest_record
 from processor.kafka.source_topics import SourceTopics
 from processor.service.health import ServiceHealth
-from processor.service.lifecycle import Leading, background
+from processor.service.lifecycle import Guard, Leading, background
 from processor.settings import Settings
 from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
@@ -39,9 +37,6 @@ logger = logging.getLogger(__name__)
 _LOOKUP_PATIENCE = 5.0
 #: Seconds between reads of the control topic while the archive is being read.
 _FOLLOW_EVERY = 1.0
-
-#: Wraps work so that its error ends the process.
-Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
 
 
 def source_group(settings: Settings) -> str:
@@ -125,7 +120,7 @@ class ArchiveTasks:
             settings.archive, settings.index, settings, _LOOKUP_PATIENCE
         )
         stack.push_async_callback(impatient.close)
-        self.start_lookups(impatient, stack, guard, self._in_memory_from)
+        self._start_lookups(impatient, stack, guard)
         if settings.request_logger and self._source is not None:
             log = RequestLog(settings.archive, settings, _LOOKUP_PATIENCE)
             stack.push_async_callback(log.close)
@@ -136,17 +131,8 @@ class ArchiveTasks:
             health.add(request_logger, "archive")
             background(stack, guard(request_logger.run()))
 
-    def start_lookups(
-        self,
-        archive: Archive,
-        stack: AsyncExitStack,
-        guard: Guard,
-        in_memory_from: Callable[[int], int | None],
-    ) -> None:
-        """Look up late feedback in the archive, and write outcomes to it, until the stack unwinds.
-
-        ``in_memory_from`` is that of `LateFeedbackLookup`.
-        """
+    def _start_lookups(self, archive: Archive, stack: AsyncExitStack, guard: Guard) -> None:
+        """Look up late feedback in the archive, and write outcomes to it, until the stack unwinds."""
         health, worker = self._health, self._worker
         lookup = LateFeedbackLookup(
             archive,
@@ -155,7 +141,7 @@ class ArchiveTasks:
             worker.observation_producer(Decoder(self._rules, self._telemetry)),
             worker.joins,
             self._telemetry,
-            in_memory_from,
+            self._in_memory_from,
         )
         health.add(lookup, "archive")
         background(stack, guard(lookup.run(health.bootstrap_complete)))

@@ -61,7 +61,7 @@ async def put_on_log(
     settings = access.settings
     if settings.embedded:
         raise SettingsError(
-            "PROCESSOR_BROKER is empty, and the log of an embedded app is gone when it ends: send "
+            "PROCESSOR_BROKER is empty, and an embedded app has no log: send "
             "the events to its ingress ('processor send'), or set it to kafka://host:port"
         )
     kafka = Kafka(settings, settings.broker)

@@ -1,8 +1,6 @@
 """The health of a worker: whether it is alive and ready, and its gauges."""
 
 import asyncio
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,7 +16,6 @@ from processor.publish.interfaces import (
 )
 from processor.service.problems import Problems, Source, Trouble
 from processor.service.watchdog import Watchdog
-from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
 
 #: Seconds between looks for problems.
@@ -34,6 +31,28 @@ class Part(Protocol):
         ...
 
 
+class WorkerState(Protocol):
+    """The state of the worker of a process."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the worker takes part in the work."""
+        ...
+
+    @property
+    def owned(self) -> OwnedPartitions:
+        """The partitions that the worker owns."""
+        ...
+
+    def gauges(self) -> Gauges:
+        """The gauges of the worker."""
+        ...
+
+    def known(self, namespace: str, deployment: str, request_id: str) -> bool | None:
+        """Whether a prediction for a request is known; None if this worker cannot tell."""
+        ...
+
+
 class ServiceHealth:
     """The `processor.publish.interfaces.Health` of this process.
 
@@ -42,7 +61,7 @@ class ServiceHealth:
     """
 
     def __init__(self, telemetry: Telemetry, watchdog: Watchdog) -> None:
-        self.worker: StreamWorker | None = None
+        self.worker: WorkerState | None = None
         self.start_error: ProcessorError | None = None
         """Why there is no worker yet, if something is wrong."""
         self.failure = ""
@@ -104,13 +123,12 @@ class ServiceHealth:
         reason = self.failure
         if not reason and worker is None:
             reason = "starting" if self.start_error is None else str(self.start_error)
-        elif not reason and worker is not None and not worker.recovered.is_set():
+        elif not reason and worker is not None and not worker.is_ready:
             reason = "joining the group"
         blocking = [] if reason else self._problems.blocking()
         ready = not reason and not blocking
         if not reason:
             reason = "; ".join(blocking or [one.what for one in problems]) or "ok"
-        observations, deltas = worker.assigned if worker else ((), ())
         bootstrap, left = self.bootstrap, self.bootstrap.remaining_seconds
         return Readiness(
             ready,
@@ -122,7 +140,7 @@ class ServiceHealth:
                 round(bootstrap.rate, 1),
                 None if left is None else round(left, 1),
             ),
-            OwnedPartitions(observations, deltas),
+            worker.owned if worker else OwnedPartitions((), ()),
             self.lag,
             self.is_complete(),
             problems,
@@ -143,7 +161,7 @@ class ServiceHealth:
         added: dict[str, Any] = {name: value() for name, value in self._gauges.items()}
         readiness = self.ready()
         return replace(
-            Gauges() if self.worker is None else _worker_gauges(self.worker),
+            Gauges() if self.worker is None else self.worker.gauges(),
             ready=int(readiness.ready),
             complete=int(readiness.complete),
             bootstrap_complete=int(self.bootstrap_complete.is_set()),
@@ -152,25 +170,3 @@ class ServiceHealth:
             stalled_seconds=self._watchdog.stalled,
             **added,
         )
-
-
-def _worker_gauges(worker: StreamWorker) -> Gauges:
-    states, tallies = worker.join_states(), worker.open_tallies()
-    not_scorable: Counter[str] = Counter()
-    for state in states:
-        not_scorable.update(state.not_scorable)
-    flushed = [stage.flushed_at for stage in tallies if stage.dirty]
-    times = [stage.tally.log_time for stage in tallies if stage.tally.log_time]
-    return Gauges(
-        rows_differ=sum(state.rows_differ for state in states),
-        ambiguous=sum(state.ambiguous for state in states),
-        not_scorable_items=+not_scorable,
-        unmatched_feedbacks=sum(state.unmatched for state in states),
-        waiting_requests=sum(state.waiting for state in states),
-        held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
-        recovery_remaining_records=worker.remaining,
-        recovery_seconds=worker.recovery_seconds,
-        failing_partitions=worker.failing,
-        watermark_timestamp_seconds=min(times) / 1e9 if times else None,
-        checkpoint_age_seconds=max(0.0, time.time() - min(flushed)) if flushed else 0.0,
-    )

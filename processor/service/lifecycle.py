@@ -14,6 +14,9 @@ from aiohttp import web
 
 from processor.errors import ProcessorError, described
 
+#: Wraps work so that its error ends the process.
+Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
+
 #: Seconds between collections of young objects, each of which takes milliseconds.
 _COLLECT_EVERY = 10.0
 #: Share of the time that collections of all objects may take: one takes 20 ms, or more with much state.

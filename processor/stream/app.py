@@ -20,8 +20,7 @@ Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 
 def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
     """Make the Faust app. The topics exist already, so it declares none."""
-    fast = settings.embedded
-    session = min(settings.session_timeout, 6) if fast else settings.session_timeout
+    session = settings.session_timeout
     app = faust.App(
         settings.app_id,
         broker=[f"kafka://{server}" for server in servers],
@@ -48,7 +47,7 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         broker_max_poll_records=50,
         broker_commit_interval=2.0,
         broker_session_timeout=float(session),
-        broker_rebalance_timeout=6.0 if fast else max(20.0, 2.0 * session),
+        broker_rebalance_timeout=max(20.0, 2.0 * session),
         broker_heartbeat_interval=heartbeat_seconds(session),
         producer_acks=-1,
         producer_max_request_size=MAX_RECORD,

@@ -94,7 +94,7 @@ class JoinStage:
         if isinstance(record, Heartbeat):
             self.join.advance(timestamp)
             if record.evict_before:
-                self.join.evict(record.evict_before)
+                self.join.telemetry.evicted_requests += self.join.evict(record.evict_before)
         else:
             deltas = self.join.apply(offset, timestamp, record)
             if emitting:

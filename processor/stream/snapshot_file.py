@@ -76,7 +76,7 @@ def _is_being_written(path: Path) -> bool:
 #: The suffix of a file while it is being written.
 _UNFINISHED = ".new"
 #: The version of the file's format; it contains the log's schema too.
-_VERSION = SCHEMA_VERSION * 100 + 3
+SNAPSHOT_VERSION = SCHEMA_VERSION * 100 + 3
 _LENGTH = 8
 #: Buckets that are copied or read at a time.
 _SLICE = 1024
@@ -163,7 +163,7 @@ class SnapshotFile:
         """Begin a copy of a state; a copy of the same state that is not complete becomes void."""
         return StateCapture(
             Snapshot(
-                _VERSION,
+                SNAPSHOT_VERSION,
                 self._log_id,
                 self._partition,
                 self._partitions,
@@ -181,35 +181,45 @@ class SnapshotFile:
 
     def read(self) -> Snapshot | None:
         """Read the snapshot; None if there is none, or none for this log and these settings."""
+        wanted = (SNAPSHOT_VERSION, self._log_id, self._partition, self._partitions, self._horizon)
         try:
             with self._path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                head = int.from_bytes(file.read(_LENGTH), "little")
-                snapshot = _decode(file.read(min(head, size)))
-                found = (
-                    snapshot.version,
-                    snapshot.log_id,
-                    snapshot.partition,
-                    snapshot.partitions,
-                    snapshot.horizon,
-                )
-                wanted = (_VERSION, self._log_id, self._partition, self._partitions, self._horizon)
-                if found != wanted:
-                    return None
-                _fill(snapshot, file, size)
-            if is_worth_vacuuming(snapshot.state):
-                refs = vacuum(snapshot.state)
-                snapshot.judged = [
-                    (refs[number], request_id)
-                    for number, request_id in snapshot.judged
-                    if number in refs
-                ]
+                return read_snapshot(file, os.fstat(file.fileno()).st_size, wanted)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
             logger.warning("snapshot %s cannot be used: %s; reading the log", self._path, error)
             return None
-        return snapshot
+
+
+def read_snapshot(
+    file: BinaryIO, end: int, wanted: tuple[int, str, int, int, int]
+) -> Snapshot | None:
+    """Read a snapshot from the file's position to ``end``. None if its head does not begin with
+    ``wanted``; `ValueError` or `msgspec.DecodeError` if it is damaged."""
+    head = int.from_bytes(file.read(_LENGTH), "little")
+    snapshot = _decode(file.read(min(head, end)))
+    found = (
+        snapshot.version,
+        snapshot.log_id,
+        snapshot.partition,
+        snapshot.partitions,
+        snapshot.horizon,
+    )
+    if found != wanted:
+        return None
+    _fill(snapshot, file, end)
+    if is_worth_vacuuming(snapshot.state):
+        vacuum_snapshot(snapshot)
+    return snapshot
+
+
+def vacuum_snapshot(snapshot: Snapshot) -> None:
+    """Remove what no request refers to from a state that no fold uses."""
+    refs = vacuum(snapshot.state)
+    snapshot.judged = [
+        (refs[number], request_id) for number, request_id in snapshot.judged if number in refs
+    ]
 
 
 class SnapshotDraft:
@@ -235,7 +245,17 @@ class SnapshotDraft:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._temporary.replace(self._path)
+        sync_folder(self._path.parent)
         self.drop()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names of the files in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove(file: BinaryIO, path: Path) -> None:
@@ -251,7 +271,7 @@ def _fill(snapshot: Snapshot, file: BinaryIO, end: int) -> None:
     buckets = sum(count for count, _ in table.outline())
     start, stop = file.tell(), end - buckets * sizes.itemsize
     file.seek(max(start, stop))
-    sizes.frombytes(file.read())
+    sizes.frombytes(file.read(end - file.tell()))
     if start + sum(sizes) != stop:
         raise ValueError(f"{stop - start} bytes of tables, not {sum(sizes)}")
     file.seek(start)

@@ -28,7 +28,6 @@ from processor.stream.app import attach, make_app
 from processor.stream.delta_producer import DeltaProducer
 from processor.stream.eviction import EvictionPolicy
 from processor.stream.join_stage import JoinStage, close_within
-from processor.stream.large_table import Table
 from processor.stream.observation_producer import ObservationProducer
 from processor.stream.partition_fold import PartitionFold
 from processor.stream.partition_manager import HEARTBEAT, PartitionManager, fatal, forget
@@ -185,11 +184,8 @@ class StreamWorker:
 
     def _new_tally(self, partition: int) -> tuple[PartitionFold, TallyStage]:
         topic = self.topics.deltas
-        # The embedded broker keeps all records in memory, also those of each flush, and is empty at each
-        # start: a checkpoint would cost more than reading the log.
-        table: Table = {} if self.settings.embedded else self._table
         stage = TallyStage(
-            partition, self.log_id, topic, self.settings.windows, table, self.telemetry
+            partition, self.log_id, topic, self.settings.windows, self._table, self.telemetry
         )
         reader = LogReader(self.kafka, topic, partition)
         return PartitionFold(stage, reader, f"tally {topic}/{partition}"), stage

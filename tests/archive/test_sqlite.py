@@ -230,11 +230,11 @@ async def test_reading_needs_an_archive(path: Path, tmp_path: Path) -> None:
 async def test_a_newer_schema_is_refused(path: Path) -> None:
     await (await SqliteArchive.open(path)).close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(ArchiveError, match=r"newer processor \(schema 3"):
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 4"):
         await SqliteArchive.open(path)
-    with pytest.raises(ArchiveError, match=r"newer processor \(schema 3"):
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 4"):
         await SqliteReader.open_read_only(path)
 
 
@@ -276,12 +276,12 @@ def numbered(events: list[RawEvent]) -> list[tuple[int, int, bytes, bytes | None
     return [(seq, *to_row(one)) for seq, one in enumerate(events, 1)]
 
 
-async def test_a_processor_that_knows_only_version_1_refuses_version_2(
+async def test_a_processor_that_knows_only_version_1_refuses_version_3(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await (await SqliteArchive.open(path)).close()
     monkeypatch.setattr(sqlite_file, "SCHEMA_VERSION", 1)
-    with pytest.raises(ArchiveError, match=r"newer processor \(schema 2, this one knows 1\)"):
+    with pytest.raises(ArchiveError, match=r"newer processor \(schema 3, this one knows 1\)"):
         await SqliteReader.open_read_only(path)
 
 
@@ -308,7 +308,7 @@ async def test_a_damaged_file_is_reported(path: Path) -> None:
     await archive.close()
     sound = path.read_bytes()
     page = 4096
-    path.write_bytes(sound[: 5 * page] + b"\xff" * 10 * page + sound[15 * page :])
+    path.write_bytes(sound[: 10 * page] + b"\xff" * 5 * page + sound[15 * page :])
     archive = await SqliteArchive.open(path)
     with pytest.raises(ArchiveError, match="it is damaged: restore a copy"):
         await everything(archive)

@@ -100,7 +100,7 @@ def test_every_way_gives_valid_settings(folder: Path) -> None:
     settings = Settings.from_env(config["data"])
     workers = find(folder, "StatefulSet")["spec"]
     if folder.name == "http":
-        # The embedded broker is one worker's own.
+        # The embedded mode is one worker.
         assert settings.embedded
         assert workers["replicas"] == 1
     elif folder.name == "scaled":

@@ -38,8 +38,7 @@ def test_rules_read_metrics_that_there_are() -> None:
     gauges = Gauges(
         watermark_timestamp_seconds=1.0,
         checkpoint_age_seconds=0.0,
-        embedded_broker_bytes=1,
-        embedded_broker_limit_bytes=2,
+        archive_bytes=1,
     )
     health = FakeHealth(held=gauges)
     own = OwnCollector(Telemetry(), health).collect()

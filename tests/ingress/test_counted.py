@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from processor.errors import ArchiveError, CapacityError
+from processor.errors import ArchiveError
 from processor.ingress.event_sink import Overloaded
 from processor.ingress.http import INGRESS, make_ingress
 from processor.setting_values import Secret
@@ -80,7 +80,6 @@ async def test_refusals_are_counted_by_reason(
 ) -> None:
     for error, reason in (
         (Overloaded("slow down", 1), "overloaded"),
-        (CapacityError("no room"), "full"),
         (ArchiveError("no disk"), "unavailable"),
         (RuntimeError("a defect"), "internal"),
     ):

@@ -185,7 +185,7 @@ async def test_letters_of_the_embedded_mode(tmp_path: Path) -> None:
         assert [entry["id"] for entry in listed] == ["2", "5", "4"]
         retried = await _run("retry", data=str(tmp_path))
         assert retried.returncode == 1
-        assert b"restart the service" in retried.stderr
+        assert b"PROCESSOR_BOOTSTRAP=full" in retried.stderr
         assert (await _json("list", "--reason", "no_id", data=str(tmp_path)))["total"] == 0
     finally:
         await archive.close()

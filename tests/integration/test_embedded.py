@@ -1,23 +1,16 @@
 """The embedded mode: no server, nothing lost at a restart."""
 
-import json
 import os
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
-from itertools import cycle
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-
-from bench.support.load import Event, Load
 from tests.support.faults.cluster import Worker, until
-from tests.support.workers import DATA, Get, Start, assert_equal, expected, metric, models
+from tests.support.workers import DATA, Get, Start, assert_equal, expected, models
 
 
 async def _address(worker: Worker) -> str:
@@ -37,19 +30,6 @@ async def _judged(get: Get, worker: Worker, count: int) -> None:
         return sum(int(model["judged"]) for model in found) == count
 
     await until(reached, 60, f"{count} judged")
-
-
-def structured(event: Event) -> str:
-    """The event in structured mode."""
-    attributes = {
-        name[3:]: value.decode() for name, value in event.headers if name.startswith("ce_")
-    }
-    return json.dumps(attributes)[:-1] + f', "data": {event.value.decode()}}}'
-
-
-def batched(events: list[str], size: int) -> list[list[str]]:
-    """So many at a time."""
-    return [events[start : start + size] for start in range(0, len(events), size)]
 
 
 def _outcomes(path: Path) -> list[tuple[int, int]]:
@@ -95,89 +75,6 @@ async def test_events_and_outcomes_survive_a_kill_and_a_restart(
     await until(lambda: told(again, 0), 60, "no outcome to tell")
     assert _outcomes(tmp_path / "data" / "events.sqlite") == outcomes
     assert await again.terminate() == 0
-
-
-async def test_a_broker_that_is_full_refuses_new_events_and_changes_no_count(
-    start: Start, get: Get
-) -> None:
-    """503 with the reason; what was accepted is counted, also after a restart with more room."""
-    load = Load.of_events(20_000, models=3)
-    batches = batched([structured(event) for event in load.events()], 200)
-    worker = start(max_broker_memory="5MiB")
-    url = await _address(worker)
-    accepted = 0
-    said: dict[str, Any] = {}
-    posts: Iterator[list[str]] = cycle(batches)
-    async with aiohttp.ClientSession() as session:
-
-        async def post(batch: list[str]) -> tuple[int, dict[str, Any]]:
-            headers = {"Content-Type": "application/cloudevents-batch+json"}
-            body = f"[{','.join(batch)}]"
-            async with session.post(url, data=body, headers=headers) as answer:
-                if answer.status == 503:
-                    assert int(answer.headers["Retry-After"]) >= 1
-                return answer.status, await answer.json()
-
-        async def refused() -> bool:
-            """Whether this post is refused. The memory is measured every second, so a fast sender
-            can be through before; repeated events are read like all others."""
-            nonlocal accepted, said
-            status, said = await post(next(posts))
-            accepted += said.get("accepted", 0)
-            return status == 503
-
-        await until(lambda: _is_ready(get, worker), 60, "ready")
-        await until(refused, 60, "refused")
-        assert said["reason"] == "full"
-        assert "PROCESSOR_MAX_BROKER_MEMORY" in said["detail"]
-        assert accepted > 0
-        await metric(get, worker, 'processor_events_total{event_type="unreadable"}', 0.0)
-
-        async def all_read(worker: Worker) -> bool:
-            _, metrics = await get(worker, "/metrics")
-            kinds = re.findall(r"processor_events_total\{.*\} (\S+)", metrics)
-            return sum(map(float, kinds)) == accepted
-
-        await until(lambda: all_read(worker), 60, "all that was accepted is read")
-
-        async def is_said() -> bool:
-            # What is idle may be given back, so that there is room again for a moment.
-            await refused()
-            status, ready = await get(worker, "/ready")
-            assert status == 200
-            return "PROCESSOR_MAX_BROKER_MEMORY" in ready
-
-        await until(is_said, 60, "/ready says that new events are refused")
-        _, metrics = await get(worker, "/metrics")
-        assert "processor_embedded_broker_limit_bytes 5.24288e+06" in metrics
-        await until(lambda: all_read(worker), 60, "all that was accepted is read")
-        before = await _settled(get, worker)
-        assert await worker.terminate() == 0
-        again = start(max_broker_memory="1GiB")
-        url = await _address(again)
-        await until(lambda: all_read(again), 60, "the archive is read")
-        assert await _settled(get, again) == before
-        assert (await post(batches[0]))[0] == 202
-    assert await again.terminate() == 0
-
-
-async def _is_ready(get: Get, worker: Worker) -> bool:
-    return (await get(worker, "/ready"))[0] == 200
-
-
-async def _settled(get: Get, worker: Worker) -> list[dict[str, Any]]:
-    """The models once they stand still."""
-    found: list[dict[str, Any]] = []
-    still = 0
-
-    async def stands() -> bool:
-        nonlocal found, still
-        before, found = found, await models(get, worker)
-        still = still + 1 if found and found == before else 0
-        return still >= 20
-
-    await until(stands, 60, "settled")
-    return found
 
 
 def test_the_demo_ends_with_the_notebooks_numbers() -> None:

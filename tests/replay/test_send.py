@@ -20,13 +20,13 @@ from aiokafka.structs import TopicPartition
 
 from processor.domain.events.events_file import format_line, parse_line
 from processor.domain.events.raw_event import DeadLetter, RawEvent
-from processor.embedded.broker import EmbeddedBroker
 from processor.errors import BrokerError, EventsFileError, ProcessorError, SettingsError
 from processor.ingress.http import make_ingress
 from processor.replay.progress import CommandProgress
 from processor.replay.send import Sent, local_ingress, send_http, send_kafka
 from processor.setting_values import Secret
 from processor.settings import Settings
+from tests.support.servers import Broker
 
 EVENTS = Path(__file__).parents[1] / "data" / "seed-experiment" / "events.ndjson"
 Serve = Callable[..., Awaitable[str]]
@@ -251,35 +251,28 @@ async def test_standard_input(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> 
     assert (await send_http("-", url)).accepted == 263
 
 
-async def test_kafka_takes_the_experiment(tmp_path: Path) -> None:
+async def test_kafka_takes_the_experiment(
+    tmp_path: Path, kafka: Broker, topic: Callable[[], str]
+) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(EVENTS.read_bytes() + b'{"headers": {"ce-id": "tombstone"}}')
-    broker = EmbeddedBroker()
-    await broker.start()
+    name = topic()
+    sent = await send_kafka(str(path), [kafka.bootstrap], name)
+    assert (sent.read, sent.accepted, sent.refused) == (264, 264, {})
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
     try:
-        sent = await send_kafka(str(path), [broker.address], "events")
-        assert (sent.read, sent.accepted, sent.refused) == (264, 264, {})
-        consumer = AIOKafkaConsumer(bootstrap_servers=broker.address, auto_offset_reset="earliest")
-        await consumer.start()
-        partitions = consumer.partitions_for_topic("events") or await partitions_of(consumer)
-        consumer.assign([TopicPartition("events", partition) for partition in partitions])
+        consumer.assign([TopicPartition(name, partition) for partition in range(8)])
         arrived: list[Any] = []
         async with asyncio.timeout(60):
             while len(arrived) < 264:
                 arrived.append(await consumer.getone())
-        await consumer.stop()
     finally:
-        await broker.stop()
+        await consumer.stop()
     assert {(dict(r.headers)["ce_id"], r.value) for r in arrived} == {
         (dict(event.headers)["ce_id"], event.value) for event in parsed(path)
     }
     assert {r.key for r in arrived if r.value is not None} == {None}
-
-
-async def partitions_of(consumer: AIOKafkaConsumer) -> set[int]:
-    await consumer.topics()
-    partitions: set[int] = consumer.partitions_for_topic("events")
-    return partitions
 
 
 async def test_no_kafka_is_named(one: str, unused_tcp_port: int) -> None:

@@ -1,13 +1,12 @@
 """The health of a service whose worker has not started, and what its parts add to it."""
 
-import asyncio
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 from processor.errors import BrokerError
 from processor.kafka.lag import ProgressSample
-from processor.publish.interfaces import Gauges
+from processor.publish.interfaces import Gauges, OwnedPartitions
 from processor.service.health import ServiceHealth
 from processor.service.watchdog import Watchdog
 from processor.telemetry import Telemetry
@@ -22,16 +21,10 @@ def _health() -> ServiceHealth:
 
 
 def _worker() -> Any:
-    recovered = asyncio.Event()
-    recovered.set()
     return SimpleNamespace(
-        recovered=recovered,
-        assigned=((0,), (1,)),
-        join_states=list,
-        open_tallies=list,
-        remaining=0,
-        recovery_seconds=0.5,
-        failing=0,
+        is_ready=True,
+        owned=OwnedPartitions((0,), (1,)),
+        gauges=lambda: Gauges(recovery_seconds=0.5),
     )
 
 

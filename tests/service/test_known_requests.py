@@ -19,7 +19,7 @@ async def test_while_the_archive_is_read_a_prediction_may_still_come(
     health = ServiceHealth(Telemetry(), SimpleNamespace())  # type: ignore[arg-type]
     known = KnownRequests(health)
     assert known.known("n", "d", "r") is None
-    health.worker = SimpleNamespace(known=lambda *names: found)  # type: ignore[assignment]
+    health.worker = SimpleNamespace(known=lambda *names: found)
     if complete:
         health.bootstrap_complete.set()
     expected = None if found is False and not complete else found

@@ -1,22 +1,18 @@
 """Archives of both kinds, filled with the same facts in the way that each kind receives them."""
 
-import asyncio
 import json
 import sqlite3
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, cast
-
-from aiokafka import AIOKafkaProducer
+from typing import Any, NamedTuple, Protocol
 
 from processor.archive.base import Archive
 from processor.archive.elasticsearch.archive import ElasticsearchArchive
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.archive.sqlite.requests import request_digest
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
-from processor.embedded.archive_publisher import ArchivePublisher
-from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.support.servers.indices import DATA, Indices, stored
 
@@ -69,31 +65,18 @@ class ArchiveHarness(Protocol):
         """The stored outcomes of the default predictor's items, None where there is none."""
 
 
-class _NullProducer:
-    """A producer that acknowledges every record at once and drops it."""
-
-    async def send(self, *args: object, **options: object) -> asyncio.Future[object]:
-        sent: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        sent.set_result(None)
-        return sent
-
-
-def new_publisher(archive: SqliteArchive, telemetry: Telemetry | None = None) -> ArchivePublisher:
-    """A publisher to a log that nobody reads."""
-    decoder = Decoder(ModelRules(), Telemetry())
-    observation_producer = ObservationProducer(
-        decoder, cast(AIOKafkaProducer, _NullProducer()), "log", "dead_letters", 1, "log-id"
-    )
-    return ArchivePublisher(archive, observation_producer, telemetry or Telemetry())
-
-
 async def publish(archive: SqliteArchive) -> None:
-    """Publish all events of an archive once, as at a start."""
-    publisher = new_publisher(archive)
-    running = asyncio.create_task(publisher.run())
-    await publisher.complete.wait()
-    running.cancel()
-    await asyncio.wait([running])
+    """Note the requests of all events of an archive, as the embedded mode does when it folds them."""
+    decoder, last = Decoder(ModelRules(), Telemetry()), 0
+    while rows := await archive.events(last, 1 << 20):
+        await archive.note(
+            [
+                (request_digest(*one[0][:2], one.request_id), number)
+                for number, event in rows
+                for one in decoder.decode(*event).observations
+            ]
+        )
+        last = rows[-1][0]
 
 
 def event_of(fact: Fact) -> RawEvent:

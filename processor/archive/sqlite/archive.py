@@ -28,8 +28,10 @@ from processor.archive.sqlite.requests import (
     events_of,
     note,
     predictions_with_outcome,
+    request_digest,
     write_outcomes,
 )
+from processor.archive.sqlite.retention import Deleted, delete_old
 from processor.archive.sqlite.writer import SqliteWriter
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import RawEvent
@@ -47,6 +49,8 @@ _LOOKUP_REQUESTS, _LOOKUP_EVENTS = 500, 500
 _SCAN_BYTES = 8 << 20
 #: Notes that are written together: a write costs much the same for few and for many.
 _NOTES = 20_000
+#: Above every sequence number.
+_NO_LIMIT = (1 << 63) - 1
 
 
 class SqliteReader:
@@ -88,6 +92,10 @@ class SqliteReader:
         """The sequence number of the newest event, 0 if there is none."""
         return await self._number("SELECT COALESCE(MAX(seq), 0) FROM events")
 
+    async def first(self) -> int:
+        """The sequence number of the oldest event that was not deleted, 0 if there is none."""
+        return await self._number("SELECT COALESCE(MIN(seq), 0) FROM events")
+
     async def close(self) -> None:
         """Close the file; may be called again."""
         if not self._closed:
@@ -118,11 +126,13 @@ class SqliteArchive(SqliteReader):
     """
 
     def __init__(
-        self, path: Path, reader: sqlite3.Connection, writer: SqliteWriter, lock: int
+        self, path: Path, reader: sqlite3.Connection, writer: SqliteWriter, lock: int, id_: str
     ) -> None:
         super().__init__(path, reader)
         self._writer = writer
         self._lock = lock
+        self.id = id_
+        """A random text that tells this archive from any other."""
         self._notes: list[Note] = []
         self._noting = asyncio.Lock()
 
@@ -145,11 +155,12 @@ class SqliteArchive(SqliteReader):
             reader = connect_to_read(path)
             undo.callback(reader.close)
             try:
+                (found,) = reader.execute("SELECT id FROM archive").fetchone()
                 writer = SqliteWriter(path, connection)
             except (sqlite3.Error, OSError) as error:
                 raise explain(error, path, "opened") from None
             undo.pop_all()
-            return cls(path, reader, writer, lock)
+            return cls(path, reader, writer, lock, str(found))
 
     async def append(self, events: Sequence[RawEvent]) -> int:
         """Append events; returns the last one's sequence number once all are durable.
@@ -165,6 +176,28 @@ class SqliteArchive(SqliteReader):
         if len(self._notes) >= _NOTES:
             await self._write_notes()
 
+    async def flush_notes(self) -> None:
+        """Write the notes that are still in memory."""
+        await self._write_notes()
+
+    async def earlier_events(
+        self, requests: Sequence[int], before: int, since: int = 0
+    ) -> list[tuple[int, RawEvent]]:
+        """The noted events of some requests (`request_digest`) with sequence numbers below ``before``,
+        in order, from the index segment of the event ``since`` on. Notes in memory are not read."""
+        numbers = await self._read(
+            partial(events_of, requests=requests, before=before, since=since)
+        )
+        return await self._read(partial(select_some, numbers=numbers)) if numbers else []
+
+    async def delete_old(self, accepted_before: int, seq_before: int, now: int) -> Deleted:
+        """Delete some of the oldest events that were accepted before a time (ns) and have a sequence
+        number below ``seq_before``, never the newest one, and what belongs to them. To be called again
+        until there is nothing to delete; ``now`` is the clock's time (ns)."""
+        return await self._run(
+            partial(delete_old, accepted_before=accepted_before, seq_before=seq_before, now=now)
+        )
+
     async def lookup(
         self, requests: Sequence[RequestKey], rules: ModelRules
     ) -> AsyncIterator[list[ArchivedRecord]]:
@@ -173,14 +206,15 @@ class SqliteArchive(SqliteReader):
         decoder = Decoder(rules, Telemetry())
         for start in range(0, len(requests), _LOOKUP_REQUESTS):
             keys = requests[start : start + _LOOKUP_REQUESTS]
-            numbers = await self._read(partial(events_of, keys=keys))
+            digests = [request_digest(*key) for key in keys]
+            numbers = await self._read(partial(events_of, requests=digests, before=_NO_LIMIT))
             judged = await self._read(partial(predictions_with_outcome, keys=keys))
             wanted = set(keys)
             for first in range(0, len(numbers), _LOOKUP_EVENTS):
                 some = numbers[first : first + _LOOKUP_EVENTS]
                 events = await self._read(partial(select_some, numbers=some))
                 records = []
-                for one in _decode(decoder, events):
+                for one in _decode(decoder, [event for _, event in events]):
                     is_prediction = isinstance(one, Prediction)
                     model = one.model if isinstance(one, Prediction) else one.scope
                     key = RequestKey(model.namespace, model.deployment, one.request_id)

@@ -14,7 +14,7 @@ from processor.errors import ArchiveError
 
 #: "FMPA" in the file's header tells an archive from any other SQLite file.
 APPLICATION_ID = 0x464D5041
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE events (
@@ -27,8 +27,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = 1;
 COMMIT;
 """
-#: The upgrade from version 1 to 2. The new tables start empty: each start of the service notes the
-#: requests of all events.
+#: The upgrade from version 1 to 2.
 _SCHEMA_2 = """
 BEGIN IMMEDIATE;
 CREATE TABLE requests (
@@ -51,6 +50,23 @@ CREATE TABLE outcomes (
     PRIMARY KEY (request_id, namespace, deployment, predictor, node, item)
 ) WITHOUT ROWID;
 PRAGMA user_version = 2;
+COMMIT;
+"""
+#: The upgrade from version 2 to 3. The new index of requests starts empty: the next start of the service
+#: folds all events, and notes their requests.
+_SCHEMA_3 = """
+BEGIN IMMEDIATE;
+DROP TABLE requests;
+CREATE TABLE requests (
+    segment INTEGER NOT NULL,    -- of the event, see `SEGMENT_BITS`
+    request INTEGER NOT NULL,    -- a digest of namespace, deployment and request id
+    seq INTEGER NOT NULL,        -- of an event that belongs to the request
+    PRIMARY KEY (segment, request, seq)
+) WITHOUT ROWID;
+CREATE INDEX outcomes_by_time ON outcomes (feedback_time);
+CREATE TABLE archive (id TEXT NOT NULL);   -- one row: tells this archive from any other
+INSERT INTO archive VALUES (lower(hex(randomblob(8))));
+PRAGMA user_version = 3;
 COMMIT;
 """
 #: The largest number of events that `select` returns.
@@ -127,8 +143,9 @@ def connect_to_write(path: Path, busy_timeout: float) -> sqlite3.Connection:
         if _is_empty(connection):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.executescript(_SCHEMA)
-        if _check_format(connection, path) == 1:
-            connection.executescript(_SCHEMA_2)
+        version = _check_format(connection, path)
+        for script in (_SCHEMA_2, _SCHEMA_3)[version - 1 :]:
+            connection.executescript(script)
         # A crash between the two steps above, or another program, may have left another mode.
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
@@ -264,7 +281,9 @@ def select(
     return events
 
 
-def select_some(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[RawEvent]:
+def select_some(
+    connection: sqlite3.Connection, numbers: Sequence[int]
+) -> list[tuple[int, RawEvent]]:
     """The events with the given sequence numbers, without those that don't exist."""
     found = []
     for number in numbers:
@@ -272,5 +291,5 @@ def select_some(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[
             "SELECT accepted, headers, value FROM events WHERE seq = ?", (number,)
         ).fetchone()
         if row is not None:
-            found.append(RawEvent(_unpack(row[1]), row[2], row[0]))
+            found.append((number, RawEvent(_unpack(row[1]), row[2], row[0])))
     return found

@@ -7,6 +7,10 @@ from processor.archive.base import RequestKey, StoreResult
 from processor.domain.join.id_set import identity
 from processor.domain.join.outcomes import RequestOutcome
 
+#: The index of requests is in segments of 4,194,304 events, by the bits of their sequence numbers: new
+#: notes are written to a part of it that fits in the cache, and an old segment is deleted as a whole.
+SEGMENT_BITS = 22
+
 #: A request's digest, and the sequence number of an event that belongs to the request.
 Note = tuple[int, int]
 #: A prediction: namespace, deployment, request id, predictor and node.
@@ -26,18 +30,44 @@ def request_digest(namespace: str, deployment: str, request_id: str) -> int:
 def note(connection: sqlite3.Connection, notes: Iterable[Note]) -> None:
     """Add the notes that are not in the table yet."""
     # Sorted, so that neighbouring rows are written together.
-    connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?)", sorted(notes))
+    rows = sorted((seq >> SEGMENT_BITS, request, seq) for request, seq in notes)
+    connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", rows)
 
 
-def events_of(connection: sqlite3.Connection, keys: Iterable[RequestKey]) -> list[int]:
-    """The sequence numbers of the events of some requests, in order."""
+def events_of(
+    connection: sqlite3.Connection, requests: Iterable[int], before: int, since: int = 0
+) -> list[int]:
+    """The sequence numbers of the events of some requests (digests) below ``before``, in order, from
+    the segment of the event ``since`` on."""
+    segments = _segments(connection, since)
     found: set[int] = set()
-    for key in keys:
-        rows = connection.execute(
-            "SELECT seq FROM requests WHERE request = ?", (request_digest(*key),)
-        )
-        found.update(seq for (seq,) in rows)
+    for request in requests:
+        for segment in segments:
+            rows = connection.execute(
+                "SELECT seq FROM requests WHERE segment = ? AND request = ? AND seq < ?",
+                (segment, request, before),
+            )
+            found.update(seq for (seq,) in rows)
     return sorted(found)
+
+
+def _segments(connection: sqlite3.Connection, since: int = 0) -> range:
+    """The segments that have notes, from that of the event ``since`` on."""
+    first, last = connection.execute(
+        "SELECT (SELECT MIN(segment) FROM requests), (SELECT MAX(segment) FROM requests)"
+    ).fetchone()
+    return range(0) if first is None else range(max(first, since >> SEGMENT_BITS), last + 1)
+
+
+def _is_noted(connection: sqlite3.Connection, segments: range, request: int) -> bool:
+    """Whether the archive has an event of the request (digest)."""
+    # Most outcomes are of recent requests.
+    return any(
+        connection.execute(
+            "SELECT 1 FROM requests WHERE segment = ? AND request = ? LIMIT 1", (segment, request)
+        ).fetchone()
+        for segment in reversed(segments)
+    )
 
 
 def predictions_with_outcome(
@@ -56,12 +86,10 @@ def write_outcomes(
 ) -> StoreResult:
     """Replace the stored outcomes of each request; requests without noted events are missing."""
     stored = StoreResult()
+    segments = _segments(connection)
     for outcome in outcomes:
         key = RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
-        known = connection.execute(
-            "SELECT 1 FROM requests WHERE request = ? LIMIT 1", (request_digest(*key),)
-        )
-        if known.fetchone() is None:
+        if not _is_noted(connection, segments, request_digest(*key)):
             stored.missing.append(key)
             continue
         request_columns = _columns(key)

@@ -16,9 +16,10 @@ from processor.domain.join.fast_path import FastPath, GeneralPath, Tables
 from processor.domain.join.id_set import identity, new_id_set
 from processor.domain.join.native_fast_path import NativeFastPath
 from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeResolver
+from processor.domain.join.register_rows import answers_of, feedback_register, prediction_register
 from processor.domain.join.request_store import RequestRef, RequestStore
 from processor.domain.join.request_updater import RequestUpdater
-from processor.domain.join.requests.request import FeedbackRegister, PredictionRegister, Request
+from processor.domain.join.requests.request import PredictionRegister, Request
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import (
@@ -90,22 +91,7 @@ class JoinFold:
         self.advance(timestamp)
         self._offset = offset
         self._accumulator.telemetry = self.telemetry
-        models = [self._model(model) for model in batch.models]
-        answers = [
-            self._answer(
-                Answer(
-                    row.label,
-                    row.reason,
-                    row.mode,
-                    batch.schemas[row.schema],
-                    row.width,
-                    row.labels,
-                )
-            )
-            for row in batch.answers
-        ]
-        truths = [self._truth(truth) for truth in batch.truths]
-        tables = Tables(models, answers, truths)
+        models, answers, truths = tables = self._tables(batch)
         if batch.mode == IngestMode.NORMAL:
             self._fast_path.watch(self.judged, self.unmatched)
             for prediction in self._fast_path.apply_predictions(batch.predictions, tables, offset):
@@ -122,7 +108,7 @@ class JoinFold:
                 ref = self._deployment_of[model], prediction.request_id
                 request = self._store.get(*ref)
                 if request is not None:
-                    register = _prediction(prediction, model, answers)
+                    register = prediction_register(prediction, model, answers)
                     register.restored = True
                     self._update_with_prediction(ref, request, register)
         elif batch.mode == IngestMode.EXPIRED:
@@ -131,6 +117,48 @@ class JoinFold:
         else:
             raise ValueError(f"a batch with ingest mode {batch.mode}")
         return self._deltas(offset)
+
+    def page_in(self, batch: ObservationBatch, restored: bool = False) -> None:
+        """Put requests back that have left memory, as they were counted: no count changes. ``batch``
+        holds all their observations. Predictions that are ``restored`` were counted by other rules of
+        the models file, and are never taken back. Requests in memory stay as they are."""
+        models, answers, truths = self._tables(batch)
+        state, accumulator = self.state, self._accumulator
+        diagnostics = state.rows_differ, state.ambiguous, dict(state.not_scorable)
+        accumulator.telemetry = Telemetry()
+        requests: dict[RequestRef, Request] = {}
+        for row in batch.prediction_rows():
+            ref = self._deployment_of[models[row.model]], row.request_id
+            register = prediction_register(row, models[row.model], answers)
+            register.restored = restored
+            if ref in requests:
+                self._updater.apply_prediction(requests[ref], register)
+            elif not self._store.has(*ref):
+                requests[ref] = self._updater.open_with_prediction(register)
+        for feedback in batch.feedback_rows():
+            scope = models[feedback.scope]
+            ref = self._deployment_of[scope], feedback.request_id
+            content = feedback_register(feedback, scope, truths)
+            if ref in requests:
+                self._updater.apply_feedback(requests[ref], content)
+            elif not self._store.has(*ref):
+                requests[ref] = self._updater.open_with_feedback(content)
+        for ref, request in requests.items():
+            self._store.put(*ref, request)
+        accumulator.clear()
+        state.rows_differ, state.ambiguous, state.not_scorable = diagnostics
+
+    def has(self, namespace: str, deployment: str, request_id: str) -> bool:
+        """Whether a request is in memory."""
+        number = self._deployment_index.get((namespace, deployment))
+        return number is not None and self._store.has(number, request_id)
+
+    def _tables(self, batch: ObservationBatch) -> Tables:
+        """The positions of a batch's models, answers and truths in the tables of the state."""
+        models = [self._model(model) for model in batch.models]
+        answers = [self._answer(answer) for answer in answers_of(batch)]
+        truths = [self._truth(truth) for truth in batch.truths]
+        return Tables(models, answers, truths)
 
     def _apply_if_present(self, batch: ObservationBatch, tables: Tables) -> None:
         models, answers, truths = tables
@@ -163,7 +191,7 @@ class JoinFold:
                     continue
                 state.completed_hour = state.log_time // HOUR
             state.completed_until = max(state.completed_until, prediction.time)
-            register = _prediction(prediction, model, answers)
+            register = prediction_register(prediction, model, answers)
             if request is None:
                 completed[ref] = self._updater.open_with_prediction(register)
             elif ref in completed:
@@ -174,7 +202,7 @@ class JoinFold:
             scope = models[feedback.scope]
             request = completed.get((self._deployment_of[scope], feedback.request_id))
             if request is not None:
-                self._updater.apply_feedback(request, _feedback(feedback, scope, truths))
+                self._updater.apply_feedback(request, feedback_register(feedback, scope, truths))
             elif self._knows(scope, feedback.request_id):
                 self._apply_feedback(feedback, scope, truths)
             else:
@@ -203,9 +231,9 @@ class JoinFold:
         if state.completed_ids and state.completed_hour < oldest:
             state.completed_ids, state.completed_until = new_id_set(), -1
 
-    def evict(self, before: int) -> None:
-        """Drop requests first seen before a log hour, earlier than the horizon asks for."""
-        self.telemetry.evicted_requests += self._drop_before(before)
+    def evict(self, before: int) -> int:
+        """Drop requests first seen before a log hour, ahead of the horizon. Returns how many."""
+        return self._drop_before(before)
 
     @property
     def approx_bytes(self) -> int:
@@ -298,7 +326,7 @@ class JoinFold:
         ):
             self.telemetry.duplicates += 1  # it was counted and not kept
             return
-        self._update_with_prediction(ref, request, _prediction(row, model, answers))
+        self._update_with_prediction(ref, request, prediction_register(row, model, answers))
 
     def _update_with_prediction(
         self, ref: RequestRef, request: Request | None, register: PredictionRegister
@@ -313,7 +341,7 @@ class JoinFold:
 
     def _apply_feedback(self, row: FeedbackRow, scope: int, truths: list[int]) -> None:
         ref = self._deployment_of[scope], row.request_id
-        register, request = _feedback(row, scope, truths), self._store.get(*ref)
+        register, request = feedback_register(row, scope, truths), self._store.get(*ref)
         if request is None:
             self._store.put(*ref, self._updater.open_with_feedback(register))
             if self.unmatched is not None:
@@ -364,27 +392,3 @@ class JoinFold:
             position = self._truth_index[truth] = len(self.state.truths)
             self.state.truths.append(truth)
         return position
-
-
-def _prediction(row: PredictionRow, model: int, answers: list[int]) -> PredictionRegister:
-    packed = row.answers
-    known = answers[packed] if isinstance(packed, int) else [answers[i] for i in packed]
-    return PredictionRegister(
-        model,
-        row.time,
-        row.source_rank,
-        row.digest,
-        known,
-        row.provisional,
-        values=row.values,
-    )
-
-
-def _feedback(row: FeedbackRow, scope: int, truths: list[int]) -> FeedbackRegister:
-    packed = row.truth
-    truth: int | list[int] | None = None
-    if packed is not None:
-        truth = truths[packed] if isinstance(packed, int) else [truths[i] for i in packed]
-    return FeedbackRegister(
-        scope, row.time, row.source_rank, row.digest, truth, row.reward, row.values
-    )

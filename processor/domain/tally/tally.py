@@ -187,6 +187,12 @@ class Tally:
         one that was given up: then `restore` comes first."""
         return Flush(self)
 
+    def flush_all(self) -> Flush:
+        """Begin a flush of all blocks, changed or not: its values are a whole checkpoint."""
+        for one in self.models.values():
+            one.dirty |= one.saved.keys()
+        return Flush(self)
+
     def changed_blocks(self, expired: list[BlockKey]) -> Iterator[Written | None]:
         """Yield the blocks that have changed until now, each as it is when it is made, and None after
         each model. Expired blocks are dropped from memory meanwhile; the keys of those that were saved

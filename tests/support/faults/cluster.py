@@ -39,7 +39,8 @@ _NOISE = (
 
 
 class Worker:
-    """One `processor run`, or the same with a fault planted in it: `tests.support.faults.worker`."""
+    """One `processor run`, or the same with a fault planted in it: `tests.support.faults.worker`, or
+    `tests.support.faults.shared_clock`."""
 
     def __init__(self, log: Path, env: Mapping[str, str], fault: str) -> None:
         self.log = log
@@ -48,9 +49,13 @@ class Worker:
         """The name of its data folder, in a crew."""
         module = "tests.support.faults.worker" if fault else "processor"
         settings = {**env, "PROCESSOR_METRICS_PORT": str(self.port), "FAULT": fault}
+        imports: tuple[str, ...] = SERVICE
+        if fault.startswith("shared_clock"):
+            module = "tests.support.faults.shared_clock"
+            imports = ()  # its clock must be there first
         with log.open("wb") as output:
             self._process = Fork(
-                ["run"], settings, output, output, imports=SERVICE, module=module, folder=_ROOT,
+                ["run"], settings, output, output, imports=imports, module=module, folder=_ROOT,
                 whole=True,
             )  # fmt: skip
 
@@ -204,7 +209,7 @@ class WorkerCluster:
             if not all(state and state["ready"] for state in states):
                 return False
             held = sorted(number for state in states for number in state["partitions"]["deltas"])
-            return held == list(range(8))
+            return held == ([0] if self.settings.get("PROCESSOR_BROKER") == "" else list(range(8)))
 
         await until(ready, seconds, "ready")
 

@@ -26,7 +26,10 @@ COMMANDS = (
     *(f"processor.cli.{name}" for name in ("dead_letters", "main", "replay", "send")),
     "processor.service.check",
 )
-SERVICE = ("processor.cli.main", "processor.service.service")
+SERVICE = (
+    "processor.cli.main",
+    *(f"processor.service.{name}" for name in ("service", "modes.kafka", "modes.embedded")),
+)
 
 
 class Fork:

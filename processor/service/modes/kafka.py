@@ -1,0 +1,149 @@
+"""The service on Kafka: a worker of the stream, the source topics, and the archive tasks."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from aiokafka import TopicPartition
+
+from processor.backoff import LONGEST, Backoff
+from processor.domain.events.decoder import Decoder
+from processor.domain.model_rules import ModelRules
+from processor.errors import BrokerError
+from processor.ingress.event_sink import EventSink
+from processor.kafka.clients import FAULTS, Kafka, running
+from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
+from processor.kafka.topics import prepare
+from processor.publish.interfaces import WorkerView
+from processor.service.archive_tasks import ArchiveTasks, source_group
+from processor.service.completeness import Completeness
+from processor.service.health import ServiceHealth
+from processor.service.lifecycle import Guard, background
+from processor.service.modes.stream_state import StreamState
+from processor.service.watches import Watches
+from processor.settings import Settings
+from processor.stream.ingest import SourceIngest
+from processor.stream.kafka_sink import KafkaSink
+from processor.stream.worker import StreamWorker
+from processor.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between updates of the lag that /ready shows.
+_LAG_EVERY = 0.5
+
+
+class KafkaMode:
+    """The parts of a service on Kafka; see `Mode`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        rules: ModelRules,
+        telemetry: Telemetry,
+        health: ServiceHealth,
+        view: WorkerView,
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._telemetry = telemetry
+        self._health = health
+        self._view = view
+        self._fail = fail
+        self._worker: StreamWorker | None = None
+        self._ingest: SourceIngest | None = None
+
+    async def start(self, stack: AsyncExitStack, guard: Guard, watches: Watches) -> EventSink:
+        """Start the worker, and read the source topics onto the log; the sink puts new events on the
+        log."""
+        settings = self._settings
+        kafka = Kafka(settings, settings.broker)
+        source = watches.source(kafka, self._is_reading)
+        watches.archive()
+        log_id = await self._prepare(kafka)
+        worker = self._worker = StreamWorker(settings, kafka, log_id, self._telemetry, self._fail)
+        await worker.start()
+        stack.push_async_callback(worker.stop)
+        self._health.worker, self._view.counts_source = StreamState(worker), worker
+        tasks = ArchiveTasks(settings, self._rules, worker, self._health, self._telemetry, source)
+        self._ingest = ingest = SourceIngest(
+            kafka,
+            source,
+            source_group(settings),
+            worker.observation_producer(Decoder(self._rules, self._telemetry)),
+            self._fail,
+            tasks.record_source_gap,
+        )
+        self._health.add(ingest, "broker", "check the broker, and the rights on the source topics")
+        background(stack, guard(ingest.run()))
+        background(stack, self._note_source_lag(ingest))
+        tasks.start(stack, guard)
+        self._follow_completeness(stack, guard, worker, ingest)
+        decoder = Decoder(self._rules, self._telemetry)
+        return KafkaSink(worker.observation_producer(decoder), kafka.servers)
+
+    async def is_settled(self) -> bool:
+        """Whether the counts include every observation that is on the log by now."""
+        worker = self._worker
+        if worker is None or not worker.recovered.is_set():
+            return False
+        async with running(worker.kafka.consumer()) as consumer:
+            for topic, offsets in (
+                (worker.topics.observations, worker.join_offsets),
+                (worker.topics.deltas, worker.tally_offsets),
+            ):
+                partitions = [
+                    TopicPartition(topic, number) for number in range(self._settings.partitions)
+                ]
+                ends = await consumer.end_offsets(partitions)
+                reached = offsets()
+                if any(reached.get(tp.partition, -1) < end for tp, end in ends.items()):
+                    return False
+        return True
+
+    async def progress(self) -> list[ProgressSample]:
+        """A sample of the position of each part that has work to do."""
+        worker, ingest = self._worker, self._ingest
+        if worker is None:
+            return []
+
+        def positions() -> dict[TopicPartition, PartitionPosition]:
+            return worker.positions() | (ingest.positions() if ingest else {})
+
+        return [worker.joining(), *await measure_lag(worker.kafka, positions)]
+
+    async def _prepare(self, kafka: Kafka) -> str:
+        """Prepare the topics; the log id. Waits for the broker as long as it takes, with the reason on
+        /ready."""
+        backoff = Backoff(0.5, LONGEST)
+        while True:
+            try:
+                log_id = await prepare(kafka, self._settings)
+                self._health.start_error = None
+                return log_id
+            except (*FAULTS, BrokerError) as error:
+                reason = error if isinstance(error, BrokerError) else await kafka.explain(error)
+                self._health.start_error = reason
+                logger.debug("%s; next try in %.1f s", reason, backoff.delay)
+                await backoff.sleep()
+
+    def _is_reading(self) -> bool:
+        """Whether this worker holds partitions of a source topic."""
+        return self._ingest is not None and bool(self._ingest.positions())
+
+    def _follow_completeness(
+        self, stack: AsyncExitStack, guard: Guard, worker: StreamWorker, ingest: SourceIngest
+    ) -> None:
+        def stored_is_read() -> bool:
+            return ingest.has_caught_up and self._health.bootstrap_complete.is_set()
+
+        completeness = Completeness(worker, stored_is_read)
+        self._health.is_complete = completeness
+        background(stack, guard(completeness.run()))
+
+    async def _note_source_lag(self, ingest: SourceIngest) -> None:
+        while True:
+            self._health.lag = ingest.lag
+            await asyncio.sleep(_LAG_EVERY)
