@@ -56,6 +56,26 @@ def broker(value: str) -> tuple[str, ...]:
     return servers
 
 
+def address(value: str) -> tuple[str, int | None] | None:
+    """A host, perhaps with a port; None if empty."""
+    if not value:
+        return None
+    if "/" in value:
+        raise ValueError("write host:port, or a host alone")
+    host, colon, port = value.rpartition(":")
+    if not colon or (":" in host and not value.startswith("[")) or value.endswith("]"):
+        # Without a port: an IPv6 address has several colons.
+        host, port = value, ""
+    bare = host.removeprefix("[").removesuffix("]")
+    if not (_HOST.fullmatch(bare) or _HOST.fullmatch(f"[{bare}]")):
+        raise ValueError("write host:port, or a host alone")
+    if not port:
+        return bare, None
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{port!r} is not a port")
+    return bare, int(port)
+
+
 def topics(value: str) -> tuple[str, ...]:
     topics = tuple(topic.strip() for topic in value.split(",") if topic.strip())
     if not topics:

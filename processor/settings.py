@@ -68,6 +68,23 @@ class Settings:
         "age at which a prediction's labels count as complete; default the horizon, at most 7d",
     )
     metrics_port: int = _setting("9102", values.number(0, 65535), "port of /metrics and the page")
+    metrics_token: Secret = _setting(
+        "", Secret, "bearer token that readers of the metrics port need", secret=True
+    )
+    metrics_cert: Path | None = _setting(
+        "", values.optional_path, "PEM file of the metrics port's certificate"
+    )
+    metrics_key: Path | None = _setting(
+        "", values.optional_path, "PEM file of that certificate's key"
+    )
+    metrics_ca: Path | None = _setting(
+        "", values.optional_path, "PEM file of the authority of the other workers' certificates"
+    )
+    advertised_address: tuple[str, int | None] | None = _setting(
+        "",
+        values.address,
+        "host, or host:port, where other workers reach the metrics port; default this machine's own",
+    )
     ingress_port: int = _setting("8080", values.number(0, 65535), "port that takes events")
     data: Path = _setting("./data", Path, "folder for snapshots and SQLite")
     models: Path | None = _setting("", values.optional_path, "path of the models file")
@@ -294,6 +311,15 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             f"PROCESSOR_RETENTION={settings.retention}s is shorter than PROCESSOR_HORIZON="
             f"{settings.horizon}s: make it as long at least, since feedback may come so late"
+        )
+    if bool(settings.metrics_cert) != bool(settings.metrics_key):
+        raise SettingsError(
+            "PROCESSOR_METRICS_CERT and PROCESSOR_METRICS_KEY go together: set both"
+        )
+    if settings.metrics_ca and not settings.metrics_cert:
+        raise SettingsError(
+            "PROCESSOR_METRICS_CA checks the certificates of other workers, which needs TLS: set "
+            "PROCESSOR_METRICS_CERT and PROCESSOR_METRICS_KEY too"
         )
     unknown = [w.name for w in settings.cell_windows if w not in settings.windows]
     if unknown and settings.cell_windows != (parse_window("all"),):

@@ -287,9 +287,15 @@ def events_total(url: str) -> float | None:
 
 
 def models(url: str) -> list[dict[str, Any]]:
-    """Counts of all time by model, by time of the request; none while the system does not answer."""
-    body = get(f"{url}/api/models?window=all&by=request")
-    if body is None:
+    """Counts of all time by model, by time of the request, of one worker; none while it does not
+    answer."""
+    query = "window=all&by=request"
+    # Other systems have no route for one of several workers.
+    if (body := get(f"{url}/api/worker/models?{query}")) is not None:
+        answer = json.loads(body)["body"]
+    elif (body := get(f"{url}/api/models?{query}")) is not None:
+        answer = json.loads(body)
+    else:
         return []
-    found: list[dict[str, Any]] = json.loads(body)["models"]
+    found: list[dict[str, Any]] = answer["models"]
     return found

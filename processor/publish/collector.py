@@ -73,7 +73,7 @@ class OwnCollector(Collector):
             elif value is not None:
                 yield GaugeMetricFamily(f"processor_{name}", text, value=value)
         yield InfoMetricFamily(
-            "processor_build", "Version of the running processor.", {"version": _version()}
+            "processor_build", "Version of the running processor.", {"version": release()}
         )
 
 
@@ -83,7 +83,8 @@ def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFam
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.total)
 
 
-def _version() -> str:
+def release() -> str:
+    """The version of the running processor."""
     try:
         return version("feedback-metrics-processor")
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
 """The interfaces between publishing and the rest of the service: counts, health and gauges."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
@@ -11,6 +11,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
+from processor.publish.workers.address import WorkerAddress
 from processor.settings import Settings
 from processor.telemetry import Telemetry
 
@@ -200,6 +201,14 @@ class Gauges:
     ingress_in_flight: Annotated[
         int, "Requests at the ingress port whose bodies are being read or stored."
     ] = 0
+    workers: Annotated[
+        int, "Workers of the app: members of its consumer group, this one included."
+    ] = 1
+    silent_workers: Annotated[
+        int,
+        "Other workers that did not answer when this one last asked them for their models, in the last "
+        "minute; they are asked only while somebody reads the page or /api.",
+    ] = 0
     archive_bytes: Annotated[
         int | None, "Size of the embedded archive's files on the disk, in bytes."
     ] = None
@@ -225,6 +234,31 @@ class Health(Protocol):
         ...
 
 
+class Group(Protocol):
+    """Gives the workers that share the app, and what this one has of it."""
+
+    def members(self) -> Mapping[str, Sequence[int]]:
+        """The partitions of the deltas of each worker, by the URL that it announces; as of the last
+        assignment, and empty before the first."""
+        ...
+
+    def counted_offsets(self) -> Mapping[int, int]:
+        """The next offset of each partition of the deltas whose counts are up to date here."""
+        ...
+
+
+class NoGroup:
+    """The `Group` of a worker that shares its app with no other."""
+
+    def members(self) -> Mapping[str, Sequence[int]]:
+        """See `Group`."""
+        return {}
+
+    def counted_offsets(self) -> Mapping[int, int]:
+        """See `Group`."""
+        return {}
+
+
 @dataclass
 class WorkerView:
     """Everything that the metrics port shows of one worker.
@@ -242,3 +276,7 @@ class WorkerView:
     """Where events come in over HTTP; empty until that port is open."""
     rules: ModelRules = field(default_factory=ModelRules)
     """The models file as it is now."""
+    group: Group = field(default_factory=NoGroup)
+    """The workers of the app; replaced once the worker has started."""
+    address: WorkerAddress | None = None
+    """Where this worker answers; None until the metrics port is open."""

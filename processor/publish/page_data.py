@@ -33,6 +33,7 @@ from processor.publish.panels import (
     shown_thresholds,
 )
 from processor.publish.time_series import TimeSeries, time_series
+from processor.publish.workers.answers import ShownWorker
 from processor.telemetry import Histogram, Telemetry
 
 
@@ -58,6 +59,8 @@ class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
     mae: float | None = None
     mae_low: float | None = None
     mae_high: float | None = None
+    age_seconds: float | None = None
+    """Given where the worker of the model does not answer: the values were right so long ago."""
 
 
 class Panels(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -153,10 +156,19 @@ class Work(msgspec.Struct, frozen=True):
     """The newest dead letters of this process, the newest first."""
 
 
-class Page(msgspec.Struct, frozen=True):
+class PageModels(msgspec.Struct, frozen=True):
+    """The part of the page that is about models, of one worker or of the whole app."""
+
+    models: tuple[Summary, ...]
+    detail: Detail | None
+
+
+class Page(msgspec.Struct, frozen=True, omit_defaults=True):
     """The body of ``GET /api/page``; ``at`` is RFC 3339.
 
-    ``detail`` is about the model that the query names, None if this worker does not own that model.
+    ``detail`` is about the model that the query names, None if no worker that answers has that model.
+    ``workers`` and ``missing_partitions``, of which no worker gave counts, are left out where the app
+    has one worker.
     """
 
     at: str
@@ -169,18 +181,43 @@ class Page(msgspec.Struct, frozen=True):
     models: tuple[Summary, ...]
     detail: Detail | None
     work: Work
+    workers: tuple[ShownWorker, ...] = ()
+    missing_partitions: tuple[int, ...] = ()
 
 
-async def page_data(
+def page_data(
+    worker: WorkerView,
+    window: Window,
+    by: str,
+    shown: PageModels,
+    workers: Sequence[ShownWorker] = (),
+    missing_partitions: Sequence[int] = (),
+) -> Page:
+    """The page as of now, in one window on one basis, with these models."""
+    return Page(
+        instant(worker.clock()),
+        window.name,
+        by,
+        worker.ingress_url or None,
+        bool(worker.settings.ingress_token),
+        shown.models,
+        shown.detail,
+        _work(worker),
+        tuple(workers),
+        tuple(missing_partitions),
+    )
+
+
+async def page_models(
     worker: WorkerView,
     window: Window,
     by: str,
     key: ModelKey | None,
     estimates: Mapping[ModelKey, ModelEstimates],
     plots: LateDays | None = None,
-) -> Page:
-    """The page as of now, in one window on one basis, with the details of the model ``key``, to which
-    ``plots`` belong."""
+) -> PageModels:
+    """The models of a worker as of now, in one window on one basis, with the details of the model
+    ``key``, to which ``plots`` belong."""
     now = worker.clock()
     async for _ in yielding(worker.counts_source.advance(now)):
         pass
@@ -205,16 +242,12 @@ async def page_data(
         past = await time_series(worker.counts_source, window, by, now, key)
         late = _late(estimates.get(key), window, plots)
         detail = Detail(_shown(result), _panels(result), decided_items(result), windows, past, late)
-    return Page(
-        instant(now),
-        window.name,
-        by,
-        worker.ingress_url or None,
-        bool(worker.settings.ingress_token),
-        tuple(summaries),
-        detail,
-        _work(worker),
-    )
+    return PageModels(tuple(summaries), detail)
+
+
+def summary_of(result: ModelResult) -> Summary:
+    """The part of a result that the list of models shows."""
+    return Summary(**{name: getattr(result, name) for name in _SUMMARY})
 
 
 def _late(
@@ -229,6 +262,7 @@ def _late(
 
 
 _FIELDS = msgspec.structs.fields(ModelResult)
+_SUMMARY = tuple(name for name in Summary.__struct_fields__ if name != "age_seconds")
 #: Fields that the page has in `Panels`.
 _CURVES = ("calibration", "thresholds", "error_histogram")
 

@@ -1,11 +1,8 @@
 """The web application of the metrics port: /metrics, the live page, JSON, health. Read only."""
 
-import asyncio
-import gzip
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import PurePath
-from typing import TypeVar
 
 import msgspec
 from aiohttp import hdrs, web
@@ -15,9 +12,8 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES
-from processor.domain.tally.windows import Window
 from processor.openapi import Port, document
-from processor.publish.api import LiveModels, encode_json, live_events
+from processor.publish.api import encode_json
 from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
 from processor.publish.cooperative import yielding
@@ -34,20 +30,19 @@ from processor.publish.http.routes import (
     operation_of,
 )
 from processor.publish.interfaces import WorkerView
-from processor.publish.negotiation import accepts_gzip, wants_openmetrics
-from processor.publish.page_data import page_data
+from processor.publish.negotiation import (
+    JSON,
+    json_response,
+    query_choice,
+    respond,
+    wants_openmetrics,
+)
 from processor.publish.terms import AGREEMENT_NOTE, TERMS, THRESHOLDS_NOTE
-from processor.publish.time_series import time_series
+from processor.publish.workers.access import require_token
+from processor.publish.workers.client import HttpTransport
+from processor.publish.workers.other_workers import OtherWorkers
+from processor.publish.workers.routes import AppRoutes
 from processor.settings import Settings
-
-T = TypeVar("T")
-
-JSON = "application/json; charset=utf-8"
-
-#: The fastest level; bodies of metrics shrink to a fourteenth even so.
-_GZIP_LEVEL = 1
-#: Bytes from which a body is compressed.
-_MIN_GZIP_BYTES = 1000
 
 #: The page shows labels from events that anybody may send: a label that gets through as markup must
 #: not run as a script.
@@ -65,10 +60,10 @@ _SECURITY = {
 class _Site:
     """The handlers of the routes."""
 
-    def __init__(self, worker: WorkerView) -> None:
+    def __init__(self, worker: WorkerView, estimates: LiveEstimates) -> None:
         self._worker = worker
         self._settings = worker.settings
-        self._estimates = LiveEstimates(self._settings.windows, self._settings.label_maturity)
+        self._estimates = estimates
         self._registry = CollectorRegistry()
         self._registry.register(OwnCollector(worker.telemetry, worker.health))
         ProcessCollector(registry=self._registry)
@@ -98,58 +93,16 @@ class _Site:
         def body() -> bytes:
             return exposition.text(limited.hidden, openmetrics).encode() + own
 
-        return await _answer(request, body, OPENMETRICS if openmetrics else TEXT)
-
-    async def models(self, request: web.Request) -> web.Response:
-        worker, settings = self._worker, self._settings
-        windows = settings.windows
-        window = _choice(request, "window", {window.name: window for window in windows})
-        by = _choice(request, "by", {by: by for by in BASES})
-        limited = LimitedCounts(worker.counts_source, settings.max_models)
-        live = LiveModels(limited, settings.max_classes, worker.rules, self._estimates)
-        now = worker.clock()
-        result: msgspec.Struct
-        if window and by:
-            events = live_events(worker.telemetry, worker.health.gauges())
-            result = await live.one(window, by, now, events)
-        else:
-            result = await live.all([window] if window else windows, [by] if by else BASES, now)
-        return await _answer(request, lambda: encode_json(result), JSON)
-
-    async def history(self, request: web.Request) -> web.Response:
-        window, by = self._window_and_basis(request)
-        result = await time_series(self._worker.counts_source, window, by, self._worker.clock())
-        return await _answer(request, lambda: encode_json(result), JSON)
-
-    async def page(self, request: web.Request) -> web.Response:
-        window, by = self._window_and_basis(request)
-        names = [request.query.get(name) for name in ModelKey._fields]
-        key = ModelKey(*(name or "" for name in names)) if None not in names else None
-        estimates: Mapping[ModelKey, ModelEstimates] = {}
-        plots = None
-        if key is not None:
-            source, now = self._worker.counts_source, self._worker.clock()
-            await self._estimates.refresh(source, now)
-            estimates = self._estimates.by_model()
-            plots = await self._estimates.late_days(source, key, now)
-        result = await page_data(self._worker, window, by, key, estimates, plots)
-        return await _answer(request, lambda: encode_json(result), JSON)
-
-    def _window_and_basis(self, request: web.Request) -> tuple[Window, str]:
-        """The window and the basis that the query names; by default the ones that the page opens
-        with."""
-        windows = {window.name: window for window in self._settings.windows}
-        window = _choice(request, "window", windows) or self._settings.windows[-1]
-        return window, _choice(request, "by", {by: by for by in BASES}) or BASES[0]
+        return await respond(request, body, OPENMETRICS if openmetrics else TEXT)
 
     async def alive(self, request: web.Request) -> web.Response:
         alive, reason = self._worker.health.alive()
         problems = self._worker.health.problems()
         body = {"alive": alive, "reason": reason, "problems": problems}
-        return _json(body, 200 if alive else 503)
+        return json_response(body, 200 if alive else 503)
 
     async def ready(self, request: web.Request) -> web.Response:
-        wait = _choice(request, "wait", {"bootstrap": "bootstrap", "complete": "complete"})
+        wait = query_choice(request, "wait", {"bootstrap": "bootstrap", "complete": "complete"})
         readiness = self._worker.health.ready()
         waits_for = {
             "bootstrap": not readiness.bootstrap.complete and "the bootstrap is not complete",
@@ -158,24 +111,33 @@ class _Site:
         }
         if wait and readiness.ready and (reason := waits_for[wait]):
             readiness = msgspec.structs.replace(readiness, ready=False, reason=reason)
-        return _json(readiness, 200 if readiness.ready else 503)
+        return json_response(readiness, 200 if readiness.ready else 503)
 
 
-def make_site(worker: WorkerView, other_ports: Sequence[Port] = ()) -> web.Application:
+def make_site(
+    worker: WorkerView, other_ports: Sequence[Port] = (), others: OtherWorkers | None = None
+) -> web.Application:
     """Make the web application of the metrics port; it shows ``worker`` as it is at each request.
 
-    /openapi.json describes the ``other_ports`` too.
+    /openapi.json describes the ``other_ports`` too. ``others`` are the other workers of its app, by
+    default ones that it asks over plain HTTP.
     """
-    site = _Site(worker)
-    app = web.Application(middlewares=[_name_routes])
+    token = worker.settings.metrics_token
+    others = others or OtherWorkers(worker, HttpTransport(token, None))
+    estimates = LiveEstimates(worker.settings.windows, worker.settings.label_maturity)
+    site = _Site(worker, estimates)
+    app = web.Application(middlewares=[require_token(token), _name_routes])
     app.on_response_prepare.append(_secure)
+
+    async def close(_: web.Application) -> None:
+        await others.close()
+
+    app.on_cleanup.append(close)
     described = document([metrics_port(worker.settings), *other_ports]).decode()
     handlers: dict[str, Handler] = {
         "get_page": _page(worker.settings),
         "get_metrics": site.metrics,
-        "get_models": site.models,
-        "get_history": site.history,
-        "get_page_data": site.page,
+        **AppRoutes(worker, others, estimates).handlers(),
         "get_health": site.alive,
         "get_ready": site.ready,
         "get_openapi": _file(described, JSON),
@@ -188,7 +150,8 @@ def make_site(worker: WorkerView, other_ports: Sequence[Port] = ()) -> web.Appli
 
 def metrics_port(settings: Settings) -> Port:
     """The metrics port, for the document of all routes."""
-    return Port("metrics", settings.metrics_port or Settings().metrics_port, ROUTES)
+    number = settings.metrics_port or Settings().metrics_port
+    return Port("metrics", number, ROUTES, settings.metrics_cert is not None)
 
 
 @web.middleware
@@ -239,44 +202,6 @@ def _file(text: str, content_type: str) -> Handler:
     body = text.encode()
 
     async def handler(request: web.Request) -> web.Response:
-        return await _answer(request, lambda: body, content_type)
+        return await respond(request, lambda: body, content_type)
 
     return handler
-
-
-def _choice(request: web.Request, name: str, choices: Mapping[str, T]) -> T | None:
-    """The choice that the query parameter names, None without that parameter.
-
-    `web.HTTPBadRequest` if its value is not one of ``choices``.
-    """
-    value = request.query.get(name)
-    if value is None:
-        return None
-    if value not in choices:
-        error = f"{name}={value!r} is not one of {', '.join(choices)}"
-        body = {"error": error, "parameter": name, "value": value, "choices": list(choices)}
-        raise web.HTTPBadRequest(body=encode_json(body), headers={hdrs.CONTENT_TYPE: JSON})
-    return choices[value]
-
-
-def _json(value: object, status: int) -> web.Response:
-    return web.Response(status=status, body=encode_json(value), headers={hdrs.CONTENT_TYPE: JSON})
-
-
-async def _answer(
-    request: web.Request, body: Callable[[], bytes], content_type: str
-) -> web.Response:
-    """Respond with the body, which is built and compressed in a thread: it may have megabytes."""
-    compress = accepts_gzip(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, [])))
-
-    def work() -> tuple[bytes, bool]:
-        data = body()
-        if not compress or len(data) < _MIN_GZIP_BYTES:
-            return data, False
-        return gzip.compress(data, _GZIP_LEVEL, mtime=0), True
-
-    data, compressed = await asyncio.to_thread(work)
-    headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
-    if compressed:
-        headers[hdrs.CONTENT_ENCODING] = "gzip"
-    return web.Response(body=data, headers=headers)

@@ -81,9 +81,11 @@ async def time_series(
     by: str,
     now: float,
     only: ModelKey | None = None,
+    since: float | None = None,
 ) -> TimeSeries:
-    """All models, or the model ``only``, over the window that ends at ``now`` (seconds since 1970)."""
-    span = _span(counts_source, window, by, now, only)
+    """All models, or the model ``only``, over the window that ends at ``now`` (seconds since 1970). That
+    of all time begins at ``since`` at the latest."""
+    span = _span(counts_source, window, by, now, only, since)
     size = TIERS[span.tier].size
     result = []
     models = _restrict(counts_source.buckets(span.tier, by), only)
@@ -103,7 +105,12 @@ def _restrict(
 
 
 def _span(
-    counts_source: CountsSource, window: Window, by: str, now: float, only: ModelKey | None
+    counts_source: CountsSource,
+    window: Window,
+    by: str,
+    now: float,
+    only: ModelKey | None,
+    since: float | None,
 ) -> Span:
     """The buckets of the window. The window of all time begins with the oldest bucket, and takes the
     finest tier that reaches back to it."""
@@ -117,6 +124,8 @@ def _span(
             last = int(now) // size
             models = _restrict(counts_source.buckets(tier, by), only)
             first = min([last, *(min(buckets) for buckets in models.values() if buckets)])
+            if since is not None:
+                first = min(first, int(since) // size)
             # Tiers are listed from the finest: does the next finer one reach back to the oldest?
             if tier == MINUTES or now - first * size > TIERS[tier - 1].keep:
                 break

@@ -18,6 +18,7 @@ from processor.domain.native import use_native
 from processor.errors import ProcessorError
 from processor.ingress.tls import ingress_tls
 from processor.models_file import read_models_file
+from processor.publish.workers.access import metrics_tls
 from processor.service.check_kafka import check_kafka
 from processor.settings import Settings
 
@@ -89,6 +90,10 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
     except ProcessorError as error:
         yield Finding("models file", "WRONG", str(error))
     try:
+        yield Finding("metrics port", "ok", _metrics_security(settings))
+    except ProcessorError as error:
+        yield Finding("metrics port", "WRONG", str(error))
+    try:
         yield Finding("ingress", "ok", _ingress_security(settings))
     except ProcessorError as error:
         yield Finding("ingress", "WRONG", str(error))
@@ -96,6 +101,11 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
 
 def _why_not(settings: Settings) -> str:
     return "switched off" if settings.compiled == "off" else "not installed"
+
+
+def _metrics_security(settings: Settings) -> str:
+    tls = "plain HTTP" if metrics_tls(settings)[0] is None else "TLS"
+    return f"{tls}, readers need the token" if settings.metrics_token else tls
 
 
 def _ingress_security(settings: Settings) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from processor.errors import SettingsError, StalledError, described
 from processor.ingress.event_sink import EventSink
@@ -15,6 +16,10 @@ from processor.kafka.lag import ProgressSample
 from processor.models_file import read_models_file
 from processor.publish.interfaces import NoCounts, WorkerView
 from processor.publish.site import make_site, metrics_port
+from processor.publish.workers.access import metrics_tls
+from processor.publish.workers.address import own_address
+from processor.publish.workers.client import HttpTransport
+from processor.publish.workers.other_workers import OtherWorkers
 from processor.service.health import ServiceHealth
 from processor.service.known_requests import KnownRequests
 from processor.service.lifecycle import Guard, background, collect_cycles, ending_within, serve
@@ -101,8 +106,7 @@ class Service:
         tls = ingress_tls(settings)
         async with AsyncExitStack() as stack:
             background(stack, collect_cycles())
-            site = make_site(self.view, (ingress_port(settings),))
-            self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS")
+            await self._open_metrics_port(stack)
             background(stack, self._guard(self.health.run()))
             watches = Watches(settings, self.health, self.telemetry, stack, self._guard)
             watches.disks([settings.data, settings.archive_path.parent])
@@ -124,6 +128,19 @@ class Service:
             )
             stack.push_async_callback(ingress[INGRESS].drain)
             yield self
+
+    async def _open_metrics_port(self, stack: AsyncExitStack) -> None:
+        settings = self.settings
+        tls, other_tls = metrics_tls(settings)
+        others = OtherWorkers(self.view, HttpTransport(settings.metrics_token, other_tls))
+        self.health.add_gauges(workers=others.count_all, silent_workers=others.count_silent)
+        site = make_site(self.view, (ingress_port(settings),), others)
+        self.metrics_url = await serve(stack, site, settings.metrics_port, "METRICS", tls)
+        port = urlsplit(self.metrics_url).port or settings.metrics_port
+        scheme = "https" if tls else "http"
+        self.view.address = await asyncio.to_thread(
+            own_address, settings.advertised_address, port, scheme, settings.broker
+        )
 
     async def is_settled(self) -> bool:
         """Whether the counts include every event that has been accepted by now."""

@@ -18,8 +18,12 @@ faust, _ = import_faust()
 Deliver = Callable[[int, int, int, bytes], Awaitable[None]]
 
 
-def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
-    """Make the Faust app. The topics exist already, so it declares none."""
+def make_app(settings: Settings, servers: tuple[str, ...], url: str = "") -> Any:
+    """Make the Faust app. The topics exist already, so it declares none.
+
+    ``url`` is what the app announces to the other members of its consumer group; Faust hands it on at
+    each assignment, together with the partitions of each member.
+    """
     session = settings.session_timeout
     app = faust.App(
         settings.app_id,
@@ -33,6 +37,7 @@ def make_app(settings: Settings, servers: tuple[str, ...]) -> Any:
         autodiscover=False,
         web_enabled=False,
         web_tables_enabled=False,
+        **({"canonical_url": url} if url else {}),
         datadir=str(settings.data / "faust"),
         # Records that are delivered twice are skipped by their offset, so no transaction is needed.
         processing_guarantee="at_least_once",
@@ -102,6 +107,13 @@ def attach(app: Any, topics: Topics, partitions: int, join: Deliver, tally: Deli
     app.agent(topic(topics.deltas), name="tally")(tally_agent)
     app.agent(topic(topics.control, 1), name="control")(control_agent)
     return table
+
+
+def members_of(app: Any, topic: str) -> dict[str, list[int]]:
+    """The partitions of ``topic`` that each member of the app's group has, by the member's URL; as of
+    the last assignment, and empty before the first."""
+    distribution = app.assignor.external_topics_metadata()
+    return {url: list(topics.get(topic, ())) for url, topics in distribution.items()}
 
 
 def _credentials(settings: Settings) -> Any:

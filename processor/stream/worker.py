@@ -24,7 +24,7 @@ from processor.kafka.lag import PartitionPosition, ProgressSample
 from processor.kafka.log_reader import LogReader
 from processor.kafka.topics import Topics
 from processor.settings import Settings
-from processor.stream.app import attach, make_app
+from processor.stream.app import attach, make_app, members_of
 from processor.stream.delta_producer import DeltaProducer
 from processor.stream.eviction import EvictionPolicy
 from processor.stream.join_stage import JoinStage, close_within
@@ -48,7 +48,7 @@ class StreamWorker:
     """Runs the Faust app, and the folds of the partitions that are assigned to it.
 
     ``fail`` is called with an error that must end the process; the next owner of the partitions then
-    reads the unfinished records again.
+    reads the unfinished records again. ``url`` is announced to the other workers.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class StreamWorker:
         log_id: str,
         telemetry: Telemetry,
         fail: Callable[[BaseException], None],
+        url: str = "",
     ) -> None:
         self.settings = settings
         self.kafka = kafka
@@ -76,7 +77,7 @@ class StreamWorker:
         # The linger is short, since a record holds hundreds of events already.
         self._producer = kafka.producer(linger_ms=2, request_timeout_ms=60_000)
         self._delta_producer = DeltaProducer(self._producer, self.topics.deltas, fail)
-        self._app = make_app(settings, kafka.servers)
+        self._app = make_app(settings, kafka.servers, url)
         self._table = attach(
             self._app, self.topics, settings.partitions, self._deliver_join, self._deliver_tally
         )
@@ -336,6 +337,15 @@ class StreamWorker:
     def assigned(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The assigned partitions of the observations and of the deltas."""
         return self._joins.numbers, self._tallies.numbers
+
+    def members(self) -> dict[str, list[int]]:
+        """Return the partitions of the deltas of each worker of the app, by its announced URL."""
+        return members_of(self._app, self.topics.deltas)
+
+    def counted_offsets(self) -> dict[int, int]:
+        """Return the next offset of each partition of the tally whose counts are up to date."""
+        offsets = self._tallies.offsets()
+        return {number: offsets[number] for number in self._tallies.open_by_number()}
 
     def positions(self) -> dict[TopicPartition, PartitionPosition]:
         """Return the position of each partition of both logs.

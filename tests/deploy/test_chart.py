@@ -152,7 +152,11 @@ def test_secrets_come_from_the_secret_alone() -> None:
         "spec"
     ]
     (container,) = pod["containers"]
-    references = [each["valueFrom"]["secretKeyRef"] for each in container["env"]]
+    sources = {each["name"]: each["valueFrom"] for each in container["env"]}
+    # Each pod announces its own address to the others.
+    pod_ip = {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert sources.pop("PROCESSOR_ADVERTISED_ADDRESS") == pod_ip
+    references = [source["secretKeyRef"] for source in sources.values()]
     assert {each["name"] for each in references} == {"logins"}
     assert container["image"] == f"registry.example.com/ml/processor@{_DIGEST}"
 

@@ -226,8 +226,12 @@ def test_the_settings_of_the_workers_are_valid() -> None:
     assert [each["configMapRef"]["name"] for each in container()["envFrom"]] == [
         find(PROCESSOR, "ConfigMap")["metadata"]["name"]
     ]
-    secrets = {each["name"]: "x" for each in container()["env"]}
-    assert all(each["valueFrom"]["secretKeyRef"]["optional"] for each in container()["env"])
+    sources = {each["name"]: each["valueFrom"] for each in container()["env"]}
+    # Each pod announces its own address to the others.
+    pod_ip = {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert sources.pop("PROCESSOR_ADVERTISED_ADDRESS") == pod_ip
+    assert all(source["secretKeyRef"]["optional"] for source in sources.values())
+    secrets = dict.fromkeys(sources, "x")
     given = find(PROCESSOR, "ConfigMap")["data"]
     # Who gives a login says with which protocol.
     protocol = {"PROCESSOR_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}
@@ -236,6 +240,13 @@ def test_the_settings_of_the_workers_are_valid() -> None:
     assert not settings.embedded
     assert settings.topics == (TOPIC,)
     assert settings.archive
+
+
+def test_the_workers_may_ask_one_another() -> None:
+    policy = find(PROCESSOR, "NetworkPolicy")["spec"]
+    peers, ports = [{"podSelector": {"matchLabels": LABELS}}], [{"port": "metrics"}]
+    assert {"from": peers, "ports": ports} in policy["ingress"]
+    assert {"to": peers, "ports": ports} in policy["egress"]
 
 
 def test_memory_of_the_join_leaves_room_below_the_limit() -> None:

@@ -250,6 +250,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         *("ready", "complete", "broker_up", "source_topics_missing", "source_silent_seconds"),
         *("disk_free_bytes", "disk_full", "archive_up", "archive_refused", "models_file_refused"),
         *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
+        *("workers", "silent_workers"),
     )
     histograms = ("feedback_delay_seconds", "end_to_end_seconds", "ingress_seconds")
     assert names(own(telemetry, health)) == {

@@ -75,6 +75,7 @@ class FakeHealth:
     bootstrapped: bool = True
     lag: int | None = 7
     held: Gauges = field(default_factory=Gauges)
+    deltas: tuple[int, ...] = (1,)
     complete: bool = True
     open_problems: tuple[Problem, ...] = ()
 
@@ -89,7 +90,7 @@ class FakeHealth:
             self.is_ready,
             "" if self.is_ready else "the broker does not answer",
             BootstrapState(self.bootstrapped, 1200),
-            OwnedPartitions((0, 3), (1,)),
+            OwnedPartitions((0, 3), self.deltas),
             self.lag,
             self.complete,
             self.open_problems,

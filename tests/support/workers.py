@@ -21,6 +21,8 @@ from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import Elastic
 from tests.support.servers.indices import MAPPING
 
+#: What readers show workers, for tests that set PROCESSOR_METRICS_TOKEN.
+TOKEN = "the-token-of-tests"
 DATA = Path(__file__).resolve().parents[1] / "data" / "seed-experiment"
 
 
@@ -60,9 +62,9 @@ Get = Callable[[Worker, str], Awaitable[tuple[int, str]]]
 
 
 async def models(get: Get, worker: Worker, by: str = "request") -> list[dict[str, Any]]:
-    """The models of all time that a worker shows."""
-    status, body = await get(worker, f"/api/models?window=all&by={by}")
-    return timeless(json.loads(body)["models"]) if status == 200 else []
+    """The models of all time that a worker has itself."""
+    status, body = await get(worker, f"/api/worker/models?window=all&by={by}")
+    return timeless(json.loads(body)["body"]["models"]) if status == 200 else []
 
 
 def expected() -> dict[str, Any]:
@@ -160,8 +162,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 @pytest.fixture
 async def get() -> AsyncIterator[Get]:
-    """Status and body of a path of a worker; status 0 while nobody answers."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(60)) as session:
+    """Status and body of a path of a worker, which may ask for `TOKEN`; status 0 while nobody
+    answers."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    timeout = aiohttp.ClientTimeout(60)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
 
         async def get(worker: Worker, path: str) -> tuple[int, str]:
             assert worker.alive, worker.text[-3000:]

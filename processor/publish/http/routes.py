@@ -5,6 +5,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
+import msgspec
+
 from processor.domain.results import Replay
 from processor.domain.statistics.counts import BASES
 from processor.openapi import DOCUMENT, Part, Route, content, query
@@ -12,6 +14,10 @@ from processor.publish.api import AllWindows
 from processor.publish.interfaces import Readiness
 from processor.publish.page_data import Page
 from processor.publish.time_series import TimeSeries
+from processor.publish.workers.access import OPEN_PATHS
+from processor.publish.workers.answers import ShownWorkers, WorkerAnswer
+from processor.publish.workers.other_workers import WORKER
+from processor.publish.workers.views import AppResults, AppWindows
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -32,6 +38,15 @@ _WRONG = content(
             "choices": {"type": "array", "items": {"type": "string"}},
         },
         "required": ["error", "parameter", "value", "choices"],
+    },
+)
+_UNAUTHORIZED = content(
+    "PROCESSOR_METRICS_TOKEN is set, and the request lacks it",
+    "application/json",
+    schema={
+        "type": "object",
+        "properties": {"error": {"type": "string"}},
+        "required": ["error"],
     },
 )
 _WINDOW = query("window", "a window of PROCESSOR_WINDOWS", "all")
@@ -78,7 +93,38 @@ def _files(folder: Traversable, path: str = "") -> Iterator[str]:
 #: Files of the page, each with a route of its own.
 ASSETS = tuple(sorted(_files(WEB)))
 
-ROUTES = (
+#: With both parameters and without, of an app of one worker and of one with several.
+_RESULTS = (AllWindows, Replay, AppWindows, AppResults)
+_NAMES = (
+    query("namespace", "the model's namespace", "vision"),
+    query("deployment", "the model's deployment", "pets"),
+    query("predictor", "the model's predictor", "default"),
+    query("model", "the model's node", "classifier"),
+)
+
+
+def _of_this_worker() -> Iterator[Route]:
+    """The routes on which workers answer one another."""
+    axis = (
+        query("until", "where the axis ends, in seconds since 1970", "1795165439.5"),
+        query("since", "where that of all time begins at the latest", "1795132800.0"),
+    )
+    parameters = {
+        "": (),
+        "/models": (_WINDOW, _BY),
+        "/history": (_WINDOW, _BY, *axis),
+        "/page": (_WINDOW, _BY, *_NAMES),
+    }
+    names = {"": "get_worker", "/page": "get_worker_page_data"}
+    for path, taken in parameters.items():
+        name = names.get(path, f"get_worker_{path[1:]}")
+        summary = f"What this worker alone answers to /api{path}" if path else "This worker itself"
+        responses: dict[int, Part | type[msgspec.Struct]] = {200: WorkerAnswer}
+        responses |= {400: _WRONG} if taken else {}
+        yield Route("GET", f"{WORKER}{path}", name, summary, responses, taken)
+
+
+_ROUTES = (
     Route(
         "GET",
         "/",
@@ -108,12 +154,12 @@ ROUTES = (
             200: content(
                 "the results",
                 "application/json",
-                schema={"anyOf": [_schema("AllWindows"), _schema("Replay")]},
+                schema={"anyOf": [_schema(each.__name__) for each in _RESULTS]},
             ),
             400: _WRONG,
         },
         (_WINDOW, _BY),
-        types=(AllWindows, Replay),
+        types=_RESULTS,
     ),
     Route(
         "GET",
@@ -129,15 +175,16 @@ ROUTES = (
         "get_page_data",
         "Everything that the live page shows; with the four names of a model that model in detail",
         {200: Page, 400: _WRONG},
-        (
-            _WINDOW,
-            _BY,
-            query("namespace", "the model's namespace", "vision"),
-            query("deployment", "the model's deployment", "pets"),
-            query("predictor", "the model's predictor", "default"),
-            query("model", "the model's node", "classifier"),
-        ),
+        (_WINDOW, _BY, *_NAMES),
     ),
+    Route(
+        "GET",
+        "/api/workers",
+        "get_workers",
+        "The workers of the app: who has which partitions, and who answers",
+        {200: ShownWorkers},
+    ),
+    *_of_this_worker(),
     Route("GET", "/health", "get_health", "The liveness probe", {200: _ALIVE, 503: _ALIVE}),
     Route(
         "GET",
@@ -157,4 +204,12 @@ ROUTES = (
     ),
     DOCUMENT,
     *map(_asset, ASSETS),
+)
+
+#: All routes but those of the probes ask for the token, where one is set.
+ROUTES = tuple(
+    route
+    if route.path in OPEN_PATHS
+    else route._replace(security=True, responses={**route.responses, 401: _UNAUTHORIZED})
+    for route in _ROUTES
 )

@@ -2,7 +2,7 @@
 
 import { pie } from "./charts.js";
 import { $, bar, below, heading, label, make, scroller, update } from "./dom.js";
-import { amount, counted, duration, mainScore, number, percent, score, visible, zone } from "./format.js";
+import { ago, amount, counted, duration, mainScore, number, percent, score, visible, zone } from "./format.js";
 import { late } from "./late/card.js";
 import { title } from "./list.js";
 import { byLabel, matrix, mostConfused } from "./matrix.js";
@@ -33,10 +33,11 @@ function explain() {
 }
 
 // `apart` is the text that distinguishes the model from others whose deployment has the same name.
-export function showDetail(detail, window, by, apart) {
+// `age` is the number of seconds since the model's worker answered; null if it answers now.
+export function showDetail(detail, window, by, apart, age) {
   const model = detail.result;
-  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards, window, by],
-    () => name(model, window, by, apart));
+  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards, window, by, age],
+    () => name(model, window, by, apart, age));
   update($("figures"), [model, detail.decided], () => figures(model, detail.decided));
   overTime(detail.history, model, by);
   update($("late"), [detail.late], () => late(detail.late));
@@ -56,11 +57,12 @@ export function showDetail(detail, window, by, apart) {
   explain();
 }
 
-function name(model, window, by, apart) {
+function name(model, window, by, apart, age) {
   const where = ["namespace", "predictor", "model"].filter((each) => model[each])
     .map((each) => `${each} ${visible(model[each])}`).join(" · ");
   const found = [title(model, apart, "h2"), make("p", "where", where),
     make("p", "where", `Shown: ${window === "all" ? "all time" : `the last ${window}`}, ${BASIS[by]}`)];
+  if (age) found.push(make("p", "warning", `As of ${ago(age)}: the worker of this model does not answer.`));
   if (model.disagreements) {
     const most = model.rewards && model.disagreements > 0.1 * model.rewards;
     const text = `${counted(model.disagreements, "feedback", "feedbacks")} of ${number(model.rewards)}: reward and truth contradict each other.`;

@@ -59,6 +59,12 @@ export function short(seconds) {
   return `${seconds / size}\u202f${unit}`;
 }
 
+// How long ago, for people: "40 s ago", "3 min ago".
+export function ago(seconds) {
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"], [0, "s"]].find(([each]) => seconds >= 2 * each);
+  return `${Math.max(1, Math.round(seconds / (size || 1)))}\u202f${unit} ago`;
+}
+
 // -- times: the reader's own clock, with its zone, since reports and the API are in UTC
 
 const CLOCK = { hourCycle: "h23", hour: "2-digit", minute: "2-digit" };

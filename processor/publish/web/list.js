@@ -2,7 +2,7 @@
 
 import { sparkline } from "./charts.js";
 import { $, bar, make } from "./dom.js";
-import { counted, mainScore, number, visible } from "./format.js";
+import { ago, counted, mainScore, number, visible } from "./format.js";
 import { byName, differences, keyOf, namesOf, otherNames } from "./names.js";
 
 const AT_FIRST = 25; // rows: about as many as the page beside them is long
@@ -105,6 +105,7 @@ function row(model, apart, columns, steps, address) {
     ? make("span", "share", make("b", "", main.brief), main.at && bar(main.at[0], main.at[2], main.at[1]),
       make("small", "", `${main.short === "accuracy" ? "" : `${main.short} `}of ${number(model.judged)}`))
     : make("span", "share", make("b", "", "–"), make("small", "", "no feedback"));
+  if (model.age_seconds) names.append(make("small", "aged", `as of ${ago(model.age_seconds)}`));
   const link = make("a", "row", names, columns ? sparkline(columns, steps) : make("span", "spark"), figures);
   link.href = address;
   return make("li", "", link);

@@ -5,7 +5,7 @@ import { $, make } from "./dom.js";
 import { counted, mainScore, number, timeOfDay } from "./format.js";
 import { ModelList, ordered } from "./list.js";
 import { NAMES, differences, keyOf, namesOf } from "./names.js";
-import { showWork } from "./work.js";
+import { crowd, showWork, showWorkers, workerNotices } from "./work.js";
 
 const POLL = 2000; // milliseconds
 const SPARK = 30000;
@@ -75,10 +75,17 @@ function show() {
   document.body.classList.toggle("picked", chosen.model !== null);
   const { detail } = latest;
   $("detail").hidden = !detail;
-  if (detail) showDetail(detail, latest.window, latest.by, differences(latest.models).get(keyOf(detail.result)));
+  if (detail) showDetail(detail, latest.window, latest.by, differences(latest.models).get(keyOf(detail.result)), ageOf(detail.result));
   document.title = detail ? `${mainScore(detail.result).text} ${detail.result.deployment} · Model quality` : "Model quality";
   showWork(latest.work);
+  showWorkers(latest.workers);
   $("json").href = `api/models?${new URLSearchParams(parameters(null))}`;
+}
+
+// Seconds since a model's worker answered; null if it answers now.
+function ageOf(model) {
+  const key = keyOf(model);
+  return latest.models.find((each) => keyOf(each) === key)?.age_seconds ?? null;
 }
 
 // `ingress` is the URL of the worker's ingress, as seen from its own machine; null until it is open.
@@ -123,18 +130,30 @@ function notices(page) {
   if (work.recovery_remaining) found.push(["warning", `Catching up with the log: ${counted(work.recovery_remaining, "record", "records")} to read.`]);
   if (work.held_deltas) found.push(["bad", `${counted(work.held_deltas, "change waits", "changes wait")} for one that is missing: counts are held back.`]);
   if (behind > BEHIND) found.push(["warning", `The counts include the log up to ${timeOfDay(work.counts_until)}, ${Math.round(behind)}\u202fs ago.`]);
-  if (chosen.model && !page.detail) found.push(["warning", `This worker does not hold ${chosen.model.join("/")}: it may have moved to another.`]);
+  found.push(...workerNotices(page));
+  if (chosen.model && !page.detail) found.push(["warning", missing(page)]);
   const text = JSON.stringify(found);
   if ($("notices").dataset.text === text) return;
   $("notices").dataset.text = text;
   $("notices").replaceChildren(...found.map(([kind, words]) => make("p", kind, words)));
 }
 
+// Why the chosen model has no details.
+function missing(page) {
+  const name = chosen.model.join("/");
+  if (!page.workers.length) return `This worker does not hold ${name}: no event has named it yet.`;
+  const known = page.models.some((model) => keyOf(model) === JSON.stringify(chosen.model));
+  return known ? `The details of ${name} are not known: its worker does not answer.`
+    : `No worker that answers holds ${name}.`;
+}
+
 function sayState(page) {
   const { lag } = page.work.ready;
   const parts = [`live, ${timeOfDay(page.at)}`];
+  if (page.workers.length) parts.push(crowd(page.workers));
   if (lag) parts.push(`${counted(lag, "record", "records")} behind`);
-  say(parts.join(" · "), lag > 1000 ? "late" : "good");
+  const silent = page.workers.some((worker) => worker.member && !worker.ok);
+  say(parts.join(" · "), lag > 1000 || silent ? "late" : "good");
 }
 
 async function ask(path, state) {
@@ -148,10 +167,12 @@ async function poll() {
   try {
     let page = await ask("api/page", parameters(chosen.model ?? first()));
     if (!page.detail && !chosen.model && page.models.length) {
-      page = await ask("api/page", parameters(namesOf(ordered(page.models, order())[0])));
+      const models = ordered(page.models, order());
+      page = await ask("api/page", parameters(namesOf(models.find((model) => !model.age_seconds) ?? models[0])));
     }
     if (mine !== asked) return;
-    latest = page;
+    // Left out where the app has one worker.
+    latest = page = { workers: [], missing_partitions: [], ...page };
     show();
     notices(page);
     sayState(page);

@@ -1,8 +1,8 @@
-// The worker that serves the page: events read, feedback delay, dead letters.
+// The workers of the app, and the one that serves the page: events read, feedback delay, dead letters.
 
 import { distribution } from "./charts.js";
-import { $, make, scroller, update } from "./dom.js";
-import { dateAndTime, number, short } from "./format.js";
+import { $, heading, make, scroller, update } from "./dom.js";
+import { ago, counted, dateAndTime, number, short } from "./format.js";
 
 export function showWork(work) {
   $("work").hidden = false;
@@ -10,6 +10,63 @@ export function showWork(work) {
   update($("delay"), work.feedback_delay, () => delay(work.feedback_delay));
   update($("letters"), [work.dead_letters, work.events.dead_letters], () => letters(work));
 }
+
+// -- the workers of the app; there are none in the page's data where this one is alone
+
+const members = (workers) => workers.filter((worker) => worker.member);
+
+// In a few words: how many workers there are, and how many of them answer.
+export function crowd(workers) {
+  const all = members(workers);
+  const ok = all.filter((worker) => worker.ok).length;
+  return ok === all.length ? counted(all.length, "worker", "workers") : `${ok} of ${all.length} workers answer`;
+}
+
+export function showWorkers(workers) {
+  $("workers").hidden = !workers.length;
+  const own = workers.find((worker) => worker.answering);
+  $("work-title").textContent = own ? `This worker, ${own.id}` : "This worker";
+  $("scope").textContent = `Shown: the models of ${own ? `all ${counted(members(workers).length, "worker", "workers")}` : "this worker"}.`;
+  update($("workers").lastElementChild, workers, () => [scroller("Workers", table(workers))]);
+}
+
+function table(workers) {
+  const head = ["Worker", "Partitions", "Models", "State"].map((title) => heading("col", title));
+  return make("table", "scores", make("thead", "", make("tr", "", ...head)), make("tbody", "", ...workers.map(line)));
+}
+
+function line(worker) {
+  const name = heading("row", worker.id, make("small", "", worker.address));
+  const held = worker.partitions.length ? worker.partitions.join(", ") : "–";
+  const state = make("td", `name ${worker.ok ? "good" : worker.member ? "bad" : ""}`, make("i", "dot"), stateOf(worker));
+  if (!worker.ok) state.append(make("small", "", worker.reason));
+  return make("tr", "", name, make("td", "", held), make("td", "", worker.models === null ? "–" : number(worker.models)), state);
+}
+
+function stateOf(worker) {
+  if (worker.answering) return "shows this page";
+  if (worker.ok) return "answers";
+  const silent = worker.member ? "silent" : "left";
+  return worker.age_seconds === null ? silent : `${silent}, last answer ${ago(worker.age_seconds)}`;
+}
+
+// What the reader must know of workers whose models are old, or not here.
+export function workerNotices(page) {
+  const { workers, missing_partitions: missing } = page;
+  const silent = workers.filter((worker) => !worker.ok && worker.member);
+  const aged = page.models.some((model) => model.age_seconds);
+  const found = silent.map((worker) => ["warning", `${crowd(workers)}. ${worker.id}: ${worker.reason}; ` +
+    (worker.models === null ? "its models are not known here."
+      : `its ${counted(worker.models, "model is", "models are")} as of ${ago(worker.age_seconds)}.`)]);
+  if (aged && !silent.length) found.push(["warning", "Some models are between two workers: they are shown as they were before."]);
+  if (missing.length) {
+    found.push(["warning", `No worker has the counts of ${counted(missing.length, "partition", "partitions")} ` +
+      `(${missing.join(", ")}) yet: ${missing.length === 1 ? "its" : "their"} models are missing here.`]);
+  }
+  return found;
+}
+
+// -- this worker
 
 function events(work) {
   const e = work.events;

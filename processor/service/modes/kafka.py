@@ -63,10 +63,14 @@ class KafkaMode:
         source = watches.source(kafka, self._is_reading)
         watches.archive()
         log_id = await self._prepare(kafka)
-        worker = self._worker = StreamWorker(settings, kafka, log_id, self._telemetry, self._fail)
+        url = self._view.address.url if self._view.address else ""
+        worker = self._worker = StreamWorker(
+            settings, kafka, log_id, self._telemetry, self._fail, url
+        )
         await worker.start()
         stack.push_async_callback(worker.stop)
         self._health.worker, self._view.counts_source = StreamState(worker), worker
+        self._view.group = worker
         tasks = ArchiveTasks(settings, self._rules, worker, self._health, self._telemetry, source)
         self._ingest = ingest = SourceIngest(
             kafka,

@@ -9,9 +9,10 @@ import pytest
 from tests.support.faults.cluster import until
 from tests.support.reports.command import run_command
 from tests.support.servers.process import free_port
-from tests.support.workers import Get, Start
+from tests.support.workers import TOKEN, Get, Start
 
 SECRETS = {
+    "metrics_token": TOKEN,
     "kafka_sasl_password": "kafka-pass-7391",
     "es_password": "elastic-pass-7392",
     "ingress_token": "ingress-token-7393",

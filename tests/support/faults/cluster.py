@@ -64,6 +64,10 @@ class Worker:
         return self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -258,11 +262,12 @@ class WorkerCluster:
         return twice + differences(self._expected, models)
 
     async def models(self) -> list[dict[str, Any]]:
-        """The models that all workers show."""
-        answers = [
-            await self.get(worker, "/api/models?window=all&by=request") for worker in self.workers
-        ]
-        return timeless([model for answer in answers if answer for model in answer["models"]])
+        """The models that the workers have, each its own."""
+        path = "/api/worker/models?window=all&by=request"
+        answers = [await self.get(worker, path) for worker in self.workers]
+        return timeless(
+            [model for answer in answers if answer for model in answer["body"]["models"]]
+        )
 
     async def predictions(self) -> int:
         """Predictions that all workers show together."""
