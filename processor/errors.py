@@ -63,6 +63,10 @@ class ArchiveError(ProcessorError):
         self.reason = reason
 
 
+class SavepointError(ProcessorError):
+    """A savepoint can't be read, written or loaded: the message says which part, and the remedy."""
+
+
 class EventsFileError(ProcessorError):
     """A line of an events file is not in its format: correct the file."""
 

@@ -18,9 +18,8 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.log.deltas import RawDeltaBatch
-from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.domain.log.records import (
-    Heartbeat,
     decode_observation,
     decode_raw_delta,
     encode,
@@ -160,7 +159,7 @@ def _read(observation_producer: ObservationProducer, batches: Sequence[_Fetched]
 
 def _join(fold: JoinFold, offset: int, value: bytes) -> Deltas:
     batch = decode_observation(value)
-    assert not isinstance(batch, Heartbeat)
+    assert isinstance(batch, ObservationBatch)
     return fold.apply(offset, offset, batch)
 
 

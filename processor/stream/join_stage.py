@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
+from processor.domain.join.loading import apply_loaded
 from processor.domain.join.state import JoinState
 from processor.domain.log.chunking import delta_records
-from processor.domain.log.observations import SCHEMA_VERSION
+from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.domain.log.records import Heartbeat, check, decode_observation
 from processor.errors import LogMismatchError
 from processor.kafka.log_reader import LogReader
@@ -85,7 +86,7 @@ class JoinStage:
         return self.next_offset
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
-        """Apply a batch of observations or a heartbeat."""
+        """Apply a batch of observations, a record of a savepoint, or a heartbeat."""
         record = decode_observation(value)
         check(record, self.join.log_id, self._topic)
         emitting = offset >= self._emit_from
@@ -96,7 +97,12 @@ class JoinStage:
             if record.evict_before:
                 self.join.telemetry.evicted_requests += self.join.evict(record.evict_before)
         else:
-            deltas = self.join.apply(offset, timestamp, record)
+            if isinstance(record, ObservationBatch):
+                deltas = self.join.apply(offset, timestamp, record)
+            else:
+                # The app that the savepoint comes from has counted these in its telemetry.
+                self.join.telemetry = Telemetry()
+                deltas = apply_loaded(self.join, offset, timestamp, record)
             if emitting:
                 self._queue(offset, deltas)
             self.batches += 1

@@ -9,6 +9,8 @@ from math import inf
 import msgspec
 
 from processor.domain.log.chunking import ChunkAssembler
+from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch
+from processor.domain.log.loaded import LoadedCounts
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import Heartbeat, RecordChunk, check, decode_raw_delta
 from processor.domain.model_key import ModelKey
@@ -108,17 +110,18 @@ class TallyStage:
             if record.offset <= self.tally.last.get(record.source, -1):
                 self.tally.advance(offset, timestamp)  # its batch was counted
                 return
-            batch = self._chunks.add(record)
+            batch: DeltaBatch | RawDeltaBatch | LoadedCounts | None = self._chunks.add(record)
             if batch is None:
                 return
-            record = batch
-        if not self.tally.apply(offset, timestamp, record):
+        else:
+            batch = record
+        if not self.tally.apply(offset, timestamp, batch):
             logger.warning(
                 "tally %s/%d: delta %d of partition %d waits for the previous one",
                 self._topic,
                 self._partition,
-                record.offset,
-                record.source,
+                batch.offset,
+                batch.source,
             )
         self._changed = True
         if self._live:

@@ -32,7 +32,7 @@ from processor.domain.log.observations import (
     IngestMode,
     ObservationBatch,
 )
-from processor.domain.log.records import Heartbeat, decode_observation
+from processor.domain.log.records import decode_observation
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.timestamps import HOUR
 from processor.kafka.patches import RecordBatch
@@ -216,7 +216,7 @@ async def test_native_objects_make_no_reference_cycles() -> None:
     fold = JoinFold("log", 0, 3, None, Telemetry())
     for offset, (_, value, _) in enumerate(producer.sent):
         batch = decode_observation(value or b"")
-        assert not isinstance(batch, Heartbeat)
+        assert isinstance(batch, ObservationBatch)
         assert fold.apply(offset, 0, batch)
     refs: list[weakref.ref[object]] = [weakref.ref(fold._fast_path), weakref.ref(fold._resolver)]
     assert observation_producer._fast_decoder is not None

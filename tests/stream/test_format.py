@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.domain.log.observations import SCHEMA_VERSION
-from processor.domain.log.records import Heartbeat, check, decode_delta, decode_observation, encode
+from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
+from processor.domain.log.records import check, decode_delta, decode_observation, encode
 from processor.domain.statistics import label_sets, probabilities
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.sums import Sum, Sums, of_kind
@@ -92,7 +92,7 @@ def test_an_old_snapshot_contains_its_requests(stored: dict[str, Any], tmp_path:
     join.restore(snapshot.state)
     for offset, value in enumerate(stored["observations"], start=snapshot.offset):
         record = decode_observation(_bytes(value))
-        if not isinstance(record, Heartbeat):
+        if isinstance(record, ObservationBatch):
             assert join.apply(offset, fixture.time_of(offset), record) == {}
     assert join.telemetry.joined == Telemetry().joined == 0
 

@@ -17,7 +17,13 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder, Feedback, Prediction
+from processor.domain.log.observations import (
+    SCHEMA_VERSION,
+    BatchBuilder,
+    Feedback,
+    ObservationBatch,
+    Prediction,
+)
 from processor.domain.log.records import Heartbeat, decode_observation, encode
 from processor.domain.model_rules import ModelRules, parse_rules
 from processor.domain.tally.windows import parse_window
@@ -45,7 +51,7 @@ _VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "tags": ([[1, 0, 1], ["a", "b"]], [["a"], []]),
     "cost": (["spam", "ham"], ["ham", "eggs"]),
 }
-_RULES = {
+RULES = {
     "models": [
         {"match": "*/two", "classes": ["no", "yes"]},
         {"match": "*/price", "task": "regression", "tolerance": "10%"},
@@ -92,7 +98,7 @@ def observations(more: Iterable[Prediction | Feedback] = ()) -> list[bytes]:
 
 def observations_of_values() -> list[Prediction | Feedback]:
     """Requests of every kind of value with their truth, as one of several rows and as single ones."""
-    decoder = Decoder(parse_rules(_RULES, "models.yaml"), Telemetry())
+    decoder = Decoder(parse_rules(RULES, "models.yaml"), Telemetry())
     found: list[Prediction | Feedback] = []
     for deployment, (rows, truth) in _VALUES.items():
         pairs = [
@@ -161,7 +167,7 @@ def fold_deltas(batches: list[Deltas]) -> dict[int, list[bytes]]:
 
 def everything() -> dict[str, Any]:
     """The content of the fixture."""
-    read_models(_RULES, custom_statistics=True)
+    read_models(RULES, custom_statistics=True)
     try:
         return _everything()
     finally:
@@ -175,7 +181,7 @@ def _everything() -> dict[str, Any]:
         record = decode_observation(value)
         if isinstance(record, Heartbeat):
             join.advance(time_of(offset))
-        else:
+        elif isinstance(record, ObservationBatch):
             batches.append(join.apply(offset, time_of(offset), record))
     deltas = fold_deltas(batches)
     table: dict[bytes, bytes] = {}

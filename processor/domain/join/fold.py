@@ -89,6 +89,11 @@ class JoinFold:
         partition. After an exception the state is undefined and must be restored; `ValueError` for an
         unknown ingest mode or malformed rows."""
         self.advance(timestamp)
+        self.fold(offset, batch)
+        return self.drain(offset)
+
+    def fold(self, offset: int, batch: ObservationBatch) -> None:
+        """Fold a batch at the present log time, as `apply` does; `drain` returns the deltas."""
         self._offset = offset
         self._accumulator.telemetry = self.telemetry
         models, answers, truths = tables = self._tables(batch)
@@ -116,7 +121,6 @@ class JoinFold:
                 self._expire_feedback(models[prediction.model], prediction.request_id)
         else:
             raise ValueError(f"a batch with ingest mode {batch.mode}")
-        return self._deltas(offset)
 
     def page_in(self, batch: ObservationBatch, restored: bool = False) -> None:
         """Put requests back that have left memory, as they were counted: no count changes. ``batch``
@@ -352,7 +356,8 @@ class JoinFold:
         if self._updater.apply_feedback(request, register):
             self._store.put(*ref, request)
 
-    def _deltas(self, offset: int) -> Deltas:
+    def drain(self, offset: int) -> Deltas:
+        """Return the deltas since the last call, by target partition."""
         head = (SCHEMA_VERSION, self.log_id, self.source, offset)
         batches = self._accumulator.drain(self._target_of, head)
         sent = self.state.sent

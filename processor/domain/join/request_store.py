@@ -46,7 +46,8 @@ class RequestStore:
         """Remove a request that is in memory."""
         self._table.remove(deployment, request_id)
 
-    def _packed(self) -> Iterator[tuple[RequestRef, bytes]]:
+    def packed(self) -> Iterator[tuple[RequestRef, bytes]]:
+        """Every request as it is packed; see `items` for changes meanwhile."""
         deployment = 0
         while deployment < len(self._state.deployments):
             number = 0
@@ -58,7 +59,7 @@ class RequestStore:
 
     def items(self) -> Iterator[tuple[RequestRef, Request]]:
         """Every request. A request that changes meanwhile may come twice or not at all."""
-        for ref, packed in self._packed():
+        for ref, packed in self.packed():
             yield ref, self.codec.unpack(packed)
 
     def group_by_content(
@@ -73,7 +74,7 @@ class RequestStore:
         which has then judged it."""
         groups: Counter[tuple[bytes, bool]] = Counter()
         examples: dict[bytes, bytes] = {}
-        for _, packed in self._packed():
+        for _, packed in self.packed():
             found = times_and_content(packed)
             if found is None:
                 yield self.codec.unpack(packed), None, 1

@@ -34,3 +34,5 @@ class JoinState(msgspec.Struct, array_like=True):
     """The log hour in which the last of these requests was counted."""
     completed_until: int = -1
     """The time (ns) of the latest prediction among these requests."""
+    loaded: int = 0
+    """The position of the last record of a savepoint that was folded; 0 if there is none."""

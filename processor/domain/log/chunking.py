@@ -6,10 +6,11 @@ could get past that message.
 """
 
 from processor.domain.log.deltas import DeltaBatch, PackedDeltas
+from processor.domain.log.loaded import LoadedCounts
 from processor.domain.log.records import RecordChunk, decode_delta, encode, split_record
 
 
-def delta_records(batch: DeltaBatch | PackedDeltas) -> list[bytes]:
+def delta_records(batch: DeltaBatch | PackedDeltas | LoadedCounts) -> list[bytes]:
     """The encoded records of a batch: one, or its chunks. Equal batches are split equally."""
     value = encode(batch)
     chunks = split_record(value)
@@ -34,7 +35,7 @@ class ChunkAssembler:
         """Whether there are chunks of a batch that is not complete yet."""
         return bool(self._chunks)
 
-    def add(self, chunk: RecordChunk) -> DeltaBatch | None:
+    def add(self, chunk: RecordChunk) -> DeltaBatch | LoadedCounts | None:
         """Add a chunk; the batch, if this completes it."""
         chunks = self._chunks.setdefault((chunk.source, chunk.offset), {})
         chunks[chunk.number] = chunk.data
@@ -42,5 +43,5 @@ class ChunkAssembler:
             return None
         del self._chunks[chunk.source, chunk.offset]
         batch = decode_delta(b"".join(chunks[number] for number in range(chunk.count)))
-        assert isinstance(batch, DeltaBatch)
+        assert isinstance(batch, DeltaBatch | LoadedCounts)
         return batch

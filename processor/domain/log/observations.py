@@ -275,13 +275,13 @@ class BatchBuilder:
                 feedback.scope = model_positions[feedback.scope]
                 if feedback.truth is not None:
                     feedback.truth = _moved(feedback.truth, truth_positions)
-        schemas, answer_rows = _answer_rows(answers)
+        schemas, rows = answer_rows(answers)
         batch = ObservationBatch(
             SCHEMA_VERSION,
             log_id,
             models,
             schemas,
-            answer_rows,
+            rows,
             truths,
             _encoded_list(encoded.predictions, encoded.prediction_rows, self.predictions),
             _encoded_list(encoded.feedbacks, encoded.feedback_rows, self.feedbacks),
@@ -299,7 +299,7 @@ def _packed_values(values: tuple[bytes, ...]) -> Values:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
+def answer_rows(answers: Iterable[Answer]) -> tuple[list[Schema], list[AnswerRow]]:
     """The dictionary of schemas, and that of answers, which refers to it."""
     schemas: dict[Schema, int] = {}
     rows = [

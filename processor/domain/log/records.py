@@ -3,6 +3,7 @@
 import msgspec
 
 from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch
+from processor.domain.log.loaded import LoadedCounts, LoadedRequests, LoadedState
 from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.errors import LogMismatchError
 
@@ -47,8 +48,9 @@ class RecordChunk(msgspec.Struct, array_like=True, tag="p"):
     data: bytes
 
 
-ObservationRecord = ObservationBatch | Heartbeat
-DeltaRecord = DeltaBatch | Heartbeat | RecordChunk
+ObservationRecord = ObservationBatch | Heartbeat | LoadedRequests | LoadedState
+DeltaRecord = DeltaBatch | Heartbeat | RecordChunk | LoadedCounts
+RawDeltaRecord = RawDeltaBatch | Heartbeat | RecordChunk | LoadedCounts
 
 #: Bytes of a chunk: half of the largest record.
 CHUNK_BYTES = 8 << 20
@@ -57,7 +59,7 @@ encode = msgspec.msgpack.Encoder().encode
 decode_observation = msgspec.msgpack.Decoder(ObservationRecord).decode
 decode_delta = msgspec.msgpack.Decoder(DeltaRecord).decode
 #: As `decode_delta`, but the deltas of a batch stay encoded.
-decode_raw_delta = msgspec.msgpack.Decoder(RawDeltaBatch | Heartbeat | RecordChunk).decode
+decode_raw_delta = msgspec.msgpack.Decoder(RawDeltaRecord).decode
 
 
 def split_record(value: bytes) -> list[bytes]:
@@ -65,7 +67,9 @@ def split_record(value: bytes) -> list[bytes]:
     return [value[start : start + CHUNK_BYTES] for start in range(0, len(value), CHUNK_BYTES)]
 
 
-def check(record: ObservationRecord | DeltaRecord | RawDeltaBatch, log_id: str, topic: str) -> None:
+def check(
+    record: ObservationRecord | DeltaRecord | RawDeltaRecord, log_id: str, topic: str
+) -> None:
     """Raise `LogMismatchError` if a record belongs to another log or has another schema: counts that
     include it would be wrong for ever."""
     if record.version != SCHEMA_VERSION:

@@ -44,7 +44,7 @@ class ModelTally:
         self._open: dict[int, BucketCounts] = {}
         #: The lowest minute that keeps its sums; None while minutes below it may have some.
         self._sums_floor: int | None = None
-        self._new = new
+        self.new_counts = new
         self.sums = [RollingSum(window, self, new) for window in windows]
         slides = [slide for rolling in self.sums for slide in rolling.slides]
         #: The slides of windows by the tier of their buckets.
@@ -80,7 +80,7 @@ class ModelTally:
         buckets = self.tiers[tier][basis]
         total = buckets.get(bucket)
         if total is None:
-            total = buckets[bucket] = self._new()
+            total = buckets[bucket] = self.new_counts()
         total.change(counts, 1, part)
         self._open[id(total)] = total
         self.dirty.add((tier, bucket // BLOCK_BUCKETS[tier]))

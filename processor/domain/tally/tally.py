@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch, read_deltas, unpack
+from processor.domain.log.loaded import LoadedCounts
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
 from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
@@ -121,7 +122,9 @@ class Tally:
         self._complete_at = 0
         self._factory = BucketFactory()
 
-    def apply(self, offset: int, timestamp: int, batch: DeltaBatch | RawDeltaBatch) -> bool:
+    def apply(
+        self, offset: int, timestamp: int, batch: DeltaBatch | RawDeltaBatch | LoadedCounts
+    ) -> bool:
         """Fold the batch at ``offset``, appended at ``timestamp`` (ns). False if it is held, since an
         earlier batch of its source is missing; duplicates are ignored."""
         if self._includes and offset >= self._complete_at:
@@ -140,6 +143,10 @@ class Tally:
         if self.held and batch.offset >= self._newest_held.get(batch.source, -1):
             self.held.pop(batch.source, None)
             self._newest_held.pop(batch.source, None)
+        if isinstance(batch, LoadedCounts):
+            self.log_time = max(self.log_time, batch.log_time)
+            self._apply_loaded(offset, batch)
+            return True
         if self._includes:
             for delta in read_deltas(batch):
                 counts = self._factory.new()
@@ -147,7 +154,7 @@ class Tally:
                 model = batch.models[delta.model]
                 self._apply_partly(offset, model, delta.basis, delta.minute, counts)
             return True
-        fresh = [self._tally(model).fresh for model in batch.models]
+        fresh = [self.model(model).fresh for model in batch.models]
         self._factory.add_deltas(batch, fresh)
         return True
 
@@ -273,18 +280,31 @@ class Tally:
         self.log_time = manifest.log_time
         return start
 
-    def _tally(self, model: ModelKey) -> ModelTally:
+    def model(self, model: ModelKey) -> ModelTally:
+        """The counts of a model, new ones if there are none."""
         tally = self.models.get(model)
         if tally is None:
             tally = self.models[model] = ModelTally(self.windows, self._factory.new)
         return tally
+
+    def _apply_loaded(self, offset: int, batch: LoadedCounts) -> None:
+        """Add loaded buckets to the blocks that do not include them yet."""
+        floors = retention_floors(self.log_time)
+        for model, tier, basis, bucket, totals, cells, sums, delays in batch.buckets:
+            key = BlockKey(batch.models[model], tier, bucket // BLOCK_BUCKETS[tier])
+            if offset >= self._includes.get(key, 0) and (
+                tier == ALL or bucket >= floors.tiers[tier]
+            ):
+                counts = self._factory.new()
+                counts.load(totals, cells, batch.labels, sums, delays)
+                self.model(key.model).change(tier, basis, bucket, counts, floors)
 
     def _apply_partly(
         self, offset: int, model: ModelKey, basis: int, minute: int, counts: BucketCounts
     ) -> None:
         """Apply a change to the blocks that do not include it yet."""
         floors = retention_floors(self.log_time)
-        tally = self._tally(model)
+        tally = self.model(model)
         for tier, (_, size, _) in enumerate(TIERS):
             bucket = minute * 60 // size if size else 0
             key = BlockKey(model, tier, bucket // BLOCK_BUCKETS[tier])
@@ -293,7 +313,7 @@ class Tally:
             tally.change(tier, basis, bucket, counts, floors)
 
     def _load(self, key: BlockKey, block: BucketBlock) -> None:
-        tally = self._tally(key.model)
+        tally = self.model(key.model)
         for basis, bucket, totals, cells, sums, delays in block.buckets:
             counts = self._factory.new()
             counts.load(totals, cells, block.labels, sums, delays)

@@ -23,7 +23,7 @@ from processor.domain.log.observations import (
     ObservationBatch,
     Prediction,
 )
-from processor.domain.log.records import Heartbeat, decode_observation, encode
+from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
@@ -85,7 +85,7 @@ def folded(course: Sequence[Step], is_native: bool, noted: bool) -> Folded:
                 builder.add(one)
             packed = encode(builder.build("log", mode))
             batch = decode_observation(packed)
-            assert not isinstance(batch, Heartbeat)
+            assert isinstance(batch, ObservationBatch)
             found = unpacked(fold.apply(offset, time, batch))
             deltas += [_sent(found[target]) for target in sorted(found)]
             states.append(_content(fold))

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import processor.domain.log.records as records_module
 from processor.domain.log.chunking import ChunkAssembler, delta_records
 from processor.domain.log.deltas import DeltaBatch
-from processor.domain.log.records import Heartbeat, RecordChunk, decode_delta, decode_observation
+from processor.domain.log.observations import ObservationBatch
+from processor.domain.log.records import RecordChunk, decode_delta, decode_observation
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.stream.large_table import Key, LargeTable
@@ -27,7 +28,7 @@ def batches() -> list[DeltaBatch]:
     found: list[DeltaBatch] = []
     for offset, value in enumerate(log_format.observations()):
         record = decode_observation(value)
-        if not isinstance(record, Heartbeat):
+        if isinstance(record, ObservationBatch):
             found += unpacked(join.apply(offset, log_format.time_of(offset), record)).values()
     return found
 

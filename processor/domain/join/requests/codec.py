@@ -9,6 +9,8 @@ length of its values and the values. All other numbers are LEB128: 7 bits in eac
 
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct as Layout
+from struct import pack, unpack_from
+from typing import NamedTuple
 
 from processor.domain.join.requests.request import (
     FeedbackRegister,
@@ -180,6 +182,35 @@ def times_and_content(packed: bytes) -> tuple[int, int, bytes | None] | None:
         feedback_at,
         packed[reader.at :] if not packed[reader.at] & _VALUES else None,
     )
+
+
+class RequestParts(NamedTuple):
+    """The parts of a packed request: the log hour of its first observation, the numbers of its
+    predictions and feedbacks as they are packed, their times (ns), and the registers."""
+
+    hour: int
+    numbers: bytes
+    times: tuple[int, ...]
+    registers: bytes
+
+    @classmethod
+    def of(cls, packed: bytes) -> "RequestParts":
+        """Divide a packed request."""
+        reader = _Reader(packed, _HOUR.size)
+        count = reader.number() + reader.number()
+        end = reader.at + count * _TIME.size
+        times = unpack_from(f"<{count}q", packed, reader.at)
+        return cls(first_seen_hour(packed), packed[_HOUR.size : reader.at], times, packed[end:])
+
+    def join(self) -> bytes:
+        """Make the packed request of the parts."""
+        times = pack(f"<{len(self.times)}q", *self.times)
+        return b"".join((_HOUR.pack(self.hour), self.numbers, times, self.registers))
+
+    @property
+    def restored(self) -> bool:
+        """Whether the predictions were counted earlier and came back from the archive."""
+        return self.numbers[0] > 0 and bool(self.registers[0] & _RESTORED)
 
 
 #: Gives a position in a table for another one.
