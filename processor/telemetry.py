@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, get_type_hints
 
 
@@ -180,3 +181,11 @@ def help_texts(kind: type[object]) -> dict[str, str]:
     return {
         name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")
     }
+
+
+def product_version() -> str:
+    """Return the version of this product; "unknown" if it is not installed."""
+    try:
+        return version("feedback-metrics-processor")
+    except PackageNotFoundError:
+        return "unknown"

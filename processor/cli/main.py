@@ -27,6 +27,7 @@ _READY_CHECK_EVERY = 0.1
         "dead-letters": "processor.cli.dead_letters:dead_letters",
         "replay": "processor.cli.replay:replay",
         "report": "processor.cli.replay:report",
+        "savepoint": "processor.cli.savepoint:savepoint",
         "send": "processor.cli.send:send",
         "topics": "processor.cli.topics:topics",
     },

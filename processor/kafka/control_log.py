@@ -22,9 +22,11 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
     - ``gap``: the source has lost records that came after the time ``position`` (ns).
     - ``filled``: the archive's documents from the gap are on the log.
     - ``evicted``: requests from before the time ``position`` (ns) may have left memory early.
+    - ``loaded``: the ``savepoint`` that the ``epoch`` names is on the log since the time ``position``
+      (ns). Before that no worker may use the log.
     """
 
-    kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled", "evicted"]
+    kind: Literal["epoch", "cursor", "done", "outcomes", "gap", "filled", "evicted", "loaded"]
     version: int = SCHEMA_VERSION
     log_id: str = msgspec.field(name="epoch", default="")
     horizon: int = 0
@@ -32,6 +34,15 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
     position: int = -1
     outcomes: bool = False
     """In an ``epoch`` record: whether outcomes are written from the start of the log."""
+    savepoint: str = ""
+    """In an ``epoch`` and a ``loaded`` record: which savepoint the log begins with."""
+    created_at: int = 0
+    """In an ``epoch`` record: when the log was created from which the savepoint comes (ns). In a
+    ``loaded`` record: when the savepoint was taken."""
+    size: int = 0
+    """In a ``loaded`` record: the bytes of the savepoint."""
+    requests: int = 0
+    """In a ``loaded`` record: the requests in memory that the savepoint had."""
 
 
 encode_control = msgspec.json.Encoder().encode
@@ -52,7 +63,8 @@ def decode_control(value: bytes) -> ControlRecord:
 class ControlLog:
     """Reads and writes the control topic of a running app, and holds its current content."""
 
-    def __init__(self, reader: LogReader, producer: AIOKafkaProducer, topic: str) -> None:
+    def __init__(self, reader: LogReader, producer: AIOKafkaProducer | None, topic: str) -> None:
+        """Without a ``producer`` it only reads."""
         self._reader = reader
         self._producer = producer
         self._topic = topic
@@ -64,7 +76,7 @@ class ControlLog:
         self.evicted = 0
         """Requests from before this time (ns) may have left memory before the horizon; 0 if none."""
         self.created_at = 0
-        """When the log was created (ns)."""
+        """When the log was created (ns), or the one that its savepoint comes from."""
         self.gap_since: int | None = None
         """The time (ns) after which the source lost records that were not yet read from the archive."""
         self.outcomes_since: int | None = None
@@ -83,13 +95,15 @@ class ControlLog:
             for message in messages:
                 record = decode_control(message.value)
                 if not self.created_at:
-                    self.created_at = message.timestamp * 1_000_000
+                    self.created_at = record.created_at or message.timestamp * 1_000_000
                     self.outcomes_since = 0 if record.outcomes else None
                 self._apply(record)
         self._next_offset = end
 
     async def write(self, record: ControlRecord) -> None:
         """Write a record; it is durable when this returns."""
+        if self._producer is None:
+            raise RuntimeError("this control log has no producer")
         await self._producer.send_and_wait(self._topic, encode_control(record), partition=0)
         self._apply(record)
 

@@ -58,7 +58,7 @@ async def find_gap(
     async with running(kafka.consumer(group_id=group)) as consumer, running(kafka.admin()) as admin:
         partitions = await kafka.partitions(topics)
         begins = await consumer.beginning_offsets(partitions)
-        committed = await _positions(admin, group, partitions)
+        committed = await group_positions(admin, group, partitions)
         records, times = 0, []
         for partition in partitions:
             offset, metadata = committed.get(partition) or (-1, "")
@@ -73,9 +73,10 @@ async def find_gap(
         return Gap(records, min(known) if len(known) == len(times) and known else None)
 
 
-async def _positions(
+async def group_positions(
     admin: AIOKafkaAdminClient, group: str, partitions: list[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return the committed positions of a group in some partitions; -1 where there is none."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

@@ -15,6 +15,7 @@ from processor.errors import BrokerError
 from processor.kafka.clients import FAULTS, Kafka
 from processor.kafka.reading import explain
 from processor.kafka.topic_names import is_pattern, matching, source_candidates
+from processor.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,16 @@ class TopicLister(Protocol):
     async def close(self) -> None:
         """Close the connections; `ask` opens them again."""
         ...
+
+
+def source_group(settings: Settings) -> str:
+    """The name of the consumer group that reads the source topics."""
+    return f"{settings.app_id}-source"
+
+
+def request_logger_group(settings: Settings) -> str:
+    """The name of the consumer group that reads them in the role of the request logger."""
+    return f"{settings.app_id}-request-logger"
 
 
 class SourceTopics:

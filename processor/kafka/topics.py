@@ -15,7 +15,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from processor.errors import BrokerError, LogMismatchError
+from processor.errors import BrokerError, LogMismatchError, SavepointError
 from processor.kafka.clients import MAX_RECORD, Kafka, running
 from processor.kafka.control_log import ControlRecord, decode_control, encode_control
 from processor.settings import Settings
@@ -84,11 +84,15 @@ def specs(settings: Settings, topics: Topics) -> list[TopicSpec]:
     ]
 
 
-async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
+async def prepare(
+    kafka: Kafka, settings: Settings, deadline: float = 60.0, load: ControlRecord | None = None
+) -> str:
     """Create the missing topics, wait until all brokers list them, and check them.
 
-    Returns the log's id. ``deadline``: seconds for each of the waits. `LogMismatchError` if the topics
-    differ from the settings in a way that would miscount; `BrokerError` if they cannot be created.
+    Returns the log's id. ``deadline``: seconds for each of the waits. ``load`` is the ``epoch`` record
+    with which a load of a savepoint begins, without a log id. `LogMismatchError` if the topics differ
+    from the settings in a way that would miscount; `BrokerError` if they cannot be created;
+    `SavepointError` if the app has a state already, so that no savepoint can be loaded.
     """
     topics = Topics.of(settings.app_id)
     wanted = specs(settings, topics)
@@ -106,7 +110,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
         if (
             missing
             and topics.control in known
-            and await _first_epoch(kafka, topics.control, deadline) is not None
+            and (await _epoch(kafka, topics.control, deadline))[0] is not None
         ):
             # Unless another worker created them a moment ago, before it wrote the log's id.
             missing = await _still_missing(admin, missing)
@@ -126,7 +130,7 @@ async def prepare(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> s
             )
         await _wait_visible(admin, wanted, deadline)
         await _check_configs(admin, wanted)
-    return await _log_id(kafka, topics.control, settings, deadline)
+    return await _log_id(kafka, topics.control, settings, deadline, load)
 
 
 async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
@@ -145,10 +149,11 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
                 f"{missing[0]}): set PROCESSOR_APP_ID to that of an app that has run"
             )
         await _wait_visible(admin, wanted, deadline)
-    epoch = await _first_epoch(kafka, topics.control, deadline)
+    epoch, loaded = await _epoch(kafka, topics.control, deadline)
     if epoch is None:
         raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
     _check_horizon(epoch, settings)
+    _check_load(epoch, loaded, settings, None)
     return epoch.log_id
 
 
@@ -166,11 +171,12 @@ async def check_log(
     Returns the log's id, None if no worker has used it yet. ``missing`` names the internal topics that
     do not exist. `LogMismatchError` as of `prepare`.
     """
-    epoch = await _first_epoch(kafka, Topics.of(settings.app_id).control, deadline)
+    epoch, loaded = await _epoch(kafka, Topics.of(settings.app_id).control, deadline)
     if epoch is None:
         return None
     if missing:
         raise _deleted(missing)
+    _check_load(epoch, loaded, settings, None)
     _check_horizon(epoch, settings)
     return epoch.log_id
 
@@ -180,6 +186,12 @@ def _deleted(missing: Sequence[str]) -> LogMismatchError:
         f"topics {', '.join(missing)} were deleted, and the other topics refer to their "
         "records: use a new PROCESSOR_APP_ID"
     )
+
+
+async def loaded_savepoint(kafka: Kafka, settings: Settings) -> ControlRecord | None:
+    """Return the record of the load with which the app's log began; None if there was no load."""
+    _, loaded = await _epoch(kafka, Topics.of(settings.app_id).control, 60.0)
+    return loaded
 
 
 async def _create(admin: Any, topic: NewTopic) -> None:
@@ -265,24 +277,59 @@ async def _still_missing(admin: Any, missing: list[str]) -> list[str]:
     return missing
 
 
-async def _log_id(kafka: Kafka, control: str, settings: Settings, deadline: float) -> str:
+async def _log_id(
+    kafka: Kafka, control: str, settings: Settings, deadline: float, load: ControlRecord | None
+) -> str:
     """Return the id in the first ``epoch`` record of the control topic; writes one if there is none."""
-    epoch = await _first_epoch(kafka, control, deadline)
+    epoch, loaded = await _epoch(kafka, control, deadline)
     if epoch is None:
         record = ControlRecord(
             "epoch",
             log_id=secrets.token_hex(8),
             horizon=settings.horizon,
-            outcomes=settings.outcomes,
+            outcomes=load is None and settings.outcomes,
+            savepoint=load.savepoint if load else "",
+            created_at=load.created_at if load else 0,
         )
         async with running(kafka.producer()) as producer:
             await producer.send_and_wait(control, encode_control(record), partition=0)
         # Another worker may have been a moment earlier: the first record counts.
-        epoch = await _first_epoch(kafka, control, deadline)
+        epoch, loaded = await _epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep its records")
+    _check_load(epoch, loaded, settings, load)
     _check_horizon(epoch, settings)
     return epoch.log_id
+
+
+def _check_load(
+    epoch: ControlRecord,
+    loaded: ControlRecord | None,
+    settings: Settings,
+    load: ControlRecord | None,
+) -> None:
+    """Check that a log is loaded to its end, or that ``load`` may go on."""
+    app = settings.app_id
+    if load is None:
+        if epoch.savepoint and loaded is None:
+            raise LogMismatchError(
+                f"a savepoint is being loaded into the app {app}, or its load ended early: repeat "
+                "`processor savepoint load`, then start"
+            )
+    elif loaded is not None:
+        raise SavepointError(
+            f"a savepoint was loaded into the app {app} already: start its workers, or load into a "
+            "new PROCESSOR_APP_ID"
+        )
+    elif not epoch.savepoint:
+        raise SavepointError(
+            f"the app {app} has a state already: load the savepoint into a new PROCESSOR_APP_ID"
+        )
+    elif epoch.savepoint != load.savepoint:
+        raise SavepointError(
+            f"the load of another savepoint, or by another release, into the app {app} ended early: "
+            "repeat that one, or load into a new PROCESSOR_APP_ID"
+        )
 
 
 def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
@@ -294,7 +341,12 @@ def _check_horizon(epoch: ControlRecord, settings: Settings) -> None:
         )
 
 
-async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRecord | None:
+async def _epoch(
+    kafka: Kafka, control: str, deadline: float
+) -> tuple[ControlRecord | None, ControlRecord | None]:
+    """The first ``epoch`` record of the control topic, and the ``loaded`` record if it names a
+    savepoint; None for each that is not there."""
+    epoch = None
     async with running(kafka.consumer()) as consumer:
         partition = TopicPartition(control, 0)
         consumer.assign([partition])
@@ -307,8 +359,10 @@ async def _first_epoch(kafka: Kafka, control: str, deadline: float) -> ControlRe
             for message in batches.get(partition, ()):
                 start = message.offset + 1
                 record = decode_control(message.value)
-                if record.kind == "epoch":
-                    return record
+                if record.kind == "epoch" and epoch is None:
+                    epoch = record
+                if epoch is not None and (record.kind == "loaded" or not epoch.savepoint):
+                    return epoch, record if record.kind == "loaded" else None
             if time.monotonic() > limit:
                 raise BrokerError(f"topic {control} cannot be read to its end")
-    return None
+    return epoch, None

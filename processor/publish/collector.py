@@ -4,7 +4,6 @@ Long-lived gauge objects would go on showing partitions that have moved to anoth
 """
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 
 from prometheus_client import Metric
@@ -19,7 +18,7 @@ from prometheus_client.registry import Collector
 from processor.domain.events.attributes import EXPLANATION, FAILED, OTHER
 from processor.domain.events.raw_event import INTERPRETED, REASONS
 from processor.publish.interfaces import Gauges, Health
-from processor.telemetry import REFUSALS, Histogram, Telemetry, help_texts
+from processor.telemetry import REFUSALS, Histogram, Telemetry, help_texts, product_version
 
 #: Names of counters and gauges, without their prefix, and their HELP texts.
 _COUNTERS, _GAUGES = help_texts(Telemetry), help_texts(Gauges)
@@ -73,7 +72,7 @@ class OwnCollector(Collector):
             elif value is not None:
                 yield GaugeMetricFamily(f"processor_{name}", text, value=value)
         yield InfoMetricFamily(
-            "processor_build", "Version of the running processor.", {"version": release()}
+            "processor_build", "Version of the running processor.", {"version": product_version()}
         )
 
 
@@ -81,11 +80,3 @@ def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFam
     bounds = [*(repr(bound) for bound in histogram.bounds), "+Inf"]
     buckets = list(zip(bounds, accumulate(histogram.buckets), strict=True))
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram.total)
-
-
-def release() -> str:
-    """The version of the running processor."""
-    try:
-        return version("feedback-metrics-processor")
-    except PackageNotFoundError:
-        return "unknown"

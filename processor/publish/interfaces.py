@@ -178,6 +178,14 @@ class Gauges:
     consumer_lag_records: Annotated[
         int | None, "Records of the source that are not on the log yet."
     ] = None
+    savepoint_loaded_timestamp_seconds: Annotated[
+        float | None, "When the savepoint was loaded with which this app began, Unix time."
+    ] = None
+    savepoint_taken_timestamp_seconds: Annotated[
+        float | None, "When that savepoint was taken, Unix time."
+    ] = None
+    savepoint_bytes: Annotated[int | None, "Size of that savepoint in bytes."] = None
+    savepoint_requests: Annotated[int | None, "Requests in memory that that savepoint had."] = None
     held_deltas: Annotated[int, "Deltas held back because the delta before them is missing."] = 0
     recovery_remaining_records: Annotated[
         int, "Records of the log to read before the counts are up to date."

@@ -21,10 +21,14 @@ _LINE_INTERVAL = 5.0
 
 class CommandProgress:
     """A context manager that shows the progress of the work in its block. ``total`` is the amount of
-    work (bytes, records); if it is None, plain lines are shown instead of a bar."""
+    work (bytes, records); if it is None, plain lines are shown instead of a bar. ``unit`` names what is
+    counted."""
 
-    def __init__(self, label: str, total: int | None, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, label: str, total: int | None, stream: TextIO | None = None, unit: str = "events"
+    ) -> None:
         self._label = label
+        self._unit = unit
         self._total = total
         # Without a standard error (2>&-) nothing is shown.
         self._stream = stream or sys.stderr or io.StringIO()
@@ -36,7 +40,7 @@ class CommandProgress:
                 length=total,
                 label=label,
                 file=self._stream,
-                item_show_func=lambda _: f"{self._events:,} events, {self._rate():,.0f}/s",
+                item_show_func=lambda _: f"{self._events:,} {unit}, {self._rate():,.0f}/s",
                 update_min_steps=max(1, total // 500),
             )
             if total and self._listener is None and self._stream.isatty()
@@ -85,7 +89,7 @@ class CommandProgress:
             remaining = max(0, self._total - self._position)
             seconds = (self._printed - self._start) * remaining / max(self._position, 1)
             share += f", {seconds:,.0f} s left" if remaining else ""
-        self.report(f"{self._events:,} events{share}, {self._rate():,.0f}/s")
+        self.report(f"{self._events:,} {self._unit}{share}, {self._rate():,.0f}/s")
 
     def _rate(self) -> float:
         return self._events / max(time.monotonic() - self._start, 1e-3)

@@ -60,8 +60,9 @@ class StateSink(Protocol):
         """Send records; those of one partition stay in their order."""
         ...
 
-    async def finish(self, header: Header, end: End) -> None:
-        """Wait until all records are durable, and make the app ready to run."""
+    async def finish(self, header: Header, end: End, size: int) -> None:
+        """Wait until all records are durable, and make the app ready to run. ``size`` is that of the
+        savepoint in bytes."""
         ...
 
 
@@ -95,7 +96,7 @@ async def load(reader: SavepointReader, sink: StateSink, progress: Progress) -> 
         progress(requests)
         last = block
     assert isinstance(last, End)
-    await sink.finish(reader.header, last)
+    await sink.finish(reader.header, last, reader.bytes)
     return last
 
 

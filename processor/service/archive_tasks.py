@@ -24,7 +24,7 @@ from processor.errors import BrokerError
 from processor.kafka.clients import FAULTS
 from processor.kafka.control_log import ControlLog, ControlRecord
 from processor.kafka.source_gap import find_gap, oldest_record
-from processor.kafka.source_topics import SourceTopics
+from processor.kafka.source_topics import SourceTopics, request_logger_group, source_group
 from processor.service.health import ServiceHealth
 from processor.service.lifecycle import Guard, Leading, background
 from processor.settings import Settings
@@ -37,11 +37,6 @@ logger = logging.getLogger(__name__)
 _LOOKUP_PATIENCE = 5.0
 #: Seconds between reads of the control topic while the archive is being read.
 _FOLLOW_EVERY = 1.0
-
-
-def source_group(settings: Settings) -> str:
-    """The name of the consumer group that reads the source topics."""
-    return f"{settings.app_id}-source"
 
 
 class ArchiveTasks:
@@ -124,7 +119,7 @@ class ArchiveTasks:
         if settings.request_logger and self._source is not None:
             log = RequestLog(settings.archive, settings, _LOOKUP_PATIENCE)
             stack.push_async_callback(log.close)
-            group = f"{settings.app_id}-request-logger"
+            group = request_logger_group(settings)
             request_logger = RequestLogger(
                 self._worker.kafka, self._source, group, log, self._telemetry
             )

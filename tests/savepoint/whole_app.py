@@ -186,7 +186,7 @@ class WholeApp:
         """Fold a record of a load."""
         (self.fold_delta if record.deltas else self.fold)(record.partition, record.value)
 
-    async def finish(self, header: Header, end: End) -> None:
+    async def finish(self, header: Header, end: End, size: int) -> None:
         """Nothing remains."""
 
 

@@ -12,13 +12,13 @@ from processor.domain.results import Events, ModelResult, Replay
 from processor.domain.tally.windows import DAYS, Window
 from processor.domain.timestamps import SECOND, parse_time
 from processor.publish.api import AllWindows, WindowModels, encode_json
-from processor.publish.collector import release
 from processor.publish.interfaces import WorkerView
 from processor.publish.page_data import Page, PageModels, Summary, page_data, summary_of
 from processor.publish.time_series import TimeSeries
 from processor.publish.workers.answers import BodyDecoder, ShownWorker, ShownWorkers, WorkerAnswer
 from processor.publish.workers.merge import Merge, merged_results, merged_series, sum_events
 from processor.publish.workers.other_workers import Fallback, OtherWorkers, Reply, View
+from processor.telemetry import product_version
 
 B = TypeVar("B")
 
@@ -143,7 +143,7 @@ class AppView:
         body = await route.own()
         return WorkerAnswer(
             worker.address.id if worker.address else "",
-            release(),
+            product_version(),
             positions,
             _count_models(worker),
             msgspec.Raw(encode_json(body)),

@@ -1,0 +1,127 @@
+"""Save, load and show a savepoint, with an app on Kafka: the commands ``processor savepoint``."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from errno import ENOSPC
+from pathlib import Path
+from typing import BinaryIO
+
+from processor.errors import SavepointError, SettingsError
+from processor.kafka.clients import FAULTS, Kafka
+from processor.models_file import read_models_file
+from processor.replay.progress import CommandProgress
+from processor.savepoint.file import SavepointReader, SavepointWriter
+from processor.savepoint.kafka_sink import opened
+from processor.savepoint.kafka_source import KafkaState
+from processor.savepoint.summary import Summary
+from processor.savepoint.transfer import checked, load, save
+from processor.settings import Settings
+
+#: The path that stands for standard output or input.
+STANDARD = "-"
+
+
+async def save_savepoint(settings: Settings, path: str) -> Summary:
+    """Write the state of the app of the settings to a file. An existing file is replaced once the new
+    one is complete. `ProcessorError` if it can't be read or written."""
+    kafka = _kafka(settings, "saves the state of an app on a Kafka")
+    read_models_file(settings.models, settings.custom_statistics)
+    source = KafkaState(settings, kafka)
+    started = time.monotonic()
+    try:
+        await source.measure()
+        with (
+            _written(path) as file,
+            CommandProgress("save", source.total, unit="requests") as bar,
+        ):
+            writer = SavepointWriter(file)
+            end = await save(source, writer, lambda requests: bar.update(source.read, requests))
+    except FAULTS as error:
+        raise await kafka.explain(error) from None
+    return Summary.of(source.header, end, writer.bytes, time.monotonic() - started)
+
+
+async def load_savepoint(settings: Settings, path: str, without_source: bool) -> Summary:
+    """Load a file into the new app of the settings. A file, unlike standard input, is read to its end
+    before anything is sent. `ProcessorError` if it is damaged or the app can't take it."""
+    kafka = _kafka(settings, "loads into an app on a Kafka")
+    read_models_file(settings.models, settings.custom_statistics)
+    started, total = time.monotonic(), None
+    if path != STANDARD:
+        with _open(path) as file:
+            end, _ = checked(SavepointReader(file, path))
+            total = end.requests
+    try:
+        with _open(path) as file, CommandProgress("load", total, unit="requests") as bar:
+            reader = SavepointReader(file, _name(path))
+            header = reader.header
+            if without_source:
+                header.sources = []
+            async with opened(settings, kafka, header) as app:
+                end = await load(reader, app, lambda requests: bar.update(requests, requests))
+    except FAULTS as error:
+        raise await kafka.explain(error) from None
+    return Summary.of(header, end, reader.bytes, time.monotonic() - started)
+
+
+def show_savepoint(path: str) -> Summary:
+    """Read a file to its end. `SavepointError` if it is damaged."""
+    with _open(path) as file:
+        reader = SavepointReader(file, _name(path))
+        end, buckets = checked(reader)
+    summary = Summary.of(reader.header, end, reader.bytes)
+    summary.buckets = buckets
+    return summary
+
+
+def _kafka(settings: Settings, what: str) -> Kafka:
+    if settings.embedded:
+        raise SettingsError(
+            f"PROCESSOR_BROKER is empty: this command {what}; the embedded mode keeps its state in "
+            "events.sqlite in PROCESSOR_DATA, which it counts again at each start: back that up"
+        )
+    return Kafka(settings, settings.broker)
+
+
+def _name(path: str) -> str:
+    return "standard input" if path == STANDARD else path
+
+
+@contextlib.contextmanager
+def _open(path: str) -> Iterator[BinaryIO]:
+    if path == STANDARD:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(path).open("rb")  # noqa: SIM115  # an error of the block is not one of opening
+    except OSError as error:
+        raise SavepointError(f"{path} can't be read: {error.strerror}: check the path") from None
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def _written(path: str) -> Iterator[BinaryIO]:
+    """A file that replaces the one at ``path`` when the block ends without an error."""
+    if path == STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    part = Path(f"{path}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        if error.filename != str(part) and error.errno != ENOSPC:
+            raise  # of the broker
+        raise SavepointError(
+            f"{path} can't be written: {error.strerror}: check the folder and its space"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
