@@ -170,6 +170,11 @@ class Settings:
     custom_statistics: bool = _setting(
         "off", values.flag, "run the statistics of your own that the models file names"
     )
+    upgrade: str = _setting(
+        "off",
+        values.choice("off", "auto"),
+        "move to this release by itself from a log of an older schema",
+    )
     log_level: str = _setting(
         "INFO", values.choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )

@@ -34,6 +34,8 @@ class ControlRecord(msgspec.Struct, omit_defaults=True):
     position: int = -1
     outcomes: bool = False
     """In an ``epoch`` record: whether outcomes are written from the start of the log."""
+    schema: int = 0
+    """In an ``epoch`` record: the schema of the log; 0 in those that did not name it."""
     savepoint: str = ""
     """In an ``epoch`` and a ``loaded`` record: which savepoint the log begins with."""
     created_at: int = 0

@@ -15,9 +15,11 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from processor.domain.log.observations import SCHEMA_VERSION
 from processor.errors import BrokerError, LogMismatchError, SavepointError
 from processor.kafka.clients import MAX_RECORD, Kafka, running
 from processor.kafka.control_log import ControlRecord, decode_control, encode_control
+from processor.kafka.log_schema import check_schema, log_schema
 from processor.settings import Settings
 
 _DAY_MS = 86_400_000
@@ -133,11 +135,25 @@ async def prepare(
     return await _log_id(kafka, topics.control, settings, deadline, load)
 
 
+class ExistingLog(NamedTuple):
+    """The log that was found: its id and its schema."""
+
+    log_id: str
+    schema: int
+
+
 async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> str:
-    """Return the id of a log that must exist already; creates nothing.
+    """Return the id of a log of this release's schema that must exist already; creates nothing.
 
     `LogMismatchError` if the log differs from the settings, `BrokerError` if there is no log.
     """
+    found = await find_log(kafka, settings, deadline)
+    check_schema(found.schema, settings)
+    return found.log_id
+
+
+async def find_log(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> ExistingLog:
+    """Find a log as `existing` does, whatever its schema."""
     topics = Topics.of(settings.app_id)
     wanted = specs(settings, topics)
     async with running(kafka.admin()) as admin:
@@ -154,7 +170,8 @@ async def existing(kafka: Kafka, settings: Settings, deadline: float = 60.0) -> 
         raise BrokerError(f"the log of the app {settings.app_id} is not in use yet: run it first")
     _check_horizon(epoch, settings)
     _check_load(epoch, loaded, settings, None)
-    return epoch.log_id
+    schema = await log_schema(kafka, settings, epoch, topics.observations)
+    return ExistingLog(epoch.log_id, schema)
 
 
 async def check_topic(admin: Any, spec: TopicSpec, partitions: int) -> None:
@@ -287,6 +304,7 @@ async def _log_id(
             "epoch",
             log_id=secrets.token_hex(8),
             horizon=settings.horizon,
+            schema=SCHEMA_VERSION,
             outcomes=load is None and settings.outcomes,
             savepoint=load.savepoint if load else "",
             created_at=load.created_at if load else 0,
@@ -297,6 +315,8 @@ async def _log_id(
         epoch, loaded = await _epoch(kafka, control, deadline)
     if epoch is None:
         raise BrokerError(f"topic {control} does not keep its records")
+    observations = Topics.of(settings.app_id).observations
+    check_schema(await log_schema(kafka, settings, epoch, observations), settings)
     _check_load(epoch, loaded, settings, load)
     _check_horizon(epoch, settings)
     return epoch.log_id

@@ -179,13 +179,14 @@ class Gauges:
         int | None, "Records of the source that are not on the log yet."
     ] = None
     savepoint_loaded_timestamp_seconds: Annotated[
-        float | None, "When the savepoint was loaded with which this app began, Unix time."
-    ] = None
+        float,
+        "Unix time at which the savepoint was loaded that this app began with; 0 without one.",
+    ] = 0.0
     savepoint_taken_timestamp_seconds: Annotated[
-        float | None, "When that savepoint was taken, Unix time."
-    ] = None
-    savepoint_bytes: Annotated[int | None, "Size of that savepoint in bytes."] = None
-    savepoint_requests: Annotated[int | None, "Requests in memory that that savepoint had."] = None
+        float, "Unix time at which that savepoint was taken; 0 without one."
+    ] = 0.0
+    savepoint_bytes: Annotated[int, "Size of that savepoint in bytes; 0 without one."] = 0
+    savepoint_requests: Annotated[int, "Requests in memory in that savepoint."] = 0
     held_deltas: Annotated[int, "Deltas held back because the delta before them is missing."] = 0
     recovery_remaining_records: Annotated[
         int, "Records of the log to read before the counts are up to date."

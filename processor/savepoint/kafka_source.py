@@ -15,13 +15,14 @@ from processor.domain.join.delta_accumulator import Deltas
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.loading import apply_loaded
 from processor.domain.join.state import JoinState
-from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch
+from processor.domain.log import schema2
+from processor.domain.log.deltas import DeltaBatch
 from processor.domain.log.observations import SCHEMA_VERSION, ObservationBatch
 from processor.domain.log.records import (
     Heartbeat,
     check,
+    decode_delta,
     decode_observation,
-    decode_raw_delta,
     encode,
 )
 from processor.domain.savepoint.contents import Header, SourcePosition
@@ -32,13 +33,18 @@ from processor.errors import LogMismatchError, SavepointError
 from processor.kafka.clients import Kafka, running
 from processor.kafka.control_log import ControlLog
 from processor.kafka.log_reader import LogReader
+from processor.kafka.log_schema import check_schema
 from processor.kafka.source_gap import group_positions
 from processor.kafka.source_topics import request_logger_group, source_group
-from processor.kafka.topics import Topics, existing
+from processor.kafka.topics import Topics, find_log
+from processor.savepoint.schema2 import Schema2TallyStage
 from processor.settings import Settings
 from processor.stream.snapshot_file import Snapshot, SnapshotFile
 from processor.stream.tally_stage import TallyStage
 from processor.telemetry import Telemetry, product_version
+
+#: The schemas whose logs can be saved.
+READABLE = (schema2.VERSION, SCHEMA_VERSION)
 
 
 class KafkaState:
@@ -56,7 +62,7 @@ class KafkaState:
         self._settings = settings
         self._kafka = kafka
         self._topics = Topics.of(settings.app_id)
-        self._log_id = ""
+        self._log_id, self._schema = "", SCHEMA_VERSION
         reader = LogReader(kafka, self._topics.control, 0)
         self._control = ControlLog(reader, None, self._topics.control)
         self._stages: list[TallyStage] = []
@@ -68,7 +74,8 @@ class KafkaState:
         """See `StateSource`. `BrokerError` or `LogMismatchError` if the app has no such state."""
         settings, control = self._settings, self._control
         taken_at = time.time_ns()
-        self._log_id = self._log_id or await existing(self._kafka, settings)
+        if not self._log_id:
+            await self.measure()
         sources = await self._source_positions()
         await control.refresh()
         for number in range(settings.partitions):
@@ -77,7 +84,7 @@ class KafkaState:
         self.header = Header(
             secrets.token_hex(8),
             product_version(),
-            SCHEMA_VERSION,
+            self._schema,
             settings.app_id,
             taken_at,
             control.created_at,
@@ -120,7 +127,8 @@ class KafkaState:
                     table.pop(record.key, None)
                 else:
                     table[record.key] = record.value
-        stage = TallyStage(number, self._log_id, topics.deltas, (), table, telemetry)
+        kind = Schema2TallyStage if self._schema == schema2.VERSION else TallyStage
+        stage = kind(number, self._log_id, topics.deltas, (), table, telemetry)
         reader = LogReader(self._kafka, topics.deltas, number)
         self._stages.append(stage)
         self._next_offsets.append(await stage.load(*await reader.bounds()))
@@ -138,7 +146,7 @@ class KafkaState:
 
     def _fold_delta(self, stage: TallyStage, record: ConsumerRecord) -> None:
         offset, timestamp = record.offset, record.timestamp * 1_000_000
-        delta = decode_raw_delta(record.value)
+        delta = stage.decode_delta(record.value)
         if not isinstance(delta, Heartbeat) and delta.offset >= self._cuts.get(delta.source, inf):
             stage.tally.advance(offset, timestamp)
             return
@@ -162,7 +170,9 @@ class KafkaState:
 
     async def measure(self) -> None:
         """Measure how much there is to read. `BrokerError` if there is no such app."""
-        self._log_id = await existing(self._kafka, self._settings)
+        self._log_id, self._schema = await find_log(self._kafka, self._settings)
+        if self._schema not in READABLE:
+            check_schema(self._schema, self._settings)
         for reader in self._readers():
             begin, end = await reader.bounds()
             self.total += end - begin
@@ -206,8 +216,9 @@ class KafkaState:
 
     def _fold(self, number: int, fold: JoinFold, message: ConsumerRecord) -> None:
         offset, timestamp = message.offset, message.timestamp * 1_000_000
-        record = decode_observation(message.value)
-        check(record, self._log_id, self._topics.observations)
+        old = self._schema == schema2.VERSION
+        record = (schema2.decode_observation if old else decode_observation)(message.value)
+        check(record, self._log_id, self._topics.observations, self._schema)
         if isinstance(record, Heartbeat):
             fold.advance(timestamp)
             if record.evict_before:
@@ -226,8 +237,11 @@ class KafkaState:
             tally = self._stages[target].tally
             if batch.offset <= tally.last.get(number, -1):
                 continue
-            record = decode_raw_delta(encode(batch))
-            assert isinstance(record, RawDeltaBatch | DeltaBatch)
+            record = decode_delta(encode(batch))
+            assert isinstance(record, DeltaBatch)
+            if self._schema == schema2.VERSION:
+                for delta in record.deltas:
+                    delta.sums = []  # a load counts what schema 2 did not
             if not tally.apply(tally.offset, 0, record):
                 raise LogMismatchError(
                     f"the deltas of {self._topics.observations}/{number} before offset "

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
 
 from processor.domain.join.state import JoinState
+from processor.domain.log import schema2
 from processor.domain.savepoint.contents import Block, End, Header, Requests
 from processor.domain.savepoint.loading import LoadRecord, StateLoader
 from processor.domain.savepoint.saving import StateSaver
+from processor.domain.tally.bucket_counts import ALL, LABELS
 from processor.domain.tally.tally import Tally
 from processor.errors import SavepointError
 from processor.savepoint.file import SavepointReader, SavepointWriter
@@ -68,8 +70,9 @@ class StateSink(Protocol):
 
 async def save(source: StateSource, writer: SavepointWriter, progress: Progress) -> End:
     """Write the state of an app as a savepoint. Returns its last block."""
-    writer.write(await source.open())
-    saver = StateSaver(source.log_times())
+    header = await source.open()
+    writer.write(header)
+    saver = StateSaver(source.log_times(), LABELS if header.schema == schema2.VERSION else ALL)
     async for number, state in source.joins():
         for block in saver.partition(number, state):
             writer.write(block)

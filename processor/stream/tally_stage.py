@@ -3,7 +3,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf
 
 import msgspec
@@ -12,7 +12,13 @@ from processor.domain.log.chunking import ChunkAssembler
 from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch
 from processor.domain.log.loaded import LoadedCounts
 from processor.domain.log.observations import SCHEMA_VERSION
-from processor.domain.log.records import Heartbeat, RecordChunk, check, decode_raw_delta
+from processor.domain.log.records import (
+    Heartbeat,
+    RawDeltaRecord,
+    RecordChunk,
+    check,
+    decode_raw_delta,
+)
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, Flush, Tally
@@ -42,6 +48,9 @@ _decode_manifest = msgspec.msgpack.Decoder(CheckpointManifest).decode
 class TallyStage:
     """The counts of one partition, with their checkpoint; see `FoldStage`."""
 
+    schema = SCHEMA_VERSION
+    """The schema of the records and of the checkpoint."""
+
     def __init__(
         self,
         partition: int,
@@ -51,7 +60,7 @@ class TallyStage:
         table: Table,
         telemetry: Telemetry,
     ) -> None:
-        self.tally = Tally(SCHEMA_VERSION, log_id, windows)
+        self.tally = Tally(self.schema, log_id, windows)
         self._changed = False
         #: The flush under way, the seconds that it took so far, when it began, and its next part.
         self._flush: Flush | None = None
@@ -69,6 +78,16 @@ class TallyStage:
         self._flushed_offset = -1
         self._live = False
 
+    @staticmethod
+    def decode_delta(value: bytes) -> DeltaBatch | RawDeltaRecord:
+        """Decode a record of the deltas."""
+        return decode_raw_delta(value)
+
+    @staticmethod
+    def decode_block(value: bytes) -> BucketBlock:
+        """Decode a block of the checkpoint."""
+        return _decode_block(value)
+
     @property
     def dirty(self) -> bool:
         """Whether a delta was folded that is not in the checkpoint."""
@@ -81,7 +100,7 @@ class TallyStage:
         """
         self._chunks = ChunkAssembler()
         self._flush = None
-        manifest, blocks = read_values(self.values, self._partition)
+        manifest, blocks = read_values(self.values, self._partition, self.decode_block)
         for value in (*blocks.values(), *([manifest] if manifest else ())):
             self._check(value)
         start = self.tally.restore(manifest, blocks)
@@ -101,8 +120,8 @@ class TallyStage:
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
         """Apply a batch of deltas, a chunk of one, or a heartbeat."""
-        record = decode_raw_delta(value)
-        check(record, self.tally.log_id, self._topic)
+        record = self.decode_delta(value)
+        check(record, self.tally.log_id, self._topic, self.schema)
         if isinstance(record, Heartbeat):
             self.tally.advance(offset, timestamp)
             return
@@ -196,7 +215,7 @@ class TallyStage:
         return self.tally.window_counts(now)
 
     def _check(self, value: BucketBlock | CheckpointManifest) -> None:
-        if value.version != SCHEMA_VERSION or value.log_id != self.tally.log_id:
+        if value.version != self.schema or value.log_id != self.tally.log_id:
             raise LogMismatchError(
                 f"the table of {self._topic} belongs to another log or release (schema "
                 f"{value.version}, log {value.log_id}): use a new PROCESSOR_APP_ID"
@@ -212,9 +231,12 @@ def value_key(partition: int, key: BlockKey | None) -> Key:
 
 
 def read_values(
-    values: LargeTable, partition: int
+    values: LargeTable,
+    partition: int,
+    decode_block: Callable[[bytes], BucketBlock] = _decode_block,
 ) -> tuple[CheckpointManifest | None, dict[BlockKey, BucketBlock]]:
-    """Read the manifest and the bucket blocks of a partition's checkpoint."""
+    """Read the manifest and the bucket blocks of a partition's checkpoint; ``decode_block`` decodes
+    those of its schema."""
     manifest = None
     blocks: dict[BlockKey, BucketBlock] = {}
     for key, found in values.read(partition).items():
@@ -225,7 +247,7 @@ def read_values(
             block_key = BlockKey(
                 ModelKey(namespace, deployment, predictor, model), int(key[5]), int(key[6])
             )
-            blocks[block_key] = max(map(_decode_block, found), key=_offset_of)
+            blocks[block_key] = max(map(decode_block, found), key=_offset_of)
     return manifest, blocks
 
 

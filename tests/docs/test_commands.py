@@ -26,6 +26,8 @@ ELSEWHERE = {
     "python -m examples.iris": "tests/integration/test_example.py",
     "processor dead-letters show": "its example names a letter: tests/integration/test_dead_letters.py",
     "processor dead-letters retry": "the same",
+    "processor savepoint": "needs a Kafka: tests/integration/test_savepoint.py",
+    "PROCESSOR_APP_ID=": "the same",
     "promtool ": "tests/deploy/test_prometheus.py",
     "kubectl -n ": "needs a cluster",
     "helm install": "needs a cluster: tests/deploy/test_chart.py renders the chart",

@@ -118,6 +118,35 @@ def test_moved_is_never_moved(
     assert_equal(new, stays)
 
 
+@given(steps(), steps(), st.integers(1, 3), st.sampled_from([2, 26, 24 * 30]))
+def test_another_horizon_keeps_all_counts(
+    before: list[Step], after: list[Step], partitions: int, hours: int
+) -> None:
+    """A shorter horizon drops requests and none of their counts; with a longer one the app goes on as if
+    it had never been moved, until something leaves memory."""
+    horizon = 24 * HOUR
+    old, stays = (WholeApp(2, horizon) for _ in range(2))
+    before = apart(before, "old")
+    for app in (old, stays):
+        app.pass_time(START)
+        go_on(app, before)
+    new = WholeApp(partitions, hours * HOUR, "new")
+    new.now = old.now
+    moved(saved(old), new)
+    assert new.windows() == stays.windows()
+    assert new.buckets() == stays.buckets()
+    kept, known = new.requests(), stays.requests()
+    assert kept.items() <= known.items()
+    oldest = (old.now // HOUR * HOUR - hours * HOUR) // HOUR
+    for key in known.keys() - kept.keys():
+        assert known[key][0] < oldest
+    if hours > 24:
+        for app in (stays, new):
+            for step in apart(after, "new"):
+                app.put(step.mode, step.seen)
+        assert_equal(new, stays)
+
+
 @given(st.data(), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 def test_values_of_every_kind(data: st.DataObject, partitions: tuple[int, int]) -> None:
     """Probabilities, numbers, label sets, and statistics of one's own."""

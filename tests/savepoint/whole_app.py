@@ -43,6 +43,8 @@ from tests.support.domain.tally_model import Buckets, counts_in, retained
 
 WINDOWS = tuple(map(parse_window, ("5m", "1h", "24h", "7d", "all")))
 SECOND = 10**9
+#: The hour in which a request was first seen, its predictions and its feedback.
+Known = tuple[int, list[Any], list[Any]]
 
 
 class WholeApp:
@@ -133,9 +135,9 @@ class WholeApp:
         """The diagnostics of all partitions."""
         return gauges(fold.state for fold in self.folds)
 
-    def requests(self) -> dict[tuple[str, str, str], object]:
+    def requests(self) -> dict[tuple[str, str, str], Known]:
         """What is known of each request in memory, whatever the order in which it came."""
-        found: dict[tuple[str, str, str], object] = {}
+        found: dict[tuple[str, str, str], Known] = {}
         for fold in self.folds:
             state = fold.state
             for (deployment, request_id), request in fold.refs():

@@ -68,14 +68,17 @@ def split_record(value: bytes) -> list[bytes]:
 
 
 def check(
-    record: ObservationRecord | DeltaRecord | RawDeltaRecord, log_id: str, topic: str
+    record: ObservationRecord | DeltaRecord | RawDeltaRecord,
+    log_id: str,
+    topic: str,
+    schema: int = SCHEMA_VERSION,
 ) -> None:
     """Raise `LogMismatchError` if a record belongs to another log or has another schema: counts that
     include it would be wrong for ever."""
-    if record.version != SCHEMA_VERSION:
+    if record.version != schema:
         raise LogMismatchError(
-            f"topic {topic} has records of schema {record.version}, this release reads "
-            f"{SCHEMA_VERSION}: run this release under a new PROCESSOR_APP_ID beside the old one"
+            f"topic {topic} has records of schema {record.version}, this release reads {schema}: run "
+            "this release under a new PROCESSOR_APP_ID beside the old one"
         )
     if record.log_id != log_id:
         raise LogMismatchError(

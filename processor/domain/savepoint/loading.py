@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from math import gcd
 from typing import NamedTuple
 
-from processor.domain.join.requests.request import Request
 from processor.domain.log.chunking import delta_records
 from processor.domain.log.deltas import partition_of
 from processor.domain.log.loaded import (
@@ -25,7 +24,7 @@ from processor.domain.savepoint.contents import (
     Requests,
     Tables,
 )
-from processor.domain.savepoint.rows import RequestReader
+from processor.domain.savepoint.rows import RequestReader, StoredRequest
 
 
 class LoadRecord(NamedTuple):
@@ -68,10 +67,10 @@ class StateLoader:
     def _requests(self, block: Requests) -> Iterator[LoadRecord]:
         if self._reader is None:
             raise ValueError("a block of requests before any tables")
-        found: dict[int, list[tuple[str, Request]]] = {}
-        for request_id, request in self._reader.read(block):
-            partition = partition_of(request_id, self._partitions)
-            found.setdefault(partition, []).append((request_id, request))
+        found: dict[int, list[StoredRequest]] = {}
+        for request in self._reader.read(block):
+            partition = partition_of(request.request_id, self._partitions)
+            found.setdefault(partition, []).append(request)
         for partition, requests in sorted(found.items()):
             for batches in self._reader.batches(requests, self._log_id, block.restored):
                 position = self._next(partition)

@@ -1,6 +1,7 @@
 """Requests of a savepoint as the batches of observations that the join folds again."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,8 +30,19 @@ from processor.domain.values import Answer
 
 #: The most rows of a record, and about the most bytes of its dictionaries and values.
 _MAX_ROWS, _MAX_BYTES = 2000, 2 << 20
+#: The most registers that are kept by their bytes.
+_MAX_KNOWN = 10_000
 
 _encode = msgspec.msgpack.Encoder().encode
+
+
+class StoredRequest(NamedTuple):
+    """A request of a savepoint: its id, the times (ns) of its predictions and then of its feedbacks, and
+    its registers, whose own times mean nothing."""
+
+    request_id: str
+    times: tuple[int, ...]
+    registers: Request
 
 
 class RequestReader:
@@ -45,20 +57,30 @@ class RequestReader:
             for row in tables.answers
         ]
         self._codec = RequestCodec(self.answers, tables.truths)
+        #: Requests by all of their bytes but the times, which are equal for most of a kind.
+        self._known: dict[bytes, Request] = {}
 
-    def read(self, block: Requests) -> Iterator[tuple[str, Request]]:
-        """Yield the id and the registers of each request. `ValueError` if the block is malformed."""
+    def read(self, block: Requests) -> Iterator[StoredRequest]:
+        """Yield the requests of a block. `ValueError` if it is malformed."""
+        known = self._known
         for request_id, parts in unpack_requests(block):
-            yield request_id, self._codec.unpack(parts.join())
+            key = parts.numbers + parts.registers
+            request = known.get(key)
+            if request is None:
+                request = self._codec.unpack(parts.join())
+                if len(known) >= _MAX_KNOWN:
+                    known.clear()
+                known[key] = request
+            yield StoredRequest(request_id, parts.times, request)
 
     def batches(
-        self, requests: Iterable[tuple[str, Request]], log_id: str, restored: bool
+        self, requests: Iterable[StoredRequest], log_id: str, restored: bool
     ) -> Iterator[list[ObservationBatch]]:
         """Yield the batches of each record; they are folded in this order, at one log time. Those of
         predictions that were restored say so again, once the feedback is there."""
         rows = _Rows(self)
-        for request_id, request in requests:
-            rows.add(request_id, request)
+        for request in requests:
+            rows.add(request)
             if rows.count >= _MAX_ROWS or rows.bytes >= _MAX_BYTES:
                 yield rows.build(log_id, restored)
                 rows = _Rows(self)
@@ -88,27 +110,30 @@ class _Rows:
         self._predictions: list[PredictionRow] = []
         self._feedbacks: list[FeedbackRow] = []
 
-    def add(self, request_id: str, request: Request) -> None:
+    def add(self, stored: StoredRequest) -> None:
         """Add a request."""
-        known = self._known()
+        request_id, times, request = stored
+        known, number = self._known(), 0
         for prediction in request.predictions:
-            self._add_prediction(request_id, prediction)
+            self._add_prediction(request_id, times[number], prediction)
+            number += 1
         for feedback in request.feedbacks:
-            self._add_feedback(request_id, feedback)
+            self._add_feedback(request_id, times[number], feedback)
+            number += 1
         if self._known() != known:
             self._measure(request)
 
     def _known(self) -> tuple[int, int, int]:
         return len(self._models), len(self._answers), len(self._truths)
 
-    def _add_prediction(self, request_id: str, register: PredictionRegister) -> None:
+    def _add_prediction(self, request_id: str, time: int, register: PredictionRegister) -> None:
         self.count += 1 if isinstance(register.answers, int) else len(register.answers)
         self.bytes += _size(register.values)
         self._predictions.append(
             PredictionRow(
                 request_id,
                 self._models[register.model],
-                register.time,
+                time,
                 register.source_rank,
                 register.digest,
                 self._answers.all(register.answers),
@@ -117,7 +142,7 @@ class _Rows:
             )
         )
 
-    def _add_feedback(self, request_id: str, register: FeedbackRegister) -> None:
+    def _add_feedback(self, request_id: str, time: int, register: FeedbackRegister) -> None:
         truth = register.truth
         self.count += 1 if truth is None or isinstance(truth, int) else len(truth)
         self.bytes += _size(register.values)
@@ -125,7 +150,7 @@ class _Rows:
             FeedbackRow(
                 request_id,
                 self._models[register.scope],
-                register.time,
+                time,
                 register.source_rank,
                 register.digest,
                 None if truth is None else self._truths.all(truth),

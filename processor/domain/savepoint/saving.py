@@ -41,14 +41,16 @@ _NEVER = (1 << 32) - 1
 
 class StateSaver:
     """Makes the blocks of a savepoint from the states of all partitions of the join, and then from the
-    tallies. ``log_times`` (ns) are those of the tallies before, by partition of the deltas."""
+    tallies. ``log_times`` (ns) are those of the tallies before, by partition of the deltas. ``parts`` of
+    the counts are in the tallies: those of an older schema have no sums of statistics."""
 
-    def __init__(self, log_times: Sequence[int]) -> None:
+    def __init__(self, log_times: Sequence[int], parts: int = ALL_PARTS) -> None:
         self.requests = self.fingerprints = 0
         self._contributions = [Tally(SCHEMA_VERSION, "", ()) for _ in log_times]
         for tally, log_time in zip(self._contributions, log_times, strict=True):
             tally.log_time = log_time
         self._sent = 0
+        self._parts = parts
         self._rows_differ = self._ambiguous = 0
         self._not_scorable: dict[str, int] = {}
         self._totals: dict[ModelKey, ModelTotals] = {}
@@ -110,7 +112,7 @@ class StateSaver:
             for key in sorted({*tally.models, *contribution.models}):
                 whole = _applied(tally, key, contribution.log_time)
                 self._note_totals(key, whole)
-                _subtract(whole, _applied(contribution, key, contribution.log_time))
+                _subtract(whole, _applied(contribution, key, contribution.log_time), self._parts)
             yield from _blocks(tally, contribution.log_time, floors.tiers)
 
     def _note_totals(self, key: ModelKey, whole: ModelTally) -> None:
@@ -136,8 +138,8 @@ def _applied(tally: Tally, key: ModelKey, log_time: int) -> ModelTally:
     return one
 
 
-def _subtract(whole: ModelTally, part: ModelTally) -> None:
-    """Subtract the buckets of a model from its others."""
+def _subtract(whole: ModelTally, part: ModelTally, parts: int) -> None:
+    """Subtract some parts of the buckets of a model from its others."""
     for tier in range(len(TIERS)):
         for basis in range(len(BASES)):
             buckets = whole.tiers[tier][basis]
@@ -151,7 +153,7 @@ def _subtract(whole: ModelTally, part: ModelTally) -> None:
                     buckets[bucket] = whole.new_counts()
                 copy = whole.new_counts()
                 copy.load(totals, cells, list(labels), sums, delays)
-                buckets[bucket].change(copy, -1, ALL_PARTS)
+                buckets[bucket].change(copy, -1, parts)
 
 
 def _buckets(

@@ -14,9 +14,10 @@ from processor.errors import BrokerError
 from processor.ingress.event_sink import EventSink
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
+from processor.kafka.source_topics import source_group
 from processor.kafka.topics import prepare
 from processor.publish.interfaces import WorkerView
-from processor.service.archive_tasks import ArchiveTasks, source_group
+from processor.service.archive_tasks import ArchiveTasks
 from processor.service.completeness import Completeness
 from processor.service.health import ServiceHealth
 from processor.service.lifecycle import Guard, background

@@ -31,7 +31,7 @@ _COUNTED = re.compile(
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
-    line = parser("bench.generated", __doc__, "--requests 2000")
+    line = parser("bench.http.generated", __doc__, "--requests 2000")
     line.add_argument(
         "--requests", type=int, default=100_000, help="number of requests, about (%(default)s)"
     )
