@@ -16,12 +16,11 @@ from pathlib import Path
 
 import requests
 
+from bench.support.command import command, parser
+from bench.support.generated_requests import GeneratedRequests
+from bench.support.measure import BenchError
 from tests.support.faults.cluster import Worker
 from tests.support.servers.process import free_port
-
-from .support.command import command, parser
-from .support.generated_requests import GeneratedRequests
-from .support.measure import BenchError
 
 _START_SECONDS = 60.0
 _COUNTED = re.compile(
