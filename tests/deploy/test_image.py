@@ -83,7 +83,7 @@ def test_health_check(status: int, code: int) -> None:
             "PROCESSOR_METRICS_PORT": str(port),
             "http_proxy": "http://127.0.0.1:9",
         }
-        run = subprocess.run([sys.executable, *args], env=env, capture_output=True, timeout=30)
+        run = subprocess.run([sys.executable, *args], env=env, capture_output=True, timeout=60)
     assert run.returncode == code, run.stderr
 
 

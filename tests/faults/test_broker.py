@@ -70,7 +70,7 @@ async def test_a_record_of_another_log_ends_the_worker_with_one_line(
     await worker_cluster.until_ready()
     foreign = encode(Heartbeat(SCHEMA_VERSION, "another log", 0))
     await write(worker_cluster.bootstrap, f"{worker_cluster.app_id}-deltas", 3, [(None, foreign)])
-    assert await worker.wait(20) == 1
+    assert await worker.wait(60) == 1
     assert "use a new PROCESSOR_APP_ID" in worker.text.splitlines()[-1]
     assert "Traceback" not in worker.text
 

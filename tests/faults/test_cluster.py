@@ -32,7 +32,7 @@ async def test_one_of_three_brokers_killed_under_load(
     ) as worker_cluster:
         worker_cluster.start("data-0")
         worker_cluster.start("data-1")
-        await worker_cluster.until_ready(60)
+        await worker_cluster.until_ready()
         feed = worker_cluster.feed(seconds=8)
         await worker_cluster.until_grown(500)
         async with worker_cluster.restarting():

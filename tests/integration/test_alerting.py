@@ -61,7 +61,7 @@ class Prometheus:
         new.replace(self._targets)
 
     def ask(self, path: str, **query: str) -> Any:
-        with urlopen(f"{self.address}{path}?{urlencode(query)}", timeout=10) as answer:
+        with urlopen(f"{self.address}{path}?{urlencode(query)}", timeout=60) as answer:
             body = json.loads(answer.read())
         assert body["status"] == "success"
         return body["data"]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from processor.domain.statistics.counts import Counts
+from tests.publish.served import close_served
 from tests.support.browser import Page, chromium_page
 from tests.support.fakes import EXPERIMENT, UNJUDGED, FakeCounts, FakeHealth, experiment_counts
 
@@ -23,8 +24,11 @@ def health() -> FakeHealth:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A browser tab; an error in it, or a request to another server, fails the test."""
-    async with chromium_page() as page:
-        yield page
-        assert page.errors == []
-        outside = [url for url in page.asked if not re.match(r"http://127\.0\.0\.1:|data:", url)]
-        assert outside == []
+    try:
+        async with chromium_page() as page:
+            yield page
+            assert page.errors == []
+            local = re.compile(r"http://127\.0\.0\.1:|data:")
+            assert [url for url in page.asked if not local.match(url)] == []
+    finally:
+        await close_served()

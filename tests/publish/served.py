@@ -27,10 +27,21 @@ class Site(WorkerView):
     clock: Callable[[], float] = lambda: NOW
 
     async def serve(self) -> TestServer:
-        """Start a server on a free port; the caller closes it."""
+        """Start a server on a free port; `close_served` closes it."""
         server = TestServer(make_site(self))
         await server.start_server()
+        _SERVED.append(server)
         return server
+
+
+#: The servers that a test has started.
+_SERVED: list[TestServer] = []
+
+
+async def close_served() -> None:
+    """To be called when no page asks any more: a page that finds nobody says so."""
+    while _SERVED:
+        await _SERVED.pop().close()
 
 
 async def text(page: Page, selector: str) -> str:

@@ -102,7 +102,6 @@ async def test_the_page_has_a_card_of_them(page: Page, width: int) -> None:
     tops = "[...document.querySelectorAll('#custom h3')].map(e => e.getBoundingClientRect().top)"
     assert width < 800 or len(set(await page.run(tops))) == 1
     assert await page.run("document.documentElement.scrollWidth") <= width
-    await server.close()
 
 
 @pytest.mark.integration
@@ -111,4 +110,3 @@ async def test_the_page_has_no_card_without_them(page: Page) -> None:
     await page.open(f"{server.make_url('/')}?{urlencode({'window': 'all', **KEY._asdict()})}")
     await page.until(SHOWN)
     assert await page.run("document.getElementById('custom').hidden")
-    await server.close()

@@ -103,7 +103,6 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
         ".map((each) => Number(each.innerText.replace(/\\D/g, '')))"
     )
     assert judged == sorted(judged, reverse=True)
-    await server.close()
 
 
 async def test_the_page_shows_lag_and_dead_letters(page: Page) -> None:
@@ -174,7 +173,6 @@ async def test_follows_what_changes(page: Page) -> None:
     site.counts_source.models.clear()
     site.counts_source.models[ModelKey("n", "other", "p", "m")] = Counts(1)
     await page.until("document.querySelector('#notices').innerText.includes('does not hold')")
-    await server.close()
 
 
 async def test_names_are_text(page: Page) -> None:
@@ -192,7 +190,6 @@ async def test_names_are_text(page: Page) -> None:
     assert nasty in await text(page, "#name h2")
     assert "(empty)" in await text(page, "#matrix")
     assert nasty in await text(page, "#letters")
-    await server.close()
 
 
 async def test_what_is_surely_low_comes_first(page: Page) -> None:
@@ -220,7 +217,6 @@ async def test_what_is_surely_low_comes_first(page: Page) -> None:
         assert await page.run(titles) == expected
         assert await text(page, "#name h2") == expected[0]
     assert "upper end" in await text(page, "#count")
-    await server.close()
 
 
 async def test_feedback_time_shows_no_empty_columns(page: Page) -> None:
@@ -233,7 +229,6 @@ async def test_feedback_time_shows_no_empty_columns(page: Page) -> None:
     await page.until(SHOWN)
     assert not re.search("coverage|predicted", await page.run(head))
     assert await page.run("document.querySelector('#order [value=coverage]').hidden")
-    await server.close()
 
 
 async def test_a_running_step_is_hollow(page: Page) -> None:
@@ -254,7 +249,6 @@ async def test_a_running_step_is_hollow(page: Page) -> None:
     await page.run("document.querySelector('.chart').focus()")
     await page.key("End")
     assert "09:03 to 09:04 UTC" in await text(page, ".tip")
-    await server.close()
 
 
 async def test_many_labels(page: Page) -> None:
@@ -278,7 +272,6 @@ async def test_many_labels(page: Page) -> None:
     counts_source.models[EXPERIMENT].add(Counts(1, 1, 0, cells={Cell("0", "1"): 1}))
     await page.until("document.querySelector('.readout').innerText.includes('12 items')")
     assert await page.run("document.activeElement.className") == "map-frame"
-    await server.close()
 
 
 async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
@@ -291,7 +284,6 @@ async def test_labels_that_cannot_be_seen_are_shown(page: Page) -> None:
         "[...document.querySelectorAll('#classes tbody .label')].map((each) => each.textContent)"
     )
     assert sorted(shown) == sorted(labels.values())
-    await server.close()
 
 
 async def test_no_model_yet(page: Page) -> None:
@@ -306,7 +298,6 @@ async def test_no_model_yet(page: Page) -> None:
     shown = await text(page, "#empty pre")
     assert shown == "processor send events.ndjson --to https://127.0.0.1:18443/"
     assert "needs the service's PROCESSOR_INGRESS_TOKEN" in await text(page, "#empty")
-    await server.close()
 
 
 async def test_a_screen_reader_finds_its_way_and_dark_is_dark(page: Page) -> None:
@@ -325,4 +316,3 @@ async def test_a_screen_reader_finds_its_way_and_dark_is_dark(page: Page) -> Non
     light = await page.run(back)
     await page.look(1280, dark=True)
     assert await page.run(back) != light
-    await server.close()

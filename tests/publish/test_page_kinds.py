@@ -62,7 +62,6 @@ async def test_a_model_has_the_panels_of_its_task(
     over_time = await text(page, "#over-time h3")
     assert over_time.startswith(words[0])
     assert await page.run("document.querySelectorAll('#over-time circle.point').length") > 3
-    await server.close()
 
 
 async def test_the_panels_show_the_numbers_of_the_result(page: Page, counts: KindsOfModels) -> None:
@@ -113,7 +112,6 @@ async def test_the_panels_show_the_numbers_of_the_result(page: Page, counts: Kin
     assert "MAE of" in by_name["prices"].replace("\u202f", " ")
     assert "exact of" in by_name["tags"]
     assert "%" in by_name["churn"]
-    await server.close()
 
 
 async def test_each_score_has_its_meaning(page: Page, counts: KindsOfModels) -> None:
@@ -131,7 +129,6 @@ async def test_each_score_has_its_meaning(page: Page, counts: KindsOfModels) -> 
     listed = await page.run("[...document.querySelectorAll('#meanings dt')].map(e => e.innerText)")
     assert {"Accuracy", "ROC AUC", "recall", "Brier score"} <= set(listed)
     assert not {"RMSE", "Hamming loss"} & set(listed)
-    await server.close()
 
 
 def _spread(mean: float, deviation: float) -> Counts:
@@ -181,4 +178,3 @@ async def test_numbers_of_any_size_fit_as_in_the_report(
         whole.add(each)
     texts = re.findall("<text[^>]*>([^<]+)", agreement_plot(model_result(PRICES, whole, "request")))
     assert sorted(text.replace("\u202f", ",") for text in shown) == sorted(texts)
-    await server.close()

@@ -37,7 +37,6 @@ async def test_it_shows_what_the_labels_will_say(page: Page, width: int) -> None
     assert await page.run("document.documentElement.scrollWidth") <= width
     await page.open(f"{server.make_url('/')}?{urlencode({**query, 'window': '5m'})}")
     await page.until(f"{SHOWN} && document.getElementById('late').innerText.includes('withheld')")
-    await server.close()
 
 
 async def test_it_shows_what_the_errors_of_numbers_will_be(page: Page) -> None:
@@ -54,7 +53,6 @@ async def test_it_shows_what_the_errors_of_numbers_will_be(page: Page) -> None:
     assert "Mean absolute error by day in three ways" in shown
     assert "larger errors" in shown
     assert await page.run("document.querySelectorAll('#late svg .point').length") >= 10
-    await server.close()
 
 
 async def test_a_model_without_estimates_has_no_such_card(page: Page) -> None:
@@ -62,4 +60,3 @@ async def test_a_model_without_estimates_has_no_such_card(page: Page) -> None:
     await page.open(f"{server.make_url('/')}?{urlencode(EXPERIMENT._asdict())}")
     await page.until(SHOWN)
     assert await page.run("document.getElementById('late').hidden")
-    await server.close()

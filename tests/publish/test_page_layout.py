@@ -117,7 +117,6 @@ async def test_nothing_overflows_at_any_width(page: Page, number: int, by: str) 
             -width: await at_width(page, width, _OVERFLOWS) for width in WIDTHS if width < 900
         }
     assert {width: each for width, each in found.items() if each} == {}
-    await server.close()
 
 
 async def test_small_numbers_do_not_overflow_either(page: Page) -> None:
@@ -128,7 +127,6 @@ async def test_small_numbers_do_not_overflow_either(page: Page) -> None:
     await page.until(SHOWN)
     found = {width: await at_width(page, width, _OVERFLOWS) for width in WIDTHS}
     assert {width: each for width, each in found.items() if each} == {}
-    await server.close()
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Asia/Kathmandu"])
@@ -143,7 +141,6 @@ async def test_times_on_the_axis_do_not_touch(page: Page, zone: str) -> None:
             axis = await at_width(page, width, _AXIS)
             assert axis["found"] == [], (window, width)
             assert axis["count"] >= 2, (window, width)
-    await server.close()
 
 
 async def test_what_has_no_room_on_a_phone_stands_below(page: Page) -> None:
@@ -164,4 +161,3 @@ async def test_what_has_no_room_on_a_phone_stands_below(page: Page) -> None:
     await page.run("document.querySelector('#matrix .scroll').scrollBy(1000, 0)")
     await page.until("!document.querySelector('#matrix .more-right')")
     assert "more-left" in await page.run(edge)
-    await server.close()

@@ -311,7 +311,7 @@ def test_a_signal_ends_it_within_a_second(
 ) -> None:
     if to_kafka:  # it takes connections, and never answers
         with socket.create_server(("127.0.0.1", unused_tcp_port)) as server:
-            server.settimeout(30)
+            server.settimeout(60)
             address = f"kafka://127.0.0.1:{unused_tcp_port}"
             process = sending(str(EVENTS), "--to", "kafka:t", PROCESSOR_BROKER=address)
             connection, _ = server.accept()

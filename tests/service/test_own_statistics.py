@@ -86,5 +86,5 @@ async def test_a_service_that_may_not_run_it_does_not_start(start: Start, tmp_pa
     file = tmp_path / "models.yaml"
     file.write_text(f'models:\n  - match: "*/*"\n    statistics: ["{PLACE}Everything"]\n')
     worker = start(models=str(file))
-    assert await worker.wait(30) == 2
+    assert await worker.wait(60) == 2
     assert "runs only with PROCESSOR_CUSTOM_STATISTICS=on: set it" in worker.text

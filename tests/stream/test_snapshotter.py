@@ -50,7 +50,7 @@ class Disk:
         append, keep = SnapshotDraft.append, SnapshotDraft.keep
 
         def wait_and_append(draft: SnapshotDraft, content: list[bytes]) -> None:
-            assert self.free.wait(30)
+            assert self.free.wait(60)
             self.sizes.append(sum(map(len, content)))
             append(draft, content)
             if self.error is not None and not self.fails_to_keep:

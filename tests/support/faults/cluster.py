@@ -204,7 +204,7 @@ class WorkerCluster:
         self._feeds.append(feed)
         return feed
 
-    async def until_ready(self, seconds: float = 30) -> None:
+    async def until_ready(self, seconds: float = 60) -> None:
         """All workers hold their partitions, each of them one worker: who has not heard of a rebalance
         yet shows models still that its successor has not opened."""
 

@@ -29,6 +29,8 @@ COMMANDS = (
 SERVICE = (
     "processor.cli.main",
     *(f"processor.service.{name}" for name in ("service", "modes.kafka", "modes.embedded")),
+    # What Faust imports when it is first used.
+    *("faust.app", "faust.tables", "faust.assignor"),
 )
 
 
