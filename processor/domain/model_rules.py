@@ -12,10 +12,26 @@ import msgspec
 
 from processor.domain.model_key import ModelKey
 from processor.domain.quantities import to_units
+from processor.domain.timestamps import parse_duration
 from processor.domain.values import DEFAULT_UNIT, Output, Schema, Task
 from processor.errors import SettingsError
 
 JudgeBy = Literal["truth", "reward"]
+
+
+class Targets(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Limits of a model for alerts: ``floor`` of its accuracy, ``max_error`` of its mean absolute
+    error, ``feedback_every`` in seconds, ``min_coverage`` of its feedback, and whether it is
+    ``retired``."""
+
+    floor: float | None = None
+    max_error: float | None = None
+    feedback_every: int | None = None
+    min_coverage: float | None = None
+    retired: bool = False
+
+
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +57,18 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     predictor: str | None = None
     """Where the predictor stands if the event has no ``ce_endpoint``: ``annotation KEY`` or
     ``metadata KEY``."""
+    floor: _Share | None = None
+    max_error: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    feedback_every: str | None = None
+    min_coverage: _Share | None = None
+    retired: bool = False
+
+    @property
+    def targets(self) -> Targets | None:
+        """The limits that the entry gives a model, None if it gives none."""
+        every = None if self.feedback_every is None else parse_duration(self.feedback_every)
+        found = Targets(self.floor, self.max_error, every, self.min_coverage, self.retired)
+        return None if found == Targets() else found
 
     def matches(self, key: ModelKey) -> bool:
         """Whether the entry applies to a model. Parts that ``match`` omits match all models, and an
@@ -149,6 +177,11 @@ _EXPECTED = {
     "exclude": "true or false",
     "request_id": "body, header NAME or metadata NAME",
     "predictor": "annotation KEY or metadata KEY",
+    "floor": "a number from 0 to 1, as 0.8",
+    "max_error": "a number above 0",
+    "feedback_every": "a duration above 0, as 12h or 7d",
+    "min_coverage": "a number from 0 to 1, as 0.5",
+    "retired": "true or false",
 }
 #: The form of the keys that name a place in the event. A header that holds credentials cannot be an id.
 _PLACES = {
@@ -282,9 +315,21 @@ def _is_valid(key: str, value: object) -> bool:
         return exponent_of(value) is not None  # type: ignore[arg-type]
     if key == "tolerance" and value is not None:
         return parse_tolerance(value, DEFAULT_UNIT) is not None  # type: ignore[arg-type]
+    if key in ("floor", "max_error", "min_coverage") and value is not None:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    if key == "feedback_every" and isinstance(value, str):
+        return _is_duration(value)
     if key in _PLACES and isinstance(value, str):
         return _PLACES[key].fullmatch(value) is not None
     return key != "output_name" or value != ""
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        parse_duration(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules
+from processor.domain.model_rules import ModelRules, Targets
 from processor.domain.nowcast_result import DriftResult, NowcastResult
 from processor.domain.statistics import custom, label_sets, numbers, probabilities
 from processor.domain.statistics import labels as scores
@@ -84,7 +84,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     and ``classes`` are sorted by label. ``predictions`` and ``coverage`` are None on the feedback basis
     (counting rule 15). ``custom`` has the scores of statistics of one's own, by statistic and score,
     ``custom_failed`` on how many items each failed. ``nowcast`` and ``drift`` are None on the feedback
-    basis, and where they were not asked for.
+    basis, and where they were not asked for. ``targets`` is what the models file expects of the model,
+    None if nothing.
     """
 
     namespace: str
@@ -149,6 +150,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     custom_failed: dict[str, int] = {}
     nowcast: NowcastResult | None = None
     drift: DriftResult | None = None
+    targets: Targets | None = None
 
 
 class Events(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,6 +203,7 @@ def model_result(
     """
     derived = scores.scores(counts)
     by_request = by == "request"
+    rule = rules(key)
     result = ModelResult(
         *key,
         predictions=counts.predictions if by_request else None,
@@ -226,8 +229,9 @@ def model_result(
         mcc=derived.mcc,
         kappa=derived.kappa,
         task=task_of(counts.judged, 0, 0),
+        targets=rule.targets,
     )
-    return _with_values(result, counts, rules(key).threshold) if counts.has_sums else result
+    return _with_values(result, counts, rule.threshold) if counts.has_sums else result
 
 
 #: Fields that are those of `NumberScores`.

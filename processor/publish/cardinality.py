@@ -10,6 +10,7 @@ from processor.domain.results import CellCount, ClassResult, ModelResult
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import ClassScores
 from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.tally import RecentCounts
 from processor.publish.interfaces import CountsByWindow, CountsSource
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class LimitedCounts:
             view: {key: models[key] for key in shown if key in models}
             for view, models in counts_by_window.items()
         }
+
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """See `CountsSource`; the models are the ones that the last call of `windows` showed."""
+        found = self._counts_source.recent(now)
+        return (each for each in found if self._shown is None or each[0] in self._shown)
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """See `CountsSource`; the models are the ones that the last call of `windows` showed."""

@@ -7,7 +7,7 @@ name in OpenMetrics is without "_total".
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import accumulate
 
 from processor.domain.model_key import ModelKey
@@ -23,6 +23,7 @@ from processor.publish.families import (
     all_families,
     row_samples,
 )
+from processor.publish.family import Sample
 from processor.setting_values import METRIC_GROUPS
 
 CAPPED_HELP = (
@@ -72,24 +73,27 @@ class Exposition:
 
     def add(self, row: Row) -> None:
         """Add the samples of one row."""
-        base = self._labels(row.labels)
         samples, hidden, mixed = row_samples(row, self._max_classes, self._groups)
-        escape = self._escape
-        lines = self._lines
-        for name, values, number in samples:
-            own = "".join(
-                [
-                    prefix + escape(value) + '"'
-                    for prefix, value in zip(
-                        _PREFIX.get(name, _CUSTOM_PREFIX), values, strict=False
-                    )
-                ]
-            )
-            lines[name].append(f"{name}{{{base}{own}}} {number!r}\n")
+        self.add_samples(row.labels, samples)
         if hidden:
             self._hidden[row.key] = max(hidden, self._hidden.get(row.key, 0))
         if mixed:
             self._mixed.add(row.key)
+
+    def add_samples(self, values: Sequence[str], samples: Iterable[Sample]) -> None:
+        """Add samples whose first labels are those of every model family, or the first ones, with these
+        ``values``."""
+        base = self._labels(values)
+        escape = self._escape
+        lines = self._lines
+        for name, own, number in samples:
+            text = "".join(
+                [
+                    prefix + escape(value) + '"'
+                    for prefix, value in zip(_PREFIX.get(name, _CUSTOM_PREFIX), own, strict=False)
+                ]
+            )
+            lines[name].append(f"{name}{{{base}{text}}} {number!r}\n")
 
     def add_delays(self, key: ModelKey, delays: Sequence[int]) -> None:
         """Add a model's items by bucket of the delay of their feedback."""

@@ -14,7 +14,7 @@ from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.labels import Ratios, Scores, macro, micro, scores, weighted
 from processor.domain.tally.estimates import Estimates
 from processor.domain.tally.windows import Window
-from processor.publish import value_families
+from processor.publish import alert_families, value_families
 from processor.publish.cardinality import class_sizes, merge_cells, shown_labels
 from processor.publish.estimates import families as estimate_families
 from processor.publish.estimates.families import estimate_samples
@@ -138,6 +138,7 @@ FAMILIES = (
     ),
     *value_families.FAMILIES,
     *estimate_families.FAMILIES,
+    *alert_families.FAMILIES,
 )
 
 #: The counters, without "_total". Their samples have the model's names, without window and basis.

@@ -11,6 +11,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.tally import RecentCounts
 from processor.publish.workers.address import WorkerAddress
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -35,6 +36,10 @@ class CountsSource(Protocol):
         """Counts by (window name, basis) and model at ``now``, in seconds since 1970."""
         ...
 
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """Every model with its counts of recent windows at ``now``, in seconds since 1970."""
+        ...
+
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """Counts by model and bucket number, of the tier ``TIERS[tier]`` on the basis ``by``."""
         ...
@@ -54,6 +59,10 @@ class NoCounts:
     def windows(self, now: float) -> CountsByWindow:
         """See `CountsSource`."""
         return {}
+
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """See `CountsSource`."""
+        return iter(())
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """See `CountsSource`."""

@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES
 from processor.openapi import Port, document
+from processor.publish.alert_families import recent_samples, target_samples
 from processor.publish.api import encode_json
 from processor.publish.cardinality import LimitedCounts
 from processor.publish.collector import OwnCollector
@@ -87,6 +88,13 @@ class _Site:
             exposition.add_delays(key, each.delays)
         async for key, cohorts in yielding(sorted(limited.cohorts().items())):
             exposition.add_outcomes(key, cohorts.outcomes())
+        async for key, recent in yielding(limited.recent(now)):
+            if (targets := self._worker.rules(key).targets) is not None:
+                exposition.add_samples(key, target_samples(targets))
+            for labels, samples in recent_samples(
+                key, recent, settings.max_classes, settings.metrics
+            ):
+                exposition.add_samples(labels, samples)
         openmetrics = wants_openmetrics(",".join(request.headers.getall(hdrs.ACCEPT, [])))
         own = (generate_openmetrics if openmetrics else generate_latest)(self._registry)
 

@@ -17,6 +17,7 @@ from processor.domain.log.records import Heartbeat, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.tally import RecentCounts
 from processor.domain.timestamps import SECOND
 from processor.kafka.clients import Kafka
 from processor.kafka.control_log import ControlLog
@@ -269,6 +270,11 @@ class StreamWorker:
             for key, window, basis, counts in stage.board(now):
                 board[window, basis][key] = counts
         return board
+
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """Yield the models of this worker's partitions with their counts of recent windows."""
+        for stage in self._tallies.open_stages():
+            yield from stage.tally.recent_counts(now)
 
     def buckets(self, tier: int, basis: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """Return the buckets of a tier and basis, by model and start: windows are sums of them."""

@@ -17,7 +17,7 @@ from processor.domain.events.events_file import parse_line
 from processor.domain.events.payloads.forms import FIRST, read_forms
 from processor.domain.events.raw_event import REASONS
 from processor.domain.log.observations import Feedback, Prediction
-from processor.domain.model_rules import ModelRules, Rule, parse_rules
+from processor.domain.model_rules import ModelRules, Rule, Targets, parse_rules
 from processor.domain.results import CellCount, ClassResult, Events, MeanResult, ModelResult, Replay
 from processor.domain.values import NOT_SCORABLE
 from processor.errors import SettingsError
@@ -178,10 +178,13 @@ def test_the_bodies_of_the_events_file_are_read() -> None:
 
 
 def test_the_example_of_the_models_file_is_valid(tmp_path: Path) -> None:
-    example, own = blocks(text("models-file.md"), "yaml")
+    example, limits, own = blocks(text("models-file.md"), "yaml")
     path = tmp_path / "models.yaml"
     path.write_text(example)
     assert len(read_models_file(path).entries) == 3
+    assert parse_rules(yaml.safe_load(limits), "limits").entries[0].targets == (
+        Targets(floor=0.65, feedback_every=604_800)
+    )
     assert parse_rules(yaml.safe_load(own), "own").entries[0].statistics == (
         "shop.costs:CostMatrix",
     )

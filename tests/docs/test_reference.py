@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from processor.domain.model_key import ModelKey
+from processor.domain.model_rules import Targets
 from processor.domain.statistics.counts import Counts
 from processor.domain.statistics.sums import Sum, Sums
 from processor.domain.statistics.verdicts import Outcomes
 from processor.models_file import read_models
+from processor.publish.alert_families import target_samples
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import Row
@@ -72,6 +74,7 @@ def scraped(demo: Demo) -> dict[str, Metric]:
     exposition.add(row)
     exposition.add_delays(key, late.delays)
     exposition.add_outcomes(key, Outcomes((3, 2), (1, 0)))
+    exposition.add_samples(key, target_samples(Targets(0.8, 25, 7 * 86_400, 0.3, True)))
     rule = {"match": "*/*", "statistics": ["examples.cost_matrix:CostMatrix"]}
     read_models({"models": [rule]}, custom_statistics=True)
     sums: Sums = {(Sum.CUSTOM_ITEMS, "cost_matrix", 0): 1, (Sum.CUSTOM, "cost_matrix\0items", 0): 1}

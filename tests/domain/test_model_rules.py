@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.domain.model_key import ModelKey
-from processor.domain.model_rules import ModelRules, Rule, parse_rules
+from processor.domain.model_rules import ModelRules, Rule, Targets, parse_rules
 from processor.domain.values import Schema
 from processor.errors import SettingsError
 
@@ -86,6 +86,15 @@ def test_the_task_of_an_entry(task: str) -> None:
     assert parse_rules({"models": [{"match": "*/*", "task": task}]}, "file")(KEY).task == task
 
 
+def test_the_limits_of_an_entry() -> None:
+    limits = {"floor": 0.75, "min_coverage": 1, "feedback_every": "12h", "retired": False}
+    rules = parse_rules({"models": [{"match": "vision/*", **limits}]}, "file")
+    assert rules(KEY).targets == Targets(0.75, None, 12 * 3600, 1, False)
+    assert parse_rules({"models": [{"match": "*/*"}]}, "file")(KEY).targets is None
+    retired = parse_rules({"models": [{"match": "*/*", "retired": True}]}, "file")
+    assert retired(KEY).targets == Targets(retired=True)
+
+
 def entry(**values: Any) -> dict[str, Any]:
     return {"models": [{"match": "a/b"}, {"match": "vision/pets", **values}]}
 
@@ -143,6 +152,16 @@ def entry(**values: Any) -> dict[str, Any]:
         (entry(tolerance="-5%"), "tolerance is '-5%'"),
         (entry(tolerance="nan%"), "tolerance is 'nan%'"),
         (entry(tolerance=True), "tolerance is True"),
+        (entry(floor=1.5), "floor is 1.5: expected a number from 0 to 1, as 0.8"),
+        (entry(floor="80%"), "floor is '80%'"),
+        (entry(floor=float("nan")), "floor is nan"),
+        (entry(min_coverage=-0.1), "min_coverage is -0.1: expected a number from 0 to 1"),
+        (entry(max_error=0), "max_error is 0: expected a number above 0"),
+        (entry(max_error=float("inf")), "max_error is inf"),
+        (entry(feedback_every="weekly"), "feedback_every is 'weekly': expected a duration above 0"),
+        (entry(feedback_every="0d"), "feedback_every is '0d'"),
+        (entry(feedback_every=7), "feedback_every is 7: expected a duration"),
+        (entry(retired="yes"), "retired is 'yes': expected true or false"),
         ({"models": ["a/b"]}, r"models\[0\] is 'a/b'"),
         ({"models": 5}, "models is 5"),
     ],

@@ -40,7 +40,7 @@ def test_keys_and_their_order() -> None:
         *("absolute_error_quantiles", "error_histogram", "mean_actual", "mean_predicted"),
         *("deviation_actual", "deviation_predicted", "slope", "intercept"),
         *("exact_match", "hamming_loss", "jaccard", "custom", "custom_failed"),
-        *("nowcast", "drift"),
+        *("nowcast", "drift", "targets"),
     ]
     assert list(result["classes"]["a"]) == [
         *("precision", "recall", "specificity", "f1", "support", "roc_auc", "average_precision")

@@ -12,7 +12,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import MICRO, Cell, Counts
 from processor.domain.statistics.labels import scores
 from processor.domain.tally.windows import parse_window
-from processor.publish import value_families
+from processor.publish import alert_families, value_families
 from processor.publish.collector import OwnCollector
 from processor.publish.estimates import families as estimate_families
 from processor.publish.families import FAMILIES, model_rows
@@ -66,7 +66,7 @@ def test_values_are_those_of_the_counts(counts_source: FakeCounts) -> None:
 
 
 def test_every_family_of_labels_has_samples(counts_source: FakeCounts) -> None:
-    own = (*value_families.FAMILIES, *estimate_families.FAMILIES)
+    own = (*value_families.FAMILIES, *estimate_families.FAMILIES, *alert_families.FAMILIES)
     others = {family.name for family in own}
     expected = {family.name for family in FAMILIES} - others | {
         "processor_capped_labels",

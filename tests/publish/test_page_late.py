@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from processor.domain.model_rules import parse_rules
 from tests.publish.served import SHOWN, Site, text
 from tests.support.browser import Page
 from tests.support.domain.late_cohorts import END, late_hours, tallied
@@ -56,7 +57,12 @@ async def test_it_shows_what_the_errors_of_numbers_will_be(page: Page) -> None:
 
 
 async def test_a_model_without_estimates_has_no_such_card(page: Page) -> None:
-    server = await Site(FakeCounts({EXPERIMENT: experiment_counts()})).serve()
+    site = Site(FakeCounts({EXPERIMENT: experiment_counts()}))
+    entry = {"match": "seldon/*", "floor": 0.7, "feedback_every": "7d", "retired": True}
+    site.rules = parse_rules({"models": [entry]}, "file")
+    server = await site.serve()
     await page.open(f"{server.make_url('/')}?{urlencode(EXPERIMENT._asdict())}")
     await page.until(SHOWN)
     assert await page.run("document.getElementById('late').hidden")
+    for limit in ("Limits: accuracy from 70", "feedback every 7", "retired"):
+        assert limit in await text(page, "#name")

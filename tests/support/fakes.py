@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
 from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.tally import RecentCounts
 from processor.domain.tally.windows import TIERS
 from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Problem, Readiness
 
@@ -56,6 +57,10 @@ class FakeCounts:
     def windows(self, now: float) -> Mapping[tuple[str, str], Mapping[ModelKey, Counts]]:
         self.asked_at = now
         return {(window, by): self.models for window in self.names for by in BASES}
+
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        for key, counts in self.models.items():
+            yield key, RecentCounts(dict.fromkeys(("24h", "7d", "30d"), (counts, counts)), counts)
 
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         # All counts are in the bucket of this moment.

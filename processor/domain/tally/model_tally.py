@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
 from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts
-from processor.domain.tally.windows import ALL, HOURS, MINUTES, SUMS_KEEP, TIERS, Window
+from processor.domain.tally.windows import ALL, HOURS, MINUTES, RECENT, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
 
 #: Counts by the number of the bucket.
@@ -46,7 +46,14 @@ class ModelTally:
         self._sums_floor: int | None = None
         self.new_counts = new
         self.sums = [RollingSum(window, self, new) for window in windows]
-        slides = [slide for rolling in self.sums for slide in rolling.slides]
+        #: The running sums of `RECENT`; those that are not among the windows have no sums of statistics.
+        self.recent = [
+            next((one for one in self.sums if one.window == window), None)
+            or RollingSum(window, self, new, LABELS)
+            for window in RECENT
+        ]
+        rolling = {id(one): one for one in (*self.sums, *self.recent)}
+        slides = [slide for one in rolling.values() for slide in one.slides]
         #: The slides of windows by the tier of their buckets.
         self._slides = [[one for one in slides if one.tier == tier] for tier in range(len(TIERS))]
 
@@ -159,16 +166,23 @@ class ModelTally:
 
 class RollingSum:
     """The running sum of a window's buckets. Changes are added and buckets that leave the window are
-    subtracted, so the cost of reading it does not depend on the window's length."""
+    subtracted, so the cost of reading it does not depend on the window's length. ``part`` says what is
+    summed."""
 
-    def __init__(self, window: Window, tally: ModelTally, new: Callable[[], BucketCounts]) -> None:
+    def __init__(
+        self,
+        window: Window,
+        tally: ModelTally,
+        new: Callable[[], BucketCounts],
+        part: int = SUMMED,
+    ) -> None:
         self.window = window
         self._tally = tally
         self._totals = (new(), new())
         if not window.seconds:
             self.slides: list[_Slide] = []  # its only bucket is the sum
-        elif window.sums_tier == window.tier:
-            self.slides = [_Slide(window, window.tier, SUMMED, self._totals)]
+        elif part != SUMMED or window.sums_tier == window.tier:
+            self.slides = [_Slide(window, window.tier, part, self._totals)]
         else:
             self.slides = [
                 _Slide(window, window.tier, LABELS, self._totals),

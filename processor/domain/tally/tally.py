@@ -38,6 +38,14 @@ class BlockKey(NamedTuple):
     block: int
 
 
+class RecentCounts(NamedTuple):
+    """The counts of one model in recent windows, by time of the request and of the feedback, without
+    sums of statistics; and those of all time by time of the feedback, None if nothing was judged."""
+
+    windows: Mapping[str, tuple[Counts, Counts]]
+    of_all_time: Counts | None
+
+
 class BucketBlock(msgspec.Struct, array_like=True):
     """A range of buckets with all deltas before ``offset``. ``last`` is the newest source offset among
     these deltas, by source partition. A bucket is its basis, number, and what `BucketCounts.pack`
@@ -173,6 +181,18 @@ class Tally:
                 rolling.advance(now)
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
                     yield key, rolling.window.name, basis, counts
+
+    def recent_counts(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """Every model with its counts of recent windows at ``now`` (seconds since 1970). They change as
+        those of `window_counts` do."""
+        floors = retention_floors(self.log_time)
+        for key, tally in list(self.models.items()):
+            tally.apply_fresh(floors)
+            windows = {}
+            for rolling in tally.recent:
+                rolling.advance(now)
+                windows[rolling.window.name] = rolling.counts
+            yield key, RecentCounts(windows, tally.tiers[ALL][1].get(0))
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
         """Every model with its buckets in a tier, by number, on the basis "request" or "feedback"."""

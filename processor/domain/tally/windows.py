@@ -73,3 +73,7 @@ def parse_window(name: str) -> Window:
     if seconds % TIERS[tier].size:
         raise ValueError(f"{name!r} is not a multiple of its bucket of 1 {TIERS[tier].name}")
     return Window(name, seconds, tier)
+
+
+#: The windows that alert rules compare, whatever PROCESSOR_WINDOWS is.
+RECENT = (Window("24h", DAY, MINUTES), Window("7d", 7 * DAY, HOURS), Window("30d", 30 * DAY, HOURS))

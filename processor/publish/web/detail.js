@@ -36,7 +36,7 @@ function explain() {
 // `age` is the number of seconds since the model's worker answered; null if it answers now.
 export function showDetail(detail, window, by, apart, age) {
   const model = detail.result;
-  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards, window, by, age],
+  update($("name"), [model.namespace, model.deployment, model.predictor, model.model, apart, model.disagreements, model.rewards, window, by, age, model.targets],
     () => name(model, window, by, apart, age));
   update($("figures"), [model, detail.decided], () => figures(model, detail.decided));
   overTime(detail.history, model, by);
@@ -63,12 +63,24 @@ function name(model, window, by, apart, age) {
   const found = [title(model, apart, "h2"), make("p", "where", where),
     make("p", "where", `Shown: ${window === "all" ? "all time" : `the last ${window}`}, ${BASIS[by]}`)];
   if (age) found.push(make("p", "warning", `As of ${ago(age)}: the worker of this model does not answer.`));
+  if (model.targets) found.push(make("p", "where", `Limits: ${limits(model.targets).join(" · ")}`));
   if (model.disagreements) {
     const most = model.rewards && model.disagreements > 0.1 * model.rewards;
     const text = `${counted(model.disagreements, "feedback", "feedbacks")} of ${number(model.rewards)}: reward and truth contradict each other.`;
     found.push(make("p", most ? "warning" : "where", text));
   }
   return found;
+}
+
+// The limits of the models file, which alerts read.
+function limits({ floor, max_error: error, feedback_every: every, min_coverage: coverage, retired }) {
+  return [
+    floor !== undefined && `accuracy from ${percent(floor)}`,
+    error !== undefined && `mean absolute error up to ${amount(error)}`,
+    coverage !== undefined && `coverage from ${percent(coverage)}`,
+    every !== undefined && `feedback every ${duration(every)}`,
+    retired && "retired",
+  ].filter(Boolean);
 }
 
 function figure(name, value, ...rest) {

@@ -23,6 +23,7 @@ _NAMES = ("task", *ModelKey._fields)
 _NESTED = (
     "confusion", "classes", *MEANS, "top_k_accuracy", "absolute_error_quantiles", "calibration",
     "thresholds", "error_histogram", "custom", "custom_failed", "nowcast", "drift",
+    "targets",
 )  # fmt: skip
 #: Fields of a model's result that are one number each.
 NUMBERS = tuple(
@@ -103,6 +104,10 @@ def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | N
     for statistic, items in model.custom_failed.items():
         yield "custom_failed", statistic, "", "", items
     yield from _late_labels(model)
+    if model.targets is not None:
+        for name, target in msgspec.structs.asdict(model.targets).items():
+            if target is not None and target is not False:
+                yield f"target_{name}", "", "", "", target
     for name, key in _LISTS.items():
         for entry in getattr(model, name):
             label = str(getattr(entry, key))
