@@ -21,14 +21,15 @@ JudgeBy = Literal["truth", "reward"]
 
 class Targets(msgspec.Struct, frozen=True, omit_defaults=True):
     """Limits of a model for alerts: ``floor`` of its accuracy, ``max_error`` of its mean absolute
-    error, ``feedback_every`` in seconds, ``min_coverage`` of its feedback, and whether it is
-    ``retired``."""
+    error, ``feedback_every`` in seconds, ``min_coverage`` of its feedback, whether it is ``retired``,
+    and ``retired_classes``."""
 
     floor: float | None = None
     max_error: float | None = None
     feedback_every: int | None = None
     min_coverage: float | None = None
     retired: bool = False
+    retired_classes: tuple[str, ...] = ()
 
 
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -62,12 +63,14 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feedback_every: str | None = None
     min_coverage: _Share | None = None
     retired: bool = False
+    retired_classes: tuple[str, ...] = ()
 
     @property
     def targets(self) -> Targets | None:
         """The limits that the entry gives a model, None if it gives none."""
         every = None if self.feedback_every is None else parse_duration(self.feedback_every)
-        found = Targets(self.floor, self.max_error, every, self.min_coverage, self.retired)
+        out_of_use = (self.retired, self.retired_classes)
+        found = Targets(self.floor, self.max_error, every, self.min_coverage, *out_of_use)
         return None if found == Targets() else found
 
     def matches(self, key: ModelKey) -> bool:
@@ -182,6 +185,7 @@ _EXPECTED = {
     "feedback_every": "a duration above 0, as 12h or 7d",
     "min_coverage": "a number from 0 to 1, as 0.5",
     "retired": "true or false",
+    "retired_classes": "a list of labels, each text (quote numbers) and each once",
 }
 #: The form of the keys that name a place in the event. A header that holds credentials cannot be an id.
 _PLACES = {
@@ -309,6 +313,8 @@ def _is_valid(key: str, value: object) -> bool:
         return 2 <= len(parts) <= 4 and all(parts)
     if key == "classes" and isinstance(value, list):
         return len(value) >= 2 and len(set(value)) == len(value)
+    if key == "retired_classes" and isinstance(value, list):
+        return len(set(value)) == len(value)
     if key == "statistics" and isinstance(value, list):
         return len(set(value)) == len(value) and all(map(_PLACE_OF_CLASS.fullmatch, value))
     if key == "unit" and value is not None:

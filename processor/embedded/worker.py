@@ -13,6 +13,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
+from processor.domain.tally.recent import RecentCounts
 from processor.embedded.event_fold import EventFold, Row, slices
 from processor.embedded.saver import StateSaver
 from processor.embedded.state_file import StateFolder
@@ -190,6 +191,10 @@ class EmbeddedWorker:
             board[window, basis][key] = counts
         return board
 
+    def recent(self, now: float) -> Iterator[tuple[ModelKey, RecentCounts]]:
+        """Yield the models with their counts of recent windows."""
+        return self.fold.tally.recent_counts(now) if self.complete.is_set() else iter(())
+
     def buckets(self, tier: int, by: str) -> Mapping[ModelKey, Mapping[int, Counts]]:
         """Return the buckets of a tier and basis, by model and start."""
         return dict(self.fold.tally.buckets(tier, by)) if self.complete.is_set() else {}
@@ -245,6 +250,7 @@ class EmbeddedWorker:
             not_scorable_items={reason: n for reason, n in state.not_scorable.items() if n > 0},
             unmatched_feedbacks=state.unmatched,
             waiting_requests=state.waiting,
+            matched_requests=len(state.requests) - state.waiting - state.unmatched,
             recovery_remaining_records=0 if self.complete.is_set() else self.behind,
             recovery_seconds=seconds,
             watermark_timestamp_seconds=tally.log_time / 1e9 if tally.log_time else None,

@@ -7,9 +7,9 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import Targets
 from processor.domain.statistics.counts import BASES
 from processor.domain.statistics.labels import class_scores, decided
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.publish.cardinality import class_sizes, shown_labels
-from processor.publish.family import Family, Sample
+from processor.publish.family import Family, Sample, defined, families_of
 from processor.setting_values import METRIC_GROUPS
 
 #: Families of the models file: the field of `Targets`, and the HELP text. Their samples have the model's
@@ -30,10 +30,31 @@ _TARGETS = {
     ),
     "model_retired": ("retired", "1 for a model that the models file calls retired."),
 }
-_CLASS_ITEMS = "model_class_items"
+_CLASS_ITEMS, _RETIRED_CLASS = "model_class_items", "model_class_retired"
+#: Families of a model's rhythm: the field of `RecentCounts`, and the HELP text. Their samples have the
+#: model's names alone too.
+_RHYTHM = {
+    "model_last_prediction_timestamp_seconds": (
+        "last_prediction",
+        "Minute of the newest prediction, in seconds since 1970; its hour or day if it is older than a "
+        "day.",
+    ),
+    "model_last_feedback_timestamp_seconds": (
+        "last_feedback",
+        "Minute of the newest feedback that judged an item, in seconds since 1970; its hour or day if "
+        "it is older than a day.",
+    ),
+    "model_feedback_pause_seconds": (
+        "longest_pause",
+        "Longest time between two hours with feedback in the last 31 days, or from the first prediction "
+        "to the first feedback.",
+    ),
+}
 
 FAMILIES = (
-    *(Family(name, text) for name, (_, text) in _TARGETS.items()),
+    *families_of(_TARGETS),
+    Family(_RETIRED_CLASS, "1 for a class that the models file calls retired.", ("class",)),
+    *families_of(_RHYTHM),
     Family("model_recent_predictions", "Predicted items, in windows of 24h, 7d and 30d."),
     Family(
         "model_recent_judged",
@@ -60,7 +81,8 @@ Labelled = tuple[tuple[str, ...], list[Sample]]
 
 def target_samples(targets: Targets) -> list[Sample]:
     """Return a sample of each expectation that a model has."""
-    return [
+    classes = [Sample(_RETIRED_CLASS, (label,), 1.0) for label in targets.retired_classes]
+    return classes + [
         Sample(name, (), float(value))
         for name, (field, _) in _TARGETS.items()
         if (value := getattr(targets, field)) is not None and value is not False
@@ -75,6 +97,7 @@ def recent_samples(
 ) -> Iterator[Labelled]:
     """Yield the samples of a model's recent windows, with ``max_classes`` classes at most: the largest
     of 30 days, so that a class that vanished has samples of 0."""
+    yield key, list(defined(_RHYTHM, recent))
     whole = recent.of_all_time
     is_scored = whole is not None and decided(whole) == whole.judged
     for window, both in recent.windows.items():

@@ -10,7 +10,7 @@ from processor.domain.results import CellCount, ClassResult, ModelResult
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.labels import ClassScores
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.publish.interfaces import CountsByWindow, CountsSource
 
 T = TypeVar("T")

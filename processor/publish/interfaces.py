@@ -11,7 +11,7 @@ from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.publish.workers.address import WorkerAddress
 from processor.settings import Settings
 from processor.telemetry import Telemetry
@@ -141,6 +141,7 @@ class Gauges:
     ] = field(default_factory=dict)
     unmatched_feedbacks: Annotated[int, "Requests with feedback and without a prediction."] = 0
     waiting_requests: Annotated[int, "Requests with a prediction and without feedback."] = 0
+    matched_requests: Annotated[int, "Requests in memory with both a prediction and feedback."] = 0
     outcomes_waiting: Annotated[
         int, "Judged requests whose outcome is not yet written to the archive."
     ] = 0

@@ -17,7 +17,7 @@ from processor.domain.log.records import Heartbeat, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.domain.timestamps import SECOND
 from processor.kafka.clients import Kafka
 from processor.kafka.control_log import ControlLog

@@ -74,7 +74,7 @@ def scraped(demo: Demo) -> dict[str, Metric]:
     exposition.add(row)
     exposition.add_delays(key, late.delays)
     exposition.add_outcomes(key, Outcomes((3, 2), (1, 0)))
-    exposition.add_samples(key, target_samples(Targets(0.8, 25, 7 * 86_400, 0.3, True)))
+    exposition.add_samples(key, target_samples(Targets(0.8, 25, 7 * 86_400, 0.3, True, ("a",))))
     rule = {"match": "*/*", "statistics": ["examples.cost_matrix:CostMatrix"]}
     read_models({"models": [rule]}, custom_statistics=True)
     sums: Sums = {(Sum.CUSTOM_ITEMS, "cost_matrix", 0): 1, (Sum.CUSTOM, "cost_matrix\0items", 0): 1}

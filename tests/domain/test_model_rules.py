@@ -161,6 +161,8 @@ def entry(**values: Any) -> dict[str, Any]:
         (entry(feedback_every="weekly"), "feedback_every is 'weekly': expected a duration above 0"),
         (entry(feedback_every="0d"), "feedback_every is '0d'"),
         (entry(feedback_every=7), "feedback_every is 7: expected a duration"),
+        (entry(retired_classes=[1]), r"retired_classes is \[1\]: expected a list of labels"),
+        (entry(retired_classes=["a", "a"]), "each once"),
         (entry(retired="yes"), "retired is 'yes': expected true or false"),
         ({"models": ["a/b"]}, r"models\[0\] is 'a/b'"),
         ({"models": 5}, "models is 5"),

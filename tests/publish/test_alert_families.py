@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import parse_rules
 from processor.domain.statistics.counts import Cell, Counts
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.domain.tally.windows import parse_window
 from processor.publish.alert_families import recent_samples
 from processor.publish.exposition import Exposition
@@ -47,6 +47,7 @@ ENTRY = {
     "feedback_every": "7d",
     "min_coverage": 0,
     "retired": True,
+    "retired_classes": ["old"],
 }
 
 
@@ -66,6 +67,7 @@ async def test_limits_of_the_models_file_are_published_as_it_is_now() -> None:
         assert found["model_feedback_every_seconds"] == {names: 7 * 86400}
         assert found["model_min_coverage_ratio"] == {names: 0}
         assert found["model_retired"] == {names: 1}
+        assert found["model_class_retired"] == {("old", *names): 1}
         async with client.get("/api/models?window=all&by=request") as answer:
             first, second = (await answer.json())["models"]
         assert first["targets"] == {
@@ -74,6 +76,7 @@ async def test_limits_of_the_models_file_are_published_as_it_is_now() -> None:
             "feedback_every": 604800,
             "min_coverage": 0,
             "retired": True,
+            "retired_classes": ["old"],
         }
         assert second["targets"] is None
         site.rules.replace(parse_rules({"models": [{"match": "shop/*", "floor": 1}]}, "f").entries)

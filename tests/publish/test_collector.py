@@ -244,7 +244,8 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
     )
     gauges = (
         *("not_scorable_items", "held_deltas", "rows_differ", "ambiguous", "unmatched_feedbacks"),
-        *("waiting_requests", "watermark_timestamp_seconds", "consumer_lag_records"),
+        *("waiting_requests", "matched_requests", "watermark_timestamp_seconds"),
+        "consumer_lag_records",
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
         *("outcomes_waiting", "bootstrap_remaining_documents", "ingress_in_flight"),
         *("ready", "complete", "broker_up", "source_topics_missing", "source_silent_seconds"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, MICRO, Cell, Counts
 from processor.domain.tally.cohorts import Cohorts
-from processor.domain.tally.tally import RecentCounts
+from processor.domain.tally.recent import RecentCounts
 from processor.domain.tally.windows import TIERS
 from processor.publish.interfaces import BootstrapState, Gauges, OwnedPartitions, Problem, Readiness
 

@@ -22,6 +22,7 @@ from processor.domain.tally.model_tally import (
     is_expired,
     retention_floors,
 )
+from processor.domain.tally.recent import RecentCounts, rhythm
 from processor.domain.tally.windows import ALL, HOURS, TIERS, Window
 from processor.domain.timestamps import SECOND
 
@@ -36,14 +37,6 @@ class BlockKey(NamedTuple):
     model: ModelKey
     tier: int
     block: int
-
-
-class RecentCounts(NamedTuple):
-    """The counts of one model in recent windows, by time of the request and of the feedback, without
-    sums of statistics; and those of all time by time of the feedback, None if nothing was judged."""
-
-    windows: Mapping[str, tuple[Counts, Counts]]
-    of_all_time: Counts | None
 
 
 class BucketBlock(msgspec.Struct, array_like=True):
@@ -192,7 +185,7 @@ class Tally:
             for rolling in tally.recent:
                 rolling.advance(now)
                 windows[rolling.window.name] = rolling.counts
-            yield key, RecentCounts(windows, tally.tiers[ALL][1].get(0))
+            yield key, RecentCounts(windows, tally.tiers[ALL][1].get(0), *rhythm(tally.tiers))
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
         """Every model with its buckets in a tier, by number, on the basis "request" or "feedback"."""

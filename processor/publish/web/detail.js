@@ -73,13 +73,14 @@ function name(model, window, by, apart, age) {
 }
 
 // The limits of the models file, which alerts read.
-function limits({ floor, max_error: error, feedback_every: every, min_coverage: coverage, retired }) {
+function limits({ floor, max_error: error, feedback_every: every, min_coverage: coverage, retired, retired_classes: classes }) {
   return [
     floor !== undefined && `accuracy from ${percent(floor)}`,
     error !== undefined && `mean absolute error up to ${amount(error)}`,
     coverage !== undefined && `coverage from ${percent(coverage)}`,
     every !== undefined && `feedback every ${duration(every)}`,
     retired && "retired",
+    classes && `retired classes: ${classes.map(visible).join(", ")}`,
   ].filter(Boolean);
 }
 

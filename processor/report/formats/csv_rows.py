@@ -106,8 +106,10 @@ def _numbers(model: ModelResult) -> Iterator[tuple[str, str, str, str, float | N
     yield from _late_labels(model)
     if model.targets is not None:
         for name, target in msgspec.structs.asdict(model.targets).items():
-            if target is not None and target is not False:
+            if name != "retired_classes" and target is not None and target is not False:
                 yield f"target_{name}", "", "", "", target
+        for label in model.targets.retired_classes:
+            yield "target_retired_class", label, "", "", 1
     for name, key in _LISTS.items():
         for entry in getattr(model, name):
             label = str(getattr(entry, key))

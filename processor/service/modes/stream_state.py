@@ -39,12 +39,14 @@ def _gauges(worker: StreamWorker) -> Gauges:
         not_scorable.update(state.not_scorable)
     flushed = [stage.flushed_at for stage in tallies if stage.dirty]
     times = [stage.tally.log_time for stage in tallies if stage.tally.log_time]
+    waiting, unmatched = sum(one.waiting for one in states), sum(one.unmatched for one in states)
     return Gauges(
         rows_differ=sum(state.rows_differ for state in states),
         ambiguous=sum(state.ambiguous for state in states),
         not_scorable_items=+not_scorable,
-        unmatched_feedbacks=sum(state.unmatched for state in states),
-        waiting_requests=sum(state.waiting for state in states),
+        unmatched_feedbacks=unmatched,
+        waiting_requests=waiting,
+        matched_requests=sum(len(one.requests) for one in states) - waiting - unmatched,
         held_deltas=sum(sum(stage.tally.held.values()) for stage in tallies),
         recovery_remaining_records=worker.remaining,
         recovery_seconds=worker.recovery_seconds,
