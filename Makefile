@@ -88,9 +88,9 @@ bench: prepare  ## Measure against other systems at the same job (BENCH_ARGS), a
 	$(BIN)/python -m bench.replay
 	$(BIN)/python -m bench.ingress
 
-dashboard: $(VENV)/.test  ## Build the Grafana dashboard, and the copies of it and the rules
+dashboard: $(VENV)/.test  ## Build the Grafana dashboard and the rules, with RUNBOOKS=https://... in their links
 	$(BIN)/python deploy/grafana/model_quality.py > deploy/grafana/model_quality.json
-	$(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
+	RUNBOOKS=$(RUNBOOKS) $(BIN)/python deploy/prometheus/operator_rules.py > deploy/kubernetes/processor/prometheusrule.yaml
 	cp deploy/prometheus/rules.yml deploy/grafana/model_quality.json deploy/helm/feedback-metrics-processor/files/
 
 lock:  ## Pin what the image installs to today's versions

@@ -96,6 +96,29 @@ def overview() -> list[Any]:
     )
     for name in ("Accuracy", "at least", "at most", "Coverage"):
         table.override_by_name(name, [DynamicConfigValue("unit", "percentunit")])
+    worst = Table().title("Models below their floor, the worst first").span(WIDE).height(TALL)
+    worst.datasource(SOURCE).description(
+        "How far the upper end of the 95 % interval of accuracy is above the floor of the models file, "
+        "in the chosen window: below 0 the model is surely below its floor. Models without a floor and "
+        "retired models are left out."
+    )
+    margin = (
+        f"sort({merged('model_accuracy_high_ratio', VIEW)} - ignoring (window, by) group_left () "
+        f"max without (instance, pod) (model_floor_ratio) unless on ({', '.join(NAMES)}) "
+        "max without (instance, pod) (model_retired))"
+    )
+    worst.with_target(rows(margin, "A").legend_format(""))
+    worst.with_transformation(
+        transform(
+            "organize",
+            excludeByName=dict.fromkeys(
+                ("Time", "window", "by", "job", "namespace", "container", "endpoint"), True
+            ),
+            renameByName={"Value": "Above the floor"},
+            indexByName={name: index for index, name in enumerate(NAMES)},
+        )
+    )
+    worst.override_by_name("Above the floor", [DynamicConfigValue("unit", "percentunit")])
     accuracy = graph(
         "Accuracy of all models",
         "Accuracy: correct items divided by judged items, in the chosen window.",
@@ -111,7 +134,7 @@ def overview() -> list[Any]:
             LEGEND,
         ),
     )
-    return [table, accuracy.max(1), coverage.max(1)]
+    return [table, worst, accuracy.max(1), coverage.max(1)]
 
 
 def figures() -> list[Stat]:
@@ -167,9 +190,18 @@ def one_model() -> list[Any]:
         "accuracy",
     )
     interval.min(0).max(1)
+    chosen = ", ".join(f'{name}="${name}"' for name in NAMES)
+    interval.with_target(line(merged("model_floor_ratio", chosen), "floor"))
+    interval.override_by_name(
+        "floor",
+        [
+            DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "red"}),
+            DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [6, 6]}),
+        ],
+    )
 
     cells = "model_confusion_cells"
-    chosen = ", ".join(f'{name}="${name}"' for name in NAMES) + ', window="all", by="$by"'
+    chosen += ', window="all", by="$by"'
     matrix = Table().title("Confusion matrix, of all time").span(HALF).height(TALL)
     matrix.datasource(SOURCE).color_scheme(FieldColor().mode(FieldColorModeId.CONTINUOUS_BLUES))
     matrix.description(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blocks import interval_graph, scores
+from blocks import ONE, free_graph, interval_graph, line, scores
 
 
 def value_panels() -> list[Any]:
@@ -76,4 +76,14 @@ def value_panels() -> list[Any]:
             "short",
             {"model_measured": "numbers"},
         ).min(0),
+        free_graph(
+            "Statistics of your own",
+            "Every score of the statistics that the models file names for the model. Each has a measure "
+            "of its own: choose a line in the legend to see it alone.",
+            "short",
+            line(
+                f'max by (__name__, score) ({{__name__=~"model_custom_.+", {ONE}}})',
+                "{{__name__}}: {{score}}",
+            ),
+        ),
     ]

@@ -4,16 +4,21 @@ alerts fire on it."""
 import re
 import subprocess
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from processor.domain.statistics.counts import Cell
+from processor.domain.model_key import ModelKey
+from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.delays import Cohort, bucket_of
-from processor.domain.statistics.labels import wilson
 from processor.domain.tally.estimates import Estimates, Estimator
+from processor.domain.tally.recent import RecentCounts
 from processor.domain.timestamps import SECOND
+from processor.publish.alert_families import recent_samples
+from processor.publish.estimates.families import estimate_samples
+from processor.publish.families import FAMILIES, LABELS
+from processor.publish.family import Sample
 from tests.support.late_worlds import DAY, HOUR, Events
 from tests.support.manifests import DEPLOY
 
@@ -43,7 +48,16 @@ class _Knowledge:
         order = np.argsort(came, kind="stable")
         order = order[events.labelled[order] & (events.delay[order] <= horizon)]
         self._came = came[order]
-        self._right = np.concatenate([[0], np.cumsum(events.right[order])])
+        labels = range(events.classes)
+        #: The items of each cell among the first labels that came.
+        self._cells = {
+            Cell(str(a), str(p)): np.concatenate(
+                [[0], np.cumsum((actual_of == a) & (predicted_of == p))]
+            )
+            for actual_of, predicted_of in [(events.actual[order], events.predicted[order])]
+            for a in labels
+            for p in labels
+        }
         delays = events.delay.tolist()
         self._labels = deque(
             (
@@ -74,69 +88,108 @@ class _Knowledge:
         }
         return Estimator(self._hours.items(), self._whole, now, _MATURITY)
 
-    def by_feedback(self, start: float, end: float) -> tuple[int, int]:
-        """How many items were judged from ``start`` to ``end`` (s), and how many of them right."""
+    def recent(self, now: float, estimates: Mapping[str, Estimates]) -> RecentCounts:
+        """The counts of recent windows at ``now`` (s), and the rhythm; by time of the request those of
+        the ``estimates``."""
+        windows = {}
+        for window, seconds in _SECONDS.items():
+            found = estimates.get(window)
+            nowcast = None if found is None else found.nowcast
+            by_request = Counts() if nowcast is None else Counts(nowcast.predicted, nowcast.judged)
+            windows[window] = (by_request, self._judged(now - seconds, now))
+        last = int(np.searchsorted(self._came, now))
+        hours = np.unique(self._came[max(0, last - 200_000) : last] // HOUR)
+        pauses = np.diff(hours[hours > now // HOUR - 31 * 24])
+        return RecentCounts(
+            windows,
+            self._judged(0, now),
+            int(now) // 60 * 60,
+            int(self._came[last - 1]) // 60 * 60 if last else None,
+            int(pauses.max()) * HOUR if len(pauses) else None,
+        )
+
+    def _judged(self, start: float, end: float) -> Counts:
+        """What was judged from ``start`` to ``end`` (s)."""
         first, last = np.searchsorted(self._came, [start, end]).tolist()
-        return last - first, int(self._right[last] - self._right[first])
+        cells = {
+            cell: items
+            for cell, known in self._cells.items()
+            if (items := int(known[last] - known[first]))
+        }
+        correct = sum(items for cell, items in cells.items() if cell.actual == cell.predicted)
+        return Counts(judged=last - first, correct=correct, cells=cells)
 
 
-def published(events: Events, start: int, end: int, step: int = 1) -> Series:
+def published(
+    events: Events, start: int, end: int, step: int = 1, deployment: str = "simulated"
+) -> Series:
     """Return the series that the rules of labels, coverage, nowcast, drift and the budget of errors
     read, from day ``start`` to day ``end``, with a value for every ``step`` hours."""
     knowledge = _Knowledge(events)
     series: Series = {}
-    for hour in range(start * 24, end * 24, step):
+    key = ModelKey("simulation", deployment, "default", "model")
+    for number, hour in enumerate(range(start * 24, end * 24, step)):
         now = (hour + 1) * HOUR - 1.0
         estimator = knowledge.advance(now)
-        judged, right = knowledge.by_feedback(now - DAY, now)
-        values = {
-            name(family, window): value
-            for window in ("24h", "7d")
-            for family, value in _of_window(estimator.of_window(_SECONDS[window])).items()
-        }
-        values[name("model_judged", "24h", "feedback")] = judged
-        values[name("model_accuracy_high_ratio", "24h", "feedback")] = wilson(right, judged)[1]
-        for key, value in values.items():
-            series.setdefault(key, []).append(value)
-        judged, right = knowledge.by_feedback(0, now)
-        for verdict, items in (("right", right), ("wrong", judged - right)):
-            for family, n in (("model_outcomes", items), ("model_outcomes_retracted", 0)):
-                key = f'{family}_total{{deployment="simulated", verdict="{verdict}", pod="a"}}'
-                series.setdefault(key, []).append(n)
+        estimates = {window: estimator.of_window(_SECONDS[window]) for window in ("24h", "7d")}
+        labelled: list[tuple[tuple[str, ...], list[Sample]]] = [
+            ((*key, window, "request"), estimate_samples(each, 64)[0])
+            for window, each in estimates.items()
+        ]
+        recent = knowledge.recent(now, estimates)
+        labelled += recent_samples(key, recent, 64)
+        labelled += [((*key, *view), [Sample("model_judged", (), 1)]) for view in _VIEWS]
+        for name, value in _outcomes(deployment, recent.of_all_time).items():
+            series.setdefault(name, []).append(value)
+        for labels, samples in labelled:
+            for sample in samples:
+                values = series.setdefault(_series(labels, sample), [])
+                values += [None] * (number - len(values))
+                # The first sample of the series is at the time 0.
+                at = start * DAY if sample.family.endswith("timestamp_seconds") else 0
+                values.append(sample.value - at)
     return series
 
 
-_SECONDS = {"24h": DAY, "7d": 7 * DAY}
-
-
-def name(family: str, window: str, by: str = "request") -> str:
-    """Return the series of a family, as Prometheus writes it."""
-    return f'{family}{{deployment="simulated", window="{window}", by="{by}", pod="a"}}'
-
-
-def _of_window(estimates: Estimates) -> dict[str, float | None]:
-    nowcast, drift = estimates.nowcast, estimates.drift
-    predicted, expected = nowcast.predicted, nowcast.expected_judged
+def _outcomes(deployment: str, judged: Counts | None) -> dict[str, float]:
+    """The counters of right and wrong outcomes; none was taken back."""
+    assert judged is not None
+    verdicts = {"right": judged.correct, "wrong": judged.judged - judged.correct}
     return {
-        "model_predictions": predicted,
-        "model_feedback_coverage_ratio": nowcast.judged / predicted if predicted else None,
-        "model_feedback_expected_ratio": (
-            expected / predicted if predicted and expected is not None else None
-        ),
-        "model_accuracy_nowcast_high_ratio": nowcast.accuracy_high,
-        "model_nowcast_fit_ratio": nowcast.fit,
-        "model_prediction_jensen_shannon_distance": drift.jensen_shannon if drift else None,
-        "model_prediction_distance_by_chance": drift.by_chance if drift else None,
+        f'{family}_total{{{_NAMES % deployment}, verdict="{verdict}", pod="a"}}': n
+        for verdict, items in verdicts.items()
+        for family, n in (("model_outcomes", items), ("model_outcomes_retracted", 0))
     }
 
 
+_NAMES = 'deployment_namespace="simulation", deployment="%s", predictor="default", model="model"'
+#: Views of which the rules want to see that they are published.
+_VIEWS = (("24h", "request"), ("7d", "request"), ("24h", "feedback"), ("all", "feedback"))
+_SECONDS = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+_OWN_LABELS = {family.name: family.labels for family in FAMILIES}
+
+
+def _series(labels: tuple[str, ...], sample: Sample) -> str:
+    """The series of a sample, as Prometheus writes it."""
+    own = zip(_OWN_LABELS[sample.family], sample.labels, strict=False)
+    pairs = [*zip(LABELS, labels, strict=False), *own, ("pod", "a")]
+    return sample.family + "{" + ", ".join(f'{name}="{value}"' for name, value in pairs) + "}"
+
+
 def first_fired(
-    promtool: str, series: Series, folder: Path, step: int = 1, rules: str | None = None
+    promtool: str,
+    series: Series,
+    folder: Path,
+    step: int = 1,
+    rules: str | None = None,
+    counters: Series | None = None,
 ) -> dict[str, float]:
     """Return each alert that fires on some series, with the time at which it first does so, in days
-    since the first sample. ``rules`` are those of the repository, or else their text."""
+    since the first sample. ``rules`` are those of the repository, or else their text; ``counters`` have
+    a value for every half hour, since rates need two in an hour."""
     (folder / "rules.yml").write_text(rules or RULES.read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "test.yml").write_text("\n".join(_test(series, step)), encoding="utf-8")
+    test = _test(series, step, counters or {})
+    (folder / "test.yml").write_text("\n".join(test), encoding="utf-8")
     run = subprocess.run(
         [promtool, "test", "rules", "test.yml"], cwd=folder, capture_output=True, text=True
     )
@@ -150,16 +203,20 @@ def first_fired(
     return found
 
 
-def _test(series: Series, step: int) -> Iterator[str]:
+def _test(series: Series, step: int, counters: Series) -> Iterator[str]:
     length = max(map(len, series.values())) * step
+    interval = _INTERVAL // 2 if counters else _INTERVAL
     yield "rule_files: [rules.yml]"
     yield f"evaluation_interval: {_INTERVAL}m"
     yield "tests:"
-    yield f"  - interval: {_INTERVAL}m"
+    yield f"  - interval: {interval}m"
     yield "    input_series:"
-    samples = step * 60 // _INTERVAL
+    samples = step * 60 // interval
     yield "      - series: processor_build_info"
-    yield f"        values: 1x{length * 60 // _INTERVAL}"
+    yield f"        values: 1x{length * 60 // interval}"
+    for key, values in counters.items():
+        yield f"      - series: {key}"
+        yield f"        values: {' '.join('_' if value is None else str(value) for value in values)}"
     for key, values in series.items():
         text = " ".join(
             f"_x{samples}" if value is None else f"{value:.9g}x{samples - 1}" for value in values

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from processor.publish import value_families
+from processor.publish import alert_families, value_families
 from processor.publish.estimates import families as estimate_families
-from processor.publish.families import LABELS
+from processor.publish.families import CUSTOM_LABELS, LABELS
 from tests.support.demo import Demo
 from tests.support.manifests import DEPLOY, read_one
 
@@ -23,7 +23,7 @@ DASHBOARD: dict[str, Any] = json.loads(COMMITTED)
 
 #: What a name may be in an expression beside a metric or a label.
 _WORDS = {"max", "min", "sum", "count", "rate", "increase", "time", "histogram_quantile"} | {
-    *("without", "by", "on", "and", "le"),
+    *("without", "by", "on", "and", "unless", "ignoring", "group_left", "sort", "le"),
 }
 
 
@@ -72,7 +72,11 @@ def scraped(demo: Demo) -> dict[str, set[str]]:
     families of numbers, label sets and estimates, of which the demo's model has none."""
     found = {
         family.name: {"instance", "pod", "job", *LABELS, *family.labels}
-        for family in (*value_families.FAMILIES, *estimate_families.FAMILIES)
+        for family in (
+            *value_families.FAMILIES,
+            *estimate_families.FAMILIES,
+            *alert_families.FAMILIES,
+        )
     }
     with urlopen(f"{demo.page}metrics", timeout=60) as answer:
         text = answer.read().decode()
@@ -89,6 +93,10 @@ def test_metrics_and_labels_are_those_of_a_running_worker(
     bare = re.sub(r'"[^"]*"|\[[^\]]*\]', "", expr)
     names = set(re.findall(r"[A-Za-z_]\w*", bare)) - _WORDS
     metrics = {name for name in names if name.startswith(("model_", "processor_", "process_"))}
+    if "__name__" in names:  # of statistics of one's own, which are named in the models file
+        assert "model_custom_" in expr
+        assert names - {"__name__"} <= {*LABELS, *CUSTOM_LABELS}
+        return
     assert metrics
     assert metrics <= scraped.keys()
     labels = set.union(*(scraped[name] for name in metrics))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.late_series import RULES, first_fired, published
+from tests.deploy.late_series import Series, first_fired, published
 from tests.support.late_worlds import Events, World
 
 # Samples begin once the delays are known, and a week of them passes before what happens: a rule looks
@@ -14,6 +14,11 @@ _START, _MOMENT, _END, _STEP = 15, 24, 32, 4
 
 #: A healthy model's accuracy is 0.848 and the floor is 0.8; this is what a fall to 0.7 takes.
 _FALL = 0.148
+#: What may fire when a model gets worse.
+_OF_A_FALL = {
+    *("ModelAccuracyLow", "ModelAccuracyFell", "ModelRecallFell"),
+    *("ModelErrorBudgetBurns", "ModelErrorBudgetBurnsFast"),
+}
 
 
 def fired(world: World, promtool: str, folder: Path) -> dict[str, float]:
@@ -34,11 +39,75 @@ def test_a_healthy_model_raises_no_alert(world: World, promtool: str, tmp_path: 
 
 def test_a_fall_of_accuracy(promtool: str, tmp_path: Path) -> None:
     found = fired(World(days=_END, drop=_MOMENT, fall=_FALL), promtool, tmp_path)
-    assert found.keys() == {"ModelAccuracyLow", "ModelErrorBudgetBurns"}
+    # Both classes are found less often.
+    assert found.keys() == _OF_A_FALL - {"ModelErrorBudgetBurnsFast"}
     # As soon as the last 24 hours are mostly of the fallen model.
     assert 0 < found["ModelAccuracyLow"] <= 1.5
+    assert 0 < found["ModelAccuracyFell"] <= 1.5
     # As soon as the last 3 days' labels are; 30 % wrong is no burn rate of 2.5.
     assert 0 < found["ModelErrorBudgetBurns"] <= 3
+
+
+def test_a_fall_of_five_points_without_a_floor(promtool: str, tmp_path: Path) -> None:
+    found = fired(World(days=_END, drop=_MOMENT), promtool, tmp_path)
+    assert 0 < found["ModelAccuracyFell"] <= 6
+
+
+def test_a_healthy_month_with_all_rhythms(promtool: str, tmp_path: Path) -> None:
+    """Several models side by side, and a worker that restarts: nobody is called."""
+    days = 45
+    worlds = {
+        "surges": World(days=days, per_day=1000, surges=4, weekly=True, nights=True),
+        "weekly-truth": World(days=days, per_day=300, deliveries=True, nights=True),
+        "small": World(days=days, per_day=20),
+        "retired": World(days=days, per_day=400, drop=30, fall=0.4, stop=40),
+    }
+    series: Series = {}
+    for number, (name, world) in enumerate(worlds.items()):
+        series |= published(Events(world, number), _START, days, 6, name)
+    names = 'deployment_namespace="simulation", predictor="default", model="model"'
+    length = len(next(iter(series.values())))
+    series[f'model_retired{{{names}, deployment="retired"}}'] = [1] * length
+    counters = _month_of_a_worker(days - _START)
+    assert first_fired(promtool, series, tmp_path, 6, counters=counters) == {}
+
+
+def _month_of_a_worker(days: int) -> Series:
+    """The counters of a worker with nights and weekends without traffic, which restarts three times."""
+    found: Series = {}
+
+    def add(name: str, value: float) -> None:
+        found.setdefault(f'processor_{name}, instance="a:9102", pod="a"}}', []).append(value)
+
+    events = letters = 0.0
+    for step in range(days * 48):
+        day, hour = divmod(step // 2, 24)
+        if step in (10 * 48, 20 * 48, 25 * 48 + 20):
+            events = letters = 0.0
+        if hour >= 8 and day % 7 >= 2:
+            events += 900
+            letters += step % 40 == 0
+        add('events_total{event_type="response"', events)
+        add('events_total{event_type="feedback"', events / 2)
+        add('dead_letters_total{reason="bad_shape"', letters)
+        add('not_scorable_total{reason="shape"', events / 100)
+        add('late_total{job=""', letters)
+        add('evicted_requests_total{job=""', events / 10)
+        add('unmatched_feedbacks{job=""', 25)
+        add('matched_requests{job=""', 20_000)
+        add('consumer_lag_records{job=""', 40 + step % 3)
+    return found
+
+
+def test_a_class_that_is_retired(promtool: str, tmp_path: Path) -> None:
+    """The mix of predicted labels changes for a week, and that is all that is told."""
+    series = published(Events(World(days=_END, per_day=800, without=_MOMENT), 1), _START, _END, 6)
+    retired = 'model_class_retired{deployment_namespace="simulation", deployment="simulated", '
+    series[retired + 'predictor="default", model="model", class="1"}'] = [1] * (17 * 4)
+    found = first_fired(promtool, series, tmp_path, 6)
+    assert found.keys() <= {"ModelPredictionsDrifted"}
+    del series[retired + 'predictor="default", model="model", class="1"}']
+    assert "ModelClassNotPredicted" in first_fired(promtool, series, tmp_path, 6)
 
 
 def test_slower_labels_are_no_fall_of_accuracy(promtool: str, tmp_path: Path) -> None:
@@ -66,21 +135,27 @@ def test_three_hundred_healthy_days(
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("floor", [0.82, 0.83])
-def test_a_fall_of_five_points_with_a_floor_of_its_own(
-    floor: float, promtool: str, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("floor", [None, 0.82, 0.83])
+def test_a_fall_of_five_points(
+    floor: float | None, promtool: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """From 0.848 to 0.798. Prints the days that it takes, by seed."""
     if not request.config.getoption("--full"):
         pytest.skip("with --full only: takes minutes")
-    rules = RULES.read_text(encoding="utf-8").replace("< 0.8\n", f"< {floor}\n")
-    days = []
+    days: dict[str, list[float]] = {}
     for seed in range(1, 11):
         events = Events(World(days=40, drop=_MOMENT), seed)
         series = published(events, _START, 40, _STEP)
-        found = first_fired(promtool, series, tmp_path, _STEP, rules)
-        assert found.keys() <= {"ModelAccuracyLow", "ModelErrorBudgetBurns"}
-        days.append(found["ModelAccuracyLow"] - (_MOMENT - _START))
-    print(f"floor {floor}: days until the alert: {[round(each, 1) for each in days]}")
-    assert min(days) > 0
-    assert max(days) <= 7
+        if floor is not None:
+            names = 'deployment_namespace="simulation", deployment="simulated"'
+            key = f'model_floor_ratio{{{names}, predictor="default", model="model"}}'
+            series[key] = [floor] * (25 * 24 // _STEP)
+        found = first_fired(promtool, series, tmp_path, _STEP)
+        assert found.keys() <= _OF_A_FALL
+        for alert, fired_at in found.items():
+            days.setdefault(alert, []).append(round(fired_at - (_MOMENT - _START), 1))
+    for alert, found_after in sorted(days.items()):
+        print(f"floor {floor}, {alert}: days until it fires: {found_after}")
+    for alert in {"ModelAccuracyFell", *(["ModelAccuracyLow"] if floor else [])}:
+        assert len(days[alert]) == 10
+        assert 0 < min(days[alert]) <= max(days[alert]) <= 7

@@ -1,12 +1,16 @@
 """Rules and alerts: valid, tried on series, and only on metrics that there are."""
 
 import re
+import shutil
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from processor.domain.tally.windows import RECENT
 from processor.publish.collector import OwnCollector
 from processor.publish.exposition import Exposition
 from processor.publish.families import COUNTERS, FAMILIES
@@ -17,15 +21,32 @@ from tests.support.fakes import FakeHealth
 from tests.support.manifests import DEPLOY, PROCESSOR, ROOT, find, read_one
 
 FOLDER = DEPLOY / "prometheus"
+(RUNBOOKS,) = re.findall(
+    r'^RUNBOOKS = "(.+)"$', (FOLDER / "operator_rules.py").read_text(encoding="utf-8"), re.MULTILINE
+)
 RULES: list[dict[str, Any]] = [
     rule for group in read_one(FOLDER / "rules.yml")["groups"] for rule in group["rules"]
 ]
+#: What is recorded of the families of recent windows.
+_OF_RECENT = r"\bmodel:model_(?:recent_\w+|class_items|class_before|\w+_before)"
 ALERTS = [rule for rule in RULES if "alert" in rule]
+TESTS = sorted(FOLDER.glob("*rules_test.yml"))
+TRIED = {
+    case["alertname"]
+    for path in TESTS
+    for test in read_one(path)["tests"]
+    for case in test.get("alert_rule_test", ())
+    if case["exp_alerts"]
+}
 
 
 @pytest.mark.parametrize(
     "command",
-    ["check rules rules.yml", "check config prometheus.yml", "test rules rules_test.yml"],
+    [
+        "check rules rules.yml",
+        "check config prometheus.yml",
+        *(f"test rules {path.name}" for path in TESTS),
+    ],
 )
 def test_promtool(command: str, promtool: str) -> None:
     run = subprocess.run(
@@ -36,12 +57,16 @@ def test_promtool(command: str, promtool: str) -> None:
 
 def test_rules_read_metrics_that_there_are() -> None:
     gauges = Gauges(
+        source_topics_missing=0,
+        archive_up=1,
+        models_file_refused=0,
         watermark_timestamp_seconds=1.0,
         checkpoint_age_seconds=0.0,
         archive_bytes=1,
     )
     health = FakeHealth(held=gauges)
-    own = OwnCollector(Telemetry(), health).collect()
+    telemetry = Telemetry(not_scorable=Counter(shape=1))
+    own = OwnCollector(telemetry, health).collect()
     known = {family.name for family in FAMILIES}
     known |= {f"{family.name}_total" for family in COUNTERS}
     known |= {sample.name for metric in own for sample in metric.samples}
@@ -57,8 +82,12 @@ def test_rules_read_metrics_that_there_are() -> None:
 def test_rules_name_windows_and_bases_that_are_published() -> None:
     settings = Settings()
     windows = {window.name for window in settings.windows}
+    recent = {window.name for window in RECENT}
     for rule in RULES:
-        assert set(re.findall(r'window="(\w+)"', rule["expr"])) <= windows, rule
+        own = re.findall(rf"{_OF_RECENT}:\w+\{{([^}}]*)\}}", rule["expr"])
+        assert set(re.findall(r'window="(\w+)"', " ".join(own))) <= recent, rule
+        rest = re.sub(rf"{_OF_RECENT}:\w+\{{[^}}]*\}}", "", rule["expr"])
+        assert set(re.findall(r'window="(\w+)"', rest)) <= windows, rule
         assert set(re.findall(r'by="(\w+)"', rule["expr"])) <= set(settings.metrics_by), rule
 
 
@@ -66,18 +95,28 @@ def test_rules_name_windows_and_bases_that_are_published() -> None:
 def test_an_alert_says_what_is_wrong_and_is_tried(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("warning", "critical")
     assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}
-    assert "{{" not in alert["annotations"]["summary"]
-    tried = [
-        case["alertname"]
-        for test in read_one(FOLDER / "rules_test.yml")["tests"]
-        for case in test.get("alert_rule_test", ())
-        if case["exp_alerts"]
-    ]
-    assert alert["alert"] in tried
-    page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-    headings = re.findall(r"^#+ (\w+)$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
-    assert alert["alert"] in headings
-    assert anchor == alert["alert"].lower()
+    assert alert["alert"] in TRIED
+    address = alert["annotations"]["runbook_url"]
+    assert address == f"{RUNBOOKS}#{alert['alert'].lower()}"
+    assert address.startswith("https://")
+
+
+def test_one_variable_is_the_address_of_all_runbooks(tmp_path: Path) -> None:
+    for path in (*TESTS, FOLDER / "rules.yml", FOLDER / "operator_rules.py"):
+        shutil.copy(path, tmp_path)
+    build = subprocess.run(
+        [sys.executable, "operator_rules.py"],
+        cwd=tmp_path,
+        env={"RUNBOOKS": "https://wiki.example.org/alerts"},
+        capture_output=True,
+        timeout=60,
+    )
+    assert build.returncode == 0, build.stderr
+    for text in (build.stdout.decode(), *(path.read_text() for path in tmp_path.glob("*.yml"))):
+        found = re.findall(r"runbook_url: (\S+)$", text, re.MULTILINE)
+        assert all(re.fullmatch(r"https://wiki.example.org/alerts#\w+", each) for each in found)
+        assert RUNBOOKS not in text
+    assert build.stdout.decode().count("runbook_url: ") == len(ALERTS)
 
 
 def test_the_runbooks_are_those_of_the_alerts() -> None:

@@ -1,4 +1,5 @@
-"""A real Prometheus scrapes two workers; an alert fires as a model gets worse, and resolves."""
+"""A real Prometheus scrapes two workers; alerts fire as a model gets worse, as events can't be read and
+as none come, and one resolves."""
 
 import json
 import re
@@ -22,6 +23,18 @@ from tests.support.servers.process import ServerProcess, free_port
 from tests.support.workers import Get, Start, models, produce
 
 ALERT = "ModelAccuracyLow"
+
+#: The seconds of an hour, a day and a week in ranges and offsets here; a week is longer than the test.
+_SECONDS = {"h": 3, "d": 20, "w": 600}
+
+
+def faster(rules: str) -> str:
+    """The rules with no time to wait, and with shorter ranges and offsets of hours and more."""
+    return re.sub(
+        r"(\[|offset )(\d+)([hdw])\b",
+        lambda found: f"{found[1]}{int(found[2]) * _SECONDS[found[3]]}s",
+        re.sub(r"\bfor: \w+", "for: 1s", rules),
+    )
 
 
 def event(kind: str, number: int, data: Any) -> str:
@@ -89,7 +102,7 @@ def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
     folder = tmp_path / "prometheus"
     folder.mkdir()
     rules = (DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8")
-    (folder / "rules.yml").write_text(re.sub(r"\bfor: \w+", "for: 1s", rules))
+    (folder / "rules.yml").write_text(faster(rules))
     targets = folder / "targets.json"
     job = {"job_name": "processor", "file_sd_configs": [{"files": [targets.name]}]}
     config = {
@@ -191,3 +204,14 @@ async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(
     assert max(b - a for a, b in pairwise(times)) == 1
     assert times[-1] - begin > 5
     assert ALERT not in server.firing()
+
+    # Some events have no time that can be read, and then nothing comes for a day.
+    assert "ProcessorDeadLetters" not in server.firing()
+    bad = response(0).replace('"ce-time": "2', '"ce-time": "in 2')
+    await send([bad] * 30 + [response(n) for n in range(200, 400)])
+    for name in ("ProcessorDeadLetters", "ProcessorNoEvents"):
+
+        def fires(name: str = name) -> bool:
+            return name in server.firing()
+
+        await until(fires, 90, f"{name} fires")

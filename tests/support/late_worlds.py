@@ -19,7 +19,9 @@ class World:
 
     Traffic triples at ``surge``, and for one to three days ``surges`` times at random. Accuracy falls by
     ``fall`` at ``drop``, delays become 1.5 times as long at ``slow``, and no label comes from ``stop``
-    on. Delays are log-normal, with one median for wrong and one for right predictions.
+    on. Delays are log-normal, with one median for wrong and one for right predictions; with
+    ``deliveries`` the labels wait for one delivery a week. With ``nights`` a third of each day has no
+    traffic. The class 1 no longer occurs from ``without`` on.
     """
 
     days: float = 31
@@ -37,6 +39,9 @@ class World:
     slow: float | None = None
     stop: float | None = None
     weekly: bool = False
+    nights: bool = False
+    deliveries: bool = False
+    without: float | None = None
 
 
 class Events:
@@ -48,6 +53,8 @@ class Events:
         rate = world.per_day / 24 * (1 + 0.5 * np.sin(2 * np.pi * hours / 24))
         if world.weekly:
             rate = rate * np.where(hours // 24 % 7 >= 5, 0.3, 1.0)
+        if world.nights:
+            rate = np.where(hours % 24 < 8, 0.0, rate)
         if world.surge is not None:
             rate = np.where(hours >= world.surge * 24, 3 * rate, rate)
         moments = np.random.default_rng((seed, 1))  # so that a world without surges is as it was
@@ -60,6 +67,8 @@ class Events:
         self.time: NDArray[np.float64] = (hour + random.random(size)) * HOUR
         shares = [0.9, 0.1] if world.classes == 2 else [0.6, 0.3, 0.1]
         self.predicted: NDArray[np.int64] = random.choice(world.classes, size, p=shares)
+        if world.without is not None:
+            self.predicted[(self.predicted == 1) & (self.time >= world.without * DAY)] = 0
         accuracy = np.full(size, world.accuracy)
         if world.drop is not None:
             accuracy -= world.fall * (self.time >= world.drop * DAY)
@@ -73,6 +82,9 @@ class Events:
         self.delay: NDArray[np.float64] = median * np.exp(
             world.spread * random.standard_normal(size)
         )
+        if world.deliveries:
+            came = np.ceil((self.time + self.delay) / (7 * DAY)) * 7 * DAY
+            self.delay = came - self.time
         if world.stop is not None:
             self.labelled &= self.time + self.delay < world.stop * DAY
 
