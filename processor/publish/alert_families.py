@@ -1,14 +1,15 @@
 """The metric families that alert rules need beside those of the windows: what the models file expects of
 a model, and counts of recent windows whatever PROCESSOR_WINDOWS is."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import Targets
-from processor.domain.statistics.counts import BASES
-from processor.domain.statistics.labels import class_scores, decided
+from processor.domain.statistics.counts import BASES, Cell
+from processor.domain.statistics.labels import decided
 from processor.domain.tally.recent import RecentCounts
-from processor.publish.cardinality import class_sizes, shown_labels
+from processor.publish.cardinality import shown_labels
 from processor.publish.family import Family, Sample, defined, families_of
 from processor.setting_values import METRIC_GROUPS
 
@@ -111,13 +112,24 @@ def recent_samples(
     if "labels" in groups:
         shown: frozenset[str] | None = None
         for window in _CLASS_WINDOWS:
-            classes = class_scores(recent.windows[window][1].cells)
+            items = _items_by_kind(recent.windows[window][1].cells)
             if shown is None:
-                shown = shown_labels(class_sizes(classes), max_classes)
-            samples = []
-            for label in sorted(shown):
-                found = classes.get(label)
-                tp, fp, fn = (found.tp, found.fp, found.fn) if found else (0, 0, 0)
-                for kind, items in (("actual", tp + fn), ("predicted", tp + fp), ("right", tp)):
-                    samples.append(Sample(_CLASS_ITEMS, (label, kind), items))
+                sizes = items["actual"] + items["predicted"]
+                shown = shown_labels(sizes, max_classes)
+            samples = [
+                Sample(_CLASS_ITEMS, (label, kind), of_kind[label])
+                for label in sorted(shown)
+                for kind, of_kind in items.items()
+            ]
             yield (*key, window, "feedback"), samples
+
+
+def _items_by_kind(cells: Mapping[Cell, int]) -> dict[str, Counter[str]]:
+    """The items of each class by actual label, by predicted label, and of both."""
+    actual, predicted, right = Counter[str](), Counter[str](), Counter[str]()
+    for (a, p), items in cells.items():
+        actual[a] += items
+        predicted[p] += items
+        if a == p:
+            right[a] += items
+    return {"actual": actual, "predicted": predicted, "right": right}

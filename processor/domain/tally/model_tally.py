@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
 from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts
+from processor.domain.tally.recent import Rhythm
 from processor.domain.tally.windows import ALL, HOURS, MINUTES, RECENT, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
 
@@ -52,6 +53,7 @@ class ModelTally:
             or RollingSum(window, self, new, LABELS)
             for window in RECENT
         ]
+        self.rhythm = Rhythm()
         rolling = {id(one): one for one in (*self.sums, *self.recent)}
         slides = [slide for one in rolling.values() for slide in one.slides]
         #: The slides of windows by the tier of their buckets.

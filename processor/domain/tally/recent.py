@@ -27,9 +27,21 @@ class RecentCounts(NamedTuple):
     longest_pause: int | None = None
 
 
-def rhythm(tiers: Tiers) -> tuple[int | None, int | None, int | None]:
-    """Return the last three fields of `RecentCounts`, from the buckets of a model."""
-    return _last(tiers, _REQUEST), _last(tiers, _FEEDBACK), longest_pause(tiers)
+class Rhythm:
+    """When a model was used and judged. A look at all hours takes half a millisecond, so the longest
+    pause is found again once an hour, and when an hour is added."""
+
+    def __init__(self) -> None:
+        self._known: tuple[int, int, int] | None = None
+        self._pause: int | None = None
+
+    def at(self, now: float, tiers: Tiers) -> tuple[int | None, int | None, int | None]:
+        """Return the last three fields of `RecentCounts`, from the buckets of a model at ``now`` (s)."""
+        requests, feedback = tiers[HOURS]
+        known = (int(now) // TIERS[HOURS].size, len(requests), len(feedback))
+        if known != self._known:
+            self._known, self._pause = known, longest_pause(tiers)
+        return _last(tiers, _REQUEST), _last(tiers, _FEEDBACK), self._pause
 
 
 def longest_pause(tiers: Tiers) -> int | None:

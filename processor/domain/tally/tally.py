@@ -22,7 +22,7 @@ from processor.domain.tally.model_tally import (
     is_expired,
     retention_floors,
 )
-from processor.domain.tally.recent import RecentCounts, rhythm
+from processor.domain.tally.recent import RecentCounts
 from processor.domain.tally.windows import ALL, HOURS, TIERS, Window
 from processor.domain.timestamps import SECOND
 
@@ -185,7 +185,12 @@ class Tally:
             for rolling in tally.recent:
                 rolling.advance(now)
                 windows[rolling.window.name] = rolling.counts
-            yield key, RecentCounts(windows, tally.tiers[ALL][1].get(0), *rhythm(tally.tiers))
+            yield (
+                key,
+                RecentCounts(
+                    windows, tally.tiers[ALL][1].get(0), *tally.rhythm.at(now, tally.tiers)
+                ),
+            )
 
     def buckets(self, tier: int, basis: str) -> Iterator[tuple[ModelKey, Mapping[int, Counts]]]:
         """Every model with its buckets in a tier, by number, on the basis "request" or "feedback"."""
