@@ -170,6 +170,15 @@ def test_rules_and_dashboard_are_those_of_the_project() -> None:
     assert json.loads(shown["data"]["model_quality.json"])["title"]
 
 
+def test_every_alert_links_to_the_runbooks_of_the_values() -> None:
+    address = "https://wiki.example.com/runbooks"
+    made = kinds(template({"monitoring": {"runbooks": address}}))["PrometheusRule", CHART.name]
+    rules = [rule for group in made["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert len(rules) > 20
+    for rule in rules:
+        assert rule["annotations"]["runbook_url"] == f"{address}#{rule['alert'].lower()}"
+
+
 def test_its_version_is_the_projects() -> None:
     chart = read_one(CHART / "Chart.yaml")
     version = setup_cfg()["metadata"]["version"]
