@@ -6,6 +6,8 @@ import signal
 import time
 from collections.abc import AsyncIterator
 
+import pytest
+
 from tests.support.faults.cluster import Worker, WorkerCluster, until
 
 
@@ -52,6 +54,7 @@ async def _complete(cluster: WorkerCluster, worker: Worker) -> bool:
     return await cluster.metric(worker, "processor_complete") == 1.0
 
 
+@pytest.mark.long
 async def test_no_count_is_smaller_than_one_before(worker_cluster: WorkerCluster) -> None:
     """kill -9 of the only worker and of one of two under load, and one that is frozen past the session
     timeout; and when a restarted worker says that it is complete, all is counted that came before."""
