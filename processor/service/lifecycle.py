@@ -79,6 +79,8 @@ def background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
 
     async def end() -> None:
+        # Python warns of work that was cancelled before it began.
+        await asyncio.sleep(0)
         # A client that is closing can swallow a cancellation.
         while not task.done():
             task.cancel()

@@ -249,6 +249,8 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         *("bootstrap_complete", "checkpoint_age_seconds", "recovery_remaining_records"),
         *("outcomes_waiting", "bootstrap_remaining_documents", "ingress_in_flight"),
         *("ready", "complete", "broker_up", "source_topics_missing", "source_silent_seconds"),
+        *("savepoint_requests", "savepoint_bytes"),
+        *("savepoint_loaded_timestamp_seconds", "savepoint_taken_timestamp_seconds"),
         *("disk_free_bytes", "disk_full", "archive_up", "archive_refused", "models_file_refused"),
         *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
         *("workers", "silent_workers"),
