@@ -3,8 +3,8 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
-from processor.archive.sqlite.archive import SqliteArchive
 from processor.archive.sqlite.requests import Note, request_digest
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import RawEvent
@@ -35,6 +35,22 @@ _Decoded = tuple[int, int, Prediction | Feedback]
 _Key = tuple[str, str, str]
 
 
+class EventArchive(Protocol):
+    """The archive from which a fold reads requests back that have left memory."""
+
+    id: str
+
+    async def flush_notes(self) -> None:
+        """Make the notes of all events so far known to `earlier_events`."""
+        ...
+
+    async def earlier_events(
+        self, requests: Sequence[int], before: int, since: int = 0
+    ) -> list[Row]:
+        """The events of some requests; see `SqliteReader`."""
+        ...
+
+
 class EventFold:
     """Folds the events of an archive by the join and the tally that also work on Kafka.
 
@@ -45,7 +61,7 @@ class EventFold:
 
     def __init__(
         self,
-        archive: SqliteArchive,
+        archive: EventArchive,
         rules: ModelRules,
         settings: Settings,
         telemetry: Telemetry,

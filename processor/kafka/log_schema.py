@@ -9,7 +9,15 @@ from processor.kafka.control_log import ControlRecord
 from processor.kafka.log_reader import LogReader
 from processor.settings import Settings
 
-_decode = msgspec.msgpack.Decoder(tuple[str, int, *tuple[msgspec.Raw, ...]]).decode
+
+class _Head(msgspec.Struct, array_like=True):
+    """The first fields of a record of any schema."""
+
+    tag: str
+    version: int
+
+
+_decode = msgspec.msgpack.Decoder(_Head).decode
 
 
 async def log_schema(
@@ -24,8 +32,8 @@ async def log_schema(
         begin, end = await reader.bounds()
         async for records in reader.read(begin, min(begin + 1, end)):
             for record in records:
-                _, version, *_ = _decode(record.value)
-                return version
+                head: _Head = _decode(record.value)
+                return head.version
     return SCHEMA_VERSION
 
 

@@ -74,9 +74,10 @@ async def find_gap(
 
 
 async def group_positions(
-    admin: AIOKafkaAdminClient, group: str, partitions: list[TopicPartition]
+    admin: AIOKafkaAdminClient, group: str, partitions: list[TopicPartition] | None = None
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """Return the committed positions of a group in some partitions; -1 where there is none."""
+    """Return the committed positions of a group in some partitions, -1 where there is none, or all that
+    it has."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:

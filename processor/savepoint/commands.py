@@ -1,4 +1,4 @@
-"""Save, load and show a savepoint, with an app on Kafka: the commands ``processor savepoint``."""
+"""Save, load and show a savepoint, with Kafka or embedded: the commands ``processor savepoint``."""
 
 import contextlib
 import os
@@ -9,10 +9,12 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 
-from processor.errors import SavepointError, SettingsError
+from processor.errors import SavepointError
 from processor.kafka.clients import FAULTS, Kafka
 from processor.models_file import read_models_file
 from processor.replay.progress import CommandProgress
+from processor.savepoint.embedded_sink import opened_embedded
+from processor.savepoint.embedded_source import EmbeddedState
 from processor.savepoint.file import SavepointReader, SavepointWriter
 from processor.savepoint.kafka_sink import opened
 from processor.savepoint.kafka_source import KafkaState
@@ -27,9 +29,9 @@ STANDARD = "-"
 async def save_savepoint(settings: Settings, path: str) -> Summary:
     """Write the state of the app of the settings to a file. An existing file is replaced once the new
     one is complete. `ProcessorError` if it can't be read or written."""
-    kafka = _kafka(settings, "saves the state of an app on a Kafka")
-    read_models_file(settings.models, settings.custom_statistics)
-    source = KafkaState(settings, kafka)
+    rules = read_models_file(settings.models, settings.custom_statistics)
+    kafka = Kafka(settings, settings.broker)
+    source = EmbeddedState(settings, rules) if settings.embedded else KafkaState(settings, kafka)
     started = time.monotonic()
     try:
         await source.measure()
@@ -40,6 +42,8 @@ async def save_savepoint(settings: Settings, path: str) -> Summary:
             writer = SavepointWriter(file)
             end = await save(source, writer, lambda requests: bar.update(source.read, requests))
     except FAULTS as error:
+        if settings.embedded:
+            raise
         raise await kafka.explain(error) from None
     return Summary.of(source.header, end, writer.bytes, time.monotonic() - started)
 
@@ -47,8 +51,8 @@ async def save_savepoint(settings: Settings, path: str) -> Summary:
 async def load_savepoint(settings: Settings, path: str, without_source: bool) -> Summary:
     """Load a file into the new app of the settings. A file, unlike standard input, is read to its end
     before anything is sent. `ProcessorError` if it is damaged or the app can't take it."""
-    kafka = _kafka(settings, "loads into an app on a Kafka")
-    read_models_file(settings.models, settings.custom_statistics)
+    rules = read_models_file(settings.models, settings.custom_statistics)
+    kafka = Kafka(settings, settings.broker)
     started, total = time.monotonic(), None
     if path != STANDARD:
         with _open(path) as file:
@@ -60,9 +64,16 @@ async def load_savepoint(settings: Settings, path: str, without_source: bool) ->
             header = reader.header
             if without_source:
                 header.sources = []
-            async with opened(settings, kafka, header) as app:
+            new = (
+                opened_embedded(settings, rules)
+                if settings.embedded
+                else opened(settings, kafka, header)
+            )
+            async with new as app:
                 end = await load(reader, app, lambda requests: bar.update(requests, requests))
     except FAULTS as error:
+        if settings.embedded:
+            raise
         raise await kafka.explain(error) from None
     return Summary.of(header, end, reader.bytes, time.monotonic() - started)
 
@@ -75,15 +86,6 @@ def show_savepoint(path: str) -> Summary:
     summary = Summary.of(reader.header, end, reader.bytes)
     summary.buckets = buckets
     return summary
-
-
-def _kafka(settings: Settings, what: str) -> Kafka:
-    if settings.embedded:
-        raise SettingsError(
-            f"PROCESSOR_BROKER is empty: this command {what}; the embedded mode keeps its state in "
-            "events.sqlite in PROCESSOR_DATA, which it counts again at each start: back that up"
-        )
-    return Kafka(settings, settings.broker)
 
 
 def _name(path: str) -> str:

@@ -101,12 +101,11 @@ class KafkaState:
     async def _source_positions(self) -> list[SourcePosition]:
         """The positions of the groups that read the source: what is before them is on the log."""
         settings = self._settings
-        partitions = await self._kafka.partitions(settings.topics)
         found: list[SourcePosition] = []
         async with running(self._kafka.admin()) as admin:
             for group in (source_group(settings), request_logger_group(settings)):
                 name = group.removeprefix(f"{settings.app_id}-")
-                positions = await group_positions(admin, group, partitions) if partitions else {}
+                positions = await group_positions(admin, group)
                 found += [
                     SourcePosition(name, each.topic, each.partition, offset, metadata or "")
                     for each, (offset, metadata) in sorted(positions.items())

@@ -78,6 +78,7 @@ async def save(source: StateSource, writer: SavepointWriter, progress: Progress)
             writer.write(block)
             progress(saver.requests)
             await asyncio.sleep(0)
+        progress(saver.requests)
     for counts in saver.counts(source.tallies()):
         writer.write(counts)
         await asyncio.sleep(0)

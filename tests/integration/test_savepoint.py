@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import pytest
 from aiokafka.admin import NewTopic
 
 from processor.domain.savepoint.loading import StateLoader
@@ -208,19 +207,3 @@ async def test_a_log_of_the_release_before_is_carried_over(
     (found,) = await models(get, worker)
     assert_equal(found, expected())
     assert await worker.terminate() == 0
-
-
-@pytest.mark.parametrize("command", ["save", "load"])
-def test_the_embedded_mode_has_no_savepoints_yet(command: str, tmp_path: Path) -> None:
-    path = tmp_path / "state.savepoint"
-    path.write_bytes(b"")
-    done = subprocess.run(
-        [sys.executable, "-m", "processor", "savepoint", command, str(path)],
-        env={k: v for k, v in os.environ.items() if "PROCESSOR_" not in k},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "PROCESSOR_BROKER is empty" in done.stderr

@@ -96,6 +96,24 @@ class SqliteReader:
         """The sequence number of the oldest event that was not deleted, 0 if there is none."""
         return await self._number("SELECT COALESCE(MIN(seq), 0) FROM events")
 
+    async def identity(self) -> str:
+        """The random text that tells this archive from any other."""
+        return await self._read(
+            lambda reader: str(reader.execute("SELECT id FROM archive").fetchone()[0])
+        )
+
+    async def earlier_events(
+        self, requests: Sequence[int], before: int, since: int = 0, noted: Sequence[int] = ()
+    ) -> list[tuple[int, RawEvent]]:
+        """The noted events of some requests (`request_digest`) with sequence numbers below ``before``,
+        in order, from the index segment of the event ``since`` on. Notes in memory are not read, except
+        for the sequence numbers ``noted``."""
+        numbers = await self._read(
+            partial(events_of, requests=requests, before=before, since=since)
+        )
+        numbers = sorted({*numbers, *noted}) if noted else numbers
+        return await self._read(partial(select_some, numbers=numbers)) if numbers else []
+
     async def close(self) -> None:
         """Close the file; may be called again."""
         if not self._closed:
@@ -179,16 +197,6 @@ class SqliteArchive(SqliteReader):
     async def flush_notes(self) -> None:
         """Write the notes that are still in memory."""
         await self._write_notes()
-
-    async def earlier_events(
-        self, requests: Sequence[int], before: int, since: int = 0
-    ) -> list[tuple[int, RawEvent]]:
-        """The noted events of some requests (`request_digest`) with sequence numbers below ``before``,
-        in order, from the index segment of the event ``since`` on. Notes in memory are not read."""
-        numbers = await self._read(
-            partial(events_of, requests=requests, before=before, since=since)
-        )
-        return await self._read(partial(select_some, numbers=numbers)) if numbers else []
 
     async def delete_old(self, accepted_before: int, seq_before: int, now: int) -> Deleted:
         """Delete some of the oldest events that were accepted before a time (ns) and have a sequence

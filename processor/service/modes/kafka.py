@@ -2,21 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 from aiokafka import TopicPartition
 
 from processor.backoff import LONGEST, Backoff
 from processor.domain.events.decoder import Decoder
 from processor.domain.model_rules import ModelRules
-from processor.errors import BrokerError
+from processor.errors import BrokerError, ProcessorError
 from processor.ingress.event_sink import EventSink
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.source_topics import source_group
-from processor.kafka.topics import prepare
+from processor.kafka.topics import loaded_savepoint, prepare
 from processor.publish.interfaces import WorkerView
+from processor.savepoint.upgrade import upgraded
 from processor.service.archive_tasks import ArchiveTasks
 from processor.service.completeness import Completeness
 from processor.service.health import ServiceHealth
@@ -28,6 +30,8 @@ from processor.stream.ingest import SourceIngest
 from processor.stream.kafka_sink import KafkaSink
 from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,7 @@ class KafkaMode:
         kafka = Kafka(settings, settings.broker)
         source = watches.source(kafka, self._is_reading)
         watches.archive()
+        settings = self._settings = await self._upgraded(kafka)
         log_id = await self._prepare(kafka)
         url = self._view.address.url if self._view.address else ""
         worker = self._worker = StreamWorker(
@@ -120,14 +125,39 @@ class KafkaMode:
         return [worker.joining(), *await measure_lag(worker.kafka, positions)]
 
     async def _prepare(self, kafka: Kafka) -> str:
-        """Prepare the topics; the log id. Waits for the broker as long as it takes, with the reason on
-        /ready."""
+        """Prepare the topics; the log id."""
+
+        async def prepared() -> str:
+            log_id = await prepare(kafka, self._settings)
+            loaded = await loaded_savepoint(kafka, self._settings)
+            if loaded is not None:
+                self._health.add_gauges(
+                    savepoint_loaded_timestamp_seconds=lambda: loaded.position / 1e9,
+                    savepoint_taken_timestamp_seconds=lambda: loaded.created_at / 1e9,
+                    savepoint_bytes=lambda: loaded.size,
+                    savepoint_requests=lambda: loaded.requests,
+                )
+            return log_id
+
+        return await self._patiently(kafka, prepared)
+
+    async def _upgraded(self, kafka: Kafka) -> Settings:
+        """The settings, with the app that continues one of an older schema in its place."""
+
+        def report(reason: str) -> None:
+            if str(self._health.start_error) != reason:
+                self._health.start_error = ProcessorError(reason)
+
+        return await self._patiently(kafka, lambda: upgraded(self._settings, kafka, report))
+
+    async def _patiently(self, kafka: Kafka, work: Callable[[], Awaitable[T]]) -> T:
+        """Do some work once the broker answers, as long as that takes, with the reason on /ready."""
         backoff = Backoff(0.5, LONGEST)
         while True:
             try:
-                log_id = await prepare(kafka, self._settings)
+                done = await work()
                 self._health.start_error = None
-                return log_id
+                return done
             except (*FAULTS, BrokerError) as error:
                 reason = error if isinstance(error, BrokerError) else await kafka.explain(error)
                 self._health.start_error = reason
