@@ -4,12 +4,14 @@ rule 30)."""
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
+from math import log
 from operator import add
 
 from processor.domain.statistics.counts import Cell
 from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort
 from processor.domain.statistics.error_delays import digits_of
 
+_LOGS = tuple(map(log, ENDS))
 #: Classes of errors with fewer mature items take the delays of larger and smaller errors in.
 _MIN_CLASS_ITEMS = 30
 
@@ -33,6 +35,15 @@ class Delays:
         self._all = Distribution(everything) if any(everything) else None
         self._predicted = mature.predicted
         self._rate = _rate(sum(everything), sum(mature.predicted.values()))
+
+    @property
+    def of_numbers(self) -> bool:
+        """Whether cells are classes of errors."""
+        return self._pooled is not None
+
+    def outcomes(self, label: str) -> dict[Cell, int]:
+        """Return the mature judged items of a predicted label by cell."""
+        return {cell: each.items for cell, each in self._by_cell.items() if cell.predicted == label}
 
     @property
     def are_known(self) -> bool:
@@ -87,12 +98,19 @@ class Delays:
 
 
 class Distribution:
-    """The delays of ``items`` judged items, linear within a bucket."""
+    """The delays of ``items`` judged items. Between the ends of buckets their share is a monotone cubic
+    in the logarithm of the age: most labels of a bucket come at its end while few are in, and at its
+    beginning later, so that a straight line would be too high and then too low.
 
-    __slots__ = ("_sums", "items")
+    Source: Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants",
+    SIAM Journal on Scientific and Statistical Computing 5 (1984); SciPy, `PchipInterpolator`.
+    """
+
+    __slots__ = ("_slopes", "_sums", "items")
 
     def __init__(self, delays: Sequence[int]) -> None:
         self._sums = [0, *accumulate(delays)]
+        self._slopes: list[float] = []
         self.items = self._sums[-1]
 
     def plus(self, other: "Distribution | None") -> "Distribution":
@@ -108,10 +126,36 @@ class Distribution:
         bucket = bisect_left(ENDS, age)
         if bucket == len(ENDS):
             return 1.0
-        start = ENDS[bucket - 1] if bucket else 0
-        part = max(0.0, age - start) / (ENDS[bucket] - start)
         before, after = self._sums[bucket], self._sums[bucket + 1]
-        return (before + part * (after - before)) / self.items
+        if before == after:
+            return before / self.items
+        if not bucket:
+            return max(0.0, age) / ENDS[0] * after / self.items
+        if not self._slopes:
+            self._slopes = self._make_slopes()
+        width = _LOGS[bucket] - _LOGS[bucket - 1]
+        part = (log(age) - _LOGS[bucket - 1]) / width
+        rest = 1 - part
+        found = before * rest * rest * (1 + 2 * part) + after * part * part * (1 + 2 * rest)
+        first, last = self._slopes[bucket - 1], self._slopes[bucket]
+        return (found + width * part * rest * (rest * first - part * last)) / self.items
+
+    def _make_slopes(self) -> list[float]:
+        """Return the slopes at the ends of the buckets: the weighted harmonic mean of those of both
+        sides, and 0 at the outer ends."""
+        slopes = [0.0]
+        for i in range(1, len(ENDS) - 1):
+            left, right = _LOGS[i] - _LOGS[i - 1], _LOGS[i + 1] - _LOGS[i]
+            rises = (
+                (self._sums[i + 1] - self._sums[i]) / left,
+                (self._sums[i + 2] - self._sums[i + 1]) / right,
+            )
+            slope = 0.0
+            if min(rises) > 0:
+                weights = 2 * right + left, right + 2 * left
+                slope = sum(weights) / (weights[0] / rises[0] + weights[1] / rises[1])
+            slopes.append(slope)
+        return [*slopes, 0.0]
 
 
 def _add(to: list[int], other: Sequence[int]) -> None:

@@ -62,6 +62,11 @@ def largest_of(error_class: int) -> int:
     return bits - 1
 
 
+def usual_of(error_class: int) -> float:
+    """Return the middle of the absolute errors of a class, in units."""
+    return 0.75 * (largest_of(error_class) + 1) if error_class >= _VERDICTS else 0.0
+
+
 def contribute_predicted(unit: str, sums: Sums, items: int = 1) -> None:
     """Add what predicted numbers contribute to the sums of their hour."""
     add(sums, Sum.PREDICTED_NUMBER, items, unit)

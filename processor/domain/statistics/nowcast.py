@@ -10,7 +10,7 @@ ASTIN Bulletin 23 (1993); Lawless, "Adjustments for reporting delays and the pre
 not reported events", Canadian Journal of Statistics 22 (1994).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -19,6 +19,12 @@ from processor.domain.statistics.delay_shares import Delays, Distribution
 from processor.domain.statistics.delays import ENDS, Cohort, predicted_in, total
 from processor.domain.statistics.error_delays import WITHIN, verdict_of
 from processor.domain.statistics.labels import Z
+from processor.domain.statistics.outcome_shares import (
+    Estimate,
+    Estimates,
+    add_older,
+    resolve,
+)
 from processor.domain.values import DEFAULT_UNIT
 
 _HOUR, _DAY = 3600, 86_400
@@ -74,29 +80,6 @@ class Nowcast(NamedTuple):
         return Nowcast(None, None, None, None, self.predicted, self.judged, None, {}, reason)
 
 
-class _Estimate:
-    """The final items of one cell: ``judged`` ones are in, ``final`` ones are expected. Of numbers,
-    ``size`` is the sum of the absolute errors of the judged ones."""
-
-    __slots__ = ("final", "judged", "share_of", "size")
-
-    def __init__(self, share_of: Distribution) -> None:
-        self.judged = self.size = 0
-        self.final = 0.0
-        self.share_of = share_of
-
-    def variance(self, rate: float) -> float:
-        """Return the squared relative error of ``final``: of the items that are in, and of the mature
-        sample that gives their share."""
-        share = self.judged / self.final
-        sample = (1 - share) / (share * self.share_of.items)
-        return max(0.0, 1 - share * rate) / self.judged + max(0.0, sample)
-
-
-#: The estimates of some cells.
-_Estimates = dict[Cell, _Estimate]
-
-
 def hour_of(seconds: float) -> int:
     """Return the hour of a time in seconds since 1970."""
     return int(seconds // _HOUR)
@@ -129,7 +112,7 @@ def nowcast(
     for hour, cohort in sorted(window.items()):
         age = max(0.0, now - (hour + 0.5) * _HOUR)
         days.setdefault(int(age // _DAY), {})[age] = cohort
-    estimates: _Estimates = {}
+    estimates: Estimates = {}
     missing = False
     for day in days.values():
         missing |= _add_day(estimates, day, delays)
@@ -146,15 +129,16 @@ def nowcast(
     found = Nowcast(None, None, None, fit, count, judged, expected, {}, withheld)
     if withheld is not None:
         return found
+    add_older(estimates, days.values(), delays)
     if numbers:
         return _with_errors(found, estimates, predicted, delays)
-    cells, accuracy, deviation = _resolve(estimates, predicted, delays, _is_right)
+    cells, accuracy, deviation = resolve(estimates, predicted, delays, _is_right)
     low, high = _share_interval(accuracy, deviation)
     return found._replace(accuracy=accuracy, accuracy_low=low, accuracy_high=high, cells=cells)
 
 
 def _with_errors(
-    found: Nowcast, estimates: _Estimates, predicted: Mapping[str, int], delays: Delays
+    found: Nowcast, estimates: Estimates, predicted: Mapping[str, int], delays: Delays
 ) -> Nowcast:
     """Return the nowcast of numbers: the mean absolute error, and the share within the tolerance of the
     items that have one."""
@@ -165,13 +149,13 @@ def _with_errors(
     tolerated = {cell: one for cell, one in estimates.items() if verdict_of(int(cell.actual))}
     if not tolerated:
         return found
-    _, share, deviation = _resolve(tolerated, predicted, delays, _is_within)
+    _, share, deviation = resolve(tolerated, predicted, delays, _is_within)
     low, high = _share_interval(share, deviation)
     return found._replace(accuracy=share, accuracy_low=low, accuracy_high=high)
 
 
 def _mean_error(
-    estimates: _Estimates, predicted: Mapping[str, int], delays: Delays
+    estimates: Estimates, predicted: Mapping[str, int], delays: Delays
 ) -> tuple[float, float]:
     """Return the expected mean absolute error and its standard error: the mean over the classes of
     errors of the mean error of their judged items."""
@@ -179,7 +163,7 @@ def _mean_error(
         cell: each.size / each.judged * 10.0 ** int(cell.predicted or DEFAULT_UNIT)
         for cell, each in estimates.items()
     }
-    cells, mae, deviation = _resolve(estimates, predicted, delays, means.__getitem__)
+    cells, mae, deviation = resolve(estimates, predicted, delays, means.__getitem__)
     whole = sum(cells.values())
     within = sum(
         (items / whole * means[cell]) ** 2 * _CLASS_VARIANCE / estimates[cell].judged
@@ -200,7 +184,7 @@ def _share_interval(share: float, deviation: float) -> tuple[float, float]:
     return max(0.0, share - Z * deviation), min(1.0, share + Z * deviation)
 
 
-def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays) -> bool:
+def _add_day(estimates: Estimates, day: Mapping[float, Cohort], delays: Delays) -> bool:
     """Add the cohorts of a day, by age in seconds. Returns whether items are judged of which none should
     be."""
     missing = False
@@ -216,11 +200,10 @@ def _add_day(estimates: _Estimates, day: Mapping[float, Cohort], delays: Delays)
         )
         estimate = estimates.get(cell)
         if estimate is None:
-            estimate = estimates[cell] = _Estimate(distribution)
-        estimate.judged += judged
+            estimate = estimates[cell] = Estimate(distribution)
         estimate.size += whole.sizes.get(cell, 0)
         if share > 0:
-            estimate.final += judged / share
+            estimate.add(judged, share, delays.rate(cell.predicted))
         else:
             missing = True
     return missing
@@ -257,7 +240,7 @@ def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[fl
             break
     else:
         return None, 0.0
-    estimates: _Estimates = {}
+    estimates: Estimates = {}
     if _add_day(estimates, day, delays):
         return None, 0.0
     found = due = squares = 0.0
@@ -269,38 +252,10 @@ def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[fl
         final = sum(each.final for each in own)
         due += items
         found += final / rate
-        squares += sum((each.final / rate) ** 2 * each.variance(rate) for each in own)
+        squares += sum((each.final / rate) ** 2 * each.variance for each in own)
         if mature := delays.predicted(label):
             squares += (final / rate) ** 2 * (1 - rate) / (rate * mature)
     return (found / due, sqrt(squares) / due) if due else (None, 0.0)
-
-
-def _resolve(
-    estimates: _Estimates,
-    predicted: Mapping[str, int],
-    delays: Delays,
-    value_of: Callable[[Cell], float],
-) -> tuple[dict[Cell, float], float, float]:
-    """Return the expected items by cell, the mean of the cells' values over them, such as the accuracy,
-    and its standard error. A predicted label of which nothing is judged is left out."""
-    by_label: dict[str, float] = {}
-    for cell, estimate in estimates.items():
-        by_label[cell.predicted] = by_label.get(cell.predicted, 0.0) + estimate.final
-    weights = {label: max(0, predicted.get(label, 0)) for label in by_label}
-    whole = sum(weights.values())
-    shares = {cell: each.final / by_label[cell.predicted] for cell, each in estimates.items()}
-    own = dict.fromkeys(by_label, 0.0)
-    for cell, share in shares.items():
-        own[cell.predicted] += share * value_of(cell)
-    cells: dict[Cell, float] = {}
-    variance = 0.0
-    for cell, estimate in estimates.items():
-        label = cell.predicted
-        cells[cell] = weights[label] * shares[cell]
-        slope = weights[label] / whole * shares[cell] * (value_of(cell) - own[label])
-        variance += slope * slope * estimate.variance(delays.rate(label))
-    mean = sum(weights[label] / whole * value for label, value in own.items())
-    return cells, mean, sqrt(variance)
 
 
 def hindcast(days: Sequence[Cohort], delays: Delays, numbers: bool = False) -> list[Hindcast]:
@@ -330,13 +285,14 @@ def _of_age(
 ) -> tuple[float, float] | None:
     """Return the accuracy of a cohort of one age (s), or the mean absolute error of numbers, and its
     standard error; None if too few of its labels are in."""
-    estimates: _Estimates = {}
+    estimates: Estimates = {}
     missing = _add_day(estimates, {age: cohort}, delays)
     judged = sum(estimate.judged for estimate in estimates.values())
     final = sum(estimate.final for estimate in estimates.values())
     if missing or judged < MIN_JUDGED or judged < MIN_SHARE * final:
         return None
+    add_older(estimates, [{age: cohort}], delays)
     if numbers:
         return _mean_error(estimates, cohort.predicted, delays)
-    _, accuracy, deviation = _resolve(estimates, cohort.predicted, delays, _is_right)
+    _, accuracy, deviation = resolve(estimates, cohort.predicted, delays, _is_right)
     return accuracy, deviation

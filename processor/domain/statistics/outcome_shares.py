@@ -1,0 +1,174 @@
+"""The expected outcomes of predictions whose labels are late (counting rule 30): how many of each
+outcome there will be, and the mean of a value over them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import exp, sqrt
+from operator import truediv
+from typing import NamedTuple
+
+from processor.domain.statistics.counts import Cell
+from processor.domain.statistics.delay_shares import Delays, Distribution
+from processor.domain.statistics.delays import Cohort
+from processor.domain.statistics.error_delays import usual_of
+
+#: The relative deviation by which more or fewer labels come than from mature predictions.
+DUE_DEVIATION = 0.06
+#: The bounds of the logarithm of their number beside the usual one, and how often these are halved.
+_MAX_LOG_SCALE, _HALVINGS = 2.0, 40
+
+
+class Estimate:
+    """The final items of one cell: ``judged`` ones are in, ``final`` ones are expected. Of numbers,
+    ``size`` is the sum of the absolute errors of the judged ones."""
+
+    __slots__ = ("_of_items", "_of_sample", "final", "judged", "share_of", "size")
+
+    def __init__(self, share_of: Distribution) -> None:
+        self.judged = self.size = self.final = 0.0
+        self.share_of = share_of
+        #: The variance of the items that are in, and the error of their shares times the root of the
+        #: mature items, both in final items.
+        self._of_items = self._of_sample = 0.0
+
+    def add(self, judged: float, share: float, rate: float) -> None:
+        """Add the judged items of a day, whose ``share`` is in; ``rate`` is that of all predictions that
+        are judged in the end."""
+        final = judged / share
+        self.judged += judged
+        self.final += final
+        self._of_items += max(0.0, 1 - share * rate) * judged / share**2
+        self._of_sample += final * sqrt(max(0.0, 1 - share) / share)
+
+    @property
+    def variance(self) -> float:
+        """The squared relative error of ``final``: of the items that are in, and of the mature sample
+        that gives their share, which is the same for all days."""
+        return (self._of_items + self._of_sample**2 / self.share_of.items) / self.final**2
+
+
+#: The estimates of some cells.
+Estimates = dict[Cell, Estimate]
+
+
+def add_older(estimates: Estimates, days: Iterable[Mapping[float, Cohort]], delays: Delays) -> None:
+    """Add one judged item of each predicted label with the outcomes of mature predictions, or a part of
+    one where only a part of the labels is missing: an outcome that is not in yet may still come. The
+    cohorts of a day are by age in seconds."""
+    ages = [(age, cohort.predicted) for day in days for age, cohort in day.items()]
+    judged: dict[str, float] = {}
+    for cell, each in estimates.items():
+        judged[cell.predicted] = judged.get(cell.predicted, 0.0) + each.judged
+    for label in sorted({label for _, predicted in ages for label in predicted}):
+        weights = [(age, predicted[label]) for age, predicted in ages if predicted.get(label)]
+        count, rate = sum(items for _, items in weights), delays.rate(label)
+        outcomes = delays.outcomes(label)
+        missing = 1 - judged.get(label, 0.0) / (count * rate) if count * rate > 0 else 0.0
+        if missing <= 0 or not outcomes:
+            continue
+        shares = {
+            cell: sum(items * delays.of_cell(cell).share(age) for age, items in weights) / count
+            for cell in outcomes
+        }
+        due = sum(items * shares[cell] for cell, items in outcomes.items())
+        for cell, items in outcomes.items() if due else ():
+            if not shares[cell]:
+                continue
+            estimate = estimates.get(cell)
+            if estimate is None:
+                estimate = estimates[cell] = Estimate(delays.of_cell(cell))
+            part = missing * items * shares[cell] / due
+            estimate.add(part, shares[cell], rate)
+            if delays.of_numbers:
+                estimate.size += part * usual_of(int(cell.actual))
+
+
+class _Shares(NamedTuple):
+    """The expected shares of the outcomes of one predicted label. ``pull`` and ``strength`` say how
+    these answer to an error of an estimate and of the number of labels that are due: see `_mean`."""
+
+    by_cell: dict[Cell, float]
+    pull: dict[Cell, float]
+    strength: dict[Cell, float]
+
+
+def _shares(own: Mapping[Cell, Estimate], due: float) -> _Shares:
+    """Return the shares p of outcomes whose estimates are those of one predicted label, of which ``due``
+    items will be judged.
+
+    O items of an outcome are in, of a share E = O / est. They are taken as Poisson with the mean
+    due s p E, where s, by which more or fewer labels come than from mature predictions, is log-normal
+    around 1 with the deviation t = `DUE_DEVIATION`. The most likely p and s, with sum p = 1, are
+    p = O / (due s E + log(s) / t^2). With t = 0 the number of labels would be taken as known, with an
+    infinite t it would say nothing, and p would be est / sum est.
+    """
+    expected = {cell: due * each.judged / each.final for cell, each in own.items()}
+
+    def divisors(log_scale: float) -> list[float]:
+        pulled = log_scale / DUE_DEVIATION**2
+        return [items * exp(log_scale) + pulled for items in expected.values()]
+
+    judged = [each.judged for each in own.values()]
+    low, high = -_MAX_LOG_SCALE, _MAX_LOG_SCALE
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = divisors(middle)
+        if min(found) <= 0 or sum(map(truediv, judged, found)) > 1:
+            low = middle
+        else:
+            high = middle
+    shares = list(map(truediv, judged, divisors(high)))
+    whole = sum(shares)
+    by_cell = {cell: share / whole for cell, share in zip(own, shares, strict=True)}
+    strength = {
+        cell: share / divisor
+        for cell, share, divisor in zip(own, shares, divisors(high), strict=True)
+    }
+    scale = exp(high)
+    pull = {
+        cell: strength[cell] * (items * scale + DUE_DEVIATION**-2)
+        for cell, items in expected.items()
+    }
+    return _Shares(by_cell, pull, strength)
+
+
+def _mean(
+    own: Mapping[Cell, Estimate], shares: _Shares, value_of: Callable[[Cell], float]
+) -> tuple[float, float]:
+    """Return the mean of the cells' values over the outcomes of one predicted label, and its variance by
+    the delta method: of the estimates, and of the number of labels that are due."""
+    mean = sum(share * value_of(cell) for cell, share in shares.by_cell.items())
+    weight = sum(shares.pull.values())
+    middle = sum(pull * value_of(cell) for cell, pull in shares.pull.items()) / weight
+    variance = sum(
+        (shares.by_cell[cell] * (value_of(cell) - middle)) ** 2 * each.variance
+        for cell, each in own.items()
+    )
+    of_due = sum(n * (value_of(cell) - middle) for cell, n in shares.strength.items())
+    return mean, variance + (of_due / DUE_DEVIATION) ** 2
+
+
+def resolve(
+    estimates: Estimates,
+    predicted: Mapping[str, int],
+    delays: Delays,
+    value_of: Callable[[Cell], float],
+) -> tuple[dict[Cell, float], float, float]:
+    """Return the expected items by cell, the mean of the cells' values over them, such as the accuracy,
+    and its standard error. A predicted label of which nothing is judged is left out."""
+    by_label: dict[str, dict[Cell, Estimate]] = {}
+    for cell, estimate in estimates.items():
+        by_label.setdefault(cell.predicted, {})[cell] = estimate
+    weights = {label: max(0, predicted.get(label, 0)) for label in by_label}
+    whole = sum(weights.values())
+    cells: dict[Cell, float] = {}
+    variance = mean = 0.0
+    for label, own in by_label.items():
+        due = weights[label] * delays.rate(label)
+        if not due:
+            continue
+        shares = _shares(own, due)
+        cells |= {cell: weights[label] * share for cell, share in shares.by_cell.items()}
+        own_mean, own_variance = _mean(own, shares, value_of)
+        mean += weights[label] / whole * own_mean
+        variance += (weights[label] / whole) ** 2 * own_variance
+    return cells, mean, sqrt(variance)
