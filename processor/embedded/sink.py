@@ -1,5 +1,6 @@
 """The sink of HTTP events in the embedded mode: an event is accepted once the archive has it."""
 
+import time
 from collections.abc import Callable, Sequence
 
 from processor.archive.sqlite.archive import SqliteArchive
@@ -9,6 +10,9 @@ from processor.domain.events.raw_event import DeadLetter, RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError
 from processor.telemetry import Telemetry
+
+#: Seconds for which an error is shown; one that lasts is found by those who watch the disk.
+_SHOWN = 3.0
 
 
 class ArchiveSink:
@@ -21,13 +25,18 @@ class ArchiveSink:
         telemetry: Telemetry,
         wake: Callable[[], None],
     ) -> None:
-        self.last_error = ""
-        """Why the last events could not be stored; empty if they were."""
+        self._error, self._failed_at = "", 0.0
         self._archive = archive
         # The telemetry of this decoder is thrown away: an event counts when it is folded.
         self._decoder = Decoder(rules, Telemetry())
         self._telemetry = telemetry
         self._wake = wake
+
+    @property
+    def last_error(self) -> str:
+        """Why events could not be stored a moment ago; empty if they were, or if none came since: who
+        waits for the end of the error sends none."""
+        return self._error if time.monotonic() - self._failed_at < _SHOWN else ""
 
     async def accept(self, events: Sequence[RawEvent]) -> Sequence[DeadLetter | None]:
         """Store all events that say something about a prediction, even those that can't be decoded:
@@ -39,9 +48,9 @@ class ArchiveSink:
             try:
                 await self._archive.append(kept)
             except ArchiveError as error:
-                self.last_error = f"new events are refused: {error}"
+                self._error, self._failed_at = f"new events are refused: {error}", time.monotonic()
                 raise
-            self.last_error = ""
+            self._error = ""
             self._wake()
         # Events that say nothing about predictions are not kept (counting rule 23).
         self._telemetry.events[OTHER] += len(events) - len(kept)
