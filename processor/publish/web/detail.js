@@ -62,7 +62,7 @@ function name(model, window, by, apart, age) {
     .map((each) => `${each} ${visible(model[each])}`).join(" · ");
   const found = [title(model, apart, "h2"), make("p", "where", where),
     make("p", "where", `Shown: ${window === "all" ? "all time" : `the last ${window}`}, ${BASIS[by]}`)];
-  if (age) found.push(make("p", "warning", `As of ${ago(age)}: the worker of this model does not answer.`));
+  if (age) found.push(make("p", "warning", `As of ${ago(age)}: no worker has newer numbers of this model at the moment.`));
   if (model.targets) found.push(make("p", "where", `Limits: ${limits(model.targets).join(" · ")}`));
   if (model.disagreements) {
     const most = model.rewards && model.disagreements > 0.1 * model.rewards;

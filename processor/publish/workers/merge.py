@@ -55,8 +55,11 @@ class Merge(Generic[B]):
 
     @property
     def bodies(self) -> Iterator[B]:
-        """The bodies of all replies, this worker's first."""
-        return (reply.body for reply in self._replies)
+        """The newest body of each worker, this worker's first."""
+        newest: dict[str, B] = {}
+        for reply in self._replies:
+            newest.setdefault(reply.worker, reply.body)
+        return iter(newest.values())
 
     def owner(self, key: ModelKey) -> Found[B] | None:
         """The body that has the newest counts of a model; None if no worker has its partition."""

@@ -29,7 +29,7 @@ _LISTED, _KEPT = 300.0, 3600.0
 #: Seconds for which a failure shows in the metrics.
 _NOTED = 60.0
 #: The most workers that are asked, and the most answers (count, and bytes of JSON) that are kept.
-MAX_WORKERS, _MAX_ANSWERS, _MAX_BYTES = 200, 2000, 128 << 20
+MAX_WORKERS, _MAX_ANSWERS, _MAX_BYTES = 200, 2000, 64 << 20
 #: Bytes from which an answer is decoded in a thread.
 _LARGE = 100_000
 
@@ -79,11 +79,19 @@ Fallback = Callable[[View, Any], B | None]
 
 
 class _Known(NamedTuple):
+    """An answer. ``before`` is an earlier one that has partitions which this one lacks: a worker leaves
+    a partition out for as long as it reads its log again after a rebalance."""
+
     positions: Mapping[int, int]
     body: Any
     hints: tuple[tuple[str, str], ...]
     at: float
     size: int
+    before: "_Known | None" = None
+
+    @property
+    def total_size(self) -> int:
+        return self.size + (self.before.size if self.before else 0)
 
 
 @dataclass(slots=True)
@@ -162,8 +170,21 @@ class OtherWorkers:
                 known = self._known_otherwise(one.id, fallback)
             if known is not None:
                 fresh = one.is_ok and known.at >= began - _FRESH
-                age = 0.0 if fresh else max(self._clock() - known.at, 1e-3)
-                found.append(Reply(one.id, known.positions, known.body, age))
+                found += self._replies_of(one.id, known, fresh)
+        return found
+
+    def own_replies(self, worker: str, view: View, own: Reply[B], size: int) -> list[Reply[B]]:
+        """This worker's answer, and its last one with partitions that are not up to date now; ``size``
+        is about its bytes."""
+        self._keep(worker, view, _Known(own.positions, own.body, view.hints, self._clock(), size))
+        return self._replies_of(worker, self._known[worker, view._replace(hints=())], True)
+
+    def _replies_of(self, worker: str, known: _Known, fresh: bool) -> list[Reply[Any]]:
+        now = self._clock()
+        age = 0.0 if fresh else max(now - known.at, 1e-3)
+        found: list[Reply[Any]] = [Reply(worker, known.positions, known.body, age)]
+        if (before := known.before) is not None and now - before.at < _LISTED:
+            found.append(Reply(worker, before.positions, before.body, max(now - before.at, 1e-3)))
         return found
 
     def forget_unneeded(self, needed: Set[str]) -> None:
@@ -231,7 +252,7 @@ class OtherWorkers:
     def _forget(self, name: str) -> None:
         del self._others[name]
         for key in [key for key in self._known if key[0] == name]:
-            self._bytes -= self._known.pop(key).size
+            self._bytes -= self._known.pop(key).total_size
 
     def _asked(self) -> Iterable[_Other]:
         """The workers to ask; those with partitions first, since others have no models."""
@@ -279,13 +300,17 @@ class OtherWorkers:
 
     def _keep(self, worker: str, view: View, known: _Known) -> None:
         key = worker, view._replace(hints=())
-        if (before := self._known.pop(key, None)) is not None:
-            self._bytes -= before.size
+        if (last := self._known.pop(key, None)) is not None:
+            self._bytes -= last.total_size
+            earlier = [one for one in (last, last.before) if one is not None]
+            most = max(earlier, key=lambda one: len(one.positions.keys() - known.positions.keys()))
+            if most.positions.keys() - known.positions.keys() and known.at - most.at < _LISTED:
+                known = known._replace(before=most._replace(before=None))
         self._known[key] = known
-        self._bytes += known.size
+        self._bytes += known.total_size
         while len(self._known) > _MAX_ANSWERS or self._bytes > _MAX_BYTES:
             _, oldest = self._known.popitem(last=False)
-            self._bytes -= oldest.size
+            self._bytes -= oldest.total_size
 
 
 def _age(one: _Other, now: float) -> float | None:

@@ -57,6 +57,10 @@ page_decoder = BodyDecoder(PageModels, lambda body: _check_detail(body))
 nothing_decoder: BodyDecoder[None] = BodyDecoder(type(None))
 
 
+#: About the bytes of a model in an answer.
+_MODEL_BYTES = 1000
+
+
 class AppView:
     """Answers for the whole app of ``worker``, with the help of the other workers."""
 
@@ -151,17 +155,19 @@ class AppView:
 
     async def _merge(self, route: Route[B]) -> Merge[B]:
         worker = self._worker
-        replies: Sequence[Reply[B]] = ()
+        name = worker.address.id if worker.address else ""
         # Taken before the counts, so that these include at least so much of the log.
         positions = dict(worker.group.counted_offsets())
         if self._others.are_there:
-            own, replies = await asyncio.gather(
+            own, others = await asyncio.gather(
                 route.own(), self._others.replies(route.view, route.decode, route.fallback)
             )
+            size = _MODEL_BYTES * _count_models(worker)
+            reply = Reply(name, positions, own)
+            replies = [*self._others.own_replies(name, route.view, reply, size), *others]
         else:
-            own = await route.own()
-        name = worker.address.id if worker.address else ""
-        merge = Merge([Reply(name, positions, own), *replies], worker.settings.partitions)
+            replies = [Reply(name, positions, await route.own())]
+        merge = Merge(replies, worker.settings.partitions)
         self._others.forget_unneeded(merge.needed)
         return merge
 

@@ -177,6 +177,34 @@ async def test_models_of_a_dead_worker_are_shown_with_their_age(
     )
 
 
+async def test_a_partition_that_is_read_again_is_shown_as_it_was(
+    app: App, alone: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/api/models?window=all&by=request"
+    wanted = (await alone.get(0, path))["models"]
+    app.sites[1].telemetry.events["request"] = 5
+    await app.get(0, path)
+    monkeypatch.setattr(other_workers, "_FRESH", 0.0)
+    # After a rebalance this worker reads partition 3 again, and another one partition 4.
+    for worker, number in ((0, 3), (1, 4)):
+        site = app.sites[worker]
+        assert isinstance(site.group, FakeGroup)
+        del site.group.offsets[number]
+        site.counts_source.models = {
+            key: counts
+            for key, counts in site.counts_source.models.items()
+            if partition(key) != number
+        }
+    for _ in range(2):
+        found = await app.get(0, path)
+        aged = {m["deployment"] for m in found["models"] if m.pop("age_seconds", None)}
+        assert aged == {key.deployment for key in MODELS if partition(key) in (3, 4)}
+        assert found["models"] == wanted
+        assert found["missing_partitions"] == []
+        assert [one["ok"] for one in found["workers"]] == [True] * 3
+        assert found["events"]["read"] == 5
+
+
 async def test_all_windows_answer_for_each_of_them(
     app: App, alone: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
