@@ -41,7 +41,7 @@ async def upgraded(settings: Settings, kafka: Kafka, report: Callable[[str], Non
                 f"workers of the app {settings.app_id} with schema {old.schema} still run: stop them"
             )
         else:
-            report(f"moving from schema {old.schema} to the app {new.app_id}")
+            report(f"the log has schema {old.schema}: its state moves to the app {new.app_id}")
             await _move(settings, new, path)
         await asyncio.sleep(_POLL)
     return new
