@@ -129,7 +129,9 @@ class EventFold:
             vacuum_snapshot(snapshot)
             self.join.restore(snapshot.state)
             if self.join.judged is not None:
-                self.join.judged = dict.fromkeys(snapshot.judged, -1)
+                # In place, since the writer of outcomes holds it.
+                self.join.judged.clear()
+                self.join.judged.update(dict.fromkeys(snapshot.judged, -1))
         return snapshot
 
     def head(self, manifest: CheckpointManifest) -> StateHead:
