@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from processor.archive.elasticsearch.watch import ArchiveWatch
 from processor.domain.model_rules import ModelRules
 from processor.kafka.clients import Kafka
 from processor.kafka.source_topics import SourceTopics
@@ -82,6 +81,9 @@ class Watches:
         """Watch Elasticsearch, if it is the archive."""
         if not self._settings.elasticsearch:
             return
+        # Imported when it is used: the client takes as much time and memory as all the rest.
+        from processor.archive.elasticsearch.watch import ArchiveWatch
+
         watch = ArchiveWatch(self._settings)
 
         def troubles() -> Iterable[Trouble]:
