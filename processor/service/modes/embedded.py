@@ -58,13 +58,13 @@ class EmbeddedMode:
         retention = Retention(archive, worker.folder, settings.event_retention)
         health.is_complete = worker.complete.is_set
         for part in (worker, sink, worker.saver, retention):
-            health.add(part, "disk", "see that the disk has room and works; it is tried again")
+            health.add(part, "archive", "see that the disk has room and works; it is tried again")
         background(stack, guard(retention.run()))
         background(stack, self._note_complete(worker))
         background(stack, guard(self._note_lag(worker)))
         if settings.outcomes:
             writer = OutcomeWriter(archive, worker.joins, telemetry)
-            health.add(writer, "disk", outcomes_waiting=lambda: writer.waiting)
+            health.add(writer, "archive", outcomes_waiting=lambda: writer.waiting)
             background(stack, guard(writer.run()))
         return sink
 
