@@ -104,6 +104,9 @@ async def source_positions(
     name."""
     known = set(await kafka.partitions(sorted({each.topic for each in sources})))
     found: Positions = {}
+    if not known:
+        # A consumer that stops before its tasks have run lets out their cancellation.
+        return found
     async with running(kafka.consumer()) as consumer:
         ends = await consumer.end_offsets(sorted(known))
     for each in sources:
