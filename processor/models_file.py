@@ -137,7 +137,8 @@ class FollowedModelsFile:
         if changed.entries != rules.entries:
             rules.replace(changed.entries)
             logger.warning(
-                "models file %s has changed: its entries (%d) apply to new events",
+                "models file %s has changed: its entries (%d) apply to new events, its limits for "
+                "alerts at once",
                 self._path,
                 len(changed.entries),
             )

@@ -79,7 +79,10 @@ def feedback_event(
     read = _from_module(body) or _Body(body)
     puid = headers.get(_PUID) or read.request_id.encode()
     if not puid:
-        raise ValueError(f"the header {_PUID} is missing: give the id that the prediction returned")
+        raise ValueError(
+            f"the header {_PUID} is missing: give the id that the prediction returned, there or as "
+            "requestId in the body of Seldon's performance-metrics module"
+        )
     if read.request_id and puid != read.request_id.encode():
         raise ValueError(f"the header {_PUID} and the body's requestId differ: keep one")
     unknown = set(query) - {name for name, _, _ in NAMES}

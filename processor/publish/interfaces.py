@@ -193,10 +193,14 @@ class Gauges:
         "Unix time at which the savepoint was loaded that this app began with; 0 without one.",
     ] = 0.0
     savepoint_taken_timestamp_seconds: Annotated[
-        float, "Unix time at which that savepoint was taken; 0 without one."
+        float, "Unix time at which the savepoint was taken that this app began with; 0 without one."
     ] = 0.0
-    savepoint_bytes: Annotated[int, "Size of that savepoint in bytes; 0 without one."] = 0
-    savepoint_requests: Annotated[int, "Requests in memory in that savepoint."] = 0
+    savepoint_bytes: Annotated[
+        int, "Size in bytes of the savepoint that this app began with; 0 without one."
+    ] = 0
+    savepoint_requests: Annotated[
+        int, "Requests in memory in the savepoint that this app began with; 0 without one."
+    ] = 0
     held_deltas: Annotated[int, "Deltas held back because the delta before them is missing."] = 0
     recovery_remaining_records: Annotated[
         int, "Records of the log to read before the counts are up to date."

@@ -28,7 +28,7 @@ async def page() -> AsyncIterator[Page]:
         async with chromium_page() as page:
             yield page
             assert page.errors == []
-            local = re.compile(r"http://127\.0\.0\.1:|data:")
+            local = re.compile(r"http://([^/@]*@)?127\.0\.0\.1:|data:")
             assert [url for url in page.asked if not local.match(url)] == []
     finally:
         await close_served()

@@ -316,3 +316,12 @@ async def test_a_screen_reader_finds_its_way_and_dark_is_dark(page: Page) -> Non
     light = await page.run(back)
     await page.look(1280, dark=True)
     assert await page.run(back) != light
+
+
+async def test_a_login_in_the_address(page: Page) -> None:
+    """Browsers take ``http://name:token@host/``, but fetch refuses URLs that are relative to it."""
+    settings = Settings(metrics_token=Secret("secret"))
+    server = await Site(ManyModels(2), busy_health(), settings=settings).serve()
+    await page.open(str(server.make_url("/").with_user("me").with_password("secret")))
+    await page.until("document.querySelectorAll('#models a').length === 2")
+    assert "secret" not in await page.run("document.documentElement.outerHTML")
