@@ -36,7 +36,9 @@ NOTHING: dict[str, Any] = {
     **{"absolute_error_quantiles": {}, "error_histogram": []},
     **dict.fromkeys(("exact_match", "hamming_loss", "jaccard")),
     **{"custom": {}, "custom_failed": {}},
-    **dict.fromkeys(("nowcast", "drift")),  # only with --nowcast
+    **dict.fromkeys(
+        ("nowcast", "drift", "targets")
+    ),  # only with --nowcast, or with limits in the models file
 }
 
 
