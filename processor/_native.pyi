@@ -5,6 +5,9 @@ from typing import Any
 
 from processor.domain.tally.bucket_counts import BucketCounts as PythonBucketCounts
 from processor.domain.tally.bucket_counts import Changes
+from processor.domain.tally.walk import Block, ModelTier
+from processor.domain.tally.walk import Slide as PythonSlide
+from processor.domain.tally.walk import Walk as PythonWalk
 
 _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
@@ -18,9 +21,28 @@ def add_deltas(deltas: bytes, texts: list[str], fresh: list[Changes], labels: La
 class Labels:
     def __new__(cls) -> Labels: ...
 
-# Not in truth a subclass, but with the same methods.
+# These three are not in truth subclasses, but have the same methods.
 class BucketCounts(PythonBucketCounts):
     def __new__(cls, labels: Labels) -> BucketCounts: ...
+
+class Slide(PythonSlide):
+    def __new__(
+        cls,
+        tier: int,
+        size: int,
+        length: int,
+        part: int,
+        totals: tuple[PythonBucketCounts, PythonBucketCounts],
+    ) -> Slide: ...
+
+class Walk(PythonWalk):
+    def __new__(
+        cls,
+        labels: Labels,
+        tiers: list[ModelTier],
+        open_buckets: dict[int, PythonBucketCounts],
+        dirty: set[Block],
+    ) -> Walk: ...
 
 class DeltaAccumulator:
     def __new__(cls) -> DeltaAccumulator: ...

@@ -26,5 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<events::reader::Reader>()?;
     module.add_class::<tally::labels::Labels>()?;
     module.add_class::<tally::bucket::BucketCounts>()?;
+    module.add_class::<tally::walk::Slide>()?;
+    module.add_class::<tally::walk::Walk>()?;
     module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)
 }

@@ -16,7 +16,7 @@ pub type Totals = [i64; 7];
 type Packed<'py> = ([i64; 7], Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 /// The parts of counts that a change adds, as in Python.
-const LABELS: u8 = 1;
+pub const LABELS: u8 = 1;
 const SUMS: u8 = 2;
 const DELAYS: u8 = 4;
 const ALL: u8 = LABELS | SUMS | DELAYS;
@@ -172,6 +172,30 @@ impl BucketCounts {
         self.changed = true;
     }
 
+    /// Add a part of other counts, or with `sign` -1 subtract it.
+    pub fn add(&mut self, py: Python<'_>, other: &Self, sign: i64, part: u8) -> PyResult<()> {
+        self.changed = true;
+        let content = self.content(py)?;
+        other.read(py, part, |other| content.add(other, sign, part))
+    }
+
+    /// Forget a part of the counts.
+    pub fn forget(&mut self, py: Python<'_>, part: u8) -> PyResult<()> {
+        self.changed = true;
+        let content = self.content(py)?;
+        if part & LABELS != 0 {
+            content.totals = [0; 7];
+            content.cells.clear();
+        }
+        if part & SUMS != 0 {
+            content.sums = Sums::default();
+        }
+        if part & DELAYS != 0 {
+            content.delays = Sums::default();
+        }
+        Ok(())
+    }
+
     /// Call a function with a part of the content, and maybe more of it; closed counts stay so.
     fn read<T>(
         &self,
@@ -241,9 +265,7 @@ impl BucketCounts {
         sign: i64,
         part: u8,
     ) -> PyResult<()> {
-        self.changed = true;
-        let content = self.content(py)?;
-        other.read(py, part, |other| content.add(other, sign, part))
+        self.add(py, &other, sign, part)
     }
 
     /// Add plain counts.
@@ -272,19 +294,7 @@ impl BucketCounts {
     /// Forget a part of the counts.
     #[pyo3(signature = (part = ALL))]
     fn reset(&mut self, py: Python<'_>, part: u8) -> PyResult<()> {
-        self.changed = true;
-        let content = self.content(py)?;
-        if part & LABELS != 0 {
-            content.totals = [0; 7];
-            content.cells.clear();
-        }
-        if part & SUMS != 0 {
-            content.sums = Sums::default();
-        }
-        if part & DELAYS != 0 {
-            content.delays = Sums::default();
-        }
-        Ok(())
+        self.forget(py, part)
     }
 
     /// Take the sums out. Returns counts with these alone, or None if there are none.

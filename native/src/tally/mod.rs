@@ -1,7 +1,8 @@
-//! The counts of the tally: the counterpart of `bucket_counts.py`.
+//! The counts of the tally: the counterpart of `bucket_counts.py` and `walk.py`.
 
 pub mod bucket;
 pub mod deltas;
 pub mod labels;
 mod sums;
 mod unpack;
+pub mod walk;

@@ -168,15 +168,16 @@ class BucketFactory:
     """Makes empty counts; those of one factory can be added to each other."""
 
     def __init__(self) -> None:
-        self._labels = native.Labels() if use_native else None
+        self.labels = native.Labels() if use_native else None
+        """The labels of native counts; None if the counts are those of Python."""
         self.new: Callable[[], BucketCounts] = (
-            BucketCounts if self._labels is None else partial(native.BucketCounts, self._labels)
+            BucketCounts if self.labels is None else partial(native.BucketCounts, self.labels)
         )
 
     def add_deltas(self, batch: DeltaBatch | RawDeltaBatch, changes: list[Changes]) -> None:
         """Add the deltas of a batch to the changes of its models."""
-        if self._labels is not None and isinstance(batch, RawDeltaBatch):
-            native.add_deltas(bytes(batch.deltas), batch.labels, changes, self._labels)
+        if self.labels is not None and isinstance(batch, RawDeltaBatch):
+            native.add_deltas(bytes(batch.deltas), batch.labels, changes, self.labels)
             return
         for delta in read_deltas(batch):
             by_minute = changes[delta.model][delta.basis]

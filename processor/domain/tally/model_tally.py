@@ -1,36 +1,31 @@
 """The counts of one model by bucket of time, and the running sums of its windows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
-from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts
+from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts, BucketFactory
 from processor.domain.tally.recent import Rhythm
+from processor.domain.tally.walk import (
+    Block,
+    Buckets,
+    Floors,
+    ModelTier,
+    Slide,
+    new_slide,
+    new_walk,
+)
 from processor.domain.tally.windows import ALL, HOURS, MINUTES, RECENT, SUMS_KEEP, TIERS, Window
 from processor.domain.timestamps import SECOND
-
-#: Counts by the number of the bucket.
-Buckets = dict[int, BucketCounts]
 
 #: Buckets per block, by tier: a flush rewrites whole blocks, and most changes are recent.
 #: A block is one record: 24 hours of 100 classes with every cell in use are 2.5 MB.
 BLOCK_BUCKETS = (120, 24, 8, 1)
-#: A tier, and the number of a block: that of its first bucket divided by the tier's `BLOCK_BUCKETS`.
-Block = tuple[int, int]
-
-
-class Floors(NamedTuple):
-    """The lowest bucket that is kept, by tier, and the lowest minute that keeps the sums of
-    statistics."""
-
-    tiers: tuple[int, ...]
-    sums: int
 
 
 class ModelTally:
-    """The buckets of one model, and the running sums of its windows; ``new`` makes empty counts."""
+    """The buckets of one model, and the running sums of its windows; ``factory`` makes empty counts."""
 
-    def __init__(self, windows: tuple[Window, ...], new: Callable[[], BucketCounts]) -> None:
+    def __init__(self, windows: tuple[Window, ...], factory: BucketFactory) -> None:
         #: Counts by [tier][basis][number of the bucket].
         self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
         #: Changes that are not in the tiers yet, by [basis][minute].
@@ -45,19 +40,31 @@ class ModelTally:
         self._open: dict[int, BucketCounts] = {}
         #: The lowest minute that keeps its sums; None while minutes below it may have some.
         self._sums_floor: int | None = None
-        self.new_counts = new
-        self.sums = [RollingSum(window, self, new) for window in windows]
+        self.sums = [RollingSum(window, self, factory) for window in windows]
         #: The running sums of `RECENT`; those that are not among the windows have no sums of statistics.
         self.recent = [
             next((one for one in self.sums if one.window == window), None)
-            or RollingSum(window, self, new, LABELS)
+            or RollingSum(window, self, factory, LABELS)
             for window in RECENT
         ]
+        self.new_counts = factory.new
         self.rhythm = Rhythm()
         rolling = {id(one): one for one in (*self.sums, *self.recent)}
-        slides = [slide for one in rolling.values() for slide in one.slides]
-        #: The slides of windows by the tier of their buckets.
-        self._slides = [[one for one in slides if one.tier == tier] for tier in range(len(TIERS))]
+        slides = [each for one in rolling.values() for each in one.slides]
+        tiers = [
+            ModelTier(
+                size,
+                BLOCK_BUCKETS[tier],
+                ALL_PARTS if tier in (HOURS, ALL) else SUMMED,
+                self.tiers[tier],
+                [slide for at, slide in slides if at == tier],
+            )
+            for tier, (_, size, _) in enumerate(TIERS)
+        ]
+        self._walk = new_walk(factory, tiers, self._open, self.dirty)
+        self.change = self._walk.change
+        self._moved = [slide for one in self.sums for _, slide in one.slides]
+        self._moved_recent = [slide for one in self.recent for _, slide in one.slides]
 
     def is_changed(self, floors: Floors) -> bool:
         """Whether anything changed since the last flush, or will by `apply_fresh`."""
@@ -71,34 +78,23 @@ class ModelTally:
         a bucket below its tier's retention floor are dropped, since the bucket has expired."""
         if self._sums_floor != floors.sums:
             self._drop_sums(floors.sums)
-        for basis, fresh in enumerate(self.fresh):
-            for minute, counts in fresh.items():
-                for tier, (_, size, _) in enumerate(TIERS):
-                    bucket = minute * 60 // size if size else 0
-                    if not size or bucket >= floors.tiers[tier]:
-                        self.change(tier, basis, bucket, counts, floors)
-            fresh.clear()
+        if self.fresh[0] or self.fresh[1]:
+            self._walk.apply(self.fresh, floors)
+            for fresh in self.fresh:
+                fresh.clear()
 
-    def change(
-        self, tier: int, basis: int, bucket: int, counts: BucketCounts, floors: Floors
-    ) -> None:
-        """Add a change to a bucket and to the windows that have it."""
-        part = ALL_PARTS if tier in (HOURS, ALL) else SUMMED
-        if tier == MINUTES and bucket < floors.sums:
-            part = LABELS
-        buckets = self.tiers[tier][basis]
-        total = buckets.get(bucket)
-        if total is None:
-            total = buckets[bucket] = self.new_counts()
-        total.change(counts, 1, part)
-        self._open[id(total)] = total
-        self.dirty.add((tier, bucket // BLOCK_BUCKETS[tier]))
-        self._slide(tier, basis, bucket, counts, 1, part)
+    def advance(self, now: float) -> None:
+        """Move the windows to ``now`` (seconds since 1970)."""
+        self._walk.advance(self._moved, int(now // 1))
+
+    def advance_recent(self, now: float) -> None:
+        """Move the windows of `RECENT` to ``now`` (seconds since 1970)."""
+        self._walk.advance(self._moved_recent, int(now // 1))
 
     def load(self, tier: int, basis: int, bucket: int, counts: BucketCounts) -> None:
         """Set the counts of a bucket from a checkpoint."""
         self.tiers[tier][basis][bucket] = counts
-        self._slide(tier, basis, bucket, counts, 1)
+        self._walk.slide(tier, basis, bucket, counts, 1, SUMMED)
 
     def block(self, tier: int, block: int) -> Iterator[tuple[int, int, BucketCounts]]:
         """Yield the basis, number and counts of the buckets of a block."""
@@ -127,22 +123,7 @@ class ModelTally:
                 del self.tiers[tier][basis][bucket]
                 self._open.pop(id(counts), None)
                 # A window that was not read for long can still include the bucket.
-                self._slide(tier, basis, bucket, counts, -1)
-
-    def _slide(
-        self,
-        tier: int,
-        basis: int,
-        bucket: int,
-        counts: BucketCounts,
-        sign: int,
-        part: int = SUMMED,
-    ) -> None:
-        """Add a part of a bucket's change (subtract it with ``sign`` -1) to the windows that have the
-        bucket."""
-        for slide in self._slides[tier]:
-            if slide.start < bucket <= slide.end and part & slide.part:
-                slide.totals[basis].change(counts, sign, part & slide.part)
+                self._walk.slide(tier, basis, bucket, counts, -1, SUMMED)
 
     def _drop_sums(self, floor: int) -> None:
         """Drop the sums of statistics of the minutes below a floor."""
@@ -158,7 +139,7 @@ class ModelTally:
                     continue
                 self._open[id(counts)] = counts
                 # A window that was not read for long can still include the minute.
-                self._slide(MINUTES, basis, minute, taken, -1, SUMS)
+                self._walk.slide(MINUTES, basis, minute, taken, -1, SUMS)
         length = BLOCK_BUCKETS[MINUTES]
         first = floor if before is None else before
         self.dropped |= {(MINUTES, block) for block in range(first // length, floor // length)} & (
@@ -175,21 +156,26 @@ class RollingSum:
         self,
         window: Window,
         tally: ModelTally,
-        new: Callable[[], BucketCounts],
+        factory: BucketFactory,
         part: int = SUMMED,
     ) -> None:
         self.window = window
         self._tally = tally
-        self._totals = (new(), new())
+        self._totals = (factory.new(), factory.new())
         if not window.seconds:
-            self.slides: list[_Slide] = []  # its only bucket is the sum
+            parts = {}  # its only bucket is the sum
         elif part != SUMMED or window.sums_tier == window.tier:
-            self.slides = [_Slide(window, window.tier, part, self._totals)]
+            parts = {window.tier: part}
         else:
-            self.slides = [
-                _Slide(window, window.tier, LABELS, self._totals),
-                _Slide(window, window.sums_tier, SUMS, self._totals),
-            ]
+            parts = {window.tier: LABELS, window.sums_tier: SUMS}
+        self.slides: list[tuple[int, Slide]] = [
+            (
+                tier,
+                new_slide(factory, tier, TIERS[tier].size, window.length(tier), part, self._totals),
+            )
+            for tier, part in parts.items()
+        ]
+        """The slides over the buckets, with their tiers."""
 
     @property
     def counts(self) -> tuple[BucketCounts, BucketCounts]:
@@ -198,45 +184,6 @@ class RollingSum:
             return self._totals
         request, feedback = self._tally.tiers[ALL]
         return request.get(0, self._totals[0]), feedback.get(0, self._totals[1])
-
-    def advance(self, now: float) -> None:
-        """Move the window to ``now`` (seconds since 1970)."""
-        for slide in self.slides:
-            slide.advance(now, self._tally.tiers[slide.tier])
-
-
-class _Slide:
-    """The buckets of a window in one tier, those above ``start`` up to ``end``; ``part`` of them belongs
-    to the ``totals`` by basis."""
-
-    def __init__(
-        self, window: Window, tier: int, part: int, totals: tuple[BucketCounts, BucketCounts]
-    ) -> None:
-        self.tier = tier
-        self.part = part
-        self.totals = totals
-        self.start, self.end = -window.length(tier), 0
-
-    def advance(self, now: float, tiers: Sequence[Buckets]) -> None:
-        """Move to ``now``."""
-        step, part = int(now // TIERS[self.tier].size) - self.end, self.part
-        if not step:
-            return
-        start, end = self.start + step, self.end + step
-        for buckets, total in zip(tiers, self.totals, strict=True):
-            if 0 < step < self.end - self.start:
-                for bucket in range(self.end + 1, end + 1):
-                    if bucket in buckets:
-                        total.change(buckets[bucket], 1, part)
-                for bucket in range(self.start + 1, start + 1):
-                    if bucket in buckets:
-                        total.change(buckets[bucket], -1, part)
-            else:
-                total.reset(part)
-                for bucket, counts in buckets.items():
-                    if start < bucket <= end:
-                        total.change(counts, 1, part)
-        self.start, self.end = start, end
 
 
 def retention_floors(log_time: int) -> Floors:

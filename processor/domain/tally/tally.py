@@ -17,12 +17,12 @@ from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.model_tally import (
     BLOCK_BUCKETS,
-    Floors,
     ModelTally,
     is_expired,
     retention_floors,
 )
 from processor.domain.tally.recent import RecentCounts
+from processor.domain.tally.walk import Floors
 from processor.domain.tally.windows import ALL, HOURS, TIERS, Window
 from processor.domain.timestamps import SECOND
 
@@ -170,8 +170,8 @@ class Tally:
         two models."""
         for key, tally in list(self.models.items()):
             tally.apply_fresh(retention_floors(self.log_time))
+            tally.advance(now)
             for rolling in tally.sums:
-                rolling.advance(now)
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
                     yield key, rolling.window.name, basis, counts
 
@@ -181,10 +181,8 @@ class Tally:
         floors = retention_floors(self.log_time)
         for key, tally in list(self.models.items()):
             tally.apply_fresh(floors)
-            windows = {}
-            for rolling in tally.recent:
-                rolling.advance(now)
-                windows[rolling.window.name] = rolling.counts
+            tally.advance_recent(now)
+            windows = {rolling.window.name: rolling.counts for rolling in tally.recent}
             yield (
                 key,
                 RecentCounts(
@@ -302,7 +300,7 @@ class Tally:
         """The counts of a model, new ones if there are none."""
         tally = self.models.get(model)
         if tally is None:
-            tally = self.models[model] = ModelTally(self.windows, self._factory.new)
+            tally = self.models[model] = ModelTally(self.windows, self._factory)
         return tally
 
     def _apply_loaded(self, offset: int, batch: LoadedCounts) -> None:

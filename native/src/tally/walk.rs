@@ -1,0 +1,225 @@
+//! The way of changes into the buckets of a model and its windows: the counterpart of `walk.py`.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PySet};
+
+use crate::tally::bucket::{BucketCounts, LABELS};
+use crate::tally::labels::Labels;
+
+/// Buckets by number, by basis.
+type Bases = (Py<PyDict>, Py<PyDict>);
+
+/// The lowest bucket that is kept, by tier, and the lowest minute that keeps the sums of statistics.
+type Floors = (Vec<i64>, i64);
+
+/// The position of the tier of minutes, which drops the sums of statistics early.
+const MINUTES: usize = 0;
+
+fn of_basis<T>(pair: &(T, T), basis: usize) -> &T {
+    match basis {
+        0 => &pair.0,
+        _ => &pair.1,
+    }
+}
+
+/// Buckets of a window in one tier; see `Slide` in Python.
+#[pyclass]
+pub struct Slide {
+    tier: usize,
+    size: i64,
+    part: u8,
+    totals: (Py<BucketCounts>, Py<BucketCounts>),
+    start: i64,
+    end: i64,
+}
+
+impl Slide {
+    fn total(&self, basis: usize) -> &Py<BucketCounts> {
+        of_basis(&self.totals, basis)
+    }
+
+    fn move_to(&mut self, py: Python<'_>, seconds: i64, bases: &Bases) -> PyResult<()> {
+        let end = seconds.div_euclid(self.size);
+        if end == self.end {
+            return Ok(());
+        }
+        let start = self.start + end - self.end;
+        for basis in 0..2 {
+            let buckets = of_basis(bases, basis).bind(py);
+            let mut total = self.total(basis).borrow_mut(py);
+            if self.end < end && start < self.end {
+                for (numbers, sign) in [(self.end + 1..=end, 1), (self.start + 1..=start, -1)] {
+                    for bucket in numbers {
+                        if let Some(counts) = buckets.get_item(bucket)? {
+                            total.add(py, &counts.cast_into()?.borrow(), sign, self.part)?;
+                        }
+                    }
+                }
+            } else {
+                total.forget(py, self.part)?;
+                for (bucket, counts) in buckets {
+                    let bucket: i64 = bucket.extract()?;
+                    if start < bucket && bucket <= end {
+                        total.add(py, &counts.cast_into()?.borrow(), 1, self.part)?;
+                    }
+                }
+            }
+        }
+        (self.start, self.end) = (start, end);
+        Ok(())
+    }
+}
+
+#[pymethods]
+impl Slide {
+    #[new]
+    fn new(
+        tier: usize,
+        size: i64,
+        length: i64,
+        part: u8,
+        totals: (Py<BucketCounts>, Py<BucketCounts>),
+    ) -> Self {
+        Slide { tier, size, part, totals, start: -length, end: 0 }
+    }
+}
+
+/// A tier of a model: see `Tier` in `walk.py`.
+#[derive(FromPyObject)]
+struct Tier {
+    size: i64,
+    block: i64,
+    part: u8,
+    buckets: Bases,
+    slides: Vec<Py<Slide>>,
+}
+
+/// Adds changes to the tiers of one model.
+#[pyclass]
+pub struct Walk {
+    labels: Py<Labels>,
+    tiers: Vec<Tier>,
+    open: Py<PyDict>,
+    dirty: Py<PySet>,
+}
+
+#[pymethods]
+impl Walk {
+    #[new]
+    fn new(labels: Py<Labels>, tiers: Vec<Tier>, open: Py<PyDict>, dirty: Py<PySet>) -> Self {
+        Walk { labels, tiers, open, dirty }
+    }
+
+    /// Add changes by basis and minute to every tier that still keeps their bucket.
+    fn apply(
+        &self,
+        py: Python<'_>,
+        fresh: (Bound<'_, PyDict>, Bound<'_, PyDict>),
+        floors: Floors,
+    ) -> PyResult<()> {
+        for basis in 0..2 {
+            for (minute, counts) in of_basis(&fresh, basis) {
+                let minute: i64 = minute.extract()?;
+                let counts = counts.cast_into::<BucketCounts>()?;
+                for (number, tier) in self.tiers.iter().enumerate() {
+                    let bucket = match tier.size {
+                        0 => 0,
+                        size => (i128::from(minute) * 60).div_euclid(size.into()) as i64,
+                    };
+                    let floor = floors.0.get(number).copied().unwrap_or(0);
+                    if tier.size == 0 || bucket >= floor {
+                        self.add(py, number, basis, bucket, &counts.borrow(), floors.1)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Add a change to a bucket and to the windows that have it.
+    fn change(
+        &self,
+        py: Python<'_>,
+        tier: usize,
+        basis: usize,
+        bucket: i64,
+        counts: PyRef<'_, BucketCounts>,
+        floors: Floors,
+    ) -> PyResult<()> {
+        self.add(py, tier, basis, bucket, &counts, floors.1)
+    }
+
+    /// Add a part of a bucket's change, or subtract it, to the windows that have the bucket.
+    #[allow(clippy::too_many_arguments)]
+    fn slide(
+        &self,
+        py: Python<'_>,
+        tier: usize,
+        basis: usize,
+        bucket: i64,
+        counts: PyRef<'_, BucketCounts>,
+        sign: i64,
+        part: u8,
+    ) -> PyResult<()> {
+        self.add_to_windows(py, &self.tiers[tier], basis, bucket, &counts, sign, part)
+    }
+
+    /// Move windows to a time in seconds since 1970.
+    fn advance(&self, py: Python<'_>, slides: &Bound<'_, PyList>, seconds: i64) -> PyResult<()> {
+        for slide in slides {
+            let mut slide = slide.cast_into::<Slide>()?.borrow_mut();
+            let tier = slide.tier;
+            slide.move_to(py, seconds, &self.tiers[tier].buckets)?;
+        }
+        Ok(())
+    }
+}
+
+impl Walk {
+    fn add(
+        &self,
+        py: Python<'_>,
+        number: usize,
+        basis: usize,
+        bucket: i64,
+        counts: &BucketCounts,
+        sums_floor: i64,
+    ) -> PyResult<()> {
+        let tier = &self.tiers[number];
+        let part = if number == MINUTES && bucket < sums_floor { LABELS } else { tier.part };
+        let buckets = of_basis(&tier.buckets, basis).bind(py);
+        let total = match buckets.get_item(bucket)? {
+            Some(total) => total.cast_into::<BucketCounts>()?,
+            None => {
+                let new = BucketCounts::with(self.labels.clone_ref(py), Default::default());
+                let new = Bound::new(py, new)?;
+                buckets.set_item(bucket, &new)?;
+                new
+            }
+        };
+        total.borrow_mut().add(py, counts, 1, part)?;
+        self.open.bind(py).set_item(total.as_ptr() as usize, &total)?;
+        self.dirty.bind(py).add((number, bucket.div_euclid(tier.block)))?;
+        self.add_to_windows(py, tier, basis, bucket, counts, 1, part)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add_to_windows(
+        &self,
+        py: Python<'_>,
+        tier: &Tier,
+        basis: usize,
+        bucket: i64,
+        counts: &BucketCounts,
+        sign: i64,
+        part: u8,
+    ) -> PyResult<()> {
+        for slide in &tier.slides {
+            let slide = slide.borrow(py);
+            if slide.start < bucket && bucket <= slide.end && part & slide.part != 0 {
+                slide.total(basis).borrow_mut(py).add(py, counts, sign, part & slide.part)?;
+            }
+        }
+        Ok(())
+    }
+}
