@@ -7,7 +7,7 @@ from time import process_time
 from msgspec import structs
 
 from processor.domain.join.fold import JoinFold
-from processor.domain.log.deltas import DeltaBatch, pack_sums, unpack
+from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch, pack_sums, unpack
 from processor.domain.log.records import decode_raw_delta, encode
 from processor.domain.statistics.delays import total
 from processor.domain.statistics.sums import DELAYS
@@ -94,6 +94,7 @@ def _microseconds(records: Sequence[bytes], count: int) -> float:
         began = process_time()
         for offset, record in enumerate(records):
             batch = decode_raw_delta(record)
+            assert isinstance(batch, RawDeltaBatch)
             tally.apply(offset, offset, batch)
         times.append(process_time() - began)
     return 1e6 * min(times) / count
