@@ -290,12 +290,10 @@ def models(url: str) -> list[dict[str, Any]]:
     """Counts of all time by model, by time of the request, of one worker; none while it does not
     answer."""
     query = "window=all&by=request"
-    # Other systems have no route for one of several workers.
-    if (body := get(f"{url}/api/worker/models?{query}")) is not None:
-        answer = json.loads(body)["body"]
-    elif (body := get(f"{url}/api/models?{query}")) is not None:
-        answer = json.loads(body)
-    else:
-        return []
-    found: list[dict[str, Any]] = answer["models"]
-    return found
+    for path in ("/api/worker/models", "/api/models"):
+        if (body := get(f"{url}{path}?{query}")) is not None:
+            answer = json.loads(body)
+            # Other systems have no route for one of several workers, or answer alike on each.
+            found: list[dict[str, Any]] = answer.get("body", answer)["models"]
+            return found
+    return []

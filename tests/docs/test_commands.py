@@ -31,6 +31,7 @@ ELSEWHERE = {
     "promtool ": "tests/deploy/test_prometheus.py",
     "kubectl -n ": "needs a cluster",
     "helm install": "needs a cluster: tests/deploy/test_chart.py renders the chart",
+    "sloth generate": "a binary that pip can't bring: tests/deploy/test_slo_examples.py reads its file",
     "amtool ": "needs an Alertmanager",
     'curl --silent "http://$': "needs a model on a cluster: tests/integration/test_example.py",
 }

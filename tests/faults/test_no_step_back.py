@@ -31,10 +31,11 @@ class Readings:
             await asyncio.wait([task])
 
     async def read(self, worker: Worker) -> None:
-        path = "/api/models?window=all&by=request"
+        # Its own: what it says of other workers may be a second old.
+        path = "/api/worker/models?window=all&by=request"
         before = dict(self._highest)  # what was published before this question
         answer = await self._cluster.get(worker, path)
-        for model in (answer or {}).get("models", ()):
+        for model in answer["body"]["models"] if answer else ():
             name, predictions = model["deployment"], model["predictions"]
             if predictions < before.get(name, 0):
                 self.steps_back.append(

@@ -17,8 +17,7 @@ BROKER = "kafka://broker:9092"
         ({"PROCESSOR_BROKER": BROKER}, 10, 1),
         ({"PROCESSOR_BROKER": BROKER, "PROCESSOR_SESSION_TIMEOUT": "2s"}, 2, 0.5),
         ({"PROCESSOR_BROKER": BROKER, "PROCESSOR_SESSION_TIMEOUT": "1m"}, 60, 1),
-        ({}, 6, 1),
-        ({"PROCESSOR_SESSION_TIMEOUT": "3s"}, 3, 0.75),
+        ({"PROCESSOR_BROKER": BROKER, "PROCESSOR_SESSION_TIMEOUT": "3s"}, 3, 0.75),
     ],
 )
 def test_sessions_of_the_app(settings: dict[str, str], session: float, heartbeat: float) -> None:

@@ -39,7 +39,7 @@ _MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
 _UNSEARCHED = {"type": "object", "enabled": False}
 _TABLES = (
     "confusion", "classes", "top_k_accuracy", "calibration", "thresholds", "absolute_error_quantiles",
-    "error_histogram", "custom", "custom_failed", "nowcast", "drift",
+    "error_histogram", "custom", "custom_failed", "nowcast", "drift", "targets",
 )  # fmt: skip
 _MAPPINGS: dict[str, Any] = {
     "dynamic": False,
