@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use pyo3::prelude::*;
 
+use crate::collections::OrderedSet;
 use crate::pack;
 use crate::tally::labels::{Label, Labels};
 use crate::tally::unpack::{Amount, Malformed, Unpacker};
@@ -51,6 +52,10 @@ impl Sums {
 
     /// Add others, or subtract them.
     pub fn add(&mut self, other: &Sums, subtract: bool) {
+        if self.entries.is_empty() && !subtract {
+            self.clone_from(other);
+            return;
+        }
         let much_longer = self.entries.len() > MUCH_LONGER * other.entries.len();
         let (mut at, mut has_zeros) = (0, false);
         let mut new: Vec<(Key, i128)> = Vec::new();
@@ -68,6 +73,9 @@ impl Sums {
                 self.set_carry(key, total.carry);
                 has_zeros |= total.low == 0;
             } else {
+                if new.is_empty() {
+                    new.reserve(other.entries.len());
+                }
                 new.push((key, amount.low));
                 self.set_carry(key, amount.carry);
             }
@@ -164,22 +172,21 @@ impl Sums {
         if self.is_empty() {
             return Ok(packed);
         }
-        let mut sums: Vec<_> = self.iter().collect();
-        sums.sort_by(|(a, _), (b, _)| {
-            (a.0, labels.text(a.1), a.2).cmp(&(b.0, labels.text(b.1), b.2))
-        });
-        let mut names: Vec<Label> = Vec::new();
-        let mut flat = Vec::with_capacity(sums.len() * 6);
-        pack::list(&mut flat, sums.len() * 4);
-        for ((kind, label, bin), amount) in sums {
-            let position = names.iter().rposition(|&name| name == label).unwrap_or_else(|| {
-                names.push(label);
-                names.len() - 1
-            });
-            pack::integer(&mut flat, kind.into());
-            pack::integer(&mut flat, position as i64);
-            pack::integer(&mut flat, bin);
-            amount.pack(py, &mut flat)?;
+        // Sums of a kind and label lie together: only these groups are put into the order of their texts.
+        let same = |a: &(Key, i128), b: &(Key, i128)| (a.0 .0, a.0 .1) == (b.0 .0, b.0 .1);
+        let mut groups: Vec<_> = self.entries.chunk_by(same).collect();
+        groups.sort_by_key(|group| (group[0].0 .0, labels.text(group[0].0 .1)));
+        let mut names: OrderedSet<Label> = OrderedSet::default();
+        let mut flat = Vec::with_capacity(self.entries.len() * 6);
+        pack::list(&mut flat, self.entries.len() * 4);
+        for group in groups {
+            let position = names.insert_full(group[0].0 .1).0 as i64;
+            for &(key, low) in group {
+                pack::integer(&mut flat, key.0.into());
+                pack::integer(&mut flat, position);
+                pack::integer(&mut flat, key.2);
+                self.wide(key, low).pack(py, &mut flat)?;
+            }
         }
         packed.reserve_exact(flat.len() + 16 * names.len() + 6);
         pack::list(&mut packed, 2);
