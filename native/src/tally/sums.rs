@@ -201,6 +201,7 @@ impl Sums {
         Wide { low, carry }
     }
 
+    #[inline]
     fn set_carry(&mut self, key: Key, carry: i64) {
         if carry != 0 {
             self.carries.insert(key, carry);

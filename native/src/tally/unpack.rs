@@ -34,7 +34,13 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    #[inline]
     pub fn integer(&mut self) -> Result<i64, Malformed> {
+        // Most numbers of deltas are small.
+        if let [number @ 0..=0x7f, rest @ ..] = self.bytes {
+            self.bytes = rest;
+            return Ok(i64::from(*number));
+        }
         match self.amount()? {
             Amount::Integer(number) => Ok(number),
             Amount::Text(_) => Err(Malformed),
@@ -73,8 +79,11 @@ impl<'a> Unpacker<'a> {
         std::str::from_utf8(bytes).map(Amount::Text).map_err(|_| Malformed)
     }
 
+    #[inline(always)] // so the length is a constant
     fn unsigned(&mut self, length: usize) -> Result<u64, Malformed> {
-        Ok(self.take(length)?.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+        let mut number = [0; 8];
+        number[8 - length..].copy_from_slice(self.take(length)?);
+        Ok(u64::from_be_bytes(number))
     }
 
     fn byte(&mut self) -> Result<u8, Malformed> {
