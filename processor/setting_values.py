@@ -17,6 +17,9 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 #: A host name, an IPv4 address, or an IPv6 address in brackets.
 _HOST = re.compile(r"\[[0-9A-Fa-f:.%a-z]+\]|[^\s/:;,@\[\]]+")
 
+#: A bucket's name, perhaps with a prefix.
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9/._=-]*)?")
+
 #: The groups of model metrics. The two before the last have no family yet.
 METRIC_GROUPS = (
     "labels", "probabilities", "numbers", "sets", "nowcast", "comparison", "slices", "custom",
@@ -193,6 +196,22 @@ def bootstrap(value: str) -> str:
     if value not in ("auto", "full", "never") and parse_time(value) is None:
         raise ValueError("use auto, full, never or a time such as 2026-11-20T00:00:00Z")
     return value
+
+
+def snapshots(value: str) -> str:
+    """The URL of a store; empty for none."""
+    if not value:
+        return value
+    scheme, _, rest = value.partition("://")
+    if "@" in rest.partition("/")[0]:
+        raise ValueError(
+            "credentials are not a part of it: use AWS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY"
+        )
+    if scheme == "file" and rest.startswith("/"):
+        return value
+    if scheme == "s3" and _BUCKET.fullmatch(rest):
+        return value
+    raise ValueError("use file:///folder or s3://bucket/prefix")
 
 
 def choice(*choices: str) -> Callable[[str], str]:

@@ -87,6 +87,11 @@ class Settings:
     )
     ingress_port: int = _setting("8080", values.number(0, 65535), "port that takes events")
     data: Path = _setting("./data", Path, "folder for snapshots and SQLite")
+    snapshots: str = _setting(
+        "",
+        values.snapshots,
+        "where snapshots are copied to for other workers: a folder or an S3 bucket; default nowhere",
+    )
     models: Path | None = _setting("", values.optional_path, "path of the models file")
     replication: int | None = _setting(
         "",
@@ -236,6 +241,8 @@ class Settings:
             "PROCESSOR_ARCHIVE=sqlite: has no effect with PROCESSOR_BROKER: use "
             "http(s)://elasticsearch:9200 or none": not self.embedded
             and self.archive.startswith("sqlite:"),
+            "PROCESSOR_SNAPSHOTS has no effect without PROCESSOR_BROKER: set PROCESSOR_BROKER, or leave "
+            "it out": self.embedded and bool(self.snapshots),
         }
         return [line for line, is_idle in idle.items() if is_idle]
 

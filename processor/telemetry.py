@@ -151,6 +151,11 @@ class Telemetry:
     snapshot_failures: Annotated[
         int, "Snapshots of the join that could not be written; the next start takes longer."
     ] = 0
+    snapshot_copy_failures: Annotated[
+        int,
+        "Failures to write, list or read copies of snapshots in PROCESSOR_SNAPSHOTS; an opening takes "
+        "longer.",
+    ] = 0
     bootstrap_documents: Annotated[int, "Documents read from the archive."] = 0
     feedback_delay: Annotated[
         Histogram, "Seconds from a prediction to its feedback, by event time."

@@ -52,6 +52,28 @@ def test_wrong_topics_are_refused(text: str, match: str) -> None:
         Settings.from_env({"PROCESSOR_TOPICS": text})
 
 
+@pytest.mark.parametrize("text", ["", "file:///shared/a b", "s3://bucket", "s3://my.bucket/a/b"])
+def test_the_store_of_snapshots_is_a_folder_or_a_bucket(text: str) -> None:
+    assert Settings.from_env({"PROCESSOR_SNAPSHOTS": text}).snapshots == text
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("/shared", "use file:///folder or s3://bucket/prefix"),
+        ("file://shared", "use file:///folder"),
+        ("gs://bucket/a", "use file:///folder"),
+        ("s3://", "use file:///folder"),
+        ("s3://bucket/a?region=x", "use file:///folder"),
+        ("s3://key:hidden@bucket/a", r"s3://\*\*\*@bucket/a.*use AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_wrong_store_of_snapshots_is_refused(text: str, match: str) -> None:
+    with pytest.raises(SettingsError, match=match) as raised:
+        Settings.from_env({"PROCESSOR_SNAPSHOTS": text})
+    assert "hidden" not in str(raised.value)
+
+
 def test_settings_without_effect_are_listed() -> None:
     assert Settings.from_env({}).without_effect() == []
     broker = {"PROCESSOR_BROKER": "kafka://h:1"}
@@ -63,3 +85,5 @@ def test_settings_without_effect_are_listed() -> None:
     ]
     (line,) = Settings.from_env({"PROCESSOR_REQUEST_LOGGER": "on"}).without_effect()
     assert "without Elasticsearch" in line
+    (line,) = Settings.from_env({"PROCESSOR_SNAPSHOTS": "file:///shared"}).without_effect()
+    assert "without PROCESSOR_BROKER" in line

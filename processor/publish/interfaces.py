@@ -173,6 +173,11 @@ class Gauges:
         "1 if Elasticsearch answered as it should when it was last asked, 0 if it is away or refuses; "
         "absent without it.",
     ] = None
+    snapshot_store_up: Annotated[
+        int | None,
+        "1 if the store of PROCESSOR_SNAPSHOTS answered as it should when it was last used, else 0; "
+        "absent without one.",
+    ] = None
     archive_refused: Annotated[
         Mapping[str, int],
         "1 for the reason why Elasticsearch answers and refuses: credentials, rights, no_index, "

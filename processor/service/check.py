@@ -21,6 +21,7 @@ from processor.models_file import read_models_file
 from processor.publish.workers.access import metrics_tls
 from processor.service.check_kafka import check_kafka
 from processor.settings import Settings
+from processor.stream.shared.stores import open_store
 
 Verdict = Literal["ok", "notice", "WRONG"]
 
@@ -54,6 +55,7 @@ async def check(settings: Settings) -> AsyncIterator[Finding]:
         return
     async for result in check_kafka(settings):
         yield Finding(*result)
+    yield await asyncio.to_thread(_check_snapshots, settings)
     if not settings.elasticsearch:
         yield Finding("archive", "ok", "none")
         return
@@ -97,6 +99,18 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
         yield Finding("ingress", "ok", _ingress_security(settings))
     except ProcessorError as error:
         yield Finding("ingress", "WRONG", str(error))
+
+
+def _check_snapshots(settings: Settings) -> Finding:
+    if not settings.snapshots:
+        return Finding("snapshots", "ok", "in the data folder alone")
+    try:
+        open_store(settings.snapshots).sizes(settings.app_id)
+    except ProcessorError as error:
+        return Finding("snapshots", "WRONG", str(error))
+    except OSError as error:
+        return Finding("snapshots", "WRONG", f"PROCESSOR_SNAPSHOTS={settings.snapshots}: {error}")
+    return Finding("snapshots", "ok", f"{settings.snapshots} can be listed")
 
 
 def _why_not(settings: Settings) -> str:

@@ -15,6 +15,7 @@ from processor.service.lifecycle import background
 from processor.service.problems import Trouble
 from processor.service.source_watch import SourceWatch
 from processor.settings import Settings
+from processor.stream.shared.snapshots import SharedSnapshots
 from processor.telemetry import Telemetry
 
 
@@ -95,6 +96,20 @@ class Watches:
             troubles, archive_up=lambda: watch.up, archive_refused=lambda: watch.refused
         )
         self._start(watch.run())
+
+    def snapshots(self, shared: SharedSnapshots) -> None:
+        """Tell whether the store of the shared snapshots answers; using it shows that."""
+
+        def troubles() -> Iterable[Trouble]:
+            if shared.error:
+                yield Trouble(
+                    "snapshots",
+                    f"shared snapshots in {shared.place}: {shared.error}",
+                    "check PROCESSOR_SNAPSHOTS, its rights and credentials; it is tried again, and "
+                    "openings take longer meanwhile",
+                )
+
+        self._health.watch(troubles, snapshot_store_up=lambda: int(not shared.error))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         background(self._stack, self._guard(work))

@@ -56,7 +56,7 @@ class JoinStage:
         offset all deltas are on the log: these are not sent again. `LogMismatchError` if the log ends
         before the snapshot's offset.
         """
-        snapshot = await asyncio.to_thread(self._snapshotter.file.read)
+        snapshot, origin = await self._snapshotter.newest()
         if snapshot is not None and snapshot.offset > end:
             raise LogMismatchError(
                 f"topic {self._topic} ends at {end}, its snapshot is at {snapshot.offset}: the topic "
@@ -76,11 +76,12 @@ class JoinStage:
         self._outgoing.clear()
         self._snapshotter.restart()
         self._emit_from = max(self._emit_from, await self._newest_sent_below(begin, end))
-        logger.debug(
+        logger.log(
+            logging.INFO if usable and origin != "snapshot" else logging.DEBUG,
             "join %s: from offset %d (%s), sending from %d",
             self._topic,
             self.next_offset,
-            "snapshot" if usable else "start of the log",
+            origin if usable else "start of the log",
             self._emit_from,
         )
         return self.next_offset
@@ -135,6 +136,11 @@ class JoinStage:
     async def close(self) -> None:
         """Write a last snapshot, if all its deltas are acknowledged."""
         await self._snapshotter.finish(self.next_offset, self.join, self.acks)
+        self._snapshotter.begin_last_copy()
+
+    async def copied(self) -> None:
+        """Wait until the last snapshot is in the shared store, if there is one."""
+        await self._snapshotter.copied()
 
     async def _newest_sent_below(self, begin: int, end: int) -> int:
         """Read ``sent_below`` of the newest heartbeat: from this offset on, deltas may be missing."""
@@ -158,14 +164,18 @@ class JoinStage:
 
 async def close_within(seconds: float, stages: Iterable[JoinStage]) -> None:
     """Write a last snapshot of each stage; after ``seconds`` the rest keep their old snapshots."""
-    waiting = deque(stages)
+    waiting, copying = deque(stages), deque[JoinStage]()
     try:
         async with asyncio.timeout(seconds):
             while waiting:
                 await waiting[0].close()
-                waiting.popleft()
+                copying.append(waiting.popleft())
+            while copying:
+                await copying[0].copied()
+                copying.popleft()
     except TimeoutError:
         logger.info(
-            "no time for the last snapshots of %d partitions: the next start reads more of the log",
-            len(waiting),
+            "no time for the last %s of %d partitions: the next start reads more of the log",
+            "snapshots" if waiting else "shared snapshots",
+            len(waiting) or len(copying),
         )

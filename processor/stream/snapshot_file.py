@@ -98,6 +98,16 @@ _encode = msgspec.msgpack.Encoder(enc_hook=_in_head).encode
 _decode = msgspec.msgpack.Decoder(Snapshot, dec_hook=_from_head).decode
 
 
+def _decode_start(head: bytes) -> tuple[int, str, int, int, int, int]:
+    start = _decode_parts(head)
+    return msgspec.convert(
+        [msgspec.msgpack.decode(part) for part in start[:6]], tuple[int, str, int, int, int, int]
+    )
+
+
+_decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
 class StateCapture:
     """A copy of the state as it was at ``offset``, which is made in slices."""
 
@@ -152,27 +162,16 @@ class SnapshotFile:
         horizon: int,
     ) -> None:
         self._path = folder / f"join-{app_id}-{log_id}-{partition}.snapshot"
-        self._log_id = log_id
-        self._partition = partition
-        self._partitions = partitions
-        self._horizon = horizon
+        self.shared_folder = f"{app_id}/{log_id}/{partition}"
+        """The folder of the partition in a store that is shared."""
+        self.wanted = (SNAPSHOT_VERSION, log_id, partition, partitions, horizon)
+        """What the head of a snapshot of this partition begins with."""
 
     def capture(
         self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()
     ) -> StateCapture:
         """Begin a copy of a state; a copy of the same state that is not complete becomes void."""
-        return StateCapture(
-            Snapshot(
-                SNAPSHOT_VERSION,
-                self._log_id,
-                self._partition,
-                self._partitions,
-                self._horizon,
-                offset,
-                state,
-                list(judged),
-            )
-        )
+        return StateCapture(Snapshot(*self.wanted, offset, state, list(judged)))
 
     def draft(self) -> "SnapshotDraft":
         """Begin a new file beside the existing one."""
@@ -181,15 +180,39 @@ class SnapshotFile:
 
     def read(self) -> Snapshot | None:
         """Read the snapshot; None if there is none, or none for this log and these settings."""
-        wanted = (SNAPSHOT_VERSION, self._log_id, self._partition, self._partitions, self._horizon)
         try:
-            with self._path.open("rb") as file:
-                return read_snapshot(file, os.fstat(file.fileno()).st_size, wanted)
+            with self.open() as file:
+                return read_snapshot(file, os.fstat(file.fileno()).st_size, self.wanted)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, msgspec.DecodeError) as error:
             logger.warning("snapshot %s cannot be used: %s; reading the log", self._path, error)
             return None
+
+    def open(self) -> BinaryIO:
+        """Open the file; it stays the same although a newer one replaces it."""
+        return self._path.open("rb")
+
+    def offset(self) -> int:
+        """The offset of the snapshot; -1 if there is none that can be used."""
+        try:
+            with self.open() as file:
+                return self.read_offset(file)
+        except OSError:
+            return -1
+
+    def read_offset(self, file: BinaryIO) -> int:
+        """The offset of an open snapshot, -1 if it cannot be used; only its head is read."""
+        size = os.fstat(file.fileno()).st_size
+        head = int.from_bytes(file.read(_LENGTH), "little")
+        try:
+            version, log_id, partition, partitions, horizon, offset = _decode_start(
+                file.read(min(head, size))
+            )
+        except (ValueError, msgspec.DecodeError):
+            return -1
+        found = version, log_id, partition, partitions, horizon
+        return offset if found == self.wanted else -1
 
 
 def read_snapshot(
@@ -239,6 +262,12 @@ class SnapshotDraft:
     def append(self, content: Iterable[bytes]) -> None:
         """Write the next part of the content."""
         self._file.writelines(content)
+
+    def read(self, wanted: tuple[int, str, int, int, int]) -> Snapshot | None:
+        """Read what was written; see `read_snapshot`."""
+        self._file.flush()
+        with self._temporary.open("rb") as file:
+            return read_snapshot(file, os.fstat(file.fileno()).st_size, wanted)
 
     def keep(self) -> None:
         """Replace the old file durably: after a crash either the old or the new file exists."""

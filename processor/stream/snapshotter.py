@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from processor.domain.join.fold import JoinFold
 from processor.stream.delta_producer import Acks
-from processor.stream.snapshot_file import SnapshotDraft, SnapshotFile, StateCapture
+from processor.stream.shared.snapshots import SharedSnapshot
+from processor.stream.snapshot_file import Snapshot, SnapshotDraft, SnapshotFile, StateCapture
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
 
@@ -23,12 +24,19 @@ _MAX_SHARE = 0.02
 
 class Snapshotter:
     """Copies a slice of the state, lets a thread write it, then copies the next one, so that the stream
-    never waits for the disk. ``topic`` is used in log lines."""
+    never waits for the disk. ``topic`` is used in log lines. ``shared`` gets a copy of complete
+    snapshots."""
 
     def __init__(
-        self, file: SnapshotFile, topic: str, telemetry: Telemetry, thread: WriterThread
+        self,
+        file: SnapshotFile,
+        topic: str,
+        telemetry: Telemetry,
+        thread: WriterThread,
+        shared: SharedSnapshot | None = None,
     ) -> None:
         self.file = file
+        self._shared = shared
         self._topic = topic
         self._telemetry = telemetry
         self._thread = thread
@@ -36,6 +44,14 @@ class Snapshotter:
         self._kept_offset = 0
         self._fails = False
         self._due = time.monotonic() + _EVERY
+
+    async def newest(self) -> tuple[Snapshot | None, str]:
+        """Read the newest snapshot, and say in a word or two where it was."""
+        if self._shared is not None:
+            snapshot = await self._shared.newest()
+            if snapshot is not None:
+                return snapshot, "shared snapshot"
+        return await asyncio.to_thread(self.file.read), "snapshot"
 
     def restart(self) -> None:
         """Drop the snapshot that was begun, because the fold continues from another state."""
@@ -51,6 +67,8 @@ class Snapshotter:
             self._take_step(self._writer, acks)
         elif time.monotonic() >= self._due and offset > self._kept_offset:
             self._begin(offset, fold)
+        if self._shared is not None:
+            self._shared.advance(self._kept_offset)
 
     async def finish(self, offset: int, fold: JoinFold, acks: Acks) -> None:
         """Write a last snapshot as of ``offset``, if all deltas are acknowledged."""
@@ -68,6 +86,16 @@ class Snapshotter:
             self._take_step(self._writer, acks)
             if self._writer is not None:
                 await self._writer.written()
+
+    def begin_last_copy(self) -> None:
+        """Begin to copy the last snapshot to the shared store."""
+        if self._shared is not None:
+            self._shared.begin_last(self._kept_offset)
+
+    async def copied(self) -> None:
+        """Wait until the last snapshot is in the shared store, or cannot get there."""
+        if self._shared is not None:
+            await self._shared.copied(self._kept_offset)
 
     def _begin(self, offset: int, fold: JoinFold) -> None:
         started = time.monotonic()

@@ -32,6 +32,7 @@ from processor.stream.join_stage import JoinStage, close_within
 from processor.stream.observation_producer import ObservationProducer
 from processor.stream.partition_fold import PartitionFold
 from processor.stream.partition_manager import HEARTBEAT, PartitionManager, fatal, forget
+from processor.stream.shared.snapshots import SharedSnapshots
 from processor.stream.snapshot_file import SnapshotFile, remove_old_snapshots
 from processor.stream.snapshotter import Snapshotter
 from processor.stream.table_recovery import TableRecovery
@@ -49,7 +50,8 @@ class StreamWorker:
     """Runs the Faust app, and the folds of the partitions that are assigned to it.
 
     ``fail`` is called with an error that must end the process; the next owner of the partitions then
-    reads the unfinished records again. ``url`` is announced to the other workers.
+    reads the unfinished records again. ``url`` is announced to the other workers,
+    and snapshots are copied to ``shared``.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class StreamWorker:
         telemetry: Telemetry,
         fail: Callable[[BaseException], None],
         url: str = "",
+        shared: SharedSnapshots | None = None,
     ) -> None:
         self.settings = settings
         self.kafka = kafka
@@ -72,7 +75,7 @@ class StreamWorker:
         self._assignments = 0
         self.takeovers = 0
         """Changes whenever this worker is given partitions that it did not have."""
-        self._writer_thread = WriterThread()
+        self._writer_thread, self._shared = WriterThread(), shared
         self._joins = PartitionManager(self._new_join, fail)
         self._tallies = PartitionManager(self._new_tally, fail)
         # The linger is short, since a record holds hundreds of events already.
@@ -174,15 +177,17 @@ class StreamWorker:
         file = SnapshotFile(
             settings.data, settings.app_id, self.log_id, partition, settings.partitions, horizon
         )
+        shared = self._shared.of(file) if self._shared else None
+        name = f"{topic}/{partition}"
         stage = JoinStage(
             fold,
-            f"{topic}/{partition}",
+            name,
             reader,
-            Snapshotter(file, f"{topic}/{partition}", self.telemetry, self._writer_thread),
+            Snapshotter(file, name, self.telemetry, self._writer_thread, shared),
             self._delta_producer,
             self.telemetry,
         )
-        return PartitionFold(stage, reader, f"join {topic}/{partition}"), stage
+        return PartitionFold(stage, reader, f"join {name}"), stage
 
     def _new_tally(self, partition: int) -> tuple[PartitionFold, TallyStage]:
         topic = self.topics.deltas

@@ -57,6 +57,7 @@ _ON_KAFKA = Gauges(
     source_topics_missing=0,
     source_silent_seconds=2.5,
     archive_up=0,
+    snapshot_store_up=1,
     archive_refused={"rights": 1},
 )
 

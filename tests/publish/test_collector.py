@@ -218,6 +218,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         disk_free_bytes=1,
         disk_full=0,
         archive_up=0,
+        snapshot_store_up=1,
         archive_refused={"rights": 1},
     )
     telemetry = Telemetry()
@@ -235,6 +236,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
             "evicted_requests",
             "catch_up_skipped",
             "snapshot_failures",
+            "snapshot_copy_failures",
             "source_lost",
             "lookups",
             "recalled",
@@ -252,6 +254,7 @@ def test_own_families_are_those_of_the_contract(health: FakeHealth) -> None:
         *("savepoint_requests", "savepoint_bytes"),
         *("savepoint_loaded_timestamp_seconds", "savepoint_taken_timestamp_seconds"),
         *("disk_free_bytes", "disk_full", "archive_up", "archive_refused", "models_file_refused"),
+        "snapshot_store_up",
         *("recovery_seconds", "failing_partitions", "stalled_seconds", "build_info"),
         *("workers", "silent_workers"),
     )

@@ -28,6 +28,8 @@ from processor.service.watches import Watches
 from processor.settings import Settings
 from processor.stream.ingest import SourceIngest
 from processor.stream.kafka_sink import KafkaSink
+from processor.stream.shared.snapshots import SharedSnapshots
+from processor.stream.shared.stores import open_store
 from processor.stream.worker import StreamWorker
 from processor.telemetry import Telemetry
 
@@ -64,6 +66,11 @@ class KafkaMode:
         """Start the worker, and read the source topics onto the log; the sink puts new events on the
         log."""
         settings = self._settings
+        shared: SharedSnapshots | None = None
+        if settings.snapshots:
+            store = open_store(settings.snapshots)
+            shared = SharedSnapshots(store, settings.snapshots, self._telemetry)
+            watches.snapshots(shared)
         kafka = Kafka(settings, settings.broker)
         source = watches.source(kafka, self._is_reading)
         watches.archive()
@@ -71,7 +78,7 @@ class KafkaMode:
         log_id = await self._prepare(kafka)
         url = self._view.address.url if self._view.address else ""
         worker = self._worker = StreamWorker(
-            settings, kafka, log_id, self._telemetry, self._fail, url
+            settings, kafka, log_id, self._telemetry, self._fail, url, shared
         )
         await worker.start()
         stack.push_async_callback(worker.stop)
