@@ -95,7 +95,7 @@ dashboard: $(VENV)/.test  ## Build the Grafana dashboard and the rules, with RUN
 
 lock:  ## Pin what the image installs to today's versions
 	$(PYTHON) -m venv --clear .cache/lock
-	.cache/lock/bin/pip install --quiet --editable .
+	.cache/lock/bin/pip install --quiet --editable '.[snapshots]'
 	{ head -1 deploy/constraints.txt; .cache/lock/bin/pip freeze --exclude-editable; } > .cache/constraints.txt
 	mv .cache/constraints.txt deploy/constraints.txt
 

@@ -1,8 +1,8 @@
 """Measure a worker's start on a log with many observations, on a real Kafka.
 
 The log is filled with records as the processor makes them. A worker folds it for the first time and
-sends its deltas; then it is started again with its snapshots, and without them. The time of a start
-counts only if its counts become exact.
+sends its deltas; then it is started again with its snapshots, with their shared copies in a folder
+alone, and without any. The time of a start counts only if its counts become exact.
 """
 
 import asyncio
@@ -38,7 +38,8 @@ from .support.rows import (
 )
 from .support.topic_fill import PARTITIONS, fresh_topic
 
-FIRST, WITH_SNAPSHOTS, WITHOUT = "the first: deltas are sent", "with snapshots", "without"
+FIRST, WITH_SNAPSHOTS = "the first: deltas are sent", "with snapshots"
+SHARED, WITHOUT = "with shared snapshots alone", "without"
 _MODELS = 10
 _FEEDBACK, _RIGHT = 0.63, 46 / 63
 _ROWS = 2000
@@ -80,7 +81,7 @@ def table(starts: Sequence[Start], observations: int) -> str:
     ]
     lines += [
         f"| {title} | {seconds:.1f} | {reading:.1f} "
-        f"| {'' if title == WITH_SNAPSHOTS else format(observations / reading, ',.0f')} "
+        f"| {'' if title in (WITH_SNAPSHOTS, SHARED) else format(observations / reading, ',.0f')} "
         f"| {peak / 2**20:,.0f} |"
         for title, seconds, reading, peak in starts
     ]
@@ -93,9 +94,13 @@ def _run(bootstrap: str, folder: Path, observations: int) -> tuple[int, list[Sta
     written, expected = asyncio.run(fill(bootstrap, app_id, observations))
     say(f"{written:,} observations put on the log in {time.monotonic() - begin:.0f} s")
     starts = []
-    for title in (FIRST, WITH_SNAPSHOTS, WITHOUT):
-        if title == WITHOUT:
+    shared = folder / "shared"
+    shared.mkdir()
+    for title in (FIRST, WITH_SNAPSHOTS, SHARED, WITHOUT):
+        if title in (SHARED, WITHOUT):
             shutil.rmtree(folder / "worker" / "data")
+        if title == WITHOUT:
+            shutil.rmtree(shared / app_id)
         starts.append(_start(title, bootstrap, topic, app_id, folder / "worker", expected))
         say(f"{title}: {starts[-1].seconds:.1f} s")
     return written, starts
@@ -106,7 +111,8 @@ def _start(
 ) -> Start:
     begin = time.monotonic()
     wrong: list[str] = []
-    with worker(bootstrap, topic, app_id, folder) as one:
+    shared = {"PROCESSOR_SNAPSHOTS": f"file://{folder.parent / 'shared'}"}
+    with worker(bootstrap, topic, app_id, folder, shared) as one:
 
         def exact() -> bool:
             wrong[:] = _wrong(expected, one.url)
