@@ -12,7 +12,7 @@ import numpy as np
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.delays import Cohort, bucket_of
-from processor.domain.tally.estimates import Estimates, Estimator
+from processor.domain.tally.estimates import Estimator
 from processor.domain.tally.recent import RecentCounts
 from processor.domain.timestamps import SECOND
 from processor.publish.alert_families import recent_samples
@@ -27,8 +27,9 @@ RULES = DEPLOY / "prometheus" / "rules.yml"
 #: The values of each series, one a step; None where nothing is published.
 Series = dict[str, list[float | None]]
 
-#: Minutes between samples, which are those between evaluations of the rules too.
-_INTERVAL = 60
+#: Minutes between samples, which are those between evaluations of the rules too; and where values are
+#: held for many hours. Both divide the offsets of the rules.
+_INTERVAL, _LONG_INTERVAL = 60, 120
 #: Two weeks of hours are what the drift of 7 days looks at; older hours are known as their sum.
 _KEPT_HOURS = 2 * 7 * 24
 _MATURITY = 7.0 * DAY
@@ -70,17 +71,21 @@ class _Knowledge:
         )
         self._hours: dict[int, Cohort] = {}
         self._whole = Cohort()
+        #: Predicted, judged and right items by hour of the prediction.
+        self._by_request = np.zeros((int(events.time.max()) // HOUR + 1, 3), np.int64)
 
     def advance(self, now: float) -> Estimator:
         """Count what happened up to ``now`` (s), the end of an hour."""
         end = int(now // HOUR)
         while self._predictions and self._predictions[0][0] <= end:
             hour, label = self._predictions.popleft()
+            self._by_request[hour, 0] += 1
             for cohort in (self._whole, self._hours.setdefault(hour, Cohort())):
                 cohort.add_predicted(label, 1)
         while self._labels and self._labels[0][0] <= now:
             _, hour, cell, bucket = self._labels.popleft()
             self._whole.add_judged(cell, bucket, 1)
+            self._by_request[hour] += (0, 1, cell.actual == cell.predicted)
             if hour in self._hours:
                 self._hours[hour].add_judged(cell, bucket, 1)
         self._hours = {
@@ -88,14 +93,13 @@ class _Knowledge:
         }
         return Estimator(self._hours.items(), self._whole, now, _MATURITY)
 
-    def recent(self, now: float, estimates: Mapping[str, Estimates]) -> RecentCounts:
-        """The counts of recent windows at ``now`` (s), and the rhythm; by time of the request those of
-        the ``estimates``."""
+    def recent(self, now: float) -> RecentCounts:
+        """The counts of recent windows at ``now`` (s), the end of an hour, and the rhythm."""
         windows = {}
         for window, seconds in _SECONDS.items():
-            found = estimates.get(window)
-            nowcast = None if found is None else found.nowcast
-            by_request = Counts() if nowcast is None else Counts(nowcast.predicted, nowcast.judged)
+            end = int(now // HOUR) + 1
+            hours = self._by_request[max(0, end - seconds // HOUR) : end]
+            by_request = Counts(*hours.sum(axis=0).tolist())
             windows[window] = (by_request, self._judged(now - seconds, now))
         last = int(np.searchsorted(self._came, now))
         hours = np.unique(self._came[max(0, last - 200_000) : last] // HOUR)
@@ -136,7 +140,7 @@ def published(
             ((*key, window, "request"), estimate_samples(each, 64)[0])
             for window, each in estimates.items()
         ]
-        recent = knowledge.recent(now, estimates)
+        recent = knowledge.recent(now)
         labelled += recent_samples(key, recent, 64)
         labelled += [((*key, *view), [Sample("model_judged", (), 1)]) for view in _VIEWS]
         for name, value in _outcomes(deployment, recent.of_all_time).items():
@@ -165,7 +169,7 @@ def _outcomes(deployment: str, judged: Counts | None) -> dict[str, float]:
 _NAMES = 'deployment_namespace="simulation", deployment="%s", predictor="default", model="model"'
 #: Views of which the rules want to see that they are published.
 _VIEWS = (("24h", "request"), ("7d", "request"), ("24h", "feedback"), ("all", "feedback"))
-_SECONDS = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
+_SECONDS: Mapping[str, int] = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 _OWN_LABELS = {family.name: family.labels for family in FAMILIES}
 
 
@@ -204,10 +208,12 @@ def first_fired(
 
 
 def _test(series: Series, step: int, counters: Series) -> Iterator[str]:
-    length = max(map(len, series.values())) * step
-    interval = _INTERVAL // 2 if counters else _INTERVAL
+    hours = [len(values) * step for values in series.values()]
+    length = max(hours + [len(values) // 2 for values in counters.values()])
+    every = _LONG_INTERVAL if step > 2 and not counters else _INTERVAL
+    interval = every // 2 if counters else every
     yield "rule_files: [rules.yml]"
-    yield f"evaluation_interval: {_INTERVAL}m"
+    yield f"evaluation_interval: {every}m"
     yield "tests:"
     yield f"  - interval: {interval}m"
     yield "    input_series:"
@@ -223,7 +229,7 @@ def _test(series: Series, step: int, counters: Series) -> Iterator[str]:
         )
         yield f"      - series: {key}"
         yield f"        values: {text}"
-    firing = f'timestamp(ALERTS{{alertstate="firing"}})[{length}h:{_INTERVAL}m]'
+    firing = f'timestamp(ALERTS{{alertstate="firing"}})[{length}h:{every}m]'
     yield "    promql_expr_test:"
     yield f"      - expr: min by (alertname) (min_over_time({firing}))"
     yield f"        eval_time: {length}h"

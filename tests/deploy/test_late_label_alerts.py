@@ -10,7 +10,7 @@ from tests.support.late_worlds import Events, World
 
 # Samples begin once the delays are known, and a week of them passes before what happens: a rule looks
 # back so far.
-_START, _MOMENT, _END, _STEP = 15, 24, 32, 4
+_START, _MOMENT, _END, _STEP = 15, 23, 31, 6
 
 #: A healthy model's accuracy is 0.848 and the floor is 0.8; this is what a fall to 0.7 takes.
 _FALL = 0.148
@@ -54,7 +54,7 @@ def test_a_fall_of_five_points_without_a_floor(promtool: str, tmp_path: Path) ->
 
 
 def test_a_healthy_month_with_all_rhythms(promtool: str, tmp_path: Path) -> None:
-    """Several models side by side, and a worker that restarts: nobody is called."""
+    """Several models side by side: nobody is called."""
     days = 45
     worlds = {
         "surges": World(days=days, per_day=1000, surges=4, weekly=True, nights=True),
@@ -64,12 +64,15 @@ def test_a_healthy_month_with_all_rhythms(promtool: str, tmp_path: Path) -> None
     }
     series: Series = {}
     for number, (name, world) in enumerate(worlds.items()):
-        series |= published(Events(world, number), _START, days, 6, name)
+        series |= published(Events(world, number), _START, days, 12, name)
     names = 'deployment_namespace="simulation", predictor="default", model="model"'
     length = len(next(iter(series.values())))
     series[f'model_retired{{{names}, deployment="retired"}}'] = [1] * length
-    counters = _month_of_a_worker(days - _START)
-    assert first_fired(promtool, series, tmp_path, 6, counters=counters) == {}
+    assert first_fired(promtool, series, tmp_path, 12) == {}
+
+
+def test_a_healthy_month_of_a_worker(promtool: str, tmp_path: Path) -> None:
+    assert first_fired(promtool, {}, tmp_path, counters=_month_of_a_worker(30)) == {}
 
 
 def _month_of_a_worker(days: int) -> Series:
@@ -101,13 +104,16 @@ def _month_of_a_worker(days: int) -> Series:
 
 def test_a_class_that_is_retired(promtool: str, tmp_path: Path) -> None:
     """The mix of predicted labels changes for a week, and that is all that is told."""
-    series = published(Events(World(days=_END, per_day=800, without=_MOMENT), 1), _START, _END, 6)
+    series = published(
+        Events(World(days=_END, per_day=800, without=_MOMENT), 1), _START, _END, _STEP
+    )
+    length = len(next(iter(series.values())))
     retired = 'model_class_retired{deployment_namespace="simulation", deployment="simulated", '
-    series[retired + 'predictor="default", model="model", class="1"}'] = [1] * (17 * 4)
-    found = first_fired(promtool, series, tmp_path, 6)
+    series[retired + 'predictor="default", model="model", class="1"}'] = [1] * length
+    found = first_fired(promtool, series, tmp_path, _STEP)
     assert found.keys() <= {"ModelPredictionsDrifted"}
     del series[retired + 'predictor="default", model="model", class="1"}']
-    assert "ModelClassNotPredicted" in first_fired(promtool, series, tmp_path, 6)
+    assert "ModelClassNotPredicted" in first_fired(promtool, series, tmp_path, _STEP)
 
 
 def test_slower_labels_are_no_fall_of_accuracy(promtool: str, tmp_path: Path) -> None:
@@ -143,14 +149,15 @@ def test_a_fall_of_five_points(
     if not request.config.getoption("--full"):
         pytest.skip("with --full only: takes minutes")
     days: dict[str, list[float]] = {}
+    step = 4
     for seed in range(1, 11):
         events = Events(World(days=40, drop=_MOMENT), seed)
-        series = published(events, _START, 40, _STEP)
+        series = published(events, _START, 40, step)
         if floor is not None:
             names = 'deployment_namespace="simulation", deployment="simulated"'
             key = f'model_floor_ratio{{{names}, predictor="default", model="model"}}'
-            series[key] = [floor] * (25 * 24 // _STEP)
-        found = first_fired(promtool, series, tmp_path, _STEP)
+            series[key] = [floor] * (25 * 24 // step)
+        found = first_fired(promtool, series, tmp_path, step)
         assert found.keys() <= _OF_A_FALL
         for alert, fired_at in found.items():
             days.setdefault(alert, []).append(round(fired_at - (_MOMENT - _START), 1))
