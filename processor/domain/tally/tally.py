@@ -213,7 +213,8 @@ class Tally:
     def flush_all(self) -> Flush:
         """Begin a flush of all blocks, changed or not: its values are a whole checkpoint."""
         for one in self.models.values():
-            one.dirty |= one.saved.keys()
+            # In place, since the walk holds the set too.
+            one.dirty.update(one.saved)
         return Flush(self)
 
     def changed_blocks(self, expired: list[BlockKey]) -> Iterator[Written | None]:
@@ -244,7 +245,7 @@ class Tally:
                 expired += [BlockKey(key, *each) for each in one.expire(expiry)]
             one.apply_fresh(retention_floors(self.log_time))
             if not self._includes:
-                one.dirty |= one.dropped
+                one.dirty.update(one.dropped)
                 one.dropped.clear()
             for tier, block in list(one.dirty):
                 # A block must have all deltas before its offset, also those that came meanwhile.

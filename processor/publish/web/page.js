@@ -157,7 +157,7 @@ function sayState(page) {
 }
 
 async function ask(path, state) {
-  // Not relative to the document's own URL, whose login (http://me:TOKEN@host/) fetch would refuse.
+  // Not relative to the document's own URL, whose login (me:TOKEN@host) fetch would refuse.
   const url = new URL(path, location.origin + location.pathname);
   const answer = await fetch(`${url}?${new URLSearchParams(state)}`);
   if (!answer.ok) throw new Error(`the service answered ${answer.status}`);

@@ -112,6 +112,22 @@ def test_any_checkpoint_is_right(
         assert_windows(tally, messages[-1].time)
 
 
+@given(logs(time_passes=True), st.lists(st.integers(0, 5), min_size=1, max_size=6))
+def test_each_whole_checkpoint_stands_alone(log: Log, steps: list[int]) -> None:
+    """What a flush of all blocks writes, with nothing that was written before, restores all counts."""
+    messages, _ = log
+    tally, offset = new_tally(), 0
+    for step in steps:
+        for message in messages[offset : offset + step]:
+            apply_message(tally, offset, message)
+            offset += 1
+        flush = tally.flush_all()
+        blocks = dict(one for one in flush.blocks if one is not None)
+        fresh = new_tally()
+        assert fresh.restore(flush.manifest(), blocks) == tally.offset
+        assert counts_in(fresh) == counts_in(tally)
+
+
 def in_window(window: Window, tier: int, bucket: int, now: float) -> bool:
     """Counting rule 16, literally; hours that stand for minutes are rounded up."""
     if not window.seconds:
