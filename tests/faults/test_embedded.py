@@ -1,6 +1,7 @@
 """The embedded mode in the long run: killed at random moments, at a limit of memory, for a month."""
 
 import asyncio
+import math
 import os
 import random
 import signal
@@ -139,8 +140,11 @@ async def test_a_month_in_bounded_memory_and_on_a_bounded_disk(
 
 
 def _days_before_states(folder: Path) -> float:
-    """How much older the oldest event of the archive is than that of the oldest saved state, in days."""
-    covered = min(map(position, (folder / "data").glob("*.state")))
+    """How much older the oldest event of the archive is than that of the oldest saved state, in days;
+    without limit while no state was saved."""
+    covered = min(map(position, (folder / "data").glob("*.state")), default=None)
+    if covered is None:
+        return math.inf
     with closing(sqlite3.connect(folder / "data" / "events.sqlite")) as connection:
         query = "SELECT MIN(accepted), (SELECT accepted FROM events WHERE seq = ?) FROM events"
         oldest, saved = connection.execute(query, (covered,)).fetchone()
