@@ -129,40 +129,6 @@ fn new_items<'r>(row: &Items, items: &'r [Item<'r>]) -> NewItems<'r> {
     NewItems { items, several, valued }
 }
 
-/// Apply rows in groups whose requests are looked for at once. `read` parses a row, `head` gives its model's
-/// position and its id, and `apply` returns whether it was applied. Returns the remaining rows.
-fn apply_rows<'py, 'a, 'r, T>(
-    updater: &mut RequestUpdater<'py, 'a>,
-    models: &[ModelId],
-    rows: &'r [u8],
-    read: fn(&mut Rows<'r>) -> Option<T>,
-    head: impl Fn(&T) -> (usize, &'r [u8]),
-    mut apply: impl FnMut(&mut RequestUpdater<'py, 'a>, T) -> PyResult<bool>,
-) -> PyResult<Remaining> {
-    let mut remaining = Remaining::default();
-    let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
-    let mut some = Vec::with_capacity(AT_ONCE);
-    while rows.next_few(read, AT_ONCE, &mut some) {
-        updater.prefetch(some.iter().filter_map(|(_, row)| {
-            let (model, id) = head(row.as_ref()?);
-            Some((*models.get(model)?, id))
-        }));
-        for (bytes, parsed) in some.drain(..) {
-            let is_applied = match parsed {
-                Some(row) => apply(updater, row)?,
-                None => false,
-            };
-            if !is_applied {
-                leave(updater, models, bytes, &mut remaining)?;
-            }
-        }
-    }
-    if !rows.is_complete() {
-        return Err(malformed_rows());
-    }
-    Ok(remaining)
-}
-
 /// Applies rows to the requests of a state and counts them in the accumulator. `plan_of` is Python's
 /// function of an answer, a truth and a reward; `base_of_prediction` and `base_of_feedback` give the digests
 /// of an answer, and of a truth and a reward, without values.
@@ -235,24 +201,15 @@ impl FastPath {
         hour: u32,
         completed_until: i64,
     ) -> PyResult<Applied<'py>> {
-        let (judged, unmatched) = (bound(&self.judged, py), bound(&self.unmatched, py));
-        let mut updater = RequestUpdater::new(
-            self.requests.bind(py).borrow_mut(),
-            self.accumulator.bind(py),
-            self.plan_of.bind(py),
-            &self.models,
-            Notes { judged, unmatched, offset },
-            hour,
-            &self.bounds,
-        );
-        let digests = &mut self.digests;
-        let remaining = apply_rows(
-            &mut updater,
-            &models,
+        self.apply(
+            py,
             rows,
+            &models,
+            offset,
+            hour,
             prediction,
             |row| (row.model, row.id),
-            |updater, row| {
+            |updater, digests, row| {
                 if row.time <= completed_until || row.source_rank >= MAX_RANK {
                     return Ok(false);
                 }
@@ -268,8 +225,7 @@ impl FastPath {
                 };
                 updater.apply_prediction(&Id::new(row.id), &new)
             },
-        )?;
-        Ok(applied(updater, remaining_rows(py, remaining)))
+        )
     }
 
     /// Apply feedback of a log hour.
@@ -282,24 +238,15 @@ impl FastPath {
         offset: i64,
         hour: u32,
     ) -> PyResult<Applied<'py>> {
-        let (judged, unmatched) = (bound(&self.judged, py), bound(&self.unmatched, py));
-        let mut updater = RequestUpdater::new(
-            self.requests.bind(py).borrow_mut(),
-            self.accumulator.bind(py),
-            self.plan_of.bind(py),
-            &self.models,
-            Notes { judged, unmatched, offset },
-            hour,
-            &self.bounds,
-        );
-        let digests = &mut self.digests;
-        let remaining = apply_rows(
-            &mut updater,
-            &models,
+        self.apply(
+            py,
             rows,
+            &models,
+            offset,
+            hour,
             feedback,
             |row| (row.scope, row.id),
-            |updater, row| {
+            |updater, digests, row| {
                 if row.source_rank >= MAX_RANK {
                     return Ok(false);
                 }
@@ -318,8 +265,7 @@ impl FastPath {
                 };
                 updater.apply_feedback(&Id::new(row.id), &new)
             },
-        )?;
-        Ok(applied(updater, remaining_rows(py, remaining)))
+        )
     }
 
     /// Count requests that are complete: one prediction, and at most one feedback. Returns the remaining
@@ -362,6 +308,56 @@ impl FastPath {
             requests.latest,
             requests.skipped,
         ))
+    }
+}
+
+impl FastPath {
+    /// Apply rows of a log hour, in groups whose requests are looked for at once. `read` parses a row, `head`
+    /// gives its model's position and its id, and `apply` returns whether it was applied; the others remain.
+    #[allow(clippy::too_many_arguments)]
+    fn apply<'py, 'r, T>(
+        &mut self,
+        py: Python<'py>,
+        rows: &'r [u8],
+        models: &[ModelId],
+        offset: i64,
+        hour: u32,
+        read: fn(&mut Rows<'r>) -> Option<T>,
+        head: impl Fn(&T) -> (usize, &'r [u8]),
+        mut apply: impl FnMut(&mut RequestUpdater<'_, 'py>, &mut Digests, T) -> PyResult<bool>,
+    ) -> PyResult<Applied<'py>> {
+        let (judged, unmatched) = (bound(&self.judged, py), bound(&self.unmatched, py));
+        let mut updater = RequestUpdater::new(
+            self.requests.bind(py).borrow_mut(),
+            self.accumulator.bind(py),
+            self.plan_of.bind(py),
+            &self.models,
+            Notes { judged, unmatched, offset },
+            hour,
+            &self.bounds,
+        );
+        let mut remaining = Remaining::default();
+        let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
+        let mut some = Vec::with_capacity(AT_ONCE);
+        while rows.next_few(read, AT_ONCE, &mut some) {
+            updater.prefetch(some.iter().filter_map(|(_, row)| {
+                let (model, id) = head(row.as_ref()?);
+                Some((*models.get(model)?, id))
+            }));
+            for (bytes, parsed) in some.drain(..) {
+                let is_applied = match parsed {
+                    Some(row) => apply(&mut updater, &mut self.digests, row)?,
+                    None => false,
+                };
+                if !is_applied {
+                    leave(&mut updater, models, bytes, &mut remaining)?;
+                }
+            }
+        }
+        if !rows.is_complete() {
+            return Err(malformed_rows());
+        }
+        Ok(applied(updater, remaining_rows(py, remaining)))
     }
 }
 
