@@ -107,17 +107,22 @@ async def produce(bootstrap: str, topic: str, path: Path = DATA / "events.ndjson
         await producer.stop()
 
 
-def archive_settings(
-    kafka: Broker, source: str, app_id: str, elastic: Elastic, **more: str
-) -> dict[str, str]:
-    """Settings of a worker on a source topic, with an Elasticsearch archive."""
+def kafka_settings(kafka: Broker, source: str, app_id: str, **more: str) -> dict[str, str]:
+    """Settings of a worker on a source topic, without an archive unless more say so."""
     return {
         "broker": f"kafka://{kafka.bootstrap}",
         "topics": source,
         "app_id": app_id,
-        "archive": elastic.url,
+        "archive": "none",
         **more,
     }
+
+
+def archive_settings(
+    kafka: Broker, source: str, app_id: str, elastic: Elastic, **more: str
+) -> dict[str, str]:
+    """Settings of a worker on a source topic, with an Elasticsearch archive."""
+    return kafka_settings(kafka, source, app_id, archive=elastic.url, **more)
 
 
 async def make_index(client: AsyncElasticsearch, documents: list[dict[str, Any]]) -> str:

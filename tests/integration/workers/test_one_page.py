@@ -17,7 +17,7 @@ from bench.support.measure import differences
 from tests.support.browser import Page, chromium_page
 from tests.support.faults.cluster import Worker, freeze, timeless, until
 from tests.support.servers import Broker
-from tests.support.workers import TOKEN, Get, Start
+from tests.support.workers import TOKEN, Get, Start, kafka_settings
 
 PATH = "/api/models?window=all&by=request"
 LOAD = Load.of_events(3_000, models=12)
@@ -76,14 +76,7 @@ async def test_a_frozen_and_a_killed_worker(
     tmp_path: Path,
 ) -> None:
     source = topic(partitions=8)
-    settings = {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "app_id": app_id,
-        "archive": "none",
-        "session_timeout": "8s",
-        "metrics_token": TOKEN,
-    }
+    settings = kafka_settings(kafka, source, app_id, session_timeout="8s", metrics_token=TOKEN)
     shown, frozen, killed = (start(data=f"data-{n}", **settings) for n in range(3))
     await produce_load(kafka.bootstrap, source, LOAD)
     for worker in (shown, frozen, killed):

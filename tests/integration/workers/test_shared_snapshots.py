@@ -11,7 +11,16 @@ from processor.stream.shared.stores import StoreError, open_store
 from tests.support.faults.cluster import until
 from tests.support.servers import Broker
 from tests.support.servers.bucket import s3_server
-from tests.support.workers import Get, Start, assert_equal, counted, expected, models, produce
+from tests.support.workers import (
+    Get,
+    Start,
+    assert_equal,
+    counted,
+    expected,
+    kafka_settings,
+    models,
+    produce,
+)
 
 
 @pytest.fixture
@@ -32,14 +41,7 @@ async def test_a_takeover_without_local_files(
 ) -> None:
     _check_store(bucket)
     source = topic(partitions=8)
-    settings = {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "app_id": app_id,
-        "archive": "none",
-        "partitions": "2",
-        "snapshots": bucket,
-    }
+    settings = kafka_settings(kafka, source, app_id, partitions="2", snapshots=bucket)
     first = start(data="first", **settings)
     await produce(kafka.bootstrap, source)
     await counted(get, first, judged=63)

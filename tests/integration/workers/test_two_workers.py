@@ -9,7 +9,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.faults.cluster import Worker, until
 from tests.support.servers import Broker
-from tests.support.workers import DATA, Get, Start, assert_equal, expected, models, produce
+from tests.support.workers import (
+    DATA,
+    Get,
+    Start,
+    assert_equal,
+    expected,
+    kafka_settings,
+    models,
+    produce,
+)
 
 CELL = tuple[str, str]
 
@@ -18,12 +27,7 @@ async def test_two_workers_started_at_once_on_fresh_topics(
     kafka: Broker, topic: Callable[..., str], app_id: str, start: Start, get: Get
 ) -> None:
     source = topic(partitions=8)
-    settings = {
-        "broker": f"kafka://{kafka.bootstrap}",
-        "topics": source,
-        "app_id": app_id,
-        "archive": "none",
-    }
+    settings = kafka_settings(kafka, source, app_id)
     workers = [start(**settings), start(**settings)]
     await produce(kafka.bootstrap, source)
 
