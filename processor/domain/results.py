@@ -1,9 +1,11 @@
 """The published results of models: structs that encode to the documented JSON."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from processor.domain.events.attributes import UNCOUNTED
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules, Targets
 from processor.domain.nowcast_result import DriftResult, NowcastResult
@@ -11,6 +13,7 @@ from processor.domain.statistics import custom, label_sets, numbers, probabiliti
 from processor.domain.statistics import labels as scores
 from processor.domain.statistics.counts import MICRO, Counts
 from processor.domain.statistics.sums import by_kind
+from processor.telemetry import Telemetry
 
 
 class CellCount(msgspec.Struct, frozen=True):
@@ -174,6 +177,36 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     ambiguous: int = 0
     not_scorable: dict[str, int] = {}
     dead_letters: dict[str, int] = {}
+
+
+def events_read(
+    telemetry: Telemetry,
+    not_scorable: Counter[str],
+    *,
+    read: int,
+    unmatched: int,
+    rows_differ: int,
+    ambiguous: int,
+) -> Events:
+    """What became of ``read`` events, by the counters of those who read and joined them.
+
+    ``not_scorable`` counts items by reason, ``unmatched`` feedback without a prediction;
+    ``rows_differ`` and ``ambiguous`` count outcomes that could not be judged for these reasons.
+    """
+    return Events(
+        read=read,
+        **{kind: telemetry.events[kind] for kind in UNCOUNTED},
+        duplicates=telemetry.duplicates,
+        superseded=telemetry.superseded,
+        corrections=telemetry.corrections,
+        unmatched_feedback=unmatched,
+        late=telemetry.late,
+        says_nothing=telemetry.says_nothing,
+        rows_differ=rows_differ,
+        ambiguous=ambiguous,
+        not_scorable=dict(sorted(not_scorable.items())),
+        dead_letters=dict(sorted(telemetry.dead_letters.items())),
+    )
 
 
 class Replay(msgspec.Struct, frozen=True, rename={"from_": "from"}):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from processor.domain.events.attributes import UNCOUNTED
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.nowcast_result import drift_result, nowcast_result
-from processor.domain.results import Events, ModelResult, Replay, model_result
+from processor.domain.results import Events, ModelResult, Replay, events_read, model_result
 from processor.domain.tally.windows import TIERS, Window
 from processor.domain.timestamps import SECOND, format_time
 from processor.publish.cardinality import cap_result
@@ -107,21 +106,13 @@ def window_span(window: Window, now: float) -> tuple[str | None, str]:
 
 def live_events(telemetry: Telemetry, gauges: Gauges) -> Events:
     """Counts of the events that this process has read since its start, for ``events`` of a result."""
-    return Events(
+    return events_read(
+        telemetry,
+        telemetry.not_scorable + Counter(gauges.not_scorable_items),
         read=sum(telemetry.events.values()),
-        **{kind: telemetry.events[kind] for kind in UNCOUNTED},
-        duplicates=telemetry.duplicates,
-        superseded=telemetry.superseded,
-        corrections=telemetry.corrections,
-        unmatched_feedback=gauges.unmatched_feedbacks,
-        late=telemetry.late,
-        says_nothing=telemetry.says_nothing,
+        unmatched=gauges.unmatched_feedbacks,
         rows_differ=gauges.rows_differ,
         ambiguous=gauges.ambiguous,
-        not_scorable=dict(
-            sorted((telemetry.not_scorable + Counter(gauges.not_scorable_items)).items())
-        ),
-        dead_letters=dict(sorted(telemetry.dead_letters.items())),
     )
 
 

@@ -20,7 +20,7 @@ from processor.domain.log.observations import BatchBuilder, Feedback, Observatio
 from processor.domain.memo import Memo
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
-from processor.domain.results import Events, Replay, model_results
+from processor.domain.results import Replay, events_read, model_results
 from processor.domain.statistics.counts import Counts
 from processor.domain.timestamps import format_time
 from processor.replay.content_groups import Group, ReplayJoin
@@ -157,7 +157,7 @@ class ReplayFold:
     def result(self) -> Replay:
         """The results of all models of the selection, and what became of the events."""
         self._fold()
-        selection, telemetry, state = self.selection, self.telemetry, self._join.state
+        selection, state = self.selection, self._join.state
         models: dict[ModelKey, Counts] = {}
         kinds, reasons = Counter[str](), Counter[str]()
         for group, size in self._join.groups(selection):
@@ -176,19 +176,13 @@ class ReplayFold:
             format_time(selection.end) if selection.end is not None else None,
             selection.by,
             model_results(models, selection.by, self.rules),
-            Events(
+            events_read(
+                self.telemetry,
+                reasons,
                 read=self.read,
-                **{kind: telemetry.events[kind] for kind in UNCOUNTED},
-                duplicates=telemetry.duplicates,
-                superseded=telemetry.superseded,
-                corrections=telemetry.corrections,
-                unmatched_feedback=state.unmatched,
-                late=telemetry.late,
-                says_nothing=telemetry.says_nothing,
+                unmatched=state.unmatched,
                 rows_differ=kinds[ROWS_DIFFER],
                 ambiguous=kinds[AMBIGUOUS],
-                not_scorable=dict(sorted(reasons.items())),
-                dead_letters=dict(sorted(telemetry.dead_letters.items())),
             ),
         )
 
