@@ -58,6 +58,8 @@ def test_promtool(command: str, promtool: str) -> None:
 def test_rules_read_metrics_that_there_are() -> None:
     gauges = Gauges(
         source_topics_missing=0,
+        broker_up=1,
+        disk_full=0,
         archive_up=1,
         models_file_refused=0,
         watermark_timestamp_seconds=1.0,
