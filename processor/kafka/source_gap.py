@@ -22,11 +22,13 @@ _PATIENCE = 30.0
 class Gap(NamedTuple):
     """The records that retention removed before they were read.
 
-    ``since`` is the time (ns) of the last record that was read before them, None if it is not known.
+    ``since`` is the time (ns) of the last record that was read before them, None if it is not known;
+    ``newest`` is that of the newest record of the source that was read at all.
     """
 
     records: int
     since: int | None
+    newest: int | None = None
 
 
 async def oldest_record(kafka: Kafka, topics: tuple[str, ...]) -> int | None:
@@ -59,18 +61,21 @@ async def find_gap(
         partitions = await kafka.partitions(topics)
         begins = await consumer.beginning_offsets(partitions)
         committed = await group_positions(admin, group, partitions)
-        records, times = 0, []
+        records, times, newest = 0, [], None
         for partition in partitions:
             offset, metadata = committed.get(partition) or (-1, "")
+            last_read = int(metadata) * 1_000_000 if metadata.isdigit() else None
+            newest = max(filter(None, (newest, last_read)), default=None)
             if 0 <= offset < begins[partition]:
                 records += begins[partition] - offset
-                times.append(int(metadata) * 1_000_000 if metadata.isdigit() else None)
+                times.append(last_read)
         known = [last for last in times if last is not None]
         # All partitions: a topic that is new to the group has no position either, and was never read.
         dropped = all((committed.get(one) or (-1, ""))[0] < 0 for one in partitions)
         if dropped and partitions and in_memory_from is not None:
             await _skip_to(consumer, partitions, in_memory_from)
-        return Gap(records, min(known) if len(known) == len(times) and known else None)
+        since = min(known) if len(known) == len(times) and known else None
+        return Gap(records, since, newest)
 
 
 async def group_positions(

@@ -159,8 +159,8 @@ class Gauges:
     ] = None
     source_silent_seconds: Annotated[
         float | None,
-        "Seconds since this worker last read an event, or since its start; absent while it reads no "
-        "partition of a source.",
+        "Seconds since the newest record of the source that was read, also before a restart, or since "
+        "an event over HTTP; absent while this worker reads no partition of a source.",
     ] = None
     disk_free_bytes: Annotated[
         int | None, "Bytes free for the files of this worker, on the fullest of its disks."

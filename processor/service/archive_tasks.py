@@ -59,9 +59,9 @@ class ArchiveTasks:
         self._telemetry = telemetry
         self._source_known = asyncio.Event()
 
-    async def record_source_gap(self, topics: tuple[str, ...]) -> None:
+    async def record_source_gap(self, topics: tuple[str, ...]) -> int | None:
         """Write to the control topic which records these source topics have lost, before they are read
-        further.
+        further. Returns the time (ns) of the newest record that was read so far, None if none is known.
 
         `KafkaConnectionError` if the control topic can't be read.
         """
@@ -86,6 +86,7 @@ class ArchiveTasks:
             since = control.created_at if gap.since is None else gap.since
             await control.write(ControlRecord("gap", position=since))
         self._source_known.set()
+        return gap.newest
 
     def start(self, stack: AsyncExitStack, guard: Guard) -> None:
         """Start the tasks of an Elasticsearch archive, until the stack unwinds.

@@ -18,33 +18,46 @@ SILENT_AFTER = 3600.0
 class SourceWatch:
     """The troubles of the source, and for how long it has been silent.
 
-    ``is_reading`` returns whether this worker holds partitions of the source. With ``optional`` topics
-    may be missing.
+    ``is_reading`` returns whether this worker holds partitions of the source, and ``newest`` the time
+    (ns) of the newest record of the source that was read, before its start as well; 0 if none is known.
+    With ``optional`` topics may be missing.
     """
 
     def __init__(
         self,
         source: SourceTopics,
         is_reading: Callable[[], bool],
+        newest: Callable[[], int],
         telemetry: Telemetry,
         optional: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
         self._is_reading = is_reading
+        self._newest = newest
         self._telemetry = telemetry
         self._optional = optional
         self._clock = clock
-        self._events = -1
-        self._last_event = clock()
+        self._events = self._last_newest = 0
+        self._last_event = 0.0
 
     @property
     def silent_seconds(self) -> float | None:
-        """Seconds since the last event, or since the first call; None while nothing is read."""
+        """Seconds since the last event: by the time of its record, so that neither a restart nor the
+        reading of old records hides a silence. Where none is known, since reading began. None while
+        nothing is read."""
+        if not self._is_reading():
+            self._last_event = 0.0
+            return None
+        now, newest = self._clock(), self._newest()
         events = sum(self._telemetry.events.values())
-        if events != self._events or not self._is_reading():
-            self._events, self._last_event = events, self._clock()
-        return self._clock() - self._last_event if self._is_reading() else None
+        if newest != self._last_newest:
+            self._last_event = min(now, newest / SECOND)
+        elif events != self._events or not self._last_event:
+            # None of the source, so it came over HTTP.
+            self._last_event = now
+        self._events, self._last_newest = events, newest
+        return now - self._last_event
 
     def troubles(self) -> Iterable[Trouble]:
         """The troubles, as of now."""

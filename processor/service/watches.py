@@ -64,11 +64,13 @@ class Watches:
             )
             self._start(file.run())
 
-    def source(self, kafka: Kafka, is_reading: Callable[[], bool]) -> SourceTopics:
+    def source(
+        self, kafka: Kafka, is_reading: Callable[[], bool], newest: Callable[[], int]
+    ) -> SourceTopics:
         """Watch the broker and the source topics; see `SourceWatch`."""
         settings = self._settings
         source = SourceTopics(kafka, settings.topics)
-        watch = SourceWatch(source, is_reading, self._telemetry, settings.topics_optional)
+        watch = SourceWatch(source, is_reading, newest, self._telemetry, settings.topics_optional)
         self._health.watch(
             watch.troubles,
             broker_up=lambda: int(source.broker_error is None) if source.was_asked else None,

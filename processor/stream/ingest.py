@@ -42,8 +42,9 @@ class SourceIngest:
     """Reads the source topics with a separate consumer group, from the earliest record on.
 
     Records that are read twice (after a failed commit or a rebalance) are harmless: the fold ignores
-    repeats. ``check_for_gap`` is awaited with the topics each time before reading starts; ``fail`` is
-    called with an error that must end the process.
+    repeats. ``check_for_gap`` is awaited with the topics each time before reading starts, and returns
+    the time (ns) of the newest record that was read before, None if it is not known; ``fail`` is called
+    with an error that must end the process.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class SourceIngest:
         group: str,
         observation_producer: ObservationProducer,
         fail: Callable[[BaseException], None],
-        check_for_gap: Callable[[tuple[str, ...]], Awaitable[None]],
+        check_for_gap: Callable[[tuple[str, ...]], Awaitable[int | None]],
     ) -> None:
         self._kafka = kafka
         self._source = source
@@ -66,6 +67,9 @@ class SourceIngest:
         """Records between the position and the source's end, when last measured; None before."""
         self.last_error = ""
         """Why the source can't be read at the moment; empty if it can."""
+        self.newest = 0
+        """The time (ns) of the newest record of the source that was read, by this worker or by the group
+        before it; 0 if none is known."""
         self._backlog: _Backlog | None = None
 
     @property
@@ -94,7 +98,7 @@ class SourceIngest:
 
     async def _consume(self) -> None:
         topics = await self._source.wait()
-        await self._check_for_gap(topics)
+        self.newest = max(self.newest, await self._check_for_gap(topics) or 0)
         consumer = self._kafka.consumer(
             group_id=self._group,
             max_poll_records=_MAX_RECORDS,
@@ -127,6 +131,8 @@ class SourceIngest:
                 found = await consumer.getmany(timeout_ms=200)
                 if found:
                     positions = await self._add(found)
+                    times = [int(time) * 1_000_000 for _, time in positions.values()]
+                    self.newest = max(self.newest, *times)
                     futures = await observation_producer.send()
                     for future in futures:
                         future.add_done_callback(_retrieve_error)

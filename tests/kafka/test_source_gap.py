@@ -65,10 +65,11 @@ async def test_records_lost_unread_are_counted(
     await _produce(kafka, name, _TIMES)
     group = f"{app_id}-source"
     await _commit(kafka, name, group, 1, str(_TIMES[0]))
-    assert await find_gap(_kafka(kafka), (name,), group, None) == Gap(0, None)
+    newest = _TIMES[0] * 1_000_000
+    assert await find_gap(_kafka(kafka), (name,), group, None) == Gap(0, None, newest)
     await _delete(kafka, name, 3)
     gap = await find_gap(_kafka(kafka), (name,), group, None)
-    assert gap == Gap(4, _TIMES[0] * 1_000_000)
+    assert gap == Gap(4, newest, newest)
     await _commit(kafka, name, group, 1, "")  # as an older release commits it
     assert await find_gap(_kafka(kafka), (name,), group, None) == Gap(4, None)
 
@@ -95,5 +96,5 @@ async def test_a_topic_that_is_new_to_the_group_is_read_from_its_start(
         await _produce(kafka, name, _TIMES)
     await _commit(kafka, known, group, 5, str(_TIMES[9]))
     gap = await find_gap(_kafka(kafka), (known, new), group, _TIMES[7] * 1_000_000)
-    assert gap == Gap(0, None)
+    assert gap == Gap(0, None, _TIMES[9] * 1_000_000)
     assert await _positions(kafka, group) == {0: 5, 1: 5}

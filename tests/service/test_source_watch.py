@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from processor.domain.timestamps import SECOND
 from processor.errors import BrokerError
 from processor.kafka.source_topics import SourceTopics
 from processor.service.source_watch import GRACE, SILENT_AFTER, SourceWatch
@@ -17,10 +18,12 @@ class _Source:
 class _World:
     def __init__(self, optional: bool = False) -> None:
         self.now, self.reading = 1_795_165_440.0, True
+        self.newest = 0
         self.source, self.telemetry = _Source(), Telemetry()
         self.watch = SourceWatch(
             cast(SourceTopics, self.source),
             lambda: self.reading,
+            lambda: self.newest,
             self.telemetry,
             optional,
             lambda: self.now,
@@ -73,5 +76,33 @@ def test_a_worker_that_reads_no_partition_is_not_silent() -> None:
     world.reading = False
     world.now += 2 * SILENT_AFTER
     assert (world.watch.silent_seconds, world.troubles()) == (None, [])
+    world.reading = True
+    assert world.watch.silent_seconds == 0.0
+
+
+def test_a_restart_does_not_end_a_silence() -> None:
+    world = _World()
+    world.newest = round((world.now - 86_400) * SECOND)
+    assert world.watch.silent_seconds == 86_400
+    (trouble,) = world.troubles()
+    assert "no event since 2026-11-19T09:04:00Z" in trouble.what
+    # Old records that are read now are still old.
+    world.newest += 3600 * SECOND
+    world.telemetry.events["request"] += 1
+    assert world.watch.silent_seconds == 86_400 - 3600
+    # An event over HTTP is of now, whatever the source has; so is a record ahead of this clock.
+    world.telemetry.events["feedback"] += 1
+    assert world.watch.silent_seconds == 0.0
+    world.newest = round((world.now + 50) * SECOND)
+    assert world.watch.silent_seconds == 0.0
+
+
+def test_what_others_read_meanwhile_is_not_held_against_who_takes_over() -> None:
+    world = _World()
+    world.newest = round(world.now * SECOND)
+    assert world.watch.silent_seconds == 0.0
+    world.reading = False
+    world.now += 86_400
+    assert world.watch.silent_seconds is None
     world.reading = True
     assert world.watch.silent_seconds == 0.0

@@ -72,7 +72,9 @@ class KafkaMode:
             shared = SharedSnapshots(store, settings.snapshots, self._telemetry)
             watches.snapshots(shared)
         kafka = Kafka(settings, settings.broker)
-        source = watches.source(kafka, self._is_reading)
+        source = watches.source(
+            kafka, self._is_reading, lambda: self._ingest.newest if self._ingest else 0
+        )
         watches.archive()
         settings = self._settings = await self._upgraded(kafka)
         log_id = await self._prepare(kafka)
