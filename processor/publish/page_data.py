@@ -1,5 +1,6 @@
 """The body of ``GET /api/page``: everything that the live page shows at one moment."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -141,6 +142,16 @@ class Distribution(msgspec.Struct, frozen=True):
     counts: tuple[int, ...]
 
 
+class IngressWork(msgspec.Struct, frozen=True):
+    """The requests at the ingress port of this worker since its start: ``answers`` by HTTP status,
+    ``refused`` by the reason in the answer, and how long answers took."""
+
+    answers: dict[str, int]
+    refused: dict[str, int]
+    in_flight: int
+    seconds: Distribution
+
+
 class Work(msgspec.Struct, frozen=True):
     """The work of this worker: counters since its start, and its state now."""
 
@@ -152,6 +163,7 @@ class Work(msgspec.Struct, frozen=True):
     waiting: int
     events: Events
     feedback_delay: Distribution
+    ingress: IngressWork
     dead_letters: tuple[ShownDeadLetter, ...]
     """The newest dead letters of this process, the newest first."""
 
@@ -317,7 +329,20 @@ def _work(worker: WorkerView) -> Work:
         waiting=gauges.waiting_requests,
         events=live_events(telemetry, gauges),
         feedback_delay=_distribution(telemetry.feedback_delay),
+        ingress=_ingress(telemetry, gauges.ingress_in_flight),
         dead_letters=tuple(_dead_letters(telemetry, worker.settings.embedded)),
+    )
+
+
+def _ingress(telemetry: Telemetry, in_flight: int) -> IngressWork:
+    answers = Counter[str]()
+    for (_, status), requests in telemetry.ingress_requests.items():
+        answers[status] += requests
+    return IngressWork(
+        dict(sorted(answers.items())),
+        dict(telemetry.ingress_refused.most_common()),
+        in_flight,
+        _distribution(telemetry.ingress),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import Cell, Counts
-from processor.publish.interfaces import Problem
+from processor.publish.interfaces import Gauges, Problem
 from processor.setting_values import Secret
 from processor.settings import Settings
 from processor.telemetry import RecentDeadLetter
@@ -103,6 +103,34 @@ async def test_two_hundred_models(page: Page, width: int) -> None:
         ".map((each) => Number(each.innerText.replace(/\\D/g, '')))"
     )
     assert judged == sorted(judged, reverse=True)
+
+
+async def test_the_page_shows_the_requests_over_http(page: Page) -> None:
+    site = Site(ManyModels(2), FakeHealth(held=Gauges(ingress_in_flight=3)))
+    server = await site.serve()
+    await page.open(str(server.make_url("/")))
+    await page.until(SHOWN)
+    assert "3" in await text(page, "#requests")
+    site.telemetry.ingress_requests.update(
+        {("/", "202"): 1200, ("/feedback", "202"): 34, ("/", "401"): 2, ("/feedback", "401"): 4}
+    )
+    site.telemetry.ingress_refused["token"] = 6
+    for seconds in (0.004, 0.004, 0.2, 40.0):
+        site.telemetry.ingress.observe(seconds)
+    await page.until("document.querySelector('#requests').innerText.includes('token')")
+    said = (await text(page, "#requests")).split()
+    assert " ".join(said[:19]) == (
+        "Requests over HTTP, since its start Answered 1 240 Refused: token 6 In flight 3 "
+        "Time to their answers"
+    )
+    rows = await page.run(
+        "[...document.querySelectorAll('#requests .bars tr')].map((row) => row.innerText)"
+    )
+    plain = [" ".join(row.replace("\u202f", " ").split()) for row in rows]
+    assert plain[0] == "up to 5 ms 2"
+    assert plain[5] == "up to 250 ms 1"
+    assert plain[-1] == "over 30 s 1"
+    assert page.errors == []
 
 
 async def test_the_page_shows_lag_and_dead_letters(page: Page) -> None:

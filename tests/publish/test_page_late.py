@@ -35,6 +35,8 @@ async def test_it_shows_what_the_labels_will_say(page: Page, width: int) -> None
     assert await page.run("document.querySelectorAll('#late polyline').length") == 3 + 4
     rows = await page.run("document.querySelectorAll('#late .shares tbody tr').length")
     assert rows == 11
+    # The oldest day is 11 days old, so nothing is known of 14.
+    assert (await text(page, "#late .shares thead")).split()[-2:] == ["7", "d"]
     assert await page.run("document.documentElement.scrollWidth") <= width
     await page.open(f"{server.make_url('/')}?{urlencode({**query, 'window': '5m'})}")
     await page.until(f"{SHOWN} && document.getElementById('late').innerText.includes('withheld')")

@@ -89,8 +89,12 @@ async def at_width(page: Page, width: int, script: str) -> Any:
     return await page.run(f"{frames}.then(() => {script})")
 
 
-def dead_letters(site: Site) -> None:
-    """Add dead letters whose texts have no place for a line break."""
+def long_work(site: Site) -> None:
+    """Add dead letters whose texts have no place for a line break, and as long a card of requests."""
+    site.telemetry.ingress_requests["/", "202"] = 1_234_567_890
+    site.telemetry.ingress_refused["not_cloudevent"] = 1_234_567_890
+    for bound in site.telemetry.ingress.bounds:
+        site.telemetry.ingress.observe(bound)
     site.telemetry.dead_letters["bad_header"] = 1_234_567
     letter = RecentDeadLetter(int(NOW * 1e9), "bad_header", "x" * 200, "t" * 200, 31, 1_234_567)
     site.telemetry.recent_dead_letters.append(letter)
@@ -99,7 +103,7 @@ def dead_letters(site: Site) -> None:
 @pytest.mark.parametrize(("number", "by"), [(1, "request"), (1, "feedback"), (200, "request")])
 async def test_nothing_overflows_at_any_width(page: Page, number: int, by: str) -> None:
     site = Site(ExtremeModels(number))
-    dead_letters(site)
+    long_work(site)
     server = await site.serve()
     await page.look(1280)
     await page.open(str(server.make_url(f"/?by={by}")))

@@ -310,7 +310,8 @@ async def test_page_is_complete_and_needs_nothing_from_outside(client: Client) -
         assert (await client.get(f"/{link}")).status == 200
     web = files("processor.publish") / "web"
     scripts = [file.name for file in web.iterdir() if file.is_file()]
-    scripts += [f"late/{file.name}" for file in (web / "late").iterdir()]
+    for folder in ("late", "work"):
+        scripts += [f"{folder}/{file.name}" for file in (web / folder).iterdir()]
     scripts.remove("page.html")
     assert {"page.css", "page.js", "format.js", "late/card.js"} <= set(scripts)
     for name in scripts:

@@ -1,13 +1,16 @@
-// The workers of the app, and the one that serves the page: events read, feedback delay, dead letters.
+// The workers of the app, and the one that serves the page: events read, feedback delay, requests over HTTP,
+// dead letters.
 
 import { distribution } from "./charts.js";
 import { $, heading, make, scroller, update } from "./dom.js";
 import { ago, counted, dateAndTime, number, short } from "./format.js";
+import { requests } from "./work/ingress.js";
 
 export function showWork(work) {
   $("work").hidden = false;
   update($("events"), [work.events, work.waiting], () => events(work));
   update($("delay"), work.feedback_delay, () => delay(work.feedback_delay));
+  update($("requests"), work.ingress, () => requests(work.ingress));
   update($("letters"), [work.dead_letters, work.events.dead_letters], () => letters(work));
 }
 

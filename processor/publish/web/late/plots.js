@@ -96,8 +96,10 @@ function byOutcome(outcomes, ends, ofNumbers) {
 function triangle(days, ages) {
   const shown = days.filter((day) => day.shares.some((share) => share !== null));
   if (!shown.length) return [];
-  const head = [heading("col", "day"), ...ages.map((age) => heading("col", short(age)))];
-  const rows = shown.map((day) => make("tr", "", heading("row", dayName(day)), ...day.shares.map((share) => {
+  // Ages that no day has reached have no column, for which a small screen has no room.
+  const reached = ages.findLastIndex((_, i) => shown.some((day) => (day.shares[i] ?? null) !== null)) + 1;
+  const head = [heading("col", "day"), ...ages.slice(0, reached).map((age) => heading("col", short(age)))];
+  const rows = shown.map((day) => make("tr", "", heading("row", dayName(day)), ...day.shares.slice(0, reached).map((share) => {
     if (share === null) return make("td", "none");
     const cell = make("td", share > STRONG ? "right strong" : "right", percent(share, 0));
     cell.style.setProperty("--share", `${8 + 92 * share}%`);
