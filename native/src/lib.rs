@@ -7,6 +7,7 @@ mod errors;
 mod events;
 mod ids;
 mod join;
+mod notes;
 mod pack;
 mod quantities;
 mod request_ids;
@@ -28,5 +29,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tally::bucket::BucketCounts>()?;
     module.add_class::<tally::walk::Slide>()?;
     module.add_class::<tally::walk::Walk>()?;
-    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)
+    module.add_class::<notes::Notes>()?;
+    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)?;
+    module.add_function(wrap_pyfunction!(events::archived::decode_archived, module)?)?;
+    module.add_function(wrap_pyfunction!(join::lookups::digests, module)?)
 }

@@ -290,6 +290,20 @@ pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
     Some(Feedback { id, scope, time, source_rank, digest, truth, reward })
 }
 
+/// The pairs of a text and bytes in a MessagePack list of pairs. None if it is of another form.
+pub fn pairs(list: &[u8]) -> Option<Vec<(&[u8], Option<&[u8]>)>> {
+    let mut rows = Rows::new(list)?;
+    let mut found = Vec::with_capacity(rows.remaining.min(64));
+    for _ in 0..rows.remaining {
+        if rows.list()? != 2 {
+            return None;
+        }
+        found.push((rows.text()?, Some(rows.bytes()?)));
+    }
+    rows.remaining = 0;
+    rows.is_complete().then_some(found)
+}
+
 /// The request id and the model (or scope) of any row.
 pub fn head(row: &[u8]) -> Option<(&[u8], usize)> {
     let mut rows = Rows { data: row, at: 0, remaining: 1 };

@@ -5,10 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from processor.archive.sqlite.requests import Note, request_digest
+from processor.archive.sqlite.file import StoredEvent
+from processor.archive.sqlite.requests import Note
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.fold import JoinFold
+from processor.domain.join.id_set import request_digest
+from processor.domain.join.requests.finder import BatchRequests
 from processor.domain.join.vacuum import is_worth_vacuuming
 from processor.domain.log.deltas import RawDeltaBatch
 from processor.domain.log.observations import SCHEMA_VERSION, BatchBuilder, Feedback, Prediction
@@ -16,6 +19,7 @@ from processor.domain.log.records import decode_raw_delta, encode
 from processor.domain.model_rules import ModelRules
 from processor.domain.tally.tally import CheckpointManifest, Tally
 from processor.domain.timestamps import HOUR, SECOND
+from processor.embedded.row_decoder import DecodedEvents, RowDecoder
 from processor.embedded.state_file import STATE_VERSION, State, StateHead
 from processor.settings import Settings
 from processor.stream.snapshot_file import SNAPSHOT_VERSION, Snapshot, vacuum_snapshot
@@ -24,15 +28,6 @@ from processor.telemetry import RecentDeadLetter, Telemetry
 #: A prediction finds earlier events of its request that have left memory if they are so many events
 #: before it, or fewer. Feedback finds its prediction at any distance.
 REPEAT_EVENTS = 1 << 25
-#: The most characters of a dead letter's detail that the status page shows.
-_MAX_DETAIL = 200
-
-#: An event of the archive and its sequence number.
-Row = tuple[int, RawEvent]
-#: An observation, the digest of its request, and the sequence number of its event.
-_Decoded = tuple[int, int, Prediction | Feedback]
-#: A request: namespace, deployment and id.
-_Key = tuple[str, str, str]
 
 
 class EventArchive(Protocol):
@@ -40,14 +35,10 @@ class EventArchive(Protocol):
 
     id: str
 
-    async def flush_notes(self) -> None:
-        """Make the notes of all events so far known to `earlier_events`."""
-        ...
-
     async def earlier_events(
         self, requests: Sequence[int], before: int, since: int = 0
-    ) -> list[Row]:
-        """The events of some requests; see `SqliteReader`."""
+    ) -> list[tuple[int, RawEvent]]:
+        """The events of some requests, also of those that were noted just now; see `SqliteReader`."""
         ...
 
 
@@ -73,8 +64,6 @@ class EventFold:
         """The number of batches that were folded."""
         self.has_left = False
         """Whether a request has left memory."""
-        #: Whether one has left whose notes the archive may still have in memory.
-        self._left_lately = False
         self._archive = archive
         self._rules = rules
         self._clock = clock
@@ -85,7 +74,7 @@ class EventFold:
         self.join = JoinFold(archive.id, 0, 1, settings.horizon * SECOND, telemetry)
         self.join.judged = {} if settings.outcomes else None
         self.tally = Tally(SCHEMA_VERSION, archive.id, settings.windows)
-        self._decoder = Decoder(rules, telemetry)
+        self._decoder = RowDecoder(rules, telemetry, archive.id)
         #: Decodes events that were counted before.
         self._quiet_decoder = Decoder(rules, Telemetry())
         self._rules_digest = _digest(rules)
@@ -102,7 +91,7 @@ class EventFold:
         """From now on events are counted in the telemetry of this process."""
         self._is_live = True
         self.join.telemetry = self._live
-        self._decoder = Decoder(self._rules, self._live)
+        self._decoder = RowDecoder(self._rules, self._live, self._archive.id)
 
     # -- state
 
@@ -150,54 +139,36 @@ class EventFold:
 
     # -- events
 
-    def decode(self, rows: Sequence[Row]) -> list[_Decoded]:
+    def decode(self, rows: Sequence[StoredEvent]) -> DecodedEvents:
         """Decode events; the telemetry counts them. The result is for `apply`."""
-        decode, decoded_rows = self._decoder.decode, []
-        for number, event in rows:
-            decoded = decode(*event)
-            for one in decoded.observations:
-                namespace, deployment, *_ = one[0]
-                digest = request_digest(namespace, deployment, one.request_id)
-                decoded_rows.append((digest, number, one))
-            for failed, letter in decoded.dead_letters:
-                self._live.recent_dead_letters.append(
-                    RecentDeadLetter(
-                        failed.timestamp,
-                        letter.reason,
-                        letter.detail[:_MAX_DETAIL],
-                        *("archive", 0, number),
-                    )
-                )
-        return decoded_rows
+        dead_letters = list[RecentDeadLetter]()
+        decoded = self._decoder.decode(rows, dead_letters)
+        self._live.recent_dead_letters.extend(dead_letters)
+        return decoded
 
-    async def page_in(self, rows: Sequence[Row], decoded: Sequence[_Decoded]) -> None:
+    async def page_in(self, rows: Sequence[StoredEvent], decoded: DecodedEvents) -> BatchRequests:
         """Read back the requests of some events that have left memory by the time of these events.
-        `ArchiveError` if they can't be read; it may be repeated."""
+        Returns the requests of the events, as of before. `ArchiveError` if they can't be read; it may
+        be repeated."""
         self._advance(self._time(rows))
-        if not self.has_left:
-            return
-        if self._left_lately:
-            await self._archive.flush_notes()
-            self._left_lately = False
-        first = rows[0][0]
-        with_feedback: dict[int, _Key] = {}
-        predicted: dict[int, _Key] = {}
-        for digest, _, one in decoded:
-            key = (*one[0][:2], one.request_id)
-            if not self.join.has(*key):
-                (with_feedback if isinstance(one, Feedback) else predicted)[digest] = key
-        for wanted, since in ((with_feedback, 0), (predicted, max(0, first - REPEAT_EVENTS))):
-            events = await self._archive.earlier_events(list(wanted), first, since)
-            if events:
-                self._put_back(events, set(wanted.values()))
+        requests = self.join.requests_of(decoded.batch)
+        if self.has_left:
+            first = rows[0][0]
+            judged = set(requests.missing_feedbacks)
+            predicted = set(requests.missing_predictions) - judged
+            for wanted, since in ((judged, 0), (predicted, max(0, first - REPEAT_EVENTS))):
+                if wanted:
+                    events = await self._archive.earlier_events(list(wanted), first, since)
+                    self._put_back(events, wanted)
+        return requests
 
-    def _put_back(self, events: Iterable[Row], wanted: set[_Key]) -> None:
-        found: dict[_Key, list[tuple[int, Prediction | Feedback]]] = {}
+    def _put_back(self, events: Iterable[tuple[int, RawEvent]], wanted: set[int]) -> None:
+        found: dict[int, list[tuple[int, Prediction | Feedback]]] = {}
         for number, event in events:
             for one in self._quiet_decoder.decode(*event).observations:
-                key = (*one[0][:2], one.request_id)
-                if key in wanted:
-                    found.setdefault(key, []).append((number, one))
+                digest = request_digest(*one[0][:2], one.request_id)
+                if digest in wanted:
+                    found.setdefault(digest, []).append((number, one))
         same_rules, other_rules = BatchBuilder(), BatchBuilder()
         for observations in found.values():
             builder = same_rules
@@ -211,15 +182,13 @@ class EventFold:
         self.join.page_in(same_rules.build(self._archive.id))
         self.join.page_in(other_rules.build(self._archive.id), restored=True)
 
-    def apply(self, rows: Sequence[Row], decoded: Sequence[_Decoded]) -> list[Note]:
+    def apply(
+        self, rows: Sequence[StoredEvent], decoded: DecodedEvents, requests: BatchRequests
+    ) -> list[Note]:
         """Fold events that were decoded, after `page_in`. Returns the notes of their requests, for the
         archive."""
-        builder = BatchBuilder()
-        for _, _, one in decoded:
-            builder.add(one)
         timestamp = self._time(rows)
-        batch = builder.build(self._archive.id)
-        delta = self.join.apply(self.offset, timestamp, batch).get(0)
+        delta = self.join.apply(self.offset, timestamp, decoded.batch).get(0)
         if delta is None:
             self.tally.advance(self.offset, timestamp)
         else:
@@ -227,11 +196,11 @@ class EventFold:
             assert isinstance(raw, RawDeltaBatch)
             self.tally.apply(self.offset, timestamp, raw)
             if self._is_live:
-                waited = max(0, self._clock() - rows[0][1].timestamp)
+                waited = max(0, self._clock() - rows[0][1])
                 self._live.end_to_end.observe_ns(waited)
         self.offset += 1
         self.position = rows[-1][0]
-        return [(digest, number) for digest, number, _ in decoded]
+        return list(zip(requests.digests, decoded.numbers, strict=True))
 
     def tick(self) -> None:
         """Let time pass while there are no events."""
@@ -239,19 +208,16 @@ class EventFold:
         self._advance(now)
         self.tally.advance(self.tally.offset - 1, now)
 
-    def _time(self, rows: Sequence[Row]) -> int:
+    def _time(self, rows: Sequence[StoredEvent]) -> int:
         """The time (ns) of the last of some events, by its acceptance. A clock that was ahead for a
         while must not make all requests leave."""
-        return min(max(event.timestamp for _, event in rows), self._clock())
+        return min(max(row[1] for row in rows), self._clock())
 
     def _advance(self, timestamp: int) -> None:
         before = len(self.join.state.requests)
         self.join.advance(timestamp)
         if len(self.join.state.requests) < before:
-            self._note_left()
-
-    def _note_left(self) -> None:
-        self.has_left = self._left_lately = True
+            self.has_left = True
 
     def evict(self, max_bytes: int) -> bool:
         """Let the oldest hour of requests leave memory if they take more than ``max_bytes``; those of
@@ -263,11 +229,11 @@ class EventFold:
         if oldest is None or oldest >= join.state.log_time // HOUR:
             return False
         join.evict(oldest + 1)
-        self._note_left()
+        self.has_left = True
         return True
 
 
-def slices(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+def slices(rows: Sequence[StoredEvent], size: int) -> Iterator[Sequence[StoredEvent]]:
     """Some events at a time."""
     for start in range(0, len(rows), size):
         yield rows[start : start + size]

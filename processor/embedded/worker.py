@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.archive.sqlite.file import StoredEvent
 from processor.backoff import Backoff
 from processor.domain.join.fold import JoinFold
 from processor.domain.model_key import ModelKey
@@ -14,7 +15,7 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.recent import RecentCounts
-from processor.embedded.event_fold import EventFold, Row, slices
+from processor.embedded.event_fold import REPEAT_EVENTS, EventFold, slices
 from processor.embedded.saver import StateSaver
 from processor.embedded.state_file import StateFolder
 from processor.errors import ArchiveError
@@ -25,7 +26,7 @@ from processor.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 #: Bytes of events that are read at a time, and events that are folded before other tasks get a turn.
-_READ_BYTES, _SLICE = 4 << 20, 250
+_READ_BYTES, _SLICE = 4 << 20, 2000
 #: Seconds between ticks of the clock while there are no events, and from the first new event to reading:
 #: a slow stream of events must not become as many reads as events.
 _TICK, _GATHER = 1.0, 0.02
@@ -111,14 +112,21 @@ class EmbeddedWorker:
         logger.info(
             "archive: %d events, folding from event %d on", self.last, self.fold.position + 1
         )
+        await self._load_filters()
         self._loaded = True
 
-    async def _read(self) -> list[Row]:
+    async def _load_filters(self) -> None:
+        try:
+            await self._archive.load_filters(max(0, self.fold.position - REPEAT_EVENTS))
+        except ArchiveError as error:
+            logger.warning("%s; requests that left memory take longer to find", error)
+
+    async def _read(self) -> list[StoredEvent]:
         """The next events; tries again while the archive can't be read."""
         backoff = Backoff(0.2, 10.0)
         while True:
             try:
-                rows = await self._archive.events(self.fold.position, _READ_BYTES)
+                rows = await self._archive.stored_events(self.fold.position, _READ_BYTES)
             except ArchiveError as error:
                 await self._wait_after(error, backoff)
             else:
@@ -127,17 +135,17 @@ class EmbeddedWorker:
                     self.last = max(self.last, rows[-1][0])
                 return rows
 
-    async def _fold(self, rows: Sequence[Row]) -> None:
+    async def _fold(self, rows: Sequence[StoredEvent]) -> None:
         fold, backoff = self.fold, Backoff(0.2, 10.0)
         decoded = fold.decode(rows)
         while True:
             try:
-                await fold.page_in(rows, decoded)
+                requests = await fold.page_in(rows, decoded)
                 break
             except ArchiveError as error:
                 await self._wait_after(error, backoff)
         self.saver.note_all_saved(fold)
-        notes = fold.apply(rows, decoded)
+        notes = fold.apply(rows, decoded, requests)
         if not self.complete.is_set():
             self._telemetry.bootstrap_documents += len(rows)
         try:

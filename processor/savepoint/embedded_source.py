@@ -11,20 +11,21 @@ from pathlib import Path
 from processor.archive.sqlite.archive import SqliteReader
 from processor.archive.sqlite.file import connect_to_read
 from processor.archive.sqlite.requests import Note
+from processor.domain.events.raw_event import RawEvent
 from processor.domain.join.state import JoinState
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.model_rules import ModelRules
 from processor.domain.savepoint.contents import Header
 from processor.domain.tally.tally import Tally
 from processor.domain.timestamps import HOUR, SECOND
-from processor.embedded.event_fold import EventFold, Row, slices
+from processor.embedded.event_fold import EventFold, slices
 from processor.embedded.state_file import State, StateFolder, read_state
 from processor.errors import ArchiveError
 from processor.settings import Settings
 from processor.telemetry import Telemetry, product_version
 
 #: Bytes of events that are read at a time, and events that are folded at a time.
-_READ_BYTES, _SLICE = 4 << 20, 250
+_READ_BYTES, _SLICE = 4 << 20, 2000
 
 
 class _Archive(SqliteReader):
@@ -44,12 +45,9 @@ class _Archive(SqliteReader):
         for request, number in notes:
             self.noted.setdefault(request, []).append(number)
 
-    async def flush_notes(self) -> None:
-        """Do nothing: notes are known at once."""
-
     async def earlier_events(
         self, requests: Sequence[int], before: int, since: int = 0, noted: Sequence[int] = ()
-    ) -> list[Row]:
+    ) -> list[tuple[int, RawEvent]]:
         own = [
             number
             for request in requests
@@ -91,11 +89,11 @@ class EmbeddedState:
                 fold.restore(state)
             self.read, self.total = fold.position, last
             while fold.position < last:
-                rows = await archive.events(fold.position, _READ_BYTES)
+                rows = await archive.stored_events(fold.position, _READ_BYTES)
                 for some in slices([row for row in rows if row[0] <= last], _SLICE):
                     decoded = fold.decode(some)
-                    await fold.page_in(some, decoded)
-                    archive.note(fold.apply(some, decoded))
+                    requests = await fold.page_in(some, decoded)
+                    archive.note(fold.apply(some, decoded, requests))
                     fold.evict(settings.join_memory)
                     self.read = fold.position
         finally:

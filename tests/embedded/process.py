@@ -57,10 +57,10 @@ class Process:
 
     async def follow(self) -> None:
         """Fold the events that are not folded yet."""
-        while rows := await self.archive.events(self.fold.position, 1 << 20):
+        while rows := await self.archive.stored_events(self.fold.position, 1 << 20):
             decoded = self.fold.decode(rows)
-            await self.fold.page_in(rows, decoded)
-            await self.archive.note(self.fold.apply(rows, decoded))
+            requests = await self.fold.page_in(rows, decoded)
+            await self.archive.note(self.fold.apply(rows, decoded, requests))
 
     def pass_hours(self, hours: int) -> None:
         """Let time pass without events."""

@@ -11,6 +11,7 @@ import pytest
 from processor.archive.base import RequestKey
 from processor.archive.sqlite import archive as sqlite
 from processor.archive.sqlite.archive import SqliteArchive
+from processor.archive.sqlite.file import StoredEvent
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.embedded import saver
@@ -132,14 +133,14 @@ async def test_a_missing_state_and_deleted_events_are_reported(
 async def test_an_archive_that_cannot_be_read_is_reported_and_tried_again(
     archive: SqliteArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events, broken = archive.events, True
+    events, broken = archive.stored_events, True
 
-    async def read(after: int, limit_bytes: int) -> list[tuple[int, RawEvent]]:
+    async def read(after: int, limit_bytes: int) -> list[StoredEvent]:
         if broken:
             raise ArchiveError("the archive can't be read: the disk fails")
         return await events(after, limit_bytes)
 
-    monkeypatch.setattr(archive, "events", read)
+    monkeypatch.setattr(archive, "stored_events", read)
     await archive.append(_EVENTS)
     async with running(archive) as worker:
         await until(lambda: "the disk fails" in worker.last_error, 60, "reported")

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Protocol
 from processor.archive.base import Archive
 from processor.archive.elasticsearch.archive import ElasticsearchArchive
 from processor.archive.sqlite.archive import SqliteArchive
-from processor.archive.sqlite.requests import request_digest
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.raw_event import RawEvent
+from processor.domain.join.id_set import request_digest
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
 from tests.support.servers.indices import DATA, Indices, stored

@@ -1,5 +1,6 @@
 //! Decoding of events: from bytes to the rows of the log.
 
+pub mod archived;
 pub mod body;
 pub mod compression;
 pub mod counts;

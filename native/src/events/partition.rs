@@ -108,6 +108,11 @@ impl Partition {
         self.items += rows.len().max(1) as u32;
     }
 
+    /// The numbers of predictions and feedbacks.
+    pub fn counts(&self) -> (u32, u32) {
+        (self.predictions.0, self.feedbacks.0)
+    }
+
     /// Whether there are so many items, or so many bytes in the dictionaries.
     pub fn is_full(&self, max_rows: u32, max_dictionary_bytes: usize) -> bool {
         self.items >= max_rows || self.dictionary_bytes >= max_dictionary_bytes

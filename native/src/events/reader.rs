@@ -56,9 +56,19 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Where the next event's message is read to.
+    pub fn content(&mut self) -> &mut Content {
+        &mut self.content
+    }
+
+    /// The numbers of predictions and feedbacks in the first partition.
+    pub fn counts(&self) -> (u32, u32) {
+        self.partitions[0].counts()
+    }
+
     /// Add an event that was read, if its templates are known; its record's `timestamp` (ns) is negative
     /// if it has none. Returns whether it was added.
-    fn add_event(
+    pub fn add_event(
         &mut self,
         py: Python<'_>,
         event: Result<Event, Reason>,

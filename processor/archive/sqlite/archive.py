@@ -15,26 +15,32 @@ import msgspec
 
 from processor.archive.base import ArchivedRecord, RequestKey, StoreResult
 from processor.archive.sqlite.file import (
+    StoredEvent,
     connect_to_read,
     connect_to_write,
     explain,
     lock_file,
     query_number,
+    raw_event,
     select,
     select_some,
 )
+from processor.archive.sqlite.notes import FILTERS, new_notes
 from processor.archive.sqlite.requests import (
     Note,
     events_of,
+    everywhere,
     note,
     predictions_with_outcome,
-    request_digest,
+    requests_in,
+    segments_of,
     write_outcomes,
 )
 from processor.archive.sqlite.retention import Deleted, delete_old
 from processor.archive.sqlite.writer import SqliteWriter
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.raw_event import RawEvent
+from processor.domain.join.id_set import request_digest
 from processor.domain.join.outcomes import RequestOutcome
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules
@@ -47,8 +53,9 @@ T = TypeVar("T")
 _LOOKUP_REQUESTS, _LOOKUP_EVENTS = 500, 500
 #: Bytes of events per batch of a scan.
 _SCAN_BYTES = 8 << 20
-#: Notes that are written together: a write costs much the same for few and for many.
-_NOTES = 20_000
+#: Notes that are written together: in a large index each note is on a page of its own, so that few notes
+#: cost nearly as much as many. New events wait for the end of a step.
+_NOTES, _NOTES_STEP = 400_000, 20_000
 #: Above every sequence number.
 _NO_LIMIT = (1 << 63) - 1
 
@@ -62,6 +69,8 @@ class SqliteReader:
         # One thread, since a connection runs one query at a time; the event loop is never blocked.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="archive-reader")
         self._closed = False
+        #: Says where the index may have notes of requests.
+        self._places = everywhere
 
     @staticmethod
     async def open_read_only(path: Path) -> "SqliteReader":
@@ -72,6 +81,14 @@ class SqliteReader:
     async def events(self, after: int, limit_bytes: int) -> list[tuple[int, RawEvent]]:
         """The events after sequence number ``after``, in order, with their numbers: at most 10,000
         and about ``limit_bytes`` of them, but at least one; empty at the end of the archive."""
+        return await self._read(
+            lambda reader: [
+                (event[0], raw_event(event)) for event in select(reader, after, limit_bytes)
+            ]
+        )
+
+    async def stored_events(self, after: int, limit_bytes: int) -> list[StoredEvent]:
+        """The same events as `events`, as they are stored."""
         return await self._read(lambda reader: select(reader, after, limit_bytes))
 
     async def scan(self, rules: ModelRules) -> AsyncIterator[list[Prediction | Feedback]]:
@@ -109,7 +126,7 @@ class SqliteReader:
         in order, from the index segment of the event ``since`` on. Notes in memory are not read, except
         for the sequence numbers ``noted``."""
         numbers = await self._read(
-            partial(events_of, requests=requests, before=before, since=since)
+            partial(events_of, requests=requests, before=before, since=since, places=self._places)
         )
         numbers = sorted({*numbers, *noted}) if noted else numbers
         return await self._read(partial(select_some, numbers=numbers)) if numbers else []
@@ -151,7 +168,8 @@ class SqliteArchive(SqliteReader):
         self._lock = lock
         self.id = id_
         """A random text that tells this archive from any other."""
-        self._notes: list[Note] = []
+        self._notes = new_notes(segments_of(reader).stop - 1)
+        self._places = self._notes.places
         self._noting = asyncio.Lock()
 
     @classmethod
@@ -190,13 +208,34 @@ class SqliteArchive(SqliteReader):
     async def note(self, notes: Sequence[Note]) -> None:
         """Note which events belong to which requests, so that `lookup` finds them. Notes stay in
         memory until there are many: after a crash the caller has to note all events again."""
-        self._notes += notes
+        self._notes.add(notes)
         if len(self._notes) >= _NOTES:
             await self._write_notes()
 
     async def flush_notes(self) -> None:
         """Write the notes that are still in memory."""
         await self._write_notes()
+
+    async def load_filters(self, since: int) -> None:
+        """Read which requests the index has from the segment of the event ``since`` on, so that it need
+        not be asked for others; without this all answers are the same, and take longer."""
+        async with self._noting:
+            segments = await self._read(lambda reader: segments_of(reader, since))
+            for segment in segments[-FILTERS:]:
+                await self._read(partial(self._load_filter, segment=segment))
+
+    def _load_filter(self, reader: sqlite3.Connection, segment: int) -> None:
+        self._notes.begin_fill()
+        for requests in requests_in(reader, segment):
+            self._notes.fill(requests)
+        self._notes.end_fill(segment)
+
+    async def earlier_events(
+        self, requests: Sequence[int], before: int, since: int = 0, noted: Sequence[int] = ()
+    ) -> list[tuple[int, RawEvent]]:
+        """See `SqliteReader`; notes in memory are read too."""
+        waiting = [number for number in self._notes.find(requests) if number < before]
+        return await super().earlier_events(requests, before, since, [*waiting, *noted])
 
     async def delete_old(self, accepted_before: int, seq_before: int, now: int) -> Deleted:
         """Delete some of the oldest events that were accepted before a time (ns) and have a sequence
@@ -239,14 +278,10 @@ class SqliteArchive(SqliteReader):
 
     async def _write_notes(self) -> None:
         async with self._noting:
-            notes, self._notes = self._notes, []
-            if not notes:
-                return
-            try:
-                await self._run(partial(note, notes=notes))
-            except BaseException:
-                self._notes += notes
-                raise
+            rows = self._notes.begin_write()
+            for start in range(0, len(rows), _NOTES_STEP):
+                await self._run(partial(note, rows=rows[start : start + _NOTES_STEP]))
+            self._notes.end_write()
 
     async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(self._writer.run(job))

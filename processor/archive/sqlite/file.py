@@ -85,6 +85,8 @@ _REMEDIES = {
     sqlite3.SQLITE_IOERR: "the disk fails, is full or over its quota: check it",
 }
 
+#: An event as it is stored: its sequence number, and its `Row`.
+StoredEvent = tuple[int, int, bytes, bytes | None]
 #: An event's acceptance time, encoded headers and value.
 Row = tuple[int, bytes, bytes | None]
 _pack = msgspec.msgpack.Encoder().encode
@@ -261,24 +263,28 @@ def insert(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> N
     connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", numbered)
 
 
-def select(
-    connection: sqlite3.Connection, after: int, limit_bytes: int
-) -> list[tuple[int, RawEvent]]:
-    """The events after a sequence number, each with its own; see `SqliteReader.events`."""
+def select(connection: sqlite3.Connection, after: int, limit_bytes: int) -> list[StoredEvent]:
+    """The events after a sequence number; see `SqliteReader.stored_events`."""
     events = []
     cursor = connection.execute(
         "SELECT seq, accepted, headers, value FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
         (after, _MAX_EVENTS),
     )
     try:
-        for seq, accepted, headers, value in cursor:
-            events.append((seq, RawEvent(_unpack(headers), value, accepted)))
-            limit_bytes -= len(headers) + len(value or b"")
+        for event in cursor:
+            events.append(event)
+            limit_bytes -= len(event[2]) + len(event[3] or b"")
             if limit_bytes <= 0:
                 break
     finally:
         cursor.close()  # an open cursor would block the writer's checkpoints
     return events
+
+
+def raw_event(event: StoredEvent) -> RawEvent:
+    """An event as it was accepted. `msgspec.MsgspecError` if its headers are damaged."""
+    _, accepted, headers, value = event
+    return RawEvent(_unpack(headers), value, accepted)
 
 
 def select_some(

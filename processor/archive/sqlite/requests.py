@@ -1,10 +1,10 @@
 """The archive's tables by request: the events of each request, and its outcomes."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from processor.archive.base import RequestKey, StoreResult
-from processor.domain.join.id_set import identity
+from processor.domain.join.id_set import request_digest
 from processor.domain.join.outcomes import RequestOutcome
 
 #: The index of requests is in segments of 4,194,304 events, by the bits of their sequence numbers: new
@@ -21,42 +21,50 @@ _Item = tuple[str, str, int]
 _Outcome = tuple[str, str | None, int, str, str]
 
 
-def request_digest(namespace: str, deployment: str, request_id: str) -> int:
-    """64 bits that stand for a request, as a signed integer of SQLite. Two requests can have the same
-    digest, so a reader of the events must check their request."""
-    return identity(namespace, deployment, request_id) - (1 << 63)
-
-
-def note(connection: sqlite3.Connection, notes: Iterable[Note]) -> None:
-    """Add the notes that are not in the table yet."""
-    # Sorted, so that neighbouring rows are written together.
-    rows = sorted((seq >> SEGMENT_BITS, request, seq) for request, seq in notes)
+def note(connection: sqlite3.Connection, rows: Iterable[tuple[int, int, int]]) -> None:
+    """Add the rows (segment, request, number) that are not in the table yet."""
     connection.executemany("INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", rows)
 
 
+def everywhere(requests: Sequence[int], first: int, last: int) -> list[tuple[int, int]]:
+    """All segments from ``first`` to ``last`` with all requests."""
+    return [(segment, request) for segment in range(first, last + 1) for request in requests]
+
+
 def events_of(
-    connection: sqlite3.Connection, requests: Iterable[int], before: int, since: int = 0
+    connection: sqlite3.Connection,
+    requests: Sequence[int],
+    before: int,
+    since: int = 0,
+    places: Callable[[Sequence[int], int, int], list[tuple[int, int]]] = everywhere,
 ) -> list[int]:
     """The sequence numbers of the events of some requests (digests) below ``before``, in order, from
-    the segment of the event ``since`` on."""
-    segments = _segments(connection, since)
+    the segment of the event ``since`` on. ``places`` says which requests a segment may have, of those
+    from a first one to a last one."""
+    segments = segments_of(connection, since)
     found: set[int] = set()
-    for request in requests:
-        for segment in segments:
-            rows = connection.execute(
-                "SELECT seq FROM requests WHERE segment = ? AND request = ? AND seq < ?",
-                (segment, request, before),
-            )
-            found.update(seq for (seq,) in rows)
+    for segment, request in places(requests, segments.start, segments.stop - 1):
+        rows = connection.execute(
+            "SELECT seq FROM requests WHERE segment = ? AND request = ? AND seq < ?",
+            (segment, request, before),
+        )
+        found.update(seq for (seq,) in rows)
     return sorted(found)
 
 
-def _segments(connection: sqlite3.Connection, since: int = 0) -> range:
+def segments_of(connection: sqlite3.Connection, since: int = 0) -> range:
     """The segments that have notes, from that of the event ``since`` on."""
     first, last = connection.execute(
         "SELECT (SELECT MIN(segment) FROM requests), (SELECT MAX(segment) FROM requests)"
     ).fetchone()
     return range(0) if first is None else range(max(first, since >> SEGMENT_BITS), last + 1)
+
+
+def requests_in(connection: sqlite3.Connection, segment: int) -> Iterator[list[tuple[int]]]:
+    """The requests that have notes in a segment; one may come several times."""
+    cursor = connection.execute("SELECT request FROM requests WHERE segment = ?", (segment,))
+    while rows := cursor.fetchmany(10_000):
+        yield rows
 
 
 def _is_noted(connection: sqlite3.Connection, segments: range, request: int) -> bool:
@@ -86,7 +94,7 @@ def write_outcomes(
 ) -> StoreResult:
     """Replace the stored outcomes of each request; requests without noted events are missing."""
     stored = StoreResult()
-    segments = _segments(connection)
+    segments = segments_of(connection)
     for outcome in outcomes:
         key = RequestKey(outcome.namespace, outcome.deployment, outcome.request_id)
         if not _is_noted(connection, segments, request_digest(*key)):

@@ -88,6 +88,16 @@ class FastDecoder:
         self._count(*counts)
         return [SourceRecord(*record) for record in remaining], last
 
+    def decode_archived(
+        self, events: Sequence[tuple[int, int, bytes, bytes | None]]
+    ) -> tuple[list[int], list[int], list[int]]:
+        """Decode events of the SQLite archive: number, time of acceptance (ns), headers in MessagePack
+        and value. Returns the positions of the remaining ones, and the numbers of those whose
+        predictions, and whose feedback, were decoded."""
+        remaining, predictions, feedbacks, counts = native.decode_archived(self._reader, events)
+        self._count(*counts)
+        return remaining, predictions, feedbacks
+
     def decode_lines(self, block: bytes) -> tuple[RemainingLines, int]:
         """Decode the lines of an events file; return the remaining ones, and the number of lines."""
         remaining, lines, counts = self._reader.decode_lines(block)

@@ -19,6 +19,7 @@ from processor.domain.join.outcome_resolver import JoinedPrediction, OutcomeReso
 from processor.domain.join.register_rows import answers_of, feedback_register, prediction_register
 from processor.domain.join.request_store import RequestRef, RequestStore
 from processor.domain.join.request_updater import RequestUpdater
+from processor.domain.join.requests.finder import BatchRequests, batch_requests
 from processor.domain.join.requests.request import PredictionRegister, Request
 from processor.domain.join.state import JoinState
 from processor.domain.log.deltas import partition_of
@@ -152,10 +153,9 @@ class JoinFold:
         accumulator.clear()
         state.rows_differ, state.ambiguous, state.not_scorable = diagnostics
 
-    def has(self, namespace: str, deployment: str, request_id: str) -> bool:
-        """Whether a request is in memory."""
-        number = self._deployment_index.get((namespace, deployment))
-        return number is not None and self._store.has(number, request_id)
+    def requests_of(self, batch: ObservationBatch) -> BatchRequests:
+        """The requests of a batch, and which of them are not in memory."""
+        return batch_requests(self.state.requests, self._deployment_index, batch)
 
     def _tables(self, batch: ObservationBatch) -> Tables:
         """The positions of a batch's models, answers and truths in the tables of the state."""

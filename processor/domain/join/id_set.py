@@ -97,6 +97,11 @@ def prefix(namespace: str, deployment: str) -> bytes:
     return f"{namespace}\0{deployment}\0".encode("utf-8", "surrogatepass")
 
 
+def request_digest(namespace: str, deployment: str, request_id: str) -> int:
+    """The `identity` of a request as a signed integer, as SQLite has them."""
+    return identity(namespace, deployment, request_id) - (1 << 63)
+
+
 def identity(namespace: str, deployment: str, request_id: str) -> int:
     """A request as a number from 1 to 2**64 - 1: the first 8 bytes of a BLAKE2b hash. Among 100 million
     requests any two share a number with a probability of 0.0003."""

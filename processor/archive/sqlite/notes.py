@@ -1,0 +1,108 @@
+"""Notes that are not in the index of the archive yet, and filters that spare most looks into it."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from processor.archive.sqlite import requests as index
+from processor.domain.native import native, use_native
+
+#: Filters that are kept, for the newest segments of the index. Each takes 4 MiB of memory, and excludes
+#: nearly every request that its segment does not have.
+FILTERS = 12
+
+
+class Notes(Protocol):
+    """Which events belong to which requests. Notes wait to be written, and are found meanwhile."""
+
+    def __len__(self) -> int:
+        """The number of notes that wait, without those that are being written."""
+        ...
+
+    def add(self, notes: Sequence[index.Note]) -> None:
+        """Add notes."""
+        ...
+
+    def find(self, requests: Sequence[int]) -> list[int]:
+        """The sequence numbers of the events of some requests that are not known to be in the index."""
+        ...
+
+    def places(self, requests: Sequence[int], first: int, last: int) -> list[tuple[int, int]]:
+        """Where to look into the index for some requests: segments from ``first`` to ``last``, each with
+        a request that it may have."""
+        ...
+
+    def begin_write(self) -> list[tuple[int, int, int]]:
+        """The rows of the index to write now, sorted; the same again, and newer ones, until
+        `end_write`."""
+        ...
+
+    def end_write(self) -> None:
+        """Forget the notes that `begin_write` gave last: the index has them."""
+        ...
+
+    def begin_fill(self) -> None:
+        """Begin the filter of a segment that the index has."""
+        ...
+
+    def fill(self, requests: Sequence[tuple[int]]) -> None:
+        """Add requests of the segment."""
+        ...
+
+    def end_fill(self, segment: int) -> None:
+        """Use the filter from now on."""
+        ...
+
+
+def new_notes(last: int) -> Notes:
+    """No notes yet; ``last`` is the last segment that the index has, -1 if it is empty."""
+    if use_native:
+        return native.Notes(index.SEGMENT_BITS, FILTERS, last)
+    return PythonNotes()
+
+
+class PythonNotes:
+    """`Notes` in Python, without filters, for an installation without the native extension."""
+
+    def __init__(self) -> None:
+        self._waiting: list[index.Note] = []
+        self._writing: list[index.Note] = []
+        self._numbers: dict[int, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, notes: Iterable[index.Note]) -> None:
+        """See `Notes`."""
+        for request, number in notes:
+            self._waiting.append((request, number))
+            self._numbers.setdefault(request, []).append(number)
+
+    def find(self, requests: Sequence[int]) -> list[int]:
+        """See `Notes`."""
+        return [number for request in requests for number in self._numbers.get(request, ())]
+
+    def places(self, requests: Sequence[int], first: int, last: int) -> list[tuple[int, int]]:
+        """See `Notes`."""
+        return [(segment, one) for segment in range(first, last + 1) for one in requests]
+
+    def begin_write(self) -> list[tuple[int, int, int]]:
+        """See `Notes`."""
+        self._writing += self._waiting
+        self._waiting = []
+        return sorted(
+            (number >> index.SEGMENT_BITS, request, number) for request, number in self._writing
+        )
+
+    def end_write(self) -> None:
+        """See `Notes`."""
+        waiting, self._waiting, self._writing, self._numbers = self._waiting, [], [], {}
+        self.add(waiting)
+
+    def begin_fill(self) -> None:
+        """Without filters there is nothing to fill."""
+
+    def fill(self, requests: Sequence[tuple[int]]) -> None:
+        """See `begin_fill`."""
+
+    def end_fill(self, segment: int) -> None:
+        """See `begin_fill`."""
