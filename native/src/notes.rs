@@ -70,6 +70,8 @@ pub struct Notes {
     /// Notes that wait, and those that are being written.
     waiting: Buffer,
     writing: Buffer,
+    /// The rows of the index that are being written, sorted.
+    rows: Vec<(i64, i64, i64)>,
     /// By segment: of requests that have notes in the index, or here.
     filters: BTreeMap<i64, Filter>,
     /// The filter that is being filled.
@@ -83,8 +85,9 @@ impl Notes {
     #[new]
     fn new(segment_bits: u32, max_filters: usize, unknown: i64) -> Self {
         let (waiting, writing) = Default::default();
+        let rows = Vec::new();
         let (filters, filling) = (BTreeMap::new(), Filter(Vec::new()));
-        Notes { segment_bits, max_filters, waiting, writing, filters, filling, unknown }
+        Notes { segment_bits, max_filters, waiting, writing, rows, filters, filling, unknown }
     }
 
     fn __len__(&self) -> usize {
@@ -142,19 +145,24 @@ impl Notes {
         found
     }
 
-    fn begin_write(&mut self) -> Vec<(i64, i64, i64)> {
+    fn begin_write(&mut self) -> usize {
         let more = std::mem::take(&mut self.waiting);
         for (request, seq, _) in more.notes {
             self.writing.add(request, seq);
         }
         let of = |&(request, seq, _): &(i64, i64, _)| (seq >> self.segment_bits, request, seq);
-        let mut rows: Vec<_> = self.writing.notes.iter().map(of).collect();
-        rows.sort_unstable();
-        rows
+        self.rows = self.writing.notes.iter().map(of).collect();
+        self.rows.sort_unstable();
+        self.rows.len()
+    }
+
+    fn rows(&self, start: usize, count: usize) -> Vec<(i64, i64, i64)> {
+        self.rows.iter().skip(start).take(count).copied().collect()
     }
 
     fn end_write(&mut self) {
         self.writing = Buffer::default();
+        self.rows = Vec::new();
     }
 }
 

@@ -290,8 +290,11 @@ pub fn feedback<'a>(rows: &mut Rows<'a>) -> Option<Feedback<'a>> {
     Some(Feedback { id, scope, time, source_rank, digest, truth, reward })
 }
 
+/// A text and bytes, which other sources leave out.
+type Pair<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// The pairs of a text and bytes in a MessagePack list of pairs. None if it is of another form.
-pub fn pairs(list: &[u8]) -> Option<Vec<(&[u8], Option<&[u8]>)>> {
+pub fn pairs(list: &[u8]) -> Option<Vec<Pair<'_>>> {
     let mut rows = Rows::new(list)?;
     let mut found = Vec::with_capacity(rows.remaining.min(64));
     for _ in 0..rows.remaining {

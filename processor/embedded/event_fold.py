@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from processor.archive.sqlite.file import StoredEvent
@@ -34,6 +35,7 @@ class EventArchive(Protocol):
     """The archive from which a fold reads requests back that have left memory."""
 
     id: str
+    path: Path
 
     async def earlier_events(
         self, requests: Sequence[int], before: int, since: int = 0
@@ -74,7 +76,7 @@ class EventFold:
         self.join = JoinFold(archive.id, 0, 1, settings.horizon * SECOND, telemetry)
         self.join.judged = {} if settings.outcomes else None
         self.tally = Tally(SCHEMA_VERSION, archive.id, settings.windows)
-        self._decoder = RowDecoder(rules, telemetry, archive.id)
+        self._decoder = RowDecoder(rules, telemetry, archive.id, archive.path)
         #: Decodes events that were counted before.
         self._quiet_decoder = Decoder(rules, Telemetry())
         self._rules_digest = _digest(rules)
@@ -91,7 +93,8 @@ class EventFold:
         """From now on events are counted in the telemetry of this process."""
         self._is_live = True
         self.join.telemetry = self._live
-        self._decoder = RowDecoder(self._rules, self._live, self._archive.id)
+        archive = self._archive
+        self._decoder = RowDecoder(self._rules, self._live, archive.id, archive.path)
 
     # -- state
 
@@ -140,7 +143,8 @@ class EventFold:
     # -- events
 
     def decode(self, rows: Sequence[StoredEvent]) -> DecodedEvents:
-        """Decode events; the telemetry counts them. The result is for `apply`."""
+        """Decode events; the telemetry counts them. The result is for `apply`. `ArchiveError` if one is
+        damaged; it may be repeated."""
         dead_letters = list[RecentDeadLetter]()
         decoded = self._decoder.decode(rows, dead_letters)
         self._live.recent_dead_letters.extend(dead_letters)

@@ -1,9 +1,12 @@
 """Decoding of events as the archive holds them, natively where that is possible."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from processor.archive.sqlite.file import StoredEvent, raw_event
+import msgspec
+
+from processor.archive.sqlite.file import StoredEvent, explain, raw_event
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.fast_decoder import UNLIMITED, FastDecoder, SourceRecord
 from processor.domain.log.observations import BatchBuilder, ObservationBatch, Prediction
@@ -26,9 +29,10 @@ class DecodedEvents(NamedTuple):
 class RowDecoder:
     """Decodes events of one archive and counts them in ``telemetry``."""
 
-    def __init__(self, rules: ModelRules, telemetry: Telemetry, archive: str) -> None:
+    def __init__(self, rules: ModelRules, telemetry: Telemetry, archive: str, path: Path) -> None:
         self._decoder = Decoder(rules, telemetry)
         self._archive = archive
+        self._path = path
         self._builder = builder = BatchBuilder()
         self._fast_decoder: FastDecoder | None = None
         if use_native:
@@ -39,14 +43,18 @@ class RowDecoder:
     def decode(
         self, rows: Sequence[StoredEvent], dead_letters: list[RecentDeadLetter]
     ) -> DecodedEvents:
-        """Decode events, and add those that can't be understood to ``dead_letters``."""
+        """Decode events, and add those that can't be understood to ``dead_letters``. `ArchiveError` if
+        one is damaged; then none was decoded."""
         fast_decoder, builder = self._fast_decoder, self._builder
         predictions, feedbacks = list[int](), list[int]()
         remaining: Sequence[int] = range(len(rows))
-        if fast_decoder is not None:
-            remaining, predictions, feedbacks = fast_decoder.decode_archived(rows)
-        for position in remaining:
-            number, event = rows[position][0], raw_event(rows[position])
+        try:
+            if fast_decoder is not None:
+                remaining, predictions, feedbacks = fast_decoder.decode_archived(rows, raw_event)
+            events = [(rows[position][0], raw_event(rows[position])) for position in remaining]
+        except msgspec.MsgspecError as error:
+            raise explain(error, self._path, "read") from None
+        for number, event in events:
             decoded = self._decoder.decode(*event)
             for one in decoded.observations:
                 (predictions if isinstance(one, Prediction) else feedbacks).append(number)

@@ -16,6 +16,7 @@ from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.recent import RecentCounts
 from processor.embedded.event_fold import REPEAT_EVENTS, EventFold, slices
+from processor.embedded.row_decoder import DecodedEvents
 from processor.embedded.saver import StateSaver
 from processor.embedded.state_file import StateFolder
 from processor.errors import ArchiveError
@@ -137,9 +138,10 @@ class EmbeddedWorker:
 
     async def _fold(self, rows: Sequence[StoredEvent]) -> None:
         fold, backoff = self.fold, Backoff(0.2, 10.0)
-        decoded = fold.decode(rows)
+        decoded: DecodedEvents | None = None
         while True:
             try:
+                decoded = decoded or fold.decode(rows)
                 requests = await fold.page_in(rows, decoded)
                 break
             except ArchiveError as error:

@@ -23,6 +23,7 @@ from processor.publish.workers.other_workers import OtherWorkers
 from processor.service.health import ServiceHealth
 from processor.service.known_requests import KnownRequests
 from processor.service.lifecycle import Guard, background, collect_cycles, ending_within, serve
+from processor.service.modes.parts import Parts
 from processor.service.watchdog import Watchdog
 from processor.service.watches import Watches
 from processor.settings import Settings
@@ -50,7 +51,7 @@ class Mode(Protocol):
         ...
 
 
-def _mode(settings: Settings) -> Callable[..., Mode]:
+def _mode(settings: Settings) -> Callable[[Parts], Mode]:
     # Imported when it is used: Faust and the Kafka clients take a second, and 50 MB.
     if settings.embedded:
         from processor.service.modes.embedded import EmbeddedMode
@@ -78,7 +79,7 @@ class Service:
         self.metrics_url = ""
         self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._mode = _mode(settings)(
-            settings, self._rules, self.telemetry, self.health, self.view, self.fail
+            Parts(settings, self._rules, self.telemetry, self.health, self.view, self.fail)
         )
 
     def fail(self, error: BaseException) -> None:

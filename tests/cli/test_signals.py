@@ -9,6 +9,18 @@ import time
 
 import pytest
 
+#: Ctrl-C while the command line is imported.
+_EARLY = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from processor.__main__ import main
+main()
+"""
+
 
 @pytest.mark.parametrize(
     ("number", "arguments"),
@@ -51,3 +63,10 @@ def test_a_signal_ends_a_command_whose_server_never_answers(
     assert time.monotonic() - start < 5
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
+
+
+def test_ctrl_c_ends_a_command_that_is_being_imported() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _EARLY], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, "", "")

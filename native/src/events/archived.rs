@@ -13,24 +13,33 @@ use crate::rows::pairs;
 type DecodedRows = (Vec<usize>, Vec<i64>, Vec<i64>, Counts);
 
 /// Decode rows of the archive (sequence number, time of acceptance in ns, headers and value) into the
-/// reader's first partition, which must not become full meanwhile.
+/// reader's first partition, which must not become full meanwhile. `check` raises an
+/// error if the headers of a row are damaged; it is asked about odd ones before anything is decoded.
 #[pyfunction]
 pub fn decode_archived(
     py: Python<'_>,
     mut reader: PyRefMut<'_, Reader>,
     rows: Vec<Bound<'_, PyTuple>>,
+    check: &Bound<'_, PyAny>,
 ) -> PyResult<DecodedRows> {
     let reader = &mut *reader;
+    let mut headers = Vec::with_capacity(rows.len());
+    for row in &rows {
+        headers.push(row.get_item(2)?.cast_into::<PyBytes>()?);
+    }
+    let headers: Vec<_> = headers.iter().map(|one| pairs(one.as_bytes())).collect();
+    for (row, _) in rows.iter().zip(&headers).filter(|(_, found)| found.is_none()) {
+        check.call1((row,))?;
+    }
     let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
     let (mut predictions, mut feedbacks) = (Vec::new(), Vec::new());
     let mut before = reader.counts();
-    for (position, row) in rows.iter().enumerate() {
+    for (position, (row, headers)) in rows.iter().zip(headers).enumerate() {
         let timestamp: i64 = row.get_borrowed_item(1)?.extract()?;
-        let (headers, value) = (row.get_item(2)?, row.get_item(3)?);
-        let headers = headers.cast::<PyBytes>()?;
+        let value = row.get_item(3)?;
         let value = if value.is_none() { None } else { Some(value.cast::<PyBytes>()?) };
         let value = value.map(|value| value.as_bytes());
-        let event = match pairs(headers.as_bytes()) {
+        let event = match headers {
             None => Err(Reason::Envelope),
             Some(headers) => {
                 match record(headers.into_iter(), value, timestamp, reader.content()) {

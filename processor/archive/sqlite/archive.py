@@ -278,9 +278,10 @@ class SqliteArchive(SqliteReader):
 
     async def _write_notes(self) -> None:
         async with self._noting:
-            rows = self._notes.begin_write()
-            for start in range(0, len(rows), _NOTES_STEP):
-                await self._run(partial(note, rows=rows[start : start + _NOTES_STEP]))
+            count = self._notes.begin_write()
+            for start in range(0, count, _NOTES_STEP):
+                rows = self._notes.rows(start, _NOTES_STEP)
+                await self._run(partial(note, rows=rows))
             self._notes.end_write()
 
     async def _run(self, job: Callable[[sqlite3.Connection], T]) -> T:

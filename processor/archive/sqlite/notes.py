@@ -31,13 +31,17 @@ class Notes(Protocol):
         a request that it may have."""
         ...
 
-    def begin_write(self) -> list[tuple[int, int, int]]:
-        """The rows of the index to write now, sorted; the same again, and newer ones, until
-        `end_write`."""
+    def begin_write(self) -> int:
+        """Begin to write all notes. Returns how many `rows` there are: all of the last time as well,
+        unless `end_write` came since."""
+        ...
+
+    def rows(self, start: int, count: int) -> list[tuple[int, int, int]]:
+        """Some of the rows of the index to write; all are sorted."""
         ...
 
     def end_write(self) -> None:
-        """Forget the notes that `begin_write` gave last: the index has them."""
+        """Forget the notes that were to be written: the index has them."""
         ...
 
     def begin_fill(self) -> None:
@@ -66,6 +70,7 @@ class PythonNotes:
     def __init__(self) -> None:
         self._waiting: list[index.Note] = []
         self._writing: list[index.Note] = []
+        self._rows: list[tuple[int, int, int]] = []
         self._numbers: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
@@ -85,17 +90,23 @@ class PythonNotes:
         """See `Notes`."""
         return [(segment, one) for segment in range(first, last + 1) for one in requests]
 
-    def begin_write(self) -> list[tuple[int, int, int]]:
+    def begin_write(self) -> int:
         """See `Notes`."""
         self._writing += self._waiting
         self._waiting = []
-        return sorted(
+        self._rows = sorted(
             (number >> index.SEGMENT_BITS, request, number) for request, number in self._writing
         )
+        return len(self._rows)
+
+    def rows(self, start: int, count: int) -> list[tuple[int, int, int]]:
+        """See `Notes`."""
+        return self._rows[start : start + count]
 
     def end_write(self) -> None:
         """See `Notes`."""
-        waiting, self._waiting, self._writing, self._numbers = self._waiting, [], [], {}
+        waiting = self._waiting
+        self._waiting, self._writing, self._rows, self._numbers = [], [], [], {}
         self.add(waiting)
 
     def begin_fill(self) -> None:

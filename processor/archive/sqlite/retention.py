@@ -7,7 +7,7 @@ from processor.archive.sqlite.requests import SEGMENT_BITS
 from processor.domain.timestamps import format_time
 
 #: The most rows of each table that one step deletes: new events wait for the end of a step.
-_STEP = 2000
+_STEP = 10_000
 
 
 class Deleted(NamedTuple):

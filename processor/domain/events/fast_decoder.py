@@ -89,12 +89,17 @@ class FastDecoder:
         return [SourceRecord(*record) for record in remaining], last
 
     def decode_archived(
-        self, events: Sequence[tuple[int, int, bytes, bytes | None]]
+        self,
+        events: Sequence[tuple[int, int, bytes, bytes | None]],
+        check: Callable[[tuple[int, int, bytes, bytes | None]], object],
     ) -> tuple[list[int], list[int], list[int]]:
         """Decode events of the SQLite archive: number, time of acceptance (ns), headers in MessagePack
         and value. Returns the positions of the remaining ones, and the numbers of those whose
-        predictions, and whose feedback, were decoded."""
-        remaining, predictions, feedbacks, counts = native.decode_archived(self._reader, events)
+        predictions, and whose feedback, were decoded. ``check`` is called with odd headers before
+        anything is decoded, and may refuse them."""
+        remaining, predictions, feedbacks, counts = native.decode_archived(
+            self._reader, events, check
+        )
         self._count(*counts)
         return remaining, predictions, feedbacks
 

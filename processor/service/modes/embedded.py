@@ -2,24 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.backfill.outcome_writer import OutcomeWriter
-from processor.domain.model_rules import ModelRules
 from processor.embedded.retention import Retention
 from processor.embedded.sink import ArchiveSink
 from processor.embedded.worker import EmbeddedWorker
 from processor.errors import ArchiveError, SettingsError
 from processor.ingress.event_sink import EventSink
 from processor.kafka.lag import ProgressSample
-from processor.publish.interfaces import WorkerView
-from processor.service.health import ServiceHealth
 from processor.service.lifecycle import Guard, background
+from processor.service.modes.parts import Parts
 from processor.service.watches import Watches
-from processor.settings import Settings
-from processor.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -30,20 +25,8 @@ _LAG_EVERY = 0.5
 class EmbeddedMode:
     """The parts of a service without Kafka; see `Mode`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        rules: ModelRules,
-        telemetry: Telemetry,
-        health: ServiceHealth,
-        view: WorkerView,
-        fail: Callable[[BaseException], None],
-    ) -> None:
-        self._settings = settings
-        self._rules = rules
-        self._telemetry = telemetry
-        self._health = health
-        self._view = view
+    def __init__(self, parts: Parts) -> None:
+        self._settings, self._rules, self._telemetry, self._health, self._view, _ = parts
         self._worker: EmbeddedWorker | None = None
 
     async def start(self, stack: AsyncExitStack, guard: Guard, watches: Watches) -> EventSink:

@@ -10,19 +10,17 @@ from aiokafka import TopicPartition
 
 from processor.backoff import LONGEST, Backoff
 from processor.domain.events.decoder import Decoder
-from processor.domain.model_rules import ModelRules
 from processor.errors import BrokerError, ProcessorError
 from processor.ingress.event_sink import EventSink
 from processor.kafka.clients import FAULTS, Kafka, running
 from processor.kafka.lag import PartitionPosition, ProgressSample, measure_lag
 from processor.kafka.source_topics import source_group
 from processor.kafka.topics import loaded_savepoint, prepare
-from processor.publish.interfaces import WorkerView
 from processor.savepoint.upgrade import upgraded
 from processor.service.archive_tasks import ArchiveTasks
 from processor.service.completeness import Completeness
-from processor.service.health import ServiceHealth
 from processor.service.lifecycle import Guard, background
+from processor.service.modes.parts import Parts
 from processor.service.modes.stream_state import StreamState
 from processor.service.watches import Watches
 from processor.settings import Settings
@@ -31,7 +29,6 @@ from processor.stream.kafka_sink import KafkaSink
 from processor.stream.shared.snapshots import SharedSnapshots
 from processor.stream.shared.stores import open_store
 from processor.stream.worker import StreamWorker
-from processor.telemetry import Telemetry
 
 T = TypeVar("T")
 
@@ -44,21 +41,8 @@ _LAG_EVERY = 0.5
 class KafkaMode:
     """The parts of a service on Kafka; see `Mode`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        rules: ModelRules,
-        telemetry: Telemetry,
-        health: ServiceHealth,
-        view: WorkerView,
-        fail: Callable[[BaseException], None],
-    ) -> None:
-        self._settings = settings
-        self._rules = rules
-        self._telemetry = telemetry
-        self._health = health
-        self._view = view
-        self._fail = fail
+    def __init__(self, parts: Parts) -> None:
+        self._settings, self._rules, self._telemetry, self._health, self._view, self._fail = parts
         self._worker: StreamWorker | None = None
         self._ingest: SourceIngest | None = None
 
