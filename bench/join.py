@@ -1,8 +1,8 @@
 """Measure the join alone by the kind of requests: CPU time per event, and memory per request kept.
 
 Observations are encoded as on the log, and decoded outside of the measured time. 63 % of the requests
-get feedback, some batches later (of "feedback first", some batches before). Each kind runs in a process
-of its own.
+get feedback, some batches later (of "feedback first", some batches before); where feedback waits, there
+are no predictions. Each kind runs in a process of its own.
 """
 
 import gc
@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from string import ascii_letters
 from typing import NamedTuple
 from uuid import UUID
 
@@ -53,6 +54,8 @@ class Kind(NamedTuple):
     rows: int = 1
     predictors: int = 1
     early: bool = False
+    alone: bool = False
+    """Feedback waits for predictions that never come."""
 
 
 class Result(NamedTuple):
@@ -64,6 +67,10 @@ class Result(NamedTuple):
 
 def _uuid(rng: random.Random, number: int) -> str:
     return str(UUID(int=rng.getrandbits(128)))
+
+
+def _letters(rng: random.Random, number: int) -> str:
+    return "".join(rng.choices(ascii_letters + "_-", k=30))
 
 
 def _labels(rng: random.Random, rows: int) -> _Content:
@@ -104,10 +111,13 @@ KINDS = {
     "scores of three classes": Kind(_uuid, _scores),
     "numbers": Kind(_uuid, _numbers),
     "ids of 32 digits": Kind(lambda rng, _: f"{rng.getrandbits(128):032x}", _labels),
+    "ids of 24 digits": Kind(lambda rng, _: f"{rng.getrandbits(96):024x}", _labels),
     "ids that are integers": Kind(lambda _, number: str(10**9 + number), _labels),
     "ids such as req-<UUID>": Kind(lambda rng, number: "req-" + _uuid(rng, number), _labels),
-    "ids of 30 letters": Kind(lambda rng, _: f"{rng.getrandbits(148):030d}"[:30], _labels),
+    "ids of 30 letters": Kind(_letters, _labels),
     "feedback first": Kind(_uuid, _labels, early=True),
+    "feedback that waits": Kind(_uuid, _labels, alone=True),
+    "reward that waits": Kind(_uuid, _rewards, alone=True),
     "a canary beside": Kind(_uuid, _labels, predictors=2),
     "batches of 10 rows": Kind(_uuid, _labels, rows=_ROWS),
     "batches of 10 rows with scores": Kind(_uuid, _scores, rows=_ROWS),
@@ -153,8 +163,8 @@ def _batches(kind: Kind, requests: int) -> Iterator[tuple[bytes, int]]:
         predictions, feedbacks = list[Prediction | Feedback](), list[Prediction | Feedback]()
         for number in range(first, min(first + _PER_BATCH, requests)):
             made, feedback = _request(kind, rng, number)
-            predictions += made
-            if rng.random() < _SHARE:
+            predictions += [] if kind.alone else made
+            if kind.alone or rng.random() < _SHARE:
                 feedbacks.append(feedback)
         now, later = (feedbacks, predictions) if kind.early else (predictions, feedbacks)
         waiting.append(later)

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, get_type_hints
 
@@ -188,6 +189,7 @@ def help_texts(kind: type[object]) -> dict[str, str]:
     }
 
 
+@cache
 def product_version() -> str:
     """Return the version of this product; "unknown" if it is not installed."""
     try:

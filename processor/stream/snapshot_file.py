@@ -76,7 +76,7 @@ def _is_being_written(path: Path) -> bool:
 #: The suffix of a file while it is being written.
 _UNFINISHED = ".new"
 #: The version of the file's format; it contains the log's schema too.
-SNAPSHOT_VERSION = SCHEMA_VERSION * 100 + 3
+SNAPSHOT_VERSION = SCHEMA_VERSION * 100 + 4
 _LENGTH = 8
 #: Buckets that are copied or read at a time.
 _SLICE = 1024

@@ -32,6 +32,24 @@ pub fn records(bucket: &[u8]) -> Records<'_> {
     Records { bucket, at: 0 }
 }
 
+/// The record of a packed id, and the request in it.
+pub fn find(bucket: &[u8], packed_id: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
+    let last = |id: &[u8]| id.last_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+    let wanted = last(packed_id);
+    let mut at = 0;
+    while let Some(head) = bucket.get(at..at + LENGTH) {
+        let end = at + usize::from(u16::from_le_bytes([head[0], head[1]]));
+        let request = at + LENGTH + packed_id.len();
+        let id = bucket.get(at + LENGTH..request)?;
+        // The last bytes of most other ids differ: this is sooner than to compare all.
+        if last(id) == wanted && id == packed_id {
+            return Some((at..end, request..end));
+        }
+        at = end;
+    }
+    None
+}
+
 /// Make room for `more` bytes; less than a vector that doubles.
 fn reserve(bucket: &mut Bucket, more: usize) {
     if bucket.capacity() < bucket.len() + more {
@@ -43,6 +61,11 @@ fn reserve(bucket: &mut Bucket, more: usize) {
 pub fn splice(bucket: &mut Bucket, range: Range<usize>, by: &[&[u8]]) {
     let (old, new) = (bucket.len(), by.iter().map(|part| part.len()).sum::<usize>());
     let length = old - range.len() + new;
+    if range.start == old {
+        reserve(bucket, new);
+        by.iter().for_each(|part| bucket.extend_from_slice(part));
+        return;
+    }
     if length > old {
         reserve(bucket, length - old);
         bucket.resize(length, 0);

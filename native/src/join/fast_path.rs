@@ -209,7 +209,7 @@ impl FastPath {
             hour,
             prediction,
             |row| (row.model, row.id),
-            |updater, digests, row| {
+            |updater, digests, id, row| {
                 if row.time <= completed_until || row.source_rank >= MAX_RANK {
                     return Ok(false);
                 }
@@ -223,7 +223,7 @@ impl FastPath {
                     digest: digests.of_prediction(py, &row, items)?,
                     answers: new_items(&row.answers, items),
                 };
-                updater.apply_prediction(&Id::new(row.id), &new)
+                updater.apply_prediction(id, &new)
             },
         )
     }
@@ -246,7 +246,7 @@ impl FastPath {
             hour,
             feedback,
             |row| (row.scope, row.id),
-            |updater, digests, row| {
+            |updater, digests, id, row| {
                 if row.source_rank >= MAX_RANK {
                     return Ok(false);
                 }
@@ -263,7 +263,7 @@ impl FastPath {
                     truth: truth.map(|(row, items)| new_items(row, items)),
                     reward: row.reward,
                 };
-                updater.apply_feedback(&Id::new(row.id), &new)
+                updater.apply_feedback(id, &new)
             },
         )
     }
@@ -324,7 +324,7 @@ impl FastPath {
         hour: u32,
         read: fn(&mut Rows<'r>) -> Option<T>,
         head: impl Fn(&T) -> (usize, &'r [u8]),
-        mut apply: impl FnMut(&mut RequestUpdater<'_, 'py>, &mut Digests, T) -> PyResult<bool>,
+        mut apply: impl FnMut(&mut RequestUpdater<'_, 'py>, &mut Digests, &Id, T) -> PyResult<bool>,
     ) -> PyResult<Applied<'py>> {
         let (judged, unmatched) = (bound(&self.judged, py), bound(&self.unmatched, py));
         let mut updater = RequestUpdater::new(
@@ -339,15 +339,18 @@ impl FastPath {
         let mut remaining = Remaining::default();
         let mut rows = Rows::new(rows).ok_or_else(malformed_rows)?;
         let mut some = Vec::with_capacity(AT_ONCE);
+        let mut ids = Vec::with_capacity(AT_ONCE);
         while rows.next_few(read, AT_ONCE, &mut some) {
-            updater.prefetch(some.iter().filter_map(|(_, row)| {
+            ids.clear();
+            ids.extend(some.iter().map(|(_, row)| {
                 let (model, id) = head(row.as_ref()?);
-                Some((*models.get(model)?, id))
+                Some((*models.get(model)?, Id::new(id)))
             }));
-            for (bytes, parsed) in some.drain(..) {
-                let is_applied = match parsed {
-                    Some(row) => apply(&mut updater, &mut self.digests, row)?,
-                    None => false,
+            updater.prefetch(ids.iter().flatten());
+            for ((bytes, parsed), id) in some.drain(..).zip(&ids) {
+                let is_applied = match (parsed, id) {
+                    (Some(row), Some((_, id))) => apply(&mut updater, &mut self.digests, id, row)?,
+                    _ => false,
                 };
                 if !is_applied {
                     leave(&mut updater, models, bytes, &mut remaining)?;

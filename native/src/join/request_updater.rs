@@ -4,6 +4,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use rustc_hash::FxHashSet;
+use smallvec::{smallvec, SmallVec};
 
 use crate::errors::malformed_rows;
 use crate::ids::{AnswerId, DeploymentId, ModelId, PlanId, TruthId};
@@ -15,7 +16,11 @@ use crate::join::request_codec::{
     write_new, Item, Items, NewItems, NewRegister, Register, Request,
 };
 use crate::join::request_table::RequestTable;
+use crate::join::table::Found;
 use crate::request_ids::Id;
+
+/// A list that most often has one element, which needs no memory of its own then.
+type OfOne<T> = SmallVec<[T; 1]>;
 
 /// A reward of 1, in millionths.
 const MICRO: i64 = 1_000_000;
@@ -69,7 +74,7 @@ struct Says<'a, 'r> {
 struct Verdict<'a> {
     model: ModelId,
     times: (i64, i64),
-    items: Vec<Judged<'a>>,
+    items: OfOne<Judged<'a>>,
 }
 
 /// Requests that are noted for Python, by deployment and request id.
@@ -114,7 +119,9 @@ pub struct RequestUpdater<'a, 'py> {
     pub duplicates: i64,
     /// Requests with a row that Python has to apply: their later rows must not overtake it.
     left: FxHashSet<(DeploymentId, Box<[u8]>)>,
+    /// A packed register, a request before a row and after it: memory that is used again.
     register: Vec<u8>,
+    old: Vec<u8>,
     new: Vec<u8>,
     buckets: Vec<(DeploymentId, usize)>,
 }
@@ -143,15 +150,16 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             duplicates: 0,
             left: FxHashSet::default(),
             register: Vec::new(),
+            old: Vec::new(),
             new: Vec::new(),
             buckets: Vec::new(),
         }
     }
 
     /// Have the CPU load the buckets of some requests, which are looked for soon.
-    pub fn prefetch<'r>(&mut self, refs: impl Iterator<Item = (ModelId, &'r [u8])>) {
+    pub fn prefetch<'r>(&mut self, refs: impl Iterator<Item = &'r (ModelId, Id<'r>)>) {
         self.buckets.clear();
-        for (model, id) in refs {
+        for &(model, ref id) in refs {
             let Ok(Model { deployment, .. }) = self.model(model) else { continue };
             let Ok(table) = self.requests.table(deployment) else { continue };
             let number = table.prefetch(id);
@@ -190,24 +198,37 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             digest: row.digest,
             items: Some(row.answers),
         };
+        register.write_prediction(row.provisional, &mut self.register);
         let table = self.requests.table(deployment)?;
         let Some(found) = table.find(id) else {
-            register.write_prediction(row.provisional, &mut self.register);
             write_new(self.hour, false, row.time, &self.register, &mut self.new);
             table.insert(id, &self.new);
             self.waiting += 1;
             self.count_predictions(row);
             return Ok(true);
         };
-        let old = table.request(id, &found).to_vec();
-        let request = Request::new(&old)?;
-        register.write_prediction(row.provisional, &mut self.register);
+        let old = replaced(&mut self.old, table.request(id, &found));
+        let is_applied = self.add_prediction(deployment, id, &found, &old, row);
+        self.old = old;
+        is_applied
+    }
+
+    /// Apply a prediction, whose register is packed, to the request that was found.
+    fn add_prediction(
+        &mut self,
+        deployment: DeploymentId,
+        id: &Id,
+        found: &Found,
+        old: &[u8],
+        row: &NewPrediction,
+    ) -> PyResult<bool> {
+        let request = Request::new(old)?;
         if request.has(false, row.time, &self.register)? {
             return self.note_duplicate(deployment, id, request.feedbacks > 0);
         }
         let Some(verdict) = self.verdict_of_new(&request, row)? else { return Ok(false) };
         request.with_prediction(row.time, &self.register, &mut self.new)?;
-        self.requests.table(deployment)?.replace(id, &found, &self.new);
+        self.requests.table(deployment)?.replace(id, found, &self.new);
         if request.feedbacks > 0 {
             self.notes.judged(deployment, id)?;
         }
@@ -228,18 +249,31 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             digest: row.digest,
             items: row.truth,
         };
+        register.write_feedback(row.reward, &mut self.register);
         let table = self.requests.table(deployment)?;
         let Some(found) = table.find(id) else {
-            register.write_feedback(row.reward, &mut self.register);
             write_new(self.hour, true, row.time, &self.register, &mut self.new);
             table.insert(id, &self.new);
             self.unmatched += 1;
             self.notes.unmatched(deployment, id)?;
             return Ok(true);
         };
-        let old = table.request(id, &found).to_vec();
-        let request = Request::new(&old)?;
-        register.write_feedback(row.reward, &mut self.register);
+        let old = replaced(&mut self.old, table.request(id, &found));
+        let is_applied = self.add_feedback(deployment, id, &found, &old, row);
+        self.old = old;
+        is_applied
+    }
+
+    /// Apply a feedback, whose register is packed, to the request that was found.
+    fn add_feedback(
+        &mut self,
+        deployment: DeploymentId,
+        id: &Id,
+        found: &Found,
+        old: &[u8],
+        row: &NewFeedback,
+    ) -> PyResult<bool> {
+        let request = Request::new(old)?;
         if request.feedbacks > 0 {
             if request.has(true, row.time, &self.register)? {
                 return self.note_duplicate(deployment, id, request.predictions > 0);
@@ -248,7 +282,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         }
         let Some(verdicts) = self.verdicts(&request, row)? else { return Ok(false) };
         request.with_feedback(row.time, &self.register, &mut self.new);
-        self.requests.table(deployment)?.replace(id, &found, &self.new);
+        self.requests.table(deployment)?.replace(id, found, &self.new);
         self.notes.judged(deployment, id)?;
         self.waiting -= 1;
         verdicts.iter().try_for_each(|verdict| self.count(verdict)).map(|()| true)
@@ -286,13 +320,13 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         &self,
         request: &Request<'r>,
         row: &NewPrediction<'r>,
-    ) -> PyResult<Option<Vec<Verdict<'r>>>> {
+    ) -> PyResult<Option<OfOne<Verdict<'r>>>> {
         if request.feedbacks > 1 {
             return Ok(None);
         }
         let model = self.model(row.model)?;
         let mut registers = request.registers();
-        let mut others = Vec::with_capacity(request.predictions);
+        let mut others = OfOne::with_capacity(request.predictions);
         for known in registers.by_ref().take(request.predictions) {
             let known = known?;
             let other = self.model(known.model)?;
@@ -305,20 +339,20 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             }
             others.push(other);
         }
-        let Some(feedback) = registers.next().transpose()? else { return Ok(Some(Vec::new())) };
+        let Some(feedback) = registers.next().transpose()? else { return Ok(Some(OfOne::new())) };
         let scope = self.model(feedback.model)?;
         let names_it = scope.names(&model);
         if feedback.items.is_none() && names_it && others.iter().any(|other| scope.names(other)) {
             return Ok(None); // a reward that could be about several predictions
         }
         if feedback.items.is_none() && !names_it {
-            return Ok(Some(Vec::new()));
+            return Ok(Some(OfOne::new()));
         }
         let truth = feedback.items.as_ref().map(collected).transpose()?;
         let (time, reward) = (feedback.time, feedback.reward);
         let says = Says { time, truth: truth.as_deref(), reward };
         let verdict = self.verdict(row.model, row.time, row.answers.items, says)?;
-        Ok(verdict.map(|verdict| vec![verdict]))
+        Ok(verdict.map(|verdict| smallvec![verdict]))
     }
 
     /// The verdicts of the first feedback of a request; None if Python has to apply it.
@@ -326,11 +360,11 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         &self,
         request: &Request<'r>,
         row: &NewFeedback<'r>,
-    ) -> PyResult<Option<Vec<Verdict<'r>>>> {
+    ) -> PyResult<Option<OfOne<Verdict<'r>>>> {
         let scope = self.model(row.scope)?;
         let says =
             Says { time: row.time, truth: row.truth.map(|truth| truth.items), reward: row.reward };
-        let mut verdicts = Vec::with_capacity(request.predictions);
+        let mut verdicts = OfOne::with_capacity(request.predictions);
         for prediction in request.registers() {
             let Register { model, time, items, .. } = prediction?;
             if says.truth.is_none() && !scope.names(&self.model(model)?) {
@@ -368,7 +402,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             return Ok(None);
         }
         let Some(first) = self.first_part(answers, truth, reward)? else { return Ok(None) };
-        let mut items = Vec::with_capacity(answers.len());
+        let mut items = OfOne::with_capacity(answers.len());
         for (number, answer) in answers.iter().enumerate() {
             let truth = truth.map(|truth| truth[number]);
             let part = if number == 0 { first } else { FURTHER };
@@ -418,6 +452,14 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
     }
 }
 
-fn collected<'r>(items: &Items<'r>) -> PyResult<Vec<Item<'r>>> {
+fn collected<'r>(items: &Items<'r>) -> PyResult<OfOne<Item<'r>>> {
     items.iter().collect()
+}
+
+/// A vector with other content, taken from where it was.
+fn replaced(vector: &mut Vec<u8>, content: &[u8]) -> Vec<u8> {
+    let mut vector = std::mem::take(vector);
+    vector.clear();
+    vector.extend_from_slice(content);
+    vector
 }

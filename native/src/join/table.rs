@@ -8,9 +8,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::join::buckets::{prefetch, records, splice, Bucket, LENGTH};
+use crate::join::buckets::{find, prefetch, records, splice, Bucket, LENGTH};
 use crate::join::request_codec::{first_seen_hour, Request};
-use crate::request_ids::Id;
+use crate::request_ids::{hash, Id};
 
 /// Average records of a bucket when the table splits the next one.
 const RECORDS_PER_BUCKET: usize = 16;
@@ -65,10 +65,6 @@ impl Dropped {
     }
 }
 
-fn hash(packed_id: &[u8]) -> usize {
-    crc32fast::hash(packed_id) as usize
-}
-
 impl Table {
     pub fn new(buckets: usize) -> Self {
         Table {
@@ -103,9 +99,9 @@ impl Table {
         (bit - 1, self.buckets.len() - bit)
     }
 
-    fn number(&self, packed_id: &[u8]) -> usize {
+    fn number(&self, id: &Id) -> usize {
         let (mask, split) = self.mask();
-        let code = hash(packed_id);
+        let code = id.hash();
         let number = code & mask;
         if number < split {
             code & (mask << 1 | 1)
@@ -116,12 +112,11 @@ impl Table {
 
     /// Have the CPU load where the bucket of an id is, unless the table is so small that it is in the
     /// CPU's cache anyway. Returns its number.
-    pub fn prefetch(&self, id: &[u8]) -> Option<usize> {
+    pub fn prefetch(&self, id: &Id) -> Option<usize> {
         if self.bytes < SMALL {
             return None;
         }
-        let id = Id::new(id);
-        let number = self.number(id.packed()?);
+        let number = self.number(id);
         prefetch(std::slice::from_ref(&self.buckets[number]));
         Some(number)
     }
@@ -133,12 +128,9 @@ impl Table {
 
     pub fn find(&self, id: &Id) -> Option<Found> {
         if let Some(packed) = id.packed() {
-            let number = self.number(packed);
-            let bucket = &self.buckets[number];
-            for (record, request) in records(bucket) {
-                if bucket[record.start + LENGTH..request.start] == *packed {
-                    return Some(Found::Record { number, record, request });
-                }
+            let number = self.number(id);
+            if let Some((record, request)) = find(&self.buckets[number], packed) {
+                return Some(Found::Record { number, record, request });
             }
         }
         let is_other = !self.others.is_empty() && self.others.contains_key(id.text);
@@ -157,7 +149,7 @@ impl Table {
     pub fn insert(&mut self, id: &Id, request: &[u8]) {
         let hour = first_seen_hour(request);
         let packed = id.packed().filter(|packed| packed.len() + request.len() < MAX_RECORD);
-        let place = packed.map(|packed| (packed, self.number(packed)));
+        let place = packed.map(|packed| (packed, self.number(id)));
         let place = place.filter(|&(packed, number)| {
             let length = LENGTH + packed.len() + request.len();
             self.buckets[number].len() + length <= MAX_BUCKET
@@ -228,7 +220,7 @@ impl Table {
         self.preserve(split);
         let old = std::mem::take(&mut self.buckets[split]);
         let is_moving = |record: &Range<usize>, request: &Range<usize>| {
-            hash(&old[record.start + LENGTH..request.start]) & (mask + 1) != 0
+            hash(&old[record.start + LENGTH..request.start]) as usize & (mask + 1) != 0
         };
         let moving = records(&old).filter(|(record, request)| is_moving(record, request));
         let size: usize = moving.map(|(record, _)| record.len()).sum();

@@ -251,9 +251,8 @@ def contribute(item: JudgedItem, places: Iterable[str], sums: Sums) -> None:
 
 def failed(sums: Sums) -> dict[str, int]:
     """How many items a statistic failed on, by its name (by its place, if it could not be loaded)."""
-    return {
-        label: n for (kind, label, _), n in sorted(sums.items()) if kind == Sum.CUSTOM_FAILED if n
-    }
+    found = [(label, n) for (kind, label, _), n in sums.items() if kind == Sum.CUSTOM_FAILED and n]
+    return dict(sorted(found))
 
 
 def scores(sums: Sums) -> dict[str, dict[str, float | None]]:

@@ -246,6 +246,9 @@ texts = st.one_of(
     st.uuids().map(lambda one: f"req-{one}"),
     st.text(max_size=70),
     st.from_regex(r"[0-9a-f_-]{30,40}", fullmatch=True),
+    st.from_regex(r"[0-9a-f]{1,64}", fullmatch=True),
+    st.from_regex(r"[0-9A-Za-z_.-]{1,64}", fullmatch=True),
+    st.integers().map(str),
     st.lists(st.sampled_from("0a-\u0661"), min_size=36, max_size=36).map("".join),
 )
 
@@ -264,3 +267,18 @@ def test_ids_can_be_packed(text: str) -> None:
 def test_uuids_are_short(uuid: UUID, prefix: str) -> None:
     for text in (str(uuid), uuid.hex):
         assert len(pack_id(prefix + text) or b"") == 17 + len(prefix)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("65a1b2c3d4e5f60718293a4b", 13),
+        ("1000000042", 6),
+        ("0" * 31, 17),
+        ("an-id-of-thirty-letters_ABCXYZ", 24),
+        ("an-id.of-thirty-letters_ABCXYZ", 31),
+        ("x" * 64, 49),
+    ],
+)
+def test_ids_of_few_characters_are_short(text: str, length: int) -> None:
+    assert len(pack_id(text) or b"") == length
