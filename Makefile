@@ -16,9 +16,12 @@ export OPENBLAS_NUM_THREADS := 1
 # Else each of the hundreds of processes that the tests start would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 NATIVE := native/Cargo.toml
+FUZZ := .cache/fuzz
+FUZZ_TARGETS := json protobuf envelope gzip record_batch
+FUZZ_SECONDS ?= 600
 COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
 
-.PHONY: help run demo prepare test test-quick tests-all tests-interpreted tests-native chaos coverage lint format \
+.PHONY: help run demo prepare test test-quick tests-all tests-interpreted tests-native fuzz chaos coverage lint format \
 	bench dashboard lock clean
 .DEFAULT_GOAL := help
 
@@ -53,6 +56,22 @@ tests-interpreted:
 # Not as the extension is built: it compiles in less time, and a number that overflows is an error.
 tests-native:
 	@if command -v cargo >/dev/null; then cargo test --quiet --manifest-path $(NATIVE); fi
+
+# Of every function its branches, and what it compares: libFuzzer looks for inputs that change these.
+fuzz: export RUSTFLAGS := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+# The flags are for the target alone, and so it has to be named.
+fuzz: HOST = $(shell rustc --print host-tuple)
+# The longest input is the longest record of Kafka's that is read.
+fuzz: $(VENV)/.test  ## Fuzz each reader of the native extension for FUZZ_SECONDS, or until it crashes
+	$(BIN)/python -m tests.support.events.fuzz_seeds $(FUZZ)
+	cargo build --quiet --release --target $(HOST) --target-dir $(FUZZ)/target --manifest-path native/fuzz/Cargo.toml
+	mkdir -p $(FUZZ_TARGETS:%=$(FUZZ)/found/%)
+	set -e; for target in $(FUZZ_TARGETS); do \
+		$(FUZZ)/target/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=16777216 \
+			-rss_limit_mb=1024 -timeout=10 -print_final_stats=1 -artifact_prefix=$(FUZZ)/crash-$$target- \
+			$(FUZZ)/found/$$target $(FUZZ)/seeds/$$target; done
 
 # Packages and servers are fetched at the same time.
 prepare:

@@ -1,23 +1,39 @@
 //! The native extension: decoding and joining of the common case. Every part has a counterpart in Python
 //! that decides what is right; whatever is not the common case is handed back to it.
+//!
+//! Without the feature `python` there are the readers of events alone, and `checks` of them.
+
+#![cfg_attr(not(feature = "python"), allow(dead_code))]
 
 mod collections;
 mod digests;
+#[cfg(feature = "python")]
 mod errors;
 mod events;
+#[cfg(feature = "python")]
 mod ids;
+#[cfg(feature = "python")]
 mod join;
 mod notes;
 mod pack;
 mod quantities;
+#[cfg(feature = "python")]
 mod request_ids;
+#[cfg(feature = "python")]
 mod rows;
+#[cfg(feature = "python")]
 mod tally;
 mod times;
+#[cfg(feature = "python")]
 mod wide;
 
+#[cfg(feature = "python")]
 use pyo3::prelude::*;
 
+#[cfg(not(feature = "python"))]
+pub use events::checks;
+
+#[cfg(feature = "python")]
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::fast_path::FastPath>()?;

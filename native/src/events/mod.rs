@@ -2,6 +2,8 @@
 
 pub mod archived;
 pub mod body;
+#[cfg(any(test, not(feature = "python")))]
+pub mod checks;
 pub mod compression;
 pub mod counts;
 pub mod document;
@@ -11,10 +13,13 @@ mod fuzz;
 pub mod headers;
 pub mod json;
 pub mod names;
+#[cfg(feature = "python")]
 pub mod partition;
 pub mod payloads;
+#[cfg(feature = "python")]
 pub mod reader;
 pub mod record_batch;
 pub mod strings;
 pub mod structured;
+#[cfg(feature = "python")]
 pub mod templates;
