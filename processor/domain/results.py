@@ -188,7 +188,7 @@ def events_read(
     rows_differ: int,
     ambiguous: int,
 ) -> Events:
-    """What became of ``read`` events, by the counters of those who read and joined them.
+    """Counts of what became of ``read`` events, from the counters of those who read and joined them.
 
     ``not_scorable`` counts items by reason, ``unmatched`` feedback without a prediction;
     ``rows_differ`` and ``ambiguous`` count outcomes that could not be judged for these reasons.

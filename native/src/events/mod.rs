@@ -8,8 +8,6 @@ pub mod compression;
 pub mod counts;
 pub mod document;
 pub mod event;
-#[cfg(test)]
-mod fuzz;
 pub mod headers;
 pub mod json;
 pub mod names;

@@ -10,6 +10,9 @@ use crate::events::record_batch::RecordBatch;
 use crate::events::{document, structured};
 use crate::times;
 
+#[cfg(test)]
+mod fuzz;
+
 type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The readers' buffers, which are used again for each input.
