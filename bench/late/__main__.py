@@ -9,30 +9,37 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from math import sqrt
+
+import numpy as np
 
 from processor.domain.statistics.delays import total
 from processor.domain.tally.estimates import Estimator
-from tests.support.late_worlds import DAY, Events, World
+from tests.support.late_worlds import DAY, Events
 
 from ..peers.environment import PeerMissing, python_with
 from ..support.command import command, parser, say
 from .cost import costs
 from .worlds import MATURITY, WINDOWS, WORLDS, measured, summary
 
+#: The seeds were fixed before a look at what comes of them.
+_FIRST_SEED, _PEER_SEEDS = 2000, 20
 #: Packages of the peers.
 PEERS = ("chainladder==0.10.1", "lifelines==0.30.3")
 #: Whole days of the simulation before each comparison with the peers, and days that are compared.
 _DAYS, _COMPARED = 30, (1, 2, 3)
+#: The worlds of the comparison, and seconds that count as the same duration in it.
+_PEER_WORLDS, _STEP = ("steady", "accuracy falls by 0.10 at once"), 300
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if "worlds" in options.parts:
-        _print_worlds(range(1, options.seeds + 1))
+        _print_worlds(range(_FIRST_SEED, _FIRST_SEED + options.seeds))
     if "peers" in options.parts:
-        _print_peers(range(1, min(options.seeds, 10) + 1))
+        _print_peers(range(_FIRST_SEED, _FIRST_SEED + min(options.seeds, _PEER_SEEDS)))
     if "cost" in options.parts:
         for line in costs():
             print(line)
@@ -52,7 +59,9 @@ def _print_worlds(seeds: range) -> None:
             got = summary([each for where, each in found if where == window])
             print(
                 f"| {name} | {window} | {got.mean:+.4f} | {got.rms:.4f} | {got.best_rms:.4f} "
-                f"| {got.held:.1%} | {got.withheld:.0%} |".replace("%", "\u202f%")
+                f"| {got.held:.1%} | {got.withheld:.0%} |".replace("%", "\u202f%").replace(
+                    "+nan", "nan"
+                )
             )
 
 
@@ -63,30 +72,33 @@ def _print_peers(seeds: range) -> None:
     except PeerMissing as missing:
         print(f"\nleft out: {missing}")
         return
+    print(f"\nrms error of the accuracy of a day, {len(seeds)} seeds\n")
+    print("| world | tool | " + " | ".join(f"{age} d old" for age in _COMPARED) + " |")
+    print("|---|---|" + "--:|" * len(_COMPARED))
+    for name in _PEER_WORLDS:
+        for tool, by_age in _peer_errors(str(python), name, seeds).items():
+            found = [sqrt(sum(e * e for e in by_age[age]) / len(seeds)) for age in _COMPARED]
+            print(f"| {name} | {tool} | " + " | ".join(f"{each:.4f}" for each in found) + " |")
+
+
+def _peer_errors(python: str, name: str, seeds: range) -> dict[str, dict[int, list[float]]]:
+    """Return the errors in a world by tool and age in days."""
     errors: dict[str, dict[int, list[float]]] = {}
+    now = float(_DAYS * DAY)
     for seed in seeds:
-        say(f"peers: seed {seed}")
-        events = Events(World(days=_DAYS), seed)
-        now = float(_DAYS * DAY)
-        for tool, values in {
-            **ask(str(python), events, now),
-            "processor": ours(events, now),
-        }.items():
+        say(f"peers: {name}, seed {seed}")
+        events = Events(replace(WORLDS[name], days=_DAYS), seed)
+        for tool, values in {"processor": ours(events, now), **ask(python, events, now)}.items():
             for age in _COMPARED:
                 truth = events.accuracy(now - age * DAY, now - (age - 1) * DAY)
                 errors.setdefault(tool, {}).setdefault(age, []).append(values[-age] - truth)
-    print(f"\nrms error of a day's accuracy, {len(seeds)} seeds\n")
-    print("| tool | " + " | ".join(f"{age} d old" for age in _COMPARED) + " |")
-    print("|---|" + "--:|" * len(_COMPARED))
-    for tool, by_age in sorted(errors.items()):
-        found = [sqrt(sum(e * e for e in by_age[age]) / len(by_age[age])) for age in _COMPARED]
-        print(f"| {tool} | " + " | ".join(f"{each:.4f}" for each in found) + " |")
+    return errors
 
 
 def ask(python: str, events: Events, now: float) -> dict[str, list[float]]:
     """Return the accuracies of all days by each peer."""
     script = [python, "-m", "bench.late.peers"]
-    asked = json.dumps({"triangles": triangles(events, now), "delays": delays(events, now)})
+    asked = json.dumps({"triangles": triangles(events, now), "observed": observed(events, now)})
     done = subprocess.run(script, input=asked, capture_output=True, text=True, check=True)
     found: dict[str, list[float]] = json.loads(done.stdout)
     return found
@@ -108,13 +120,21 @@ def triangles(events: Events, now: float) -> dict[str, list[list[int]]]:
     return found
 
 
-def delays(events: Events, now: float) -> dict[str, list[float]]:
-    """Return the delays of the mature items in days, by outcome."""
-    mature = events.labelled & (events.time < now - MATURITY) & (events.time + events.delay <= now)
-    return {
-        name: (events.delay[mature & outcome] / DAY).tolist()
-        for name, outcome in (("right", events.right), ("wrong", ~events.right))
-    }
+def observed(events: Events, now: float) -> list[list[tuple[float, int, int]]]:
+    """Return (duration in days, outcome, items) of all predictions by day: 1 is right and 2 wrong, after
+    the delay; 0 has no label so far, after its age. Durations are counted in steps, so that the items of
+    one step are one row; wrong ones stand half a step later, since the peer knows no ties."""
+    known = events.labelled & (events.time + events.delay <= now)
+    outcome = np.where(known, np.where(events.right, 1, 2), 0)
+    steps = np.ceil(np.where(known, events.delay, now - events.time) / _STEP).astype(np.int64)
+    durations = (steps + np.where(outcome == 2, 0.5, 0.0)) * _STEP / DAY
+    rows = np.column_stack([events.time // DAY, durations, outcome])
+    found: list[list[tuple[float, int, int]]] = [[] for _ in range(round(now / DAY))]
+    for (day, duration, code), items in zip(
+        *np.unique(rows, axis=0, return_counts=True), strict=True
+    ):
+        found[int(day)].append((float(duration), int(code), int(items)))
+    return found
 
 
 def ours(events: Events, now: float) -> list[float]:

@@ -25,6 +25,7 @@ WORLDS = {
     "three classes": World(classes=3),
     "400 predictions a day": World(per_day=400),
     "weekly rhythm": World(weekly=True),
+    "labels 1.05 times slower": World(slow=28, slower=1.05),
     "labels 1.5 times slower": World(slow=28),
 }
 
@@ -80,7 +81,7 @@ def best_estimate(events: Events, world: World, start: float) -> float:
         if not own.any():
             continue
         ages = np.log((NOW - events.time[own]) / DAY)
-        slower = np.log(1.5) * (events.time[own] >= (world.slow or np.inf) * DAY)
+        slower = np.log(world.slower) * (events.time[own] >= (world.slow or np.inf) * DAY)
         in_right, in_wrong = (
             world.labelled * ndtr((ages - slower - np.log(median)) / world.spread)
             for median in (world.right_after, world.wrong_after)

@@ -18,8 +18,8 @@ class World:
     """How a model and its labels behave; times are in days.
 
     Traffic triples at ``surge``, and for one to three days ``surges`` times at random. Accuracy falls by
-    ``fall`` at ``drop``, delays become 1.5 times as long at ``slow``, and no label comes from ``stop``
-    on. Delays are log-normal, with one median for wrong and one for right predictions; with
+    ``fall`` at ``drop``, delays become ``slower`` times as long at ``slow``, and no label comes from
+    ``stop`` on. Delays are log-normal, with one median for wrong and one for right predictions; with
     ``deliveries`` the labels wait for one delivery a week. With ``nights`` a third of each day has no
     traffic. The class 1 no longer occurs from ``without`` on.
     """
@@ -37,6 +37,7 @@ class World:
     drop: float | None = None
     fall: float = 0.05
     slow: float | None = None
+    slower: float = 1.5
     stop: float | None = None
     weekly: bool = False
     nights: bool = False
@@ -78,7 +79,7 @@ class Events:
         self.labelled: NDArray[np.bool_] = random.random(size) < world.labelled
         median = np.where(self.right, world.right_after, world.wrong_after) * DAY
         if world.slow is not None:
-            median = np.where(self.time >= world.slow * DAY, 1.5 * median, median)
+            median = np.where(self.time >= world.slow * DAY, world.slower * median, median)
         self.delay: NDArray[np.float64] = median * np.exp(
             world.spread * random.standard_normal(size)
         )

@@ -22,7 +22,9 @@ from processor.domain.statistics.labels import Z
 from processor.domain.statistics.outcome_shares import (
     Estimate,
     Estimates,
+    Share,
     add_older,
+    mean_share,
     resolve,
 )
 from processor.domain.values import DEFAULT_UNIT
@@ -195,27 +197,26 @@ def _add_day(estimates: Estimates, day: Mapping[float, Cohort], delays: Delays) 
             continue
         distribution = delays.of_cell(cell)
         # What never came so soon before is rare: its labels are taken to come like the others.
-        share = _mean_share(distribution, day, cell.predicted) or _mean_share(
-            delays.of_label(cell.predicted), day, cell.predicted
-        )
+        share = _share_of_day(distribution, day, cell.predicted)
+        if not share.mean:
+            share = _share_of_day(delays.of_label(cell.predicted), day, cell.predicted)
         estimate = estimates.get(cell)
         if estimate is None:
             estimate = estimates[cell] = Estimate(distribution)
         estimate.size += whole.sizes.get(cell, 0)
-        if share > 0:
+        if share.mean > 0:
             estimate.add(judged, share, delays.rate(cell.predicted))
         else:
             missing = True
     return missing
 
 
-def _mean_share(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> float:
-    weights = {age: cohort.predicted.get(label, 0) for age, cohort in day.items()}
-    whole = sum(weights.values())
-    if whole <= 0:
+def _share_of_day(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> Share:
+    weights = [(age, cohort.predicted.get(label, 0)) for age, cohort in day.items()]
+    if sum(items for _, items in weights) <= 0:
         # Feedback was counted whose predictions were not: the archive's predictions are not provided.
-        weights, whole = dict.fromkeys(day, 1), len(day)
-    return sum(n * distribution.share(age) for age, n in weights.items() if n) / whole
+        weights = [(age, 1) for age in day]
+    return mean_share(distribution, weights)
 
 
 def _expected(day: Mapping[float, Cohort], delays: Delays) -> float:

@@ -12,9 +12,29 @@ from processor.domain.statistics.delays import Cohort
 from processor.domain.statistics.error_delays import usual_of
 
 #: The relative deviation by which more or fewer labels come than from mature predictions.
-DUE_DEVIATION = 0.06
+DUE_DEVIATION = 0.03
 #: The bounds of the logarithm of their number beside the usual one, and how often these are halved.
 _MAX_LOG_SCALE, _HALVINGS = 2.0, 40
+
+
+class Share(NamedTuple):
+    """The share of the labels of some predictions that is in by now: its mean over them, and over the
+    judged ones, of which more are older."""
+
+    mean: float
+    of_judged: float
+
+
+def mean_share(distribution: Distribution, items_by_age: Iterable[tuple[float, float]]) -> Share:
+    """Return the share of the labels of items of some ages (s) that is in by now."""
+    whole = found = squares = 0.0
+    for age, items in items_by_age:
+        if items:
+            share = distribution.share(age)
+            whole += items
+            found += items * share
+            squares += items * share * share
+    return Share(found / whole, squares / found) if found else Share(0.0, 0.0)
 
 
 class Estimate:
@@ -30,14 +50,15 @@ class Estimate:
         #: mature items, both in final items.
         self._of_items = self._of_sample = 0.0
 
-    def add(self, judged: float, share: float, rate: float) -> None:
+    def add(self, judged: float, share: "Share", rate: float) -> None:
         """Add the judged items of a day, whose ``share`` is in; ``rate`` is that of all predictions that
         are judged in the end."""
-        final = judged / share
+        final = judged / share.mean
         self.judged += judged
         self.final += final
-        self._of_items += max(0.0, 1 - share * rate) * judged / share**2
-        self._of_sample += final * sqrt(max(0.0, 1 - share) / share)
+        in_by_now = rate * share.of_judged
+        self._of_items += max(0.0, 1 - in_by_now) * judged / share.mean**2
+        self._of_sample += final * sqrt(max(0.0, 1 - share.mean) / share.mean)
 
     @property
     def variance(self) -> float:
@@ -65,18 +86,15 @@ def add_older(estimates: Estimates, days: Iterable[Mapping[float, Cohort]], dela
         missing = 1 - judged.get(label, 0.0) / (count * rate) if count * rate > 0 else 0.0
         if missing <= 0 or not outcomes:
             continue
-        shares = {
-            cell: sum(items * delays.of_cell(cell).share(age) for age, items in weights) / count
-            for cell in outcomes
-        }
-        due = sum(items * shares[cell] for cell, items in outcomes.items())
+        shares = {cell: mean_share(delays.of_cell(cell), weights) for cell in outcomes}
+        due = sum(items * shares[cell].mean for cell, items in outcomes.items())
         for cell, items in outcomes.items() if due else ():
-            if not shares[cell]:
+            if not shares[cell].mean:
                 continue
             estimate = estimates.get(cell)
             if estimate is None:
                 estimate = estimates[cell] = Estimate(delays.of_cell(cell))
-            part = missing * items * shares[cell] / due
+            part = missing * items * shares[cell].mean / due
             estimate.add(part, shares[cell], rate)
             if delays.of_numbers:
                 estimate.size += part * usual_of(int(cell.actual))
