@@ -150,6 +150,37 @@ class RequestTable:
     def end_copy(self) -> None: ...
     def copy_progress(self) -> tuple[int, int] | None: ...
 
+_Block = tuple[int, bool, int, int, int, tuple[int, int, int], list[bytes], list[str], list[bytes]]
+
+def count_hours(content: bytes) -> dict[int, int]: ...
+
+class RequestSorter:
+    def __new__(cls, first: int, end: int, part: int, parts: int) -> RequestSorter: ...
+    def add(self, content: bytes) -> None: ...
+    def add_other(self, request_id: str, packed: bytes) -> None: ...
+    def next_block(self, size: int) -> _Block | None: ...
+
+class RowWriter:
+    def __new__(
+        cls,
+        limits: tuple[int, int, int],
+        sizes: tuple[list[int], list[int], list[int]],
+        answers: list[int],
+        base_of_feedback: Callable[[int | None, int | None], int],
+    ) -> RowWriter: ...
+    def write(
+        self,
+        hour: int,
+        restored: bool,
+        count: int,
+        start: int,
+        unit: int,
+        widths: tuple[int, int, int],
+        kinds: list[bytes],
+        long_ids: list[str],
+        planes: list[bytes],
+    ) -> list[tuple[int, list[int], list[int], list[int], bytes, bytes]]: ...
+
 class FastPath:
     def __new__(
         cls,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processor.domain.join.fold import JoinFold
 from processor.domain.join.loading import apply_loaded
@@ -43,10 +44,10 @@ class Result(NamedTuple):
     fold: float
 
 
-def measure(requests: int) -> Result:
-    """Save the state of that many requests, and load it again."""
+def measure(requests: int, step: int) -> Result:
+    """Save the state of that many requests with times in steps of so many ns, and load it again."""
     old = _App()
-    for offset, (now, batch) in enumerate(_batches(requests)):
+    for offset, (now, batch) in enumerate(_batches(requests, step)):
         old.add(old.fold.apply(offset, now, batch).items())
         old.now = now
     before, counts = resident_bytes(), old.totals()
@@ -131,19 +132,20 @@ class _App:
         pass
 
 
-def _batches(requests: int) -> Iterator[tuple[int, ObservationBatch]]:
+def _batches(requests: int, step: int) -> Iterator[tuple[int, ObservationBatch]]:
     """Records as they are read from the log, each with its append time."""
     rng = np.random.default_rng(5)
     models = model_keys(_MODELS)
     for made in range(0, requests, _PER_BATCH):
         now = _START + made * (SECOND // _RATE)
-        ids = np.frombuffer(rng.bytes(16 * _PER_BATCH), np.dtype("V16"))
+        ids = _uuids(rng, _PER_BATCH)
         model = rng.integers(0, _MODELS, _PER_BATCH)
-        times = now - rng.integers(0, 4_000_000, _PER_BATCH) * 1000
+        times = (now - rng.integers(0, 4 * SECOND, _PER_BATCH)) // step * step
         label = rng.integers(0, len(LABELS), _PER_BATCH)
         predictions = rows_of_predictions(ids, model, times, label)
         judged = np.flatnonzero(rng.random(_PER_BATCH) < _SHARE)
-        later = times[judged] + rng.exponential(600e6, len(judged)).astype(np.int64) * 1000
+        delays = rng.exponential(600 * SECOND, len(judged)).astype(np.int64)
+        later = (times[judged] + delays) // step * step
         form = np.full(len(judged), TRUTH)
         actual = rng.integers(0, len(LABELS), len(judged))
         feedbacks = feedback_rows(ids[judged], model[judged], later, actual, form)
@@ -151,3 +153,11 @@ def _batches(requests: int) -> Iterator[tuple[int, ObservationBatch]]:
             now,
             packed_batch(models, predictions.part(0, _PER_BATCH), feedbacks.part(0, len(judged))),
         )
+
+
+def _uuids(rng: np.random.Generator, number: int) -> NDArray[np.void]:
+    """Random UUIDs, which are of version 4: 122 of the bits are random."""
+    ids = np.frombuffer(rng.bytes(16 * number), np.uint8).reshape(-1, 16).copy()
+    ids[:, 6] = ids[:, 6] & 0x0F | 0x40
+    ids[:, 8] = ids[:, 8] & 0x3F | 0x80
+    return ids.view(np.dtype("V16")).ravel()

@@ -139,12 +139,17 @@ class RepeatedLoad:
             raise BenchError("the load's process ended") from None
         return True
 
+    def stop(self) -> None:
+        """Send to the end of the round, and no further."""
+        self._pipe.send(None)
+
 
 @contextmanager
 def repeating(
     bootstrap: str, topic: str, rate: float, seconds: float, deployments: int
 ) -> Iterator[RepeatedLoad]:
-    """Send `rate` events per second, for so many seconds and to the end of a round."""
+    """Send `rate` events per second, for so many seconds, or until it is stopped, and to the
+    end of a round."""
     sent = multiprocessing.get_context("spawn").Value("Q", 0)
     with sending_process(_send, bootstrap, topic, rate, seconds, deployments, sent) as pipe:
         yield RepeatedLoad(pipe, sent)
@@ -154,11 +159,17 @@ def _send(
     bootstrap: str, topic: str, rate: float, seconds: float, deployments: int, sent: Any,
     pipe: Connection,
 ) -> None:  # fmt: skip
-    pipe.send(asyncio.run(_send_for(bootstrap, topic, rate, seconds, deployments, sent)))
+    pipe.send(asyncio.run(_send_for(bootstrap, topic, rate, seconds, deployments, sent, pipe)))
 
 
 async def _send_for(
-    bootstrap: str, topic: str, rate: float, seconds: float, deployments: int, sent: Any
+    bootstrap: str,
+    topic: str,
+    rate: float,
+    seconds: float,
+    deployments: int,
+    sent: Any,
+    pipe: Connection,
 ) -> Expected:
     expected = Expected()
     async with AIOKafkaProducer(
@@ -180,7 +191,7 @@ async def _send_for(
                 ahead = begin + sent.value / rate - time.monotonic()
                 await asyncio.sleep(max(0.0, ahead))
             expected.add(truth)
-            if time.monotonic() - begin >= seconds:
+            if time.monotonic() - begin >= seconds or pipe.poll():
                 break
         await producer.flush()
     return expected

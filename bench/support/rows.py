@@ -157,10 +157,13 @@ def feedback_rows(
 
 
 def packed_batch(
-    models: list[ModelKey], predictions: msgspec.Raw, feedbacks: msgspec.Raw
+    models: list[ModelKey],
+    predictions: msgspec.Raw,
+    feedbacks: msgspec.Raw,
+    log_id: str = EPOCH,
 ) -> ObservationBatch:
     """A record of the log with encoded rows."""
-    plain = batch(models, [], [])
+    plain = batch(models, [], [], log_id)
     return ObservationBatch(
         plain.version, plain.log_id, plain.models, plain.schemas, plain.answers, plain.truths,
         predictions, feedbacks,

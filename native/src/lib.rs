@@ -22,6 +22,7 @@ mod request_ids;
 #[cfg(feature = "python")]
 mod rows;
 #[cfg(feature = "python")]
+mod savepoint;
 mod tally;
 mod times;
 #[cfg(feature = "python")]
@@ -40,6 +41,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::accumulator::DeltaAccumulator>()?;
     module.add_class::<join::id_set::IdSet>()?;
     module.add_class::<join::request_table::RequestTable>()?;
+    module.add_class::<savepoint::sorter::RequestSorter>()?;
+    module.add_class::<savepoint::rows::RowWriter>()?;
+    module.add_function(wrap_pyfunction!(savepoint::sorter::count_hours, module)?)?;
     module.add_class::<events::reader::Reader>()?;
     module.add_class::<tally::labels::Labels>()?;
     module.add_class::<tally::bucket::BucketCounts>()?;

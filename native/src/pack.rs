@@ -64,6 +64,16 @@ pub fn binary(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
+/// Bytes, however many.
+pub fn binary_of_any_length(to: &mut Vec<u8>, bytes: &[u8]) {
+    match bytes.len() {
+        length @ 0..=0xff => tagged(to, 0xc4, &[length as u8]),
+        length @ 0x100..=0xffff => tagged(to, 0xc5, &(length as u16).to_be_bytes()),
+        length => tagged(to, 0xc6, &(length as u32).to_be_bytes()),
+    }
+    to.extend_from_slice(bytes);
+}
+
 pub fn nil(to: &mut Vec<u8>) {
     to.push(0xc0);
 }

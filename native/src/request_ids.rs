@@ -161,28 +161,42 @@ pub fn packed_length(first: u8) -> usize {
 
 /// The request id of a packed form, None if it is no text.
 pub fn unpack(packed: &[u8]) -> Option<String> {
-    let first = usize::from(packed[0]);
-    let mut text = packed[1..].to_vec();
+    let mut text = Vec::new();
+    unpack_into(packed[0], &packed[1..], &mut text);
+    String::from_utf8(text).ok()
+}
+
+/// Append the request id of a packed form, of which `rest` is all but the first byte.
+pub fn unpack_into(first: u8, rest: &[u8], text: &mut Vec<u8>) {
+    let first = usize::from(first);
     if first > BASE64 {
-        text.resize(text.len().next_multiple_of(3), 0);
-        let digits = text.chunks_exact(3).flat_map(|part| {
-            let number = u32::from_be_bytes([0, part[0], part[1], part[2]]);
-            [18, 12, 6, 0].map(|shift| BASE64_DIGITS[(number >> shift & 63) as usize])
-        });
-        text = digits.take(first - BASE64).collect();
+        let end = text.len() + first - BASE64;
+        for part in rest.chunks(3) {
+            let byte = |at| part.get(at).copied().unwrap_or(0);
+            let number = u32::from_be_bytes([0, byte(0), byte(1), byte(2)]);
+            text.extend([18, 12, 6, 0].map(|shift| BASE64_DIGITS[(number >> shift & 63) as usize]));
+        }
+        text.truncate(end);
     } else if first > HEX {
-        let digits: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
-        text = digits.as_bytes()[(first - HEX) % 2..].to_vec();
+        let odd = (first - HEX) % 2;
+        text.extend(rest.iter().flat_map(|&byte| hex_digits(byte)).skip(odd));
     } else if first >= UUID {
-        let digits = text.split_off(text.len() - KEY);
-        for (number, byte) in digits.iter().enumerate() {
+        let (prefix, digits) = rest.split_at(rest.len() - KEY);
+        text.extend_from_slice(prefix);
+        for (number, &byte) in digits.iter().enumerate() {
             if first < DIGITS && [4, 6, 8, 10].contains(&number) {
                 text.push(b'-');
             }
-            text.extend_from_slice(format!("{byte:02x}").as_bytes());
+            text.extend_from_slice(&hex_digits(byte));
         }
+    } else {
+        text.extend_from_slice(rest);
     }
-    String::from_utf8(text).ok()
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 """The file of a savepoint, block by block: see docs/savepoint-file.md.
 
 The first line names the format and its version. A block is its number, the length of its content and a
-CRC-32 (4 bytes each, the lowest first), and its content: MessagePack, compressed with zlib.
+CRC-32 (4 bytes each, the lowest first), and its content: MessagePack, compressed with Zstandard.
 """
 
+import sys
 import zlib
 from collections.abc import Iterator
 from struct import Struct as Layout
@@ -11,15 +12,25 @@ from typing import BinaryIO
 
 import msgspec
 
-from processor.domain.savepoint.contents import Block, End, Header
+from processor.domain.savepoint.contents import Block, End, Header, Requests
 from processor.errors import SavepointError
 
-#: The version of the format that this release writes; it reads this one and all before it.
-VERSION = 1
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+#: The version of the format that this release writes, and the first one that it reads: no release wrote
+#: an earlier one.
+VERSION, _FIRST = 2, 2
 _TITLE = b"feedback-metrics savepoint "
 _HEAD = Layout("<III")
 #: More than any block has, so that a damaged length is not taken for one.
 _MAX_BLOCK = 1 << 30
+#: The fastest level compresses planes best: what it leaves to the entropy coder is what they are.
+_LEVEL = 1
+#: The bytes from which on a part of a block is compressed by itself.
+_APART = 1 << 12
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Block).decode
@@ -37,7 +48,7 @@ class SavepointWriter:
 
     def write(self, block: Block) -> None:
         """Write the next block."""
-        content = zlib.compress(_encode(block))
+        content = _compressed(block)
         self._write(_HEAD.pack(self._blocks, len(content), _checksum(self._blocks, content)))
         self._write(content)
         self._blocks += 1
@@ -84,10 +95,10 @@ class SavepointReader:
             raise SavepointError(
                 f"{self._name} is not a savepoint: give a file that `processor savepoint save` wrote"
             )
-        if int(version) > VERSION:
+        if not _FIRST <= int(version) <= VERSION:
             raise SavepointError(
-                f"{self._name} is a savepoint of format {int(version)}, this release reads up to "
-                f"{VERSION}: use the release that wrote it, or a later one"
+                f"{self._name} is a savepoint of format {int(version)}, this release reads format "
+                f"{VERSION}: use the release that wrote it"
             )
 
     def _next(self) -> Block:
@@ -99,8 +110,8 @@ class SavepointReader:
         if _checksum(number, content) != checksum:
             raise self._damaged("its checksum is wrong")
         try:
-            block: Block = _decode(zlib.decompress(content))
-        except (zlib.error, msgspec.MsgspecError) as error:
+            block: Block = _decode(zstd.decompress(content))
+        except (zstd.ZstdError, msgspec.MsgspecError) as error:
             raise self._damaged(str(error)) from None
         self._number += 1
         return block
@@ -119,6 +130,23 @@ class SavepointReader:
         return SavepointError(
             f"{self._name} is damaged in block {self._number}: {why}; copy it again, or save anew"
         )
+
+
+def _compressed(block: Block) -> bytes:
+    """A block in MessagePack, compressed; what its planes are like differs from one to the next."""
+    content = _encode(block)
+    if not isinstance(block, Requests):
+        return zstd.compress(content, _LEVEL)
+    planes = [_encode(plane) for plane in block.planes]
+    compressor = zstd.ZstdCompressor(_LEVEL)
+    parts: list[bytes] = []
+    part = content[: len(content) - sum(map(len, planes))]
+    for plane in planes:
+        if len(plane) >= _APART:
+            parts.append(compressor.compress(part, compressor.FLUSH_BLOCK))
+            part = b""
+        part += plane
+    return b"".join((*parts, compressor.compress(part), compressor.flush()))
 
 
 def _checksum(number: int, content: bytes) -> int:

@@ -5,14 +5,14 @@ use pyo3::prelude::*;
 
 use crate::ids::ModelId;
 
-const VALUES: u64 = 4;
-const DIGEST: u64 = 8;
-const SEVERAL: u64 = 16;
+pub const VALUES: u64 = 4;
+pub const DIGEST: u64 = 8;
+pub const SEVERAL: u64 = 16;
 const PROVISIONAL: u64 = 1;
 const RESTORED: u64 = 2;
-const TRUTH: u64 = 1;
-const REWARD: u64 = 2;
-const RANK_SHIFT: u32 = 5;
+pub const TRUTH: u64 = 1;
+pub const REWARD: u64 = 2;
+pub const RANK_SHIFT: u32 = 5;
 const HOUR: usize = 4;
 
 /// A packed request is malformed.
@@ -92,9 +92,23 @@ impl<'a> Request<'a> {
         first_seen_hour(self.bytes)
     }
 
-    fn time(&self, number: usize) -> i64 {
+    /// The time (ns) of a prediction or feedback; those of predictions come first.
+    pub fn time(&self, number: usize) -> i64 {
         let at = self.times + number * 8;
         i64::from_le_bytes(self.bytes[at..at + 8].try_into().unwrap())
+    }
+
+    /// Whether the predictions were counted earlier and came back from the archive.
+    pub fn is_restored(&self) -> bool {
+        let head = Reader { bytes: self.bytes, at: self.registers }.number();
+        self.predictions > 0 && head.is_some_and(|head| head & RESTORED != 0)
+    }
+
+    /// Write all but the hour and the times.
+    pub fn shape(&self, to: &mut Vec<u8>) {
+        to.clear();
+        to.extend_from_slice(&self.bytes[HOUR..self.times]);
+        to.extend_from_slice(&self.bytes[self.registers..]);
     }
 
     /// The registers, those of predictions first.
@@ -229,9 +243,10 @@ impl<'a> Iterator for RegisterIter<'a> {
     }
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
+/// Reads numbers and bytes, one after another; None at the end.
+pub struct Reader<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -241,7 +256,7 @@ impl<'a> Reader<'a> {
         Some(byte)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    pub fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -257,7 +272,7 @@ impl<'a> Reader<'a> {
         u32::try_from(self.number()?).ok()
     }
 
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+    pub fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let end = self.at.checked_add(length)?;
         let found = self.bytes.get(self.at..end)?;
         self.at = end;

@@ -1,30 +1,28 @@
 """Requests as columns, which compress far better than requests one after another.
 
-The columns of a block, each over all its requests in the order of their first times:
+The columns of a block, each over all its requests in the order of their first times, as planes:
 
-- ``ids``: the first byte of each packed id (`pack_id`), then the rest of each; `_LONG` stands for an
-  id that is not packed, which follows as its length in LEB128 and its text;
-- ``shapes``: the numbers of predictions and feedbacks, and the bytes of the registers, in LEB128;
-- ``times``: for each request its first time less that of the request before it, then its other times
-  less its first, all in units. A number is n * 2, or -n * 2 - 1 below 0, in 8 bytes; of all numbers the
-  lowest bytes come first, then the next ones, and so on;
-- ``registers``: the registers as they are packed (`RequestCodec`), by the positions of the tables.
+- the form of each id, which is the first byte of its packed form (`pack_id`); `LONG` stands for an id
+  that is not packed, and is in ``long_ids``;
+- the rest of each packed id;
+- the position of each request's kind in ``kinds``: its numbers and registers (`RequestCodec`) without
+  digests and values, which most requests have in common with others;
+- the steps: the first time of each request less that of the request before, in units;
+- the other times of each request less its first, in units; a number is n * 2, or -n * 2 - 1 below 0;
+- the digests and values of each request that its kind has no room for, one after the other.
 """
 
-from array import array
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from math import gcd
 
-from processor.domain.join.request_store import RequestStore
-from processor.domain.join.requests.codec import RequestParts
+from processor.domain.join.requests.codec import RequestParts, counts, holes
 from processor.domain.join.requests.ids import pack_id, packed_length, unpack_id
-from processor.domain.join.state import JoinState
 from processor.domain.savepoint.contents import Requests
+from processor.domain.savepoint.planes import PlaneReader, number_planes, string_planes
 
-#: The most requests of a block, and the most that are held until their blocks are full.
-_MAX_BLOCK, _MAX_HELD = 4096, 1 << 18
-#: The first byte of an id that is too long to be packed.
-_LONG = 255
+#: The form of an id that is too long to be packed.
+LONG = 255
 _SECOND = 10**9
 #: Times have 64 bits and a sign.
 _HALF = 1 << 63
@@ -33,102 +31,118 @@ _HALF = 1 << 63
 Entry = tuple[str, RequestParts]
 
 
-def request_blocks(state: JoinState) -> Iterator[Requests]:
-    """Yield all requests of a state, which must not change meanwhile."""
-    groups: dict[tuple[int, bool], list[Entry]] = {}
-    held = 0
-    for (_, request_id), packed in RequestStore(state).packed():
-        parts = RequestParts.of(packed)
-        key = parts.hour, parts.restored
-        group = groups.setdefault(key, [])
-        group.append((request_id, parts))
-        held += 1
-        if len(group) < _MAX_BLOCK and held < _MAX_HELD:
-            continue
-        if len(group) < _MAX_BLOCK:
-            key = max(groups, key=lambda each: len(groups[each]))
-        held -= len(groups[key])
-        yield pack_requests(*key, groups.pop(key))
-    for key in sorted(groups):
-        yield pack_requests(*key, groups[key])
+def order(entry: Entry) -> tuple[int, bytes]:
+    """Return the key by which the requests of a block are sorted."""
+    request_id, parts = entry
+    packed = pack_id(request_id)
+    if packed is None:
+        packed = bytes((LONG,)) + request_id.encode("utf-8", "surrogatepass")
+    return parts.times[0], packed
 
 
 def pack_requests(hour: int, restored: bool, entries: list[Entry]) -> Requests:
-    """Pack requests of one hour as columns; sorts them."""
-    entries.sort(key=lambda entry: (entry[1].times[0], entry[0]))
-    forms, rests, shapes, registers = bytearray(), bytearray(), bytearray(), bytearray()
-    times: list[int] = []
-    before = 0
+    """Pack requests of one hour, sorted by `order`, as columns."""
+    forms, rests, long_ids = bytearray(), [], []
+    kinds: dict[bytes, int] = {}
+    positions, contents = [], []
+    steps: list[int] = []
+    others: list[int] = []
+    before = start = entries[0][1].times[0]
     for request_id, parts in entries:
         packed = pack_id(request_id)
         if packed is None:
-            text = request_id.encode("utf-8", "surrogatepass")
-            forms.append(_LONG)
-            _add(rests, len(text))
-            rests += text
+            forms.append(LONG)
+            long_ids.append(request_id)
         else:
             forms.append(packed[0])
-            rests += packed[1:]
-        shapes += parts.numbers
-        _add(shapes, len(parts.registers))
-        registers += parts.registers
+            rests.append(packed[1:])
+        kind, content = _cut(parts.numbers + parts.registers)
+        positions.append(kinds.setdefault(kind, len(kinds)))
+        contents.append(content)
         first = parts.times[0]
-        times.append(first - before)
-        times += [each - first for each in parts.times[1:]]
+        steps.append(first - before)
+        others += [each - first for each in parts.times[1:]]
         before = first
     # Between the ends of all times a difference takes 65 bits: then it is stored modulo 2**64.
-    wraps = max(map(abs, times)) >= _HALF
-    unit = 1 if wraps else gcd(_SECOND, *times)
-    numbers = array("Q", [_zigzag(_wrapped(each // unit)) for each in times]).tobytes()
-    planes = b"".join(numbers[place::8] for place in range(8))
+    wraps = max(map(abs, (*steps, *others))) >= _HALF
+    unit = 1 if wraps else gcd(_SECOND, *steps, *others)
+    columns = [
+        number_planes(positions),
+        number_planes([each // unit for each in steps]),
+        number_planes([_zigzag(_wrapped(each // unit)) for each in others]),
+    ]
+    kind_width, step_width, other_width = map(len, columns)
+    planes = [bytes(forms), *string_planes(rests)]
+    for column in columns:
+        planes += column
+    planes += string_planes(contents)
     return Requests(
-        hour, restored, len(entries), unit, bytes(forms + rests), bytes(shapes), planes,
-        bytes(registers),
+        hour, restored, len(entries), start, unit, (kind_width, step_width, other_width),
+        list(kinds), long_ids, planes,
     )  # fmt: skip
 
 
 def unpack_requests(block: Requests) -> Iterator[Entry]:
     """Yield the requests of a block. `ValueError` if it is malformed."""
+    count, unit, planes = block.count, block.unit, PlaneReader(block.planes)
+    kind_width, step_width, other_width = block.widths
+    forms = planes.strings([1] * count)
+    rests = planes.strings([packed_length(form[0]) - 1 for form in forms if form[0] != LONG])
     try:
-        yield from _unpack(block)
-    except (IndexError, UnicodeDecodeError) as error:
-        raise ValueError(f"a block of requests: {error}") from None
+        kinds = [_Kind(kind) for kind in block.kinds]
+        of = [kinds[position] for position in planes.numbers(count, kind_width)]
+    except IndexError:
+        raise ValueError("a block of requests with a kind that it does not have") from None
+    steps = planes.numbers(count, step_width)
+    others = iter(planes.numbers(sum(kind.times - 1 for kind in of), other_width))
+    contents = planes.strings([kind.length for kind in of])
+    planes.end()
+    short, long_ids, first = iter(rests), iter(block.long_ids), block.start
+    for form, kind, step, content in zip(forms, of, steps, contents, strict=True):
+        if form[0] == LONG:
+            request_id = next(long_ids, "")
+        else:
+            request_id = unpack_id(form + next(short))
+        first = _wrapped(first + step * unit)
+        times = [_wrapped(first + _unzigzag(next(others)) * unit) for _ in range(kind.times - 1)]
+        registers = kind.filled(content)
+        yield request_id, RequestParts(block.hour, kind.numbers, (first, *times), registers)
 
 
-def _unpack(block: Requests) -> Iterator[Entry]:
-    ids, shapes, registers, unit = block.ids, block.shapes, block.registers, block.unit
-    numbers = bytearray(len(block.times))
-    for place in range(8):
-        count = len(block.times) // 8
-        numbers[place::8] = block.times[place * count : (place + 1) * count]
-    times = [_unzigzag(each) * unit for each in array("Q", bytes(numbers))]
-    at, shape, time, register, before = block.count, 0, 0, 0, 0
-    for number in range(block.count):
-        request_id, at = _id(ids, ids[number], at)
-        start = shape
-        predictions, shape = _read(shapes, shape)
-        feedbacks, shape = _read(shapes, shape)
-        head = shapes[start:shape]
-        length, shape = _read(shapes, shape)
-        first, *others = times[time : time + predictions + feedbacks]
-        time += predictions + feedbacks
-        before = _wrapped(before + first)
-        found = (before, *[_wrapped(before + each) for each in others])
-        content = registers[register : register + length]
-        register += length
-        yield request_id, RequestParts(block.hour, head, found, content)
-    ends = (at, shape, time, register)
-    if ends != (len(ids), len(shapes), len(times), len(registers)):
-        raise ValueError("a block of requests whose columns differ in length")
+def _cut(shape: bytes) -> tuple[bytes, bytes]:
+    """Divide the numbers and registers of a request into its kind and the rest."""
+    found = holes(shape, is_cut=False)
+    if not found:
+        return shape, b""
+    ends = [0, *(at + length for at, length in found)]
+    kept = [shape[end:at] for end, (at, _) in zip(ends, found, strict=False)]
+    cut = [shape[at : at + length] for at, length in found]
+    return b"".join((*kept, shape[ends[-1] :])), b"".join(cut)
 
 
-def _id(ids: bytes, form: int, at: int) -> tuple[str, int]:
-    """The id at a position, and the next position."""
-    if form == _LONG:
-        length, at = _read(ids, at)
-        return ids[at : at + length].decode("utf-8", "surrogatepass"), at + length
-    length = packed_length(form) - 1
-    return unpack_id(bytes((form,)) + ids[at : at + length]), at + length
+class _Kind:
+    """A kind: the ``numbers`` of its predictions and feedbacks as they are packed, how many ``times``
+    it has, and the ``length`` of what was cut out of a request."""
+
+    def __init__(self, kind: bytes) -> None:
+        found = holes(kind, is_cut=True)
+        end = next(at for at in range(len(kind)) if kind[at] < 128) + 1
+        end = next(at for at in range(end, len(kind)) if kind[at] < 128) + 1
+        self.numbers = kind[:end]
+        self.times = sum(counts(bytes(4) + kind))
+        self.length = sum(length for _, length in found)
+        self._kind = kind
+        self._holes = found
+
+    def filled(self, content: bytes) -> bytes:
+        """The registers of a request of this kind, with what was cut out of it."""
+        if not self._holes:
+            return self._kind[len(self.numbers) :]
+        starts = [len(self.numbers), *(at for at, _ in self._holes), len(self._kind)]
+        kept = [self._kind[start:end] for start, end in pairwise(starts)]
+        ends = list(accumulate((length for _, length in self._holes), initial=0))
+        cut = [content[start:end] for start, end in pairwise(ends)]
+        return b"".join(part for pair in zip(kept, [*cut, b""], strict=True) for part in pair)
 
 
 def _wrapped(number: int) -> int:
@@ -141,22 +155,3 @@ def _zigzag(number: int) -> int:
 
 def _unzigzag(number: int) -> int:
     return -(number // 2) - 1 if number & 1 else number // 2
-
-
-def _add(to: bytearray, number: int) -> None:
-    while number > 127:
-        to.append(number & 127 | 128)
-        number >>= 7
-    to.append(number)
-
-
-def _read(content: bytes, at: int) -> tuple[int, int]:
-    """The LEB128 number at a position, and the next position."""
-    number = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-        shift += 7

@@ -55,16 +55,19 @@ class Tables(msgspec.Struct, tag="tables", tag_field="kind"):
 
 class Requests(msgspec.Struct, tag="requests", tag_field="kind"):
     """Requests that were first seen in one log hour, as columns; see `pack_requests`. ``restored`` is
-    that of their predictions, ``unit`` that of their times in ns."""
+    that of their predictions, ``start`` (ns) the first time of all, ``unit`` that of the others in ns,
+    ``widths`` the numbers of planes of the kinds, the steps and the other times."""
 
     hour: int
     restored: bool
     count: int
+    start: int
     unit: int
-    ids: bytes
-    shapes: bytes
-    times: bytes
-    registers: bytes
+    widths: tuple[int, int, int]
+    kinds: list[bytes]
+    long_ids: list[str]
+    planes: list[bytes]
+    """The last field: the planes are compressed each by itself."""
 
 
 class Fingerprints(msgspec.Struct, tag="fingerprints", tag_field="kind"):

@@ -24,7 +24,7 @@ from processor.domain.savepoint.contents import (
     Requests,
     Tables,
 )
-from processor.domain.savepoint.rows import RequestReader, StoredRequest
+from processor.domain.savepoint.rows import RequestReader
 
 
 class LoadRecord(NamedTuple):
@@ -52,7 +52,7 @@ class StateLoader:
     def records(self, block: Block) -> Iterator[LoadRecord]:
         """Yield the records of the next block. `ValueError` if the block is malformed."""
         if isinstance(block, Tables):
-            self._reader = RequestReader(block)
+            self._reader = RequestReader(block, self._partitions)
         elif isinstance(block, Requests):
             yield from self._requests(block)
         elif isinstance(block, Fingerprints):
@@ -67,15 +67,10 @@ class StateLoader:
     def _requests(self, block: Requests) -> Iterator[LoadRecord]:
         if self._reader is None:
             raise ValueError("a block of requests before any tables")
-        found: dict[int, list[StoredRequest]] = {}
-        for request in self._reader.read(block):
-            partition = partition_of(request.request_id, self._partitions)
-            found.setdefault(partition, []).append(request)
-        for partition, requests in sorted(found.items()):
-            for batches in self._reader.batches(requests, self._log_id, block.restored):
-                position = self._next(partition)
-                record = LoadedRequests(SCHEMA_VERSION, self._log_id, position, block.hour, batches)
-                yield LoadRecord(False, partition, encode(record))
+        for partition, batches in self._reader.batches(block, self._log_id):
+            position = self._next(partition)
+            record = LoadedRequests(SCHEMA_VERSION, self._log_id, position, block.hour, batches)
+            yield LoadRecord(False, partition, encode(record))
 
     def _state(
         self, partition: int, ids: bytes, hour: int, until: int, end: End | None = None

@@ -1,6 +1,7 @@
 """Requests of a savepoint as the batches of observations that the join folds again."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,8 +11,8 @@ from processor.domain.join.requests.request import (
     FeedbackRegister,
     PredictionRegister,
     Request,
-    positions,
 )
+from processor.domain.log.deltas import partition_of
 from processor.domain.log.observations import (
     SCHEMA_VERSION,
     FeedbackRow,
@@ -24,12 +25,13 @@ from processor.domain.log.observations import (
     model_bytes,
     truth_bytes,
 )
+from processor.domain.native import native, use_native
 from processor.domain.savepoint.columns import unpack_requests
 from processor.domain.savepoint.contents import Requests, Tables
 from processor.domain.values import Answer
 
 #: The most rows of a record, and about the most bytes of its dictionaries and values.
-_MAX_ROWS, _MAX_BYTES = 2000, 2 << 20
+MAX_ROWS, MAX_BYTES = 2000, 2 << 20
 #: The most registers that are kept by their bytes.
 _MAX_KNOWN = 10_000
 
@@ -45,23 +47,66 @@ class StoredRequest(NamedTuple):
     registers: Request
 
 
-class RequestReader:
-    """Reads the blocks of requests that follow a block of tables."""
+class Rows(NamedTuple):
+    """The rows of a record, as MessagePack, for a ``partition`` of the observations. ``models``,
+    ``answers`` and ``truths`` are positions in the tables, to which the rows refer by position."""
 
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-        self.answers = [
+    partition: int
+    models: list[int]
+    answers: list[int]
+    truths: list[int]
+    predictions: bytes
+    feedbacks: bytes
+
+
+class RequestReader:
+    """Reads the blocks of requests that follow a block of tables, for an app with so many partitions."""
+
+    def __init__(self, tables: Tables, partitions: int) -> None:
+        self._tables = tables
+        self._partitions = partitions
+        self._answers = [
             Answer(
                 row.label, row.reason, row.mode, tables.schemas[row.schema], row.width, row.labels
             )
             for row in tables.answers
         ]
-        self._codec = RequestCodec(self.answers, tables.truths)
+        self._codec = RequestCodec(self._answers, tables.truths)
+        self.sizes = (
+            [model_bytes(model) for model in tables.models],
+            [answer_bytes(answer) for answer in self._answers],
+            [truth_bytes([truth]) for truth in tables.truths],
+        )
+        """The bytes, or somewhat more, that each model, answer and truth takes in a dictionary."""
         #: Requests by all of their bytes but the times, which are equal for most of a kind.
         self._known: dict[bytes, Request] = {}
+        self._native = None
+        if use_native:
+            bases = [self._codec.base_of_prediction(each) for each in range(len(self._answers))]
+            limits = partitions, MAX_ROWS, MAX_BYTES
+            of_feedback = self._codec.base_of_feedback
+            self._native = native.RowWriter(limits, self.sizes, bases, of_feedback)
 
-    def read(self, block: Requests) -> Iterator[StoredRequest]:
-        """Yield the requests of a block. `ValueError` if it is malformed."""
+    def batches(self, block: Requests, log_id: str) -> Iterator[tuple[int, list[ObservationBatch]]]:
+        """Yield the partition and the batches of each record. Those of a partition are folded in this
+        order, at one log time. `ValueError` if the block is malformed."""
+        written = (
+            self.rows(block)
+            if self._native is None
+            else itertools.starmap(Rows, self._native.write(*msgspec.structs.astuple(block)))
+        )
+        for rows in written:
+            yield rows.partition, self._batches(rows, log_id, block.restored)
+
+    def rows(self, block: Requests) -> Iterator[Rows]:
+        """Yield the rows of each record, by partition. `ValueError` if the block is malformed."""
+        writers = [_RowWriter(self, number) for number in range(self._partitions)]
+        for request in self._read(block):
+            writers[partition_of(request.request_id, self._partitions)].add(request)
+        for writer in writers:
+            yield from writer.written()
+
+    def _read(self, block: Requests) -> Iterator[StoredRequest]:
         known = self._known
         for request_id, parts in unpack_requests(block):
             key = parts.numbers + parts.registers
@@ -73,25 +118,42 @@ class RequestReader:
                 known[key] = request
             yield StoredRequest(request_id, parts.times, request)
 
-    def batches(
-        self, requests: Iterable[StoredRequest], log_id: str, restored: bool
-    ) -> Iterator[list[ObservationBatch]]:
-        """Yield the batches of each record; they are folded in this order, at one log time. Those of
-        predictions that were restored say so again, once the feedback is there."""
-        rows = _Rows(self)
-        for request in requests:
-            rows.add(request)
-            if rows.count >= _MAX_ROWS or rows.bytes >= _MAX_BYTES:
-                yield rows.build(log_id, restored)
-                rows = _Rows(self)
-        if rows.count:
-            yield rows.build(log_id, restored)
+    def _batches(self, rows: Rows, log_id: str, restored: bool) -> list[ObservationBatch]:
+        """Make the batches of a record. Predictions that were restored say so again, and come last."""
+        normal, none = IngestMode.NORMAL, _encode([])
+        if not restored:
+            return [self._batch(rows, log_id, normal)]
+        return [
+            self._batch(rows._replace(predictions=none), log_id, normal),
+            self._batch(rows._replace(feedbacks=none), log_id, IngestMode.RESTORED),
+        ]
+
+    def _batch(self, rows: Rows, log_id: str, mode: IngestMode) -> ObservationBatch:
+        tables = self._tables
+        schemas, answers = answer_rows([self._answers[each] for each in rows.answers])
+        return ObservationBatch(
+            SCHEMA_VERSION,
+            log_id,
+            [tables.models[each] for each in rows.models],
+            schemas,
+            answers,
+            [tables.truths[each] for each in rows.truths],
+            msgspec.Raw(rows.predictions),
+            msgspec.Raw(rows.feedbacks),
+            mode,
+        )
 
 
 class _Positions(dict[int, int]):
-    """Positions in a batch's dictionary by those in the tables, which are added when they are used."""
+    """Positions in a batch's dictionary by those in the tables, which are added when they are used;
+    ``bytes`` is about the size of the dictionary."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.bytes = 0
+        self._sizes = sizes
 
     def __missing__(self, position: int) -> int:
+        self.bytes += self._sizes[position]
         new = self[position] = len(self)
         return new
 
@@ -100,35 +162,36 @@ class _Positions(dict[int, int]):
         return self[packed] if isinstance(packed, int) else [self[each] for each in packed]
 
 
-class _Rows:
-    """The rows of a record."""
+class _RowWriter:
+    """Writes the rows of the records of a partition."""
 
-    def __init__(self, reader: RequestReader) -> None:
-        self.count = self.bytes = 0
-        self._reader = reader
-        self._models, self._answers, self._truths = _Positions(), _Positions(), _Positions()
+    def __init__(self, reader: RequestReader, partition: int) -> None:
+        self._sizes = reader.sizes
+        self._partition = partition
+        self._written: list[Rows] = []
+        self._clear()
+
+    def _clear(self) -> None:
+        self._count = self._bytes = 0
+        self._models, self._answers, self._truths = map(_Positions, self._sizes)
         self._predictions: list[PredictionRow] = []
         self._feedbacks: list[FeedbackRow] = []
 
     def add(self, stored: StoredRequest) -> None:
         """Add a request."""
         request_id, times, request = stored
-        known, number = self._known(), 0
-        for prediction in request.predictions:
-            self._add_prediction(request_id, times[number], prediction)
-            number += 1
-        for feedback in request.feedbacks:
-            self._add_feedback(request_id, times[number], feedback)
-            number += 1
-        if self._known() != known:
-            self._measure(request)
-
-    def _known(self) -> tuple[int, int, int]:
-        return len(self._models), len(self._answers), len(self._truths)
+        predictions = len(request.predictions)
+        for prediction, time in zip(request.predictions, times[:predictions], strict=True):
+            self._add_prediction(request_id, time, prediction)
+        for feedback, time in zip(request.feedbacks, times[predictions:], strict=True):
+            self._add_feedback(request_id, time, feedback)
+        dictionaries = self._models.bytes + self._answers.bytes + self._truths.bytes
+        if self._count >= MAX_ROWS or self._bytes + dictionaries >= MAX_BYTES:
+            self._flush()
 
     def _add_prediction(self, request_id: str, time: int, register: PredictionRegister) -> None:
-        self.count += 1 if isinstance(register.answers, int) else len(register.answers)
-        self.bytes += _size(register.values)
+        self._count += 1 if isinstance(register.answers, int) else len(register.answers)
+        self._bytes += _size(register.values)
         self._predictions.append(
             PredictionRow(
                 request_id,
@@ -144,8 +207,8 @@ class _Rows:
 
     def _add_feedback(self, request_id: str, time: int, register: FeedbackRegister) -> None:
         truth = register.truth
-        self.count += 1 if truth is None or isinstance(truth, int) else len(truth)
-        self.bytes += _size(register.values)
+        self._count += 1 if truth is None or isinstance(truth, int) else len(truth)
+        self._bytes += _size(register.values)
         self._feedbacks.append(
             FeedbackRow(
                 request_id,
@@ -159,47 +222,17 @@ class _Rows:
             )
         )
 
-    def _measure(self, request: Request) -> None:
-        """Add the bytes of the dictionaries' entries of a request, some of which may be known."""
-        reader = self._reader
-        models, answers, truths = reader.tables.models, reader.answers, reader.tables.truths
-        for prediction in request.predictions:
-            self.bytes += model_bytes(models[prediction.model])
-            self.bytes += sum(answer_bytes(answers[each]) for each in positions(prediction.answers))
-        for feedback in request.feedbacks:
-            self.bytes += model_bytes(models[feedback.scope])
-            if feedback.truth is not None:
-                self.bytes += truth_bytes([truths[each] for each in positions(feedback.truth)])
+    def _flush(self) -> None:
+        rows = _encode(self._predictions), _encode(self._feedbacks)
+        tables = list(self._models), list(self._answers), list(self._truths)
+        self._written.append(Rows(self._partition, *tables, *rows))
+        self._clear()
 
-    def build(self, log_id: str, restored: bool) -> list[ObservationBatch]:
-        """Make the batches of all rows."""
-        if not restored:
-            return [self._batch(log_id, self._predictions, self._feedbacks, IngestMode.NORMAL)]
-        return [
-            self._batch(log_id, [], self._feedbacks, IngestMode.NORMAL),
-            self._batch(log_id, self._predictions, [], IngestMode.RESTORED),
-        ]
-
-    def _batch(
-        self,
-        log_id: str,
-        predictions: Sequence[PredictionRow],
-        feedbacks: Sequence[FeedbackRow],
-        mode: IngestMode,
-    ) -> ObservationBatch:
-        tables = self._reader.tables
-        schemas, answers = answer_rows([self._reader.answers[each] for each in self._answers])
-        return ObservationBatch(
-            SCHEMA_VERSION,
-            log_id,
-            [tables.models[each] for each in self._models],
-            schemas,
-            answers,
-            [tables.truths[each] for each in self._truths],
-            msgspec.Raw(_encode(predictions)),
-            msgspec.Raw(_encode(feedbacks)),
-            mode,
-        )
+    def written(self) -> list[Rows]:
+        """The rows of all records."""
+        if self._count:
+            self._flush()
+        return self._written
 
 
 def _size(values: Values) -> int:

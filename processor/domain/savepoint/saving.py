@@ -14,7 +14,6 @@ from processor.domain.log.loaded import LoadedBucket, LoadedRequests
 from processor.domain.log.observations import SCHEMA_VERSION, answer_rows
 from processor.domain.log.records import decode_raw_delta, encode
 from processor.domain.model_key import ModelKey
-from processor.domain.savepoint.columns import request_blocks
 from processor.domain.savepoint.contents import (
     BaseCounts,
     Block,
@@ -25,6 +24,7 @@ from processor.domain.savepoint.contents import (
     Tables,
 )
 from processor.domain.savepoint.rows import RequestReader
+from processor.domain.savepoint.selection import request_blocks
 from processor.domain.statistics.counts import BASES
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
 from processor.domain.tally.bucket_counts import BucketCounts
@@ -60,7 +60,7 @@ class StateSaver:
         schemas, answers = answer_rows(state.answers)
         tables = Tables(state.models, schemas, answers, state.truths)
         yield tables
-        reader = RequestReader(tables)
+        reader = RequestReader(tables, 1)
         fold = JoinFold("", 0, len(self._contributions), None, Telemetry())
         for block in request_blocks(state):
             yield block
@@ -71,7 +71,7 @@ class StateSaver:
 
     def _count(self, reader: RequestReader, block: Requests, fold: JoinFold) -> None:
         """Add what the requests of a block count to the contributions, by a fold of these alone."""
-        for batches in reader.batches(reader.read(block), "", block.restored):
+        for _, batches in reader.batches(block, ""):
             self._sent += 1
             position = fold.state.loaded + 1
             record = LoadedRequests(SCHEMA_VERSION, "", position, block.hour, batches)

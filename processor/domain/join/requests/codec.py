@@ -244,6 +244,39 @@ def renumber(packed: bytes, model: _Mapping, answer: _Mapping, truth: _Mapping) 
     return bytes(moved)
 
 
+def holes(shape: bytes, is_cut: bool) -> list[tuple[int, int]]:
+    """The position and length of each digest and each item's values in the numbers and registers of a
+    request; or, if they are cut out, where they go. `ValueError` if these are malformed."""
+    found: list[tuple[int, int]] = []
+    reader = _Reader(shape, 0)
+
+    def hole(length: int) -> None:
+        found.append((reader.at, length))
+        reader.at += 0 if is_cut else length
+
+    try:
+        predictions, feedbacks = reader.number(), reader.number()
+        for number in range(predictions + feedbacks):
+            head = reader.number()
+            reader.number()
+            if head & _DIGEST:
+                hole(_DIGEST_BYTES.size)
+            if number >= predictions:
+                if head & _REWARD:
+                    reader.number()
+                if not head & _TRUTH:
+                    continue
+            for _ in range(reader.number() if head & _SEVERAL else 1):
+                reader.number()
+                if head & _VALUES:
+                    hole(reader.number())
+    except IndexError:
+        raise ValueError("a packed request ends too early") from None
+    if reader.at != len(shape):
+        raise ValueError("a packed request does not end with its registers")
+    return found
+
+
 def _one(values: Values) -> bytes:
     """The values of a single item."""
     if isinstance(values, list):

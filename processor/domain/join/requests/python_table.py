@@ -56,6 +56,12 @@ def _records(bucket: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
         at = end
 
 
+def packed_requests(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """The id and the packed request of each record in the content of buckets."""
+    for start, request, end in _records(content):
+        yield unpack_id(content[start + _LENGTH.size : request]), content[request:end]
+
+
 def _is_complete(bucket: bytearray) -> bool:
     """Whether a bucket consists of records with packed requests."""
     end = 0
