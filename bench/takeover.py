@@ -37,6 +37,7 @@ from .support.measure import (
     metric,
     models,
     resident_bytes,
+    tail,
     usage,
     wait_until,
 )
@@ -154,16 +155,20 @@ def _taken_over(
     _remove_old_snapshots(stays, folder / "0" / "data")
     memory = resident_bytes(stays.process.pid)
     killed.process.kill()
-    begin, assigned = time.monotonic(), 0.0
+    begin, assigned, is_open = time.monotonic(), 0.0, 0.0
     while not _is_current(stays, options.rate, PARTITIONS):
-        now = time.monotonic() - begin
+        now, state = time.monotonic() - begin, _state(stays)
         if now > _LIMIT or stays.process.poll() is not None:
-            raise BenchError(f"{title}: not up to date {now:.0f} s after the kill")
-        if not assigned and len(_state(stays)["partitions"]["observations"]) == PARTITIONS:
+            raise BenchError(f"{title}: not up to date {now:.0f} s after the kill: {state}")
+        if not assigned and len(state["partitions"].get("observations", ())) == PARTITIONS:
             assigned = now
+        if assigned and not is_open and state["complete"]:
+            is_open = now
+            say(f"up to date after {now:.1f} s, lag {state['lag']}")
         time.sleep(_POLL)
     seconds = time.monotonic() - begin
     say(f"slowest partition: {metric(stays.url, 'processor_recovery_seconds')} s")
+    say(tail(stays.log, 25))
     return Takeover(title, seconds, assigned, memory, usage(stays.process.pid).peak_bytes)
 
 

@@ -63,28 +63,7 @@ class KafkaApp:
         """See `StateSink`."""
         await self._wait()
         await self._commit_positions()
-        # In another app with a longer horizon too, older requests have left memory.
-        evicted = max(end.evicted, header.taken_at - header.horizon * SECOND)
-        records = [ControlRecord("evicted", position=evicted)]
-        if header.outcomes_since is not None:
-            records.append(ControlRecord("outcomes", position=header.outcomes_since))
-        if header.gap_since is not None:
-            records.append(ControlRecord("gap", position=header.gap_since))
-        records += [
-            ControlRecord("cursor", source=source, position=position)
-            for source, position in header.cursors.items()
-        ]
-        if header.done:
-            records.append(ControlRecord("done"))
-        loaded = ControlRecord(
-            "loaded",
-            savepoint=savepoint_name(header),
-            position=time.time_ns(),
-            created_at=header.taken_at,
-            size=size,
-            requests=end.requests,
-        )
-        for record in (*records, loaded):
+        for record in control_records(header, end, size, time.time_ns()):
             await self._producer.send_and_wait(
                 self._topics.control, encode_control(record), partition=0
             )
@@ -94,6 +73,32 @@ class KafkaApp:
             async with running(self._kafka.consumer(group_id=group)) as consumer:
                 consumer.assign(list(positions))
                 await consumer.commit(positions)
+
+
+def control_records(header: Header, end: End, size: int, now: int) -> list[ControlRecord]:
+    """The records of the control topic with which a load of a savepoint of so many bytes ends."""
+    # In another app with a longer horizon too, older requests have left memory.
+    evicted = max(end.evicted, header.taken_at - header.horizon * SECOND)
+    records = [ControlRecord("evicted", position=evicted)]
+    if header.outcomes_since is not None:
+        records.append(ControlRecord("outcomes", position=header.outcomes_since))
+    if header.gap_since is not None:
+        records.append(ControlRecord("gap", position=header.gap_since))
+    records += [
+        ControlRecord("cursor", source=source, position=position)
+        for source, position in header.cursors.items()
+    ]
+    if header.done:
+        records.append(ControlRecord("done"))
+    loaded = ControlRecord(
+        "loaded",
+        savepoint=savepoint_name(header),
+        position=now,
+        created_at=header.taken_at,
+        size=size,
+        requests=end.requests,
+    )
+    return [*records, loaded]
 
 
 async def source_positions(

@@ -4,6 +4,7 @@ It has consumers without a group, so workers that run meanwhile are not disturbe
 """
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -39,9 +40,13 @@ from processor.kafka.source_topics import request_logger_group, source_group
 from processor.kafka.topics import Topics, find_log
 from processor.savepoint.schema2 import Schema2TallyStage
 from processor.settings import Settings
-from processor.stream.snapshot_file import Snapshot, SnapshotFile
+from processor.stream.shared.snapshots import SharedSnapshots, newest_snapshot
+from processor.stream.shared.stores import open_store
+from processor.stream.snapshot_file import SnapshotFile
 from processor.stream.tally_stage import TallyStage
 from processor.telemetry import Telemetry, product_version
+
+logger = logging.getLogger(__name__)
 
 #: The schemas whose logs can be saved.
 READABLE = (schema2.VERSION, SCHEMA_VERSION)
@@ -63,6 +68,10 @@ class KafkaState:
         self._kafka = kafka
         self._topics = Topics.of(settings.app_id)
         self._log_id, self._schema = "", SCHEMA_VERSION
+        self._shared: SharedSnapshots | None = None
+        if settings.snapshots:
+            store = open_store(settings.snapshots)
+            self._shared = SharedSnapshots(store, settings.snapshots, Telemetry())
         reader = LogReader(kafka, self._topics.control, 0)
         self._control = ControlLog(reader, None, self._topics.control)
         self._stages: list[TallyStage] = []
@@ -200,7 +209,10 @@ class KafkaState:
         file = SnapshotFile(
             settings.data, settings.app_id, self._log_id, number, partitions, horizon
         )
-        snapshot: Snapshot | None = await asyncio.to_thread(file.read)
+        copies = self._shared.of(file) if self._shared else None
+        snapshot, _ = await newest_snapshot(file, copies)
+        if copies is not None and copies.trouble():
+            logger.warning("shared snapshots: %s; more of the log is read", copies.trouble())
         begin, end = await reader.bounds()
         if snapshot is not None and snapshot.offset > end:
             raise LogMismatchError(

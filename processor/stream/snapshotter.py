@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from processor.domain.join.fold import JoinFold
 from processor.stream.delta_producer import Acks
-from processor.stream.shared.snapshots import SharedSnapshot
+from processor.stream.shared.snapshots import SharedSnapshot, newest_snapshot
 from processor.stream.snapshot_file import Snapshot, SnapshotDraft, SnapshotFile, StateCapture
 from processor.stream.writer_thread import WriterThread
 from processor.telemetry import Telemetry
@@ -47,11 +47,7 @@ class Snapshotter:
 
     async def newest(self) -> tuple[Snapshot | None, str]:
         """Read the newest snapshot, and say in a word or two where it was."""
-        if self._shared is not None:
-            snapshot = await self._shared.newest()
-            if snapshot is not None:
-                return snapshot, "shared snapshot"
-        return await asyncio.to_thread(self.file.read), "snapshot"
+        return await newest_snapshot(self.file, self._shared)
 
     def restart(self) -> None:
         """Drop the snapshot that was begun, because the fold continues from another state."""

@@ -64,6 +64,18 @@ class SharedSnapshots:
         return min(filter(None, (one.trouble() for one in self._partitions)), default="")
 
 
+async def newest_snapshot(
+    file: SnapshotFile, shared: "SharedSnapshot | None"
+) -> tuple[Snapshot | None, str]:
+    """Read the newest snapshot of a partition, its file or a copy, and say in a word or two where it
+    was. None if there is none that can be used."""
+    if shared is not None:
+        snapshot = await shared.newest()
+        if snapshot is not None:
+            return snapshot, "shared snapshot"
+    return await asyncio.to_thread(file.read), "snapshot"
+
+
 class _Copy(NamedTuple):
     offset: int
     name: str
