@@ -33,7 +33,7 @@ class Start:
         self._folder = folder
         self._workers: list[Worker] = []
 
-    def __call__(self, **settings: str) -> Worker:
+    def __call__(self, *, fault: str = "", **settings: str) -> Worker:
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
         env |= {
             "PROCESSOR_INGRESS_PORT": "0",
@@ -42,7 +42,7 @@ class Start:
             **{f"PROCESSOR_{name.upper()}": value for name, value in settings.items()},
         }
         log = self._folder / f"worker-{len(self._workers)}.log"
-        worker = Worker(log, env, "")
+        worker = Worker(log, env, fault)
         self._workers.append(worker)
         return worker
 

@@ -3,23 +3,20 @@ as none come, and one resolves."""
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
 
 from processor.domain.timestamps import format_time
+from tests.support.alerts.prometheus import Prometheus, running_prometheus
 from tests.support.faults.cluster import Worker, until
 from tests.support.manifests import DEPLOY
 from tests.support.servers import Broker
-from tests.support.servers.process import ServerProcess, free_port
 from tests.support.workers import Get, Start, models, produce
 
 ALERT = "ModelAccuracyLow"
@@ -61,74 +58,12 @@ def truth(number: int, right: bool) -> str:
     return event("feedback", number, {"truth": {"data": {"names": ["a", "b"], "ndarray": scores}}})
 
 
-class Prometheus:
-    def __init__(self, address: str, targets: Path) -> None:
-        self.address = address
-        self._targets = targets
-
-    def scrape(self, workers: list[Worker]) -> None:
-        """From now on these."""
-        addresses = [f"127.0.0.1:{worker.port}" for worker in workers]
-        new = self._targets.with_suffix(".new")
-        new.write_text(json.dumps([{"targets": addresses}]))
-        new.replace(self._targets)
-
-    def ask(self, path: str, **query: str) -> Any:
-        with urlopen(f"{self.address}{path}?{urlencode(query)}", timeout=60) as answer:
-            body = json.loads(answer.read())
-        assert body["status"] == "success"
-        return body["data"]
-
-    def value(self, expr: str) -> list[float]:
-        return [float(each["value"][1]) for each in self.ask("/api/v1/query", query=expr)["result"]]
-
-    def line(self, expr: str, since: float) -> list[tuple[float, float]]:
-        """Times and values of the only series, second by second until now."""
-        query = {"query": expr, "start": str(since), "end": str(time.time()), "step": "1"}
-        (series,) = self.ask("/api/v1/query_range", **query)["result"]
-        return [(float(at), float(value)) for at, value in series["values"]]
-
-    def firing(self) -> set[str]:
-        alerts = self.ask("/api/v1/alerts")["alerts"]
-        return {each["labels"]["alertname"] for each in alerts if each["state"] == "firing"}
-
-
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
     """Scrapes every second, with the rules of `deploy/` that fire sooner."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.fail("prometheus is not on PATH: install the package 'prometheus'")
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
     rules = (DEPLOY / "prometheus" / "rules.yml").read_text(encoding="utf-8")
-    (folder / "rules.yml").write_text(faster(rules))
-    targets = folder / "targets.json"
-    job = {"job_name": "processor", "file_sd_configs": [{"files": [targets.name]}]}
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": ["rules.yml"],
-        "scrape_configs": [job],
-    }
-    # JSON is YAML.
-    (folder / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    options = ("--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}")
-    process = ServerProcess([program, *options], folder, folder / "log")
-    server = Prometheus(f"http://127.0.0.1:{port}", targets)
-
-    def answers() -> bool:
-        try:
-            urlopen(f"{server.address}/-/ready", timeout=5).close()
-        except OSError:
-            return False
-        return True
-
-    try:
-        process.wait_ready(answers, 60)
+    with running_prometheus(tmp_path / "prometheus", faster(rules)) as server:
         yield server
-    finally:
-        process.stop()
 
 
 async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(

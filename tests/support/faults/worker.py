@@ -16,8 +16,9 @@ from processor.domain.tally.model_tally import retention_floors
 from processor.domain.tally.tally import Tally
 from processor.kafka.patches import import_faust
 from processor.service import watchdog
-from processor.stream import table_recovery
+from processor.stream import ingest, table_recovery
 from processor.stream.delta_producer import Acks, DeltaProducer
+from processor.stream.ingest import SourceIngest
 from processor.stream.large_table import table_key
 from processor.stream.table_recovery import TableRecovery
 from processor.stream.tally_stage import TallyStage, value_key
@@ -118,6 +119,12 @@ def lost_delta(number: int) -> None:
 
 def blocked_fold(number: int) -> None:
     """The ``number``-th delta's fold waits for ever; the watchdog waits for seconds, not minutes."""
+    silent_fold(number)
+    short_watchdog(3)
+
+
+def silent_fold(number: int) -> None:
+    """The ``number``-th delta's fold waits for ever."""
     emit, calls = TallyStage.emit, Countdown(number)
 
     async def faulty(stage: TallyStage) -> None:
@@ -127,7 +134,32 @@ def blocked_fold(number: int) -> None:
         await emit(stage)
 
     plant(TallyStage, "emit", faulty)
-    short_watchdog(3)
+
+
+def failing_fold(number: int) -> None:
+    """No batch of deltas from the ``number``-th on can be folded."""
+    apply, left = Tally.apply, number
+
+    def faulty(tally: Tally, offset: int, timestamp: int, batch: DeltaBatch) -> bool:
+        nonlocal left
+        left -= 1
+        if left <= 0 and read_deltas(batch):
+            raise PlantedError("it can't be folded")
+        return apply(tally, offset, timestamp, batch)
+
+    plant(Tally, "apply", faulty)
+
+
+def slow_source(number: int) -> None:
+    """So many records of the source are read in a second."""
+    add = SourceIngest._add
+
+    async def faulty(reader: SourceIngest, found: Any) -> Any:
+        await asyncio.sleep(1.0)
+        return await add(reader, found)
+
+    plant(SourceIngest, "_add", faulty)
+    plant(ingest, "_MAX_RECORDS", number)
 
 
 def lost_changelog(number: int) -> None:
@@ -246,7 +278,7 @@ FAULTS = {
     fault.__name__: fault
     for fault in (
         *(join_halfway, tally_halfway, crash_before_floor, crash_between_values, lost_delta),
-        *(blocked_fold, lost_changelog, short_watchdog),
+        *(blocked_fold, silent_fold, failing_fold, slow_source, lost_changelog, short_watchdog),
     )
 }
 
