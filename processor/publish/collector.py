@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from processor.domain.events.attributes import EXPLANATION, FAILED, OTHER
 from processor.domain.events.raw_event import INTERPRETED, REASONS
+from processor.domain.values import NOT_SCORABLE
 from processor.publish.interfaces import Gauges, Health
 from processor.telemetry import REFUSALS, Histogram, Telemetry, help_texts, product_version
 
@@ -33,8 +34,8 @@ _LABELLED: dict[str, tuple[str, tuple[str | tuple[str, ...], ...]]] = {
     "dead_letters": ("reason", REASONS),
     "interpreted_events": ("reason", INTERPRETED),
     "ingress_requests": ("route status", (("/", "202"), ("/feedback", "202"))),
-    "ingress_refused": ("reason", REFUSALS),
-    "not_scorable": ("reason", ()),
+    "ingress_refused": ("reason", (*REFUSALS, *REASONS)),
+    "not_scorable": ("reason", NOT_SCORABLE),
     "custom_statistic_errors": ("statistic", ()),
 }
 

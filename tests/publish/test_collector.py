@@ -187,6 +187,10 @@ def test_own_families(health: FakeHealth) -> None:
     assert value("processor_dead_letters_total", reason="bad_json") == 1
     assert value("processor_dead_letters_total", reason="no_id") == 0
     assert value("processor_not_scorable_total", reason="kinds_differ") == 4
+    # From 0 on: else the first ones of a reason would be no increase, and no alert.
+    assert value("processor_not_scorable_total", reason="shape") == 0
+    assert value("processor_ingress_refused_total", reason="bad_json") == 0
+    assert value("processor_ingress_refused_total", reason="unauthorized") == 0
     assert value("processor_not_scorable_items", reason="position") == 6
     assert value("processor_joined_total") == 3
     assert value("processor_late_total") == 2

@@ -17,9 +17,6 @@ HEAD = (
     "in full |\n|---|---|--:|--:|--:|--:|"
 )
 
-#: The tables of this process, shown after its tests.
-TABLES: list[list[str]] = []
-
 
 class _Begun(NamedTuple):
     at: float
@@ -71,8 +68,8 @@ class AlertRig:
         assert not self._prometheus.unwell()
 
     def show(self) -> None:
-        """Keep the table so far for the end of the tests."""
-        TABLES.append([HEAD, *self.rows])
+        """Print the table so far."""
+        print("\n".join([HEAD, *self.rows]))
 
     def check_whole(self) -> None:
         """Every alert that the run is to cause has fired."""
