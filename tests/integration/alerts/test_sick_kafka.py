@@ -116,9 +116,9 @@ async def test_every_alert_on_workers_with_a_kafka_fires(
 async def _befalls(
     rig: AlertRig, workers: Workers, prometheus: Prometheus, get: Get
 ) -> asyncio.Task[None]:
-    """Start a worker for each cause, and the causes; the task sends to a slow worker."""
+    """Start a worker for each cause, and the causes; the task goes on sending."""
     nobody = f"http://127.0.0.1:{free_port()}"
-    faults = {"hung": "silent_fold:3", "lost-delta": "lost_delta:3", "failing": "failing_fold:3"}
+    faults = {"hung": "silent_fold:3", "lost-delta": "lost_delta:1", "failing": "failing_fold:3"}
     for name, fault in faults.items():
         workers.start(name, fault)
     workers.start("slow", "slow_source:1")
@@ -154,10 +154,11 @@ async def _befalls(
 
 
 async def _keep_sending(workers: Workers) -> None:
-    """More than the slow worker reads, so that its lag grows."""
+    """More than the slow worker reads, so that its lag grows; and what follows a lost delta."""
     number = 500
     while True:
         await workers.send("slow", range(number, number + 10))
+        await workers.send("lost-delta", range(number, number + 1))
         number += 10
 
 

@@ -13,7 +13,7 @@ from tests.support.alerts.causes import RULES, WORKER
 from tests.support.alerts.prometheus import running_prometheus, shortened
 from tests.support.alerts.rig import FACTOR, AlertRig
 from tests.support.alerts.sick_models import event
-from tests.support.faults.cluster import Worker
+from tests.support.faults.cluster import Worker, until
 from tests.support.faults.shared_clock import Clock, make_clock, set_clock
 from tests.support.workers import Start
 
@@ -132,6 +132,8 @@ async def _waits_in_vain(rig: AlertRig, worker: Worker, clock: Clock) -> None:
 async def _ends(rig: AlertRig, worker: Worker) -> None:
     """No event comes, and then the worker is gone."""
     await _post(_healthy("first", 120), await worker.ingress())
+    # None came while the disk was away.
+    await until(lambda: not rig.fires("ProcessorNoEvents"), 60, "events are seen")
     rig.begins("ProcessorNoEvents", job="worker")
     await rig.all_fired()
     rig.begins("ProcessorWorkerDown", "ProcessorAbsent")

@@ -60,7 +60,7 @@ WORKER = {
     # The state is saved every 2 minutes.
     "ProcessorSnapshotsFail": Cause("the folder of PROCESSOR_DATA is gone", seconds=120),
     "ProcessorLateFeedback": Cause("feedback that has waited for PROCESSOR_HORIZON in vain"),
-    "ProcessorNoEvents": Cause("no event any more", ("1h", "1d")),
+    "ProcessorNoEvents": Cause("no event any more", ("1d",)),
     "ProcessorWorkerDown": Cause("`kill -9`"),
     "ProcessorAbsent": Cause("the only worker is gone"),
 }

@@ -41,6 +41,10 @@ class AlertRig:
             self._begun[alert] = _Begun(time.monotonic(), labels)
             assert not self._fires(alert, self._prometheus.alerts()), f"{alert} fires already"
 
+    def fires(self, alert: str) -> bool:
+        """Whether the alert fires now, whatever its labels."""
+        return alert in self._prometheus.firing()
+
     def look(self) -> bool:
         """Note which alerts fire; whether all do whose cause has begun."""
         firing, now = self._prometheus.alerts(), time.monotonic()
