@@ -11,9 +11,9 @@ from processor.domain.tally.walk import Walk as PythonWalk
 
 _JudgementSummary = tuple[list[int], int, list[tuple[int, int]]]
 _FlushedRows = tuple[int, bytes, int, bytes, list[Any], list[Any], list[Any]]
-_RowParts = tuple[object, int, int, bytes, bytes]
+_RowParts = tuple[object, int, int, bytes, bytes, str | None]
 _TemplateParts = tuple[bool, tuple[object, int], bytes, bytes, Sequence[_RowParts], int | None, int]
-_RowRules = tuple[float, int, str | None, bool, str | None, bool]
+_RowRules = tuple[float, int, str | None, bool, str | None, bool, list[bytes]]
 _Counts = tuple[list[int], int, list[int]]
 
 def add_deltas(deltas: bytes, texts: list[str], fresh: list[Changes], labels: Labels) -> None: ...
@@ -83,6 +83,8 @@ class DeltaAccumulator:
         delayed: list[tuple[int, str, int, int]],
         affects_diagnostics: bool,
     ) -> int: ...
+    def set_labels(self, answers: list[Any], truths: list[Any]) -> None: ...
+    def cells(self) -> int: ...
     def set_tables(
         self,
         bin_edges: list[int],

@@ -121,10 +121,15 @@ def digest(*content: object) -> int:
     return int.from_bytes(blake2b(msgpack.encode(content), digest_size=8).digest(), "big")
 
 
-def content_digest(answer: Answer) -> int:
-    """Return the digest of one predicted item without its values. The part of the schema from the models
+def content_of(answer: Answer) -> tuple[object, ...]:
+    """Return what one predicted item says without its values. The part of the schema from the models
     file is not content of the event."""
-    return digest(answer.label, answer.reason, answer.mode, answer.schema.names, answer.labels)
+    return answer.label, answer.reason, answer.mode, answer.schema.names, answer.labels
+
+
+def content_digest(answer: Answer) -> int:
+    """Return the digest of one predicted item without its values."""
+    return digest(*content_of(answer))
 
 
 def mix(content: int, values: bytes) -> int:

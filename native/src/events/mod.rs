@@ -10,6 +10,7 @@ pub mod document;
 pub mod event;
 pub mod headers;
 pub mod json;
+mod labels;
 pub mod names;
 #[cfg(feature = "python")]
 pub mod partition;

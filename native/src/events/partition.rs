@@ -4,15 +4,20 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use rustc_hash::FxHashMap;
 
+use crate::events::labels::label_of;
 use crate::events::payloads::content::Content;
-use crate::events::templates::{Entries, Message, Templates};
+use crate::events::templates::{Entries, Entry, Message, Row, Templates};
 use crate::{pack, rows};
 
-/// A dictionary of a batch: the positions of entries by their numbers, and the entries.
+/// A dictionary of a batch: the positions of entries by their numbers, or by their families and labels,
+/// and the entries.
 #[derive(Default)]
 struct Dictionary {
     positions: FxHashMap<u32, u32>,
+    labels: FxHashMap<Box<[u8]>, u32>,
     used: Vec<Py<PyAny>>,
+    /// The family and the label that are looked for.
+    key: Vec<u8>,
 }
 
 impl Dictionary {
@@ -32,6 +37,28 @@ impl Dictionary {
             used.len() as u32 - 1
         });
         i64::from(position)
+    }
+
+    /// The position of the entry of a family with a label, as `position` does.
+    fn position_of_label(
+        &mut self,
+        py: Python<'_>,
+        templates: &Templates,
+        (family, label): (u32, &str),
+        bytes: &mut usize,
+    ) -> PyResult<i64> {
+        self.key.clear();
+        self.key.extend_from_slice(&family.to_le_bytes());
+        self.key.extend_from_slice(label.as_bytes());
+        if let Some(&position) = self.labels.get(&self.key[..]) {
+            return Ok(position.into());
+        }
+        let (entry, size) = templates.family(family).entry(py, label)?;
+        let position = self.used.len() as u32;
+        self.used.push(entry);
+        self.labels.insert(self.key[..].into(), position);
+        *bytes += size;
+        Ok(position.into())
     }
 }
 
@@ -63,10 +90,10 @@ impl Partition {
         py: Python<'_>,
         templates: &Templates,
         message: &Message,
-        rows: &[u32],
+        rows: &[Row],
         content: &Content,
         head: Head,
-    ) {
+    ) -> PyResult<()> {
         let digest = templates.digest(message, rows, content, &mut self.buffer);
         let sizes = &mut self.dictionary_bytes;
         let (to, dictionary, entries) = if message.is_feedback {
@@ -80,17 +107,19 @@ impl Partition {
         let bytes = &mut to.1;
         rows::write(bytes, head.id, &self.buffer, head.time, &message.source);
         pack::natural(bytes, digest);
-        let mut put = |bytes: &mut Vec<u8>, number: u32| {
-            let entry = templates.rows[number as usize].entry;
-            pack::integer(bytes, dictionary.position(py, entries, entry, sizes));
-        };
-        match rows {
-            [] => pack::nil(bytes),
-            [row] => put(bytes, *row),
-            _ => {
-                pack::list(bytes, rows.len());
-                rows.iter().for_each(|row| put(bytes, *row));
-            }
+        match rows.len() {
+            0 => pack::nil(bytes),
+            1 => {}
+            length => pack::list(bytes, length),
+        }
+        for (row, (class, _)) in rows.iter().zip(content.rows.iter()) {
+            let position = match templates.entry(*row, || label_of(class)) {
+                Entry::Number(number) => dictionary.position(py, entries, number, sizes),
+                Entry::Label(family, label) => {
+                    dictionary.position_of_label(py, templates, (family, label), sizes)?
+                }
+            };
+            pack::integer(bytes, position);
         }
         if message.is_feedback {
             pack::optional(bytes, content.reward);
@@ -106,6 +135,7 @@ impl Partition {
         }
         to.0 += 1;
         self.items += rows.len().max(1) as u32;
+        Ok(())
     }
 
     /// The numbers of predictions and feedbacks.
@@ -147,6 +177,7 @@ impl Partition {
     pub fn invalidate(&mut self) {
         for dictionary in [&mut self.models, &mut self.answers, &mut self.truths] {
             dictionary.positions.clear();
+            dictionary.labels.clear();
         }
     }
 }

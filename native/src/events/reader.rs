@@ -11,10 +11,10 @@ use crate::events::counts::{Counts, Decoded};
 use crate::events::document::{self, Times};
 use crate::events::event::{line, record, Event, Found, Kind, Reason, NO_TIME};
 use crate::events::partition::{FlushedRows, Head, Partition};
-use crate::events::payloads::content::{Content, Rules};
+use crate::events::payloads::content::{Content, RuleParts, Rules};
 use crate::events::record_batch::{Record, RecordBatch};
 use crate::events::structured;
-use crate::events::templates::{Parts, Templates};
+use crate::events::templates::{Parts, Row, Templates};
 
 /// Streams are dropped, with all templates, when there are so many.
 const MAX_STREAMS: usize = 10_000;
@@ -22,17 +22,6 @@ const MILLISECOND: i64 = 1_000_000;
 
 fn malformed_batch() -> PyErr {
     PyValueError::new_err("malformed record batch")
-}
-
-/// The rules of a stream from Python: threshold, unit, task, whether several outputs are scores, the name of the output that counts, and whether responses are excluded.
-type RuleParts = (f64, i32, Option<String>, bool, Option<String>, bool);
-
-fn rules_of(parts: RuleParts) -> Rules {
-    let (threshold, unit, task, has_scores, output_name, is_excluded) = parts;
-    let is_task = |name| task.as_deref() == Some(name);
-    let (is_regression, is_multilabel) = (is_task("regression"), is_task("multilabel"));
-    let output_name = output_name.map(|name| name.into_bytes().into());
-    Rules { threshold, unit, is_regression, is_multilabel, has_scores, output_name, is_excluded }
 }
 
 /// Decodes the events whose templates are known. `on_full` gets the rows of a partition that has
@@ -51,8 +40,8 @@ pub struct Reader {
     /// The feedback of a document.
     feedback: Content,
     /// The templates of the rows of `content`, and of `feedback`.
-    rows: Vec<u32>,
-    feedback_rows: Vec<u32>,
+    rows: Vec<Row>,
+    feedback_rows: Vec<Row>,
 }
 
 impl Reader {
@@ -105,7 +94,7 @@ impl Reader {
             return Ok(false);
         };
         let (id, time) = (&event.id[..], event.time);
-        self.add_row(py, message, false, Head { id, time }, decoded);
+        self.add_row(py, message, false, Head { id, time }, decoded)?;
         self.flush_if_full(py, id)?;
         Ok(true)
     }
@@ -126,7 +115,7 @@ impl Reader {
         is_part: bool,
         head: Head,
         decoded: &mut Decoded,
-    ) {
+    ) -> PyResult<()> {
         let partition = self.partition(head.id);
         let message = self.templates.message(message);
         decoded.add(if message.is_feedback { Kind::Feedback } else { Kind::Response });
@@ -136,8 +125,9 @@ impl Reader {
             } else {
                 (&self.content, &self.rows)
             };
-            self.partitions[partition].add(py, &self.templates, message, rows, content, head);
+            self.partitions[partition].add(py, &self.templates, message, rows, content, head)?;
         }
+        Ok(())
     }
 
     /// Hand over the rows of an id's partition if it is full.
@@ -321,9 +311,9 @@ impl Reader {
                 remaining.push(position);
                 continue;
             };
-            self.add_row(py, prediction, false, Head { id, time }, &mut decoded);
+            self.add_row(py, prediction, false, Head { id, time }, &mut decoded)?;
             if let Some((time, feedback)) = feedback {
-                self.add_row(py, feedback, true, Head { id, time }, &mut decoded);
+                self.add_row(py, feedback, true, Head { id, time }, &mut decoded)?;
             }
             self.flush_if_full(py, id)?;
         }
@@ -334,8 +324,8 @@ impl Reader {
     /// whether native code can read it.
     fn read_document(&mut self, id: &str, text: &Bound<'_, PyBytes>, rules: RuleParts) -> bool {
         self.make_room(text.py());
-        self.content.offer(Some(rules_of(rules.clone())));
-        self.feedback.offer(Some(rules_of(rules)));
+        self.content.offer(Some(Rules::new(rules.clone())));
+        self.feedback.offer(Some(Rules::new(rules)));
         let (content, feedback) = (&mut self.content, &mut self.feedback);
         let times = document::read(id.as_bytes(), text.as_bytes(), content, feedback);
         self.content.offer(None);
@@ -352,7 +342,7 @@ impl Reader {
         rules: RuleParts,
     ) -> bool {
         self.make_room(py);
-        self.content.offer(Some(rules_of(rules)));
+        self.content.offer(Some(Rules::new(rules)));
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_deref()));
         // Templates do not depend on the time.
         let found = record(headers, value, 0, &mut self.content);
@@ -363,7 +353,7 @@ impl Reader {
     /// Read a line as `read_document` does.
     fn read_line(&mut self, py: Python<'_>, text: &[u8], rules: RuleParts) -> bool {
         self.make_room(py);
-        self.content.offer(Some(rules_of(rules)));
+        self.content.offer(Some(Rules::new(rules)));
         let event = line(text, &mut self.content);
         self.content.offer(None);
         event.is_ok_and(|event| event.kind.is_observed())

@@ -36,8 +36,8 @@ UNLIMITED = 1 << 31
 #: The kinds of events in the order in which native code counts them.
 _KINDS = (RESPONSE, REQUEST, FEEDBACK, *UNCOUNTED)
 #: The rules of rows: threshold, unit, task, whether several outputs are scores, the name of the output
-#: that counts, and whether responses are excluded.
-_RowRules = tuple[float, int, str | None, bool, str | None, bool]
+#: that counts, whether responses are excluded, and the labels that have other names.
+_RowRules = tuple[float, int, str | None, bool, str | None, bool, list[bytes]]
 
 #: The most models whose rules are remembered.
 _MAX_RULES = 10_000
@@ -160,7 +160,8 @@ class FastDecoder:
             rule = self._rule(key)
             unit, has_scores = rule.schema().unit, rule.output == "scores"
             name, is_excluded = rule.output_name, rule.exclude
-            found = (rule.threshold, unit, rule.task, has_scores, name, is_excluded)
+            renamed = [label.encode("utf-8", "replace") for label in rule.labels or ()]
+            found = (rule.threshold, unit, rule.task, has_scores, name, is_excluded, renamed)
             self._rules.add(key, found)
         return found
 

@@ -42,16 +42,30 @@ TEXTS = ("cat", "dog", "", "1", "0.9", "0.9:1:cat", "{}", "a b", "x" * 300)
 
 class Writer:
     """Writes rows and bodies from a source of chance. ``odd`` is the part of odd values; a sender that
-    is not ``varied`` writes messages of a kind in one form."""
+    is not ``varied`` writes messages of a kind in one form. ``free`` is the part of labels that hardly
+    ever come again."""
 
-    def __init__(self, rng: random.Random, odd: float = 0.0, varied: bool = True) -> None:
+    def __init__(
+        self, rng: random.Random, odd: float = 0.0, varied: bool = True, free: float = 0.5
+    ) -> None:
         self.rng = rng
         self.odd = odd
         self.varied = varied
+        self.free = free
 
     def form(self, *forms: T) -> T:
         """One of several forms of the same."""
         return self.rng.choice(forms) if self.varied else forms[0]
+
+    def label(self) -> str:
+        """A label, some of them as long as labels can be, and longer."""
+        rng = self.rng
+        if rng.random() < self.odd:
+            return rng.choice(TEXTS)
+        if rng.random() >= self.free:
+            return rng.choice(TEXTS[:2])
+        text = f"{rng.choice(('label-', 'Größe ', '2', '猫'))}{rng.randrange(10**6)}"
+        return text + "é" * rng.randrange(120, 125) if rng.random() < 0.05 else text
 
     def number(self, kind: str) -> str:
         """A number of a kind, in one of the forms in which numbers are written."""
@@ -82,14 +96,14 @@ class Writer:
         """A row of a kind of `ROWS`."""
         rng = self.rng
         if kind == "text":
-            odd = rng.random() < self.odd
-            return json.dumps(rng.choice(TEXTS if odd else TEXTS[:2]))
+            return json.dumps(self.label())
         if kind == "texts":
             return json.dumps(rng.sample(("cat", "dog", "bird"), rng.randrange(4)))
         if kind == "bits":
             return f"[{','.join(rng.choices(('0', '1', '1.0'), k=width))}]"
         if kind == "labelled":
-            name, label = rng.choice(("label", "class")), rng.choice(('"cat"', '"dog"', "1"))
+            name = rng.choice(("label", "class"))
+            label = "1" if rng.random() < 0.3 else json.dumps(self.label())
             return f'{{"{name}":{label},"{rng.choice(CONFIDENCES)}":{self.number("probability")}}}'
         if kind == "object":
             scores = self.scores(width)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::events::payloads::rows::Rows;
 
@@ -22,6 +22,29 @@ pub struct Rules {
     pub output_name: Option<Box<[u8]>>,
     /// Whether responses are counted and mean nothing.
     pub is_excluded: bool,
+    /// The labels that have other names in the models file.
+    pub renamed: FxHashSet<Box<[u8]>>,
+}
+
+/// The rules of a stream from Python: threshold, unit, task, whether several outputs are scores, the name
+/// of the output that counts, whether responses are excluded, and the labels that have other names.
+pub type RuleParts = (f64, i32, Option<String>, bool, Option<String>, bool, Vec<Vec<u8>>);
+
+impl Rules {
+    pub fn new(parts: RuleParts) -> Self {
+        let (threshold, unit, task, has_scores, output_name, is_excluded, renamed) = parts;
+        let is_task = |name| task.as_deref() == Some(name);
+        Rules {
+            threshold,
+            unit,
+            is_regression: is_task("regression"),
+            is_multilabel: is_task("multilabel"),
+            has_scores,
+            output_name: output_name.map(|name| name.into_bytes().into()),
+            is_excluded,
+            renamed: renamed.into_iter().map(Vec::into_boxed_slice).collect(),
+        }
+    }
 }
 
 /// A stream is of one model and kind: its number, and its rules.

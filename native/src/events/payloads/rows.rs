@@ -23,8 +23,8 @@ pub const TEXT: u8 = b't';
 const PROBABILITY: u8 = b'p';
 const NUMBER: u8 = b'n';
 const NAMED_SCORES: u8 = b'o';
-const LABELLED: u8 = b'l';
-const CONFIDENT: u8 = b'c';
+pub const LABELLED: u8 = b'l';
+pub const CONFIDENT: u8 = b'c';
 const SET: u8 = b'm';
 const TEXT_SET: u8 = b'x';
 
@@ -55,7 +55,7 @@ impl Rows {
     }
 
     /// The class and the values of each row.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
         let mut start = (0, 0);
         self.ends.iter().map(move |&end| {
             let row = (&self.classes[start.0..end.0], &self.values[start.1..end.1]);
