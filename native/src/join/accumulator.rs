@@ -13,6 +13,7 @@ use crate::join::changes::{
     BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals, NUMBER_SIZE,
 };
 use crate::join::judgements::PlanKey;
+use crate::join::label_plans::LabelPlans;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
 use crate::join::scores::{Names, ScoreSums};
 use crate::join::sums::{self, Sums};
@@ -43,13 +44,13 @@ const DEFAULT_UNIT: i32 = -6;
 
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
-struct Outcome {
-    totals: Totals,
-    cells: Vec<Cell>,
-    sums: Vec<Sum>,
+pub struct Outcome {
+    pub totals: Totals,
+    pub cells: Vec<Cell>,
+    pub sums: Vec<Sum>,
     /// The sums of delays, for a delay of the first bucket.
-    delayed: Vec<Sum>,
-    affects_diagnostics: bool,
+    pub delayed: Vec<Sum>,
+    pub affects_diagnostics: bool,
 }
 
 /// Sums signed contributions until they are drained. Models are positions in the table of the join's
@@ -65,10 +66,11 @@ pub struct DeltaAccumulator {
     retracted: OrderedMap<(ModelId, i64, LabelId), i64>,
     /// What answers count for among the predicted items: a kind of sums and a label.
     predicted_sums: FxHashMap<AnswerId, Option<(u32, LabelId)>>,
-    outcomes: Vec<Outcome>,
-    labels: OrderedSet<String>,
+    pub outcomes: Vec<Outcome>,
+    pub labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
-    plans: Vec<Plan>,
+    pub plans: Vec<Plan>,
+    pub label_plans: LabelPlans,
     /// The names that plans have, and the order of the texts of each.
     names: OrderedMap<Names, Vec<usize>>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
@@ -94,6 +96,9 @@ impl DeltaAccumulator {
         answer: AnswerId,
         answers: &Bound<'_, PyList>,
     ) -> PyResult<Option<(u32, LabelId)>> {
+        if let Some(label) = self.known_label(answer) {
+            return Ok(Some((PREDICTED_LABEL, label)));
+        }
         if let Some(&found) = self.predicted_sums.get(&answer) {
             return Ok(found);
         }
@@ -244,7 +249,7 @@ impl DeltaAccumulator {
         Ok((!outcome.cells.is_empty()).then_some(disagreements != 0))
     }
 
-    fn label(&mut self, text: String) -> LabelId {
+    pub fn label(&mut self, text: String) -> LabelId {
         // The empty label is the first one.
         if self.labels.is_empty() {
             self.labels.insert_full(String::new());
@@ -331,8 +336,17 @@ impl DeltaAccumulator {
         let [sums, delayed] = [sums, delayed].map(|sums| {
             sums.into_iter().map(|(kind, text, bin, n)| (kind, self.label(text), bin, n)).collect()
         });
-        self.outcomes.push(Outcome { totals, cells, sums, delayed, affects_diagnostics });
-        OutcomeId(self.outcomes.len() as u32 - 1)
+        self.push_outcome(Outcome { totals, cells, sums, delayed, affects_diagnostics })
+    }
+
+    /// Set the tables of answers and truths of the state, which only grow.
+    fn set_labels(&mut self, answers: Py<PyList>, truths: Py<PyList>) {
+        self.set_label_tables(answers, truths);
+    }
+
+    /// What the plans that were made without Python take of the limit of outcomes.
+    fn cells(&self) -> usize {
+        self.label_plans.cells
     }
 
     /// Set the tables of `sums::Tables`.
@@ -443,11 +457,17 @@ impl DeltaAccumulator {
         self.names.clear();
         self.plans.clear();
         self.plan_ids = Memo::default();
+        self.label_plans.clear();
     }
 }
 
 impl DeltaAccumulator {
-    fn add_plan(&mut self, outcome: OutcomeId, kind: Kind) -> PlanId {
+    pub fn push_outcome(&mut self, outcome: Outcome) -> OutcomeId {
+        self.outcomes.push(outcome);
+        OutcomeId(self.outcomes.len() as u32 - 1)
+    }
+
+    pub fn add_plan(&mut self, outcome: OutcomeId, kind: Kind) -> PlanId {
         self.plans.push(Plan { outcome, kind });
         PlanId(self.plans.len() as u32 - 1)
     }

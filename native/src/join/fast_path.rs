@@ -36,8 +36,10 @@ const AT_ONCE: usize = 32;
 /// The source ranks that the fast path packs.
 const MAX_RANK: u64 = 1 << 32;
 
-/// The digests of contents without values: Python's functions, and what they gave.
+/// The digests of contents without values: of labels that are texts, and Python's functions of all else
+/// and what they gave.
 struct Digests {
+    labels: Py<DeltaAccumulator>,
     base_of_prediction: Py<PyAny>,
     base_of_feedback: Py<PyAny>,
     prediction_bases: Memo<(AnswerId,), u64>,
@@ -53,8 +55,18 @@ impl Digests {
         items: &[Item],
     ) -> PyResult<Option<u64>> {
         let Items::One(item) = &row.answers else { return Ok(Some(row.digest)) };
-        let answer = (AnswerId(items[0].position),);
-        let base = base_of(&mut self.prediction_bases, answer, self.base_of_prediction.bind(py))?;
+        let answer = AnswerId(items[0].position);
+        let base = match self.prediction_bases.get(&(answer,)) {
+            Some(known) => known,
+            None => match self.labels.bind(py).borrow_mut().label_digest(py, answer)? {
+                Some(base) => base,
+                None => base_of(
+                    &mut self.prediction_bases,
+                    (answer,),
+                    self.base_of_prediction.bind(py),
+                )?,
+            },
+        };
         Ok((mix(base, item.values) != row.digest).then_some(row.digest))
     }
 
@@ -71,7 +83,18 @@ impl Digests {
             Some(Items::Several(..)) => return Ok(Some(row.digest)),
         };
         let key = (items.map(|items| TruthId(items[0].position)), row.reward);
-        let base = base_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?;
+        let base = match (self.feedback_bases.get(&key), key.0) {
+            (Some(known), _) => known,
+            (None, Some(truth)) => {
+                let found =
+                    self.labels.bind(py).borrow_mut().truth_digest(py, truth, row.reward)?;
+                match found {
+                    Some(base) => base,
+                    None => base_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?,
+                }
+            }
+            (None, None) => base_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?,
+        };
         Ok((mix(base, values) != row.digest).then_some(row.digest))
     }
 }
@@ -150,6 +173,7 @@ pub struct FastPath {
 impl FastPath {
     #[new]
     fn new(
+        py: Python<'_>,
         requests: Py<RequestTable>,
         accumulator: Py<DeltaAccumulator>,
         plan_of: Py<PyAny>,
@@ -157,11 +181,13 @@ impl FastPath {
         base_of_feedback: Py<PyAny>,
         bounds: Vec<f64>,
     ) -> Self {
+        let labels = accumulator.clone_ref(py);
         FastPath {
             requests,
             accumulator,
             plan_of,
             digests: Digests {
+                labels,
                 base_of_prediction,
                 base_of_feedback,
                 prediction_bases: Memo::default(),

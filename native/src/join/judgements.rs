@@ -75,7 +75,7 @@ pub const FURTHER: Part = 3;
 /// What a plan is made for: an answer, a truth, a reward in millionths, and the part of the item.
 pub type PlanKey = (AnswerId, Option<TruthId>, Option<i64>, Part);
 
-/// A plan from a memo of the accumulator or from Python; None if Python has to judge.
+/// A plan from a memo of the accumulator, of other labels, or from Python; None if Python has to judge.
 pub fn plan_of(
     accumulator: &Bound<'_, DeltaAccumulator>,
     key: PlanKey,
@@ -84,7 +84,19 @@ pub fn plan_of(
     if let Some(plan) = accumulator.borrow().plan_ids.get(&key) {
         return Ok(Some(plan));
     }
+    let py = accumulator.py();
+    let known = accumulator.borrow_mut().label_plan(py, key)?;
     // Python adds the plan to the accumulator, so it must not be borrowed meanwhile.
-    let plan: Option<PlanId> = resolve.call1(key)?.extract()?;
-    Ok(plan.inspect(|&plan| accumulator.borrow_mut().plan_ids.put(key, plan)))
+    let plan: Option<PlanId> = match known {
+        None => resolve.call1(key)?.extract()?,
+        known => known,
+    };
+    if let Some(plan) = plan {
+        let accumulator = &mut accumulator.borrow_mut();
+        accumulator.plan_ids.put(key, plan);
+        if known.is_none() {
+            accumulator.learn_label_plan(py, key, plan)?;
+        }
+    }
+    Ok(plan)
 }

@@ -7,6 +7,7 @@ pub mod completed;
 pub mod fast_path;
 pub mod id_set;
 pub mod judgements;
+mod label_plans;
 pub mod lookups;
 pub mod plans;
 pub mod request_codec;

@@ -183,7 +183,8 @@ class NativeDeltaAccumulator(DeltaAccumulator):
         self.native = native.DeltaAccumulator()
         self.native.set_tables(*_tables())
         self._outcome_ids: dict[Outcome, int] = {}
-        self._outcomes: list[Outcome] = []
+        #: By position; the native extension adds others, which affect no diagnostics.
+        self._outcomes: dict[int, Outcome] = {}
         self._cells = 0
 
     def add_predictions(self, model: int, minute: int, answer: int, items: int) -> None:
@@ -220,7 +221,7 @@ class NativeDeltaAccumulator(DeltaAccumulator):
                 outcome.affects_diagnostics,
             )
             self._outcome_ids[outcome] = outcome_id
-            self._outcomes.append(outcome)
+            self._outcomes[outcome_id] = outcome
             self._cells += 1 + len(cells) + len(sums) + len(outcome.measured)
         return outcome_id
 
@@ -279,7 +280,7 @@ class NativeDeltaAccumulator(DeltaAccumulator):
 
     def _limit_outcomes(self) -> None:
         """Forget all outcomes if they take much memory; no change may be left that refers to them."""
-        if self._cells > _MAX_CELLS:
+        if self._cells + self.native.cells() > _MAX_CELLS:
             self.native.clear_outcomes()
             self._outcome_ids.clear()
             self._outcomes.clear()

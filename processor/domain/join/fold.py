@@ -5,7 +5,8 @@ The contribution of a request to the counts is a function of its registers, so n
 repetition of observations matters. Each change of a contribution is sent as a delta.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 from processor.domain.join.delta_accumulator import (
     DeltaAccumulator,
@@ -33,8 +34,9 @@ from processor.domain.log.observations import (
 from processor.domain.model_key import ModelKey
 from processor.domain.native import use_native
 from processor.domain.timestamps import HOUR
-from processor.domain.values import Answer, Reading
 from processor.telemetry import Telemetry
+
+T = TypeVar("T")
 
 
 class JoinFold:
@@ -160,8 +162,8 @@ class JoinFold:
     def _tables(self, batch: ObservationBatch) -> Tables:
         """The positions of a batch's models, answers and truths in the tables of the state."""
         models = [self._model(model) for model in batch.models]
-        answers = [self._answer(answer) for answer in answers_of(batch)]
-        truths = [self._truth(truth) for truth in batch.truths]
+        answers = _positions(answers_of(batch), self._answer_index, self.state.answers)
+        truths = _positions(batch.truths, self._truth_index, self.state.truths)
         return Tables(models, answers, truths)
 
     def _apply_if_present(self, batch: ObservationBatch, tables: Tables) -> None:
@@ -384,16 +386,13 @@ class JoinFold:
         self._deployment_of.append(deployment)
         self._target_of.append(partition_of("\0".join(model), self.partitions))
 
-    def _answer(self, answer: Answer) -> int:
-        position = self._answer_index.get(answer)
-        if position is None:
-            position = self._answer_index[answer] = len(self.state.answers)
-            self.state.answers.append(answer)
-        return position
 
-    def _truth(self, truth: Reading) -> int:
-        position = self._truth_index.get(truth)
-        if position is None:
-            position = self._truth_index[truth] = len(self.state.truths)
-            self.state.truths.append(truth)
-        return position
+def _positions(entries: Iterable[T], index: dict[T, int], table: list[T]) -> list[int]:
+    """The positions of a dictionary's entries in a table of the state, to which new ones are added."""
+    positions = []
+    for entry in entries:
+        position = index.setdefault(entry, len(table))
+        if position == len(table):
+            table.append(entry)
+        positions.append(position)
+    return positions

@@ -65,6 +65,7 @@ class NativeFastPath:
         self.plan_of = plan_of
         """Gives the plan of an answer, a truth, a reward and a `Part`; None if Python must judge."""
 
+        accumulator.native.set_labels(state.answers, state.truths)
         self._native = native.FastPath(
             state.requests,
             accumulator.native,

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
+from processor.domain.join import plans
 from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fold import JoinFold
+from processor.domain.join.plans import Plan
 from processor.domain.join.request_store import RequestRef
 from processor.domain.log.deltas import DeltaBatch, unpack
 from processor.domain.log.observations import (
@@ -27,8 +29,19 @@ from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_key import ModelKey
 from processor.domain.model_rules import ModelRules
 from processor.domain.native import use_native
+from processor.domain.quantities import pack_confidence
 from processor.domain.timestamps import HOUR
-from processor.domain.values import TEXT, UNSCORABLE, Answer, Reading, Schema
+from processor.domain.values import (
+    INTEGER,
+    TEXT,
+    UNSCORABLE,
+    Answer,
+    Reading,
+    Schema,
+    content_digest,
+    digest,
+    mix,
+)
 from processor.telemetry import Telemetry
 from tests.support.domain.join_batches import restored, stored
 from tests.support.domain.join_model import Observation, observations, unpacked
@@ -170,6 +183,80 @@ def test_a_reward_disagrees_with_all_items_or_none() -> None:
     assert native == folded(course, is_native=False, noted=True)
 
 
+#: Settings of models whose answers are texts.
+_SCHEMAS = (
+    Schema(), Schema(by_reward=True), Schema(classes=("label-1", "label-2")), Schema(threshold=0.3),
+    Schema(classes=("label-1", "label-2", "label-3")), Schema(statistics=("nowhere:nothing",)),
+)  # fmt: skip
+
+
+def _labelled(rng: random.Random, number: int, pool: int) -> list[Observation]:
+    """A prediction of one to three texts, with its feedback but for a few."""
+
+    def text() -> str:
+        return f"{rng.choice(('label-', 'Größe ', '3:'))}{rng.randrange(pool)}"
+
+    key = ModelKey("n", "d", "p", f"m{rng.randrange(3)}")
+    schema = rng.choice(_SCHEMAS[: 5 + (number % 50 == 0)])
+    answers = tuple([Answer(text(), None, TEXT, schema) for _ in range(rng.choice((1, 1, 1, 3)))])
+    values = (pack_confidence(rng.random()),) if len(answers) == 1 and rng.random() < 0.3 else ()
+    bases = [content_digest(answer) for answer in answers]
+    content = mix(bases[0], values[0] if values else b"") if len(answers) == 1 else digest(bases)
+    time = 5 + rng.randrange(3) * 10**11
+    seen: list[Observation] = [
+        Prediction(key, f"r{number}", time, 1, content, answers, values=values)
+    ]
+    reward = rng.choice((None, None, 1_000_000, 0, 250_000, -3))
+    truth: tuple[Reading, ...] | None = None
+    if reward is None or rng.random() < 0.7:
+        right = rng.random() < 0.5
+        labels = [str(answer.label) if right else text() for answer in answers]
+        truth = tuple([Reading(TEXT, label) for label in labels])
+        if rng.random() < 0.1:
+            truth = (rng.choice((Reading(INTEGER, 2), Reading(UNSCORABLE, "shape"))), *truth[1:])
+    if rng.random() < 0.9:
+        scope = ModelKey("n", "d", "", "")
+        content = digest(truth, reward)
+        seen.append(Feedback(scope, f"r{number}", time + 10**9, 1, content, truth, reward))
+    return seen if rng.random() < 0.8 else seen[::-1]
+
+
+@pytest.mark.parametrize("pool", [2, 40, 10**9])
+@pytest.mark.parametrize("mode", [IngestMode.NORMAL, IngestMode.COUNT_AND_DROP])
+def test_any_number_of_labels(pool: int, mode: IngestMode) -> None:
+    """Few, many and all different ones, with the limit of outcomes reached and not."""
+    rng = random.Random(pool)
+    seen = [_labelled(rng, number, pool) for number in range(1500)]
+    batches = [[one for each in seen[at : at + 90] for one in each] for at in range(0, 1500, 90)]
+    # Corrections and repetitions come later.
+    course = [(batch, mode, 0) for batch in [*batches, batches[3]]]
+    slow = folded(course, is_native=False, noted=True)
+    for max_cells in 50_000, 600:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
+            assert folded(course, is_native=True, noted=True) == slow
+
+
+def test_python_is_not_asked_of_each_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def label_plan(*parts: Any) -> Plan:
+        nonlocal asked
+        asked += 1
+        return plans.label_plan(*parts)
+
+    monkeypatch.setattr("processor.domain.join.native_fast_path.label_plan", label_plan)
+    key, scope, seen = ModelKey("n", "d", "p", "m"), ModelKey("n", "d", "", ""), list[Observation]()
+    for number in range(2000):
+        answer, truth = Answer(f"a{number}", None, TEXT, Schema()), (Reading(TEXT, f"b{number}"),)
+        name = f"r{number}"
+        seen.append(Prediction(key, name, 5, 1, content_digest(answer), (answer,)))
+        seen.append(Feedback(scope, name, 6, 1, digest(truth, None), truth, None))
+    fast = folded([(seen, IngestMode.NORMAL, 0)], is_native=True, noted=False)
+    assert fast.telemetry.joined == 2000
+    assert asked == 1
+
+
 def test_tables_that_grow_while_they_are_copied() -> None:
     """Thousands of requests, so that buckets split while a snapshot is made."""
     rng = random.Random(7)
@@ -220,7 +307,7 @@ def test_kept_outcomes_are_bounded_by_their_cells() -> None:
         # Several items that a reward decides are judged in Python.
         builder.add(Feedback(ModelKey("n", "d", "", ""), f"r{number}", 6, 1, 1, truth, 0))
         assert fold.apply(number, 0, builder.build("log"))
-        cells = sum(len(outcome.counts.cells) for outcome in accumulator._outcomes)
+        cells = sum(len(outcome.counts.cells) for outcome in accumulator._outcomes.values())
         max_cells = max(max_cells, cells)
     assert 40_000 < max_cells < 52_000
 
