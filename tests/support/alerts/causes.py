@@ -70,7 +70,8 @@ KAFKA = {
     "ProcessorTopicMissing": Cause("PROCESSOR_TOPICS names no topic"),
     "ProcessorArchiveAway": Cause("nothing answers at PROCESSOR_ARCHIVE"),
     "ProcessorBootstrapIncomplete": Cause("nothing answers at PROCESSOR_ARCHIVE"),
-    "ProcessorStalled": Cause(_HANGS, seconds=120),
+    # The watchdog looks every 10 s.
+    "ProcessorStalled": Cause(_HANGS, seconds=140),
     "ProcessorCountsBehind": Cause(_HANGS, seconds=300),
     "ProcessorCheckpointOld": Cause(_HANGS, seconds=300),
     "ProcessorHeldDeltas": Cause("a delta is lost on its way"),
