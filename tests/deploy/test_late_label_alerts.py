@@ -129,15 +129,16 @@ def test_labels_that_stop(promtool: str, tmp_path: Path) -> None:
     assert 1 <= found["ModelFeedbackStopped"] <= 5
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_three_hundred_healthy_days(
     promtool: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Surges that overlap make the traffic times nine."""
     if not request.config.getoption("--full"):
         pytest.skip("with --full only: takes minutes")
-    series = published(Events(World(days=315, surges=30, weekly=True), seed=1), 15, 315, 2)
-    assert first_fired(promtool, series, tmp_path, 2) == {}
+    step = 4
+    series = published(Events(World(days=315, surges=30, weekly=True), seed=1), 15, 315, step)
+    assert first_fired(promtool, series, tmp_path, step) == {}
 
 
 @pytest.mark.timeout(1800)

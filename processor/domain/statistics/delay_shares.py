@@ -106,11 +106,13 @@ class Distribution:
     SIAM Journal on Scientific and Statistical Computing 5 (1984); SciPy, `PchipInterpolator`.
     """
 
-    __slots__ = ("_slopes", "_sums", "items")
+    __slots__ = ("_by_age", "_slopes", "_sums", "items")
 
     def __init__(self, delays: Sequence[int]) -> None:
         self._sums = [0, *accumulate(delays)]
         self._slopes: list[float] = []
+        #: The shares that were asked for: the windows of a model have the same hours.
+        self._by_age: dict[float, float] = {}
         self.items = self._sums[-1]
 
     def plus(self, other: "Distribution | None") -> "Distribution":
@@ -123,6 +125,12 @@ class Distribution:
 
     def share(self, age: float) -> float:
         """Return the share of the items with a delay of at most ``age`` seconds."""
+        found = self._by_age.get(age)
+        if found is None:
+            found = self._by_age[age] = self._share(age)
+        return found
+
+    def _share(self, age: float) -> float:
         bucket = bisect_left(ENDS, age)
         if bucket == len(ENDS):
             return 1.0

@@ -4,8 +4,10 @@ Each prediction adds to the predicted items of its hour, by predicted label. Eac
 judged items of the hour of its prediction, by actual and predicted label and by the bucket of its delay.
 """
 
+import operator
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 
 from processor.domain.statistics.counts import Cell
 from processor.domain.statistics.sums import Sum, Sums, add
@@ -27,6 +29,13 @@ _ENDS_NS = tuple(end * SECOND for end in ENDS)
 #: The actual label of an item that is known to be wrong and nothing more (counting rule 8): no label is
 #: the empty text.
 UNKNOWN = ""
+
+
+_NOTHING = [0] * BUCKETS
+#: The cells that are kept unpacked: each hour has the same ones.
+_CELLS = 4096
+#: Plain integers, which are faster to compare.
+_PREDICTED_LABEL, _DELAY = int(Sum.PREDICTED_LABEL), int(Sum.DELAY)
 
 
 def bucket_of(delay: int) -> int:
@@ -70,10 +79,10 @@ class Cohort:
         """Add another cohort, or subtract it with ``sign`` -1."""
         for label, items in other.predicted.items():
             self.add_predicted(label, sign * items)
+        combine = operator.add if sign > 0 else operator.sub
         for cell, delays in other.judged.items():
-            for bucket, items in enumerate(delays):
-                if items:
-                    self.add_judged(cell, bucket, sign * items)
+            own = self.judged.get(cell) or _NOTHING
+            self.judged[cell] = list(map(combine, own, delays))
         for cell, size in other.sizes.items():
             self.add_size(cell, sign * size)
 
@@ -131,6 +140,7 @@ def pack_cell(cell: Cell) -> str:
     return f"{len(cell.predicted)}:{cell.predicted}{cell.actual}"
 
 
+@lru_cache(_CELLS)
 def unpack_cell(text: str) -> Cell:
     """Return the cell of a text by `pack_cell`."""
     length, _, labels = text.partition(":")
@@ -141,9 +151,14 @@ def unpack_cell(text: str) -> Cell:
 def cohort_of(sums: Sums) -> Cohort:
     """Return the cohort whose predictions and judged items contributed to some sums."""
     cohort = Cohort()
+    judged: dict[str, list[int]] = {}
     for (kind, label, bucket), items in sums.items():
-        if kind == Sum.PREDICTED_LABEL:
-            cohort.add_predicted(label, items)
-        elif kind == Sum.DELAY:
-            cohort.add_judged(unpack_cell(label), bucket, items)
+        if kind == _DELAY:
+            delays = judged.get(label)
+            if delays is None:
+                delays = judged[label] = [0] * BUCKETS
+            delays[bucket] = items
+        elif kind == _PREDICTED_LABEL:
+            cohort.predicted[label] = items
+    cohort.judged = {unpack_cell(label): delays for label, delays in judged.items()}
     return cohort

@@ -5,6 +5,7 @@ within the tolerance. A class is the outcome of a number as a cell of the confus
 label, so that the nowcast is the same. The sum of |e| by class gives its mean.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import Cell
@@ -84,6 +85,7 @@ def add_measured(cohort: Cohort, item: MeasuredItem, bucket: int, items: int = 1
     cohort.add_size(cell_of(item.unit, item.error_class), items * item.size)
 
 
+@lru_cache(1024)
 def cell_of(unit: str, error_class: int) -> Cell:
     """Return the cell of a cohort for a class of errors: the unit stands for the predicted label."""
     return Cell(str(error_class), unit)

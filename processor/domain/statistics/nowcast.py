@@ -263,14 +263,16 @@ def hindcast(days: Sequence[Cohort], delays: Delays, numbers: bool = False) -> l
     """Return how right the nowcast of some mature days would have been, by age; the delays are those of
     all mature predictions. Of ``numbers`` it is that of the mean absolute error, and errors are parts of
     the final one."""
+    finals = [_of_age(day, delays, float("inf"), numbers) for day in days]
     found = []
     for name, age in HINDCAST_AGES.items():
         bucket = ENDS.index(age)
         errors, hits = [], 0
-        for day in days:
-            final = _of_age(day, delays, float("inf"), numbers)
+        for day, final in zip(days, finals, strict=True):
+            if final is None or (numbers and not final[0]):
+                continue
             early = _of_age(day.until(bucket), delays, float(age), numbers)
-            if final is None or early is None or (numbers and not final[0]):
+            if early is None:
                 continue
             error = early[0] - final[0]
             hits += abs(error) <= Z * early[1]

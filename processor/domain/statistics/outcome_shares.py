@@ -1,7 +1,7 @@
 """The expected outcomes of predictions whose labels are late (counting rule 30): how many of each
 outcome there will be, and the mean of a value over them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import exp, sqrt
 from operator import truediv
 from typing import NamedTuple
@@ -13,8 +13,9 @@ from processor.domain.statistics.error_delays import usual_of
 
 #: The relative deviation by which more or fewer labels come than from mature predictions.
 DUE_DEVIATION = 0.03
-#: The bounds of the logarithm of their number beside the usual one, and how often these are halved.
-_MAX_LOG_SCALE, _HALVINGS = 2.0, 40
+#: The bounds of the logarithm of their number beside the usual one, how exactly it is found, and in how
+#: many steps at most.
+_MAX_LOG_SCALE, _PRECISION, _STEPS = 2.0, 1e-13, 60
 
 
 class Share(NamedTuple):
@@ -119,34 +120,46 @@ def _shares(own: Mapping[Cell, Estimate], due: float) -> _Shares:
     p = O / (due s E + log(s) / t^2). With t = 0 the number of labels would be taken as known, with an
     infinite t it would say nothing, and p would be est / sum est.
     """
-    expected = {cell: due * each.judged / each.final for cell, each in own.items()}
-
-    def divisors(log_scale: float) -> list[float]:
-        pulled = log_scale / DUE_DEVIATION**2
-        return [items * exp(log_scale) + pulled for items in expected.values()]
-
     judged = [each.judged for each in own.values()]
-    low, high = -_MAX_LOG_SCALE, _MAX_LOG_SCALE
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = divisors(middle)
-        if min(found) <= 0 or sum(map(truediv, judged, found)) > 1:
-            low = middle
-        else:
-            high = middle
-    shares = list(map(truediv, judged, divisors(high)))
+    expected = [due * each.judged / each.final for each in own.values()]
+    scale, divisors = _solve(judged, expected)
+    shares = list(map(truediv, judged, divisors))
+    strengths = list(map(truediv, shares, divisors))
+    pulls = [
+        strength * (items * scale + DUE_DEVIATION**-2)
+        for strength, items in zip(strengths, expected, strict=True)
+    ]
     whole = sum(shares)
-    by_cell = {cell: share / whole for cell, share in zip(own, shares, strict=True)}
-    strength = {
-        cell: share / divisor
-        for cell, share, divisor in zip(own, shares, divisors(high), strict=True)
-    }
-    scale = exp(high)
-    pull = {
-        cell: strength[cell] * (items * scale + DUE_DEVIATION**-2)
-        for cell, items in expected.items()
-    }
-    return _Shares(by_cell, pull, strength)
+    return _Shares(
+        {cell: share / whole for cell, share in zip(own, shares, strict=True)},
+        dict(zip(own, pulls, strict=True)),
+        dict(zip(own, strengths, strict=True)),
+    )
+
+
+def _solve(judged: Sequence[float], expected: Sequence[float]) -> tuple[float, list[float]]:
+    """Return the s of `_shares` and the divisors of the judged items: by Newton's method, and where that
+    leaves the bounds, by halving them."""
+    low, high = -_MAX_LOG_SCALE, _MAX_LOG_SCALE
+    found, scale, divisors = 0.0, 1.0, list(expected)
+    for _ in range(_STEPS):
+        scale, pulled = exp(found), found / DUE_DEVIATION**2
+        divisors = [items * scale + pulled for items in expected]
+        slope, excess = 0.0, -1.0
+        if min(divisors) > 0:
+            for items, usual, divisor in zip(judged, expected, divisors, strict=True):
+                share = items / divisor
+                excess += share
+                slope -= share / divisor * (usual * scale + DUE_DEVIATION**-2)
+        if not slope or excess > 0:
+            low = found
+        else:
+            high = found
+        step = excess / slope if slope else 0.0
+        if slope and abs(step) <= _PRECISION:
+            break
+        found = found - step if slope and low < found - step < high else (low + high) / 2
+    return scale, divisors
 
 
 def _mean(

@@ -71,7 +71,15 @@ class Estimator:
         self._end = hour_of(now)
         self._hours = dict(hours)
         first = first_immature(now, maturity)
-        immature = total(cohort for hour, cohort in self._hours.items() if hour >= first)
+        days: dict[int, dict[int, Cohort]] = {}
+        for hour, cohort in self._hours.items():
+            days.setdefault(hour // _DAY, {})[hour] = cohort
+        self._days = {day: total(cohorts.values()) for day, cohorts in sorted(days.items())}
+        split = first // _DAY
+        immature = total(cohort for day, cohort in self._days.items() if day > split)
+        for hour, cohort in days.get(split, {}).items():
+            if hour >= first:
+                immature.add(cohort)
         mature = Cohort()
         mature.add(whole)
         mature.add(immature, -1)
@@ -79,12 +87,8 @@ class Estimator:
         """The delays of the predictions that are mature."""
         self.whole = whole
         """The cohort of all time."""
-        days: dict[int, dict[int, Cohort]] = {}
-        for hour, cohort in self._hours.items():
-            if (hour // _DAY + 1) * _DAY <= first:
-                days.setdefault(hour // _DAY, {})[hour] = cohort
         self._hindcast = hindcast(
-            [total(day.values()) for _, day in sorted(days.items())], self.delays, numbers
+            [cohort for day, cohort in self._days.items() if day < split], self.delays, numbers
         )
 
     def of_window(self, seconds: int) -> Estimates:
@@ -114,7 +118,7 @@ class Estimator:
         """Return all hours; those that are not kept any more as the one before the others."""
         older = Cohort()
         older.add(self.whole)
-        older.add(total(self._hours.values()), -1)
+        older.add(total(self._days.values()), -1)
         first = min(self._hours, default=self._end)
         return {first - 1: older, **self._hours} if any(older.predicted.values()) else self._hours
 

@@ -20,9 +20,8 @@ from processor.domain.tally.windows import HOURS, Window
 from processor.publish.cooperative import TIME_SLICE
 from processor.publish.interfaces import CountsSource
 
-#: The share of the time that estimates may take, on average, and seconds that they may take at once. A
-#: model takes 0.1 s with two labels and 4,000 predictions a day for a month, 2 s with 45 cells and
-#: 100,000 predictions a day.
+#: The share of the time that estimates may take on average, and seconds that they may take at once: of
+#: CPU. `python -m bench.late cost` says what a model takes.
 SHARE, BURST = 0.02, 1.0
 #: Seconds after which the estimates of a model are made again: where its counts changed, and where only
 #: its labels' age did.
@@ -75,8 +74,9 @@ class LiveEstimates:
         }
 
     async def refresh(self, counts_source: CountsSource, now: float) -> None:
-        """Make the estimates at ``now`` (seconds since 1970) of the models that are due, the oldest
-        first, as far as the share of the time allows; forget the models that are not there any more."""
+        """Make the estimates at ``now`` (seconds since 1970) of the models that are due, those that wait
+        longest first, as far as the share of the time allows; forget the models that are not there any
+        more."""
         if self._is_busy:
             return  # another request does it
         self._is_busy = True
@@ -90,8 +90,9 @@ class LiveEstimates:
         time = self._timer()
         self._budget = min(BURST, self._budget + SHARE * (time - self._paid_at))
         self._paid_at = time
-        due = [key for key, cohorts in models.items() if self._is_due(key, cohorts, now)]
-        for key in sorted(due, key=lambda key: self._age(key, now), reverse=True):
+        waiting = {key: self._waiting(key, cohorts, now) for key, cohorts in models.items()}
+        due = [key for key, age in waiting.items() if age >= 1]
+        for key in sorted(due, key=waiting.__getitem__, reverse=True):
             if self._budget <= 0:
                 break
             totals = _totals(models[key])
@@ -99,15 +100,13 @@ class LiveEstimates:
             self._budget -= seconds
             self._kept[key] = _Kept(now, totals, estimates)
 
-    def _age(self, key: ModelKey, now: float) -> float:
+    def _waiting(self, key: ModelKey, cohorts: Cohorts, now: float) -> float:
+        """Return the age of a model's estimates, as a multiple of that at which they are made again."""
         kept = self._kept.get(key)
-        return float("inf") if kept is None else abs(now - kept.now)
-
-    def _is_due(self, key: ModelKey, cohorts: Cohorts, now: float) -> bool:
-        age, kept = self._age(key, now), self._kept.get(key)
-        if kept is None or age >= AGED_AFTER:
-            return True
-        return age >= CHANGED_AFTER and kept.totals != _totals(cohorts)
+        if kept is None:
+            return float("inf")
+        is_changed = kept.totals != _totals(cohorts)
+        return abs(now - kept.now) / (CHANGED_AFTER if is_changed else AGED_AFTER)
 
     async def late_days(
         self, counts_source: CountsSource, key: ModelKey, now: float
@@ -136,7 +135,7 @@ class LiveEstimates:
         return found
 
     async def _make(self, cohorts: Cohorts, now: float) -> tuple[ModelEstimates | None, float]:
-        """Return the estimates of a model, and the seconds that they took."""
+        """Return the estimates of a model, and the seconds of CPU that they took."""
         kinds, seconds = await _read(cohorts)
         if not kinds:
             return None, seconds
@@ -168,22 +167,22 @@ class _Kind(NamedTuple):
 
 
 async def _read(cohorts: Cohorts) -> tuple[list[_Kind], float]:
-    """Return the cohorts of labels and of numbers of a model, those that it has, and the seconds that
-    reading took. Counts are live objects of the event loop: they are read on it, a slice of time at
+    """Return the cohorts of labels and of numbers of a model, those that it has, and the seconds of CPU
+    that reading took. Counts are live objects of the event loop: they are read on it, a slice of time at
     once."""
-    began, seconds = perf_counter(), 0.0
+    began, seconds = thread_time(), 0.0
     kinds = [_Kind({}, cohorts.whole(), False), _Kind({}, cohorts.whole_numbers(), True)]
     kinds = [kind for kind in kinds if any(kind.whole.predicted.values())]
     for hour, counts in list(cohorts.by_hour.items()) if kinds else ():
         sums = counts.delays
         for kind in kinds:
             kind.hours[hour] = (number_cohort_of if kind.numbers else cohort_of)(sums)
-        spent = perf_counter() - began
+        spent = thread_time() - began
         if spent >= TIME_SLICE:
             seconds += spent
             await asyncio.sleep(0)
-            began = perf_counter()
-    return kinds, seconds + perf_counter() - began
+            began = thread_time()
+    return kinds, seconds + thread_time() - began
 
 
 def _by_day(hours: Mapping[int, Counts], now: float, numbers: bool) -> dict[int, list[float]]:

@@ -12,7 +12,7 @@ from processor.domain.statistics.delays import (
 )
 from processor.domain.statistics.error_delays import CLASS_BINS, contribute_predicted
 from processor.domain.statistics.sums import Sum, Sums, add
-from processor.domain.tally.bucket_counts import BucketCounts
+from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.estimates import Estimator, put_together
 from processor.domain.tally.windows import parse_window
@@ -20,6 +20,8 @@ from processor.publish.estimates.live import ModelEstimates
 from tests.support.domain.late_numbers import NumberEvents
 from tests.support.late_worlds import DAY, Events, World
 
+#: Counts as a tally has them, native ones where there are.
+_FACTORY = BucketFactory()
 #: The time (s) at which a simulated model is looked at.
 END = 12.0 * DAY - 60
 
@@ -83,6 +85,6 @@ def _counts(cohort: Cohort, numbers: Cohort) -> BucketCounts:
             )
     for cell, size in numbers.sizes.items():
         add(sums, Sum.NUMBER_SIZE, size, cell.predicted, int(cell.actual))
-    counts = BucketCounts()
+    counts = _FACTORY.new()
     counts.change_by(Counts(sum(cohort.predicted.values()), sums=sums))
     return counts
