@@ -2,9 +2,9 @@
 
 The events are written to the service's archive from this process, with the functions and the durability
 of the ingress's sink, 20,000 in a commit, since HTTP takes longer than the fold. Their times of
-acceptance are those of the last days up to now, so the service's own clock holds. After each simulated
-day every cell of its confusion matrix must be that of the generator. At the end the service is killed
-and started again.
+acceptance are simulated, and the service's clock shows the time of the last event; it saves its state,
+and deletes old events, every second of the true clock. After each simulated day every cell of its
+confusion matrix must be that of the generator. At the end the service is killed and started again.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from processor.archive.sqlite.file import (
 )
 from processor.domain.timestamps import SECOND
 from processor.embedded.state_file import position as state_position
+from tests.support.faults.shared_clock import Clock, make_clock, set_clock
 
 from ..support.command import command, parser
 from ..support.measure import BenchError
@@ -52,6 +53,7 @@ class Service:
             "PROCESSOR_DATA": str(folder / "data"),
             "PROCESSOR_METRICS_PORT": str(port),
             "PROCESSOR_INGRESS_PORT": str(port + 1),
+            "FAULT": f"shared_clock:{folder / 'clock'}",
             **env,
         }
         self._url = f"http://127.0.0.1:{port}"
@@ -61,7 +63,10 @@ class Service:
         """Start it, and wait until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "processor", "run"], env=self._env, stdout=log, stderr=log
+                [sys.executable, "-m", "tests.support.faults.shared_clock", "run"],
+                env=self._env,
+                stdout=log,
+                stderr=log,
             )
         self.wait(lambda: (self.ready() or {}).get("ready"), "a ready service")
 
@@ -124,8 +129,9 @@ class Service:
 class Feeder:
     """Writes a stream to the archive of a running service, and compares."""
 
-    def __init__(self, service: Service, path: Path, stream: Stream) -> None:
+    def __init__(self, service: Service, path: Path, stream: Stream, clock: Clock) -> None:
         self._service = service
+        self._clock = clock
         self.stream = stream
         self._connection = connect_to_write(path, 60.0)
         self.last = query_number(self._connection, "SELECT COALESCE(MAX(seq), 0) FROM events")
@@ -135,6 +141,7 @@ class Feeder:
         while steps > 0 and time.monotonic() < end:
             some = min(steps, _STEPS)
             rows = list(self.stream.take(some))
+            set_clock(self._clock, rows[-1][0])
             with transaction(self._connection):
                 insert(self._connection, self.last + 1, rows)
             self.last += len(rows)
@@ -163,13 +170,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             env["PROCESSOR_MAX_MEMORY"] = options.max_memory
         service = Service(folder, options.port, env)
         stack.callback(service.end, signal.SIGKILL)
-        service.start()
         interval = round(SECOND * EVENTS_PER_REQUEST / options.rate)
         stream = Stream(time.time_ns() - options.days * DAY, interval)
         position = folder / "stream.json"
         if position.exists():
             stream.restore(json.loads(position.read_text()))
-        feeder = Feeder(service, folder / "data" / "events.sqlite", stream)
+        clock = make_clock(folder / "clock", stream.now)
+        service.start()
+        feeder = Feeder(service, folder / "data" / "events.sqlite", stream, clock)
         end = time.monotonic() + options.minutes * 60
         _play(options.days, service, feeder, folder, end)
         position.write_text(json.dumps(stream.position()))
@@ -190,7 +198,7 @@ def _play(days: int, service: Service, feeder: Feeder, folder: Path, end: float)
         disk = sum(file.stat().st_blocks * 512 for file in (folder / "data").iterdir())
         print(
             f"| {stream.step * stream.interval / DAY:.2f} | {stream.events:,} "
-            f"| {events / seconds:,.0f} | {(service.cpu - cpu) / events * 1e6:.1f} "
+            f"| {events / seconds:,.0f} | {(service.cpu - cpu) / max(1, events) * 1e6:.1f} "
             f"| {service.memory / 1e6:.0f} | {disk / 1e9:.2f} | yes |",
             flush=True,
         )

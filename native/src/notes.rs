@@ -147,8 +147,10 @@ impl Notes {
 
     fn begin_write(&mut self) -> usize {
         let more = std::mem::take(&mut self.waiting);
-        for (request, seq, _) in more.notes {
-            self.writing.add(request, seq);
+        if self.writing.notes.is_empty() {
+            self.writing = more;
+        } else {
+            more.notes.iter().for_each(|&(request, seq, _)| self.writing.add(request, seq));
         }
         let of = |&(request, seq, _): &(i64, i64, _)| (seq >> self.segment_bits, request, seq);
         self.rows = self.writing.notes.iter().map(of).collect();

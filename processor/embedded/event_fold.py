@@ -66,6 +66,8 @@ class EventFold:
         """The number of batches that were folded."""
         self.has_left = False
         """Whether a request has left memory."""
+        #: The last hour that had all requests in memory, and more than should be.
+        self._crowded = -1
         self._archive = archive
         self._rules = rules
         self._clock = clock
@@ -229,8 +231,13 @@ class EventFold:
         join = self.join
         if join.approx_bytes <= max_bytes:
             return False
+        hour = join.state.log_time // HOUR
+        if self._crowded == hour:
+            return False
         oldest = join.oldest()
-        if oldest is None or oldest >= join.state.log_time // HOUR:
+        if oldest is None or oldest >= hour:
+            # Only the next hour lets any leave, and the look at all requests takes long.
+            self._crowded = hour
             return False
         join.evict(oldest + 1)
         self.has_left = True

@@ -27,7 +27,7 @@ from processor.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 #: Bytes of events that are read at a time, and events that are folded before other tasks get a turn.
-_READ_BYTES, _SLICE = 4 << 20, 2000
+_READ_BYTES, SLICE = 4 << 20, 2000
 #: Seconds between ticks of the clock while there are no events, and from the first new event to reading:
 #: a slow stream of events must not become as many reads as events.
 _TICK, _GATHER = 1.0, 0.02
@@ -77,7 +77,7 @@ class EmbeddedWorker:
         while True:
             self._wake.clear()
             rows = await self._read()
-            for some in slices(rows, _SLICE):
+            for some in slices(rows, SLICE):
                 await self._fold(some)
             if self.fold.position >= self._past and not self.complete.is_set():
                 self._complete()

@@ -64,7 +64,7 @@ async def test_nothing_is_published_before_the_past_is_counted(
     archive: SqliteArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await archive.append(_EVENTS)
-    monkeypatch.setattr(module, "_SLICE", 1)
+    monkeypatch.setattr(module, "SLICE", 1)
     async with running(archive) as worker:
         seen = 0
         while not worker.complete.is_set():

@@ -55,7 +55,7 @@ _LOOKUP_REQUESTS, _LOOKUP_EVENTS = 500, 500
 _SCAN_BYTES = 8 << 20
 #: Notes that are written together: in a large index each note is on a page of its own, so that few notes
 #: cost nearly as much as many. New events wait for the end of a step.
-_NOTES, _NOTES_STEP = 400_000, 20_000
+_NOTES, _NOTES_STEP = 150_000, 20_000
 #: Above every sequence number.
 _NO_LIMIT = (1 << 63) - 1
 

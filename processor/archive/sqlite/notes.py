@@ -8,7 +8,7 @@ from processor.domain.native import native, use_native
 
 #: Filters that are kept, for the newest segments of the index. Each takes 4 MiB of memory, and excludes
 #: nearly every request that its segment does not have.
-FILTERS = 12
+FILTERS = 10
 
 
 class Notes(Protocol):
