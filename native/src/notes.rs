@@ -74,8 +74,6 @@ pub struct Notes {
     rows: Vec<(i64, i64, i64)>,
     /// By segment: of requests that have notes in the index, or here.
     filters: BTreeMap<i64, Filter>,
-    /// The filter that is being filled.
-    filling: Filter,
     /// The last segment of the index that may have notes which no filter knows.
     unknown: i64,
 }
@@ -86,8 +84,8 @@ impl Notes {
     fn new(segment_bits: u32, max_filters: usize, unknown: i64) -> Self {
         let (waiting, writing) = Default::default();
         let rows = Vec::new();
-        let (filters, filling) = (BTreeMap::new(), Filter(Vec::new()));
-        Notes { segment_bits, max_filters, waiting, writing, rows, filters, filling, unknown }
+        let filters = BTreeMap::new();
+        Notes { segment_bits, max_filters, waiting, writing, rows, filters, unknown }
     }
 
     fn __len__(&self) -> usize {
@@ -105,24 +103,6 @@ impl Notes {
             }
             self.waiting.add(request, seq);
         }
-    }
-
-    fn begin_fill(&mut self) {
-        self.filling = Filter::new();
-    }
-
-    fn fill(&mut self, requests: Vec<(i64,)>) {
-        requests.iter().for_each(|(request,)| self.filling.add(*request));
-    }
-
-    fn end_fill(&mut self, segment: i64) {
-        let mut filter = std::mem::replace(&mut self.filling, Filter(Vec::new()));
-        for (request, seq, _) in self.waiting.notes.iter().chain(&self.writing.notes) {
-            if seq >> self.segment_bits == segment {
-                filter.add(*request);
-            }
-        }
-        self.filters.insert(segment, filter);
     }
 
     fn places(&self, requests: Vec<i64>, first: i64, last: i64) -> Vec<(i64, i64)> {

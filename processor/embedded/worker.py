@@ -15,7 +15,7 @@ from processor.domain.model_rules import ModelRules
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.recent import RecentCounts
-from processor.embedded.event_fold import REPEAT_EVENTS, EventFold, slices
+from processor.embedded.event_fold import EventFold, slices
 from processor.embedded.row_decoder import DecodedEvents
 from processor.embedded.saver import StateSaver
 from processor.embedded.state_file import StateFolder
@@ -113,14 +113,7 @@ class EmbeddedWorker:
         logger.info(
             "archive: %d events, folding from event %d on", self.last, self.fold.position + 1
         )
-        await self._load_filters()
         self._loaded = True
-
-    async def _load_filters(self) -> None:
-        try:
-            await self._archive.load_filters(max(0, self.fold.position - REPEAT_EVENTS))
-        except ArchiveError as error:
-            logger.warning("%s; requests that left memory take longer to find", error)
 
     async def _read(self) -> list[StoredEvent]:
         """The next events; tries again while the archive can't be read."""

@@ -59,21 +59,16 @@ def test_native_notes_are_those_of_python(steps: Sequence[object]) -> None:
 @given(
     st.lists(st.tuples(_REQUESTS, st.integers(1, 80)), max_size=30),
     st.lists(st.tuples(_REQUESTS, st.integers(1, 80)), max_size=30),
-    st.integers(-1, 20),
 )
 def test_filters_exclude_nothing_that_has_notes(
-    stored: list[tuple[int, int]], added: list[tuple[int, int]], filled: int
+    stored: list[tuple[int, int]], added: list[tuple[int, int]]
 ) -> None:
-    """Segments of an earlier process are filled up to one; whatever is not filled is looked into."""
+    """Neither notes of an earlier process nor those of this one, of whatever segment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "SEGMENT_BITS", 2)
         patch.setattr(module, "FILTERS", 4)
         last = max((number >> 2 for _, number in stored), default=-1)
         notes = new_notes(last)
-        for segment in range(last, min(filled, last), -1):
-            notes.begin_fill()
-            notes.fill([(request,) for request, number in stored if number >> 2 == segment])
-            notes.end_fill(segment)
         notes.add(added)
         for request, number in stored + added:
             assert (number >> 2, request) in notes.places([request], 0, 20)

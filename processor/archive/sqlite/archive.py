@@ -25,14 +25,13 @@ from processor.archive.sqlite.file import (
     select,
     select_some,
 )
-from processor.archive.sqlite.notes import FILTERS, new_notes
+from processor.archive.sqlite.notes import new_notes
 from processor.archive.sqlite.requests import (
     Note,
     events_of,
     everywhere,
     note,
     predictions_with_outcome,
-    requests_in,
     segments_of,
     write_outcomes,
 )
@@ -215,20 +214,6 @@ class SqliteArchive(SqliteReader):
     async def flush_notes(self) -> None:
         """Write the notes that are still in memory."""
         await self._write_notes()
-
-    async def load_filters(self, since: int) -> None:
-        """Read which requests the index has from the segment of the event ``since`` on, so that it need
-        not be asked for others; without this all answers are the same, and take longer."""
-        async with self._noting:
-            segments = await self._read(lambda reader: segments_of(reader, since))
-            for segment in segments[-FILTERS:]:
-                await self._read(partial(self._load_filter, segment=segment))
-
-    def _load_filter(self, reader: sqlite3.Connection, segment: int) -> None:
-        self._notes.begin_fill()
-        for requests in requests_in(reader, segment):
-            self._notes.fill(requests)
-        self._notes.end_fill(segment)
 
     async def earlier_events(
         self, requests: Sequence[int], before: int, since: int = 0, noted: Sequence[int] = ()

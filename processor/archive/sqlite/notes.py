@@ -6,8 +6,9 @@ from typing import Protocol
 from processor.archive.sqlite import requests as index
 from processor.domain.native import native, use_native
 
-#: Filters that are kept, for the newest segments of the index. Each takes 4 MiB of memory, and excludes
-#: nearly every request that its segment does not have.
+#: Filters that are kept, for the newest segments that this process has begun. Each takes 4 MiB of memory
+#: and excludes nearly every request that its segment does not have. Older segments are always looked
+#: into.
 FILTERS = 10
 
 
@@ -42,18 +43,6 @@ class Notes(Protocol):
 
     def end_write(self) -> None:
         """Forget the notes that were to be written: the index has them."""
-        ...
-
-    def begin_fill(self) -> None:
-        """Begin the filter of a segment that the index has."""
-        ...
-
-    def fill(self, requests: Sequence[tuple[int]]) -> None:
-        """Add requests of the segment."""
-        ...
-
-    def end_fill(self, segment: int) -> None:
-        """Use the filter from now on."""
         ...
 
 
@@ -108,12 +97,3 @@ class PythonNotes:
         waiting = self._waiting
         self._waiting, self._writing, self._rows, self._numbers = [], [], [], {}
         self.add(waiting)
-
-    def begin_fill(self) -> None:
-        """Without filters there is nothing to fill."""
-
-    def fill(self, requests: Sequence[tuple[int]]) -> None:
-        """See `begin_fill`."""
-
-    def end_fill(self, segment: int) -> None:
-        """See `begin_fill`."""

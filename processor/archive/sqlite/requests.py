@@ -1,7 +1,7 @@
 """The archive's tables by request: the events of each request, and its outcomes."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from processor.archive.base import RequestKey, StoreResult
 from processor.domain.join.id_set import request_digest
@@ -58,13 +58,6 @@ def segments_of(connection: sqlite3.Connection, since: int = 0) -> range:
         "SELECT (SELECT MIN(segment) FROM requests), (SELECT MAX(segment) FROM requests)"
     ).fetchone()
     return range(0) if first is None else range(max(first, since >> SEGMENT_BITS), last + 1)
-
-
-def requests_in(connection: sqlite3.Connection, segment: int) -> Iterator[list[tuple[int]]]:
-    """The requests that have notes in a segment; one may come several times."""
-    cursor = connection.execute("SELECT request FROM requests WHERE segment = ?", (segment,))
-    while rows := cursor.fetchmany(10_000):
-        yield rows
 
 
 def _is_noted(connection: sqlite3.Connection, segments: range, request: int) -> bool:
