@@ -21,14 +21,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--requests", type=int, nargs="+", default=[100_000, 1_000_000],
         help="numbers of requests, a run each (%(default)s)",
     )  # fmt: skip
+    line.add_argument(
+        "--steps", type=int, nargs="+", default=[1000, 1_000_000],
+        help="ns of which all times are multiples (%(default)s)",
+    )  # fmt: skip
     options = line.parse_args(arguments)
     print("| requests | times in | file | bytes each | saving | its memory | loading | folding |\n"
           "|--:|--:|--:|--:|--:|--:|--:|--:|")  # fmt: skip
-    for requests, step in product(options.requests, (1000, 1_000_000)):
+    for requests, step in product(options.requests, options.steps):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             found = pool.apply(measure, (requests, step))
         print(
-            f"| {found.requests:,} | {'µs' if step == 1000 else 'ms'} | {found.file_bytes / 1e6:.1f} MB "
+            f"| {found.requests:,} | {step:,} ns | {found.file_bytes / 1e6:.1f} MB "
             f"| {found.file_bytes / found.requests:.1f} | {found.save:.1f} s "
             f"| {found.save_memory / 1e6:.0f} MB | {found.load:.1f} s | {found.fold:.1f} s |",
             flush=True,

@@ -128,13 +128,11 @@ def test_native_blocks_are_equal(state: JoinState, size: int, held: int) -> None
 @given(states(), st.integers(1, 3), st.integers(1, 9))
 def test_native_rows_are_equal(state: JoinState, partitions: int, rows: int) -> None:
     tables = Tables(state.models, *answer_rows(state.answers), state.truths)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processor.domain.savepoint.rows.MAX_ROWS", rows)
-        reader = RequestReader(tables, partitions)
-        for block in blocks_of(state, False, 100, 100):
-            fields = msgspec.structs.astuple(block)
-            assert reader._native is not None
-            assert list(starmap(Rows, reader._native.write(*fields))) == list(reader.rows(block))
+    reader = RequestReader(tables, partitions, rows)
+    for block in blocks_of(state, False, 100, 100):
+        fields = msgspec.structs.astuple(block)
+        assert reader._native is not None
+        assert list(starmap(Rows, reader._native.write(*fields))) == list(reader.rows(block))
 
 
 @needs_native

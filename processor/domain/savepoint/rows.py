@@ -60,9 +60,11 @@ class Rows(NamedTuple):
 
 
 class RequestReader:
-    """Reads the blocks of requests that follow a block of tables, for an app with so many partitions."""
+    """Reads the blocks of requests that follow a block of tables, for an app with so many partitions;
+    a record gets about ``max_rows`` rows."""
 
-    def __init__(self, tables: Tables, partitions: int) -> None:
+    def __init__(self, tables: Tables, partitions: int, max_rows: int = MAX_ROWS) -> None:
+        self.max_rows = max_rows
         self._tables = tables
         self._partitions = partitions
         self._answers = [
@@ -83,7 +85,7 @@ class RequestReader:
         self._native = None
         if use_native:
             bases = [self._codec.base_of_prediction(each) for each in range(len(self._answers))]
-            limits = partitions, MAX_ROWS, MAX_BYTES
+            limits = partitions, max_rows, MAX_BYTES
             of_feedback = self._codec.base_of_feedback
             self._native = native.RowWriter(limits, self.sizes, bases, of_feedback)
 
@@ -167,6 +169,7 @@ class _RowWriter:
 
     def __init__(self, reader: RequestReader, partition: int) -> None:
         self._sizes = reader.sizes
+        self._max_rows = reader.max_rows
         self._partition = partition
         self._written: list[Rows] = []
         self._clear()
@@ -186,7 +189,7 @@ class _RowWriter:
         for feedback, time in zip(request.feedbacks, times[predictions:], strict=True):
             self._add_feedback(request_id, time, feedback)
         dictionaries = self._models.bytes + self._answers.bytes + self._truths.bytes
-        if self._count >= MAX_ROWS or self._bytes + dictionaries >= MAX_BYTES:
+        if self._count >= self._max_rows or self._bytes + dictionaries >= MAX_BYTES:
             self._flush()
 
     def _add_prediction(self, request_id: str, time: int, register: PredictionRegister) -> None:

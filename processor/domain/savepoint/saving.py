@@ -35,6 +35,8 @@ from processor.telemetry import Telemetry
 
 #: The most identities of a block, and about the most bytes of the counts of a block.
 _MAX_IDS, _MAX_BYTES = 1 << 16, 1 << 20
+#: The rows that are folded at a time: these records are on no log, so they may be large.
+_MAX_ROWS = 1 << 16
 #: A log hour that no request reaches.
 _NEVER = (1 << 32) - 1
 
@@ -60,7 +62,7 @@ class StateSaver:
         schemas, answers = answer_rows(state.answers)
         tables = Tables(state.models, schemas, answers, state.truths)
         yield tables
-        reader = RequestReader(tables, 1)
+        reader = RequestReader(tables, 1, _MAX_ROWS)
         fold = JoinFold("", 0, len(self._contributions), None, Telemetry())
         for block in request_blocks(state):
             yield block
