@@ -53,8 +53,9 @@ class JoinStage:
         """Load the snapshot, if there is a usable one, and return the offset to read from.
 
         Without a snapshot, reading begins at the log's start. The newest heartbeat says below which
-        offset all deltas are on the log: these are not sent again. `LogMismatchError` if the log ends
-        before the snapshot's offset.
+        offset all deltas are on the log: these are not sent again. Those before a snapshot are there, so
+        a heartbeat before it tells nothing. `LogMismatchError` if the log ends before the snapshot's
+        offset.
         """
         snapshot, origin = await self._snapshotter.newest()
         if snapshot is not None and snapshot.offset > end:
@@ -75,14 +76,14 @@ class JoinStage:
             self.acks.arrived(offset)  # never sent: folding them again expects them again
         self._outgoing.clear()
         self._snapshotter.restart()
-        self._emit_from = max(self._emit_from, await self._newest_sent_below(begin, end))
+        self._emit_from = max(self._emit_from, await self._newest_sent_below(self.next_offset, end))
         logger.log(
             logging.INFO if usable and origin != "snapshot" else logging.DEBUG,
             "join %s: from offset %d (%s), sending from %d",
             self._topic,
             self.next_offset,
             origin if usable else "start of the log",
-            self._emit_from,
+            max(self._emit_from, self.next_offset),
         )
         return self.next_offset
 
