@@ -73,8 +73,8 @@ impl<'a> Id<'a> {
     }
 
     /// The hash of the packed form.
-    pub fn hash(&self) -> usize {
-        self.hash as usize
+    pub fn hash(&self) -> u32 {
+        self.hash
     }
 }
 

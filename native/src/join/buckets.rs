@@ -1,13 +1,78 @@
 //! The buckets of a table: runs of records, each the length, the packed id and the packed request.
 
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 
-use crate::request_ids::packed_length;
+use crate::request_ids::{hash, packed_length};
 
-pub type Bucket = Vec<u8>;
+/// A run of records, and a bit or two for the hash of each id that is among them, or was: most ids that a
+/// bucket does not have are known by a bit that is missing, so that nothing is searched.
+#[derive(Clone, Default)]
+pub struct Bucket {
+    content: Vec<u8>,
+    filter: u64,
+}
+
+impl Bucket {
+    pub fn with_capacity(capacity: usize) -> Self {
+        Bucket { content: Vec::with_capacity(capacity), filter: 0 }
+    }
+
+    /// A bucket of complete records.
+    pub fn of_records(content: Vec<u8>) -> Self {
+        let mut bucket = Bucket { content, filter: 0 };
+        bucket.note_all();
+        bucket
+    }
+
+    /// Note the hash of an id whose record is added.
+    pub fn note(&mut self, hash: u32) {
+        self.filter |= bits(hash);
+    }
+
+    /// Note the ids of the records anew, after some were dropped.
+    pub fn note_all(&mut self) {
+        let ids =
+            records(&self.content).map(|(record, request)| record.start + LENGTH..request.start);
+        self.filter = ids.fold(0, |filter, id| filter | bits(hash(&self.content[id])));
+    }
+
+    /// Whether an id with this hash can be among the records.
+    pub fn can_have(&self, hash: u32) -> bool {
+        self.filter & bits(hash) == bits(hash)
+    }
+
+    /// Have the CPU load what is needed of the records for an id: all if it can be among them or if they
+    /// are about to move to larger memory, else the end, where a new record goes.
+    pub fn prefetch(&self, hash: u32) {
+        let is_full = self.content.capacity() - self.content.len() < LIKELY_RECORD;
+        let searched = self.can_have(hash) || is_full;
+        prefetch(if searched { &self.content } else { &self.content[self.content.len()..] });
+    }
+}
+
+/// Two bits of a filter; the lowest bits of a hash are the same for all ids of a bucket.
+fn bits(hash: u32) -> u64 {
+    1 << (hash >> 26) | 1 << (hash >> 20 & 63)
+}
+
+impl Deref for Bucket {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.content
+    }
+}
+
+impl DerefMut for Bucket {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.content
+    }
+}
 
 /// Bytes of a record's length.
 pub const LENGTH: usize = 2;
+/// Bytes of a new record, most often.
+const LIKELY_RECORD: usize = 64;
 
 /// The records of a bucket: the range of each, and of the request in it.
 pub struct Records<'a> {
@@ -51,14 +116,14 @@ pub fn find(bucket: &[u8], packed_id: &[u8]) -> Option<(Range<usize>, Range<usiz
 }
 
 /// Make room for `more` bytes; less than a vector that doubles.
-fn reserve(bucket: &mut Bucket, more: usize) {
+fn reserve(bucket: &mut Vec<u8>, more: usize) {
     if bucket.capacity() < bucket.len() + more {
         bucket.reserve_exact(more.max(bucket.len() / 4));
     }
 }
 
 /// Replace a part of a bucket.
-pub fn splice(bucket: &mut Bucket, range: Range<usize>, by: &[&[u8]]) {
+pub fn splice(bucket: &mut Vec<u8>, range: Range<usize>, by: &[&[u8]]) {
     let (old, new) = (bucket.len(), by.iter().map(|part| part.len()).sum::<usize>());
     let length = old - range.len() + new;
     if range.start == old {
@@ -92,7 +157,7 @@ pub fn prefetch<T>(content: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        let lines = std::mem::size_of_val(content).div_ceil(LINE).min(MAX_LINES);
+        let lines = std::mem::size_of_val(content).div_ceil(LINE).clamp(1, MAX_LINES);
         let start = content.as_ptr().cast::<i8>();
         for line in 0..lines {
             // SAFETY: a prefetch reads nothing, and the address is within the slice or its last line.

@@ -12,7 +12,7 @@ use crate::join::table::{Dropped, Found, Table};
 use crate::request_ids::{self, Id};
 
 /// Approximate bytes of memory of a bucket, and of a request beside the buckets.
-const BUCKET_BYTES: usize = 72;
+const BUCKET_BYTES: usize = 80;
 const OTHER_BYTES: usize = 160;
 
 /// A table without the content of its buckets: how many it has, and the requests beside them by id.

@@ -123,7 +123,8 @@ pub struct RequestUpdater<'a, 'py> {
     register: Vec<u8>,
     old: Vec<u8>,
     new: Vec<u8>,
-    buckets: Vec<(DeploymentId, usize)>,
+    /// Where rows belong: their buckets, and the hashes of their ids.
+    buckets: Vec<(DeploymentId, usize, u32)>,
 }
 
 impl<'a, 'py> RequestUpdater<'a, 'py> {
@@ -163,11 +164,11 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             let Ok(Model { deployment, .. }) = self.model(model) else { continue };
             let Ok(table) = self.requests.table(deployment) else { continue };
             let number = table.prefetch(id);
-            self.buckets.extend(number.map(|number| (deployment, number)));
+            self.buckets.extend(number.map(|number| (deployment, number, id.hash())));
         }
-        for &(deployment, number) in &self.buckets {
+        for &(deployment, number, hash) in &self.buckets {
             if let Ok(table) = self.requests.table(deployment) {
-                table.prefetch_content(number);
+                table.prefetch_content(number, hash);
             }
         }
     }

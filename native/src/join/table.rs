@@ -68,7 +68,7 @@ impl Dropped {
 impl Table {
     pub fn new(buckets: usize) -> Self {
         Table {
-            buckets: vec![Vec::new(); buckets.max(1)],
+            buckets: vec![Bucket::default(); buckets.max(1)],
             count: 0,
             bytes: 0,
             others: BTreeMap::new(),
@@ -101,7 +101,7 @@ impl Table {
 
     fn number(&self, id: &Id) -> usize {
         let (mask, split) = self.mask();
-        let code = id.hash();
+        let code = id.hash() as usize;
         let number = code & mask;
         if number < split {
             code & (mask << 1 | 1)
@@ -121,16 +121,19 @@ impl Table {
         Some(number)
     }
 
-    /// Have the CPU load the content of a bucket, which is searched soon.
-    pub fn prefetch_content(&self, number: usize) {
-        prefetch(&self.buckets[number]);
+    /// Have the CPU load the content of a bucket, in which the id with this hash is looked for soon.
+    pub fn prefetch_content(&self, number: usize, hash: u32) {
+        self.buckets[number].prefetch(hash);
     }
 
     pub fn find(&self, id: &Id) -> Option<Found> {
         if let Some(packed) = id.packed() {
             let number = self.number(id);
-            if let Some((record, request)) = find(&self.buckets[number], packed) {
-                return Some(Found::Record { number, record, request });
+            let bucket = &self.buckets[number];
+            if bucket.can_have(id.hash()) {
+                if let Some((record, request)) = find(bucket, packed) {
+                    return Some(Found::Record { number, record, request });
+                }
             }
         }
         let is_other = !self.others.is_empty() && self.others.contains_key(id.text);
@@ -171,6 +174,7 @@ impl Table {
         self.latest_hour = self.latest_hour.max(hour);
         let length = LENGTH + packed.len() + request.len();
         splice(bucket, at..at, &[&(length as u16).to_le_bytes(), packed, request]);
+        bucket.note(id.hash());
         self.bytes += length;
         self.count += 1;
         if self.count > RECORDS_PER_BUCKET * self.buckets.len() {
@@ -219,15 +223,17 @@ impl Table {
         let (mask, split) = self.mask();
         self.preserve(split);
         let old = std::mem::take(&mut self.buckets[split]);
-        let is_moving = |record: &Range<usize>, request: &Range<usize>| {
-            hash(&old[record.start + LENGTH..request.start]) as usize & (mask + 1) != 0
-        };
-        let moving = records(&old).filter(|(record, request)| is_moving(record, request));
-        let size: usize = moving.map(|(record, _)| record.len()).sum();
-        let mut parts = [Vec::with_capacity(old.len() - size), Vec::with_capacity(size)];
-        for (record, request) in records(&old) {
-            let part = usize::from(is_moving(&record, &request));
-            parts[part].extend_from_slice(&old[record]);
+        let hashes: Vec<_> = records(&old)
+            .map(|(record, request)| hash(&old[record.start + LENGTH..request.start]))
+            .collect();
+        let is_moving = |hash: u32| hash as usize & (mask + 1) != 0;
+        let moving = records(&old).zip(&hashes).filter(|(_, &hash)| is_moving(hash));
+        let size: usize = moving.map(|((record, _), _)| record.len()).sum();
+        let mut parts = [old.len() - size, size].map(Bucket::with_capacity);
+        for ((record, _), &hash) in records(&old).zip(&hashes) {
+            let part = &mut parts[usize::from(is_moving(hash))];
+            part.extend_from_slice(&old[record]);
+            part.note(hash);
         }
         let [staying, moving] = parts;
         self.buckets[split] = staying;
@@ -279,7 +285,9 @@ impl Table {
             self.preserve(number);
             let bucket = &mut self.buckets[number];
             bucket.drain(..end);
-            bucket.shrink_to(bucket.len() + bucket.len() / 8);
+            let room = bucket.len() + bucket.len() / 8;
+            bucket.shrink_to(room);
+            bucket.note_all();
             self.bytes -= end;
         }
         let is_old = |request: &[u8]| i64::from(first_seen_hour(request)) < before;
@@ -310,6 +318,7 @@ impl Table {
                 bucket.extend_from_slice(&to);
             }
             bucket.shrink_to_fit();
+            bucket.note_all();
             self.bytes += bucket.len();
         }
         for request in self.others.values_mut() {
@@ -345,7 +354,7 @@ impl Table {
         if end != content.len() {
             return Err(malformed());
         }
-        self.buckets[number] = content.to_vec();
+        self.buckets[number] = Bucket::of_records(content.to_vec());
         self.bytes += content.len();
         Ok(())
     }
