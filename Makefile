@@ -93,7 +93,8 @@ lint: $(VENV)/.test  ## Check style, types, the direction of imports, known vuln
 	$(BIN)/lint-imports
 	@if command -v cargo >/dev/null; then \
 		cargo fmt --check --manifest-path $(NATIVE) \
-		&& cargo clippy --quiet --release --manifest-path $(NATIVE) -- --deny warnings; fi
+		&& cargo clippy --quiet --release --manifest-path $(NATIVE) -- --deny warnings \
+		&& cargo check --quiet --release --no-default-features --manifest-path $(NATIVE); fi
 	$(BIN)/python .ci/audit.py
 	$(BIN)/python .ci/words.py
 

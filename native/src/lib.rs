@@ -14,6 +14,7 @@ mod events;
 mod ids;
 #[cfg(feature = "python")]
 mod join;
+#[cfg(feature = "python")]
 mod notes;
 mod pack;
 mod quantities;
@@ -23,6 +24,7 @@ mod request_ids;
 mod rows;
 #[cfg(feature = "python")]
 mod savepoint;
+#[cfg(feature = "python")]
 mod tally;
 mod times;
 #[cfg(feature = "python")]

@@ -1,5 +1,6 @@
 //! Decoding of events: from bytes to the rows of the log.
 
+#[cfg(feature = "python")]
 pub mod archived;
 pub mod body;
 #[cfg(any(test, not(feature = "python")))]
