@@ -1,8 +1,9 @@
 """Measure a worker's first start from many documents in Elasticsearch.
 
-It is compared with one loop over `helpers.scan` that only counts the same documents. Then the start is
-repeated with two workers, and the one that reads the documents is killed half-way. Each time the
-counts must become exact.
+It is compared with one loop over `helpers.scan`, before and after, that only counts the same
+documents. Then the start is repeated with two workers, and the one that reads the documents is killed
+half-way. Each time the counts must become exact. All of this is done with documents of the last days,
+whose requests are kept, and with older ones, which are only counted.
 """
 
 import json
@@ -41,19 +42,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--documents", type=int, default=1_000_000, help="number of documents (%(default)s)"
     )
     line.add_argument(
-        "--days", type=int, default=40,
-        help="age of the newest document; over 7: counted and not kept (%(default)s)",
+        "--days", type=int, nargs="+", default=[1, 40],
+        help="ages of the newest document; over 7: counted and not kept (1 and 40)",
     )  # fmt: skip
     options = line.parse_args(arguments)
-    documents = options.documents
     with kafka_and_folder() as (kafka, folder), ElasticsearchServer(heap="2g") as elastic:
-        index = f"inference-log-{fresh_name()}"
-        end = int(time.time()) - options.days * _DAY
-        scan = _indexed(elastic.url, index, documents, end)
-        apart = partial(_workers, kafka, elastic.url, index, folder)
+        for days in options.days:
+            _say(f"documents of {days} days and up to 50 hours more:")
+            _measure(kafka, folder, elastic.url, options.documents, days)
+    return 0
+
+
+def _measure(kafka: str, folder: Path, elastic: str, documents: int, days: int) -> None:
+    """Start from documents of this age: undisturbed, and with a kill."""
+    index = f"inference-log-{fresh_name()}"
+    with Elasticsearch(elastic, request_timeout=120) as client:
+        begin = time.perf_counter()
+        _load(client, index, documents, int(time.time()) - days * _DAY)
+        rate = documents / (time.perf_counter() - begin)
+        _say(f"{documents:,} documents indexed at {rate:,.0f}/s")
+        apart = partial(_workers, kafka, elastic, index, folder)
+        before = _scan(client, index)
         with ExitStack() as stack:
             (one,) = apart(stack, 1)
             rate, marks = _read(one, documents)
+        # What else the machine does changes with time: the mean of before and after.
+        scan = 2 / (1 / before + 1 / _scan(client, index))
         memory = ", ".join(f"{share:.0%} {size >> 20} MiB" for share, size in marks)
         _say(f"bootstrap: exact, {rate:,.0f}/s, {rate / scan:.2f} of the scan; memory at {memory}")
         with ExitStack() as stack:
@@ -62,21 +76,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"leader killed after {killed:,} documents: exact; the other read {again:,}, "
             f"{killed + again - documents:,} of them twice"
         )
-    return 0
+        client.indices.delete(index=index)
 
 
-def _indexed(elastic: str, index: str, documents: int, end: int) -> float:
-    """Fill the index; documents per second of one `helpers.scan` loop."""
-    with Elasticsearch(elastic, request_timeout=120) as client:
-        begin = time.perf_counter()
-        _load(client, index, documents, end)
-        rate = documents / (time.perf_counter() - begin)
-        _say(f"{documents:,} documents indexed at {rate:,.0f}/s")
-        begin = time.perf_counter()
-        scanned = sum(1 for _ in helpers.scan(client, index=index))
-        scan = scanned / (time.perf_counter() - begin)
-        _say(f"one helpers.scan loop: {scanned:,} documents at {scan:,.0f}/s")
-    return scan
+def _scan(client: Elasticsearch, index: str) -> float:
+    """Documents per second of one `helpers.scan` loop."""
+    begin = time.perf_counter()
+    scanned = sum(1 for _ in helpers.scan(client, index=index))
+    rate = scanned / (time.perf_counter() - begin)
+    _say(f"one helpers.scan loop: {scanned:,} documents at {rate:,.0f}/s")
+    return rate
 
 
 def _workers(
