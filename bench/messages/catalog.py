@@ -108,6 +108,10 @@ def _containers() -> dict[str, Kind]:
         ),
         "protobuf-seldon": protobufs.seldon(),
         "protobuf-v2": protobufs.v2(),
+        "protobuf-tensorflow": protobufs.tensorflow(),
+        "v2-binary": replace(
+            v2, title="v2 (KServe), binary tensors", answer=kserve.binary_answer, question=None
+        ),
     }  # fmt: skip
 
 
@@ -259,6 +263,7 @@ def _ids() -> dict[str, Kind]:
 def _envelopes() -> dict[str, Kind]:
     return {
         "structured": _common("structured CloudEvents", records=envelopes.structured),
+        "base64": _common("structured CloudEvents, data as base64", records=envelopes.encoded),
         "batched": _common("batched CloudEvents, ten a record", records=envelopes.batched),
         "gzip": _common("bodies as gzip", records=envelopes.compressed),
     }

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
@@ -17,6 +18,11 @@ def structured(events: Iterable[Event]) -> Iterator[Event]:
     return (Event(_STRUCTURED, _object(event)) for event in events)
 
 
+def encoded(events: Iterable[Event]) -> Iterator[Event]:
+    """Each event as a JSON object, with its data as base64."""
+    return (Event(_STRUCTURED, _object(event, True)) for event in events)
+
+
 def batched(events: Iterable[Event]) -> Iterator[Event]:
     """Ten events in a record, as a JSON array."""
     left = iter(events)
@@ -29,9 +35,11 @@ def compressed(events: Iterable[Event]) -> Iterator[Event]:
     return (Event(headers, gzip.compress(value, 6)) for headers, value in events)
 
 
-def _object(event: Event) -> bytes:
+def _object(event: Event, is_encoded: bool = False) -> bytes:
     attributes = {
         "datacontenttype" if name == "content-type" else name.removeprefix("ce_"): text.decode()
         for name, text in event.headers
     }
+    if is_encoded:
+        return json.dumps(attributes | {"data_base64": b64encode(event.value).decode()}).encode()
     return json.dumps(attributes).encode()[:-1] + b',"data":' + event.value.strip() + b"}"

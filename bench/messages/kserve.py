@@ -1,5 +1,6 @@
 """The Open Inference Protocol (v2), and events as KServe's logger posts them."""
 
+import struct
 from collections.abc import Sequence
 from random import Random
 
@@ -73,6 +74,18 @@ def integer_answer(request: Request) -> bytes:
         f'{{"model_name":"{deployment(request.model)}","id":"{request.id.decode()}",'
         f'"outputs":[{_integers(request.predicted)}]}}'
     ).encode()
+
+
+def binary_answer(request: Request) -> bytes:
+    """Rows of three probabilities in one output, whose values follow the JSON."""
+    values = [value for row in request.rows for value in scores(row, 3)]
+    packed = struct.pack(f"<{len(values)}d", *values)
+    head = (
+        f'{{"model_name":"{deployment(request.model)}","outputs":[{{"name":"predict_proba",'
+        f'"datatype":"FP64","shape":[{len(request.rows)},3],'
+        f'"parameters":{{"binary_data_size":{len(packed)}}}}}]}}'
+    )
+    return head.encode() + packed
 
 
 def truth(request: Request, judgement: Judgement) -> bytes:

@@ -1,11 +1,21 @@
 """Bodies that are protobuf messages, of Seldon and of the Open Inference Protocol."""
 
 from functools import partial
+from random import Random
 
 from processor.domain.events.payloads.protobuf import MESSAGES
 
 from . import kserve
-from .kind import PROTOBUF, Judgement, Kind, Request, deployment, executor_headers
+from .kind import (
+    PROTOBUF,
+    EventContext,
+    Headers,
+    Judgement,
+    Kind,
+    Request,
+    deployment,
+    executor_headers,
+)
 from .seldon import name, reward, scores
 
 _CLASSES = 3
@@ -41,6 +51,16 @@ def _v2_answer(request: Request) -> bytes:
     return bytes([1 << 3 | 2, len(named)]) + named + bytes(response.SerializeToString())
 
 
+def _tensorflow_answer(request: Request) -> bytes:
+    response = MESSAGES["PredictResponse"]()
+    tensor = response.outputs.add(key="scores").value
+    tensor.dtype = 2
+    for size in 1, _CLASSES:
+        tensor.tensor_shape.dim.add(size=size)
+    tensor.double_val.extend(scores(request.rows[0], _CLASSES))
+    return bytes(response.SerializeToString())
+
+
 def seldon() -> Kind:
     """A `SeldonMessage` with a tensor, and a `Feedback`."""
     headers = partial(executor_headers, content_type=PROTOBUF)
@@ -51,3 +71,12 @@ def v2() -> Kind:
     """A `ModelInferResponse`; feedback comes from elsewhere, so it is JSON."""
     headers = partial(kserve.logger_headers, content_type=PROTOBUF)
     return Kind("protobuf, v2", _v2_answer, kserve.truth, headers=headers)
+
+
+def tensorflow() -> Kind:
+    """A `PredictResponse`; feedback is JSON."""
+
+    def headers(context: EventContext, rng: Random) -> Headers:
+        return [*kserve.logger_headers(context, rng, PROTOBUF), ("ce_protocol", b"tensorflow")]
+
+    return Kind("protobuf, TensorFlow", _tensorflow_answer, kserve.truth, headers=headers)

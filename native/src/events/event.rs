@@ -9,7 +9,7 @@ use crate::events::json::Scanner;
 use crate::events::payloads::content::Content;
 use crate::events::payloads::format::Format;
 use crate::events::payloads::{infer_response, seldon};
-use crate::events::structured;
+use crate::events::{strings, structured};
 
 /// The timestamp of a line, which has no time but that of its event.
 pub const NO_TIME: i64 = -1;
@@ -130,35 +130,55 @@ pub fn read_body(
 /// Read a line of an events file; its message replaces that of `content`.
 pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Result<Event<'a>, Reason> {
     let mut scanner = Scanner::new(text);
-    let mut headers = line_headers(&mut scanner).ok_or(Reason::Envelope)?;
+    let (mut headers, is_base64) = line_headers(&mut scanner).ok_or(Reason::Envelope)?;
     match headers.mode().ok_or(Reason::Envelope)? {
+        Mode::Binary if is_base64 => {
+            let bytes = line_bytes(&mut scanner).ok_or(Reason::Envelope)?;
+            let event = headers.binary_event(NO_TIME, &mut content.key).ok_or(Reason::Envelope)?;
+            if event.kind.is_observed() {
+                let body = decompress(&bytes).ok_or(Reason::Body)?;
+                read_body(&body, event.kind, event.format, content)?;
+            }
+            Ok(event)
+        }
         Mode::Binary => {
             let event = headers.binary_event(NO_TIME, &mut content.key).ok_or(Reason::Envelope)?;
             body_of(&mut scanner, event.kind, content)?;
             line_end(&mut scanner).ok_or(Reason::Body)?;
             Ok(event)
         }
-        Mode::Structured => {
+        Mode::Structured if !is_base64 => {
             let data = scanner.skip().ok_or(Reason::Envelope)?;
             line_end(&mut scanner).ok_or(Reason::Envelope)?;
             structured::read(data, NO_TIME, content)
         }
-        Mode::Batch => Err(Reason::Envelope),
+        _ => Err(Reason::Envelope),
     }
 }
 
-/// The headers of a line, up to the start of its data.
-fn line_headers<'a>(scanner: &mut Scanner<'a>) -> Option<Headers<'a>> {
+/// The headers of a line, up to the start of its data; and whether these are in base64.
+fn line_headers<'a>(scanner: &mut Scanner<'a>) -> Option<(Headers<'a>, bool)> {
     scanner.expect(b'{')?;
     if *scanner.key()? != *b"headers" {
         return None;
     }
     let mut headers = Headers::default();
     scanner.members(|scanner, name| headers.put_line_header(name, scanner.string()?))?;
-    if !scanner.more(b'}')? || *scanner.key()? != *b"data" {
+    if !scanner.more(b'}')? {
         return None;
     }
-    Some(headers)
+    match &*scanner.key()? {
+        b"data" => Some((headers, false)),
+        b"data_base64" => Some((headers, true)),
+        _ => None,
+    }
+}
+
+/// The data of a line whose data are in base64.
+fn line_bytes(scanner: &mut Scanner) -> Option<Vec<u8>> {
+    let bytes = strings::from_base64(&scanner.string()?)?;
+    line_end(scanner)?;
+    Some(bytes)
 }
 
 fn line_end(scanner: &mut Scanner) -> Option<()> {

@@ -1,4 +1,7 @@
-//! Strings of JSON: how far they are plain, and what their escapes stand for.
+//! Strings of JSON: how far they are plain, and what their escapes and base64 stand for.
+
+use base64::engine::general_purpose::STANDARD;
+use base64::Engine;
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH: u64 = ONES << 7;
@@ -81,6 +84,11 @@ pub fn unescape(written: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(text)
+}
+
+/// The bytes that a text is the base64 of. None if it is not in the standard form, with its padding.
+pub fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
+use crate::events::compression::decompress;
 use crate::events::event::{read_body, Event, Reason};
 use crate::events::headers::Headers;
 use crate::events::json::Scanner;
 use crate::events::names::{attribute, Name};
 use crate::events::payloads::content::{Content, Once};
 use crate::events::payloads::format::Format;
+use crate::events::strings;
 
 /// The header of a record that holds one structured event.
 pub const HEADER: (&str, &[u8]) = ("content-type", b"application/cloudevents+json");
@@ -25,14 +27,20 @@ pub fn read<'a>(
     timestamp: i64,
     content: &mut Content,
 ) -> Result<Event<'a>, Reason> {
-    let (mut headers, data) = members(text).ok_or(Reason::Envelope)?;
-    let is_text = data.first() == Some(&b'"');
+    let Members { mut headers, data, bytes } = members(text).ok_or(Reason::Envelope)?;
+    let is_text = bytes.is_none() && data.first() == Some(&b'"');
     // A text is base64 in CloudEvents 0.3, and some senders put an object as a text into the data.
     if is_text && headers.has(Name::DataEncoding) {
         return Err(Reason::Envelope);
     }
     let event = headers.event(timestamp, &mut content.key).ok_or(Reason::Envelope)?;
-    if event.kind.is_observed() {
+    if !event.kind.is_observed() {
+        return Ok(event);
+    }
+    if let Some(bytes) = bytes {
+        let body = decompress(&bytes).ok_or(Reason::Body)?;
+        read_body(&body, event.kind, event.format, content)?;
+    } else {
         let body = if is_text { Scanner::new(data).string() } else { Some(Cow::Borrowed(data)) };
         // Only `data_base64` holds other bodies than JSON.
         read_body(&body.ok_or(Reason::Body)?, event.kind, Format::Json, content)?;
@@ -40,10 +48,19 @@ pub fn read<'a>(
     Ok(event)
 }
 
-/// The attributes of an event, and its data as it is written, empty if it has none.
-fn members(text: &[u8]) -> Option<(Headers<'_>, &[u8])> {
+/// The members of an event that matter.
+struct Members<'a> {
+    headers: Headers<'a>,
+    /// The data as they are written, empty if there are none.
+    data: &'a [u8],
+    /// What is in `data_base64`, which counts before the data.
+    bytes: Option<Vec<u8>>,
+}
+
+fn members(text: &[u8]) -> Option<Members<'_>> {
     let mut scanner = Scanner::new(text);
     let (mut headers, mut seen, mut data) = (Headers::default(), Once::default(), &b""[..]);
+    let mut bytes = None;
     scanner.members(|scanner, name| {
         if let Some(found) = attribute(name) {
             return headers.put(found, value(scanner)?);
@@ -55,7 +72,9 @@ fn members(text: &[u8]) -> Option<(Headers<'_>, &[u8])> {
             }
             b"data_base64" => {
                 seen.first(DATA_BASE64)?;
-                if scanner.skip()? != b"null" {
+                if scanner.next_is(b'"') {
+                    bytes = Some(strings::from_base64(&scanner.string()?)?);
+                } else if scanner.skip()? != b"null" {
                     return None;
                 }
             }
@@ -66,7 +85,7 @@ fn members(text: &[u8]) -> Option<(Headers<'_>, &[u8])> {
         Some(())
     })?;
     scanner.at_end()?;
-    Some((headers, data))
+    Some(Members { headers, data, bytes })
 }
 
 /// The value of an attribute: a text, or any other value as it is written.
@@ -97,6 +116,9 @@ pub fn split(text: &[u8]) -> Option<Vec<&[u8]>> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use base64::Engine;
+
     use super::*;
     use crate::events::event::Kind;
     use crate::events::payloads::content::Rules;
@@ -130,12 +152,29 @@ mod tests {
     }
 
     #[test]
+    fn bytes_count_before_the_data() {
+        let plain = read_text(EVENT).unwrap();
+        let bytes = STANDARD.encode(r#"{"data":{"ndarray":[[0.1,0.9]]}}"#);
+        let with = |data: &str| EVENT.replace(r#"{"data":{"ndarray":[[0.1,0.9]]}}"#, data);
+        for data in ["null", "1", "\"x\""] {
+            let text = with(data).replace("\"more\":[1]", &format!("\"data_base64\":\"{bytes}\""));
+            assert_eq!(read_text(&text), Some(plain.clone()), "{text}");
+        }
+        let request = EVENT.replace("inference.response", "inference.request");
+        assert!(read_text(&request).is_some());
+        let bad = request.replace("\"more\":[1]", "\"data_base64\":\"e\"");
+        assert!(read_text(&bad).is_none());
+    }
+
+    #[test]
     fn other_events_are_left() {
         for (part, odd) in [
             ("\"more\"", "\"type\""),
             ("\"more\"", "\"data\""),
             ("[1]", "[1"),
             ("\"more\":[1]", "\"data_base64\":\"e30=\""),
+            ("\"more\":[1]", "\"data_base64\":\"e30\""),
+            ("\"more\":[1]", "\"data_base64\":1"),
             ("\"1970-01-01T00:00:01Z\"", "null"),
             ("\"1.0\"", "\"\\\"1.0\\\"\""),
             ("{\"data\":{\"ndarray\":[[0.1,0.9]]}}", "null"),

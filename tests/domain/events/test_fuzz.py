@@ -4,7 +4,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import cycle
 
 import pytest
 
@@ -15,9 +14,9 @@ from processor.domain.log.observations import BatchBuilder, Feedback, Observatio
 from processor.domain.log.records import decode_observation, encode
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
-from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, NS, RESPONSE
-from tests.support.domain.payload_kinds import DATA, PAYLOADS, PROTOBUF, Payload
-from tests.support.events.damage import damaged_body, damaged_headers
+from tests.support.domain.envelope_kinds import ENVELOPES, RESPONSE
+from tests.support.domain.payload_kinds import Payload
+from tests.support.events.recorded import damaged, seeds
 
 #: How many events are broken in every run of the tests, and with `--full` (`make chaos`).
 EVENTS, ALL_EVENTS = 40_000, 200_000
@@ -29,33 +28,11 @@ _AFRESH = 5
 BOUND = 2.0
 
 
-def _seeds() -> list[RawEvent]:
-    truth = [
-        Payload(b'{"reward":%s,"truth":%s}' % (reward, payload.body), "")
-        for reward, payload in zip(cycle([b"1", b"false", b"0.5", b"-1e6"]), PAYLOADS.values())
-        if payload.body[:1] == b"{" and payload.body[-1:] == b"}"
-    ]
-    truth.append(Payload((DATA / "feedback-truth.pb").read_bytes(), "", PROTOBUF))
-    many = Payload(b'{"data":{"ndarray":[%s1]}}' % (b"1," * MAX_ROWS), "")
-    seeds = [make(payload, RESPONSE) for make in ENVELOPES for payload in PAYLOADS.values()]
-    seeds += [make(many, RESPONSE) for make in ENVELOPES]
-    return seeds + [make(payload, FEEDBACK) for make in ENVELOPES for payload in truth]
-
-
 def events(count: int) -> Iterator[RawEvent]:
     """The same events each time."""
-    rng = random.Random(SEED)
-    seeds = _seeds()
-    for _ in range(count):
-        seed = rng.choice(seeds)
-        headers, body = list(seed.headers), seed.value
-        changes = rng.choice((1, 1, 1, 2, 3))
-        for _ in range(changes):
-            if rng.random() < 0.7:
-                body = damaged_body(rng, body or b"", rng.choice(seeds).value or b"")
-            elif headers:
-                headers = damaged_headers(rng, headers)
-        yield RawEvent(headers, body, rng.choice((NS, NS, -1)))
+    many = Payload(b'{"data":{"ndarray":[%s1]}}' % (b"1," * MAX_ROWS), "")
+    originals = seeds() + [make(many, RESPONSE) for make in ENVELOPES]
+    return damaged(random.Random(SEED), originals, count)
 
 
 class _Reader:

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 #: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
 EVENTS, ALL_EVENTS = 20_000, 400_000
+LINES, ALL_LINES = 5_000, 200_000
 SEED = 20261120
 KINDS = [(container, row) for container in CONTAINERS for row in ROWS if fits(container, row)]
 #: The kinds of rows of several labels.
@@ -123,12 +124,13 @@ def test_events_of_every_kind(
     assert len(fast.decoded) < 0.75 * count
 
 
-def test_lines_of_every_kind() -> None:
+def test_lines_of_every_kind(request: pytest.FixtureRequest) -> None:
     """Lines of an events file give the same with and without the extension."""
+    count = ALL_LINES if request.config.getoption("--full") else LINES
     rules = parse_rules(MODELS, "file")
     readers = [kind(Decoder(rules, Telemetry())) for kind in (NativeLineReader, LineReader)]
     lines = []
-    for sent, body in events(EVENTS // 4):
+    for sent, body in events(count):
         named = {name.replace("_", "-"): value.decode() for name, value in sent}
         head = f'{{"headers":{json.dumps(named)},"data":'.encode()
         lines.append((head + (body or b"null") + b"}").replace(b"\n", b" "))
@@ -139,14 +141,15 @@ def test_lines_of_every_kind() -> None:
         assert fast[1:] == slow[1:]
 
 
-def test_documents_of_every_kind() -> None:
+def test_documents_of_every_kind(request: pytest.FixtureRequest) -> None:
     """Documents of an archive give the same with and without the extension."""
+    count = ALL_LINES if request.config.getoption("--full") else LINES
     found: list[list[Counter[Any]]] = []
     for kind in NativeDocumentBatches, DocumentBatches:
         telemetry = Telemetry()
         reader = DocumentReader(parse_rules(MODELS, "file"), telemetry)
         batches = kind(reader, telemetry)
-        documents = list(documents_of(EVENTS // 4))
+        documents = list(documents_of(count))
         parts = [documents[at : at + 500] for at in range(0, len(documents), 500)]
         found.append([Counter(rows_of(batches.read(part))) for part in parts])
         found.append([telemetry.events, telemetry.not_scorable])

@@ -1,6 +1,8 @@
 """Envelopes of every form give the same rows natively and in Python; native code reads nearly all."""
 
 import asyncio
+import random
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +22,9 @@ from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
 from tests.support.domain import envelope_forms
 from tests.support.domain.batch_rows import KeepingProducer, rows_of
+from tests.support.domain.envelope_kinds import NS, RESPONSE, binary, structured_bytes
+from tests.support.domain.payload_kinds import PAYLOADS
+from tests.support.events import recorded
 from tests.support.events.damage import damaged_body
 
 pytestmark = pytest.mark.skipif(
@@ -28,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 
 #: How many events are compared in every run of the tests, and with `--full` (`make chaos`).
 EVENTS, ALL_EVENTS = 10_000, 250_000
+RECORDED, ALL_RECORDED = 2_000, 200_000
 SEED = 20261120
 _PART = 500
 RULES: Sequence[object] = (
@@ -99,17 +105,22 @@ def test_records_of_every_envelope(
     monkeypatch.setattr("processor.stream.observation_producer.use_native", False)
     slow = Records(parse_rules(file, "file"))
     events = list(envelope_forms.events(SEED, count, damaged_body))
-    for start in range(0, count, _PART):
-        records = [record(at, event) for at, event in enumerate(events[start : start + _PART])]
-        if fast.read(records) != slow.read(records) or counted(fast.telemetry) != counted(
-            slow.telemetry
-        ):
-            _report(records, file)
+    _assert_alike(fast, slow, events, file)
     found, read = fast.telemetry.interpreted_events, fast.telemetry.events
     assert set(found) == set(INTERPRETED)
     # Every dead letter is Python's, and a third of the other events are odd too.
     assert found.total() < read["unreadable"] + 0.5 * (read.total() - read["unreadable"]), found
     assert min(read.values()) > count / 1000
+
+
+def _assert_alike(fast: Records, slow: Records, events: Sequence[RawEvent], file: object) -> None:
+    """Both give the same rows, dead letters and counts for each part of the events."""
+    for start in range(0, len(events), _PART):
+        records = [record(at, event) for at, event in enumerate(events[start : start + _PART])]
+        if fast.read(records) != slow.read(records) or counted(fast.telemetry) != counted(
+            slow.telemetry
+        ):
+            _report(records, file)
 
 
 def _report(records: Sequence[ConsumerRecord], file: object) -> None:
@@ -124,6 +135,48 @@ def _report(records: Sequence[ConsumerRecord], file: object) -> None:
             assert fast.read([each]) == slow.read([each]), each
             assert counted(fast.telemetry) == counted(slow.telemetry), each
     raise AssertionError("parts differ, and none of their records alone")
+
+
+@pytest.mark.parametrize("are_damaged", [False, True], ids=["whole", "damaged"])
+def test_recorded_events(
+    are_damaged: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded messages in every envelope are read alike, as they are and damaged."""
+    count = ALL_RECORDED if request.config.getoption("--full") else RECORDED
+    file = RULES[1]
+    fast = Records(parse_rules(file, "file"))
+    monkeypatch.setattr("processor.stream.observation_producer.use_native", False)
+    slow = Records(parse_rules(file, "file"))
+    rng = random.Random(SEED)
+    originals = recorded.seeds() + recorded.answer_forms()
+    events = [rng.choice(originals) for _ in range(count)]
+    if are_damaged:
+        # All have a time, since the builder of batches takes -1 as none yet.
+        events = [event._replace(timestamp=NS) for event in recorded.damaged(rng, originals, count)]
+    _assert_alike(fast, slow, events, file)
+    read, left = fast.telemetry.events, fast.telemetry.interpreted_events
+    # Many are read natively; every dead letter is Python's, and so is the first event of each kind.
+    assert read.total() - left.total() > count / 50, (read, left)
+
+
+@pytest.mark.parametrize("name", ["ndarray", "protobuf tensor"])
+def test_bytes_in_base64_are_read_natively(name: str) -> None:
+    """Python reads the first event with a template alone, in records and in lines."""
+    payload = PAYLOADS[name]
+    sent = structured_bytes(payload, RESPONSE)
+    records = Records(ModelRules())
+    for _ in range(2):
+        records.read([record(at, sent) for at in range(50)])
+    assert records.telemetry.interpreted_events.total() < 60
+    assert records.telemetry.events["response"] == 100
+    head = format_line(binary(payload, RESPONSE)._replace(value=None))[:-1]
+    line = head + b',"data_base64":"' + b64encode(payload.body) + b'"}'
+    telemetry = Telemetry()
+    reader = NativeLineReader(Decoder(ModelRules(), telemetry))
+    for start in (1, 51):
+        assert not reader.read(b"\n".join([line] * 50) + b"\n", start).bad
+    assert telemetry.interpreted_events.total() < 60
+    assert telemetry.events["response"] == 100
 
 
 def _lines(count: int) -> Iterator[bytes]:

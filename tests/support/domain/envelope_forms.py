@@ -1,5 +1,6 @@
 """Events in every spelling of their envelope: header names, content modes, compression, odd values."""
 
+import base64
 import gzip
 import json
 import random
@@ -144,6 +145,9 @@ def _json(rng: random.Random, found: dict[str, str], body: str) -> str:
     data = body or "null"
     if rng.random() < 0.05:
         data = json.dumps(rng.choice((" ", "", "\u00a0")) + body)
+    if rng.random() < 0.15:
+        members.append(("data_base64", json.dumps(_base64(rng, body))))
+        data = rng.choice((data, "null", "1"))
     members.insert(rng.choice((0, len(members), len(members))), ("data", data))
     if rng.random() < 0.03:
         extra = ("data_base64", "null"), ("data_base64", '"e30="'), ("é", "[1]"), ("time", "null")
@@ -153,6 +157,19 @@ def _json(rng: random.Random, found: dict[str, str], body: str) -> str:
     names = [json.dumps(name).replace(*letter, 1) for name, _ in members]
     texts = [f"{space}{name}:{space}{text}" for name, (_, text) in zip(names, members, strict=True)]
     return "{" + ",".join(texts) + "}"
+
+
+def _base64(rng: random.Random, body: str) -> str:
+    """A body in base64, some of it in gzip or in an odd form."""
+    found = body.encode("utf-8", "surrogatepass")
+    if rng.random() < 0.2:
+        found = gzip.compress(found)
+    text = base64.b64encode(found).decode()
+    if rng.random() < 0.1:
+        text = rng.choice(
+            (text.rstrip("="), text + "=", f" {text}", text[:-1], text.replace("e", "-"), "")
+        )
+    return text
 
 
 def _structured(rng: random.Random, text: str, media_type: bytes) -> RawEvent:

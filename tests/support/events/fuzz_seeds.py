@@ -18,30 +18,11 @@ from bench.support.stage_costs import whole
 from processor.domain.events.events_file import format_line
 from processor.domain.events.raw_event import RawEvent
 from processor.errors import EventsFileError
-from tests.support.domain.envelope_kinds import ENVELOPES, FEEDBACK, RESPONSE
-from tests.support.domain.payload_kinds import DATA, JSON, PAYLOADS, Payload
+from tests.support.domain.payload_kinds import DATA, JSON, PAYLOADS
+from tests.support.events import recorded
 from tests.support.faults.documents import document
 
-_ANSWER_FORMS = DATA.parent / "answer-forms"
 _END = 1_790_000_000
-
-
-def _payloads() -> Iterator[tuple[Payload, str]]:
-    for payload in PAYLOADS.values():
-        yield payload, RESPONSE
-        if payload.content_type == JSON:
-            with suppress(ValueError):
-                truth = json.loads(payload.body)
-                body = json.dumps({"reward": 0.5, "truth": truth}).encode()
-                yield payload._replace(body=body), FEEDBACK
-
-
-def _events() -> Iterator[RawEvent]:
-    for payload, kind in _payloads():
-        for make in ENVELOPES:
-            # Not every payload has a form in every envelope.
-            with suppress(ValueError):
-                yield make(payload, kind)
 
 
 def _document(number: int) -> bytes:
@@ -66,16 +47,13 @@ def _record_batch(event: RawEvent) -> bytes:
 
 def seeds() -> Iterator[tuple[str, bytes]]:
     """The name of a target, and an input of it."""
-    for payload, _ in _payloads():
-        is_json = payload.content_type == JSON
-        yield "json" if is_json else "protobuf", payload.body
+    for payload in PAYLOADS.values():
+        yield "json" if payload.content_type == JSON else "protobuf", payload.body
         yield "gzip", gzip.compress(payload.body, mtime=0)
     for path in DATA.glob("*.pb"):
         yield "protobuf", path.read_bytes()
-    for path in _ANSWER_FORMS.glob("*.ndjson"):
-        yield from (("json", line) for line in path.read_bytes().splitlines())
     yield from (("json", _document(number)) for number in range(30))
-    for event in _events():
+    for event in recorded.seeds() + recorded.answer_forms():
         yield "envelope", _envelope(event)
         yield "record_batch", _record_batch(event)
         with suppress(EventsFileError):
