@@ -11,6 +11,7 @@ pub mod document;
 pub mod event;
 pub mod headers;
 pub mod json;
+#[cfg(feature = "python")]
 mod labels;
 pub mod names;
 #[cfg(feature = "python")]
