@@ -229,9 +229,12 @@ class Reader:
         as_of: int | None = None,
     ) -> Reader: ...
     def decode_batch(
-        self, batch: bytes, start: int
+        self, batch: bytes, start: int, limit: int
     ) -> tuple[
-        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]], int, _Counts
+        list[tuple[int, int, bytes | None, bytes | None, list[tuple[str, bytes]]]],
+        int,
+        _Counts,
+        int | None,
     ]: ...
     def decode_lines(self, block: bytes) -> tuple[list[tuple[int, int, int]], int, _Counts]: ...
     def decode_documents(

@@ -27,6 +27,9 @@ _MAX_ROWS = 2000
 #: The most bytes in the dictionaries of one record, in the native builder and in Python's each: a
 #: record must stay below the topic's largest.
 _MAX_DICTIONARY_BYTES = 2 << 20
+#: So many events of a batch may remain before the native decoder goes on with the templates of these;
+#: twice as many each time, since it passes over all that was read.
+_FIRST_REMAINING = 32
 #: The most characters of a dead letter's detail that the status page shows.
 _MAX_DETAIL = 200
 #: The largest body of a dead letter, in bytes; its headers need space beside it.
@@ -99,11 +102,18 @@ class ObservationProducer:
         `CorruptRecordException` if the bytes are not records.
         """
         assert self._fast_decoder is not None
-        try:
-            remaining, last = self._fast_decoder.decode_batch(batch.content, batch.start)
-        except ValueError as error:
-            raise CorruptRecordException(f"{topic}/{partition}@{batch.start}: {error}") from None
-        self.add_records(topic, partition, remaining)
+        start: int | None = batch.start
+        last, limit = 0, _FIRST_REMAINING
+        while start is not None:
+            try:
+                remaining, last, start = self._fast_decoder.decode_batch(
+                    batch.content, start, limit
+                )
+            except ValueError as error:
+                at = f"{topic}/{partition}@{batch.start}"
+                raise CorruptRecordException(f"{at}: {error}") from None
+            self.add_records(topic, partition, remaining)
+            limit *= 2
         return last
 
     def decode_pairs(

@@ -185,11 +185,13 @@ async def test_a_skewed_load_makes_no_oversized_record() -> None:
         ConsumerRecord("source", 0, at, 0, 0, None, event.value, None, 0, 0, event.headers)
         for at in range(9000)
     ]
-    producer = KeepingProducer()
+    producer, telemetry = KeepingProducer(), Telemetry()
     observation_producer = ObservationProducer(
-        Decoder(ModelRules(), Telemetry()), producer, "obs", "letters", 3, "log"
+        Decoder(ModelRules(), telemetry), producer, "obs", "letters", 3, "log"
     )
     observation_producer.add_batch("source", 0, whole(records))
+    # The first ones of a batch are the templates of those behind them.
+    assert telemetry.interpreted_events.total() == 32
     await observation_producer.send()
     lengths = []
     for _, value, _ in producer.sent:

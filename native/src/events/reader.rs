@@ -205,15 +205,18 @@ impl Reader {
         }
     }
 
-    /// Decode the records of a Kafka record batch (version 2, not compressed) from an offset on. Returns
-    /// the remaining records, the timestamp (ms) of the last record or, if there is none, of the batch,
-    /// and the counts. `ValueError` if the batch is malformed.
+    /// Decode the records of a Kafka record batch (version 2, not compressed) from an offset on, until
+    /// `limit` remain. Returns the remaining records, the timestamp (ms) of the last record or, if there
+    /// is none, of the batch, the counts, and the offset to go on from, None at the end. `ValueError` if
+    /// the batch is malformed.
+    #[allow(clippy::type_complexity)]
     fn decode_batch<'py>(
         &mut self,
         py: Python<'py>,
         batch: &[u8],
         start: i64,
-    ) -> PyResult<(Vec<RemainingRecord<'py>>, i64, Counts)> {
+        limit: usize,
+    ) -> PyResult<(Vec<RemainingRecord<'py>>, i64, Counts, Option<i64>)> {
         let (mut remaining, mut decoded) = (Vec::new(), Decoded::default());
         let mut records = RecordBatch::new(batch).ok_or_else(malformed_batch)?;
         let mut last = records.latest;
@@ -221,6 +224,9 @@ impl Reader {
             let record = record.ok_or_else(malformed_batch)?;
             if record.offset < start {
                 continue;
+            }
+            if remaining.len() >= limit {
+                return Ok((remaining, last, decoded.counts(), Some(record.offset)));
             }
             last = record.timestamp;
             let (headers, value) = (record.headers.iter().copied(), record.value);
@@ -245,7 +251,7 @@ impl Reader {
                 remaining.push(record.to_python(py));
             }
         }
-        Ok((remaining, last, decoded.counts()))
+        Ok((remaining, last, decoded.counts(), None))
     }
 
     /// Decode the lines of a block. Returns number, start and end of each remaining line, the number of

@@ -78,15 +78,18 @@ class FastDecoder:
         self._reader = native.Reader(len(builders), max_rows, max_bytes, add_full, as_of)
         decoder.rules.listeners.add(self)
 
-    def decode_batch(self, content: bytes, start: int) -> tuple[list[SourceRecord], int]:
-        """Decode the records of an uncompressed Kafka batch from offset ``start`` on.
+    def decode_batch(
+        self, content: bytes, start: int, limit: int
+    ) -> tuple[list[SourceRecord], int, int | None]:
+        """Decode the records of an uncompressed Kafka batch from offset ``start`` on, until ``limit``
+        remain: their templates may be those of the records behind them.
 
-        Returns the remaining records, and the time of the last record in ms. `ValueError` if the bytes
-        are not records.
+        Returns the remaining records, the time of the last record in ms, and the offset to go on from,
+        None at the end. `ValueError` if the bytes are not records.
         """
-        remaining, last, counts = self._reader.decode_batch(content, start)
+        remaining, last, counts, following = self._reader.decode_batch(content, start, limit)
         self._count(*counts)
-        return [SourceRecord(*record) for record in remaining], last
+        return [SourceRecord(*record) for record in remaining], last, following
 
     def decode_archived(
         self,
