@@ -1,9 +1,11 @@
 """Measure the tally with many models: CPU time per event, memory, the longest stops, and a scrape.
 
-A partition of the deltas is folded in one process, without Kafka: items with probabilities of several
-classes, each with its feedback ten minutes later. First hours of log time with a record for each minute
-fill the memory; then come minutes with a record for each source partition and second, flushed as the
-service does, whose windows are read every 15 s of log time. The table is in the same memory.
+All partitions of the deltas are folded in one process, without Kafka: items with probabilities of
+several classes, one a second of each model, each with its feedback ten minutes later. First hours of log
+time with a record for each minute fill the memory. Then come minutes with the records that the join
+writes: for each poll of the source, 0.1 s apart, each partition of the observations sends one to each
+partition of the deltas that has a model of its events. They are flushed as the service does, and all
+windows are read every 15 s of log time. The tables are in the same memory.
 """
 
 import argparse
@@ -16,13 +18,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+import msgspec
+
 from processor.cli.options import collect_rarely
-from processor.domain.log.deltas import DeltaBatch, pack_deltas
+from processor.domain.log.deltas import DeltaBatch, PackedDeltas, pack_deltas
 from processor.domain.log.observations import SCHEMA_VERSION
 from processor.domain.log.records import encode
 from processor.domain.quantities import pack_probabilities
+from processor.domain.statistics import delays
 from processor.domain.statistics.counts import Cell, Counts
 from processor.domain.statistics.probabilities import contribute
+from processor.domain.timestamps import SECOND
 from processor.domain.values import SCORES, Answer, Schema
 from processor.publish.exposition import Exposition
 from processor.publish.families import model_rows
@@ -35,13 +41,12 @@ from .support.command import command, parser
 from .support.measure import BenchError, own_usage, resident_bytes, run_json
 from .support.rows import EPOCH, model_keys
 
-#: Source partitions, of which each has its own models here; minutes from an item to its feedback;
-#: seconds between reads of the windows.
+#: Partitions of the observations, among which the events are spread; minutes from an item to its
+#: feedback; seconds between reads of the windows.
 _SOURCES, _DELAY, _READ_EVERY = 8, 10, 15
-#: Minutes between flushes while the memory is filled.
-_FILL_FLUSH = 30
 #: The minute in the records' templates, and the first one of the log.
 _TEMPLATE_MINUTE, _FIRST_MINUTE = 20_000_000, 29_000_000
+#: Seconds of events that differ, which repeat with other minutes and offsets.
 _KINDS = 3
 
 
@@ -80,45 +85,80 @@ class _Clock:
     time = monotonic
 
 
-class _Records:
-    """Encoded batches with ``items`` items of every model of a source, which repeat with other minutes
-    and offsets."""
+@dataclass
+class _Batch:
+    """A batch from a source to a partition of the deltas, whose minutes are set anew."""
 
-    def __init__(self, models: int, sources: int, items: int, classes: int) -> None:
-        rng = random.Random(items)
-        self._batches = [
-            [
-                _batch(rng, models, range(source, models, sources), items, classes)
-                for _ in range(_KINDS)
-            ]
-            for source in range(sources)
-        ]
+    source: int
+    partition: int
+    packed: PackedDeltas
+    template: bytes
+    minute: int = 0
 
-    def record(self, source: int, minute: int, offset: int) -> bytes:
-        """Return the record at ``offset`` of a source partition."""
-        batch = self._batches[source][offset % _KINDS]
-        batch.source, batch.offset, batch.prev = source, offset, offset - 1
-        record = encode(batch)
-        for ago in (0, _DELAY):
-            record = record.replace(_packed(_TEMPLATE_MINUTE - ago), _packed(minute - ago))
-        return record
+    def record(self, minute: int, offset: int, prev: int) -> bytes:
+        """Return the record at ``offset`` of the source."""
+        if minute != self.minute:
+            self.minute, deltas = minute, self.template
+            for ago in (0, _DELAY):
+                deltas = deltas.replace(_packed(_TEMPLATE_MINUTE - ago), _packed(minute - ago))
+            self.packed.deltas = msgspec.Raw(deltas)
+        self.packed.offset, self.packed.prev = offset, prev
+        return encode(self.packed)
+
+
+class _Load:
+    """The batches of a second, poll by poll, and the one of a whole minute."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._rng = random.Random(options.models)
+        self._classes = options.classes
+        self._keys = model_keys(options.models)
+        self._targets = [i % options.partitions for i in range(options.models)]
+        every = range(options.models)
+        self.whole = [self._batches(0, every, every, 60) for _ in range(_KINDS)]
+        self.seconds = [self._second(options.polls) for _ in range(_KINDS)]
+
+    def _second(self, polls: int) -> list[list[_Batch]]:
+        """Return the polls of a second; each model has an item and a feedback in it."""
+        models, groups = len(self._keys), polls * _SOURCES
+        items, judged = (self._rng.sample(range(models), models) for _ in range(2))
+        found: list[list[_Batch]] = [[] for _ in range(polls)]
+        for group in range(groups):
+            found[group // _SOURCES] += self._batches(
+                group % _SOURCES, items[group::groups], judged[group::groups], 1
+            )
+        return found
+
+    def _batches(
+        self, source: int, predicted: Sequence[int], judged: Sequence[int], items: int
+    ) -> list[_Batch]:
+        changes: dict[tuple[int, int, int], Counts] = {}
+        for model in predicted:
+            counts = changes[model, 0, _TEMPLATE_MINUTE] = Counts(predictions=items)
+            for _ in range(items):
+                label = f"class {self._rng.randrange(self._classes)}"
+                delays.contribute_prediction(label, counts.sums)
+        for model in judged:
+            by_feedback = _judged(self._rng, items, self._classes)
+            changes[model, 1, _TEMPLATE_MINUTE] = by_feedback
+            by_request = by_feedback.copy()
+            for cell, n in by_request.cells.items():
+                bucket = delays.bucket_of(_DELAY * 60 * SECOND)
+                delays.contribute(cell, bucket, by_request.sums, n)
+            changes[model, 0, _TEMPLATE_MINUTE - _DELAY] = by_request
+        head = (SCHEMA_VERSION, EPOCH, source, 0)
+        batches = pack_deltas(changes, self._keys, self._targets, head)
+        return [_packed_batch(source, target, batch) for target, batch in batches.items()]
+
+
+def _packed_batch(source: int, partition: int, batch: DeltaBatch) -> _Batch:
+    fields = [encode(field) for field in (batch.models, batch.labels, batch.deltas)]
+    head = (batch.version, batch.log_id, source, 0, -1)
+    return _Batch(source, partition, PackedDeltas(*head, *map(msgspec.Raw, fields)), fields[2])
 
 
 def _packed(minute: int) -> bytes:
     return b"\xce" + minute.to_bytes(4, "big")
-
-
-def _batch(
-    rng: random.Random, models: int, positions: Sequence[int], items: int, classes: int
-) -> DeltaBatch:
-    changes: dict[tuple[int, int, int], Counts] = {}
-    for model in positions:
-        changes[model, 0, _TEMPLATE_MINUTE] = Counts(predictions=items)
-        judged = _judged(rng, items, classes)
-        changes[model, 0, _TEMPLATE_MINUTE - _DELAY] = judged
-        changes[model, 1, _TEMPLATE_MINUTE] = judged
-    head = (SCHEMA_VERSION, EPOCH, 0, 0)
-    return pack_deltas(changes, model_keys(models), [0] * models, head)[0]
 
 
 def _judged(rng: random.Random, items: int, classes: int) -> Counts:
@@ -142,6 +182,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("bench.tally", __doc__, "--models 50 --hours 3")
     line.add_argument("--models", type=int, default=1000, help="number of models (%(default)s)")
     line.add_argument("--classes", type=int, default=3, help="classes of each (%(default)s)")
+    line.add_argument(
+        "--partitions", type=int, default=8, help="partitions of the deltas (%(default)s)"
+    )
+    line.add_argument("--polls", type=int, default=10, help="polls a second (%(default)s)")
     line.add_argument("--hours", type=int, default=24, help="hours of log time (%(default)s)")
     line.add_argument(
         "--minutes", type=int, default=6, help="measured minutes at their end (%(default)s)"
@@ -156,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(asdict(measure(options))))
         return 0
     passed = ["--child"]
-    for name in ("models", "classes", "hours", "minutes"):
+    for name in ("models", "classes", "partitions", "polls", "hours", "minutes"):
         passed += [f"--{name}", str(getattr(options, name))]
     print(_HEAD)
     for name in ("auto", "off") if options.python else ("auto",):
@@ -165,77 +209,105 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def measure(options: argparse.Namespace) -> Result:
-    """Fold the hours, then measure the minutes."""
-    result, clock = Result(), _Clock()
-    setattr(tally_stage, "time", clock)  # noqa: B010
-    models, per_minute = options.models, 60
-    whole = _Records(models, 1, per_minute, options.classes)
-    seconds = _Records(models, _SOURCES, 1, options.classes)
-    gc.collect()
-    before = resident_bytes()
-    table: dict[bytes, bytes] = {}
-    windows = Settings().windows
-    clock.set(_FIRST_MINUTE * 60)
-    stage = TallyStage(0, EPOCH, "deltas", windows, table, Telemetry())
-    offset, end = 0, _FIRST_MINUTE + options.hours * 60
-    filled = 0.0
-    for minute in range(_FIRST_MINUTE, end):
-        record = whole.record(0, minute, offset)
-        clock.set(minute * 60)
-        begin = time.thread_time()
-        stage.fold(offset, minute * 60_000_000_000, record)
-        _read(stage, minute * 60)
-        if minute % _FILL_FLUSH == 0:
-            stage.flush()
-        filled += time.thread_time() - begin
-        offset += 1
-    result.fill_us = filled * 1e6 / (2 * per_minute * models * options.hours * 60)
-    sent = [0] * _SOURCES
-    sent[0] = offset
-    for second in range(end * 60, (end + options.minutes) * 60):
-        for source in range(_SOURCES):
-            record = seconds.record(source, second // 60, sent[source])
-            sent[source] += 1
-            clock.set(second + source / _SOURCES)
+class _Tallies:
+    """The tally of each partition of the deltas, in one process."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.clock, self.result = _Clock(), Result()
+        setattr(tally_stage, "time", self.clock)  # noqa: B010
+        self.clock.set(_FIRST_MINUTE * 60)
+        self.tables: list[dict[bytes, bytes]] = [{} for _ in range(options.partitions)]
+        windows, telemetry = Settings().windows, Telemetry()
+        self.stages = [
+            TallyStage(number, EPOCH, "deltas", windows, table, telemetry)
+            for number, table in enumerate(self.tables)
+        ]
+        self._offset = 0
+        #: The offset of each source's newest record, and the newest that a partition has of each.
+        self._sent = [-1] * _SOURCES
+        self._newest = [[-1] * _SOURCES for _ in self.stages]
+
+    def fold(self, batches: Sequence[_Batch], second: float) -> tuple[float, float]:
+        """Fold the batches of a time; returns the CPU seconds that folds and flushes took."""
+        for source in {batch.source for batch in batches}:
+            self._sent[source] += 1
+        folded = flushed = 0.0
+        for batch in batches:
+            stage, newest = self.stages[batch.partition], self._newest[batch.partition]
+            offset, prev = self._sent[batch.source], newest[batch.source]
+            newest[batch.source] = offset
+            record = batch.record(int(second) // 60, offset, prev)
+            self._offset += 1
+            self.clock.set(second)
             begin = time.thread_time()
-            stage.fold(offset, second * 1_000_000_000, record)
+            stage.fold(self._offset, int(second * 1e9), record)
             middle = time.thread_time()
             stage.maybe_flush()
-            result.add("fold", middle - begin)
-            result.add("flush", time.thread_time() - middle)
-            offset += 1
+            end = time.thread_time()
+            self.result.longest["fold"] = max(middle - begin, self.result.longest.get("fold", 0.0))
+            self.result.longest["flush"] = max(end - middle, self.result.longest.get("flush", 0.0))
+            folded += middle - begin
+            flushed += end - middle
+        return folded, flushed
+
+    def read(self, now: float) -> dict[tuple[str, str], dict[object, Counts]]:
+        """Read all windows, as the service does."""
+        board: dict[tuple[str, str], dict[object, Counts]] = {}
+        for stage in self.stages:
+            for key, window, basis, counts in stage.board(now):
+                board.setdefault((window, basis), {})[key] = counts
+        return board
+
+
+def measure(options: argparse.Namespace) -> Result:
+    """Fold the hours, then measure the minutes."""
+    load = _Load(options)
+    gc.collect()
+    before = resident_bytes()
+    tallies = _Tallies(options)
+    result, end = tallies.result, _FIRST_MINUTE + options.hours * 60
+    filled = 0.0
+    for minute in range(_FIRST_MINUTE, end):
+        filled += sum(tallies.fold(load.whole[minute % _KINDS], minute * 60))
+        begin = time.thread_time()
+        tallies.read(minute * 60)
+        filled += time.thread_time() - begin
+        if minute % 60 == 59:
+            hours, used = (minute + 1 - _FIRST_MINUTE) / 60, (resident_bytes() - before) / 1e6
+            print(f"{hours:.1f} h: {filled:.1f} s, {used:,.0f} MB", file=sys.stderr, flush=True)
+    result.fill_us = filled * 1e6 / max(2 * 60 * options.models * options.hours * 60, 1)
+    result.longest.clear()
+    for second in range(end * 60, (end + options.minutes) * 60):
+        folded = flushed = 0.0
+        for number, batches in enumerate(load.seconds[second % _KINDS]):
+            took = tallies.fold(batches, second + number / options.polls)
+            folded, flushed = folded + took[0], flushed + took[1]
+        for part, took_part in (("fold", folded), ("flush", flushed)):
+            result.spent[part] = result.spent.get(part, 0.0) + took_part
         if second % _READ_EVERY == 0:
             begin = time.thread_time()
-            _read(stage, second)
+            tallies.read(second)
             result.add("windows", time.thread_time() - begin)
-    result.events = 2 * models * options.minutes * 60
-    _scrape(stage, second, result)
-    if stage.tally.held:
+    result.events = 2 * options.models * options.minutes * 60
+    _scrape(tallies, second, result)
+    if any(stage.tally.held for stage in tallies.stages):
         raise BenchError("batches are held")
     result.memory_bytes, result.peak_bytes = (
         resident_bytes() - before,
         own_usage().peak_bytes - before,
     )
-    result.table_bytes = sum(map(len, table.values()))
+    result.table_bytes = sum(sum(map(len, table.values())) for table in tallies.tables)
     return result
 
 
-def _read(stage: TallyStage, now: float) -> dict[tuple[str, str], dict[object, Counts]]:
-    board: dict[tuple[str, str], dict[object, Counts]] = {}
-    for key, window, basis, counts in stage.board(now):
-        board.setdefault((window, basis), {})[key] = counts
-    return board
-
-
-def _scrape(stage: TallyStage, now: float, result: Result) -> None:
+def _scrape(tallies: _Tallies, now: float, result: Result) -> None:
     """Build the text of /metrics three times."""
     settings = Settings()
     taken = []
     for _ in range(3):
         begin = time.thread_time()
         exposition = Exposition(settings.max_classes, settings.metrics)
-        board = _read(stage, now)
+        board = tallies.read(now)
         for row in model_rows(board, settings.metrics_by, settings.cell_windows):  # type: ignore[arg-type]
             exposition.add(row)
         text = exposition.text()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from processor.domain.tally.bucket_counts import BucketCounts as PythonBucketCounts
-from processor.domain.tally.bucket_counts import Changes
+from processor.domain.tally.bucket_counts import Fresh as PythonFresh
 from processor.domain.tally.walk import Block, ModelTier
 from processor.domain.tally.walk import Slide as PythonSlide
 from processor.domain.tally.walk import Walk as PythonWalk
@@ -16,7 +16,6 @@ _TemplateParts = tuple[bool, tuple[object, int], bytes, bytes, Sequence[_RowPart
 _RowRules = tuple[float, int, str | None, bool, str | None, bool, list[bytes]]
 _Counts = tuple[list[int], int, list[int]]
 
-def add_deltas(deltas: bytes, texts: list[str], fresh: list[Changes], labels: Labels) -> None: ...
 def decode_archived(
     reader: Reader,
     rows: Sequence[tuple[int, int, bytes, bytes | None]],
@@ -39,7 +38,20 @@ class Notes:
 class Labels:
     def __new__(cls) -> Labels: ...
 
-# These three are not in truth subclasses, but have the same methods.
+class DeltaReader:
+    def __new__(cls, labels: Labels) -> DeltaReader: ...
+    def add(
+        self,
+        models: bytes,
+        texts: bytes,
+        deltas: bytes,
+        find: Callable[[Sequence[str]], PythonFresh],
+    ) -> None: ...
+
+# These four are not in truth subclasses, but have the same methods.
+class Fresh(PythonFresh):
+    def __new__(cls, labels: Labels) -> Fresh: ...
+
 class BucketCounts(PythonBucketCounts):
     def __new__(cls, labels: Labels) -> BucketCounts: ...
 

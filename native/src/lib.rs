@@ -51,8 +51,9 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tally::bucket::BucketCounts>()?;
     module.add_class::<tally::walk::Slide>()?;
     module.add_class::<tally::walk::Walk>()?;
+    module.add_class::<tally::deltas::Fresh>()?;
+    module.add_class::<tally::deltas::DeltaReader>()?;
     module.add_class::<notes::Notes>()?;
-    module.add_function(wrap_pyfunction!(tally::deltas::add_deltas, module)?)?;
     module.add_function(wrap_pyfunction!(events::archived::decode_archived, module)?)?;
     module.add_function(wrap_pyfunction!(join::lookups::digests, module)?)
 }

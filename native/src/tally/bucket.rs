@@ -19,7 +19,7 @@ type Packed<'py> = ([i64; 7], Bound<'py, PyList>, Bound<'py, PyBytes>, Bound<'py
 pub const LABELS: u8 = 1;
 const SUMS: u8 = 2;
 const DELAYS: u8 = 4;
-const ALL: u8 = LABELS | SUMS | DELAYS;
+pub const ALL: u8 = LABELS | SUMS | DELAYS;
 
 /// Totals, cells in the order of insertion, and sums; what is zero is in neither. The sums of delays are
 /// apart from the others.
@@ -168,15 +168,21 @@ impl BucketCounts {
         }
     }
 
-    pub fn mark_changed(&mut self) {
-        self.changed = true;
-    }
-
     /// Add a part of other counts, or with `sign` -1 subtract it.
     pub fn add(&mut self, py: Python<'_>, other: &Self, sign: i64, part: u8) -> PyResult<()> {
+        other.read(py, part, |other| self.add_content(py, other, sign, part))
+    }
+
+    /// Add a part of some content, or with `sign` -1 subtract it.
+    pub fn add_content(
+        &mut self,
+        py: Python<'_>,
+        other: &Content,
+        sign: i64,
+        part: u8,
+    ) -> PyResult<()> {
         self.changed = true;
-        let content = self.content(py)?;
-        other.read(py, part, |other| content.add(other, sign, part))
+        self.content(py)?.add(other, sign, part)
     }
 
     /// Forget a part of the counts.
@@ -197,7 +203,7 @@ impl BucketCounts {
     }
 
     /// Call a function with a part of the content, and maybe more of it; closed counts stay so.
-    fn read<T>(
+    pub fn read<T>(
         &self,
         py: Python<'_>,
         part: u8,

@@ -108,7 +108,6 @@ impl Sums {
             pairs.sort_by_key(|pair| pair.0);
         }
         let mut sums = Sums::default();
-        sums.entries.reserve_exact(pairs.len());
         let mut pairs = pairs.into_iter().peekable();
         while let Some((key, mut total)) = pairs.next() {
             while let Some((_, more)) = pairs.next_if(|pair| pair.0 == key) {

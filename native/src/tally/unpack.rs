@@ -34,6 +34,20 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    /// Pass over a list of texts, and return it as it is encoded.
+    pub fn texts(&mut self) -> Result<&'a [u8], Malformed> {
+        let all = self.bytes;
+        for _ in 0..self.list()? {
+            let length = match self.byte()? {
+                tag @ 0xa0..=0xbf => usize::from(tag & 0x1f),
+                tag @ 0xd9..=0xdb => self.unsigned(1 << (tag - 0xd9))? as usize,
+                _ => return Err(Malformed),
+            };
+            self.take(length)?;
+        }
+        Ok(&all[..all.len() - self.bytes.len()])
+    }
+
     #[inline]
     pub fn integer(&mut self) -> Result<i64, Malformed> {
         // Most numbers of deltas are small.

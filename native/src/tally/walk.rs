@@ -3,7 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySet};
 
-use crate::tally::bucket::{BucketCounts, LABELS};
+use crate::tally::bucket::{BucketCounts, Content, ALL, LABELS};
+use crate::tally::deltas::Fresh;
 use crate::tally::labels::Labels;
 
 /// Buckets by number, by basis.
@@ -110,17 +111,15 @@ impl Walk {
         Walk { labels, tiers, open, dirty }
     }
 
-    /// Add changes by basis and minute to every tier that still keeps their bucket.
+    /// Take the fresh changes, and add them to every tier that still keeps their bucket.
     fn apply(
         &self,
         py: Python<'_>,
-        fresh: (Bound<'_, PyDict>, Bound<'_, PyDict>),
+        mut fresh: PyRefMut<'_, Fresh>,
         floors: Floors,
     ) -> PyResult<()> {
-        for basis in 0..2 {
-            for (minute, counts) in of_basis(&fresh, basis) {
-                let minute: i64 = minute.extract()?;
-                let counts = counts.cast_into::<BucketCounts>()?;
+        for (basis, changes) in fresh.take()?.iter().enumerate() {
+            for (&minute, content) in changes {
                 for (number, tier) in self.tiers.iter().enumerate() {
                     let bucket = match tier.size {
                         0 => 0,
@@ -128,7 +127,7 @@ impl Walk {
                     };
                     let floor = floors.0.get(number).copied().unwrap_or(0);
                     if tier.size == 0 || bucket >= floor {
-                        self.add(py, number, basis, bucket, &counts.borrow(), floors.1)?;
+                        self.add(py, number, basis, bucket, content, floors.1)?;
                     }
                 }
             }
@@ -146,7 +145,7 @@ impl Walk {
         counts: PyRef<'_, BucketCounts>,
         floors: Floors,
     ) -> PyResult<()> {
-        self.add(py, tier, basis, bucket, &counts, floors.1)
+        counts.read(py, ALL, |content| self.add(py, tier, basis, bucket, content, floors.1))
     }
 
     /// Add a part of a bucket's change, or subtract it, to the windows that have the bucket.
@@ -161,7 +160,9 @@ impl Walk {
         sign: i64,
         part: u8,
     ) -> PyResult<()> {
-        self.add_to_windows(py, &self.tiers[tier], basis, bucket, &counts, sign, part)
+        counts.read(py, part, |content| {
+            self.add_to_windows(py, &self.tiers[tier], basis, bucket, content, sign, part)
+        })
     }
 
     /// Move windows to a time in seconds since 1970.
@@ -182,7 +183,7 @@ impl Walk {
         number: usize,
         basis: usize,
         bucket: i64,
-        counts: &BucketCounts,
+        content: &Content,
         sums_floor: i64,
     ) -> PyResult<()> {
         let tier = &self.tiers[number];
@@ -197,10 +198,10 @@ impl Walk {
                 new
             }
         };
-        total.borrow_mut().add(py, counts, 1, part)?;
+        total.borrow_mut().add_content(py, content, 1, part)?;
         self.open.bind(py).set_item(total.as_ptr() as usize, &total)?;
         self.dirty.bind(py).add((number, bucket.div_euclid(tier.block)))?;
-        self.add_to_windows(py, tier, basis, bucket, counts, 1, part)
+        self.add_to_windows(py, tier, basis, bucket, content, 1, part)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -210,14 +211,15 @@ impl Walk {
         tier: &Tier,
         basis: usize,
         bucket: i64,
-        counts: &BucketCounts,
+        content: &Content,
         sign: i64,
         part: u8,
     ) -> PyResult<()> {
         for slide in &tier.slides {
             let slide = slide.borrow(py);
             if slide.start < bucket && bucket <= slide.end && part & slide.part != 0 {
-                slide.total(basis).borrow_mut(py).add(py, counts, sign, part & slide.part)?;
+                let mut total = slide.total(basis).borrow_mut(py);
+                total.add_content(py, content, sign, part & slide.part)?;
             }
         }
         Ok(())

@@ -43,16 +43,26 @@ class DeltaBatch(msgspec.Struct, array_like=True, tag="d"):
 
 
 class RawDeltaBatch(msgspec.Struct, array_like=True, tag="d"):
-    """A `DeltaBatch` whose deltas are not decoded yet; see `read_deltas`."""
+    """A `DeltaBatch` whose dictionaries and deltas are not decoded yet; see `read_deltas`."""
 
     version: int
     log_id: str
     source: int
     offset: int
     prev: int
-    models: list[ModelKey]
-    labels: list[str]
+    raw_models: msgspec.Raw
+    raw_labels: msgspec.Raw
     deltas: msgspec.Raw
+
+    @property
+    def models(self) -> list[ModelKey]:
+        """The models, decoded."""
+        return _decode_models(self.raw_models)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, decoded."""
+        return _decode_labels(self.raw_labels)
 
 
 class PackedDeltas(msgspec.Struct, array_like=True, tag="d"):
@@ -68,6 +78,8 @@ class PackedDeltas(msgspec.Struct, array_like=True, tag="d"):
     deltas: msgspec.Raw
 
 
+_decode_models = msgspec.msgpack.Decoder(list[ModelKey]).decode
+_decode_labels = msgspec.msgpack.Decoder(list[str]).decode
 _decode_deltas = msgspec.msgpack.Decoder(list[Delta]).decode
 
 

@@ -4,7 +4,7 @@ A model with probabilities has hundreds of sums in each bucket, and thousands of
 would take 30 times the memory, and each checkpoint would encode all of them again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -164,27 +164,58 @@ class BucketCounts(Counts):
 Changes = tuple[dict[int, BucketCounts], dict[int, BucketCounts]]
 
 
+class Fresh:
+    """The changes of a model that are not in its buckets yet.
+
+    The class of the same name in the native extension has the same methods.
+    """
+
+    def __init__(self) -> None:
+        self.changes: Changes = ({}, {})
+        """The changes; those of native code are a copy."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes[0] or self.changes[1])
+
+
 class BucketFactory:
     """Makes empty counts; those of one factory can be added to each other."""
 
     def __init__(self) -> None:
         self.labels = native.Labels() if use_native else None
         """The labels of native counts; None if the counts are those of Python."""
+        self._reader = None if self.labels is None else native.DeltaReader(self.labels)
         self.new: Callable[[], BucketCounts] = (
             BucketCounts if self.labels is None else partial(native.BucketCounts, self.labels)
         )
 
-    def add_deltas(self, batch: DeltaBatch | RawDeltaBatch, changes: list[Changes]) -> None:
-        """Add the deltas of a batch to the changes of its models."""
-        if self.labels is not None and isinstance(batch, RawDeltaBatch):
-            native.add_deltas(bytes(batch.deltas), batch.labels, changes, self.labels)
+    def new_fresh(self) -> Fresh:
+        """Make the changes of a model, of which there are none yet."""
+        return Fresh() if self.labels is None else native.Fresh(self.labels)
+
+    def add_deltas(
+        self, batch: DeltaBatch | RawDeltaBatch, find: Callable[[Sequence[str]], Fresh]
+    ) -> None:
+        """Add the deltas of a batch to the changes of its models, which ``find`` returns by the parts of
+        a model's key. It must return the same ones for a key each time."""
+        if self._reader is not None:
+            fields: tuple[object, object, object]
+            if isinstance(batch, DeltaBatch):
+                fields = (batch.models, batch.labels, batch.deltas)
+                models, labels, deltas = map(_encode, fields)
+            else:
+                fields = (batch.raw_models, batch.raw_labels, batch.deltas)
+                models, labels, deltas = map(bytes, fields)
+            self._reader.add(models, labels, deltas, find)
             return
+        changes = [find(model).changes for model in batch.models]
+        texts = batch.labels
         for delta in read_deltas(batch):
             by_minute = changes[delta.model][delta.basis]
             total = by_minute.get(delta.minute)
             if total is None:
                 total = by_minute[delta.minute] = self.new()
-            total.change_by(unpack_delta(delta, batch.labels))
+            total.change_by(unpack_delta(delta, texts))
 
 
 def _pack(sums: Sums) -> bytes:

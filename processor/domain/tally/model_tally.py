@@ -28,8 +28,8 @@ class ModelTally:
     def __init__(self, windows: tuple[Window, ...], factory: BucketFactory) -> None:
         #: Counts by [tier][basis][number of the bucket].
         self.tiers: tuple[tuple[Buckets, Buckets], ...] = tuple(({}, {}) for _ in TIERS)
-        #: Changes that are not in the tiers yet, by [basis][minute].
-        self.fresh: tuple[Buckets, Buckets] = ({}, {})
+        #: Changes that are not in the tiers yet.
+        self.fresh = factory.new_fresh()
         #: The offset of each saved block's newest value, and the blocks that changed since, by tier and
         #: number of the block.
         self.saved: dict[Block, int] = {}
@@ -68,8 +68,7 @@ class ModelTally:
 
     def is_changed(self, floors: Floors) -> bool:
         """Whether anything changed since the last flush, or will by `apply_fresh`."""
-        fresh = self.fresh[0] or self.fresh[1]
-        return bool(fresh or self.dirty or self.dropped or self._open) or (
+        return bool(self.fresh or self.dirty or self.dropped or self._open) or (
             self._sums_floor != floors.sums
         )
 
@@ -78,10 +77,8 @@ class ModelTally:
         a bucket below its tier's retention floor are dropped, since the bucket has expired."""
         if self._sums_floor != floors.sums:
             self._drop_sums(floors.sums)
-        if self.fresh[0] or self.fresh[1]:
+        if self.fresh:
             self._walk.apply(self.fresh, floors)
-            for fresh in self.fresh:
-                fresh.clear()
 
     def advance(self, now: float) -> None:
         """Move the windows to ``now`` (seconds since 1970)."""

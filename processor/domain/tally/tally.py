@@ -4,7 +4,7 @@ Its checkpoint consists of blocks: the buckets of one model, tier and range of t
 which deltas it includes, so blocks of different ages can be combined (see `Tally.restore`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,7 @@ from processor.domain.log.deltas import DeltaBatch, RawDeltaBatch, read_deltas, 
 from processor.domain.log.loaded import LoadedCounts
 from processor.domain.model_key import ModelKey
 from processor.domain.statistics.counts import BASES, Counts, Totals
-from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory
+from processor.domain.tally.bucket_counts import BucketCounts, BucketFactory, Fresh
 from processor.domain.tally.cohorts import Cohorts
 from processor.domain.tally.model_tally import (
     BLOCK_BUCKETS,
@@ -149,15 +149,17 @@ class Tally:
             self._apply_loaded(offset, batch)
             return True
         if self._includes:
+            models, labels = batch.models, batch.labels
             for delta in read_deltas(batch):
                 counts = self._factory.new()
-                counts.change_by(unpack(delta, batch.labels))
-                model = batch.models[delta.model]
-                self._apply_partly(offset, model, delta.basis, delta.minute, counts)
+                counts.change_by(unpack(delta, labels))
+                self._apply_partly(offset, models[delta.model], delta.basis, delta.minute, counts)
             return True
-        fresh = [self.model(model).fresh for model in batch.models]
-        self._factory.add_deltas(batch, fresh)
+        self._factory.add_deltas(batch, self._fresh)
         return True
+
+    def _fresh(self, model: Sequence[str]) -> Fresh:
+        return self.model(ModelKey(*model)).fresh
 
     def advance(self, offset: int, timestamp: int) -> None:
         """Record that the log was read up to and with ``offset``, appended at ``timestamp`` (ns)."""

@@ -8,7 +8,7 @@ from processor.domain.tally.bucket_counts import (
     LABELS,
     BucketCounts,
     BucketFactory,
-    Changes,
+    Fresh,
 )
 from processor.domain.tally.windows import MINUTES
 
@@ -75,9 +75,10 @@ class Walk:
         self._open = open_buckets
         self._dirty = dirty
 
-    def apply(self, fresh: Changes, floors: Floors) -> None:
-        """Add changes by basis and minute to every tier that still keeps their bucket."""
-        for basis, changes in enumerate(fresh):
+    def apply(self, fresh: Fresh, floors: Floors) -> None:
+        """Take the fresh changes, and add them to every tier that still keeps their bucket."""
+        taken, fresh.changes = fresh.changes, ({}, {})
+        for basis, changes in enumerate(taken):
             for minute, counts in changes.items():
                 for number, tier in enumerate(self._tiers):
                     bucket = minute * 60 // tier.size if tier.size else 0

@@ -115,8 +115,14 @@ def test_native_counts_are_those_of_python(
 
 
 @CASES
-@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([7, 8]), counts()), max_size=6))
-def test_native_deltas_are_those_of_python(changes: list[tuple[int, int, Counts]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.sampled_from([7, 8]), counts()), max_size=6),
+    st.sampled_from([1, 1, 1, 2, 70]),
+    st.booleans(),
+)
+def test_native_deltas_are_those_of_python(
+    changes: list[tuple[int, int, Counts]], times: int, are_raw: bool
+) -> None:
     texts: dict[str, int] = {}
     deltas = [
         Delta(0, basis, minute, one.totals(), pack_cells(one.cells, texts),
@@ -126,13 +132,18 @@ def test_native_deltas_are_those_of_python(changes: list[tuple[int, int, Counts]
     batch = DeltaBatch(1, "log", 0, 0, -1, [MODEL], list(texts), deltas)
     raw = decode_raw_delta(encode(batch))
     assert isinstance(raw, RawDeltaBatch)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket_counts, "use_native", False)
+        general = BucketFactory()
     factory = BucketFactory()
-    fast: bucket_counts.Changes = ({}, {})
-    slow: bucket_counts.Changes = ({}, {})
-    factory.add_deltas(raw, [fast])
-    factory.add_deltas(batch, [slow])
-    assert [list(each) for each in fast] == [list(each) for each in slow]
-    for fast_minutes, slow_minutes in zip(fast, slow, strict=True):
+    fast, slow = factory.new_fresh(), general.new_fresh()
+    assert not fast
+    for _ in range(times):
+        factory.add_deltas(raw if are_raw else batch, lambda _: fast)
+        general.add_deltas(raw if are_raw else batch, lambda _: slow)
+    assert bool(fast) == bool(slow)
+    assert [list(each) for each in fast.changes] == [list(each) for each in slow.changes]
+    for fast_minutes, slow_minutes in zip(fast.changes, slow.changes, strict=True):
         for minute, one in fast_minutes.items():
             assert_equal(one, slow_minutes[minute])
 
@@ -159,9 +170,10 @@ def test_sums_exceed_any_number_of_bits() -> None:
                encode([[1, 0, 7, [0] * 7, []]]), encode([[0, 0, 7, [0] * 7, [5, 5, 1]]])],
 )  # fmt: skip
 def test_malformed_deltas_are_refused(deltas: bytes) -> None:
-    batch = RawDeltaBatch(1, "log", 0, 0, -1, [MODEL], ["a"], msgspec.Raw(deltas))
+    known = map(msgspec.Raw, (encode([MODEL]), encode(["a"]), deltas))
+    factory = BucketFactory()
     with pytest.raises(ValueError, match="delta"):
-        BucketFactory().add_deltas(batch, [({}, {})])
+        factory.add_deltas(RawDeltaBatch(1, "log", 0, 0, -1, *known), lambda _: factory.new_fresh())
 
 
 def test_a_number_of_a_statistic_that_is_too_large_is_refused() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.domain.log.deltas import Delta, DeltaBatch
 from processor.domain.native import native, use_native
 from processor.domain.statistics.counts import Counts
 from processor.domain.tally import bucket_counts
-from processor.domain.tally.bucket_counts import BucketFactory
+from processor.domain.tally.bucket_counts import BucketFactory, Fresh
 from processor.domain.tally.tally import Tally
 from processor.domain.tally.walk import Floors, ModelTier, Walk, new_slide, new_walk
 from processor.domain.tally.windows import DAY, HOUR
@@ -77,13 +81,20 @@ def test_the_bucket_of_any_minute(minute: int) -> None:
         dirty: set[tuple[int, int]] = set()
         totals = factory.new(), factory.new()
         tier = ModelTier(3600, 24, 3, (buckets, {}), [new_slide(factory, 0, 3600, 2, 3, totals)])
-        counts = factory.new()
-        counts.change_by(Counts(predictions=5))
+        fresh = factory.new_fresh()
+        delta = Delta(0, 0, minute, Counts(predictions=5).totals(), [])
+        batch = DeltaBatch(1, "log", 0, 0, -1, tally_model.MODELS, [], [delta])
+        factory.add_deltas(batch, partial(_only, fresh))
         walk = new_walk(factory, [tier], {}, dirty)
-        walk.apply(({minute: counts}, {}), no_floors())
+        walk.apply(fresh, no_floors())
+        assert not fresh
         walk.advance(tier.slides, 0)
         found.append((list(buckets), dirty, buckets[minute // 60].predictions))
     assert found[0] == found[1]
+
+
+def _only(fresh: Fresh, _: Sequence[str]) -> Fresh:
+    return fresh
 
 
 def no_floors() -> Floors:
