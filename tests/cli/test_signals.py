@@ -9,9 +9,11 @@ import time
 
 import pytest
 
-#: Ctrl-C while the command line is imported.
+#: Ctrl-C while the command line is imported. A shell's background jobs, which the tests may be one of,
+#: ignore it, and so would this process.
 _EARLY = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "click":
