@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -107,8 +108,10 @@ def interrupt_at_once() -> None:
 
     def interrupt(*_: object) -> None:
         exit_after(_ORDERLY_END)
-        # asyncio would log an error for each task that is interrupted with the command.
+        # asyncio would log an error for each task that is interrupted with the command, and Python would
+        # warn of a coroutine that was made a moment before and has no task yet.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        warnings.simplefilter("ignore", RuntimeWarning)
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):

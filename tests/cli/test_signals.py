@@ -22,6 +22,21 @@ sys.meta_path.insert(0, Finder())
 from processor.__main__ import main
 main()
 """
+#: Ctrl-C just after a client has made a coroutine, and before it has made a task of it.
+_BETWEEN = """
+import asyncio, os, signal
+from processor.cli.options import interrupt_at_once
+made = []
+async def read(): ...
+async def connect():
+    made.append(read())
+    os.kill(os.getpid(), signal.SIGINT)
+interrupt_at_once()
+try:
+    asyncio.run(connect())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 @pytest.mark.parametrize(
@@ -65,6 +80,13 @@ def test_a_signal_ends_a_command_whose_server_never_answers(
     assert time.monotonic() - start < 5
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
+
+
+def test_ctrl_c_between_a_coroutine_and_its_task_is_quiet() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _BETWEEN], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("interrupted\n", "")
 
 
 def test_ctrl_c_ends_a_command_that_is_being_imported() -> None:
