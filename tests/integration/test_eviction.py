@@ -4,19 +4,16 @@ them."""
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from elasticsearch import AsyncElasticsearch
 
 from bench.support.load import NAMES, NAMESPACE, deployment
-from bench.support.rows import RIGHT, batch, feedback_row, model_keys, prediction_row, request_ids
-from processor.domain.log.deltas import partition_of
-from processor.domain.log.records import encode
-from processor.domain.timestamps import HOUR, SECOND, format_time
+from bench.support.rows import request_ids
+from processor.domain.timestamps import HOUR, format_time
 from processor.kafka.clients import Kafka
-from processor.kafka.topics import Topics, prepare, specs
 from processor.settings import Settings
+from tests.support.faults.past_log import PastLog
 from tests.support.servers import Broker
 from tests.support.servers.elasticsearch import VERSIONS, shared_server
 from tests.support.servers.indices import MAPPING
@@ -26,53 +23,6 @@ _PARTITIONS = 2
 #: Requests of an hour, about 180 KiB of them in memory: two hours are below the cap, three above.
 _EACH, _JUDGED = 4_000, 50
 _CAP = "450KiB"
-
-
-class _Past:
-    """An app's log that was written in the hours before this one, as a worker would have left it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._kafka = Kafka(settings, settings.broker)
-        self._log_id = ""
-
-    async def write(self, hours: Sequence[tuple[int, Sequence[str]]]) -> None:
-        """Per hour (ns) so many requests; the first ``_JUDGED`` of each were judged right."""
-        self._log_id = await prepare(self._kafka, self._settings)
-        topic = Topics.of(self._settings.app_id).observations
-        # Only so can a broker be made to hold what it took in hours ago.
-        await self._clock(topic, "CreateTime")
-        async with self._kafka.producer() as producer:
-            for hour, ids in hours:
-                for partition in range(_PARTITIONS):
-                    here = [one for one in ids if partition_of(one, _PARTITIONS) == partition]
-                    judged = [one for one in here if one in ids[:_JUDGED]]
-                    value = batch(
-                        model_keys(1),
-                        [prediction_row(one, 0, hour, 0) for one in here],
-                        [feedback_row(one, 0, hour + SECOND, 0, RIGHT) for one in judged],
-                        self._log_id,
-                    )
-                    await producer.send_and_wait(
-                        topic, encode(value), partition=partition, timestamp_ms=hour // 1_000_000
-                    )
-        await self._clock(topic, "LogAppendTime")
-
-    async def _clock(self, topic: str, kind: str) -> None:
-        (spec,) = [
-            spec
-            for spec in specs(self._settings, Topics.of(self._settings.app_id))
-            if spec.name == topic
-        ]
-        config = {**spec.config, "min.insync.replicas": "1", "message.timestamp.type": kind}
-        admin = self._kafka.admin()
-        await admin.start()
-        try:
-            resource = ConfigResource(ConfigResourceType.TOPIC, topic, config)
-            (answer,) = await admin.alter_configs([resource])
-            assert [error for error, *_ in answer.resources] == [0], answer
-        finally:
-            await admin.close()
 
 
 async def _say(settings: Settings, source: str, request_id: str, at: int) -> None:
@@ -134,7 +84,7 @@ async def test_at_the_cap_the_oldest_hour_leaves_and_stays_counted(
         past = [
             (now - hours * HOUR, some) for hours, some in ((6, oldest), (5, middle), (4, newest))
         ]
-        await _Past(settings).write(past)
+        await PastLog(settings).write(past, judged=_JUDGED)
 
         worker = start(**env, max_memory=_CAP)
         await bootstrapped(get, worker)

@@ -1,6 +1,7 @@
 """What befalls workers on a Kafka, and the alert for each of it in a real Prometheus."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,12 +12,16 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
+from bench.support.rows import request_ids
 from processor.domain.events.events_file import parse_line
+from processor.domain.timestamps import HOUR
+from processor.settings import Settings
 from tests.support.alerts.causes import KAFKA, RULES
 from tests.support.alerts.prometheus import Prometheus, running_prometheus, shortened
 from tests.support.alerts.rig import FACTOR, AlertRig
 from tests.support.alerts.sick_models import event
 from tests.support.faults.cluster import Worker, until
+from tests.support.faults.past_log import PastLog
 from tests.support.servers import KafkaServer
 from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
@@ -25,6 +30,9 @@ from tests.support.workers import Get, Start, metric
 _PARTITIONS = 2
 _ANSWER = {"data": {"ndarray": ["a"]}}
 _TRUTH = {"truth": {"data": {"ndarray": ["a"]}}}
+#: Two earlier hours of so many requests, and feedback for unknown ones, are below this limit of memory,
+#: and above it with the requests that come then.
+_EACH, _UNMATCHED, _CAP, _MORE = 4_000, 200, "450KiB", 3_000
 
 
 class Workers:
@@ -37,17 +45,25 @@ class Workers:
         self._app_id = app_id
 
     def start(self, name: str, fault: str = "", **settings: str) -> Worker:
-        worker = self._start(
-            fault=fault,
-            broker=f"kafka://{self._kafka.bootstrap}",
-            topics=name,
-            app_id=f"{self._app_id}-{name}",
-            data=name,
-            partitions=str(_PARTITIONS),
-            **{"archive": "none", **settings},
-        )
+        worker = self._start(fault=fault, data=name, **self._settings(name), **settings)
         self.jobs[name] = [worker]
         return worker
+
+    async def write_past(self, name: str) -> None:
+        """Give the app of that name a log of two earlier hours."""
+        data = random.Random(7).randbytes(16 * _EACH * 2)
+        ids, now = request_ids(data), time.time_ns()
+        env = {f"PROCESSOR_{key.upper()}": value for key, value in self._settings(name).items()}
+        hours = [(now - 5 * HOUR, ids[:_EACH]), (now - 4 * HOUR, ids[_EACH:])]
+        await PastLog(Settings.from_env(env)).write(hours, unmatched=_UNMATCHED)
+
+    def _settings(self, name: str) -> dict[str, str]:
+        return {
+            "broker": f"kafka://{self._kafka.bootstrap}",
+            "topics": name,
+            "app_id": f"{self._app_id}-{name}",
+            "partitions": str(_PARTITIONS),
+        }
 
     async def send(self, name: str, numbers: range) -> None:
         """Predictions to the source of that name, and their feedback; each a batch of its own."""
@@ -60,6 +76,14 @@ class Workers:
                     await producer.send_and_wait(
                         name, one.value, headers=list(one.headers), partition=number % _PARTITIONS
                     )
+
+    async def crowd(self, name: str, count: int) -> None:
+        """So many predictions at once to the source of that name."""
+        async with _producer(self._kafka.bootstrap) as producer:
+            for number in range(count):
+                line = event("inference.response", name, f"more-{number}", time.time_ns(), _ANSWER)
+                one = parse_line(line.encode(), number, 0)
+                await producer.send(name, one.value, headers=list(one.headers), partition=0)
 
     async def lose(self, name: str) -> None:
         """Remove every record of the source, as retention does."""
@@ -82,7 +106,7 @@ async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
         await producer.stop()
 
 
-_SOURCES = ("archive", "hung", "lost-delta", "failing", "slow", "away")
+_SOURCES = ("archive", "hung", "lost-delta", "failing", "slow", "away", "crowded")
 
 
 @pytest.mark.timeout(1200)
@@ -123,11 +147,18 @@ async def _befalls(
         workers.start(name, fault)
     workers.start("slow", "slow_source:1")
     away = workers.start("away")
+    await workers.write_past("crowded")
+    crowded = workers.start("crowded", max_memory=_CAP)
+    await workers.send("crowded", range(20))
     prometheus.scrape_jobs(workers.jobs)
     for worker in (one for each in workers.jobs.values() for one in each):
         await _ready(get, worker)
+    await metric(get, crowded, "processor_unmatched_feedbacks", 2.0 * _UNMATCHED)
+    await metric(get, crowded, 'processor_events_total{event_type="feedback"}', 20.0)
     await prometheus.until_scraped(len(workers.jobs))
 
+    rig.begins("ProcessorRequestsEvicted", job="crowded")
+    await workers.crowd("crowded", _MORE)
     rig.begins("ProcessorTopicMissing", job="missing")
     rig.begins("ProcessorArchiveAway", "ProcessorBootstrapIncomplete", job="archive")
     workers.start("missing")

@@ -77,12 +77,7 @@ KAFKA = {
     "ProcessorHeldDeltas": Cause("a delta is lost on its way"),
     "ProcessorPartitionFailing": Cause("a partition can't be folded"),
     "ProcessorConsumerLag": Cause("a worker reads one record a second", ("5m", "10m")),
+    "ProcessorRequestsEvicted": Cause("PROCESSOR_MAX_MEMORY is less than what waits for feedback"),
     "ProcessorSourceLost": Cause("retention removes records while the worker is away"),
     "ProcessorBrokerAway": Cause("the broker is stopped"),
-}
-#: Alerts whose cause can't be had in minutes, with the reason.
-NOT_CAUSED = {
-    "ProcessorRequestsEvicted": "a worker on a Kafka evicts only requests of an earlier hour, by the "
-    "broker's clock, so a run takes over an hour; tests/integration/test_eviction.py evicts from a log "
-    "that was written for it, before anything is scraped",
 }
