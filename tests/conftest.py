@@ -100,6 +100,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         folders = item.nodeid.partition("::")[0].split("/")
         if _SERVERS & fixtures or _FOLDERS & set(folders):
             item.add_marker(pytest.mark.integration)
+        full = item.get_closest_marker("full")
+        if full and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason=f"with --full only: {full.args[0]}"))
     items.sort(key=_rank)
     if config.getoption("--quick"):
         quick = [item for item in items if _rank(item) == len(_COSTLY)]

@@ -164,7 +164,7 @@ def _draw(random: _Numbers, number: int) -> _Numbers:
 
 
 def _labels(random: _Numbers) -> tuple[_Numbers, _Numbers, _Numbers]:
-    """What was predicted, the truth, and the corrected truth."""
+    """The predicted label, the truth, and the corrected truth."""
     three = numpy.uint64(3)
     predicted = (random >> numpy.uint64(40)) % three
     right = (random >> numpy.uint64(44)) % numpy.uint64(100) < 73

@@ -165,7 +165,7 @@ class SnapshotFile:
         self.shared_folder = f"{app_id}/{log_id}/{partition}"
         """The folder of the partition in a store that is shared."""
         self.wanted = (SNAPSHOT_VERSION, log_id, partition, partitions, horizon)
-        """What the head of a snapshot of this partition begins with."""
+        """The values that the head of a snapshot of this partition begins with."""
 
     def capture(
         self, offset: int, state: JoinState, judged: Iterable[RequestRef] = ()

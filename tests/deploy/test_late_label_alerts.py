@@ -129,26 +129,20 @@ def test_labels_that_stop(promtool: str, tmp_path: Path) -> None:
     assert 1 <= found["ModelFeedbackStopped"] <= 5
 
 
+@pytest.mark.full("takes minutes")
 @pytest.mark.timeout(3600)
-def test_three_hundred_healthy_days(
-    promtool: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_three_hundred_healthy_days(promtool: str, tmp_path: Path) -> None:
     """Surges that overlap make the traffic times nine."""
-    if not request.config.getoption("--full"):
-        pytest.skip("with --full only: takes minutes")
     step = 4
     series = published(Events(World(days=315, surges=30, weekly=True), seed=1), 15, 315, step)
     assert first_fired(promtool, series, tmp_path, step) == {}
 
 
+@pytest.mark.full("takes minutes")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("floor", [None, 0.82, 0.83])
-def test_a_fall_of_five_points(
-    floor: float | None, promtool: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_fall_of_five_points(floor: float | None, promtool: str, tmp_path: Path) -> None:
     """From 0.848 to 0.798. Prints the days that it takes, by seed."""
-    if not request.config.getoption("--full"):
-        pytest.skip("with --full only: takes minutes")
     days: dict[str, list[float]] = {}
     step = 4
     for seed in range(1, 11):

@@ -202,13 +202,12 @@ async def test_missing_topics_a_refusing_archive_a_broken_file_and_a_lost_folder
     print("\n".join(observer.rows))
 
 
+@pytest.mark.full("servers of its own")
 @pytest.mark.timeout(900)
 async def test_all_problems_with_their_times(
-    request: pytest.FixtureRequest, app_id: str, start: Start, get: Get, tmp_path: Path
+    app_id: str, start: Start, get: Get, tmp_path: Path
 ) -> None:
     """Kafka and Elasticsearch stopped, and a full disk; and a worker that becomes unready."""
-    if not request.config.getoption("--full"):
-        pytest.skip("at full size only: servers of its own")
     with ExitStack() as stack:
         kafka = stack.enter_context(KafkaServer())
         elastic = stack.enter_context(ElasticsearchServer())

@@ -114,7 +114,7 @@ def test_any_checkpoint_is_right(
 
 @given(logs(time_passes=True), st.lists(st.integers(0, 5), min_size=1, max_size=6))
 def test_each_whole_checkpoint_stands_alone(log: Log, steps: list[int]) -> None:
-    """What a flush of all blocks writes, with nothing that was written before, restores all counts."""
+    """A flush of all blocks, with nothing that was written before, restores all counts."""
     messages, _ = log
     tally, offset = new_tally(), 0
     for step in steps:

@@ -17,7 +17,7 @@ from tests.support.alerts.prometheus import Prometheus, running_prometheus
 from tests.support.faults.cluster import Worker, until
 from tests.support.manifests import DEPLOY
 from tests.support.servers import Broker
-from tests.support.workers import Get, Start, models, produce
+from tests.support.workers import Get, Start, kafka_settings, models, produce
 
 ALERT = "ModelAccuracyLow"
 
@@ -78,13 +78,7 @@ async def test_an_alert_fires_and_resolves_and_an_update_leaves_no_gap(
     source = topic(partitions=8)
 
     def worker(name: str) -> Worker:
-        return start(
-            broker=f"kafka://{kafka.bootstrap}",
-            topics=source,
-            app_id=app_id,
-            archive="none",
-            data=name,
-        )
+        return start(data=name, **kafka_settings(kafka, source, app_id))
 
     workers = [worker("a"), worker("b")]
     server = prometheus

@@ -25,7 +25,7 @@ from tests.support.faults.past_log import PastLog
 from tests.support.servers import KafkaServer
 from tests.support.servers.process import free_port
 from tests.support.servers.topics import create_topics
-from tests.support.workers import Get, Start, metric
+from tests.support.workers import Get, Start, kafka_settings, metric
 
 _PARTITIONS = 2
 _ANSWER = {"data": {"ndarray": ["a"]}}
@@ -45,7 +45,7 @@ class Workers:
         self._app_id = app_id
 
     def start(self, name: str, fault: str = "", **settings: str) -> Worker:
-        worker = self._start(fault=fault, data=name, **self._settings(name), **settings)
+        worker = self._start(fault=fault, data=name, **self._settings(name, **settings))
         self.jobs[name] = [worker]
         return worker
 
@@ -57,13 +57,9 @@ class Workers:
         hours = [(now - 5 * HOUR, ids[:_EACH]), (now - 4 * HOUR, ids[_EACH:])]
         await PastLog(Settings.from_env(env)).write(hours, unmatched=_UNMATCHED)
 
-    def _settings(self, name: str) -> dict[str, str]:
-        return {
-            "broker": f"kafka://{self._kafka.bootstrap}",
-            "topics": name,
-            "app_id": f"{self._app_id}-{name}",
-            "partitions": str(_PARTITIONS),
-        }
+    def _settings(self, name: str, **settings: str) -> dict[str, str]:
+        app_id = f"{self._app_id}-{name}"
+        return kafka_settings(self._kafka, name, app_id, partitions=str(_PARTITIONS), **settings)
 
     async def send(self, name: str, numbers: range) -> None:
         """Predictions to the source of that name, and their feedback; each a batch of its own."""
@@ -109,12 +105,11 @@ async def _producer(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
 _SOURCES = ("archive", "hung", "lost-delta", "failing", "slow", "away", "crowded")
 
 
+@pytest.mark.full("some minutes, and a broker that is stopped")
 @pytest.mark.timeout(1200)
 async def test_every_alert_on_workers_with_a_kafka_fires(
-    request: pytest.FixtureRequest, app_id: str, start: Start, get: Get, tmp_path: Path
+    app_id: str, start: Start, get: Get, tmp_path: Path
 ) -> None:
-    if not request.config.getoption("--full"):
-        pytest.skip("at full size only: some minutes, and a broker that is stopped")
     with KafkaServer() as kafka:
         await create_topics(kafka.bootstrap, list(_SOURCES), _PARTITIONS)
         workers = Workers(kafka, start, app_id)

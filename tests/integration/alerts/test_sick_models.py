@@ -30,7 +30,7 @@ _SAID = {
 
 
 async def send(lines: list[str], path: Path, address: str) -> None:
-    """As a user does: `processor send`."""
+    """Send the lines as a user does, with `processor send`."""
     path.write_text("".join(lines))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "processor", "send", str(path), "--to", address),
@@ -41,12 +41,9 @@ async def send(lines: list[str], path: Path, address: str) -> None:
     assert f"{len(lines)} of {len(lines)} accepted" in said.decode()
 
 
+@pytest.mark.full("some minutes, so that a week passes in Prometheus")
 @pytest.mark.timeout(1200)
-async def test_every_alert_on_models_fires(
-    request: pytest.FixtureRequest, start: Start, tmp_path: Path
-) -> None:
-    if not request.config.getoption("--full"):
-        pytest.skip("at full size only: some minutes, so that a week passes in Prometheus")
+async def test_every_alert_on_models_fires(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text(MODELS_FILE)
     worker = start(models=str(file))

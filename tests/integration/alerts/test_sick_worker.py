@@ -53,12 +53,9 @@ def _structured(line: str) -> str:
     return json.dumps({**attributes, "data": content["data"]})
 
 
+@pytest.mark.full("some minutes")
 @pytest.mark.timeout(900)
-async def test_every_alert_on_an_embedded_worker_fires(
-    request: pytest.FixtureRequest, start: Start, tmp_path: Path
-) -> None:
-    if not request.config.getoption("--full"):
-        pytest.skip("at full size only: some minutes")
+async def test_every_alert_on_an_embedded_worker_fires(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "models.yaml"
     file.write_text("models: []\n")
     settings = {"windows": "1h,7d,all", "max_models": "1", "models": str(file)}

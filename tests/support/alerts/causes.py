@@ -18,8 +18,11 @@ HOLDS: dict[str, str] = {
 
 
 class Cause(NamedTuple):
-    """What is done. Its alert fires once the rule's own times have passed: ``waits`` are ranges of it
-    that must fill or empty first, and ``seconds`` the number that a metric has to reach."""
+    """An action that makes an alert fire once the rule's own times have passed.
+
+    ``waits`` are ranges of the rule that must fill or empty first, and ``seconds`` the number that a
+    metric has to reach.
+    """
 
     what: str
     waits: tuple[str, ...] = ()

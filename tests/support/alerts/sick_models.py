@@ -28,7 +28,7 @@ Span = tuple[float, float, int, int, Draw]
 
 
 class SickModel(NamedTuple):
-    """What it did before, and what makes it sick."""
+    """A model's healthy past, and the events that make it sick."""
 
     name: str
     well: tuple[Span, ...]

@@ -16,9 +16,9 @@ class BatchRequests(NamedTuple):
     digests: list[int]
     """One for each prediction, and then for each feedback, in the order of the rows."""
     missing_predictions: list[int]
-    """Those of predictions whose requests are not in memory."""
+    """The digests of predictions whose requests are not in memory."""
     missing_feedbacks: list[int]
-    """Those of feedbacks whose requests are not in memory."""
+    """The digests of feedbacks whose requests are not in memory."""
 
 
 def batch_requests(
