@@ -11,23 +11,10 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from processor.kafka.clients import running
+from tests.support.archive_app import ArchiveApp
 from tests.support.faults.cluster import until
-from tests.support.servers import Broker
-from tests.support.servers.elasticsearch import Elastic
 from tests.support.servers.indices import stored
-from tests.support.workers import (
-    DATA,
-    Get,
-    Start,
-    archive_settings,
-    assert_equal,
-    bootstrapped,
-    counted,
-    expected,
-    metric,
-    models,
-    produce,
-)
+from tests.support.workers import DATA, assert_equal, expected
 
 _TYPES = DATA / "notebook-types"
 _INDEX = "inference-log-seldon-seldon-{}-default"
@@ -56,35 +43,26 @@ async def _documents(client: AsyncElasticsearch, index: str) -> dict[str, Any]:
 
 
 async def test_the_experiment_as_documents(
-    kafka: Broker,
-    topic: Callable[..., str],
-    app_id: str,
-    start: Start,
-    get: Get,
-    elastic: Elastic,
-    client: AsyncElasticsearch,
-    tmp_path: Path,
+    app: ArchiveApp, topic: Callable[..., str], tmp_path: Path
 ) -> None:
     """Equal to what Seldon's logger wrote; a bootstrap from them gives the same metrics, and the
     notebook's aggregation its numbers. Sent twice and read by two workers, nothing changes."""
     deployment = f"sklearn-{uuid.uuid4().hex[:8]}"
     index = _INDEX.format(deployment)
     events = _renamed(_TYPES / "events.ndjson", deployment, tmp_path)
-    source = topic(partitions=8)
-    await produce(kafka.bootstrap, source, events)
-    await produce(kafka.bootstrap, source, events)
-    settings = archive_settings(kafka, source, app_id, elastic, horizon="3650d")
-    writing = {**settings, "request_logger": "on", "bootstrap": "never"}
-    workers = [start(**writing, data=f"data-{i}") for i in range(2)]
+    await app.produce(events)
+    await app.produce(events)
+    writing = {"horizon": "3650d", "request_logger": "on", "bootstrap": "never"}
+    workers = [app.start(**writing, data=f"data-{i}") for i in range(2)]
 
     async def written() -> bool:
-        found = await _documents(client, index)
+        found = await _documents(app.client, index)
         return len(found) == 100 and sum("feedback" in one for one in found.values()) == 63
 
     await until(written, 90, "100 documents, 63 with feedback")
 
     async def all_read() -> bool:
-        return await _committed(kafka.bootstrap, f"{app_id}-request-logger") == 2 * 263
+        return await _logged(app) == 2 * 263
 
     await until(all_read, 60, "both times read")
     assert [await worker.terminate() for worker in workers] == [0, 0]
@@ -94,8 +72,8 @@ async def test_the_experiment_as_documents(
         if "feedback" in one:
             one["feedback"]["reward"] = int(one["feedback"]["reward"])
         wanted[document["_id"]] = one
-    assert await _documents(client, index) == wanted
-    answer = await client.search(
+    assert await _documents(app.client, index) == wanted
+    answer = await app.client.search(
         index=index,
         size=0,
         aggs={
@@ -105,11 +83,12 @@ async def test_the_experiment_as_documents(
     )
     assert answer["aggregations"]["reward_sum"]["value"] == 46
     assert answer["aggregations"]["reward_count"]["doc_count"] == 63
-    settings |= {"topics": topic(partitions=1), "app_id": f"{app_id}-b"}
-    reading = start(**settings, index=index, data="b")
-    await bootstrapped(get, reading)
-    await counted(get, reading, judged=63)
-    (found,) = await models(get, reading)
+    reading = app.start(
+        topics=topic(partitions=1), app_id=f"{app.app_id}-b", horizon="3650d", index=index, data="b"
+    )
+    await app.bootstrapped(reading)
+    await app.counted(reading, judged=63)
+    found = await app.model(reading)
     assert_equal(found, expected() | {"deployment": deployment})
     assert await reading.terminate() == 0
 
@@ -132,20 +111,12 @@ def _event(deployment: str, kind: str, at: str, data: dict[str, Any]) -> str:
 
 
 async def test_a_batch_its_feedback_and_what_seldons_logger_refuses(
-    kafka: Broker,
-    topic: Callable[..., str],
-    app_id: str,
-    start: Start,
-    get: Get,
-    elastic: Elastic,
-    client: AsyncElasticsearch,
-    tmp_path: Path,
+    app: ArchiveApp, tmp_path: Path
 ) -> None:
     """Feedback that comes before its batch reaches each row all the same; an older feedback does not
     replace a newer one, nor leave parts of it; a body over 300,000 bytes is kept."""
     deployment = f"batch-{uuid.uuid4().hex[:8]}"
     index = _INDEX.format(deployment)
-    source = topic(partitions=1)
     rows = {"data": {"names": ["cat", "dog"], "ndarray": [[0.9, 0.1], [0.2, 0.8]]}}
     truth = {"data": {"ndarray": ["cat", "cat"]}}
     lines = [
@@ -155,20 +126,19 @@ async def test_a_batch_its_feedback_and_what_seldons_logger_refuses(
             deployment, "feedback", "01", {"reward": True, "truth": {"data": {"ndarray": [1, 2]}}}
         ),
     ]
-    settings = archive_settings(kafka, source, app_id, elastic)
-    worker = start(**settings, request_logger="on", bootstrap="never")
+    worker = app.start(request_logger="on", bootstrap="never")
     for number, line in enumerate(lines):
         path = tmp_path / f"{number}.ndjson"
         path.write_text(line + "\n")
-        await produce(kafka.bootstrap, source, path)
+        await app.produce(path)
 
         async def written(number: int = number) -> bool:
-            return await _committed(kafka.bootstrap, f"{app_id}-request-logger") == number + 1
+            return await _logged(app) == number + 1
 
         await until(written, 60, f"event {number}")
-    await metric(get, worker, "processor_logged_refused_total", 0.0)
+    await app.metric(worker, "processor_logged_refused_total", 0.0)
 
-    found = await _documents(client, index)
+    found = await _documents(app.client, index)
     assert found.keys() == {"r1-item-0", "r1-item-1"}
     for item, instance in enumerate([[0.9, 0.1], [0.2, 0.8]]):
         document = found[f"r1-item-{item}"]
@@ -185,11 +155,11 @@ async def test_a_batch_its_feedback_and_what_seldons_logger_refuses(
     assert await worker.terminate() == 0
 
 
-async def _committed(bootstrap: str, group: str) -> int:
-    """The records that a group has done with."""
-    async with running(AIOKafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+async def _logged(app: ArchiveApp) -> int:
+    """How many records the request logger has done with."""
+    async with running(AIOKafkaAdminClient(bootstrap_servers=app.kafka.bootstrap)) as admin:
         try:
-            found = await admin.list_consumer_group_offsets(group)
+            found = await admin.list_consumer_group_offsets(f"{app.app_id}-request-logger")
         except GroupCoordinatorNotAvailableError:
             return 0  # a new broker makes the topic of the offsets for its first group
         return sum(max(0, at.offset) for at in found.values())
