@@ -110,7 +110,7 @@ class DeltaAccumulator:
         own: list[bool],
         top: int,
         right: bool,
-        by_threshold: bool,
+        second: tuple[str, bool] | None,
     ) -> int: ...
     def add_numbers_plan(
         self,

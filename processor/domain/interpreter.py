@@ -204,6 +204,19 @@ def class_names(answer: Answer) -> tuple[str, ...]:
     return names_of(answer.width, answer.schema) or tuple(map(str, range(answer.width)))
 
 
+def second_class(answer: Answer) -> str | None:
+    """Return the second of two classes of a prediction's probabilities, None for another number of
+    classes. The models file's order goes before that of the message (counting rule 26).
+
+    >>> second_class(Answer("a", None, SCORES, Schema(("a", "b"), classes=("b", "a")), 2))
+    'a'
+    """
+    if answer.width != 2:
+        return None
+    names, classes = class_names(answer), answer.schema.classes
+    return classes[1] if classes is not None and {*classes} == {*names} else names[1]
+
+
 def probable(probability: float, schema: Schema) -> str:
     """Return the label of a probability of the positive class, by the schema's threshold: the second or
     first of two classes, or "1" or "0" without classes."""

@@ -253,7 +253,7 @@ impl DeltaAccumulator {
         // The empty label is the first one.
         if self.labels.is_empty() {
             self.labels.insert_full(String::new());
-            let names = Names { labels: Vec::new(), by_threshold: false };
+            let names = Names { labels: Vec::new(), second: None };
             self.names.insert(names, Vec::new());
         }
         LabelId(self.labels.insert_full(text).0 as u32)
@@ -378,12 +378,13 @@ impl DeltaAccumulator {
         own: Vec<bool>,
         top: i64,
         right: bool,
-        by_threshold: bool,
+        second: Option<(String, bool)>,
     ) -> PlanId {
         let names: Vec<_> = names.into_iter().map(|name| self.label(name)).collect();
+        let second = second.map(|(name, by_threshold)| (self.label(name), by_threshold));
         let mut order: Vec<_> = (0..names.len()).collect();
         order.sort_by_key(|&at| &self.labels[names[at].index()]);
-        let key = Names { labels: names.clone(), by_threshold };
+        let key = Names { labels: names.clone(), second };
         let names_id = self.names.insert_full(key, order).0 as u32;
         let (known, top) = (own.contains(&true), usize::try_from(top).ok());
         let scores = Scores { names, own, known, top, right, names_id };

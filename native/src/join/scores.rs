@@ -81,11 +81,12 @@ impl AddAssign for TopSums {
     }
 }
 
-/// The classes of items, and whether a threshold decided between two of them.
+/// The classes of items.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Names {
     pub labels: Vec<LabelId>,
-    pub by_threshold: bool,
+    /// The second of two classes, and whether a threshold decided between them.
+    pub second: Option<(LabelId, bool)>,
 }
 
 /// Sums of the probabilities of all classes of some items that have the same classes.
@@ -183,8 +184,8 @@ impl ScoreSums {
         add(LOG_LOSS, none, 0, self.log_loss);
         self.ranks.iter().for_each(|(rank, n)| add(RANK, none, rank, n.into()));
         add(OUTSIDE, none, 0, self.outside);
-        if let [_, second] = names.labels[..] {
-            add(SECOND, second, names.by_threshold.into(), self.items);
+        if let Some((second, by_threshold)) = names.second {
+            add(SECOND, second, by_threshold.into(), self.items);
         }
         self.clear(order.len());
     }

@@ -243,7 +243,12 @@ class NativeDeltaAccumulator(DeltaAccumulator):
                 outcomes, plan.unit, label, plan.tolerance, plan.truth
             )
         return self.native.add_probabilities_plan(
-            outcomes[0], list(plan.names), list(plan.own), plan.top, plan.right, plan.by_threshold
+            outcomes[0],
+            list(plan.names),
+            list(plan.own),
+            plan.top,
+            plan.right,
+            plan.second,
         )
 
     def add_summary(

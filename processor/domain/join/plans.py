@@ -5,7 +5,7 @@ from copy import copy
 from enum import IntEnum
 from typing import NamedTuple
 
-from processor.domain.interpreter import class_names, resolve_number
+from processor.domain.interpreter import class_names, resolve_number, second_class
 from processor.domain.join.judge import SCORED, Outcome, judge, judge_items
 from processor.domain.quantities import pack_number
 from processor.domain.statistics.counts import Counts
@@ -21,9 +21,9 @@ class Plan(NamedTuple):
     ``outcomes`` count whatever the values are: one, but for NUMBERS those of a number that is not within
     the tolerance, of one that is, and of a truth that is out of range. The other fields are for some
     kinds: ``names`` of the classes, ``own`` which of them is the actual, ``top`` the position of the
-    predicted label (-1 if it has none), ``right`` whether it is the actual, ``by_threshold`` whether a
-    threshold decided; ``unit`` and ``tolerance`` are those of the `Schema`, and ``truth`` is a number in
-    units where the row of the feedback has none.
+    predicted label (-1 if it has none), ``right`` whether it is the actual, ``second`` the second class
+    of two and whether a threshold decided between them; ``unit`` and ``tolerance`` are those of the
+    `Schema`, and ``truth`` is a number in units where the row of the feedback has none.
     """
 
     kind: int
@@ -32,7 +32,7 @@ class Plan(NamedTuple):
     own: tuple[bool, ...] = ()
     top: int = -1
     right: bool = False
-    by_threshold: bool = False
+    second: tuple[str, bool] | None = None
     unit: int = 0
     tolerance: tuple[int, int] | None = None
     truth: int | None = None
@@ -48,7 +48,7 @@ def label_plan(answer: Answer, truth: Reading | None, reward: int | None, outcom
     right = answer.label == actual
     if not answer.width:
         return Plan(CONFIDENCE, (outcome,), right=right)
-    names = class_names(answer)
+    names, second = class_names(answer), second_class(answer)
     return Plan(
         PROBABILITIES,
         (outcome,),
@@ -56,7 +56,7 @@ def label_plan(answer: Answer, truth: Reading | None, reward: int | None, outcom
         tuple([name == actual for name in names]),
         names.index(answer.label) if answer.label in names else -1,
         right,
-        answer.mode == PROBABILITY,
+        None if second is None else (second, answer.mode == PROBABILITY),
     )
 
 

@@ -13,7 +13,7 @@ from operator import add as add_integers
 from operator import mul
 from typing import NamedTuple
 
-from processor.domain.interpreter import class_names
+from processor.domain.interpreter import class_names, second_class
 from processor.domain.quantities import ONE, log_loss, unpack_probabilities
 from processor.domain.statistics.labels import one_vs_rest
 from processor.domain.statistics.sums import Kinds, Sum, Sums, add
@@ -69,8 +69,9 @@ def contribute(answer: Answer, packed: bytes, actual: str, sums: Sums) -> None:
     add(sums, Sum.RANK, 1, bin=rank)
     if own is None:
         add(sums, Sum.OUTSIDE, 1)
-    if width == 2:
-        add(sums, Sum.SECOND, 1, names[1], bin=int(answer.mode == PROBABILITY))
+    second = second_class(answer)
+    if second is not None:
+        add(sums, Sum.SECOND, 1, second, bin=int(answer.mode == PROBABILITY))
     top = next((q for name, q in pairs if name == label), None)
     if top is not None:
         _add_top(top, label == actual, sums)
