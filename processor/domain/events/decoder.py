@@ -278,17 +278,14 @@ class Decoder:
         rows: PayloadRows | None,
         reward: int | None,
     ) -> Feedback:
-        """Return the feedback that has truth rows, a reward, or both; rows that cannot be scored are
-        counted."""
+        """Return the feedback that has truth rows, a reward, or both. Rows that cannot be scored are
+        counted at the join, where they meet the items of a prediction."""
         if rows is None:
             return Feedback(
                 scope, request_id, time, EVENT, self._digest(None, reward), None, reward
             )
         found = [model.truth(row, rows.names) for row in rows.rows]
         truth = tuple([reading for reading, _ in found])
-        for reading in truth:
-            if reading.kind == UNSCORABLE:
-                self.telemetry.not_scorable[str(reading.value)] += 1
         values = tuple([packed for _, packed in found])
         content = self._digest(truth[0], reward) if len(truth) == 1 else digest(truth, reward)
         if any(values):
