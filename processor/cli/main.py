@@ -127,6 +127,13 @@ def _reserve_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
+def _one_line(error: click.UsageError) -> str:
+    """The message of a wrong option or argument, which click would spread over four lines."""
+    command = error.ctx.command_path if error.ctx is not None else "processor"
+    message = " ".join(error.format_message().split())
+    return f"processor: {message} ({command} --help shows the options)"
+
+
 def main() -> None:
     """Run the command line, and exit: 2 for usage and settings, 130 if interrupted, 1 for others."""
     _reserve_standard_files()
@@ -134,6 +141,12 @@ def main() -> None:
         code = cli(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        click.echo(_one_line(error), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -162,6 +162,7 @@ def test_usage_errors_say_what_to_do(args: tuple[str, ...], code: int, message: 
     assert ran.returncode == code
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
 
 
 def test_the_last_hours_are_those_before_now(tmp_path: Path) -> None:
