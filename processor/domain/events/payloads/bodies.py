@@ -38,7 +38,7 @@ def read_response(
     if body_format.encoding not in _ENCODINGS:
         return _packed(body_format)
     if body_format.content_type in _PROTOBUF:
-        return protobuf.read_response(body, body_format.protocol, choice)
+        return protobuf.read_response(protobuf.unframed(body), body_format.protocol, choice)
     if body_format.json_length is not None:
         parts = _split(body, body_format.json_length)
         if isinstance(parts, DeadLetter):
@@ -52,7 +52,7 @@ def read_identity(body: bytes, body_format: BodyFormat) -> dict[str, object]:
     if _may_be_json(body, body_format):
         return read_object(body)
     if body_format.protocol in protobuf.INFERENCE:
-        return {"id": protobuf.read_id(body)}
+        return {"id": protobuf.read_id(protobuf.unframed(body))}
     return {}
 
 
@@ -68,7 +68,7 @@ def read_feedback(
     if body_format.encoding not in _ENCODINGS:
         return _packed(body_format)
     if body_format.content_type in _PROTOBUF:
-        return protobuf.read_feedback(body, choice)
+        return protobuf.read_feedback(protobuf.unframed(body), choice)
     return judgement or json_bodies.read_feedback(body, choice)
 
 

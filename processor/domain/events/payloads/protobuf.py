@@ -53,6 +53,9 @@ _MESSAGES = {
     "PredictOutput": "1 key string, 2 value TensorProto",
 }
 
+#: The bytes of the frame around a message of gRPC.
+_GRPC_FRAME = 5
+
 _Field = descriptor_pb2.FieldDescriptorProto
 
 
@@ -97,6 +100,21 @@ MESSAGES = _classes()
 INFERENCE, _TENSORFLOW = frozenset({"v2", "kfserving", "open-inference"}), "tensorflow"
 #: Seldon's status of a failure.
 _FAILURE = 1
+
+
+def unframed(body: bytes) -> bytes:
+    """Return a message without the frame of gRPC (a flag and the length in four bytes), or without the
+    header of a schema registry (a zero, the schema's id in four bytes and a zero). No message begins
+    with a zero, so any other body is returned as it is.
+
+    >>> unframed(bytes([0, 0, 0, 0, 2, 10, 0])), unframed(bytes([0, 0, 0, 0, 7, 0, 10, 0]))
+    (b'\\n\\x00', b'\\n\\x00')
+    """
+    if body[:1] != b"\0":
+        return body
+    if int.from_bytes(body[1:5], "big") == len(body) - _GRPC_FRAME:
+        return body[_GRPC_FRAME:]
+    return body[_GRPC_FRAME + 1 :] if body[_GRPC_FRAME : _GRPC_FRAME + 1] == b"\0" else body
 
 
 def read_response(
