@@ -27,6 +27,7 @@ KEY = ModelKey("vision", "pets", "default", "classifier")
         ("models:\n  - match: a/b\n    judge_by: both\n", 3, "expected truth or reward"),
         ("models:\n  - match: a/b\n    threshold: 1.5\n", 3, "is 1.5: expected a number above 0"),
         ("models:\n  - match: a/b\n    labels: {0: cat}\n", 3, "quote numbers"),
+        ("models:\n  - match: a/b\n    classes: [no, yes]\n", 3, "quote numbers, yes and no"),
         ("models:\n  - match: a/b\n    outputs: x\n", 3, "has 'outputs': expected match, output,"),
         ("models:\n  - output: label\n", 2, "models[0] has no match"),
         ("model:\n  - match: a/b\n", 1, "has 'model': expected only models"),

@@ -169,8 +169,8 @@ _EXPECTED = {
     "match": "namespace/deployment[/predictor[/model]], with globs",
     "output": _list(get_args(Output)),
     "output_name": "the name of an output, as text",
-    "classes": "a list of two names or more, each text (quote numbers) and each once",
-    "labels": 'a map of labels to labels, both text (quote numbers), as {"0": cat}',
+    "classes": "a list of two names or more, each text (quote numbers, yes and no) and each once",
+    "labels": 'a map of labels to labels, both text (quote numbers, yes and no), as {"0": cat}',
     "threshold": "a number above 0 and below 1",
     "task": _list(get_args(Task)),
     "tolerance": 'a number from 0 on, as 0.5, or a percentage of the truth as text, as "10%"',
@@ -185,7 +185,7 @@ _EXPECTED = {
     "feedback_every": "a duration above 0, as 12h or 7d",
     "min_coverage": "a number from 0 to 1, as 0.5",
     "retired": "true or false",
-    "retired_classes": "a list of labels, each text (quote numbers) and each once",
+    "retired_classes": "a list of labels, each text (quote numbers, yes and no) and each once",
 }
 #: The form of the keys that name a place in the event. A header that holds credentials cannot be an id.
 _PLACES = {
