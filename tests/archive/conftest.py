@@ -9,7 +9,7 @@ from processor.archive.elasticsearch.archive import ElasticsearchArchive
 from processor.archive.sqlite.archive import SqliteArchive
 from processor.settings import Settings
 from tests.conftest import elastic_of
-from tests.support.archive_harness import ArchiveHarness, ElasticsearchHarness, SqliteHarness
+from tests.support.archives.harness import ArchiveHarness, ElasticsearchHarness, SqliteHarness
 from tests.support.servers.elasticsearch import (
     VERSIONS,
     ElasticsearchServer,

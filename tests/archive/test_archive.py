@@ -15,7 +15,7 @@ from processor.domain.join.outcomes import (
 from processor.domain.log.observations import DOCUMENT, BatchBuilder, Feedback, Prediction
 from processor.domain.model_rules import ModelRules
 from processor.telemetry import Telemetry
-from tests.support.archive_harness import LATER, TIME, ArchiveHarness, answer, truth
+from tests.support.archives.harness import LATER, TIME, ArchiveHarness, answer, truth
 from tests.support.servers.indices import DATA
 
 pytestmark = pytest.mark.integration

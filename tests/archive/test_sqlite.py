@@ -17,7 +17,7 @@ from processor.archive.sqlite.file import to_row
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import ModelRules
 from processor.errors import ArchiveError
-from tests.support.archive_harness import answer, event_of, publish
+from tests.support.archives.harness import answer, event_of, publish
 
 
 def event(number: int, value: bytes | None = b"{}") -> RawEvent:

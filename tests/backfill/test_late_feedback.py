@@ -23,7 +23,7 @@ from processor.domain.timestamps import HOUR
 from processor.kafka.control_log import ControlLog
 from processor.stream.observation_producer import ObservationProducer
 from processor.telemetry import Telemetry
-from tests.support.archive_harness import Fact, answer, event_of, publish, truth
+from tests.support.archives.harness import Fact, answer, event_of, publish, truth
 from tests.support.domain.join_model import sums_of, unpacked
 from tests.support.faults.cluster import until
 

@@ -14,7 +14,7 @@ from processor.archive.sqlite.archive import SqliteArchive
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.timestamps import HOUR, format_time
 from tests.embedded.process import Process, replayed
-from tests.support.archive_harness import answer, event_of, truth
+from tests.support.archives.harness import answer, event_of, truth
 
 
 class Step(NamedTuple):

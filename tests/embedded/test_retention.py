@@ -14,7 +14,7 @@ from processor.domain.timestamps import HOUR
 from processor.embedded import retention as module
 from processor.embedded.retention import Retention
 from tests.embedded.process import Process
-from tests.support.archive_harness import answer, event_of, truth
+from tests.support.archives.harness import answer, event_of, truth
 
 _DAY = 24 * HOUR
 

@@ -12,7 +12,7 @@ from processor.embedded.state_file import read_state
 from processor.errors import ArchiveError
 from processor.settings import Settings
 from tests.embedded.process import Process, replayed
-from tests.support.archive_harness import answer, event_of, truth
+from tests.support.archives.harness import answer, event_of, truth
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from processor.embedded.worker import EmbeddedWorker
 from processor.errors import ArchiveError
 from processor.settings import Settings
 from processor.telemetry import Telemetry
-from tests.support.archive_harness import answer, event_of, truth
+from tests.support.archives.harness import answer, event_of, truth
 from tests.support.faults.cluster import until
 
 _EVENTS = [event_of(fact(f"r{n}", "a")) for n in range(50) for fact in (answer, truth)]

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.support.archive_app import ArchiveApp
+from tests.support.archives.app import ArchiveApp
 from tests.support.faults.cluster import until
 from tests.support.servers.indices import stored
 from tests.support.workers import DATA, assert_equal, expected, make_index

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from processor.domain.timestamps import SECOND, format_time
-from tests.support.archive_app import ArchiveApp
+from tests.support.archives.app import ArchiveApp
 from tests.support.faults.cluster import until
 from tests.support.servers.indices import stored
 from tests.support.workers import assert_equal, expected, make_index

@@ -11,7 +11,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from processor.kafka.clients import running
-from tests.support.archive_app import ArchiveApp
+from tests.support.archives.app import ArchiveApp
 from tests.support.faults.cluster import until
 from tests.support.servers.indices import stored
 from tests.support.workers import DATA, assert_equal, expected

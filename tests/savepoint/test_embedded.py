@@ -22,7 +22,7 @@ from processor.savepoint.transfer import load
 from processor.settings import Settings
 from tests.embedded.process import Process, replayed
 from tests.savepoint.whole_app import WholeApp
-from tests.support.archive_harness import answer, event_of, truth
+from tests.support.archives.harness import answer, event_of, truth
 
 
 class Fact(NamedTuple):
