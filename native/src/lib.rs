@@ -45,7 +45,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::request_table::RequestTable>()?;
     module.add_class::<savepoint::sorter::RequestSorter>()?;
     module.add_class::<savepoint::rows::RowWriter>()?;
-    module.add_function(wrap_pyfunction!(savepoint::sorter::count_hours, module)?)?;
+    module.add_function(wrap_pyfunction!(savepoint::sorter::count_slots, module)?)?;
     module.add_class::<events::reader::Reader>()?;
     module.add_class::<tally::labels::Labels>()?;
     module.add_class::<tally::bucket::BucketCounts>()?;

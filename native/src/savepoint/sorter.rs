@@ -1,6 +1,7 @@
 //! Sorts the requests of a table into blocks; see `selection.py` and `columns.py`.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -14,6 +15,9 @@ use crate::savepoint::planes::{add_numbers, add_strings};
 
 const LONG: u8 = 255;
 const SECOND: u64 = 1_000_000_000;
+const MINUTE: i64 = 60 * SECOND as i64;
+/// The slots of an hour; see `slot` in `selection.py`.
+const SLOTS: u64 = 128;
 
 /// A request: where its packed id, its packed request and the next one begin in the sorter's content.
 struct Entry {
@@ -41,7 +45,7 @@ type Block<'py> = (
 /// See `Sorter` in `selection.py`.
 #[pyclass]
 pub struct RequestSorter {
-    hours: std::ops::Range<u32>,
+    slots: Range<u64>,
     part: u32,
     parts: u32,
     content: Vec<u8>,
@@ -56,16 +60,17 @@ impl RequestSorter {
             return Err(malformed());
         }
         let hour = first_seen_hour(packed);
-        if !self.hours.contains(&hour)
+        let hours = self.slots.start / SLOTS..self.slots.end.div_ceil(SLOTS);
+        if !hours.contains(&u64::from(hour))
             || self.parts > 1 && crc32fast::hash(code) % self.parts != self.part
         {
             return Ok(());
         }
-        let parsed = Request::new(packed)?;
-        if parsed.predictions + parsed.feedbacks == 0 {
-            return Err(malformed());
+        let (parsed, time) = parsed(packed)?;
+        if !self.slots.contains(&slot(hour, time)) {
+            return Ok(());
         }
-        let (restored, time) = (parsed.is_restored(), parsed.time(0));
+        let restored = parsed.is_restored();
         let start = self.content.len();
         self.content.extend_from_slice(id);
         let request = self.content.len();
@@ -206,9 +211,9 @@ fn unit(steps: &Differences, others: &Differences) -> u64 {
 #[pymethods]
 impl RequestSorter {
     #[new]
-    fn new(first: u32, end: u32, part: u32, parts: u32) -> Self {
+    fn new(first: u64, end: u64, part: u32, parts: u32) -> Self {
         let (content, entries) = (Vec::new(), Vec::new());
-        RequestSorter { hours: first..end, part, parts, content, entries, used: None }
+        RequestSorter { slots: first..end, part, parts, content, entries, used: None }
     }
 
     fn add(&mut self, content: &[u8]) -> PyResult<()> {
@@ -247,13 +252,31 @@ impl RequestSorter {
     }
 }
 
-/// The number of requests in the content of buckets by the hour in which they were first seen.
+/// The number of requests in the content of buckets by their slots.
 #[pyfunction]
-pub fn count_hours(content: &[u8]) -> PyResult<HashMap<u32, usize>> {
-    let mut hours = FxHashMap::default();
+pub fn count_slots(content: &[u8]) -> PyResult<HashMap<u64, usize>> {
+    let mut slots = FxHashMap::default();
     for (_, request) in records(content) {
         let packed = content.get(request).filter(|packed| packed.len() >= 6);
-        *hours.entry(first_seen_hour(packed.ok_or_else(malformed)?)).or_default() += 1;
+        let packed = packed.ok_or_else(malformed)?;
+        let (_, time) = parsed(packed)?;
+        *slots.entry(slot(first_seen_hour(packed), time)).or_default() += 1;
     }
-    Ok(hours.into_iter().collect())
+    Ok(slots.into_iter().collect())
+}
+
+/// A request and its first time.
+fn parsed(packed: &[u8]) -> PyResult<(Request<'_>, i64)> {
+    let request = Request::new(packed)?;
+    if request.predictions + request.feedbacks == 0 {
+        return Err(malformed());
+    }
+    let time = request.time(0);
+    Ok((request, time))
+}
+
+/// See `slot` in `selection.py`.
+fn slot(hour: u32, time: i64) -> u64 {
+    let minute = time.div_euclid(MINUTE) - i64::from(hour) * 60 + 64;
+    u64::from(hour) * SLOTS + minute.clamp(0, SLOTS as i64 - 1) as u64
 }

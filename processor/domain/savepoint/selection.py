@@ -12,6 +12,7 @@ from processor.domain.join.state import JoinState
 from processor.domain.native import native, use_native
 from processor.domain.savepoint.columns import Entry, order, pack_requests
 from processor.domain.savepoint.contents import Requests
+from processor.domain.timestamps import MINUTE
 
 #: The most requests of a block, and of those that are in memory beside the state.
 MAX_BLOCK, _MAX_HELD = 1 << 16, 1 << 20
@@ -19,9 +20,23 @@ MAX_BLOCK, _MAX_HELD = 1 << 16, 1 << 20
 _SLICE = 1024
 
 
+#: The slots of an hour, and that of its first minute.
+_SLOTS, _FIRST = 128, 64
+
+
+def slot(hour: int, time: int) -> int:
+    """Where a request stands that was first seen in a log hour, by the minute of its first time (ns):
+    a greater time has a greater slot or the same one.
+
+    An hour has slots for the hour before and for its own minutes; what is outside has the nearest one.
+    """
+    minute = time // MINUTE - hour * 60 + _FIRST
+    return hour * _SLOTS + min(max(minute, 0), _SLOTS - 1)
+
+
 class Share(NamedTuple):
-    """A share of the requests: those first seen in the log hours from ``first`` to before ``end``, and
-    one of so many ``parts`` of these."""
+    """A share of the requests: those with slots from ``first`` to before ``end``, and one of so many
+    ``parts`` of these."""
 
     first: int
     end: int
@@ -48,9 +63,9 @@ class Sorter(Protocol):
 def request_blocks(
     state: JoinState, size: int = MAX_BLOCK, held: int = _MAX_HELD
 ) -> Iterator[Requests]:
-    """Yield all requests of a state, which must not change meanwhile: hour by hour, so that a block has
-    the requests of a short time, and of each hour at most ``held`` at a time."""
-    for share in _shares(_hours(state), held):
+    """Yield all requests of a state, which must not change meanwhile: minute by minute, so that a block
+    has the requests of a short time, and at most ``held`` are in memory."""
+    for share in _shares(_slots(state), held):
         sorter = _sorter(share)
         for content in _contents(state):
             sorter.add(content)
@@ -59,19 +74,19 @@ def request_blocks(
         yield from sorter.blocks(size)
 
 
-def _shares(hours: Counter[int], held: int) -> Iterator[Share]:
+def _shares(slots: Counter[int], held: int) -> Iterator[Share]:
     first, count = None, 0
-    for hour in sorted(hours):
-        if first is not None and count + hours[hour] > held:
-            yield Share(first, hour)
+    for number in sorted(slots):
+        if first is not None and count + slots[number] > held:
+            yield Share(first, number)
             first, count = None, 0
-        if hours[hour] > held:
-            parts = -(-hours[hour] // held)
-            yield from (Share(hour, hour + 1, part, parts) for part in range(parts))
+        if slots[number] > held:
+            parts = -(-slots[number] // held)
+            yield from (Share(number, number + 1, part, parts) for part in range(parts))
             continue
-        first, count = hour if first is None else first, count + hours[hour]
+        first, count = number if first is None else first, count + slots[number]
     if first is not None:
-        yield Share(first, max(hours) + 1)
+        yield Share(first, max(slots) + 1)
 
 
 def _contents(state: JoinState) -> Iterator[bytes]:
@@ -86,16 +101,20 @@ def _others(state: JoinState) -> Iterator[tuple[str, bytes]]:
         yield from others
 
 
-def _hours(state: JoinState) -> Counter[int]:
-    """The number of requests by the log hour in which they were first seen."""
-    hours = Counter[int]()
+def _slots(state: JoinState) -> Counter[int]:
+    """The number of requests by their slots."""
+    slots = Counter[int]()
     for content in _contents(state):
         if use_native:
-            hours.update(native.count_hours(content))
+            slots.update(native.count_slots(content))
         else:
-            hours.update(RequestParts.of(packed).hour for _, packed in packed_requests(content))
-    hours.update(RequestParts.of(packed).hour for _, packed in _others(state))
-    return hours
+            slots.update(_slot(RequestParts.of(packed)) for _, packed in packed_requests(content))
+    slots.update(_slot(RequestParts.of(packed)) for _, packed in _others(state))
+    return slots
+
+
+def _slot(parts: RequestParts) -> int:
+    return slot(parts.hour, parts.times[0])
 
 
 def _sorter(share: Share) -> Sorter:
@@ -118,7 +137,7 @@ class PythonSorter:
         """See `Sorter`."""
         share, parts = self._share, RequestParts.of(packed)
         code = crc32(pack_id(request_id) or request_id.encode("utf-8", "surrogatepass"))
-        if share.first <= parts.hour < share.end and code % share.parts == share.part:
+        if share.first <= _slot(parts) < share.end and code % share.parts == share.part:
             self._groups.setdefault((parts.hour, parts.restored), []).append((request_id, parts))
 
     def blocks(self, size: int) -> Iterator[Requests]:
