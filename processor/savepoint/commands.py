@@ -1,11 +1,12 @@
 """Save, load and show a savepoint, with Kafka or embedded: the commands ``processor savepoint``."""
 
 import contextlib
+import fcntl
 import os
 import sys
 import time
 from collections.abc import Iterator
-from errno import ENOSPC
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +22,12 @@ from processor.savepoint.kafka_source import KafkaState
 from processor.savepoint.summary import Summary
 from processor.savepoint.transfer import checked, load, save
 from processor.settings import Settings
+from processor.stream.snapshot_file import sync_folder
 
 #: The path that stands for standard output or input.
 STANDARD = "-"
+#: Errors that a write to a file raises, without its name.
+_OF_DISKS = (ENOSPC, EDQUOT, EFBIG, EIO)
 
 
 async def save_savepoint(settings: Settings, path: str) -> Summary:
@@ -36,7 +40,7 @@ async def save_savepoint(settings: Settings, path: str) -> Summary:
     try:
         await source.measure()
         with (
-            _written(path) as file,
+            written(path) as file,
             CommandProgress("save", source.total, unit="requests") as bar,
         ):
             writer = SavepointWriter(file)
@@ -106,24 +110,49 @@ def _open(path: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _written(path: str) -> Iterator[BinaryIO]:
-    """A file that replaces the one at ``path`` when the block ends without an error."""
+def written(path: str) -> Iterator[BinaryIO]:
+    """A file that replaces the one at ``path`` durably when the block ends without an error."""
     if path == STANDARD:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     part = Path(f"{path}.part")
     try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        with _locked(part) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(path)
+                sync_folder(part.parent)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
     except OSError as error:
-        if error.filename != str(part) and error.errno != ENOSPC:
+        if error.filename != str(part) and error.errno not in _OF_DISKS:
             raise  # of the broker
         raise SavepointError(
             f"{path} can't be written: {error.strerror}: check the folder and its space"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _locked(part: Path) -> BinaryIO:
+    """An empty file that no other process writes; what a killed one left behind is taken over."""
+    while True:
+        file = part.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The one before may have given it its final name meanwhile.
+            if part.exists() and os.path.samestat(part.stat(), os.fstat(file.fileno())):
+                file.truncate(0)
+                return file
+        except BlockingIOError:
+            file.close()
+            raise SavepointError(
+                f"{part} is being written by another save: wait for its end, or give another path"
+            ) from None
+        except OSError as error:
+            file.close()
+            error.filename = str(part)
+            raise
+        file.close()

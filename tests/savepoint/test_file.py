@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from processor.domain.log.observations import IngestMode
 from processor.domain.savepoint.contents import End, Requests
 from processor.domain.timestamps import HOUR
 from processor.errors import SavepointError
-from processor.savepoint.file import SavepointWriter
+from processor.savepoint.commands import written
+from processor.savepoint.file import SavepointReader, SavepointWriter
 from processor.savepoint.transfer import checked
 from tests.savepoint.whole_app import WholeApp, moved, reader, saved
 from tests.support.domain.join_batches import feedback, prediction
@@ -79,3 +81,23 @@ def test_requests_without_tables_are_an_error() -> None:
     writer.write(Requests(0, False, 0, 0, 1, (0, 0, 0), [], [], []))
     with pytest.raises(SavepointError, match="requests before any tables"):
         moved(file.getvalue(), WholeApp(1, HOUR))
+
+
+def test_two_saves_at_once_are_not_mixed(tmp_path: Path) -> None:
+    """The second is an error; what a killed one left behind is replaced by the next."""
+    path, part = tmp_path / "state.savepoint", tmp_path / "state.savepoint.part"
+    part.write_bytes(b"left behind, and longer than the next")
+    with written(str(path)) as file:
+        file.write(b"first")
+        with (
+            pytest.raises(SavepointError, match="is being written by another save"),
+            written(str(path)),
+        ):
+            pass
+    assert path.read_bytes() == b"first"
+    with pytest.raises(SavepointError), written(str(path)) as file:
+        checked(SavepointReader(io.BytesIO(b"second"), "another file"))
+    assert path.read_bytes() == b"first"
+    assert not part.exists()
+    with pytest.raises(SavepointError, match="can't be written: No such file"):
+        written(str(tmp_path / "none/state")).__enter__()

@@ -164,20 +164,23 @@ class WorkerCluster:
         """The data folder of that name."""
         return self.folder / name
 
-    def start(self, data: str = "data", fault: str = "", ingress_port: int = 0) -> Worker:
-        """Start one more worker."""
-        # Settings of the caller's shell must not change what is tested.
+    def env(self, data: str) -> dict[str, str]:
+        """The environment of a command of this app. Settings of the caller's shell must not change what
+        is tested."""
         env = {name: value for name, value in os.environ.items() if "PROCESSOR_" not in name}
-        env |= {
+        return env | {
             "PROCESSOR_BROKER": f"kafka://{self.bootstrap}",
             "PROCESSOR_TOPICS": self.topic,
             "PROCESSOR_APP_ID": self.app_id,
-            "PROCESSOR_INGRESS_PORT": str(ingress_port),
             "PROCESSOR_DATA": str(self.data(data)),
             "PROCESSOR_ARCHIVE": "none",
             "PROCESSOR_SESSION_TIMEOUT": f"{self.size.session}s",
             **self.settings,
         }
+
+    def start(self, data: str = "data", fault: str = "", ingress_port: int = 0) -> Worker:
+        """Start one more worker."""
+        env = {"PROCESSOR_INGRESS_PORT": str(ingress_port), **self.env(data)}
         worker = Worker(self.folder / f"worker-{len(self._ever)}.log", env, fault)
         worker.data = data
         self.workers.append(worker)
@@ -213,7 +216,10 @@ class WorkerCluster:
             if not all(state and state["ready"] for state in states):
                 return False
             held = sorted(number for state in states for number in state["partitions"]["deltas"])
-            return held == ([0] if self.settings.get("PROCESSOR_BROKER") == "" else list(range(8)))
+            count = int(self.settings.get("PROCESSOR_PARTITIONS", "8"))
+            return held == (
+                [0] if self.settings.get("PROCESSOR_BROKER") == "" else list(range(count))
+            )
 
         await until(ready, seconds, "ready")
 
