@@ -125,12 +125,13 @@ async def test_saves_while_workers_and_the_broker_fail(
     cluster.start("data-0")
     cluster.start("data-1")
     await cluster.until_ready()
-    feed = cluster.feed(seconds=100)
+    feed = cluster.feed(seconds=140)
     await feed.reach(cluster.size.events // 20)
     await Save(cluster, path).succeed()
     whole = [path]
     async with cluster.restarting():
         for number, (strike, part) in enumerate(_STRIKES):
+            assert not feed.done
             path = tmp_path / f"{number}.savepoint"
             before = whole[-1].read_bytes()
             path.write_bytes(before)
@@ -146,7 +147,6 @@ async def test_saves_while_workers_and_the_broker_fail(
                 assert save.text.splitlines()[-1].startswith("processor: Kafka at "), save.text
                 assert path.read_bytes() == before
             await cluster.until_ready(120)
-        assert not feed.done
         await feed.finish()
         await cluster.until_exact()
     assert len(whole) > len(_STRIKES) // 2

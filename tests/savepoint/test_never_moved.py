@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processor.domain.log.observations import Feedback, IngestMode, Prediction
 from processor.domain.timestamps import HOUR
 from processor.models_file import read_models
 from tests.savepoint.whole_app import WholeApp, moved, saved
+from tests.support.domain.join_batches import prediction
 from tests.support.domain.join_model import observations
 from tests.support.log_format_fixture import RULES, observations_of_values
 
@@ -82,6 +83,14 @@ def assert_equal(new: WholeApp, stays: WholeApp) -> None:
     assert new.requests() == stays.requests()
 
 
+#: A prediction that was counted and not kept, and the same one again.
+_DROPPED, _AGAIN = (
+    [Step(0, mode, [prediction("r", time=START)], False)]
+    for mode in (IngestMode.COUNT_AND_DROP, IngestMode.NORMAL)
+)
+
+
+@example(_DROPPED, _AGAIN, (1, 1), 5 * HOUR, [], 6 * HOUR)  # it is forgotten while nothing runs
 @given(
     steps(),
     steps(),

@@ -25,20 +25,26 @@ def apply_loaded(
     for batch in record.batches:
         fold.fold(offset, batch)
     state.log_time, state.completed_until = now, until
-    if fold.horizon is not None:
-        # Only what was to be dropped when this hour began: the next hour drops the others.
-        oldest = (now // HOUR * HOUR - fold.horizon) // HOUR
-        if record.first_seen_hour < oldest:
-            fold.evict(oldest)
+    oldest = _oldest(fold)
+    if record.first_seen_hour < oldest:
+        fold.evict(oldest)
     return fold.drain(offset)
+
+
+def _oldest(fold: JoinFold) -> int:
+    """The first log hour that was not to be dropped when this hour began: the next hour drops others."""
+    if fold.horizon is None:
+        return 0
+    return (fold.state.log_time // HOUR * HOUR - fold.horizon) // HOUR
 
 
 def _add_state(fold: JoinFold, record: LoadedState) -> None:
     state = fold.state
-    for number in memoryview(record.ids).cast("Q"):
-        state.completed_ids.add(number)
-    state.completed_hour = max(state.completed_hour, record.completed_hour)
-    state.completed_until = max(state.completed_until, record.completed_until)
+    if record.completed_hour >= _oldest(fold):
+        for number in memoryview(record.ids).cast("Q"):
+            state.completed_ids.add(number)
+        state.completed_hour = max(state.completed_hour, record.completed_hour)
+        state.completed_until = max(state.completed_until, record.completed_until)
     state.rows_differ += record.rows_differ
     state.ambiguous += record.ambiguous
     for reason, items in record.not_scorable.items():
