@@ -132,6 +132,8 @@ class Feeder:
     def __init__(self, service: Service, path: Path, stream: Stream, clock: Clock) -> None:
         self._service = service
         self._clock = clock
+        self.refusals = 0
+        """How often the service said meanwhile that it can't take events."""
         self.stream = stream
         self._connection = connect_to_write(path, 60.0)
         self.last = query_number(self._connection, "SELECT COALESCE(MAX(seq), 0) FROM events")
@@ -146,8 +148,14 @@ class Feeder:
                 insert(self._connection, self.last + 1, rows)
             self.last += len(rows)
             steps -= some
-            while ((self._service.ready() or {}).get("lag") or 0) > _AHEAD:
+            while self._lag() > _AHEAD:
                 time.sleep(0.2)
+
+    def _lag(self) -> int:
+        """Events that are not counted yet."""
+        found = self._service.ready() or {"ready": True, "lag": 0}
+        self.refusals += not found["ready"]
+        return int(found["lag"] or 0)
 
     def is_exact(self) -> bool:
         """Whether the service shows every cell as it is."""
@@ -204,7 +212,10 @@ def _play(days: int, service: Service, feeder: Feeder, folder: Path, end: float)
         )
         if time.monotonic() >= end:
             break
-    print(f"\nmost memory: {service.peak / 1e6:.0f} MB", flush=True)
+    print(
+        f"\nmost memory: {service.peak / 1e6:.0f} MB; answers 503 of /ready: {feeder.refusals}",
+        flush=True,
+    )
 
 
 def _restart(service: Service, feeder: Feeder, data: Path) -> None:
