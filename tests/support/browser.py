@@ -130,6 +130,8 @@ class Page(_Connection):
             deviceScaleFactor=1,
             mobile=width < 500,
         )
+        # Else a picture of the page ends where the scrollbar would begin.
+        await self.call("Emulation.setScrollbarsHidden", hidden=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
 
