@@ -68,12 +68,29 @@ def apart(course: list[Step], name: str) -> list[Step]:
 
 
 def repeated(course: list[Step]) -> list[Step]:
-    """What was counted and not kept comes again."""
-    return [
-        step._replace(pause=0, mode=IngestMode.NORMAL, evicts=False)
-        for step in course
-        if step.mode == IngestMode.COUNT_AND_DROP
-    ]
+    """What was counted and not kept comes again, but for predictions that are later than when it was
+    counted: whether these are recognised depends on others of the partition."""
+    counted: dict[tuple[str, str], int] = {}
+    found = []
+    for step in course:
+        if step.mode != IngestMode.COUNT_AND_DROP:
+            continue
+        times: dict[tuple[str, str], int] = {}
+        for one in step.seen:
+            if isinstance(one, Prediction):
+                times[_identity(one)] = min(one.time, times.get(_identity(one), one.time))
+        counted = times | counted
+        seen = [
+            one
+            for one in step.seen
+            if isinstance(one, Feedback) or one.time <= counted[_identity(one)]
+        ]
+        found.append(Step(0, IngestMode.NORMAL, seen, False))
+    return found
+
+
+def _identity(one: Prediction) -> tuple[str, str]:
+    return one.model.deployment, one.request_id
 
 
 def assert_equal(new: WholeApp, stays: WholeApp) -> None:
