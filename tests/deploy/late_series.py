@@ -191,6 +191,19 @@ def first_fired(
     """Return each alert that fires on some series, with the time at which it first does so, in days
     since the first sample. ``rules`` are those of the repository, or else their text; ``counters`` have
     a value for every half hour, since rates need two in an hour."""
+    found = fired_by_deployment(promtool, series, folder, step, rules, counters)
+    return {alert: min(each.values()) for alert, each in found.items()}
+
+
+def fired_by_deployment(
+    promtool: str,
+    series: Series,
+    folder: Path,
+    step: int = 1,
+    rules: str | None = None,
+    counters: Series | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return what `first_fired` does for each deployment; "" stands for alerts of none."""
     (folder / "rules.yml").write_text(rules or RULES.read_text(encoding="utf-8"), encoding="utf-8")
     groups = re.findall(
         r"^  - name: (\S+)", (folder / "rules.yml").read_text("utf-8"), re.MULTILINE
@@ -202,10 +215,11 @@ def first_fired(
     )
     said = run.stdout + run.stderr
     # The test expects that no alert fires; of one that does, promtool says what it got instead.
-    found = {
-        alert: float(seconds) / DAY
-        for alert, seconds in re.findall(r'\{alertname="(\w+)"\} ([\d.eE+]+)', said)
-    }
+    found: dict[str, dict[str, float]] = {}
+    for alert, deployment, seconds in re.findall(
+        r'\{alertname="(\w+)"(?:, deployment="([^"]*)")?\} ([\d.eE+]+)', said
+    ):
+        found.setdefault(alert, {})[deployment] = float(seconds) / DAY
     assert found or run.returncode == 0, said
     return found
 
@@ -234,8 +248,11 @@ def _test(series: Series, step: int, counters: Series, groups: list[str]) -> Ite
         )
         yield f"      - series: {key}"
         yield f"        values: {text}"
-    firing = f'timestamp(ALERTS{{alertstate="firing"}})[{length}h:{every}m]'
     yield "    promql_expr_test:"
-    yield f"      - expr: min by (alertname) (min_over_time({firing}))"
-    yield f"        eval_time: {length}h"
-    yield "        exp_samples: []"
+    # One question for each deployment: promtool refuses to read many samples for one.
+    for name in sorted({"", *re.findall(r'deployment="([^"]*)"', " ".join(series))}):
+        firing = f'ALERTS{{alertstate="firing", deployment="{name}"}}'
+        times = f"min_over_time(timestamp({firing})[{length}h:{every}m])"
+        yield f"      - expr: min by (alertname, deployment) ({times})"
+        yield f"        eval_time: {length}h"
+        yield "        exp_samples: []"

@@ -1,40 +1,82 @@
 """The delays of predictions that are old enough, as shares of labels that are in at an age (counting
 rule 30)."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import log
 from operator import add
 
 from processor.domain.statistics.counts import Cell
-from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort
+from processor.domain.statistics.delays import BUCKETS, ENDS, Cohort, total
 from processor.domain.statistics.error_delays import digits_of
 
 _LOGS = tuple(map(log, ENDS))
 #: Classes of errors with fewer mature items take the delays of larger and smaller errors in.
 _MIN_CLASS_ITEMS = 30
+#: Fewer items of older predictions say too little of how many labels are still to come.
+_MIN_GROWING = 30
+
+
+def reached(age: float) -> int:
+    """Return the number of buckets of delays whose end a prediction of an age (s) has reached.
+
+    >>> reached(59), reached(60), reached(8 * 86_400)
+    (0, 1, 19)
+    """
+    return bisect_right(ENDS, age)
+
+
+def completed(parts: Mapping[int, Cohort]) -> dict[Cell, list[float]]:
+    """Return the judged items of mature predictions, by cell and bucket of the delay, once all labels
+    are in. ``parts`` are the predictions by the number of buckets that the youngest of a part has
+    `reached`.
+
+    Predictions that are 8 days old have no label yet that takes 20 days. They get them in the proportion
+    in which older ones got them, where there are any: the chain ladder.
+    """
+    cells = sorted({cell for part in parts.values() for cell in part.judged})
+    return {
+        cell: _completed({n: part.judged[cell] for n, part in parts.items() if cell in part.judged})
+        for cell in cells
+    }
+
+
+def _completed(parts: Mapping[int, Sequence[int]]) -> list[float]:
+    found: list[float] = []
+    young = 0.0
+    for bucket in range(BUCKETS):
+        young += sum(sum(delays[:bucket]) for n, delays in parts.items() if n == bucket)
+        old = [delays for n, delays in parts.items() if n > bucket]
+        base, came = sum(sum(each[:bucket]) for each in old), sum(each[bucket] for each in old)
+        more: float = sum(delays[bucket] for n, delays in parts.items() if n <= bucket)
+        if base >= _MIN_GROWING:
+            more = young * came / base
+        found.append(came + more)
+        young += more
+    return found
 
 
 class Delays:
-    """The delays of mature predictions: shares of labels that are in at an age, by cell. ``numbers``
-    tells whether cells are classes of errors, whose neighbours are alike."""
+    """The delays of mature predictions: shares of labels that are in at an age, by cell. ``parts`` are
+    these predictions, by the number of buckets of delays that the youngest of a part has `reached`.
+    ``numbers`` tells whether cells are classes of errors, whose neighbours are alike."""
 
-    def __init__(self, mature: Cohort, numbers: bool = False) -> None:
+    def __init__(self, parts: Mapping[int, Cohort], numbers: bool = False) -> None:
         self._by_cell: dict[Cell, Distribution] = {}
         #: The delays of classes of errors by cell, with those of their neighbours.
         self._pooled: dict[Cell, Distribution] | None = {} if numbers else None
-        by_label: dict[str, list[int]] = {}
-        everything = [0] * BUCKETS
-        for cell, delays in mature.judged.items():
-            if any(delays):
-                self._by_cell[cell] = Distribution(delays)
-                _add(by_label.setdefault(cell.predicted, [0] * BUCKETS), delays)
-                _add(everything, delays)
-        self._by_label = {label: Distribution(delays) for label, delays in by_label.items()}
-        self._all = Distribution(everything) if any(everything) else None
+        by_label: dict[str, Distribution] = {}
+        self._all: Distribution | None = None
+        mature = total(parts.values())
+        for cell, delays in completed(parts).items():
+            if items := sum(mature.judged[cell]):
+                own = self._by_cell[cell] = Distribution(delays, items)
+                by_label[cell.predicted] = own.plus(by_label.get(cell.predicted))
+                self._all = own.plus(self._all)
+        self._by_label = by_label
         self._predicted = mature.predicted
-        self._rate = _rate(sum(everything), sum(mature.predicted.values()))
+        self._rate = _rate(self._all, sum(mature.predicted.values()))
 
     @property
     def of_numbers(self) -> bool:
@@ -85,8 +127,7 @@ class Delays:
         """Return the share of mature predictions of a label that were judged; of a label without any,
         that of all labels."""
         found = self._by_label.get(label)
-        judged = found.items if found else 0
-        return _rate(judged, self._predicted.get(label, 0)) or self._rate or 0.0
+        return _rate(found, self._predicted.get(label, 0)) or self._rate or 0.0
 
     def items(self) -> dict[Cell, int]:
         """Return the mature judged items by cell."""
@@ -98,9 +139,10 @@ class Delays:
 
 
 class Distribution:
-    """The delays of ``items`` judged items. Between the ends of buckets their share is a monotone cubic
-    in the logarithm of the age: most labels of a bucket come at its end while few are in, and at its
-    beginning later, so that a straight line would be too high and then too low.
+    """The delays of ``items`` judged items, and of those that are still to come. Between the ends of
+    buckets their share is a monotone cubic in the logarithm of the age: most labels of a bucket come at
+    its end while few are in, and at its beginning later, so that a straight line would be too high and
+    then too low.
 
     Source: Fritsch and Butland, "A method for constructing local monotone piecewise cubic interpolants",
     SIAM Journal on Scientific and Statistical Computing 5 (1984); SciPy, `PchipInterpolator`.
@@ -108,19 +150,25 @@ class Distribution:
 
     __slots__ = ("_by_age", "_slopes", "_sums", "items")
 
-    def __init__(self, delays: Sequence[int]) -> None:
-        self._sums = [0, *accumulate(delays)]
+    def __init__(self, delays: Sequence[float], items: int) -> None:
+        self._sums = [0.0, *accumulate(delays)]
         self._slopes: list[float] = []
         #: The shares that were asked for: the windows of a model have the same hours.
         self._by_age: dict[float, float] = {}
-        self.items = self._sums[-1]
+        self.items = items
+
+    @property
+    def final(self) -> float:
+        """The items once all labels are in."""
+        return self._sums[-1]
 
     def plus(self, other: "Distribution | None") -> "Distribution":
         """Return the delays of the items of both."""
-        found = Distribution(())
-        sums = self._sums if other is None else map(add, self._sums, other._sums)
-        found._sums = list(sums)
-        found.items = found._sums[-1]
+        found = Distribution((), self.items)
+        found._sums = self._sums
+        if other is not None:
+            found._sums = list(map(add, self._sums, other._sums))
+            found.items += other.items
         return found
 
     def share(self, age: float) -> float:
@@ -136,9 +184,9 @@ class Distribution:
             return 1.0
         before, after = self._sums[bucket], self._sums[bucket + 1]
         if before == after:
-            return before / self.items
+            return before / self.final
         if not bucket:
-            return max(0.0, age) / ENDS[0] * after / self.items
+            return max(0.0, age) / ENDS[0] * after / self.final
         if not self._slopes:
             self._slopes = self._make_slopes()
         width = _LOGS[bucket] - _LOGS[bucket - 1]
@@ -146,7 +194,7 @@ class Distribution:
         rest = 1 - part
         found = before * rest * rest * (1 + 2 * part) + after * part * part * (1 + 2 * rest)
         first, last = self._slopes[bucket - 1], self._slopes[bucket]
-        return (found + width * part * rest * (rest * first - part * last)) / self.items
+        return (found + width * part * rest * (rest * first - part * last)) / self.final
 
     def _make_slopes(self) -> list[float]:
         """Return the slopes at the ends of the buckets: the weighted harmonic mean of those of both
@@ -166,10 +214,5 @@ class Distribution:
         return [*slopes, 0.0]
 
 
-def _add(to: list[int], other: Sequence[int]) -> None:
-    for position, items in enumerate(other):
-        to[position] += items
-
-
-def _rate(part: int, whole: int) -> float | None:
-    return min(1.0, part / whole) if whole > 0 else None
+def _rate(judged: Distribution | None, predicted: int) -> float | None:
+    return min(1.0, judged.final / predicted) if judged is not None and predicted > 0 else None

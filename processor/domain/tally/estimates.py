@@ -4,7 +4,7 @@ its predictions (counting rules 30 to 32)."""
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from processor.domain.statistics.delay_shares import Delays
+from processor.domain.statistics.delay_shares import Delays, reached
 from processor.domain.statistics.delays import Cohort, predicted_in, total
 from processor.domain.statistics.drift import Drift, drift
 from processor.domain.statistics.nowcast import (
@@ -15,7 +15,7 @@ from processor.domain.statistics.nowcast import (
     hour_of,
     nowcast,
 )
-from processor.domain.tally.windows import HOUR
+from processor.domain.tally.windows import DAY, HOUR
 
 _WEEK = 7 * 24
 _DAY = 24
@@ -76,14 +76,18 @@ class Estimator:
             days.setdefault(hour // _DAY, {})[hour] = cohort
         self._days = {day: total(cohorts.values()) for day, cohorts in sorted(days.items())}
         split = first // _DAY
-        immature = total(cohort for day, cohort in self._days.items() if day > split)
+        parts: dict[int, Cohort] = {}
+        for day, cohort in self._days.items():
+            if day < split:
+                parts.setdefault(reached(now - (day + 1) * DAY), Cohort()).add(cohort)
+        at_split = parts.setdefault(reached(maturity), Cohort())
         for hour, cohort in days.get(split, {}).items():
-            if hour >= first:
-                immature.add(cohort)
-        mature = Cohort()
-        mature.add(whole)
-        mature.add(immature, -1)
-        self.delays = Delays(mature, numbers)
+            if hour < first:
+                at_split.add(cohort)
+        # Older than the oldest hour that is kept.
+        oldest = min([*self._hours, first])
+        parts.setdefault(reached(now - oldest * HOUR), Cohort()).add(self._older(whole))
+        self.delays = Delays(parts, numbers)
         """The delays of the predictions that are mature."""
         self.whole = whole
         """The cohort of all time."""
@@ -116,11 +120,16 @@ class Estimator:
 
     def _everything(self) -> dict[int, Cohort]:
         """Return all hours; those that are not kept any more as the one before the others."""
-        older = Cohort()
-        older.add(self.whole)
-        older.add(total(self._days.values()), -1)
+        older = self._older(self.whole)
         first = min(self._hours, default=self._end)
         return {first - 1: older, **self._hours} if any(older.predicted.values()) else self._hours
+
+    def _older(self, whole: Cohort) -> Cohort:
+        """Return the sum of the hours of ``whole`` that are not kept any more."""
+        older = Cohort()
+        older.add(whole)
+        older.add(total(self._days.values()), -1)
+        return older
 
     def _predicted(self, end: int, length: int) -> dict[str, int]:
         return predicted_in(self._window(end, length).values())

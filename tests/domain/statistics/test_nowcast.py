@@ -234,7 +234,7 @@ def test_it_is_that_of_the_events(hours: int, seed: int, moment: int) -> None:
         if hour < first:
             mature.add(cohort)
     window = {hour: cohort for hour, cohort in cohorts.items() if end - hours < hour <= end}
-    found = nowcast(window, Delays(mature), now)
+    found = nowcast(window, Delays({0: mature}), now)
     if found.withheld is not None:
         return
     expected = by_events(events, now, hours, maturity)

@@ -56,7 +56,9 @@ def test_it_is_the_error_itself_once_all_truths_are_in() -> None:
         cohort.add_predicted("-2", 1)
         item = MeasuredItem("-2", class_of(size, is_within), size)
         add_measured(cohort, item, bucket_of(random.randrange(DAY) * SECOND))
-    found = nowcast({0: cohort}, Delays(cohort, numbers=True), (ENDS[-1] + 2.0) * 2, numbers=True)
+    found = nowcast(
+        {0: cohort}, Delays({0: cohort}, numbers=True), (ENDS[-1] + 2.0) * 2, numbers=True
+    )
     assert found.withheld is None
     assert found.mae == pytest.approx(sum(sizes) / 400 / 100)
     assert found.accuracy == pytest.approx(within / 400)
@@ -69,7 +71,7 @@ def test_rare_errors_take_the_delays_of_errors_of_their_size() -> None:
     for digits, bucket, items in ((4, 2, 40), (10, 8, 20), (11, 9, 25), (20, 15, 100)):
         add_measured(cohort, MeasuredItem("", class_of(1 << digits - 1, None), 1), bucket, items)
     cohort.add_predicted("", 200)
-    delays = Delays(cohort, numbers=True)
+    delays = Delays({0: cohort}, numbers=True)
 
     def shares(digits: int) -> list[float]:
         found = delays.of_cell(Cell(str(class_of(1 << digits - 1, None)), ""))
@@ -86,7 +88,9 @@ def test_numbers_without_a_tolerance_have_no_accuracy() -> None:
     cohort = Cohort()
     cohort.add_predicted("", 50)
     add_measured(cohort, MeasuredItem("", class_of(8, None), 8), 3, 50)
-    found = nowcast({0: cohort}, Delays(cohort, numbers=True), (ENDS[-1] + 2.0) * 2, numbers=True)
+    found = nowcast(
+        {0: cohort}, Delays({0: cohort}, numbers=True), (ENDS[-1] + 2.0) * 2, numbers=True
+    )
     assert (found.accuracy, found.accuracy_low, found.accuracy_high) == (None, None, None)
     assert found.mae == pytest.approx(8e-6)
 
