@@ -24,7 +24,7 @@ from .cost import costs
 from .worlds import MATURITY, WINDOWS, WORLDS, measured, summary
 
 #: The seeds were fixed before a look at what comes of them.
-_FIRST_SEED, _PEER_SEEDS = 2000, 20
+_FIRST_SEED, _FIRST_PEER_SEED, _PEER_SEEDS = 4000, 2000, 20
 #: Packages of the peers.
 PEERS = ("chainladder==0.10.1", "lifelines==0.30.3")
 #: Whole days of the simulation before each comparison with the peers, and days that are compared.
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "worlds" in options.parts:
         _print_worlds(range(_FIRST_SEED, _FIRST_SEED + options.seeds))
     if "peers" in options.parts:
-        _print_peers(range(_FIRST_SEED, _FIRST_SEED + min(options.seeds, _PEER_SEEDS)))
+        _print_peers(range(_FIRST_PEER_SEED, _FIRST_PEER_SEED + min(options.seeds, _PEER_SEEDS)))
     if "cost" in options.parts:
         for line in costs():
             print(line)
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     found.add_argument("parts", nargs="*", default=["worlds", "peers", "cost"],
                        help="worlds, peers, cost; default: all")  # fmt: skip
     found.add_argument(
-        "--seeds", type=int, default=100, help="simulations of each world (default: 100)"
+        "--seeds", type=int, default=400, help="simulations of each world (default: 400)"
     )
     return found
 

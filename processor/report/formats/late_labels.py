@@ -39,11 +39,18 @@ def nowcast_sentence(model: ModelResult) -> str | None:
 
 
 def pace_sentence(model: ModelResult) -> str | None:
-    """Return how many labels would be in at the usual pace; None if that is not known."""
+    """Return how many labels would be in at the usual pace, and how many of the newest predictions will
+    come by those that are in; None if that is not known."""
     found = model.nowcast
     if found is None or found.expected_judged is None:
         return None
-    fit = "" if found.fit is None else f"; fit {found.fit:.2f}, which is 1 at that pace"
+    # The first counts labels, whichever; in the fit a label stands for those of its kind to come.
+    fit = ""
+    if found.fit is not None:
+        fit = (
+            f"; those of the newest day, by how early they are, let expect {found.fit:.0%} of the "
+            f"usual labels (fit {found.fit:.2f})"
+        ).replace("%", " %")
     return (
         f"{model.judged:,} labels are in, and at the usual pace {found.expected_judged:,.0f} "
         f"would be{fit}"

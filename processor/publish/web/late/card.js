@@ -15,7 +15,8 @@ export function late(found) {
     : `${shares}. From the delays seen so far, ${expected(nowcast).join(" and ")} once all labels are in.`;
   const parts = [make("h3", "", "While labels are late"), make("p", "", said)];
   if (nowcast.expected_judged !== null) {
-    const fit = nowcast.fit === null ? "" : ` Fit ${nowcast.fit.toFixed(2)}; it is 1 at that pace.`;
+    // The first sentence counts labels, whichever; in the fit a label stands for those of its kind to come.
+    const fit = nowcast.fit === null ? "" : ` Those of the newest day, by how early they are, let expect ${percent(nowcast.fit, 0)} of the usual labels (fit ${nowcast.fit.toFixed(2)}).`;
     parts.push(make("p", "note", `${counted(judged, "label is", "labels are")} in; at the usual pace ${number(Math.round(nowcast.expected_judged))} would be.${fit}`));
   }
   if (drift) {
