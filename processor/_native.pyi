@@ -47,6 +47,14 @@ class DeltaReader:
         deltas: bytes,
         find: Callable[[Sequence[str]], PythonFresh],
     ) -> None: ...
+    def add_record(
+        self,
+        record: bytes,
+        version: int,
+        log_id: str,
+        last: dict[int, int],
+        find: Callable[[Sequence[str]], PythonFresh],
+    ) -> bool: ...
 
 # These four are not in truth subclasses, but have the same methods.
 class Fresh(PythonFresh):

@@ -120,18 +120,28 @@ class TallyStage:
 
     def fold(self, offset: int, timestamp: int, value: bytes) -> None:
         """Apply a batch of deltas, a chunk of one, or a heartbeat."""
-        record = self.decode_delta(value)
+        if self.schema == SCHEMA_VERSION and self.tally.apply_encoded(offset, timestamp, value):
+            self._changed = True
+        elif not self._fold_decoded(offset, timestamp, self.decode_delta(value)):
+            return
+        if self._live:
+            self._telemetry.end_to_end.observe(max(0.0, time.time() - timestamp / 1e9))
+
+    def _fold_decoded(
+        self, offset: int, timestamp: int, record: DeltaBatch | RawDeltaRecord
+    ) -> bool:
+        """Apply a decoded record. Returns whether it was or completed a batch."""
         check(record, self.tally.log_id, self._topic, self.schema)
         if isinstance(record, Heartbeat):
             self.tally.advance(offset, timestamp)
-            return
+            return False
         if isinstance(record, RecordChunk):
             if record.offset <= self.tally.last.get(record.source, -1):
                 self.tally.advance(offset, timestamp)  # its batch was counted
-                return
+                return False
             batch: DeltaBatch | RawDeltaBatch | LoadedCounts | None = self._chunks.add(record)
             if batch is None:
-                return
+                return False
         else:
             batch = record
         if not self.tally.apply(offset, timestamp, batch):
@@ -143,8 +153,7 @@ class TallyStage:
                 batch.source,
             )
         self._changed = True
-        if self._live:
-            self._telemetry.end_to_end.observe(max(0.0, time.time() - timestamp / 1e9))
+        return True
 
     async def emit(self) -> None:
         """Do nothing: a flush must happen inside the stream's iteration, see `maybe_flush`."""

@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 use crate::collections::OrderedMap;
 use crate::tally::bucket::{unknown, BucketCounts, Content, Totals};
 use crate::tally::labels::{Label, Labels};
-use crate::tally::sums::{Key, Sums};
+use crate::tally::packed_sums::Pairs;
+use crate::tally::sums::{Key, Sums, DELAYS};
 use crate::tally::unpack::{Malformed, Unpacker};
 use crate::wide::Wide;
 
@@ -18,8 +19,7 @@ struct Delta {
     totals: Totals,
     /// Actual, predicted and n.
     cells: Vec<(Label, Label, i64)>,
-    sums: Sums,
-    delays: Sums,
+    sums: Pairs,
 }
 
 impl Delta {
@@ -54,11 +54,11 @@ impl Delta {
             let cell = (label()?, label()?);
             cells.push((cell.0, cell.1, unpacker.integer()?));
         }
-        let (sums, delays) = match fields {
-            5 => Default::default(),
-            _ => Sums::unpack(py, unpacker, names)?.split(),
+        let sums = match fields {
+            5 => Pairs::default(),
+            _ => Pairs::unpack(py, unpacker, names)?,
         };
-        Ok((model, Delta { basis, minute, totals, cells, sums, delays }))
+        Ok((model, Delta { basis, minute, totals, cells, sums }))
     }
 
     fn add_labels_to(&self, content: &mut Content) -> PyResult<()> {
@@ -68,6 +68,22 @@ impl Delta {
         }
         Ok(())
     }
+
+    /// Add the sums whose rows are there. The others are kept in `rest`.
+    fn add_sums_to(&self, content: &mut Content, rest: &mut Vec<(Key, Wide)>) {
+        let (mut at, mut at_delays) = (0, 0);
+        for &(key, amount) in &self.sums.short {
+            let is_added = if DELAYS.contains(&key.0) {
+                content.delays.add_near(&mut at_delays, key, amount)
+            } else {
+                content.sums.add_near(&mut at, key, amount)
+            };
+            if !is_added {
+                rest.push((key, i128::from(amount).into()));
+            }
+        }
+        rest.extend_from_slice(&self.sums.long);
+    }
 }
 
 /// The length up to which a list's memory is taken at once, whatever length the bytes claim.
@@ -76,7 +92,8 @@ const SHORT: usize = 16;
 /// So many deltas of a model are kept apart at most: one who reads a long log has little use of each.
 const MOST: usize = 64;
 
-type Pairs = Vec<(Key, Wide)>;
+/// The most rows that are kept for the next sums of a model.
+const MOST_ROWS: usize = 256;
 
 /// The changes of a model that are not in its buckets yet. At first a delta is only kept: a model's
 /// counts are in the processor's cache no more when its next delta comes, so that it is faster to add
@@ -85,8 +102,10 @@ type Pairs = Vec<(Key, Wide)>;
 pub struct Fresh {
     labels: Py<Labels>,
     deltas: Vec<Delta>,
-    /// What was added up, by basis and minute.
+    /// What was added up, by basis and minute. Some of the sums may be zero.
     sums: [OrderedMap<i64, Content>; 2],
+    /// Sums of zero, by basis, which have the rows that a model's deltas need.
+    rows: [Sums; 2],
 }
 
 impl Fresh {
@@ -99,27 +118,43 @@ impl Fresh {
     }
 
     fn add_up(&mut self) -> PyResult<()> {
-        // To sort the sums of all deltas once is faster than to add them to each other one by one.
-        let mut pairs: OrderedMap<(usize, i64), [Pairs; 2]> = OrderedMap::default();
+        // To sort new sums once is faster than to insert them one by one.
+        let mut rests: OrderedMap<(usize, i64), Vec<(Key, Wide)>> = OrderedMap::default();
         for delta in std::mem::take(&mut self.deltas) {
             let content = self.sums[delta.basis].entry(delta.minute).or_default();
+            if content.sums.is_empty() && !delta.sums.short.is_empty() {
+                content.sums = std::mem::take(&mut self.rows[delta.basis]);
+            }
             delta.add_labels_to(content)?;
-            let [sums, delays] = pairs.entry((delta.basis, delta.minute)).or_default();
-            sums.extend(delta.sums.iter());
-            delays.extend(delta.delays.iter());
+            delta.add_sums_to(content, rests.entry((delta.basis, delta.minute)).or_default());
         }
-        for ((basis, minute), [sums, delays]) in pairs {
-            let content = self.sums[basis].entry(minute).or_default();
-            content.sums.add(&Sums::from_pairs(sums), false);
-            content.delays.add(&Sums::from_pairs(delays), false);
+        for ((basis, minute), rest) in rests {
+            if !rest.is_empty() {
+                let content = self.sums[basis].entry(minute).or_default();
+                let (sums, delays) = Sums::from_pairs(rest).split();
+                content.sums.add(&sums, false);
+                content.delays.add(&delays, false);
+            }
         }
         Ok(())
     }
 
-    /// Take all changes, by basis and minute.
+    /// Take all changes, by basis and minute. Some of the sums may be zero.
     pub fn take(&mut self) -> PyResult<[OrderedMap<i64, Content>; 2]> {
         self.add_up()?;
         Ok(std::mem::take(&mut self.sums))
+    }
+
+    /// Keep the rows of changes that were taken and added: the next ones need the same.
+    pub fn keep_rows(&mut self, taken: [OrderedMap<i64, Content>; 2]) {
+        for (changes, rows) in taken.into_iter().zip(&mut self.rows) {
+            let sums = changes.into_values().map(|content| content.sums);
+            let most = sums.filter(|sums| sums.rows() <= MOST_ROWS).max_by_key(Sums::rows);
+            if let Some(mut most) = most.filter(|most| most.rows() > rows.rows()) {
+                most.zero();
+                *rows = most;
+            }
+        }
     }
 }
 
@@ -127,7 +162,7 @@ impl Fresh {
 impl Fresh {
     #[new]
     fn new(labels: Py<Labels>) -> Self {
-        Fresh { labels, deltas: Vec::new(), sums: Default::default() }
+        Fresh { labels, deltas: Vec::new(), sums: Default::default(), rows: Default::default() }
     }
 
     fn __bool__(&self) -> bool {
@@ -141,7 +176,9 @@ impl Fresh {
         let changes = [PyDict::new(py), PyDict::new(py)];
         for (sums, changes) in self.sums.iter().zip(&changes) {
             for (minute, content) in sums {
-                let counts = BucketCounts::with(self.labels.clone_ref(py), content.clone());
+                let mut content = content.clone();
+                content.sums.remove_zeros();
+                let counts = BucketCounts::with(self.labels.clone_ref(py), content);
                 changes.set_item(minute, Bound::new(py, counts)?)?;
             }
         }
@@ -173,23 +210,98 @@ impl DeltaReader {
         deltas: &[u8],
         find: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        let mut models = Unpacker::new(models);
-        let length = models.list()?;
-        let mut fresh = Vec::with_capacity(length.min(SHORT));
-        for _ in 0..length {
-            fresh.push(self.model(models.texts()?, find)?.clone_ref(py));
+        let fresh = self.models(py, &mut Unpacker::new(models), find)?;
+        let names = self.names(py, &mut Unpacker::new(texts))?;
+        add_deltas(py, &mut Unpacker::new(deltas), &fresh, &names)
+    }
+
+    /// Add the batch of an encoded record, if it is the next one of its source after `last`, which has
+    /// the newest offset of each source. Returns whether it was; if not, nothing was done.
+    fn add_record(
+        &mut self,
+        py: Python<'_>,
+        record: &[u8],
+        version: i64,
+        log_id: &str,
+        last: &Bound<'_, PyDict>,
+        find: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let mut unpacker = Unpacker::new(record);
+        let Ok(Some(head)) = Head::unpack(&mut unpacker, version, log_id) else {
+            return Ok(false);
+        };
+        let newest = match last.get_item(head.source)? {
+            Some(newest) => newest.extract()?,
+            None => -1,
+        };
+        if head.offset <= newest || head.prev > newest {
+            return Ok(false);
         }
-        let names = self.names(py, texts)?;
-        let mut deltas = Unpacker::new(deltas);
-        for _ in 0..deltas.list()? {
-            let (model, delta) = Delta::unpack(py, &mut deltas, &names)?;
-            fresh.get(model).ok_or_else(unknown)?.borrow_mut(py).push(delta)?;
-        }
-        Ok(())
+        let fresh = self.models(py, &mut unpacker, find)?;
+        let names = self.names(py, &mut unpacker)?;
+        add_deltas(py, &mut unpacker, &fresh, &names)?;
+        last.set_item(head.source, head.offset)?;
+        Ok(true)
     }
 }
 
+/// The first fields of a record, see `DeltaBatch`.
+struct Head {
+    source: i64,
+    offset: i64,
+    prev: i64,
+}
+
+impl Head {
+    /// Read the fields, unless the record is no batch, or of another version or log.
+    fn unpack(
+        unpacker: &mut Unpacker,
+        version: i64,
+        log_id: &str,
+    ) -> Result<Option<Head>, Malformed> {
+        let is_batch = unpacker.list()? == FIELDS
+            && unpacker.text()? == "d"
+            && unpacker.integer()? == version
+            && unpacker.text()? == log_id;
+        if !is_batch {
+            return Ok(None);
+        }
+        let (source, offset) = (unpacker.integer()?, unpacker.integer()?);
+        Ok(Some(Head { source, offset, prev: unpacker.integer()? }))
+    }
+}
+
+/// The fields of a batch, with its tag.
+const FIELDS: usize = 9;
+
+fn add_deltas(
+    py: Python<'_>,
+    unpacker: &mut Unpacker,
+    fresh: &[Py<Fresh>],
+    names: &[Label],
+) -> PyResult<()> {
+    for _ in 0..unpacker.list()? {
+        let (model, delta) = Delta::unpack(py, unpacker, names)?;
+        fresh.get(model).ok_or_else(unknown)?.borrow_mut(py).push(delta)?;
+    }
+    Ok(())
+}
+
 impl DeltaReader {
+    fn models(
+        &mut self,
+        py: Python<'_>,
+        unpacker: &mut Unpacker,
+        find: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<Py<Fresh>>> {
+        let length = unpacker.list()?;
+        let mut fresh = Vec::with_capacity(length.min(SHORT));
+        for _ in 0..length {
+            fresh.push(self.model(unpacker.texts()?, find)?.clone_ref(py));
+        }
+        Ok(fresh)
+    }
+
     fn model(&mut self, key: &[u8], find: &Bound<'_, PyAny>) -> PyResult<&Py<Fresh>> {
         if !self.models.contains_key(key) {
             let mut unpacker = Unpacker::new(key);
@@ -200,9 +312,8 @@ impl DeltaReader {
         self.models.get(key).ok_or_else(unknown)
     }
 
-    fn names(&self, py: Python<'_>, texts: &[u8]) -> PyResult<Vec<Label>> {
+    fn names(&self, py: Python<'_>, texts: &mut Unpacker) -> PyResult<Vec<Label>> {
         let mut labels = self.labels.borrow_mut(py);
-        let mut texts = Unpacker::new(texts);
         let length = texts.list()?;
         let mut names = Vec::with_capacity(length.min(SHORT));
         for _ in 0..length {

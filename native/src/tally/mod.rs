@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod deltas;
 pub mod labels;
+mod packed_sums;
 mod sums;
 mod unpack;
 pub mod walk;

@@ -5,101 +5,203 @@ use std::ops::Range;
 
 use pyo3::prelude::*;
 
-use crate::collections::OrderedSet;
-use crate::pack;
 use crate::tally::labels::{Label, Labels};
-use crate::tally::unpack::{Amount, Malformed, Unpacker};
 use crate::wide::Wide;
 
 /// What is summed, its label and its bin.
 pub type Key = (u32, Label, i64);
 
+/// So many bins lie in one row: eight amounts are added as fast as one that is not in the cache.
+pub const WIDTH: usize = 8;
+
+/// The amounts of neighbouring bins. Those of no bin are 0.
+#[derive(Clone)]
+pub struct Row {
+    /// What is summed, its label, and the first bin divided by `WIDTH`.
+    pub group: Key,
+    amounts: [i64; WIDTH],
+}
+
+impl Row {
+    fn new(group: Key) -> Row {
+        Row { group, amounts: [0; WIDTH] }
+    }
+
+    #[inline]
+    fn is_zero(&self) -> bool {
+        self.amounts.iter().fold(0, |all, amount| all | amount) == 0
+    }
+
+    fn key(&self, place: usize) -> Key {
+        let (kind, label, group) = self.group;
+        (kind, label, group.wrapping_mul(WIDTH as i64).wrapping_add(place as i64))
+    }
+}
+
+/// Stands in a row for an amount that is among the wide ones.
+const WIDE: i64 = i64::MIN;
+
+/// The highest bit tells whether a number needs more than 63 bits: two that do not can be added.
+#[inline]
+fn excess(number: i64) -> i64 {
+    number ^ number << 1
+}
+
+/// The amounts of two rows added, or one from the other; None if any of them is wide.
+#[inline]
+fn combined(own: &[i64; WIDTH], others: &[i64; WIDTH], subtract: bool) -> Option<[i64; WIDTH]> {
+    let (mut sums, mut all) = ([0; WIDTH], 0);
+    for place in 0..WIDTH {
+        let (one, other) = (own[place], others[place]);
+        let sum = if subtract { one.wrapping_sub(other) } else { one.wrapping_add(other) };
+        all |= excess(one) | excess(other) | excess(sum);
+        sums[place] = sum;
+    }
+    (all >= 0).then_some(sums)
+}
+
+/// The row of a key, and the place there.
+#[inline]
+fn place_of(key: Key) -> (Key, usize) {
+    let width = WIDTH as i64;
+    ((key.0, key.1, key.2.div_euclid(width)), key.2.rem_euclid(width) as usize)
+}
+
 /// Sums that are not zero, in the order of their keys: two of them are added in one pass over adjacent
 /// memory. A hash table takes as much time for one look-up that is not in the processor's cache.
 #[derive(Clone, Default)]
 pub struct Sums {
-    entries: Vec<(Key, i128)>,
-    /// The carries that are not zero, which are rare.
-    carries: BTreeMap<Key, i64>,
+    rows: Vec<Row>,
+    /// The amounts that need more than 63 bits, which are rare.
+    wide: BTreeMap<Key, Wide>,
 }
 
 /// The kinds of the sums of delays, as in Python.
-const DELAYS: Range<u32> = 50..60;
+pub const DELAYS: Range<u32> = 50..60;
 
 /// So many times longer sums are searched, shorter ones passed through.
 const MUCH_LONGER: usize = 8;
 
 impl Sums {
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.rows.is_empty()
     }
 
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Key, Wide)> + '_ {
-        self.entries.iter().map(|&(key, low)| (key, self.wide(key, low)))
+        self.rows.iter().flat_map(|row| self.of_row(row))
+    }
+
+    /// The sums of each kind and label, in order, as many as there are, and these.
+    pub fn groups(&self) -> Vec<&[Row]> {
+        let same = |a: &Row, b: &Row| (a.group.0, a.group.1) == (b.group.0, b.group.1);
+        self.rows.chunk_by(same).collect()
+    }
+
+    /// The number of sums.
+    pub fn count(&self) -> usize {
+        let amounts = self.rows.iter().flat_map(|row| &row.amounts);
+        amounts.filter(|&&amount| amount != 0).count()
+    }
+
+    pub fn of_row<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = (Key, Wide)> + 'a {
+        let places = row.amounts.iter().enumerate().filter(|(_, &amount)| amount != 0);
+        places.map(|(place, _)| (row.key(place), self.amount(row, place)))
     }
 
     /// The sum of a key, which is 0 if it is not there.
     pub fn get(&self, key: Key) -> Wide {
-        match self.entries.binary_search_by_key(&key, |entry| entry.0) {
-            Ok(at) => self.wide(key, self.entries[at].1),
+        let (group, place) = place_of(key);
+        match self.rows.binary_search_by_key(&group, |row| row.group) {
+            Ok(at) => self.amount(&self.rows[at], place),
             Err(_) => Wide::default(),
         }
     }
 
     /// Add others, or subtract them.
     pub fn add(&mut self, other: &Sums, subtract: bool) {
-        if self.entries.is_empty() && !subtract {
-            self.clone_from(other);
+        if self.rows.is_empty() && !subtract {
+            self.rows.extend(other.rows.iter().filter(|row| !row.is_zero()).cloned());
+            self.wide.clone_from(&other.wide);
             return;
         }
-        let much_longer = self.entries.len() > MUCH_LONGER * other.entries.len();
+        let much_longer = self.rows.len() > MUCH_LONGER * other.rows.len();
         let (mut at, mut has_zeros) = (0, false);
-        let mut new: Vec<(Key, i128)> = Vec::new();
-        for (key, amount) in other.iter() {
-            let amount = if subtract { amount.negated() } else { amount };
-            let rest = &self.entries[at..];
+        let mut missing: Vec<&Row> = Vec::new();
+        for row in &other.rows {
+            let rest = &self.rows[at..];
             at += if much_longer {
-                rest.partition_point(|entry| entry.0 < key)
+                rest.partition_point(|own| own.group < row.group)
             } else {
-                rest.iter().position(|entry| entry.0 >= key).unwrap_or(rest.len())
+                rest.iter().position(|own| own.group >= row.group).unwrap_or(rest.len())
             };
-            if self.entries.get(at).is_some_and(|entry| entry.0 == key) {
-                let total = self.wide(key, self.entries[at].1).plus(amount);
-                self.entries[at].1 = total.low;
-                self.set_carry(key, total.carry);
-                has_zeros |= total.low == 0;
-            } else {
-                if new.is_empty() {
-                    new.reserve(other.entries.len());
-                }
-                new.push((key, amount.low));
-                self.set_carry(key, amount.carry);
+            if self.rows.get(at).is_some_and(|own| own.group == row.group) {
+                self.add_row(at, other, row, subtract);
+                has_zeros |= self.rows[at].is_zero();
+            } else if !row.is_zero() {
+                missing.push(row);
             }
         }
         if has_zeros {
-            let carries = &self.carries;
-            self.entries.retain(|entry| entry.1 != 0 || carries.contains_key(&entry.0));
+            self.remove_zeros();
         }
-        self.insert(new);
+        if !missing.is_empty() {
+            self.insert(missing.iter().map(|row| row.group));
+            let mut at = 0;
+            for row in missing {
+                at += self.rows[at..].partition_point(|own| own.group < row.group);
+                self.add_row(at, other, row, subtract);
+            }
+        }
+    }
+
+    /// Add an amount to a row that is there. `at` is a row that may be near, and becomes that of the key.
+    /// Returns whether there was one, and no wide number.
+    #[inline]
+    pub fn add_near(&mut self, at: &mut usize, key: Key, amount: i64) -> bool {
+        let (group, place) = place_of(key);
+        let found = match self.rows.get(*at) {
+            Some(row) if row.group == group => *at,
+            Some(row) if row.group < group => self.search_from(*at + 1, group),
+            _ => self.rows.partition_point(|row| row.group < group),
+        };
+        let Some(row) = self.rows.get_mut(found).filter(|row| row.group == group) else {
+            return false;
+        };
+        *at = found;
+        let sum = row.amounts[place].wrapping_add(amount);
+        let is_small = excess(row.amounts[place]) | excess(amount) | excess(sum) >= 0;
+        if is_small {
+            row.amounts[place] = sum;
+        }
+        is_small
+    }
+
+    fn search_from(&self, start: usize, group: Key) -> usize {
+        let rest = &self.rows[start..];
+        let near = &rest[..rest.len().min(MUCH_LONGER)];
+        start
+            + match near.iter().position(|row| row.group >= group) {
+                Some(steps) => steps,
+                None => rest.partition_point(|row| row.group < group),
+            }
     }
 
     /// The sums without those of delays, and these.
     pub fn split(mut self) -> (Sums, Sums) {
-        let start = self.entries.partition_point(|entry| entry.0 .0 < DELAYS.start);
-        let end = self.entries.partition_point(|entry| entry.0 .0 < DELAYS.end);
+        let start = self.rows.partition_point(|row| row.group.0 < DELAYS.start);
+        let end = self.rows.partition_point(|row| row.group.0 < DELAYS.end);
         if start == end {
             return (self, Sums::default());
         }
-        let entries = self.entries.drain(start..end).collect();
-        let carries = self.carries.keys().filter(|key| DELAYS.contains(&key.0));
-        let carries: Vec<Key> = carries.copied().collect();
-        let carries = carries.into_iter().filter_map(|key| self.carries.remove_entry(&key));
-        let carries = carries.collect();
-        (self, Sums { entries, carries })
+        let rows = self.rows.drain(start..end).collect();
+        let (wide, others) = self.wide.into_iter().partition(|(key, _)| DELAYS.contains(&key.0));
+        self.wide = others;
+        (self, Sums { rows, wide })
     }
 
     /// Sums from pairs in any order; those of equal keys are added.
@@ -108,124 +210,102 @@ impl Sums {
             pairs.sort_by_key(|pair| pair.0);
         }
         let mut sums = Sums::default();
-        let mut pairs = pairs.into_iter().peekable();
-        while let Some((key, mut total)) = pairs.next() {
-            while let Some((_, more)) = pairs.next_if(|pair| pair.0 == key) {
-                total = total.plus(more);
-            }
-            if total != Wide::default() {
-                sums.entries.push((key, total.low));
-                sums.set_carry(key, total.carry);
-            }
+        for (key, amount) in pairs {
+            let (at, place) = sums.last_row(key);
+            sums.put(at, place, sums.amount(&sums.rows[at], place).plus(amount));
         }
+        sums.remove_zeros();
         sums
     }
 
-    /// Read a flat list: what is summed, the position of its label, its bin, the sum, ...
-    pub fn unpack(py: Python<'_>, unpacker: &mut Unpacker, names: &[Label]) -> PyResult<Sums> {
-        let length = unpacker.list()?;
-        let mut sums = Sums::default();
-        sums.entries.reserve_exact(length / 4);
-        // What is not written in the order of the keys, since labels are numbered otherwise.
-        let mut others = Vec::new();
-        for _ in 0..length / 4 {
-            let kind = u32::try_from(unpacker.integer()?).map_err(|_| Malformed)?;
-            let label = *names.get(unpacker.position()?).ok_or(Malformed)?;
-            let bin = unpacker.integer()?;
-            let amount = match unpacker.amount()? {
-                Amount::Integer(number) => Wide::from(i128::from(number)),
-                Amount::Text(text) => Wide::parse(py, text)?,
-            };
-            let key = (kind, label, bin);
-            let follows = sums.entries.last().is_none_or(|last| last.0 < key);
-            if follows && amount.carry == 0 && amount.low != 0 {
-                sums.entries.push((key, amount.low));
-            } else {
-                others.push((key, amount));
+    /// Append a sum whose key is above all others. Returns whether it is.
+    pub fn push(&mut self, key: Key, amount: i64) -> bool {
+        let (group, place) = place_of(key);
+        let follows = match self.rows.last() {
+            Some(last) if last.group == group => {
+                last.amounts[place..].iter().all(|&amount| amount == 0)
             }
+            Some(last) => last.group < group,
+            None => true,
+        };
+        let fits = follows && amount != 0 && excess(amount) >= 0;
+        if fits {
+            let (at, place) = self.last_row(key);
+            self.rows[at].amounts[place] = amount;
         }
-        if !others.is_empty() {
-            sums.add(&Sums::from_pairs(others), false);
-        }
-        Ok(sums)
+        fits
     }
 
-    /// Read what `packed` wrote.
-    pub fn from_packed(py: Python<'_>, packed: &[u8], labels: &mut Labels) -> PyResult<Sums> {
-        if packed.is_empty() {
-            return Ok(Sums::default());
-        }
-        let mut unpacker = Unpacker::new(packed);
-        if unpacker.list()? != 2 {
-            return Err(Malformed.into());
-        }
-        let count = unpacker.list()?;
-        let names: PyResult<Vec<_>> =
-            (0..count).map(|_| Ok(labels.number(unpacker.text()?))).collect();
-        Sums::unpack(py, &mut unpacker, &names?)
+    pub fn reserve(&mut self, rows: usize) {
+        self.rows.reserve(rows);
     }
 
-    /// The labels, and the sums in the order of their keys with labels by position; empty without sums.
-    pub fn packed(&self, py: Python<'_>, labels: &Labels) -> PyResult<Vec<u8>> {
-        let mut packed = Vec::new();
-        if self.is_empty() {
-            return Ok(packed);
-        }
-        // Sums of a kind and label lie together: only these groups are put into the order of their texts.
-        let same = |a: &(Key, i128), b: &(Key, i128)| (a.0 .0, a.0 .1) == (b.0 .0, b.0 .1);
-        let mut groups: Vec<_> = self.entries.chunk_by(same).collect();
-        groups.sort_by_key(|group| (group[0].0 .0, labels.text(group[0].0 .1)));
-        let mut names: OrderedSet<Label> = OrderedSet::default();
-        let mut flat = Vec::with_capacity(self.entries.len() * 6);
-        pack::list(&mut flat, self.entries.len() * 4);
-        for group in groups {
-            let position = names.insert_full(group[0].0 .1).0 as i64;
-            for &(key, low) in group {
-                pack::integer(&mut flat, key.0.into());
-                pack::integer(&mut flat, position);
-                pack::integer(&mut flat, key.2);
-                self.wide(key, low).pack(py, &mut flat)?;
-            }
-        }
-        packed.reserve_exact(flat.len() + 16 * names.len() + 6);
-        pack::list(&mut packed, 2);
-        pack::list(&mut packed, names.len());
-        names.iter().for_each(|&name| pack::text(&mut packed, labels.text(name)));
-        packed.extend_from_slice(&flat);
-        Ok(packed)
+    /// Set all sums to zero, and keep their rows for others of the same keys: until `remove_zeros` there
+    /// are sums of zero.
+    pub fn zero(&mut self) {
+        self.wide.clear();
+        self.rows.iter_mut().for_each(|row| row.amounts = [0; WIDTH]);
     }
 
-    fn wide(&self, key: Key, low: i128) -> Wide {
-        let carry = if self.carries.is_empty() { 0 } else { *self.carries.get(&key).unwrap_or(&0) };
-        Wide { low, carry }
+    /// Remove the rows that have zeros alone.
+    pub fn remove_zeros(&mut self) {
+        self.rows.retain(|row| !row.is_zero());
     }
 
-    #[inline]
-    fn set_carry(&mut self, key: Key, carry: i64) {
-        if carry != 0 {
-            self.carries.insert(key, carry);
-        } else if !self.carries.is_empty() {
-            self.carries.remove(&key);
+    /// The last row, a new one if it is of another group than the key, and the key's place in it.
+    fn last_row(&mut self, key: Key) -> (usize, usize) {
+        let (group, place) = place_of(key);
+        if self.rows.last().is_none_or(|last| last.group != group) {
+            self.rows.push(Row::new(group));
         }
+        (self.rows.len() - 1, place)
     }
 
-    /// Insert entries whose keys are new, in their order.
-    fn insert(&mut self, new: Vec<(Key, i128)>) {
-        if new.is_empty() {
+    fn add_row(&mut self, at: usize, other: &Sums, row: &Row, subtract: bool) {
+        let own = &mut self.rows[at].amounts;
+        if let Some(sums) = combined(own, &row.amounts, subtract) {
+            *own = sums;
             return;
         }
-        let mut old = self.entries.len();
-        self.entries.reserve(new.len());
-        self.entries.extend_from_slice(&new);
-        let mut free = self.entries.len();
-        for entry in new.into_iter().rev() {
-            while old > 0 && self.entries[old - 1].0 > entry.0 {
+        for place in 0..WIDTH {
+            let amount = other.amount(row, place);
+            let amount = if subtract { amount.negated() } else { amount };
+            self.put(at, place, self.amount(&self.rows[at], place).plus(amount));
+        }
+    }
+
+    fn amount(&self, row: &Row, place: usize) -> Wide {
+        match row.amounts[place] {
+            WIDE => self.wide.get(&row.key(place)).copied().unwrap_or_default(),
+            amount => Wide::from(i128::from(amount)),
+        }
+    }
+
+    fn put(&mut self, at: usize, place: usize, amount: Wide) {
+        let row = &mut self.rows[at];
+        let key = row.key(place);
+        let small = i64::try_from(amount.low).ok().filter(|&n| amount.carry == 0 && excess(n) >= 0);
+        let before = std::mem::replace(&mut row.amounts[place], small.unwrap_or(WIDE));
+        if small.is_none() {
+            self.wide.insert(key, amount);
+        } else if before == WIDE {
+            self.wide.remove(&key);
+        }
+    }
+
+    /// Insert empty rows of new groups, in their order.
+    fn insert(&mut self, groups: impl DoubleEndedIterator<Item = Key> + ExactSizeIterator) {
+        let mut old = self.rows.len();
+        let mut free = old + groups.len();
+        self.rows.resize_with(free, || Row::new((0, 0, 0)));
+        for group in groups.rev() {
+            while old > 0 && self.rows[old - 1].group > group {
                 old -= 1;
                 free -= 1;
-                self.entries[free] = self.entries[old];
+                self.rows.swap(old, free);
             }
             free -= 1;
-            self.entries[free] = entry;
+            self.rows[free] = Row::new(group);
         }
     }
 }

@@ -18,6 +18,11 @@ impl<'a> Unpacker<'a> {
         Unpacker { bytes }
     }
 
+    /// The number of bytes that are left.
+    pub fn rest(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn list(&mut self) -> Result<usize, Malformed> {
         match self.byte()? {
             tag @ 0x90..=0x9f => Ok(usize::from(tag & 0x0f)),

@@ -118,7 +118,8 @@ impl Walk {
         mut fresh: PyRefMut<'_, Fresh>,
         floors: Floors,
     ) -> PyResult<()> {
-        for (basis, changes) in fresh.take()?.iter().enumerate() {
+        let taken = fresh.take()?;
+        for (basis, changes) in taken.iter().enumerate() {
             for (&minute, content) in changes {
                 for (number, tier) in self.tiers.iter().enumerate() {
                     let bucket = match tier.size {
@@ -132,6 +133,7 @@ impl Walk {
                 }
             }
         }
+        fresh.keep_rows(taken);
         Ok(())
     }
 

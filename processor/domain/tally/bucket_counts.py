@@ -188,6 +188,12 @@ class BucketFactory:
         self.new: Callable[[], BucketCounts] = (
             BucketCounts if self.labels is None else partial(native.BucketCounts, self.labels)
         )
+        self.add_record: Callable[..., bool] = (
+            _add_no_record if self._reader is None else self._reader.add_record
+        )
+        """Adds the batch of an encoded record as `add_deltas` does, if it has the version and the log
+        id, and is the next one of its source after ``last``, which has the newest offset of each source.
+        Returns whether it was, always False without native code; then nothing was done."""
 
     def new_fresh(self) -> Fresh:
         """Make the changes of a model, of which there are none yet."""
@@ -216,6 +222,16 @@ class BucketFactory:
             if total is None:
                 total = by_minute[delta.minute] = self.new()
             total.change_by(unpack_delta(delta, texts))
+
+
+def _add_no_record(
+    record: bytes,
+    version: int,
+    log_id: str,
+    last: dict[int, int],
+    find: Callable[[Sequence[str]], Fresh],
+) -> bool:
+    return False
 
 
 def _pack(sums: Sums) -> bytes:

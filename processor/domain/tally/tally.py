@@ -122,6 +122,7 @@ class Tally:
         self._includes: dict[BlockKey, int] = {}
         self._complete_at = 0
         self._factory = BucketFactory()
+        self._add_record = self._factory.add_record
 
     def apply(
         self, offset: int, timestamp: int, batch: DeltaBatch | RawDeltaBatch | LoadedCounts
@@ -156,6 +157,16 @@ class Tally:
                 self._apply_partly(offset, models[delta.model], delta.basis, delta.minute, counts)
             return True
         self._factory.add_deltas(batch, self._fresh)
+        return True
+
+    def apply_encoded(self, offset: int, timestamp: int, record: bytes) -> bool:
+        """Fold the record at ``offset``, if it is a batch that is the next one of its source. False if
+        it is anything else: then nothing was done."""
+        if self._includes or self.held:
+            return False
+        if not self._add_record(record, self.version, self.log_id, self.last, self._fresh):
+            return False
+        self.advance(offset, timestamp)
         return True
 
     def _fresh(self, model: Sequence[str]) -> Fresh:

@@ -49,11 +49,13 @@ def new_tally() -> Tally:
 
 
 def apply_message(tally: Tally, offset: int, message: Message) -> None:
-    """Fold one record, encoded and decoded again."""
+    """Fold one record, encoded, and decoded again where that is needed, as the service does."""
     if message.batch is None:
         tally.advance(offset, message.time * SECOND)
-    else:
-        record = decode_raw_delta(encode(message.batch))
+        return
+    value = encode(message.batch)
+    if not tally.apply_encoded(offset, message.time * SECOND, value):
+        record = decode_raw_delta(value)
         assert isinstance(record, RawDeltaBatch)
         tally.apply(offset, message.time * SECOND, record)
 
