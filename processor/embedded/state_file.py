@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest
+from processor.domain.tally.tally import BlockKey, BucketBlock, CheckpointManifest, PackedBlock
 from processor.errors import ArchiveError
 from processor.stream.snapshot_file import (
     SNAPSHOT_VERSION,
@@ -76,7 +76,7 @@ def encode_head(head: StateHead) -> list[bytes]:
     return [_MAGIC, len(content).to_bytes(_LENGTH, "little"), content]
 
 
-def encode_block(key: BlockKey, block: BucketBlock) -> bytes:
+def encode_block(key: BlockKey, block: PackedBlock) -> bytes:
     """A block of the tally, as it follows the head; `END_OF_BLOCKS` follows the last one."""
     content = _encode((key, block))
     return len(content).to_bytes(_LENGTH, "little") + content

@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 #: Seconds between flushes of a partition, which a start has to read again. More if a flush takes long:
 #: a week of feedback changes the bucket blocks of a week, of every model.
 _FLUSH_EVERY = 5.0
-#: The share of the time that flushes may block the event loop, on average; and the most seconds between
-#: flushes, whatever they take.
-_MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE = 0.0025, 120.0
+#: The share of the time that the flushes of a partition may take, on average; and the most seconds
+#: between flushes, whatever they take.
+_MAX_FLUSH_SHARE, _MAX_FLUSH_PAUSE = 0.0002, 120.0
 #: Seconds that a part of a flush may stop the stream, and seconds between the parts.
 _FLUSH_SLICE, _SLICE_PAUSE = 0.02, 0.1
 #: Seconds between flushes of a partition that receives only heartbeats.

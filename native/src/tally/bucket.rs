@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::collections::OrderedMap;
+use crate::pack;
 use crate::tally::labels::{Label, Labels};
 use crate::tally::sums::{self, Sums};
 use crate::tally::unpack::Malformed;
@@ -132,6 +133,22 @@ fn read(bytes: &mut &[u8]) -> i64 {
     }
 }
 
+fn pack_labels(
+    totals: impl ExactSizeIterator<Item = i64>,
+    cells: impl ExactSizeIterator<Item = (Label, Label, i64)>,
+    position: &mut impl FnMut(Label) -> usize,
+    to: &mut Vec<u8>,
+) {
+    pack::list(to, totals.len());
+    totals.for_each(|total| pack::integer(to, total));
+    pack::list(to, 3 * cells.len());
+    for (actual, predicted, n) in cells {
+        pack::integer(to, position(actual) as i64);
+        pack::integer(to, position(predicted) as i64);
+        pack::integer(to, n);
+    }
+}
+
 enum State {
     Open(Box<Content>),
     Closed(Box<[u8]>),
@@ -239,6 +256,45 @@ impl BucketCounts {
             found.set_item(key, amount.to_python(py)?)?;
         }
         Ok(found)
+    }
+
+    /// Append the totals, cells, packed sums and packed delays, as in a checkpoint. `position` gives the
+    /// labels of cells positions. False if all are zero: then what was appended is worth nothing.
+    pub fn pack_into(
+        &self,
+        py: Python<'_>,
+        labels: &Labels,
+        position: &mut impl FnMut(Label) -> usize,
+        to: &mut Vec<u8>,
+    ) -> PyResult<bool> {
+        match &self.state {
+            State::Open(content) => {
+                if content.is_empty() {
+                    return Ok(false);
+                }
+                let (totals, cells) = (content.totals.into_iter(), content.cells.iter());
+                pack_labels(totals, cells.map(|(&(a, p), &n)| (a, p, n)), position, to);
+                pack::binary_of_any_length(to, &content.sums.packed(py, labels)?);
+                pack::binary_of_any_length(to, &content.delays.packed(py, labels)?);
+            }
+            State::Closed(bytes) => {
+                let mut bytes = &bytes[..];
+                let totals: Totals = std::array::from_fn(|_| read(&mut bytes));
+                let count = read(&mut bytes) as usize;
+                let cells = (0..count).map(|_| {
+                    let (actual, predicted) = (read(&mut bytes), read(&mut bytes));
+                    (actual as Label, predicted as Label, read(&mut bytes))
+                });
+                pack_labels(totals.into_iter(), cells, position, to);
+                let length = read(&mut bytes) as usize;
+                if bytes.is_empty() && count == 0 && totals == [0; 7] {
+                    return Ok(false);
+                }
+                pack::binary_of_any_length(to, &bytes[..length]);
+                pack::binary_of_any_length(to, &bytes[length..]);
+            }
+        }
+        Ok(true)
     }
 
     fn total(&self, index: usize) -> i64 {
@@ -399,7 +455,7 @@ impl BucketCounts {
     }
 
     /// Close the counts if they did not change since the last call. Returns whether they are closed.
-    fn close_unchanged(&mut self, py: Python<'_>) -> PyResult<bool> {
+    pub fn close_unchanged(&mut self, py: Python<'_>) -> PyResult<bool> {
         if self.changed {
             self.changed = false;
             return Ok(false);

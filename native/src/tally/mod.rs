@@ -1,5 +1,6 @@
 //! The counts of the tally: the counterpart of `bucket_counts.py` and `walk.py`.
 
+mod blocks;
 pub mod bucket;
 pub mod deltas;
 pub mod labels;

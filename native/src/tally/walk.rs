@@ -1,8 +1,9 @@
 //! The way of changes into the buckets of a model and its windows: the counterpart of `walk.py`.
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySet};
+use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
+use crate::tally::blocks::Block;
 use crate::tally::bucket::{BucketCounts, Content, ALL, LABELS};
 use crate::tally::deltas::Fresh;
 use crate::tally::labels::Labels;
@@ -165,6 +166,34 @@ impl Walk {
         counts.read(py, part, |content| {
             self.add_to_windows(py, &self.tiers[tier], basis, bucket, content, sign, part)
         })
+    }
+
+    /// The labels and the buckets of a block, encoded.
+    fn pack_block<'py>(
+        &self,
+        py: Python<'py>,
+        tier: usize,
+        block: i64,
+    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let (labels, tier) = (self.labels.borrow(py), &self.tiers[tier]);
+        let first = block.saturating_mul(tier.block);
+        let range = (first, first.saturating_add(tier.block));
+        let mut packed = Block::default();
+        for basis in 0..2 {
+            packed.add(py, &labels, basis, of_basis(&tier.buckets, basis).bind(py), range)?;
+        }
+        packed.encoded(py, &labels)
+    }
+
+    /// Close the buckets that did not change since the last call.
+    fn close_buckets(&self, py: Python<'_>) -> PyResult<()> {
+        let open = self.open.bind(py);
+        for (number, counts) in open.copy()? {
+            if counts.cast_into::<BucketCounts>()?.borrow_mut().close_unchanged(py)? {
+                open.del_item(number)?;
+            }
+        }
+        Ok(())
     }
 
     /// Move windows to a time in seconds since 1970.

@@ -63,6 +63,8 @@ class ModelTally:
         ]
         self._walk = new_walk(factory, tiers, self._open, self.dirty)
         self.change = self._walk.change
+        self.pack_block = self._walk.pack_block
+        self.close_buckets = self._walk.close_buckets
         self._moved = [slide for one in self.sums for _, slide in one.slides]
         self._moved_recent = [slide for one in self.recent for _, slide in one.slides]
 
@@ -101,12 +103,6 @@ class ModelTally:
                 counts = buckets.get(bucket)
                 if counts is not None:
                     yield basis, bucket, counts
-
-    def close_buckets(self) -> None:
-        """Close the buckets that did not change since the last call."""
-        for number, counts in list(self._open.items()):
-            if counts.close_unchanged():
-                del self._open[number]
 
     def expire(self, floors: Floors) -> Iterator[Block]:
         """Drop expired blocks; yields those that were saved."""

@@ -52,6 +52,17 @@ class BucketBlock(msgspec.Struct, array_like=True):
     buckets: list[tuple[int, int, Totals, list[int], bytes, bytes]]
 
 
+class PackedBlock(msgspec.Struct, array_like=True):
+    """A `BucketBlock` whose labels and buckets are encoded already."""
+
+    version: int
+    log_id: str
+    offset: int
+    last: dict[int, int]
+    labels: msgspec.Raw
+    buckets: msgspec.Raw
+
+
 class CheckpointManifest(msgspec.Struct, array_like=True):
     """The last record of each flush: the partition's progress, and the offset of every block's newest
     value, by which an older value in its place is noticed."""
@@ -65,7 +76,7 @@ class CheckpointManifest(msgspec.Struct, array_like=True):
 
 
 #: A block as a flush writes it.
-Written = tuple[BlockKey, BucketBlock]
+Written = tuple[BlockKey, PackedBlock]
 
 
 class Flush:
@@ -350,13 +361,6 @@ class Tally:
             tally.load(key.tier, basis, bucket, counts)
         tally.saved[key.tier, key.block] = block.offset
 
-    def _block(self, tally: ModelTally, tier: int, block: int) -> BucketBlock:
-        labels: dict[str, int] = {}
-        buckets = [
-            (basis, bucket, *packed)
-            for basis, bucket, counts in tally.block(tier, block)
-            if (packed := counts.pack(labels)) is not None
-        ]
-        return BucketBlock(
-            self.version, self.log_id, self.offset, dict(self.last), list(labels), buckets
-        )
+    def _block(self, tally: ModelTally, tier: int, block: int) -> PackedBlock:
+        packed = map(msgspec.Raw, tally.pack_block(tier, block))
+        return PackedBlock(self.version, self.log_id, self.offset, dict(self.last), *packed)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from processor.domain.native import native
 from processor.domain.tally.bucket_counts import (
     LABELS,
@@ -11,6 +13,8 @@ from processor.domain.tally.bucket_counts import (
     Fresh,
 )
 from processor.domain.tally.windows import MINUTES
+
+_encode = msgspec.msgpack.Encoder().encode
 
 #: Counts by the number of the bucket.
 Buckets = dict[int, BucketCounts]
@@ -108,6 +112,24 @@ class Walk:
         for slide in self._tiers[tier].slides:
             if slide.start < bucket <= slide.end and part & slide.part:
                 slide.totals[basis].change(counts, sign, part & slide.part)
+
+    def pack_block(self, tier: int, block: int) -> tuple[bytes, bytes]:
+        """Return the labels and the buckets of a block, encoded, see `BucketBlock`."""
+        way, labels = self._tiers[tier], dict[str, int]()
+        numbers = range(block * way.block, (block + 1) * way.block)
+        buckets = [
+            (basis, bucket, *packed)
+            for basis, found in enumerate(way.buckets)
+            for bucket in numbers
+            if bucket in found and (packed := found[bucket].pack(labels)) is not None
+        ]
+        return _encode(list(labels)), _encode(buckets)
+
+    def close_buckets(self) -> None:
+        """Close the buckets that did not change since the last call."""
+        for number, counts in list(self._open.items()):
+            if counts.close_unchanged():
+                del self._open[number]
 
     def advance(self, slides: Iterable[Slide], seconds: int) -> None:
         """Move windows to a time in seconds since 1970."""

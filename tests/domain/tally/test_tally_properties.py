@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.log.deltas import Delta, DeltaBatch
+from processor.domain.log.records import encode
 from processor.domain.statistics.counts import BASES, Counts
 from processor.domain.statistics.sums import DELAYS
 from processor.domain.tally.tally import Tally
@@ -23,6 +24,7 @@ from tests.support.domain.tally_model import (
     WholeFlush,
     apply_message,
     counts_in,
+    decoded,
     deltas,
     logs,
     new_tally,
@@ -122,7 +124,8 @@ def test_each_whole_checkpoint_stands_alone(log: Log, steps: list[int]) -> None:
             apply_message(tally, offset, message)
             offset += 1
         flush = tally.flush_all()
-        blocks = dict(one for one in flush.blocks if one is not None)
+        written = [one for one in flush.blocks if one is not None]
+        blocks = decoded((key, encode(block)) for key, block in written)
         fresh = new_tally()
         assert fresh.restore(flush.manifest(), blocks) == tally.offset
         assert counts_in(fresh) == counts_in(tally)

@@ -189,6 +189,11 @@ def retained(buckets: Buckets, log_time: int) -> Buckets:
     return found
 
 
+def decoded(blocks: Iterable[tuple[BlockKey, bytes]]) -> dict[BlockKey, BucketBlock]:
+    """The values of a flush, as a start reads them."""
+    return {key: msgspec.msgpack.decode(value, type=BucketBlock) for key, value in blocks}
+
+
 class WholeFlush:
     """All values of a flush; ``fold`` is called after each block, and may fold further deltas."""
 
@@ -227,9 +232,6 @@ class Table:
     def restore(self) -> tuple[Tally, int]:
         """A tally that starts from the table, and the offset to read the log from."""
         tally = new_tally()
-        blocks = {
-            key: msgspec.msgpack.decode(value, type=BucketBlock)
-            for key, value in self.blocks.items()
-        }
+        blocks = decoded(self.blocks.items())
         manifest = self.manifest and msgspec.msgpack.decode(self.manifest, type=CheckpointManifest)
         return tally, tally.restore(manifest or None, blocks)
