@@ -5,7 +5,8 @@ use pyo3::types::PyDict;
 use rustc_hash::FxHashMap;
 
 use crate::collections::OrderedMap;
-use crate::tally::bucket::{unknown, BucketCounts, Content, Totals};
+use crate::tally::bucket::{unknown, BucketCounts};
+use crate::tally::content::{Content, Totals};
 use crate::tally::labels::{Label, Labels};
 use crate::tally::packed_sums::Pairs;
 use crate::tally::sums::{Key, Sums, DELAYS};

@@ -2,6 +2,7 @@
 
 mod blocks;
 pub mod bucket;
+mod content;
 pub mod deltas;
 pub mod labels;
 mod packed_sums;

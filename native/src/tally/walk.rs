@@ -4,7 +4,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySet};
 
 use crate::tally::blocks::Block;
-use crate::tally::bucket::{BucketCounts, Content, ALL, LABELS};
+use crate::tally::bucket::BucketCounts;
+use crate::tally::content::{Content, ALL, LABELS};
 use crate::tally::deltas::Fresh;
 use crate::tally::labels::Labels;
 
