@@ -18,23 +18,31 @@ struct Delta {
     basis: usize,
     minute: i64,
     totals: Totals,
+    /// Where its cells and sums end among those of all deltas.
+    cells: usize,
+    short: usize,
+    long: usize,
+}
+
+/// Deltas in the order of the log. Their memory is kept when they are taken.
+#[derive(Default)]
+struct Deltas {
+    all: Vec<Delta>,
     /// Actual, predicted and n.
     cells: Vec<(Label, Label, i64)>,
     sums: Pairs,
 }
 
-impl Delta {
-    /// Read a delta, and the position of its model.
-    fn unpack(
+impl Deltas {
+    /// Append the rest of a delta after its model.
+    fn read(
+        &mut self,
         py: Python<'_>,
+        has_sums: bool,
         unpacker: &mut Unpacker,
         names: &[Label],
-    ) -> PyResult<(usize, Delta)> {
-        let fields = unpacker.list()?;
-        if !(5..=6).contains(&fields) {
-            return Err(Malformed.into());
-        }
-        let (model, basis) = (unpacker.position()?, unpacker.position()?);
+    ) -> PyResult<()> {
+        let basis = unpacker.position()?;
         if basis > 1 {
             return Err(unknown());
         }
@@ -46,44 +54,45 @@ impl Delta {
         for total in &mut totals {
             *total = unpacker.integer()?;
         }
-        let length = unpacker.list()? / 3;
-        let mut cells = Vec::with_capacity(length.min(SHORT));
-        for _ in 0..length {
+        for _ in 0..unpacker.list()? / 3 {
             let mut label = || -> PyResult<Label> {
                 Ok(names.get(unpacker.position()?).copied().ok_or(Malformed)?)
             };
             let cell = (label()?, label()?);
-            cells.push((cell.0, cell.1, unpacker.integer()?));
+            self.cells.push((cell.0, cell.1, unpacker.integer()?));
         }
-        let sums = match fields {
-            5 => Pairs::default(),
-            _ => Pairs::unpack(py, unpacker, names)?,
-        };
-        Ok((model, Delta { basis, minute, totals, cells, sums }))
-    }
-
-    fn add_labels_to(&self, content: &mut Content) -> PyResult<()> {
-        content.add_totals(&self.totals, 1)?;
-        for &(actual, predicted, n) in &self.cells {
-            content.add_cell((actual, predicted), n, 1)?;
+        if has_sums {
+            self.sums.read(py, unpacker, names)?;
         }
+        let (short, long) = (self.sums.short.len(), self.sums.long.len());
+        self.all.push(Delta { basis, minute, totals, cells: self.cells.len(), short, long });
         Ok(())
     }
 
-    /// Add the sums whose rows are there. The others are kept in `rest`.
-    fn add_sums_to(&self, content: &mut Content, rest: &mut Vec<(Key, Wide)>) {
-        let (mut at, mut at_delays) = (0, 0);
-        for &(key, amount) in &self.sums.short {
-            let is_added = if DELAYS.contains(&key.0) {
-                content.delays.add_near(&mut at_delays, key, amount)
-            } else {
-                content.sums.add_near(&mut at, key, amount)
-            };
-            if !is_added {
-                rest.push((key, i128::from(amount).into()));
-            }
+    fn clear(&mut self) {
+        self.all.clear();
+        self.cells.clear();
+        self.sums.short.clear();
+        self.sums.long.clear();
+        // Rare ones with many labels must not take memory for ever.
+        self.cells.shrink_to(MOST_KEPT);
+        self.sums.short.shrink_to(MOST_KEPT);
+        self.sums.long.shrink_to(MOST_KEPT);
+    }
+}
+
+/// Add the sums whose rows are there. The others are kept in `rest`.
+fn add_known(short: &[(Key, i64)], content: &mut Content, rest: &mut Vec<(Key, Wide)>) {
+    let (mut at, mut at_delays) = (0, 0);
+    for &(key, amount) in short {
+        let is_added = if DELAYS.contains(&key.0) {
+            content.delays.add_near(&mut at_delays, key, amount)
+        } else {
+            content.sums.add_near(&mut at, key, amount)
+        };
+        if !is_added {
+            rest.push((key, i128::from(amount).into()));
         }
-        rest.extend_from_slice(&self.sums.long);
     }
 }
 
@@ -92,6 +101,9 @@ const SHORT: usize = 16;
 
 /// So many deltas of a model are kept apart at most: one who reads a long log has little use of each.
 const MOST: usize = 64;
+
+/// So many cells or sums of deltas keep their memory at most.
+const MOST_KEPT: usize = 2048;
 
 /// The most rows that are kept for the next sums of a model.
 const MOST_ROWS: usize = 256;
@@ -102,7 +114,7 @@ const MOST_ROWS: usize = 256;
 #[pyclass]
 pub struct Fresh {
     labels: Py<Labels>,
-    deltas: Vec<Delta>,
+    deltas: Deltas,
     /// What was added up, by basis and minute. Some of the sums may be zero.
     sums: [OrderedMap<i64, Content>; 2],
     /// Sums of zero, by basis, which have the rows that a model's deltas need.
@@ -110,9 +122,15 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    fn push(&mut self, delta: Delta) -> PyResult<()> {
-        self.deltas.push(delta);
-        if self.deltas.len() < MOST {
+    fn read(
+        &mut self,
+        py: Python<'_>,
+        has_sums: bool,
+        unpacker: &mut Unpacker,
+        names: &[Label],
+    ) -> PyResult<()> {
+        self.deltas.read(py, has_sums, unpacker, names)?;
+        if self.deltas.all.len() < MOST {
             return Ok(());
         }
         self.add_up()
@@ -121,14 +139,22 @@ impl Fresh {
     fn add_up(&mut self) -> PyResult<()> {
         // To sort new sums once is faster than to insert them one by one.
         let mut rests: OrderedMap<(usize, i64), Vec<(Key, Wide)>> = OrderedMap::default();
-        for delta in std::mem::take(&mut self.deltas) {
+        let (mut cell, mut short, mut long) = (0, 0, 0);
+        for delta in &self.deltas.all {
             let content = self.sums[delta.basis].entry(delta.minute).or_default();
-            if content.sums.is_empty() && !delta.sums.short.is_empty() {
+            if content.sums.is_empty() && short < delta.short {
                 content.sums = std::mem::take(&mut self.rows[delta.basis]);
             }
-            delta.add_labels_to(content)?;
-            delta.add_sums_to(content, rests.entry((delta.basis, delta.minute)).or_default());
+            content.add_totals(&delta.totals, 1)?;
+            for &(actual, predicted, n) in &self.deltas.cells[cell..delta.cells] {
+                content.add_cell((actual, predicted), n, 1)?;
+            }
+            let rest = rests.entry((delta.basis, delta.minute)).or_default();
+            add_known(&self.deltas.sums.short[short..delta.short], content, rest);
+            rest.extend_from_slice(&self.deltas.sums.long[long..delta.long]);
+            (cell, short, long) = (delta.cells, delta.short, delta.long);
         }
+        self.deltas.clear();
         for ((basis, minute), rest) in rests {
             if !rest.is_empty() {
                 let content = self.sums[basis].entry(minute).or_default();
@@ -163,11 +189,16 @@ impl Fresh {
 impl Fresh {
     #[new]
     fn new(labels: Py<Labels>) -> Self {
-        Fresh { labels, deltas: Vec::new(), sums: Default::default(), rows: Default::default() }
+        Fresh {
+            labels,
+            deltas: Deltas::default(),
+            sums: Default::default(),
+            rows: Default::default(),
+        }
     }
 
     fn __bool__(&self) -> bool {
-        !self.deltas.is_empty() || self.sums.iter().any(|sums| !sums.is_empty())
+        !self.deltas.all.is_empty() || self.sums.iter().any(|sums| !sums.is_empty())
     }
 
     /// The changes by basis and minute.
@@ -282,8 +313,12 @@ fn add_deltas(
     names: &[Label],
 ) -> PyResult<()> {
     for _ in 0..unpacker.list()? {
-        let (model, delta) = Delta::unpack(py, unpacker, names)?;
-        fresh.get(model).ok_or_else(unknown)?.borrow_mut(py).push(delta)?;
+        let fields = unpacker.list()?;
+        if !(5..=6).contains(&fields) {
+            return Err(Malformed.into());
+        }
+        let fresh = fresh.get(unpacker.position()?).ok_or_else(unknown)?;
+        fresh.borrow_mut(py).read(py, fields == 6, unpacker, names)?;
     }
     Ok(())
 }

@@ -17,21 +17,26 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    pub fn unpack(py: Python<'_>, unpacker: &mut Unpacker, names: &[Label]) -> PyResult<Pairs> {
+    /// Append the sums of a flat list.
+    pub fn read(
+        &mut self,
+        py: Python<'_>,
+        unpacker: &mut Unpacker,
+        names: &[Label],
+    ) -> PyResult<()> {
         let length = unpacker.list()? / 4;
-        let mut pairs = Pairs::default();
         // Each takes four bytes at least, whatever length the bytes claim.
-        pairs.short.reserve_exact(length.min(unpacker.rest() / 4));
+        self.short.reserve(length.min(unpacker.rest() / 4));
         for _ in 0..length {
             let kind = u32::try_from(unpacker.integer()?).map_err(|_| Malformed)?;
             let label = *names.get(unpacker.position()?).ok_or(Malformed)?;
             let key = (kind, label, unpacker.integer()?);
             match unpacker.amount()? {
-                Amount::Integer(number) => pairs.short.push((key, number)),
-                Amount::Text(text) => pairs.long.push((key, Wide::parse(py, text)?)),
+                Amount::Integer(number) => self.short.push((key, number)),
+                Amount::Text(text) => self.long.push((key, Wide::parse(py, text)?)),
             }
         }
-        Ok(pairs)
+        Ok(())
     }
 }
 
@@ -48,7 +53,9 @@ impl Sums {
         let count = unpacker.list()?;
         let names: PyResult<Vec<_>> =
             (0..count).map(|_| Ok(labels.number(unpacker.text()?))).collect();
-        let Pairs { short, long: mut others } = Pairs::unpack(py, &mut unpacker, &names?)?;
+        let mut pairs = Pairs::default();
+        pairs.read(py, &mut unpacker, &names?)?;
+        let Pairs { short, long: mut others } = pairs;
         let mut sums = Sums::default();
         for (key, amount) in short {
             // Labels can be numbered in another order than that of their texts.
