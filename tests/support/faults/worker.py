@@ -55,6 +55,12 @@ def join_halfway(number: int) -> None:
     plant(JoinFold, "apply", faulty)
 
 
+def _plant_in_tally(apply: Callable[..., bool]) -> None:
+    """Take the place of `Tally.apply`, and let every batch go there."""
+    plant(Tally, "apply_encoded", lambda *_: False)
+    plant(Tally, "apply", apply)
+
+
 def tally_halfway(number: int) -> None:
     """In the ``number``-th batch of the process, the second delta raises."""
     apply, calls = Tally.apply, Countdown(number)
@@ -86,7 +92,7 @@ def tally_halfway(number: int) -> None:
             plant(BucketFactory, "add_deltas", add_deltas)
             plant(tally_module, "unpack", unpack)
 
-    plant(Tally, "apply", faulty)
+    _plant_in_tally(faulty)
 
 
 def crash_before_floor(number: int) -> None:
@@ -147,7 +153,7 @@ def failing_fold(number: int) -> None:
             raise PlantedError("it can't be folded")
         return apply(tally, offset, timestamp, batch)
 
-    plant(Tally, "apply", faulty)
+    _plant_in_tally(faulty)
 
 
 def slow_source(number: int) -> None:
