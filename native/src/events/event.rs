@@ -8,7 +8,7 @@ use crate::events::headers::{Headers, Mode};
 use crate::events::json::Scanner;
 use crate::events::payloads::content::Content;
 use crate::events::payloads::format::Format;
-use crate::events::payloads::{infer_response, seldon};
+use crate::events::payloads::{infer_response, predict_response, seldon};
 use crate::events::{strings, structured};
 
 /// The timestamp of a line, which has no time but that of its event.
@@ -82,31 +82,70 @@ pub enum Reason {
     Template,
 }
 
-fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Result<(), Reason> {
-    if kind.is_observed() {
-        content.begin(kind == Kind::Feedback).ok_or(Reason::Template)?;
-    }
-    let read = match kind {
-        Kind::Response if content.rules.is_excluded => scanner.skip().map(|_| ()),
+/// Begin with the message of an event. Returns whether it has to be read: a response of an excluded model
+/// is only counted.
+fn begin(kind: Kind, content: &mut Content) -> Result<bool, Reason> {
+    content.begin(kind == Kind::Feedback).ok_or(Reason::Template)?;
+    Ok(kind == Kind::Feedback || !content.rules.is_excluded)
+}
+
+/// Read JSON of an event that has an observation.
+fn json(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Option<()> {
+    match kind {
         Kind::Response => body::response(scanner, content),
-        Kind::Feedback => body::feedback(scanner, content),
-        _ => scanner.skip().map(|_| ()),
-    };
-    read.ok_or(Reason::Body)
+        _ => body::feedback(scanner, content),
+    }
+}
+
+/// Read a body that is JSON, maybe with binary tensors behind it.
+fn json_body(text: &[u8], kind: Kind, format: Format, content: &mut Content) -> Option<()> {
+    let start = content.key.len();
+    // Whatever ends otherwise is no object.
+    if text.trim_ascii_end().ends_with(b"}") {
+        let mut scanner = Scanner::new(text);
+        if json(&mut scanner, kind, content).and_then(|()| scanner.at_end()).is_some() {
+            return Some(());
+        }
+        content.begin_again(start);
+    }
+    match (kind, format) {
+        (Kind::Response, Format::Json) => with_tensors(text, None, content),
+        (Kind::Response, Format::SplitJson(length)) => {
+            with_tensors(text, Some(length as usize), content)
+        }
+        _ => None,
+    }
+}
+
+/// Read an answer in JSON, of this length if it is known, that binary tensors follow.
+fn with_tensors(text: &[u8], length: Option<usize>, content: &mut Content) -> Option<()> {
+    let mut scanner = Scanner::new(text);
+    // Python looks for the end of the JSON without skipping blanks before it.
+    if length.is_none() && text.first() != Some(&b'{') {
+        return None;
+    }
+    scanner.skip()?;
+    let end = scanner.at;
+    // Python reads JSON without binary data first.
+    if scanner.at_end().is_some() {
+        return None;
+    }
+    let (text, binary) = text.split_at_checked(length.unwrap_or(end))?;
+    let mut scanner = Scanner::with_binary(text, binary);
+    body::response(&mut scanner, content)?;
+    scanner.at_end()?;
+    scanner.has_taken_all()
 }
 
 /// Read a body that is a protobuf message.
-fn message(bytes: &[u8], kind: Kind, format: Format, content: &mut Content) -> Result<(), Reason> {
-    content.begin(kind == Kind::Feedback).ok_or(Reason::Template)?;
-    let read = match (kind, format) {
-        (Kind::Response, _) if content.rules.is_excluded => Some(()),
-        (_, Format::Json | Format::Packed) => None,
+fn message(bytes: &[u8], kind: Kind, format: Format, content: &mut Content) -> Option<()> {
+    match (kind, format) {
+        (_, Format::Json | Format::SplitJson(_) | Format::JsonAlone) => None,
         (Kind::Feedback, _) => seldon::feedback(bytes, content),
         (_, Format::Seldon) => seldon::response(bytes, content),
         (_, Format::Inference) => infer_response::read(bytes, content),
-        (_, Format::TensorFlow) => None,
-    };
-    read.ok_or(Reason::Body)
+        (_, Format::TensorFlow) => predict_response::read(bytes, content),
+    }
 }
 
 /// Read the body of an event that has an observation; of any other event nothing is read.
@@ -116,15 +155,23 @@ pub fn read_body(
     format: Format,
     content: &mut Content,
 ) -> Result<(), Reason> {
-    if !kind.is_observed() {
+    if !kind.is_observed() || !begin(kind, content)? {
         return Ok(());
     }
-    if !format.is_json(text) {
-        return message(text, kind, format, content);
-    }
-    let mut scanner = Scanner::new(text);
-    body_of(&mut scanner, kind, content)?;
-    scanner.at_end().ok_or(Reason::Body)
+    let read = match format.is_json(text) {
+        true => json_body(text, kind, format, content),
+        false => message(text, kind, format, content),
+    };
+    read.ok_or(Reason::Body)
+}
+
+/// Read the JSON of an event within a line.
+fn body_of(scanner: &mut Scanner, kind: Kind, content: &mut Content) -> Result<(), Reason> {
+    let read = match kind.is_observed() && begin(kind, content)? {
+        true => json(scanner, kind, content),
+        false => scanner.skip().map(|_| ()),
+    };
+    read.ok_or(Reason::Body)
 }
 
 /// Read a line of an events file; its message replaces that of `content`.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::events::event::{kind_of, Event, Kind, MAX_ID_LENGTH};
 use crate::events::names::{header, Name, ATTRIBUTES, COUNT, EXECUTOR, WRAPPED};
-use crate::events::payloads::content::{self, Once};
+use crate::events::payloads::content;
 use crate::events::payloads::format::Format;
 use crate::times;
 
@@ -26,16 +26,28 @@ pub enum Mode {
 const CLOUD_EVENTS: &[u8] = b"application/cloudevents";
 
 /// The headers of an event that matter.
-#[derive(Default)]
 pub struct Headers<'a> {
     values: [Cow<'a, [u8]>; COUNT],
     /// Names that were met, and those of them that have a value.
-    met: Once,
-    present: u32,
+    met: u64,
+    present: u64,
     /// Names that were written in lower case with `ce_`, if they have this prefix.
-    exact: u32,
+    exact: u64,
     has_dash: bool,
     has_other_case: bool,
+}
+
+impl Default for Headers<'_> {
+    fn default() -> Self {
+        Headers {
+            values: [const { Cow::Borrowed(b"") }; COUNT],
+            met: 0,
+            present: 0,
+            exact: 0,
+            has_dash: false,
+            has_other_case: false,
+        }
+    }
 }
 
 impl<'a> Headers<'a> {
@@ -47,7 +59,7 @@ impl<'a> Headers<'a> {
             self.has_dash |= has_dash;
             let Some(found) = header(name) else { return Some(()) };
             if !has_dash && found != Name::WrappedOther {
-                self.exact |= 1 << found as u32;
+                self.exact |= 1 << found as u64;
             }
             return self.put(found, Some(Cow::Borrowed(value?)));
         }
@@ -80,8 +92,11 @@ impl<'a> Headers<'a> {
         if name == Name::WrappedOther {
             return None;
         }
-        let bit = 1 << name as u32;
-        self.met.first(bit)?;
+        let bit = 1 << name as u64;
+        if self.met & bit != 0 {
+            return None;
+        }
+        self.met |= bit;
         if let Some(value) = value {
             self.present |= bit;
             self.values[name as usize] = value;
@@ -90,7 +105,7 @@ impl<'a> Headers<'a> {
     }
 
     pub fn has(&self, name: Name) -> bool {
-        self.present & 1 << name as u32 != 0
+        self.present & 1 << name as u64 != 0
     }
 
     pub fn get(&self, name: Name) -> &[u8] {
@@ -98,7 +113,7 @@ impl<'a> Headers<'a> {
     }
 
     fn is_exact(&self, name: Name) -> bool {
-        self.exact & 1 << name as u32 != 0
+        self.exact & 1 << name as u64 != 0
     }
 
     /// The content mode of a record with these headers. None if Python has to read it.
@@ -129,7 +144,7 @@ impl<'a> Headers<'a> {
     /// The event of a record in binary mode, which may be one of the executor's own log. `timestamp` (ns)
     /// stands in for a missing time, unless it is negative.
     pub fn binary_event(&mut self, timestamp: i64, key: &mut Vec<u8>) -> Option<Event<'a>> {
-        if self.met.has(1 << Name::Type as u32).is_some() {
+        if self.met & 1 << Name::Type as u64 != 0 {
             return self.event(timestamp, key);
         }
         if !self.is_vendors(Name::ExecutorType) {
@@ -164,9 +179,13 @@ impl<'a> Headers<'a> {
             self.values[Name::Puid as usize] =
                 std::mem::take(&mut self.values[Name::WrappedPuid as usize]);
             self.clear([Name::Status, Name::SpecVersion, Name::ContentEncoding]);
-            self.clear([Name::ExecutorRequestId, Name::HeaderProtocol]);
-            self.values[Name::Protocol as usize] =
-                std::mem::take(&mut self.values[Name::WrappedProtocol as usize]);
+            self.clear([Name::ExecutorRequestId, Name::HeaderProtocol, Name::HeaderJsonLength]);
+            for (name, own) in [
+                (Name::Protocol, Name::WrappedProtocol),
+                (Name::JsonLength, Name::WrappedJsonLength),
+            ] {
+                self.values[name as usize] = std::mem::take(&mut self.values[own as usize]);
+            }
         }
         self.known_event(timestamp, key)
     }
@@ -186,7 +205,7 @@ impl<'a> Headers<'a> {
         }
         content::put(key, b'n', self.model())?;
         let format = self.format();
-        key.push(format as u8);
+        key.push(format.number());
         // No body that is read here depends on anything else in these.
         content::put(key, b'n', self.get(Name::ContentType))?;
         content::put(key, b'n', self.get(Name::ContentEncoding))?;
@@ -211,7 +230,8 @@ impl<'a> Headers<'a> {
             found => found,
         };
         let content_type = first(Name::ContentType, Name::DataContentType);
-        Format::of(content_type, self.get(Name::ContentEncoding), protocol)
+        let length = first(Name::HeaderJsonLength, Name::JsonLength);
+        Format::of(content_type, self.get(Name::ContentEncoding), protocol, length)
     }
 
     fn kind(&self) -> Option<Kind> {

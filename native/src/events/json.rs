@@ -8,6 +8,8 @@ use crate::events::strings;
 pub struct Scanner<'a> {
     text: &'a [u8],
     pub at: usize,
+    /// The binary data that follow the JSON, as far as they are not taken yet.
+    binary: &'a [u8],
 }
 
 /// Deeper JSON is left to Python.
@@ -15,7 +17,24 @@ const MAX_DEPTH: u32 = 32;
 
 impl<'a> Scanner<'a> {
     pub fn new(text: &'a [u8]) -> Self {
-        Scanner { text, at: 0 }
+        Scanner { text, at: 0, binary: b"" }
+    }
+
+    /// A scanner of JSON that binary data follow.
+    pub fn with_binary(text: &'a [u8], binary: &'a [u8]) -> Self {
+        Scanner { text, at: 0, binary }
+    }
+
+    /// Take so many bytes of the binary data.
+    pub fn take_binary(&mut self, size: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.binary.split_at_checked(size)?;
+        self.binary = rest;
+        Some(taken)
+    }
+
+    /// Whether all binary data were taken.
+    pub fn has_taken_all(&self) -> Option<()> {
+        self.binary.is_empty().then_some(())
     }
 
     #[inline]

@@ -21,8 +21,11 @@ pub enum Name {
     ContentType,
     ContentEncoding,
     Puid,
-    /// The protocol of a record, where it is no attribute.
+    /// The length of the JSON before binary tensors.
+    JsonLength,
+    /// The protocol of a record, where it is no attribute, and that length.
     HeaderProtocol,
+    HeaderJsonLength,
     ExecutorType,
     ExecutorNamespace,
     ExecutorDeployment,
@@ -37,6 +40,7 @@ pub enum Name {
     WrappedRequestId,
     WrappedPuid,
     WrappedProtocol,
+    WrappedJsonLength,
     /// A wrapped header in a spelling that KafkaSource does not write.
     WrappedOther,
 }
@@ -82,6 +86,7 @@ pub fn attribute(name: &[u8]) -> Option<Name> {
         b"datacontentencoding" => Name::DataEncoding,
         b"datacontenttype" => Name::DataContentType,
         b"protocol" => Name::Protocol,
+        b"inferenceheadercontentlength" => Name::JsonLength,
         _ => return wrapped(name.strip_prefix(b"kafkaheader")?),
     })
 }
@@ -96,6 +101,7 @@ fn wrapped(name: &[u8]) -> Option<Name> {
         b"requestid" => Name::WrappedRequestId,
         b"seldonpuid" => Name::WrappedPuid,
         b"protocol" => Name::WrappedProtocol,
+        b"inferenceheadercontentlength" => Name::WrappedJsonLength,
         _ if name.iter().all(u8::is_ascii_alphanumeric) => return None,
         _ => Name::WrappedOther,
     })
@@ -109,6 +115,7 @@ pub fn header(name: &[u8]) -> Option<Name> {
         b"content-encoding" => Name::ContentEncoding,
         b"seldon-puid" => Name::Puid,
         b"protocol" => Name::HeaderProtocol,
+        b"inference-header-content-length" => Name::HeaderJsonLength,
         b"type" => Name::ExecutorType,
         b"namespace" => Name::ExecutorNamespace,
         b"inferenceservicename" => Name::ExecutorDeployment,

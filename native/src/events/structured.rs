@@ -43,7 +43,7 @@ pub fn read<'a>(
     } else {
         let body = if is_text { Scanner::new(data).string() } else { Some(Cow::Borrowed(data)) };
         // Only `data_base64` holds other bodies than JSON.
-        read_body(&body.ok_or(Reason::Body)?, event.kind, Format::Json, content)?;
+        read_body(&body.ok_or(Reason::Body)?, event.kind, Format::JsonAlone, content)?;
     }
     Ok(event)
 }

@@ -55,6 +55,8 @@ _MORE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ce_datacontentencoding", ("base64",)),
     ("content-encoding", ("gzip", "identity", "br")),
     ("seldon-puid", ("p-{}", "")),
+    ("inference-header-content-length", ("20", "x", "")),
+    ("ce_inferenceheadercontentlength", ("20",)),
     ("requestid", ("q-{}", "")),
     ("type", (RESPONSE, "x")),
     ("namespace", ("other",)),

@@ -1,20 +1,32 @@
-"""Protobuf messages of Seldon and of the Open Inference Protocol, in the forms that senders write."""
+"""Protobuf messages of Seldon, TensorFlow and the Open Inference Protocol, in the forms that senders
+write, and answers of the last in JSON that binary tensors follow."""
 
+import json
 import random
 import struct
 from typing import Any, NamedTuple
 
 from processor.domain.events.payloads.protobuf import MESSAGES
 
-#: The containers of a `SeldonMessage` and of a `ModelInferResponse`.
-SELDON = ("tensor", "ndarray", "str_data", "json_data")
+#: The containers of a `SeldonMessage`, a `ModelInferResponse` and a `PredictResponse`, and of JSON that
+#: binary tensors follow.
+SELDON = ("tensor", "ndarray", "str_data", "json_data", "tftensor")
 INFERENCE = ("typed", "raw", "pair")
+TENSORFLOW, BINARY = "outputs", "binary"
 #: The typed contents and the `struct` code of raw contents, by datatype.
 _DATATYPES = {
     "FP32": ("fp32_contents", "f"), "FP64": ("fp64_contents", "d"), "INT64": ("int64_contents", "q"),
     "INT32": ("int_contents", "i"), "UINT8": ("uint_contents", "B"), "BOOL": ("bool_contents", "?"),
     "UINT64": ("uint64_contents", "Q"), "BYTES": ("bytes_contents", ""), "FP16": ("fp32_contents", "e"),
     "BF16": ("fp32_contents", "H"), "INT16": ("int_contents", "h"), "": ("fp64_contents", "d"),
+}  # fmt: skip
+#: The number of TensorFlow's datatype, the field with its values and the `struct` code of its content,
+#: by the name in the Open Inference Protocol.
+_TENSORS = {
+    "FP32": (1, "float_val", "f"), "FP64": (2, "double_val", "d"), "INT32": (3, "int_val", "i"),
+    "INT64": (9, "int64_val", "q"), "UINT8": (4, "int_val", "B"), "BOOL": (10, "bool_val", "?"),
+    "UINT64": (23, "uint64_val", "Q"), "BYTES": (7, "string_val", ""), "FP16": (19, "half_val", "e"),
+    "BF16": (14, "half_val", "H"), "INT16": (5, "int_val", "h"), "": (22, "uint32_val", "I"),
 }  # fmt: skip
 _LABELS = ("cat", "dog", "", "1", "0.9:1:cat", "x" * 300, "\u00e9")
 _ODD = (float("nan"), float("inf"), -0.0, 1e300, 2.0**53, 5e-324, 1.0, 0.5)
@@ -38,7 +50,7 @@ class MessageForm(NamedTuple):
 def form(rng: random.Random) -> MessageForm:
     """A form of messages."""
     return MessageForm(
-        rng.choice(SELDON + INFERENCE),
+        rng.choice((*SELDON, *INFERENCE, *[TENSORFLOW, BINARY] * 2)),
         rng.choice(("scores", "any", "probability", "integer", "text", "boolean", "bits")),
         rng.choice((2, 3, 3, 17)),
         rng.choice(list(_DATATYPES)),
@@ -108,10 +120,12 @@ def seldon(rng: random.Random, form: MessageForm, rows: int) -> Any:
     message = MESSAGES["SeldonMessage"]()
     if rng.random() < 0.1:
         message.status.status = int(rng.random() < 0.3)
-    if form.has_names and form.container in ("tensor", "ndarray"):
+    if form.has_names and form.container in ("tensor", "ndarray", "tftensor"):
         message.data.names.extend(f"n{at}" for at in range(form.width))
     if form.container == "str_data":
         message.str_data = _text(rng, form)
+    elif form.container == "tftensor":
+        _put_tensor(rng, message.data.tftensor, form, rows)
     elif form.container == "tensor":
         found = [_numbers(rng, form) for _ in range(rows)]
         width = len(found[0])
@@ -203,3 +217,66 @@ def inference(rng: random.Random, form: MessageForm, rows: int) -> bytes:
     if rng.random() < form.odd / 8:
         message.raw_output_contents.append(b"\x00\x00\x80\x3f")
     return b"\x0a\x01m" + bytes(message.SerializeToString())
+
+
+def _put_tensor(rng: random.Random, tensor: Any, form: MessageForm, rows: int) -> None:
+    """Fill a ``TensorProto``: its values stand in a list, which may omit repetitions, or packed."""
+    number, field, code = _TENSORS[form.datatype]
+    datatype = form.datatype or "UINT64"
+    values, width = _values(rng, form, datatype, rows)
+    tensor.dtype = number
+    shapes = [[rows, width]] if width > 1 else [[rows, 1], [rows]]
+    for size in rng.choice(shapes):
+        tensor.tensor_shape.dim.add(size=size)
+    if rng.random() < form.odd / 4:
+        del tensor.tensor_shape.dim[:]
+    if datatype in ("FP16", "BF16"):
+        packed = struct.pack(f"<{len(values)}e", *[max(-6e4, min(6e4, one)) for one in values])
+        values = list(struct.unpack(f"<{len(values)}H", packed))
+        code = "H"
+    if datatype == "FP32":
+        values = [one if abs(one) < 1e38 else 0.0 for one in values]
+    if datatype == "UINT64" and not form.datatype:
+        values = [one % 2**32 for one in values]
+    if form.datatype == "BYTES" or rng.random() < 0.5:
+        if len(values) > 1 and values[-1] == values[-2] and rng.random() < 0.5:
+            del values[-1]
+        getattr(tensor, field).extend(values)
+        if rng.random() < form.odd / 8:
+            tensor.double_val.append(0.5)
+    else:
+        tensor.tensor_content = struct.pack(f"<{len(values)}{code}", *values)
+
+
+def tensorflow(rng: random.Random, form: MessageForm, rows: int) -> bytes:
+    """A `PredictResponse`, with the name and version of its model in a field that is not described."""
+    message = MESSAGES["PredictResponse"]()
+    for name in ("proba", "classes")[: 1 + (rng.random() < 0.1)]:
+        output = message.outputs.add(key=name)
+        _put_tensor(rng, output.value, form, rows)
+    return bytes(message.SerializeToString()) + b"\x12\x03\x0a\x01m"
+
+
+def binary(rng: random.Random, form: MessageForm, rows: int) -> tuple[bytes, int]:
+    """JSON that binary tensors follow, and the length of the JSON."""
+    message = MESSAGES["ModelInferResponse"]()
+    form = form._replace(container="raw", datatype=form.datatype or "FP64")
+    _add(rng, message, rng.choice(("predict", "proba")), form, form.datatype, rows)
+    if rng.random() < 0.3:
+        scores = form._replace(row="scores")
+        _add(rng, message, "predict_proba", scores, "FP64", rows)
+    outputs, tail = [], b""
+    for output, raw in zip(message.outputs, message.raw_output_contents, strict=True):
+        size: object = len(raw)
+        if rng.random() < form.odd / 4:
+            size = rng.choice((len(raw) + 1, 0, -1, float(len(raw)), str(len(raw)), True, None))
+        parameters: dict[str, object] = {"binary_data_size": size}
+        if output.parameters:
+            parameters["content_type"] = output.parameters[0].value.string_param
+        described = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
+        outputs.append({**described, "parameters": parameters})
+        tail += raw
+    head = json.dumps({"model_name": "m", "outputs": outputs, "id": "1"}).encode()
+    if rng.random() < form.odd / 4:
+        head = rng.choice((b" " + head, head + b"\n", head[:-1], head.replace(b"m", b"\xff")))
+    return head + tail, len(head)

@@ -91,8 +91,14 @@ impl Checks {
 
     /// Read a text as a body, a line, a structured event, a document, a value, and a time.
     pub fn json(&mut self, text: &[u8]) -> u64 {
-        let mut accepted =
-            self.body(text, &[(Kind::Response, Format::Json), (Kind::Feedback, Format::Json)]);
+        let mut accepted = self.body(
+            text,
+            &[
+                (Kind::Response, Format::Json),
+                (Kind::Response, Format::SplitJson(text.len() as u32 / 2)),
+                (Kind::Feedback, Format::Json),
+            ],
+        );
         accepted += self.event(|content| line(text, content));
         accepted += self.event(|content| structured::read(text, 0, content));
         for rules in rules() {
@@ -128,7 +134,7 @@ impl Checks {
                 (Kind::Feedback, Format::Seldon),
                 (Kind::Response, Format::Inference),
                 (Kind::Response, Format::TensorFlow),
-                (Kind::Response, Format::Packed),
+                (Kind::Response, Format::JsonAlone),
             ],
         )
     }

@@ -94,6 +94,13 @@ impl Content {
         Some(())
     }
 
+    /// Begin the message again, with a key of so many bytes.
+    pub fn begin_again(&mut self, length: usize) {
+        self.key.truncate(length);
+        self.rows.clear();
+        self.reward = None;
+    }
+
     /// Give the next stream that `begin` does not know these rules, or none.
     pub fn offer(&mut self, rules: Option<Rules>) {
         self.offered = rules;

@@ -1,8 +1,11 @@
 //! Outputs of the Open Inference Protocol: the counterpart of `inference.py`.
 
+use std::borrow::Cow;
+
 use crate::events::json::Scanner;
-use crate::events::payloads::content::{Content, Once};
+use crate::events::payloads::content::{put, Content, Once};
 use crate::events::payloads::output::{add_to_key, push, Data, Output};
+use crate::events::payloads::raw::unpack;
 use crate::events::payloads::row::{numbers, row, rows};
 use crate::events::payloads::rows::{Reading, Rows};
 use crate::events::payloads::tensors;
@@ -11,6 +14,9 @@ use crate::events::payloads::tensors;
 const LABELS: [&[u8]; 5] = [b"predict", b"label", b"output_label", b"classes", b"predicted_label"];
 const PROBABILITIES: [&[u8]; 4] =
     [b"predict_proba", b"probabilities", b"output_probability", b"scores"];
+
+/// The member of parameters that says how many bytes of binary data an output has.
+const SIZE: &[u8] = b"binary_data_size";
 
 /// Read the outputs of an answer.
 pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
@@ -24,6 +30,7 @@ pub fn read(scanner: &mut Scanner, content: &mut Content) -> Option<()> {
             break;
         }
     }
+    scanner.has_taken_all()?;
     choose(&outputs, content)
 }
 
@@ -51,7 +58,7 @@ pub fn choose(outputs: &[Output], content: &mut Content) -> Option<()> {
 }
 
 fn output<'a>(scanner: &mut Scanner<'a>) -> Option<Output<'a>> {
-    let (mut seen, mut found) = (Once::default(), Output::default());
+    let (mut seen, mut found, mut size) = (Once::default(), Output::default(), None);
     scanner.members(|scanner, name| match name {
         b"name" => {
             seen.first(1)?;
@@ -79,13 +86,59 @@ fn output<'a>(scanner: &mut Scanner<'a>) -> Option<Output<'a>> {
         }
         b"parameters" => {
             seen.first(16)?;
-            found.parameters = scanner.skip()?;
+            (found.parameters, size) = parameters(scanner.skip()?)?;
             Some(())
         }
         _ => scanner.skip().map(|_| ()),
     })?;
-    seen.has(1 | 2 | 8)?;
+    seen.has(1 | 2)?;
+    match size {
+        None => seen.has(8)?,
+        Some(size) => found.data = unpack(&found.datatype, scanner.take_binary(size)?)?,
+    }
     Some(found)
+}
+
+/// The parameters of an output for its key, and the size of its binary data, None if it has none.
+fn parameters(text: &[u8]) -> Option<(Cow<'_, [u8]>, Option<usize>)> {
+    let (mut size, mut others) = (None, Vec::new());
+    let mut seen = Once::default();
+    let mut scanner = Scanner::new(text);
+    if scanner.expect(b'{').is_none() || scanner.closes(b'}') {
+        return Some((text.into(), None));
+    }
+    scanner.members_of_open(|scanner, name| {
+        let value = scanner.skip()?;
+        if name != SIZE {
+            return Some(());
+        }
+        seen.first(1)?;
+        size = binary_size(value)?;
+        Some(())
+    })?;
+    if size.is_none() {
+        return Some((text.into(), None));
+    }
+    // Equal parameters of another size mean the same; JSON does not begin with such a letter.
+    others.push(b'B');
+    Scanner::new(text).members(|scanner, name| {
+        let value = scanner.skip()?;
+        if name == SIZE {
+            return Some(());
+        }
+        put(&mut others, b'p', name)?;
+        put(&mut others, b'v', value)
+    })?;
+    Some((others.into(), size))
+}
+
+/// The size that a value says: Some(None) if it is no natural number above 0.
+fn binary_size(value: &[u8]) -> Option<Option<usize>> {
+    if !value.iter().all(u8::is_ascii_digit) || value == b"0" {
+        return Some(None);
+    }
+    // More digits are no size of a record.
+    (value.len() < 10).then(|| std::str::from_utf8(value).ok()?.parse().ok())
 }
 
 /// Add the rows of an output.
@@ -120,7 +173,7 @@ fn values(output: &Output, content: &mut Content) -> Option<()> {
 }
 
 /// Add the rows of an output whose values were read.
-fn typed(output: &Output, content: &mut Content) -> Option<()> {
+pub fn typed(output: &Output, content: &mut Content) -> Option<()> {
     let count = output.data.len();
     let width = match &output.shape {
         Some(shape) => tensors::width(shape, count)?,
@@ -289,6 +342,38 @@ mod tests {
         ] {
             assert_eq!(plain(&TWO.replace(part, odd)), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn binary_data_follow_the_json() {
+        let read_binary = |text: &str, binary: &[u8]| -> Option<Found> {
+            let mut content = begun(no_rules(), false);
+            read(&mut Scanner::with_binary(text.as_bytes(), binary), &mut content)?;
+            let rows = content.rows.iter();
+            Some((content.key.clone(), rows.map(|(c, v)| (c.to_vec(), v.to_vec())).collect()))
+        };
+        let head =
+            r#"[{"name":"p","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":8}}]"#;
+        let floats: Vec<u8> = [0.25f32, 0.75].iter().flat_map(|one| one.to_le_bytes()).collect();
+        let found = read_binary(head, &floats).unwrap();
+        assert_eq!(found.1[0].1, [0, 0x40, 0xff, 0xbf]);
+        let two = head.replace("[1,2]", "[2,2]").replace(":8", ":16");
+        let both = read_binary(&two, &[&floats[..], &floats].concat()).unwrap();
+        assert_eq!((both.0, both.1.len()), (found.0.clone(), 2));
+        let more = head.replace("{\"binary", "{\"content_type\":\"np\",\"binary");
+        assert_ne!(read_binary(&more, &floats).unwrap().0, found.0);
+        for other in [
+            head.replace(":8", ":7"),
+            head.replace(":8", ":9"),
+            head.replace(":8", ":0"),
+            head.replace(":8", ":8.0"),
+            head.replace(":8", ":8000000000"),
+            head.replace(":8", ":8,\"binary_data_size\":8"),
+            head.replace("[1,2]", "[1,3]"),
+        ] {
+            assert_eq!(read_binary(&other, &floats), None, "{other}");
+        }
+        assert_eq!(read_binary(head, b""), None);
     }
 
     #[test]

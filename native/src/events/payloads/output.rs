@@ -12,8 +12,8 @@ const MAX_OUTPUTS: usize = 32;
 pub struct Output<'a> {
     pub name: Cow<'a, [u8]>,
     pub datatype: Cow<'a, [u8]>,
-    /// As they are written in JSON.
-    pub parameters: &'a [u8],
+    /// As they are written in JSON, or without the size of binary data.
+    pub parameters: Cow<'a, [u8]>,
     /// None if it is empty or missing: a row for each value.
     pub shape: Option<Vec<usize>>,
     pub data: Data<'a>,
@@ -68,7 +68,7 @@ pub fn push<'a>(outputs: &mut Vec<Output<'a>>, found: Output<'a>) -> Option<()> 
 pub fn add_to_key(found: &Output, content: &mut Content) -> Option<()> {
     content.put(b'N', &found.name)?;
     content.put(b'Y', &found.datatype)?;
-    content.put(b'Z', found.parameters)?;
+    content.put(b'Z', &found.parameters)?;
     let sizes = found.shape.as_deref().unwrap_or_default();
     content.key.push(sizes.len() as u8);
     for size in sizes.iter().skip(1) {

@@ -3,7 +3,7 @@
 use crate::events::payloads::content::{Content, Once};
 use crate::events::payloads::protobuf::{fields, Value};
 use crate::events::payloads::rows::Reading;
-use crate::events::payloads::{rewards, tensors};
+use crate::events::payloads::{predict_response, rewards, tensors};
 
 /// A longer status hardly ever repeats.
 const MAX_STATUS: usize = 512;
@@ -82,7 +82,10 @@ fn data(bytes: &[u8], content: &mut Content) -> Option<()> {
             content.key.push(b'A');
             list(value.bytes()?, |value| row(value, content, 0))
         }
-        4 => None,
+        4 => {
+            seen.first(1)?;
+            predict_response::tensor(value.bytes()?, content)
+        }
         _ => Some(()),
     })?;
     seen.has(1)
