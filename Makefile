@@ -19,7 +19,7 @@ NATIVE := native/Cargo.toml
 FUZZ := .cache/fuzz
 FUZZ_TARGETS := json protobuf envelope gzip record_batch
 FUZZ_SECONDS ?= 600
-COMPILED := setup.cfg pyproject.toml $(NATIVE) $(wildcard native/src/*.rs native/src/*/*.rs)
+COMPILED := setup.cfg pyproject.toml $(NATIVE) $(shell find native/src -name "*.rs")
 
 .PHONY: help run demo prepare test test-quick tests-all tests-interpreted tests-native fuzz chaos coverage lint format \
 	bench dashboard lock clean

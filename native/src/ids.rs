@@ -5,7 +5,9 @@ use pyo3::prelude::*;
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, FromPyObject, IntoPyObject)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, FromPyObject, IntoPyObject,
+        )]
         #[pyo3(transparent)]
         pub struct $name(pub u32);
 

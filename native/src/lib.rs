@@ -40,9 +40,9 @@ pub use events::checks;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<join::fast_path::FastPath>()?;
-    module.add_class::<join::accumulator::DeltaAccumulator>()?;
-    module.add_class::<join::id_set::IdSet>()?;
-    module.add_class::<join::request_table::RequestTable>()?;
+    module.add_class::<join::deltas::accumulator::DeltaAccumulator>()?;
+    module.add_class::<join::requests::id_set::IdSet>()?;
+    module.add_class::<join::requests::request_table::RequestTable>()?;
     module.add_class::<savepoint::sorter::RequestSorter>()?;
     module.add_class::<savepoint::rows::RowWriter>()?;
     module.add_function(wrap_pyfunction!(savepoint::sorter::count_slots, module)?)?;

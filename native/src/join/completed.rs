@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 use crate::collections::OrderedMap;
 use crate::errors::{malformed_rows, resolve};
 use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
-use crate::join::accumulator::DeltaAccumulator;
-use crate::join::id_set::{identity, IdSet};
+use crate::join::deltas::accumulator::DeltaAccumulator;
 use crate::join::judgements::{plan_of, Judged, Judgements, ALONE};
-use crate::join::request_table::RequestTable;
 use crate::join::request_updater::Model;
+use crate::join::requests::id_set::{identity, IdSet};
+use crate::join::requests::request_table::RequestTable;
 use crate::request_ids::Id;
 use crate::rows::{feedback, head, prediction, Feedback, Prediction, Remaining, Rows};
 

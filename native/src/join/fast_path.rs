@@ -10,13 +10,13 @@ use crate::collections::{Memo, OrderedSet};
 use crate::digests::mix;
 use crate::errors::{malformed_rows, resolve};
 use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
-use crate::join::accumulator::DeltaAccumulator;
 use crate::join::completed::{CompletedRequests, Dictionaries};
-use crate::join::id_set::IdSet;
+use crate::join::deltas::accumulator::DeltaAccumulator;
 use crate::join::judgements::{JudgementSummary, Judgements};
-use crate::join::request_codec::{Item, NewItems};
-use crate::join::request_table::RequestTable;
 use crate::join::request_updater::{Model, NewFeedback, NewPrediction, Notes, RequestUpdater};
+use crate::join::requests::codec::{Item, NewItems};
+use crate::join::requests::id_set::IdSet;
+use crate::join::requests::request_table::RequestTable;
 use crate::request_ids::Id;
 use crate::rows::{self, feedback, head, prediction, Feedback, Items, Prediction, Remaining, Rows};
 

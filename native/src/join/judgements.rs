@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 
 use crate::collections::OrderedMap;
 use crate::ids::{AnswerId, ModelId, OutcomeId, PlanId, TruthId};
-use crate::join::accumulator::DeltaAccumulator;
+use crate::join::deltas::accumulator::DeltaAccumulator;
 use crate::times::SECOND;
 
 /// The delays of feedback by bucket, their total in nanoseconds, and how often each outcome came that
@@ -85,7 +85,7 @@ pub fn plan_of(
         return Ok(Some(plan));
     }
     let py = accumulator.py();
-    let known = accumulator.borrow_mut().label_plan(py, key)?;
+    let known = accumulator.borrow_mut().derived_plan(py, key)?;
     // Python adds the plan to the accumulator, so it must not be borrowed meanwhile.
     let plan: Option<PlanId> = match known {
         None => resolve.call1(key)?.extract()?,
@@ -96,6 +96,7 @@ pub fn plan_of(
         accumulator.plan_ids.put(key, plan);
         if known.is_none() {
             accumulator.learn_label_plan(py, key, plan)?;
+            accumulator.learn_set_plan(py, key, plan)?;
         }
     }
     Ok(plan)

@@ -4,8 +4,8 @@ use pyo3::prelude::*;
 
 use crate::errors::{malformed_rows, resolve};
 use crate::ids::DeploymentId;
-use crate::join::id_set::identity;
-use crate::join::request_table::RequestTable;
+use crate::join::requests::id_set::identity;
+use crate::join::requests::request_table::RequestTable;
 use crate::request_ids::Id;
 use crate::rows::{head, Rows};
 

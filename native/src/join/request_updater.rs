@@ -8,15 +8,15 @@ use smallvec::{smallvec, SmallVec};
 
 use crate::errors::malformed_rows;
 use crate::ids::{AnswerId, DeploymentId, ModelId, PlanId, TruthId};
-use crate::join::accumulator::DeltaAccumulator;
+use crate::join::deltas::accumulator::DeltaAccumulator;
 use crate::join::judgements::{
     plan_of, Judged, Judgements, Part, ALONE, FIRST, FIRST_OF_DISAGREEMENT, FURTHER,
 };
-use crate::join::request_codec::{
+use crate::join::requests::codec::{
     write_new, Item, Items, NewItems, NewRegister, Register, Request,
 };
-use crate::join::request_table::RequestTable;
-use crate::join::table::Found;
+use crate::join::requests::request_table::RequestTable;
+use crate::join::requests::table::Found;
 use crate::request_ids::Id;
 
 /// A list that most often has one element, which needs no memory of its own then.

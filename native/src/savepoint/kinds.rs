@@ -1,6 +1,6 @@
 //! Kinds of requests: their numbers and registers without digests and values; see `columns.py`.
 
-use crate::join::request_codec::{
+use crate::join::requests::codec::{
     Reader, Register, DIGEST, RANK_SHIFT, REWARD, SEVERAL, TRUTH, VALUES,
 };
 

@@ -6,7 +6,7 @@ use pyo3::types::PyBytes;
 use rustc_hash::FxHashMap;
 
 use crate::digests::mix;
-use crate::join::request_codec::{Register, Request};
+use crate::join::requests::codec::{Register, Request};
 use crate::pack;
 use crate::request_ids::{packed_length, unpack_into};
 use crate::savepoint::kinds::{Head, Kind};

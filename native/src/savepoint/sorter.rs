@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rustc_hash::FxHashMap;
 
-use crate::join::buckets::{records, LENGTH};
-use crate::join::request_codec::{first_seen_hour, malformed, Request};
+use crate::join::requests::buckets::{records, LENGTH};
+use crate::join::requests::codec::{first_seen_hour, malformed, Request};
 use crate::request_ids::Id;
 use crate::savepoint::kinds::cut;
 use crate::savepoint::planes::{add_numbers, add_strings};

@@ -33,6 +33,7 @@ from processor.domain.quantities import pack_confidence
 from processor.domain.timestamps import HOUR
 from processor.domain.values import (
     INTEGER,
+    LABEL_SET,
     TEXT,
     UNSCORABLE,
     Answer,
@@ -237,7 +238,70 @@ def test_any_number_of_labels(pool: int, mode: IngestMode) -> None:
             assert folded(course, is_native=True, noted=True) == slow
 
 
-def test_python_is_not_asked_of_each_label(monkeypatch: pytest.MonkeyPatch) -> None:
+_SET_SCHEMAS = (
+    Schema(),
+    Schema(names=("l0", "l1", "l2")),
+    Schema(names=("l0", "l2"), classes=("x", "", "l3")),
+    Schema(classes=("l0", "l1", "l" * 300)),
+    Schema(by_reward=True),
+)
+
+
+def _label_set(rng: random.Random, number: int, pool: int) -> list[Observation]:
+    """A prediction of one to three label sets, with its feedback but for a few."""
+
+    def labels() -> tuple[str, ...]:
+        return tuple(sorted({f"l{rng.randrange(pool)}" for _ in range(rng.randrange(4))}))
+
+    def truth_of(answer: Answer) -> Reading:
+        kind = rng.randrange(12)
+        if kind == 0:
+            return rng.choice((Reading(INTEGER, 2), Reading(UNSCORABLE, "shape")))
+        if kind == 1:
+            return Reading(TEXT, f"l{rng.randrange(pool)}")
+        if kind < 5:
+            width = rng.choice((answer.width or 3, answer.width or 3, 3))
+            return Reading(LABEL_SET, tuple(range(rng.randrange(width + 1))), width)
+        return Reading(LABEL_SET, answer.labels if kind < 8 else labels())
+
+    key = ModelKey("n", "d", "p", f"m{rng.randrange(3)}")
+    schema, width = rng.choice(_SET_SCHEMAS), rng.choice((0, 3, 3))
+    answers = tuple(
+        [
+            Answer(None, None, LABEL_SET, schema, width, labels())
+            for _ in range(rng.choice((1, 1, 1, 3)))
+        ]
+    )
+    bases = [content_digest(answer) for answer in answers]
+    content = bases[0] if len(answers) == 1 else digest(bases)
+    seen: list[Observation] = [Prediction(key, f"r{number}", 5, 1, content, answers)]
+    reward = rng.choice((None, None, 1_000_000, 0, 250_000))
+    truth: tuple[Reading, ...] | None = None
+    if reward is None or rng.random() < 0.7:
+        truth = tuple([truth_of(answer) for answer in answers])
+    if rng.random() < 0.9:
+        scope, content = ModelKey("n", "d", "", ""), digest(truth, reward)
+        seen.append(Feedback(scope, f"r{number}", 10**9, 1, content, truth, reward))
+    return seen if rng.random() < 0.8 else seen[::-1]
+
+
+@pytest.mark.parametrize("pool", [2, 5, 10**9])
+@pytest.mark.parametrize("mode", [IngestMode.NORMAL, IngestMode.COUNT_AND_DROP])
+def test_any_label_sets(pool: int, mode: IngestMode) -> None:
+    """Few, many and all different ones, with the limit of outcomes reached and not."""
+    rng = random.Random(pool)
+    seen = [_label_set(rng, number, pool) for number in range(1500)]
+    batches = [[one for each in seen[at : at + 90] for one in each] for at in range(0, 1500, 90)]
+    course = [(batch, mode, 0) for batch in [*batches, batches[3]]]
+    slow = folded(course, is_native=False, noted=True)
+    for max_cells in 50_000, 600:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
+            assert folded(course, is_native=True, noted=True) == slow
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["labels", "sets"])
+def test_python_is_not_asked_of_each_label(is_set: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
     def label_plan(*parts: Any) -> Plan:
@@ -249,6 +313,9 @@ def test_python_is_not_asked_of_each_label(monkeypatch: pytest.MonkeyPatch) -> N
     key, scope, seen = ModelKey("n", "d", "p", "m"), ModelKey("n", "d", "", ""), list[Observation]()
     for number in range(2000):
         answer, truth = Answer(f"a{number}", None, TEXT, Schema()), (Reading(TEXT, f"b{number}"),)
+        if is_set:
+            answer = Answer(None, None, LABEL_SET, Schema(), labels=(f"a{number}", "c"))
+            truth = (Reading(LABEL_SET, (f"b{number}", "c")),)
         name = f"r{number}"
         seen.append(Prediction(key, name, 5, 1, content_digest(answer), (answer,)))
         seen.append(Feedback(scope, name, 6, 1, digest(truth, None), truth, None))

@@ -4,12 +4,12 @@
 use std::ops::AddAssign;
 
 use crate::ids::LabelId;
-use crate::join::changes::Summed;
-use crate::join::plans::Scores;
-use crate::join::sums::{
+use crate::join::deltas::changes::Summed;
+use crate::join::deltas::sums::{
     Tables, BEYOND, CLASS_ITEMS, CLASS_Q, CLASS_Q_SQUARES, LOG_LOSS, NEGATIVES, OUTSIDE, OWN_ITEMS,
     OWN_Q, POSITIVES, PROBABILITY_ITEMS, RANK, SECOND, TOP_ITEMS, TOP_Q, TOP_RIGHT,
 };
+use crate::join::plans::Scores;
 
 const BINS: usize = 64;
 

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::ids::DeploymentId;
-use crate::join::request_codec::{self, Request};
-use crate::join::table::{Dropped, Found, Table};
+use crate::join::requests::codec::{self, Request};
+use crate::join::requests::table::{Dropped, Found, Table};
 use crate::request_ids::{self, Id};
 
 /// Approximate bytes of memory of a bucket, and of a request beside the buckets.
@@ -165,7 +165,7 @@ impl RequestTable {
 
     #[allow(clippy::type_complexity)]
     fn used(&self) -> PyResult<(HashSet<u32>, HashSet<u32>, HashSet<u32>, HashSet<usize>)> {
-        use request_codec::Table::{Answers, Models, Truths};
+        use codec::Table::{Answers, Models, Truths};
         let (mut models, mut answers, mut truths) =
             <(HashSet<_>, HashSet<_>, HashSet<_>)>::default();
         let mut to = Vec::new();
@@ -196,7 +196,7 @@ impl RequestTable {
         truths: HashMap<u32, u32>,
         deployments: HashMap<usize, usize>,
     ) -> PyResult<()> {
-        use request_codec::Table::{Answers, Models, Truths};
+        use codec::Table::{Answers, Models, Truths};
         for table in &mut self.tables {
             table.rewrite(|request, to| {
                 let of = |table, position| {
@@ -231,7 +231,7 @@ impl RequestTable {
             }
             let table = self.tables.get_mut(deployment).ok_or_else(unknown)?;
             let bucket = content.get(at..at + size);
-            table.fill(number, bucket.ok_or_else(request_codec::malformed)?)?;
+            table.fill(number, bucket.ok_or_else(codec::malformed)?)?;
             self.filled = (deployment, number + 1);
             at += size;
         }
@@ -269,9 +269,9 @@ fn others<'py>(py: Python<'py>, table: &Table) -> PyResult<Vec<(String, Bound<'p
 }
 
 fn unpacked(id: &[u8]) -> PyResult<String> {
-    request_ids::unpack(id).ok_or_else(request_codec::malformed)
+    request_ids::unpack(id).ok_or_else(codec::malformed)
 }
 
 fn text(id: &[u8]) -> PyResult<String> {
-    String::from_utf8(id.to_vec()).map_err(|_| request_codec::malformed())
+    String::from_utf8(id.to_vec()).map_err(|_| codec::malformed())
 }

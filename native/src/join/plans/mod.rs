@@ -1,5 +1,8 @@
 //! Plans to judge packed values: Python's decisions of an answer, a truth and a reward; see `plans.py`.
 
+pub mod labels;
+pub mod sets;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 

@@ -9,14 +9,15 @@ use rustc_hash::FxHashMap;
 
 use crate::collections::{Memo, OrderedMap, OrderedSet};
 use crate::ids::{AnswerId, LabelId, ModelId, OutcomeId, PlanId};
-use crate::join::changes::{
+use crate::join::deltas::changes::{
     BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals, NUMBER_SIZE,
 };
+use crate::join::deltas::scores::{Names, ScoreSums};
+use crate::join::deltas::sums::{self, Sums};
 use crate::join::judgements::PlanKey;
-use crate::join::label_plans::LabelPlans;
+use crate::join::plans::labels::LabelPlans;
+use crate::join::plans::sets::SetPlans;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
-use crate::join::scores::{Names, ScoreSums};
-use crate::join::sums::{self, Sums};
 use crate::pack;
 use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
@@ -71,6 +72,7 @@ pub struct DeltaAccumulator {
     pub plan_ids: Memo<PlanKey, PlanId>,
     pub plans: Vec<Plan>,
     pub label_plans: LabelPlans,
+    pub set_plans: SetPlans,
     /// The names that plans have, and the order of the texts of each.
     names: OrderedMap<Names, Vec<usize>>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
@@ -459,10 +461,19 @@ impl DeltaAccumulator {
         self.plans.clear();
         self.plan_ids = Memo::default();
         self.label_plans.clear();
+        self.set_plans.clear();
     }
 }
 
 impl DeltaAccumulator {
+    /// A plan that follows from one that Python has made for other labels or label sets.
+    pub fn derived_plan(&mut self, py: Python<'_>, key: PlanKey) -> PyResult<Option<PlanId>> {
+        match self.label_plan(py, key)? {
+            None => self.set_plan(py, key),
+            known => Ok(known),
+        }
+    }
+
     pub fn push_outcome(&mut self, outcome: Outcome) -> OutcomeId {
         self.outcomes.push(outcome);
         OutcomeId(self.outcomes.len() as u32 - 1)

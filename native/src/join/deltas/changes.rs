@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use crate::collections::OrderedSet;
 use crate::ids::{LabelId, ModelId};
-use crate::join::sums::Key;
+use crate::join::deltas::sums::Key;
 use crate::pack;
 use crate::wide::Wide;
 

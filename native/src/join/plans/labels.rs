@@ -7,8 +7,8 @@ use rustc_hash::FxHashMap;
 
 use crate::digests::digest;
 use crate::ids::{AnswerId, LabelId, PlanId, TruthId};
-use crate::join::accumulator::{DeltaAccumulator, Outcome};
-use crate::join::changes::{Sum, Totals};
+use crate::join::deltas::accumulator::{DeltaAccumulator, Outcome};
+use crate::join::deltas::changes::{Sum, Totals};
 use crate::join::judgements::{Part, PlanKey};
 use crate::join::plans::{Kind, Plan};
 use crate::pack;
@@ -19,7 +19,7 @@ const TEXT: u8 = 3;
 const DELAY: u32 = 51;
 /// All are forgotten when there are so many.
 const MAX_SCHEMAS: usize = 4096;
-const MAX_SHAPES: usize = 1 << 14;
+pub const MAX_SHAPES: usize = 1 << 14;
 /// What a plan with its outcome counts for in the limit of `delta_accumulator.py`.
 const CELLS: usize = 4;
 
@@ -42,7 +42,7 @@ enum Entry<T> {
 
 /// What a plan depends on beside the labels: the schema; whether there is a truth, and whether its label
 /// is the predicted one; the reward and the part.
-type ShapeKey = (u32, Option<bool>, Option<i64>, Part);
+pub type ShapeKey = (u32, Option<bool>, Option<i64>, Part);
 
 /// The actual label of a judged item.
 #[derive(Clone, Copy)]
@@ -60,15 +60,63 @@ struct Shape {
     has_confidence: bool,
 }
 
+/// A schema: its number, and whether it has names and classes.
+#[derive(Clone, Copy)]
+pub struct Schema {
+    pub number: u32,
+    has_names: bool,
+    has_classes: bool,
+}
+
+/// The numbers of schemas.
+#[derive(Default)]
+pub struct Schemas {
+    numbers: Option<Py<PyDict>>,
+    /// No number is given to two schemas.
+    next: u32,
+    /// Most answers have the schema of the one before.
+    last: Option<(Py<PyTuple>, Schema)>,
+}
+
+impl Schemas {
+    pub fn find(&mut self, schema: &Bound<'_, PyTuple>) -> PyResult<Schema> {
+        let py = schema.py();
+        if let Some((last, found)) = &self.last {
+            if last.is(schema) {
+                return Ok(*found);
+            }
+        }
+        let numbers = self.numbers.get_or_insert_with(|| PyDict::new(py).unbind()).bind(py);
+        if numbers.len() >= MAX_SCHEMAS {
+            numbers.clear();
+        }
+        let number = match numbers.get_item(schema)? {
+            Some(known) => known.extract()?,
+            None => {
+                numbers.set_item(schema, self.next)?;
+                self.next += 1;
+                self.next - 1
+            }
+        };
+        let has_names = !schema.get_item(0)?.is_none();
+        let has_classes = !schema.get_item(1)?.is_none();
+        let found = Schema { number, has_names, has_classes };
+        self.last = Some((schema.clone().unbind(), found));
+        Ok(found)
+    }
+
+    fn len(&self, py: Python<'_>) -> usize {
+        self.numbers.as_ref().map_or(0, |numbers| numbers.bind(py).len())
+    }
+}
+
 /// The tables of the state, and what is known of their labels.
 #[derive(Default)]
 pub struct LabelPlans {
     tables: Option<(Py<PyList>, Py<PyList>)>,
     answers: Vec<Entry<Answer>>,
     truths: Vec<Entry<LabelId>>,
-    schemas: Option<Py<PyDict>>,
-    /// Most answers have the schema of the one before.
-    last_schema: Option<(Py<PyAny>, (u32, bool))>,
+    pub schemas: Schemas,
     shapes: FxHashMap<ShapeKey, Shape>,
     /// What the plans that were made here count for in the limit.
     pub cells: usize,
@@ -82,34 +130,29 @@ impl LabelPlans {
         self.cells = 0;
     }
 
-    /// The number of a schema, and whether it has classes. None if it has names, which go into digests.
-    fn schema(&mut self, schema: Bound<'_, PyAny>) -> PyResult<Option<(u32, bool)>> {
-        let py = schema.py();
-        if let Some((last, found)) = &self.last_schema {
-            if last.is(&schema) {
-                return Ok(Some(*found));
-            }
-        }
-        let fields = schema.cast::<PyTuple>()?;
-        if !fields.get_item(0)?.is_none() {
-            return Ok(None);
-        }
-        let has_classes = !fields.get_item(1)?.is_none();
-        let numbers = self.schemas.get_or_insert_with(|| PyDict::new(py).unbind()).bind(py);
-        if numbers.len() >= MAX_SCHEMAS {
-            numbers.clear();
-            self.shapes.clear();
-            self.answers.clear();
-        }
-        let number = match numbers.get_item(&schema)? {
-            Some(known) => known.extract()?,
-            None => {
-                numbers.set_item(&schema, numbers.len())?;
-                numbers.len() as u32 - 1
-            }
-        };
-        self.last_schema = Some((schema.unbind(), (number, has_classes)));
-        Ok(Some((number, has_classes)))
+    /// The fields of an answer in the table of the state.
+    pub fn answer_fields<'py>(
+        &self,
+        py: Python<'py>,
+        id: AnswerId,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some((answers, _)) = &self.tables else { return Ok(None) };
+        Ok(Some(answers.bind(py).get_item(id.index())?.cast_into()?))
+    }
+
+    /// The fields of a truth in the table of the state.
+    pub fn truth_fields<'py>(
+        &self,
+        py: Python<'py>,
+        id: TruthId,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some((_, truths)) = &self.tables else { return Ok(None) };
+        Ok(Some(truths.bind(py).get_item(id.index())?.cast_into()?))
+    }
+
+    /// How many entries are kept.
+    pub fn len(&self, py: Python<'_>) -> usize {
+        self.answers.len() + self.truths.len() + self.shapes.len() + self.schemas.len(py)
     }
 }
 
@@ -147,18 +190,20 @@ impl DeltaAccumulator {
     }
 
     fn read_answer(&mut self, py: Python<'_>, id: AnswerId) -> PyResult<Option<Answer>> {
-        let Some((answers, _)) = &self.label_plans.tables else { return Ok(None) };
+        let Some(fields) = self.label_plans.answer_fields(py, id)? else { return Ok(None) };
         // label, reason, mode, schema, width, labels
-        let fields = answers.bind(py).get_item(id.index())?.cast_into::<PyTuple>()?;
         let has_more = !fields.get_item(1)?.is_none() || fields.get_item(4)?.extract::<u32>()? > 0;
         let Some(text) = text_of(&fields, 2, 0)? else { return Ok(None) };
         if has_more {
             return Ok(None);
         }
-        let Some((schema, has_classes)) = self.label_plans.schema(fields.get_item(3)?)? else {
+        let schema = self.label_plans.schemas.find(fields.get_item(3)?.cast()?)?;
+        // Names go into digests.
+        if schema.has_names {
             return Ok(None);
-        };
-        Ok(Some(Answer { schema, has_classes, label: self.label(text) }))
+        }
+        let Schema { number, has_classes, .. } = schema;
+        Ok(Some(Answer { schema: number, has_classes, label: self.label(text) }))
     }
 
     /// The label of a truth, if it is a text.
@@ -168,9 +213,8 @@ impl DeltaAccumulator {
             Entry::Other => return Ok(None),
             Entry::Unread => {}
         }
-        let Some((_, truths)) = &self.label_plans.tables else { return Ok(None) };
+        let Some(fields) = self.label_plans.truth_fields(py, id)? else { return Ok(None) };
         // kind, value, width, probabilities
-        let fields = truths.bind(py).get_item(id.index())?.cast_into::<PyTuple>()?;
         let has_more = fields.get_item(2)?.extract::<u32>()? > 0 || fields.get_item(3)?.len()? > 0;
         let found = if has_more { None } else { text_of(&fields, 0, 1)? };
         let found = found.map(|text| self.label(text));

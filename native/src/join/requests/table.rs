@@ -8,8 +8,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::join::buckets::{find, prefetch, records, splice, Bucket, LENGTH};
-use crate::join::request_codec::{first_seen_hour, Request};
+use crate::join::requests::buckets::{find, prefetch, records, splice, Bucket, LENGTH};
+use crate::join::requests::codec::{first_seen_hour, Request};
 use crate::request_ids::{hash, Id};
 
 /// Average records of a bucket when the table splits the next one.

@@ -1,0 +1,6 @@
+//! The changes of the counts: summed while a batch is folded, and packed for the log.
+
+pub mod accumulator;
+pub mod changes;
+pub mod scores;
+pub mod sums;
