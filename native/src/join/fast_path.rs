@@ -23,8 +23,9 @@ use crate::rows::{self, feedback, head, prediction, Feedback, Items, Prediction,
 /// The rows that Python has to apply, as a MessagePack list.
 type RemainingRows<'py> = Option<Bound<'py, PyBytes>>;
 /// These, the changes of the numbers of requests without feedback and of those without a prediction, the
-/// number of rows that were known already, and a summary of the judgements.
-type Applied<'py> = (RemainingRows<'py>, i64, i64, i64, JudgementSummary);
+/// numbers of rows that were known already, of those of which another version was, and of outcomes that
+/// have changed, and a summary of the judgements.
+type Applied<'py> = (RemainingRows<'py>, i64, i64, i64, i64, i64, JudgementSummary);
 
 fn remaining_rows(py: Python<'_>, remaining: Remaining) -> RemainingRows<'_> {
     remaining.into_list().map(|bytes| PyBytes::new(py, &bytes))
@@ -395,8 +396,11 @@ fn bound<'a, 'py, T>(object: &'a Option<Py<T>>, py: Python<'py>) -> Option<&'a B
 }
 
 fn applied<'py>(updater: RequestUpdater, remaining: RemainingRows<'py>) -> Applied<'py> {
-    let RequestUpdater { waiting, unmatched, duplicates, judgements, .. } = updater;
-    (remaining, waiting, unmatched, duplicates, judgements.summary())
+    let RequestUpdater {
+        waiting, unmatched, duplicates, superseded, corrections, judgements, ..
+    } = updater;
+    let summary = judgements.summary();
+    (remaining, waiting, unmatched, duplicates, superseded, corrections, summary)
 }
 
 /// Leave a row to Python, and the later rows of its request.

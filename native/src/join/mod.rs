@@ -1,6 +1,7 @@
 //! The join: from rows to packed requests and deltas.
 
 pub mod completed;
+mod corrections;
 pub mod deltas;
 pub mod fast_path;
 pub mod judgements;

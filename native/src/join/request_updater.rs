@@ -20,7 +20,7 @@ use crate::join::requests::table::Found;
 use crate::request_ids::Id;
 
 /// A list that most often has one element, which needs no memory of its own then.
-type OfOne<T> = SmallVec<[T; 1]>;
+pub type OfOne<T> = SmallVec<[T; 1]>;
 
 /// A reward of 1, in millionths.
 const MICRO: i64 = 1_000_000;
@@ -35,7 +35,7 @@ pub struct Model {
 
 impl Model {
     /// Whether a reward of this scope can be about a model: an empty name matches every name.
-    fn names(&self, model: &Model) -> bool {
+    pub fn names(&self, model: &Model) -> bool {
         (self.predictor == 0 || self.predictor == model.predictor)
             && (self.name == 0 || self.name == model.name)
     }
@@ -64,17 +64,17 @@ pub struct NewFeedback<'a> {
 
 /// What a feedback says of the items of a prediction.
 #[derive(Clone, Copy)]
-struct Says<'a, 'r> {
-    time: i64,
-    truth: Option<&'a [Item<'r>]>,
-    reward: Option<i64>,
+pub struct Says<'a, 'r> {
+    pub time: i64,
+    pub truth: Option<&'a [Item<'r>]>,
+    pub reward: Option<i64>,
 }
 
 /// A prediction that gets its first feedback, and how to judge its items.
-struct Verdict<'a> {
-    model: ModelId,
-    times: (i64, i64),
-    items: OfOne<Judged<'a>>,
+pub struct Verdict<'a> {
+    pub model: ModelId,
+    pub times: (i64, i64),
+    pub items: OfOne<Judged<'a>>,
 }
 
 /// Requests that are noted for Python, by deployment and request id.
@@ -87,7 +87,7 @@ pub struct Notes<'a, 'py> {
 }
 
 impl Notes<'_, '_> {
-    fn judged(&self, deployment: DeploymentId, id: &Id) -> PyResult<()> {
+    pub fn judged(&self, deployment: DeploymentId, id: &Id) -> PyResult<()> {
         let Some(judged) = self.judged else { return Ok(()) };
         judged.set_item((deployment, text(id)?), self.offset)
     }
@@ -115,14 +115,16 @@ pub struct RequestUpdater<'a, 'py> {
     /// Changes of the numbers of requests without feedback, and of those without a prediction.
     pub waiting: i64,
     pub unmatched: i64,
-    /// Rows that were known already.
+    /// Rows that were known already, those of which another version was, and outcomes that have changed.
     pub duplicates: i64,
+    pub superseded: i64,
+    pub corrections: i64,
     /// Requests with a row that Python has to apply: their later rows must not overtake it.
     left: FxHashSet<(DeploymentId, Box<[u8]>)>,
     /// A packed register, a request before a row and after it: memory that is used again.
-    register: Vec<u8>,
+    pub register: Vec<u8>,
     old: Vec<u8>,
-    new: Vec<u8>,
+    pub new: Vec<u8>,
     /// Where rows belong: their buckets, and the hashes of their ids.
     buckets: Vec<(DeploymentId, usize, u32)>,
 }
@@ -149,6 +151,8 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             waiting: 0,
             unmatched: 0,
             duplicates: 0,
+            superseded: 0,
+            corrections: 0,
             left: FxHashSet::default(),
             register: Vec::new(),
             old: Vec::new(),
@@ -183,7 +187,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
         !self.left.is_empty() && self.left.contains(&(deployment, id.into()))
     }
 
-    fn model(&self, model: ModelId) -> PyResult<Model> {
+    pub fn model(&self, model: ModelId) -> PyResult<Model> {
         self.models.get(model.index()).copied().ok_or_else(malformed_rows)
     }
 
@@ -279,7 +283,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
             if request.has(true, row.time, &self.register)? {
                 return self.note_duplicate(deployment, id, request.predictions > 0);
             }
-            return Ok(false);
+            return self.correct(deployment, id, found, &request, row);
         }
         let Some(verdicts) = self.verdicts(&request, row)? else { return Ok(false) };
         request.with_feedback(row.time, &self.register, &mut self.new);
@@ -382,7 +386,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
     }
 
     /// How to judge a prediction; None if Python has to.
-    fn verdict<'r>(
+    pub fn verdict<'r>(
         &self,
         model: ModelId,
         predicted_at: i64,
@@ -453,7 +457,7 @@ impl<'a, 'py> RequestUpdater<'a, 'py> {
     }
 }
 
-fn collected<'r>(items: &Items<'r>) -> PyResult<OfOne<Item<'r>>> {
+pub fn collected<'r>(items: &Items<'r>) -> PyResult<OfOne<Item<'r>>> {
     items.iter().collect()
 }
 

@@ -132,12 +132,17 @@ class NativeFastPath:
             decode_feedbacks(remaining_feedbacks) if remaining_feedbacks else [],
         )
 
-    def _count(self, waiting: int, unmatched: int, duplicates: int) -> None:
+    def _count(
+        self, waiting: int, unmatched: int, duplicates: int, superseded: int, corrections: int
+    ) -> None:
         """Change the numbers of requests without feedback and of those without a prediction, and count
-        rows that were known already."""
+        rows that were known already, rows of which another version was, and changed outcomes."""
         self._state.waiting += waiting
         self._state.unmatched += unmatched
-        self._accumulator.telemetry.duplicates += duplicates
+        telemetry = self._accumulator.telemetry
+        telemetry.duplicates += duplicates
+        telemetry.superseded += superseded
+        telemetry.corrections += corrections
 
     def _add_models(self) -> None:
         """Make models known that were added since the last call."""

@@ -23,7 +23,7 @@ use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
 
 /// The empty label, the first one.
-const NONE: LabelId = LabelId(0);
+pub const NONE: LabelId = LabelId(0);
 /// So many empty sums of probabilities are kept, of some kilobytes each.
 const MAX_EMPTY_SCORES: usize = 512;
 
@@ -74,14 +74,14 @@ pub struct DeltaAccumulator {
     pub label_plans: LabelPlans,
     pub set_plans: SetPlans,
     /// The names that plans have, and the order of the texts of each.
-    names: OrderedMap<Names, Vec<usize>>,
+    pub names: OrderedMap<Names, Vec<usize>>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
     scores: OrderedMap<(ChangeKey, u32), Box<ScoreSums>>,
     /// Empty sums of probabilities, to be used again; boxes, since they are moved from and to `scores`.
     #[allow(clippy::vec_box)]
     empty_scores: Vec<Box<ScoreSums>>,
-    sums: FxHashMap<ChangeKey, Sums>,
-    tables: sums::Tables,
+    pub sums: FxHashMap<ChangeKey, Sums>,
+    pub tables: sums::Tables,
     models: Vec<Model>,
 }
 
@@ -262,7 +262,7 @@ impl DeltaAccumulator {
     }
 }
 
-fn unknown() -> PyErr {
+pub fn unknown() -> PyErr {
     PyValueError::new_err("a model or an outcome that the accumulator does not have")
 }
 
@@ -297,7 +297,7 @@ impl DeltaAccumulator {
     }
 
     /// Count items predicted in a minute since 1970 that are not of a verdict any more.
-    fn add_retracted(&mut self, model: ModelId, minute: i64, verdict: String, items: i64) {
+    pub fn add_retracted(&mut self, model: ModelId, minute: i64, verdict: String, items: i64) {
         let verdict = self.label(verdict);
         *self.retracted.entry((model, minute, verdict)).or_insert(0) += items;
     }

@@ -21,7 +21,7 @@ pub fn malformed() -> PyErr {
 }
 
 /// An item of a register: its position in the table of answers or truths, and its packed values.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Item<'a> {
     pub position: u32,
     pub values: &'a [u8],
@@ -49,6 +49,9 @@ pub struct Register<'a> {
     pub time: i64,
     pub provisional: bool,
     pub restored: bool,
+    pub source_rank: u64,
+    /// Whether its digest does not follow from its content.
+    pub has_digest: bool,
     pub reward: Option<i64>,
     /// None for a feedback without truth.
     pub items: Option<Items<'a>>,
@@ -165,6 +168,30 @@ impl<'a> Request<'a> {
         to.extend_from_slice(&self.bytes[self.times..self.registers]);
         to.extend_from_slice(&time.to_le_bytes());
         to.extend_from_slice(&self.bytes[self.registers..]);
+        to.extend_from_slice(register);
+    }
+
+    /// The feedback of a request that has one, beside predictions.
+    pub fn only_feedback(&self) -> PyResult<Option<Register<'a>>> {
+        if self.feedbacks != 1 || self.predictions == 0 {
+            return Ok(None);
+        }
+        self.registers().last().transpose()
+    }
+
+    /// Write the request with another feedback in place of its only one.
+    pub fn with_other_feedback(
+        &self,
+        known: &Register,
+        time: i64,
+        register: &[u8],
+        to: &mut Vec<u8>,
+    ) {
+        let end = self.bytes.len() - known.bytes.len();
+        to.clear();
+        to.extend_from_slice(&self.bytes[..self.registers - 8]);
+        to.extend_from_slice(&time.to_le_bytes());
+        to.extend_from_slice(&self.bytes[self.registers..end]);
         to.extend_from_slice(register);
     }
 
@@ -327,6 +354,8 @@ impl<'a> Reader<'a> {
             time,
             provisional: !is_feedback && head & PROVISIONAL != 0,
             restored: !is_feedback && head & RESTORED != 0,
+            source_rank: head >> RANK_SHIFT,
+            has_digest: head & DIGEST != 0,
             reward,
             items,
             bytes: &self.bytes[first..self.at],
