@@ -15,6 +15,8 @@ mod ids;
 #[cfg(feature = "python")]
 mod join;
 #[cfg(feature = "python")]
+mod kept;
+#[cfg(feature = "python")]
 mod notes;
 mod pack;
 mod quantities;
@@ -54,6 +56,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<tally::deltas::Fresh>()?;
     module.add_class::<tally::deltas::DeltaReader>()?;
     module.add_class::<notes::Notes>()?;
+    module.add_function(wrap_pyfunction!(kept::kept, module)?)?;
     module.add_function(wrap_pyfunction!(events::archived::decode_archived, module)?)?;
     module.add_function(wrap_pyfunction!(join::lookups::digests, module)?)
 }

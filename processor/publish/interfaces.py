@@ -240,6 +240,14 @@ class Gauges:
     archive_bytes: Annotated[
         int | None, "Size of the embedded archive's files on the disk, in bytes."
     ] = None
+    native_templates: Annotated[
+        int | None,
+        "Templates of messages and of their rows that the native extension keeps; absent without it.",
+    ] = None
+    native_plans: Annotated[
+        int | None,
+        "Plans of judgements that the native extension keeps, of all partitions; absent without it.",
+    ] = None
 
 
 class Health(Protocol):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from processor.backfill.bootstrap_progress import BootstrapProgress
+from processor.domain.native import native, use_native
 from processor.errors import ProcessorError
 from processor.publish.interfaces import (
     BootstrapState,
@@ -159,6 +160,8 @@ class ServiceHealth:
     def gauges(self) -> Gauges:
         """The gauges of all parts; counts are sums over the partitions that are up to date."""
         added: dict[str, Any] = {name: value() for name, value in self._gauges.items()}
+        if use_native:
+            added["native_templates"], added["native_plans"] = native.kept()
         readiness = self.ready()
         return replace(
             Gauges() if self.worker is None else self.worker.gauges(),

@@ -65,6 +65,8 @@ def test_rules_read_metrics_that_there_are() -> None:
         watermark_timestamp_seconds=1.0,
         checkpoint_age_seconds=0.0,
         archive_bytes=1,
+        native_templates=1,
+        native_plans=1,
     )
     health = FakeHealth(held=gauges)
     telemetry = Telemetry(not_scorable=Counter(shape=1))

@@ -59,6 +59,8 @@ _ON_KAFKA = Gauges(
     archive_up=0,
     snapshot_store_up=1,
     archive_refused={"rights": 1},
+    native_templates=1,
+    native_plans=1,
 )
 
 

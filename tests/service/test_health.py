@@ -1,6 +1,7 @@
 """The health of a service whose worker has not started, and what its parts add to it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ async def test_a_worker_that_has_not_started_is_alive_and_not_ready() -> None:
     assert health.ready().reason == "kafka:9092 does not answer: check it"
     (problem,) = health.problems()
     assert (problem.cause, problem.remedy, problem.unready) == ("broker", "check it", True)
-    assert health.gauges() == Gauges()
+    assert replace(health.gauges(), native_templates=None, native_plans=None) == Gauges()
 
 
 async def test_parts_report_their_errors_once_and_their_gauges() -> None:

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::digests::{digest, mix};
 use crate::events::labels::{label_of, Families, Family};
 use crate::events::payloads::content::Content;
+use crate::kept::{Kept, TEMPLATES};
 use crate::pack;
 
 /// Templates are dropped, all at once, when there are so many, or so many bytes of keys and classes.
@@ -96,6 +97,7 @@ pub struct Templates {
     pub answers: Entries,
     pub truths: Entries,
     key_bytes: usize,
+    kept: Kept<TEMPLATES>,
 }
 
 impl Templates {
@@ -111,6 +113,7 @@ impl Templates {
             answers,
             truths,
             key_bytes: 0,
+            kept: Kept::default(),
         }
     }
 
@@ -253,6 +256,7 @@ impl Templates {
                 self.rows.push(template);
             }
         }
+        self.kept.set(self.messages.len() + self.rows.len());
         Ok(())
     }
 }

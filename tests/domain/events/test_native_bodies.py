@@ -248,3 +248,15 @@ def test_excluded_responses_are_counted_natively(monkeypatch: pytest.MonkeyPatch
         assert fast.read(part) == slow.read(part) == (Counter(), [])
     assert fast.telemetry.events == slow.telemetry.events
     assert len(fast.decoded) == 30
+
+
+def test_what_is_remembered_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert native.native is not None
+    fast, _ = readers(None, monkeypatch)
+    before, plans = native.native.kept()
+    writer = Writer(random.Random(SEED))
+    body = message(writer, "ndarray", "probabilities", 1).encode()
+    fast.read([record(0, (headers(RESPONSE, "plain", 0), body))])
+    assert native.native.kept() == (before + 2, plans)
+    fast.decoder.rules.replace(fast.decoder.rules.entries)
+    assert native.native.kept() == (before, plans)

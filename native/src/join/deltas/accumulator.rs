@@ -18,6 +18,7 @@ use crate::join::judgements::PlanKey;
 use crate::join::plans::labels::LabelPlans;
 use crate::join::plans::sets::SetPlans;
 use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
+use crate::kept::{Kept, PLANS};
 use crate::pack;
 use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
@@ -83,6 +84,7 @@ pub struct DeltaAccumulator {
     pub sums: FxHashMap<ChangeKey, Sums>,
     pub tables: sums::Tables,
     models: Vec<Model>,
+    kept: Kept<PLANS>,
 }
 
 impl DeltaAccumulator {
@@ -459,6 +461,7 @@ impl DeltaAccumulator {
         self.predicted_sums.clear();
         self.names.clear();
         self.plans.clear();
+        self.kept.set(0);
         self.plan_ids = Memo::default();
         self.label_plans.clear();
         self.set_plans.clear();
@@ -481,6 +484,7 @@ impl DeltaAccumulator {
 
     pub fn add_plan(&mut self, outcome: OutcomeId, kind: Kind) -> PlanId {
         self.plans.push(Plan { outcome, kind });
+        self.kept.set(self.plans.len());
         PlanId(self.plans.len() as u32 - 1)
     }
 }
