@@ -1,16 +1,13 @@
 //! The fast path of the join on the rows of a batch, as they stand on the log: see `fast_path.py`.
 
-use std::hash::Hash;
-
-use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
-use crate::collections::{Memo, OrderedSet};
-use crate::digests::mix;
+use crate::collections::OrderedSet;
 use crate::errors::{malformed_rows, resolve};
 use crate::ids::{AnswerId, DeploymentId, ModelId, TruthId};
 use crate::join::completed::{CompletedRequests, Dictionaries};
+use crate::join::content_digests::Digests;
 use crate::join::deltas::accumulator::DeltaAccumulator;
 use crate::join::judgements::{JudgementSummary, Judgements};
 use crate::join::request_updater::{Model, NewFeedback, NewPrediction, Notes, RequestUpdater};
@@ -18,7 +15,7 @@ use crate::join::requests::codec::{Item, NewItems};
 use crate::join::requests::id_set::IdSet;
 use crate::join::requests::request_table::RequestTable;
 use crate::request_ids::Id;
-use crate::rows::{self, feedback, head, prediction, Feedback, Items, Prediction, Remaining, Rows};
+use crate::rows::{self, feedback, head, prediction, Items, Remaining, Rows};
 
 /// The rows that Python has to apply, as a MessagePack list.
 type RemainingRows<'py> = Option<Bound<'py, PyBytes>>;
@@ -36,82 +33,6 @@ const AT_ONCE: usize = 32;
 
 /// The source ranks that the fast path packs.
 const MAX_RANK: u64 = 1 << 32;
-
-/// The digests of contents without values: of labels that are texts, and Python's functions of all else
-/// and what they gave.
-struct Digests {
-    labels: Py<DeltaAccumulator>,
-    base_of_prediction: Py<PyAny>,
-    base_of_feedback: Py<PyAny>,
-    prediction_bases: Memo<(AnswerId,), u64>,
-    feedback_bases: Memo<(Option<TruthId>, Option<i64>), u64>,
-}
-
-impl Digests {
-    /// The digest of a prediction, None if it follows from the content.
-    fn of_prediction(
-        &mut self,
-        py: Python<'_>,
-        row: &Prediction,
-        items: &[Item],
-    ) -> PyResult<Option<u64>> {
-        let Items::One(item) = &row.answers else { return Ok(Some(row.digest)) };
-        let answer = AnswerId(items[0].position);
-        let base = match self.prediction_bases.get(&(answer,)) {
-            Some(known) => known,
-            None => match self.labels.bind(py).borrow_mut().label_digest(py, answer)? {
-                Some(base) => base,
-                None => base_of(
-                    &mut self.prediction_bases,
-                    (answer,),
-                    self.base_of_prediction.bind(py),
-                )?,
-            },
-        };
-        Ok((mix(base, item.values) != row.digest).then_some(row.digest))
-    }
-
-    /// The digest of a feedback, None if it follows from the content.
-    fn of_feedback(
-        &mut self,
-        py: Python<'_>,
-        row: &Feedback,
-        items: Option<&[Item]>,
-    ) -> PyResult<Option<u64>> {
-        let values = match &row.truth {
-            None => &[],
-            Some(Items::One(item)) => item.values,
-            Some(Items::Several(..)) => return Ok(Some(row.digest)),
-        };
-        let key = (items.map(|items| TruthId(items[0].position)), row.reward);
-        let base = match (self.feedback_bases.get(&key), key.0) {
-            (Some(known), _) => known,
-            (None, Some(truth)) => {
-                let found =
-                    self.labels.bind(py).borrow_mut().truth_digest(py, truth, row.reward)?;
-                match found {
-                    Some(base) => base,
-                    None => base_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?,
-                }
-            }
-            (None, None) => base_of(&mut self.feedback_bases, key, self.base_of_feedback.bind(py))?,
-        };
-        Ok((mix(base, values) != row.digest).then_some(row.digest))
-    }
-}
-
-/// The digest of a content without values, from a memo or from Python.
-fn base_of<'py, K>(memo: &mut Memo<K, u64>, content: K, base: &Bound<'py, PyAny>) -> PyResult<u64>
-where
-    K: Copy + Eq + Hash + PyCallArgs<'py>,
-{
-    if let Some(known) = memo.get(&content) {
-        return Ok(known);
-    }
-    let known = base.call1(content)?.extract()?;
-    memo.put(content, known);
-    Ok(known)
-}
 
 /// The items of a row, with their positions in the tables of the state.
 enum Resolved<'r> {
@@ -187,13 +108,7 @@ impl FastPath {
             requests,
             accumulator,
             plan_of,
-            digests: Digests {
-                labels,
-                base_of_prediction,
-                base_of_feedback,
-                prediction_bases: Memo::default(),
-                feedback_bases: Memo::default(),
-            },
+            digests: Digests::new(labels, base_of_prediction, base_of_feedback),
             bounds,
             judged: None,
             unmatched: None,

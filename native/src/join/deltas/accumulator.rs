@@ -10,17 +10,16 @@ use rustc_hash::FxHashMap;
 use crate::collections::{Memo, OrderedMap, OrderedSet};
 use crate::ids::{AnswerId, LabelId, ModelId, OutcomeId, PlanId};
 use crate::join::deltas::changes::{
-    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals, NUMBER_SIZE,
+    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals,
 };
 use crate::join::deltas::scores::{Names, ScoreSums};
 use crate::join::deltas::sums::{self, Sums};
 use crate::join::judgements::PlanKey;
 use crate::join::plans::labels::LabelPlans;
 use crate::join::plans::sets::SetPlans;
-use crate::join::plans::{self, Kind, Number, Plan, Scores, Tolerance};
+use crate::join::plans::{Kind, Number, Plan, Scores, Tolerance};
 use crate::kept::{Kept, PLANS};
 use crate::pack;
-use crate::quantities::MAX_WIDTH;
 use crate::times::MINUTE;
 
 /// The empty label, the first one.
@@ -31,15 +30,7 @@ const MAX_EMPTY_SCORES: usize = 512;
 /// The kinds of the sums of delays, as in `sums.py`.
 const PREDICTED_LABEL: u32 = 50;
 const PREDICTED_NUMBER: u32 = 52;
-const NUMBER_DELAY: u32 = 53;
 const RETRACTED: u32 = 55;
-/// Bins of the delays of one class of errors, and whether these are within a tolerance, as in
-/// `error_delays.py`.
-const CLASS_BINS: i64 = 32;
-const NO_TOLERANCE: i64 = 0;
-const BEYOND: i64 = 1;
-const WITHIN: i64 = 2;
-const VERDICTS: i64 = 3;
 /// The mode of an answer that is a number, as in `values.py`.
 const NUMBER: u8 = 5;
 const DEFAULT_UNIT: i32 = -6;
@@ -77,10 +68,10 @@ pub struct DeltaAccumulator {
     /// The names that plans have, and the order of the texts of each.
     pub names: OrderedMap<Names, Vec<usize>>,
     /// Sums of packed values: of probabilities by the list of names, and all others.
-    scores: OrderedMap<(ChangeKey, u32), Box<ScoreSums>>,
+    pub(super) scores: OrderedMap<(ChangeKey, u32), Box<ScoreSums>>,
     /// Empty sums of probabilities, to be used again; boxes, since they are moved from and to `scores`.
     #[allow(clippy::vec_box)]
-    empty_scores: Vec<Box<ScoreSums>>,
+    pub(super) empty_scores: Vec<Box<ScoreSums>>,
     pub sums: FxHashMap<ChangeKey, Sums>,
     pub tables: sums::Tables,
     models: Vec<Model>,
@@ -165,92 +156,6 @@ impl DeltaAccumulator {
             change.tidy(&self.labels);
         }
         Ok(changes)
-    }
-
-    /// Count the judgement of an item with packed values on both bases, by the times (ns) of the prediction
-    /// and of the feedback. Returns its outcome, and whether this affects the diagnostics.
-    pub fn add_valued_judgement(
-        &mut self,
-        model: ModelId,
-        (predicted_at, feedback_at): (i64, i64),
-        plan: PlanId,
-        values: &[u8],
-        truth_values: &[u8],
-    ) -> PyResult<(OutcomeId, bool)> {
-        let keys = [(0, predicted_at), (1, feedback_at)]
-            .map(|(basis, time)| (model, basis, time.div_euclid(MINUTE)));
-        let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
-        let mut outcome = plan.outcome;
-        let tables = &self.tables;
-        let bucket = tables.delay_bucket(feedback_at.saturating_sub(predicted_at));
-        match &plan.kind {
-            _ if values.is_empty() => {}
-            Kind::Labels => {}
-            // By the number of classes: ten pairs are as long as the q of 30 classes.
-            Kind::Probabilities(scores) if scores.names.len() <= MAX_WIDTH => {
-                let width = scores.names.len();
-                if values.len() != 2 * width {
-                    return Err(PyValueError::new_err("probabilities of another length"));
-                }
-                for key in keys {
-                    self.scores
-                        .entry((key, scores.names_id))
-                        .or_insert_with(|| self.empty_scores.pop().unwrap_or_default())
-                        .add(scores, values, tables);
-                }
-            }
-            Kind::Probabilities(scores) => {
-                for key in keys {
-                    let sums = self.sums.entry(key).or_default();
-                    sums::add_pairs(scores, values, NONE, tables, sums);
-                }
-            }
-            Kind::Confidence { right } => {
-                let q = values.try_into().map_err(|_| unknown())?;
-                for key in keys {
-                    self.scores
-                        .entry((key, 0))
-                        .or_insert_with(|| self.empty_scores.pop().unwrap_or_default())
-                        .add_top(u16::from_le_bytes(q), *right, tables);
-                }
-            }
-            Kind::Numbers(number) => {
-                let predicted = plans::predicted(values)?;
-                match plans::actual(number, truth_values)? {
-                    None => outcome = number.out_of_range,
-                    Some(actual) => {
-                        for key in keys {
-                            let sums = self.sums.entry(key).or_default();
-                            if sums::add_number(number, predicted, actual, tables, sums) {
-                                outcome = number.within;
-                            }
-                        }
-                        let verdict = match number.tolerance {
-                            Tolerance::None => NO_TOLERANCE,
-                            _ if outcome == number.within => WITHIN,
-                            _ => BEYOND,
-                        };
-                        let size = i128::from(predicted).abs_diff(actual.into());
-                        let class = VERDICTS * i64::from(128 - size.leading_zeros()) + verdict;
-                        let sums = self.sums.entry(keys[0]).or_default();
-                        let delay = class * CLASS_BINS + i64::from(bucket);
-                        sums::add(sums, NUMBER_DELAY, number.unit_label, delay, 1);
-                        sums::add(sums, NUMBER_SIZE, number.unit_label, class, size as i128);
-                    }
-                }
-            }
-        }
-        let affects = self.add_judgement(model, predicted_at, feedback_at, outcome, 1)?;
-        Ok((outcome, affects))
-    }
-
-    /// Whether a truth and a reward disagree on an item of this plan alone; None if it has no label or is
-    /// not judged (counting rule 7).
-    pub fn disagrees(&self, plan: PlanId) -> PyResult<Option<bool>> {
-        let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
-        let outcome = self.outcomes.get(plan.outcome.index()).ok_or_else(unknown)?;
-        let [.., disagreements] = outcome.totals;
-        Ok((!outcome.cells.is_empty()).then_some(disagreements != 0))
     }
 
     pub fn label(&mut self, text: String) -> LabelId {

@@ -2,5 +2,6 @@
 
 pub mod accumulator;
 pub mod changes;
+mod judged;
 pub mod scores;
 pub mod sums;
