@@ -43,16 +43,19 @@ def completed(parts: Mapping[int, Cohort]) -> dict[Cell, list[float]]:
 
 
 def _completed(parts: Mapping[int, Sequence[int]]) -> list[float]:
-    found: list[float] = []
+    found: list[float] = list(map(sum, zip(*parts.values(), strict=True)))
+    first = min(parts)
+    if len(parts) == 1 or not any(found[first:]):
+        return found
     young = 0.0
-    for bucket in range(BUCKETS):
+    for bucket in range(first, BUCKETS):
         young += sum(sum(delays[:bucket]) for n, delays in parts.items() if n == bucket)
         old = [delays for n, delays in parts.items() if n > bucket]
         base, came = sum(sum(each[:bucket]) for each in old), sum(each[bucket] for each in old)
         more: float = sum(delays[bucket] for n, delays in parts.items() if n <= bucket)
         if base >= _MIN_GROWING:
             more = young * came / base
-        found.append(came + more)
+        found[bucket] = came + more
         young += more
     return found
 
