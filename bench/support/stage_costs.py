@@ -168,6 +168,7 @@ def _encoded(deltas: Deltas) -> list[tuple[int, bytes]]:
 
 
 def _count(tally: Tally, offset: int, value: bytes) -> None:
-    batch = decode_raw_delta(value)
-    assert isinstance(batch, RawDeltaBatch)
-    tally.apply(offset, offset, batch)
+    if not tally.apply_encoded(offset, offset, value):
+        batch = decode_raw_delta(value)
+        assert isinstance(batch, RawDeltaBatch)
+        tally.apply(offset, offset, batch)

@@ -176,6 +176,23 @@ def test_malformed_deltas_are_refused(deltas: bytes) -> None:
         factory.add_deltas(RawDeltaBatch(1, "log", 0, 0, -1, *known), lambda _: factory.new_fresh())
 
 
+@pytest.mark.parametrize(
+    ("version", "log_id", "offset", "prev", "is_added"),
+    [(1, "log", 5, 3, True), (1, "log", 9, -1, True), (2, "log", 5, 3, False),
+     (1, "other", 5, 3, False), (1, "log", 3, -1, False), (1, "log", 6, 5, False)],
+)  # fmt: skip
+def test_only_the_next_record_of_a_source_is_added(
+    version: int, log_id: str, offset: int, prev: int, is_added: bool
+) -> None:
+    """Another log, a repetition and a gap are left to the general way, untouched."""
+    delta = Delta(0, 0, 7, Counts(predictions=2).totals(), [])
+    record = encode(DeltaBatch(version, log_id, 4, offset, prev, [MODEL], [], [delta]))
+    factory, last = BucketFactory(), {4: 3}
+    fresh = factory.new_fresh()
+    assert factory.add_record(record, 1, "log", last, lambda _: fresh) is is_added
+    assert (bool(fresh), last[4]) == (is_added, offset if is_added else 3)
+
+
 def test_a_number_of_a_statistic_that_is_too_large_is_refused() -> None:
     with pytest.raises(OverflowError, match="160 bits"):
         BucketFactory().new().change_by(Counts(sums={(60, "", 0): 2**160}))
