@@ -22,7 +22,7 @@ def reached(age: float) -> int:
     """Return the number of buckets of delays whose end a prediction of an age (s) has reached.
 
     >>> reached(59), reached(60), reached(8 * 86_400)
-    (0, 1, 19)
+    (0, 1, 20)
     """
     return bisect_right(ENDS, age)
 

@@ -22,7 +22,6 @@ from processor.domain.statistics.labels import Z
 from processor.domain.statistics.outcome_shares import (
     Estimate,
     Estimates,
-    Share,
     add_older,
     mean_share,
     resolve,
@@ -198,20 +197,20 @@ def _add_day(estimates: Estimates, day: Mapping[float, Cohort], delays: Delays) 
         distribution = delays.of_cell(cell)
         # What never came so soon before is rare: its labels are taken to come like the others.
         share = _share_of_day(distribution, day, cell.predicted)
-        if not share.mean:
+        if not share:
             share = _share_of_day(delays.of_label(cell.predicted), day, cell.predicted)
         estimate = estimates.get(cell)
         if estimate is None:
             estimate = estimates[cell] = Estimate(distribution)
         estimate.size += whole.sizes.get(cell, 0)
-        if share.mean > 0:
+        if share > 0:
             estimate.add(judged, share, delays.rate(cell.predicted))
         else:
             missing = True
     return missing
 
 
-def _share_of_day(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> Share:
+def _share_of_day(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> float:
     weights = [(age, cohort.predicted.get(label, 0)) for age, cohort in day.items()]
     if sum(items for _, items in weights) <= 0:
         # Feedback was counted whose predictions were not: the archive's predictions are not provided.

@@ -18,24 +18,14 @@ DUE_DEVIATION = 0.03
 _MAX_LOG_SCALE, _PRECISION, _STEPS = 2.0, 1e-13, 60
 
 
-class Share(NamedTuple):
-    """The share of the labels of some predictions that is in by now: its mean over them, and over the
-    judged ones, of which more are older."""
-
-    mean: float
-    of_judged: float
-
-
-def mean_share(distribution: Distribution, items_by_age: Iterable[tuple[float, float]]) -> Share:
-    """Return the share of the labels of items of some ages (s) that is in by now."""
-    whole = found = squares = 0.0
+def mean_share(distribution: Distribution, items_by_age: Iterable[tuple[float, float]]) -> float:
+    """Return the share of the labels of items of some ages (s) that is in by now; 0 without items."""
+    whole = found = 0.0
     for age, items in items_by_age:
         if items:
-            share = distribution.share(age)
             whole += items
-            found += items * share
-            squares += items * share * share
-    return Share(found / whole, squares / found) if found else Share(0.0, 0.0)
+            found += items * distribution.share(age)
+    return found / whole if found else 0.0
 
 
 class Estimate:
@@ -51,15 +41,15 @@ class Estimate:
         #: mature items, both in final items.
         self._of_items = self._of_sample = 0.0
 
-    def add(self, judged: float, share: "Share", rate: float) -> None:
+    def add(self, judged: float, share: float, rate: float) -> None:
         """Add the judged items of a day, whose ``share`` is in; ``rate`` is that of all predictions that
         are judged in the end."""
-        final = judged / share.mean
+        final = judged / share
         self.judged += judged
         self.final += final
-        in_by_now = rate * share.of_judged
-        self._of_items += max(0.0, 1 - in_by_now) * judged / share.mean**2
-        self._of_sample += final * sqrt(max(0.0, 1 - share.mean) / share.mean)
+        # Of which hours of the day the outcomes are is chance too: so it is the day's mean share here.
+        self._of_items += max(0.0, 1 - rate * share) * judged / share**2
+        self._of_sample += final * sqrt(max(0.0, 1 - share) / share)
 
     @property
     def variance(self) -> float:
@@ -88,14 +78,14 @@ def add_older(estimates: Estimates, days: Iterable[Mapping[float, Cohort]], dela
         if missing <= 0 or not outcomes:
             continue
         shares = {cell: mean_share(delays.of_cell(cell), weights) for cell in outcomes}
-        due = sum(items * shares[cell].mean for cell, items in outcomes.items())
+        due = sum(items * shares[cell] for cell, items in outcomes.items())
         for cell, items in outcomes.items() if due else ():
-            if not shares[cell].mean:
+            if not shares[cell]:
                 continue
             estimate = estimates.get(cell)
             if estimate is None:
                 estimate = estimates[cell] = Estimate(delays.of_cell(cell))
-            part = missing * items * shares[cell].mean / due
+            part = missing * items * shares[cell] / due
             estimate.add(part, shares[cell], rate)
             if delays.of_numbers:
                 estimate.size += part * usual_of(int(cell.actual))

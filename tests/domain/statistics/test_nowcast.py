@@ -135,13 +135,12 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
     def shares(cell: tuple[str, str]) -> dict[int, float]:
         return {h: share(sample[cell], age(h)) for h in ages}
 
-    def means(cell: tuple[str, str], items: Sequence[Event]) -> tuple[float, float]:
-        """The mean share that is in, and that of the judged items."""
-        each = [shares(cell)[hour(e)] for e in items]
-        return sum(each) / len(each), sum(e * e for e in each) / (sum(each) or 1.0)
+    def mean_share(cell: tuple[str, str], items: Sequence[Event]) -> float:
+        """The mean share that is in."""
+        return sum(shares(cell)[hour(e)] for e in items) / len(items)
 
-    def parts(cell: tuple[str, str], which: int | None) -> list[tuple[float, float, float]]:
-        """Judged items and `means`, by day."""
+    def parts(cell: tuple[str, str], which: int | None) -> list[tuple[float, float]]:
+        """Judged items and `mean_share`, by day."""
         found = []
         for day in sorted({math.floor(age(h) / _DAY) for h in ages}):
             if which is not None and day != which:
@@ -150,10 +149,10 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
             in_day = [e for e in window if hour(e) in of_day and e.predicted == cell[1]]
             observed = sum(e in judged and e.actual == cell[0] for e in in_day)
             if observed:
-                found.append((float(observed), *means(cell, in_day)))
+                found.append((float(observed), mean_share(cell, in_day)))
         return found
 
-    last = {cell: sum(o / e for o, e, _ in parts(cell, 0)) for cell in cells}
+    last = {cell: sum(o / e for o, e in parts(cell, 0)) for cell in cells}
     count = {p: sum(e.predicted == p for e in window) for p in labels}
     today = {p: sum(e.predicted == p and age(hour(e)) < _DAY for e in window) for p in labels}
     fit = sum(sum(last[c] for c in cells if c[1] == p) / rate[p] for p in labels)
@@ -162,15 +161,15 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
     for p in labels:
         own = {c: parts(c, None) for c in cells if c[1] == p}
         due = count[p] * rate[p]
-        missing = max(0.0, 1 - sum(o for each in own.values() for o, *_ in each) / due)
-        mean = {c: means(c, [e for e in window if e.predicted == p]) for c in own}
-        whole = sum(len(sample[c]) * mean[c][0] for c in own)
+        missing = max(0.0, 1 - sum(o for each in own.values() for o, _ in each) / due)
+        mean = {c: mean_share(c, [e for e in window if e.predicted == p]) for c in own}
+        whole = sum(len(sample[c]) * mean[c] for c in own)
         for c in own:
-            if missing and mean[c][0]:
-                own[c].append((missing * len(sample[c]) * mean[c][0] / whole, *mean[c]))
+            if missing and mean[c]:
+                own[c].append((missing * len(sample[c]) * mean[c] / whole, mean[c]))
         own = {c: each for c, each in own.items() if each}
-        observed = {c: sum(o for o, *_ in each) for c, each in own.items()}
-        final = {c: sum(o / e for o, e, _ in each) for c, each in own.items()}
+        observed = {c: sum(o for o, _ in each) for c, each in own.items()}
+        final = {c: sum(o / e for o, e in each) for c, each in own.items()}
         part = count[p] / len(window)
         accuracy += part * right_share(p, observed, final, due)
         step = 1e-5
@@ -191,8 +190,8 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
             return right_share(p, moved, shifted, due)  # fmt: skip
 
         for c, each in own.items():
-            relative = sum(max(0.0, 1 - j * rate[p]) * o / e**2 for o, e, j in each)
-            of_sample = sum(o / e * math.sqrt(max(0.0, 1 - e) / e) for o, e, _ in each)
+            relative = sum(max(0.0, 1 - e * rate[p]) * o / e**2 for o, e in each)
+            of_sample = sum(o / e * math.sqrt(max(0.0, 1 - e) / e) for o, e in each)
             relative = (relative + of_sample**2 / len(sample[c])) / final[c] ** 2
             found = (slope(Cell(*c), step) - slope(Cell(*c), -step)) / (2 * step)
             variance += (part * found) ** 2 * relative
