@@ -1,4 +1,4 @@
-"""All replacements and subclasses of private parts of aiokafka and Faust.
+"""All replacements and subclasses of private parts of aiokafka and Faust, with `connection.py`.
 
 Nothing here is an API of these libraries, so setup.cfg pins them to `PATCHED_VERSIONS`, and
 tests/kafka/test_patches.py fails when a pinned version or one of the parts changes. Each section says
@@ -19,6 +19,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import _MemoryRecordsPy
 from aiokafka.structs import ConsumerRecord, TopicPartition
 
+from processor.kafka.connection import patch_connections
+
 #: The releases that the patches were written for and tested with.
 PATCHED_VERSIONS = {
     "aiokafka": "0.14.0",
@@ -28,9 +30,10 @@ PATCHED_VERSIONS = {
 
 
 def patch_clients() -> None:
-    """Patch aiokafka in this process: a start that is cancelled leaves no connection open, consumers
-    accept any header name, and return whole batches where `record_batches` is the
-    ``value_deserializer``. Further calls change nothing."""
+    """Patch aiokafka in this process: a large response comes in one piece (see `connection.py`), a start
+    that is cancelled leaves no connection open, consumers accept any header name, and return whole
+    batches where `record_batches` is the ``value_deserializer``. Further calls change nothing."""
+    patch_connections()
     client_module.create_conn = _create_conn
     AIOKafkaClient.bootstrap = _bootstrap
     fetcher.MemoryRecords = _LenientRecords

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
-from aiokafka import TopicPartition, client
+from aiokafka import TopicPartition, client, conn
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
@@ -34,6 +34,7 @@ from processor.kafka.patches import (
 _SETUP = Path(__file__).parents[2] / "setup.cfg"
 _LOOK_AGAIN = {
     "aiokafka": (
+        "conn.py (AIOKafkaConnection): does it still read through a StreamReader? "
         "client.py (bootstrap): does it still leave its connection open when it is cancelled? "
         "consumer/fetcher.py (MemoryRecords, PartitionRecords), record/memory_records.py "
         "(_MemoryRecordsPy) and record/default_records.py (_DefaultRecordBatchPy): does it still raise "
@@ -75,6 +76,10 @@ def _faust_parts() -> list[tuple[Any, str]]:
 
 def test_the_parts_that_are_replaced_exist() -> None:
     parts: list[tuple[Any, str]] = [
+        (conn, "AIOKafkaConnection"),
+        (conn, "io"),
+        (conn.AIOKafkaConnection, "connect"),
+        (conn.AIOKafkaConnection, "_handle_frame"),
         (client, "create_conn"),
         (client.AIOKafkaClient, "bootstrap"),
         (fetcher, "MemoryRecords"),
@@ -95,6 +100,7 @@ def test_the_parts_that_are_replaced_exist() -> None:
 @pytest.mark.parametrize(
     ("owner", "attributes"),
     [
+        (conn.AIOKafkaConnection, ["_protocol", "_read_task", "_requests"]),
         (_MemoryRecordsPy, ["_next_slice"]),
         (_DefaultRecordBatchPy, ["_buffer"]),
         (
