@@ -6,7 +6,7 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 TEST_ARGS ?=
 # More than two cores have: most of the tests wait for servers. The longest come first.
-PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n 5 --dist loadgroup --no-loadscope-reorder
 INTERPRETED := tests/domain/join tests/domain/tally tests/domain/test_against_oracle.py \
 	$(addprefix tests/domain/statistics/test_,custom.py value_scores.py) \
 	$(addprefix tests/domain/events/test_,event_lines.py document_batches.py documents.py) \
