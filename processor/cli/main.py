@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from processor.cli.options import INTERRUPTED, Commands, interrupt_at_once, run_until_stopped
 from processor.errors import ProcessorError, SettingsError, described
@@ -141,14 +142,11 @@ def main() -> None:
         code = cli(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(INTERRUPTED)
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.UsageError as error:
-        click.echo(_one_line(error), err=True)
-        sys.exit(error.exit_code)
     except click.ClickException as error:
-        error.show()
+        if isinstance(error, click.UsageError) and not isinstance(error, NoArgsIsHelpError):
+            click.echo(_one_line(error), err=True)
+        else:
+            error.show()
         sys.exit(error.exit_code)
     except ProcessorError as error:
         if "--debug" in sys.argv:
