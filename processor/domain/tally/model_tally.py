@@ -1,6 +1,7 @@
 """The counts of one model by bucket of time, and the running sums of its windows."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from processor.domain.tally.bucket_counts import ALL as ALL_PARTS
 from processor.domain.tally.bucket_counts import LABELS, SUMMED, SUMS, BucketCounts, BucketFactory
@@ -182,7 +183,11 @@ class RollingSum:
 def retention_floors(log_time: int) -> Floors:
     """The lowest buckets that are kept at a log time (ns). They never decrease, since log time does
     not."""
-    seconds = log_time // SECOND
+    return _floors(log_time // SECOND)
+
+
+@lru_cache(maxsize=8)  # it is asked for each model of a partition, mostly at one log time
+def _floors(seconds: int) -> Floors:
     return Floors(
         tuple([(seconds - keep) // size if keep else 0 for _, size, keep in TIERS]),
         (seconds - SUMS_KEEP) // TIERS[MINUTES].size,

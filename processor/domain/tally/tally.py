@@ -192,11 +192,8 @@ class Tally:
         """The model, window name, basis and counts of every model's windows at ``now`` (seconds since
         1970). The counts change with later calls: copy them to keep them. Deltas may be folded between
         two models."""
-        seconds, floors = -1, retention_floors(0)
         for key, tally in list(self.models.items()):
-            if seconds != self.log_time // SECOND:
-                seconds, floors = self.log_time // SECOND, retention_floors(self.log_time)
-            tally.apply_fresh(floors)
+            tally.apply_fresh(retention_floors(self.log_time))
             tally.advance(now)
             for rolling in tally.sums:
                 for basis, counts in zip(BASES, rolling.counts, strict=True):
