@@ -111,7 +111,7 @@ async def test_killed_saves_and_a_save_while_a_worker_is_killed(
 
 
 async def partitions_of(cluster: WorkerCluster) -> list[object]:
-    """What each worker holds."""
+    """Return the partitions of each worker."""
     states = [await cluster.get(worker, "/ready") for worker in cluster.workers]
     return [state["partitions"] for state in states]
 

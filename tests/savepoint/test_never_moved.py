@@ -68,8 +68,8 @@ def apart(course: list[Step], name: str) -> list[Step]:
 
 
 def repeated(course: list[Step]) -> list[Step]:
-    """What was counted and not kept comes again, but for predictions that are later than when it was
-    counted: whether these are recognised depends on others of the partition."""
+    """Requests that were counted and not kept come again, but for predictions that are later than when
+    these were counted: whether these are recognised depends on others of the partition."""
     counted: dict[tuple[str, str], int] = {}
     found = []
     for step in course:

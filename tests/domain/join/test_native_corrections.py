@@ -24,7 +24,7 @@ from processor.domain.values import (
     digest,
     mix,
 )
-from tests.support.domain.folds import folded
+from tests.support.domain.folds import folded, repeating
 from tests.support.domain.join_model import Observation
 
 pytestmark = pytest.mark.skipif(
@@ -91,20 +91,18 @@ def _request(rng: random.Random, number: int, plain: bool) -> list[Observation]:
 
 
 @pytest.mark.parametrize("max_cells", [50_000, 60])
-def test_corrections_of_every_kind(max_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrections_of_every_kind(max_cells: int) -> None:
     rng = random.Random(max_cells)
     seen = [_request(rng, number, plain=False) for number in range(1500)]
-    batches = [[one for each in seen[at : at + 50] for one in each] for at in range(0, 1500, 50)]
-    course = [(batch, IngestMode.NORMAL, 0) for batch in [*batches, batches[3]]]
+    course = repeating(seen, 50, IngestMode.NORMAL)
     slow = folded(course, is_native=False, noted=True)
     assert slow.telemetry.corrections > 100
     assert slow.telemetry.superseded > 300
-    monkeypatch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
-    assert folded(course, is_native=True, noted=True) == slow
+    assert folded(course, is_native=True, noted=True, max_cells=max_cells) == slow
 
 
 def test_plain_corrections_need_no_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of versions with different times."""
+    """Versions of a feedback that differ in time are all counted natively."""
     rng, course = random.Random(1), []
     for start in range(0, 600, 50):
         seen = list[Observation]()

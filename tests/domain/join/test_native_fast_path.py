@@ -61,9 +61,7 @@ steps = st.tuples(
 def test_the_native_fold_equals_the_one_in_python(
     course: list[Step], noted: bool, max_cells: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
-        native = folded(course, is_native=True, noted=noted)
+    native = folded(course, is_native=True, noted=noted, max_cells=max_cells)
     assert native == folded(course, is_native=False, noted=noted)
 
 

@@ -23,7 +23,7 @@ from processor.domain.values import (
     digest,
     mix,
 )
-from tests.support.domain.folds import folded
+from tests.support.domain.folds import folded, repeating
 from tests.support.domain.join_model import Observation
 
 pytestmark = pytest.mark.skipif(
@@ -74,14 +74,10 @@ def test_any_number_of_labels(pool: int, mode: IngestMode) -> None:
     """Few, many and all different ones, with the limit of outcomes reached and not."""
     rng = random.Random(pool)
     seen = [_labelled(rng, number, pool) for number in range(1500)]
-    batches = [[one for each in seen[at : at + 90] for one in each] for at in range(0, 1500, 90)]
-    # Corrections and repetitions come later.
-    course = [(batch, mode, 0) for batch in [*batches, batches[3]]]
+    course = repeating(seen, 90, mode)
     slow = folded(course, is_native=False, noted=True)
     for max_cells in 50_000, 600:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
-            assert folded(course, is_native=True, noted=True) == slow
+        assert folded(course, is_native=True, noted=True, max_cells=max_cells) == slow
 
 
 _SET_SCHEMAS = (
@@ -137,13 +133,10 @@ def test_any_label_sets(pool: int, mode: IngestMode) -> None:
     """Few, many and all different ones, with the limit of outcomes reached and not."""
     rng = random.Random(pool)
     seen = [_label_set(rng, number, pool) for number in range(1500)]
-    batches = [[one for each in seen[at : at + 90] for one in each] for at in range(0, 1500, 90)]
-    course = [(batch, mode, 0) for batch in [*batches, batches[3]]]
+    course = repeating(seen, 90, mode)
     slow = folded(course, is_native=False, noted=True)
     for max_cells in 50_000, 600:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
-            assert folded(course, is_native=True, noted=True) == slow
+        assert folded(course, is_native=True, noted=True, max_cells=max_cells) == slow
 
 
 @pytest.mark.parametrize("is_set", [False, True], ids=["labels", "sets"])

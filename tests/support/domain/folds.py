@@ -20,7 +20,7 @@ Step = tuple[list[Observation], IngestMode, int]
 
 
 class Folded(NamedTuple):
-    """What a fold made of some batches."""
+    """The results of a fold of some batches."""
 
     deltas: list[object]
     states: list[object]
@@ -36,9 +36,23 @@ def in_python(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("processor.domain.join.requests.table.use_native", False)
 
 
-def folded(course: Sequence[Step], is_native: bool, noted: bool) -> Folded:
-    """Fold some batches, and restart now and then."""
+def repeating(requests: Sequence[list[Observation]], size: int, mode: IngestMode) -> list[Step]:
+    """Batches of so many requests; one of the first comes again at the end."""
+    batches = [
+        [one for each in requests[at : at + size] for one in each]
+        for at in range(0, len(requests), size)
+    ]
+    return [(batch, mode, 0) for batch in [*batches, batches[3]]]
+
+
+def folded(
+    course: Sequence[Step], is_native: bool, noted: bool, max_cells: int | None = None
+) -> Folded:
+    """Fold some batches, and restart now and then; ``max_cells`` is the accumulator's limit of known
+    outcomes, in place of its own."""
     with pytest.MonkeyPatch.context() as patch:
+        if max_cells is not None:
+            patch.setattr("processor.domain.join.delta_accumulator._MAX_CELLS", max_cells)
         if not is_native:
             in_python(patch)
         fold = JoinFold("log", 0, 3, 4 * HOUR, Telemetry())

@@ -26,7 +26,7 @@ class Command:
 
     @property
     def text(self) -> str:
-        """What it has said."""
+        """Return its output so far."""
         return self._log.read_text(errors="replace")
 
     @property
