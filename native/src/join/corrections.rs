@@ -59,12 +59,14 @@ impl RequestUpdater<'_, '_> {
         }
         self.duplicates += i64::from(is_same);
         self.superseded += i64::from(!is_same);
+        if request.predictions > 0 {
+            self.notes.judged(deployment, id)?;
+        }
         if known.time > row.time {
             return Ok(true);
         }
         request.with_other_feedback(&known, row.time, &self.register, &mut self.new);
         self.requests.table(deployment)?.replace(id, found, &self.new);
-        self.notes.judged(deployment, id)?;
         for correction in &corrections {
             let accumulator = &mut self.accumulator.borrow_mut();
             self.corrections += i64::from(accumulator.correct(correction)?);

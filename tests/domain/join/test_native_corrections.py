@@ -117,3 +117,19 @@ def test_plain_corrections_need_no_python(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delattr(JoinFold, "_apply_feedback")
     assert folded(course, is_native=True, noted=True) == slow
     assert slow.telemetry.corrections > 100
+
+
+@pytest.mark.parametrize("is_predicted", [True, False])
+@pytest.mark.parametrize("minutes", [(2, 5, 3), (5, 2, 7)])
+def test_each_version_is_noted_where_it_comes(is_predicted: bool, minutes: tuple[int, ...]) -> None:
+    """Also an earlier one, which changes no outcome: versions in batches of their own."""
+    answer, key = Answer("x", None, TEXT, Schema()), ModelKey("n", "d", "p", "m")
+    seen: list[Observation] = [Prediction(key, "r", 5, 1, content_digest(answer), (answer,))]
+    for minute, label in zip(minutes, "xyx", strict=True):
+        truth = (Reading(TEXT, label),)
+        scope = ModelKey("n", "d", "", "")
+        seen.append(Feedback(scope, "r", minute * MINUTE, 1, digest(truth, None), truth, None))
+    course = [([one], IngestMode.NORMAL, 0) for one in seen[not is_predicted :]]
+    slow = folded(course, is_native=False, noted=True)
+    assert bool(slow.judged) == is_predicted
+    assert folded(course, is_native=True, noted=True) == slow
