@@ -125,14 +125,18 @@ def test_a_file_of_another_replay_is_refused_and_stays(tmp_path: Path) -> None:
         Journal(tmp_path)
 
 
-class Passing(Proxy):
-    """Stalls after so many bytes of the server's; ``seen`` is all that it passed on."""
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
-    def __init__(self, target: tuple[str, int], limit: int) -> None:
+
+class Passing(Proxy):
+    """Stalls once ``path`` has so many bytes; ``seen`` is all that it passed on of the server's."""
+
+    def __init__(self, target: tuple[str, int], path: Path, limit: int) -> None:
         super().__init__(target)
         self.limit: int | None = limit
         self.seen: list[bytearray] = []
-        self._passed = 0
+        self._path = path
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         mine = bytearray()
@@ -140,10 +144,9 @@ class Passing(Proxy):
         while data := await reader.read(1 << 16):
             await self._flows.wait()
             mine += data
-            self._passed += len(data)
             writer.write(data)
             await writer.drain()
-            if self.limit is not None and self._passed > self.limit:
+            if self.limit is not None and size_of(self._path) >= self.limit:
                 self.stall()
         raise ConnectionResetError
 
@@ -189,12 +192,12 @@ async def test_a_process_that_is_ended_goes_on(
     url, index = many
     path = tmp_path / "replay.part"
     port = int(url.rpartition(":")[2])
-    async with Passing(("127.0.0.1", port), limit=9_000_000) as proxy:
+    async with Passing(("127.0.0.1", port), path, limit=200_000) as proxy:
         arguments = (f"http://127.0.0.1:{proxy.port}", "--index", index, "--resume", str(path))
         process = await start(*arguments)
         try:
             async with asyncio.timeout(100):
-                while not path.exists() or path.stat().st_size < 200_000:
+                while size_of(path) < 200_000:
                     assert process.returncode is None
                     await asyncio.sleep(0.02)
         finally:
