@@ -30,8 +30,11 @@ async def test_stale_table_values_over_newer_ones_change_nothing(
         old = await read_topic(worker_cluster.bootstrap, changelog)
         return len(old) > 20
 
+    await feed.reach(worker_cluster.size.events // 4)
+    feed.hold()
     await until(flushed, 60, "first flush")
     assert not feed.done
+    feed.release()
     await feed.finish()
     await worker_cluster.until_exact()
     # A floor's key is the shortest of its partition: it names the partition alone.

@@ -65,11 +65,13 @@ async def test_a_frozen_worker_comes_back_under_load(worker_cluster: WorkerClust
     frozen.signal(signal.SIGSTOP)
     fault = time.monotonic()
     worker_cluster.workers.remove(frozen)
+    feed.hold()
     await worker_cluster.recovery(fault)
     await asyncio.sleep(max(0.0, fault + worker_cluster.size.session + 2 - time.monotonic()))
     assert not feed.done
     frozen.signal(signal.SIGCONT)
     worker_cluster.workers.append(frozen)
+    feed.release()
     await feed.finish()
     await worker_cluster.until_exact()
 

@@ -83,11 +83,12 @@ async def test_killed_saves_and_a_save_while_a_worker_is_killed(
     await cluster.until_ready()
     feed = cluster.feed(seconds=10)
     await feed.reach(cluster.size.events // 8)
+    feed.hold()
     save = Save(cluster, path)
     await save.reach(1)
     await killed(cluster)
-    assert not feed.done
     await save.succeed()
+    assert not feed.done
     await cluster.until_ready()
     held = await partitions_of(cluster)
     whole, halves, times = path.read_bytes(), 0, 2 * cluster.size.times
@@ -102,6 +103,7 @@ async def test_killed_saves_and_a_save_while_a_worker_is_killed(
     assert halves
     cluster.check_alive()
     assert await partitions_of(cluster) == held
+    feed.release()
     await feed.finish()
     await cluster.until_exact()
     await assert_exact(cluster, load, path, 3)

@@ -1,6 +1,7 @@
 """The load comes in while workers run, at a bounded rate."""
 
 import asyncio
+import math
 import time
 from itertools import islice
 
@@ -42,6 +43,15 @@ class Feed:
                 return predictions
         return len(self._requests) if self.done else None
 
+    def hold(self) -> None:
+        """Go on slowly, a step a second: the load lasts for as long as something takes that a slow
+        machine does slowly."""
+        self._rate = _STEP
+
+    def release(self) -> None:
+        """Send the rest of a held load at once."""
+        self._rate = math.inf
+
     async def finish(self) -> None:
         """Wait for the last event's acknowledgement."""
         await self._task
@@ -69,7 +79,7 @@ class Feed:
         )
         async with producer:
             events = self._load.events()
-            begin = clock()
+            due = clock()
             while step := list(islice(events, _STEP)):
                 batches = [producer.create_batch() for _ in range(_PARTITIONS)]
                 for number, (headers, value) in enumerate(step, start=self.sent):
@@ -82,7 +92,8 @@ class Feed:
                 self.sent += len(step)
                 self._requests.update(filter(None, map(_predicted, step)))
                 self._log.append((time.monotonic(), self.sent, len(self._requests)))
-                await asyncio.sleep(max(0.0, begin + self.sent / self._rate - clock()))
+                due += len(step) / self._rate
+                await asyncio.sleep(max(0.0, due - clock()))
             await producer.flush()
 
 
