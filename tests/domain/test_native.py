@@ -67,6 +67,8 @@ def test_the_service_can_be_imported_without_the_extension() -> None:
     assert done.returncode == 0, done.stderr
 
 
+#: How many records are compared in every run of the tests, and with `--full` (`make chaos`).
+RECORDS, ALL_RECORDS = 20_000, 200_000
 COMMON = [
     binary(Payload(body, "application/json"), kind)
     for kind, bodies in {
@@ -151,14 +153,17 @@ async def ingested(
 
 @needs_native
 @pytest.mark.parametrize("excluded", [False, True])
-async def test_records_of_a_source_topic(excluded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_records_of_a_source_topic(
+    excluded: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Records give the same rows, dead letters and telemetry with and without the extension."""
     file = {"models": [{"match": "*/*/default", "exclude": True}]} if excluded else None
+    count = ALL_RECORDS if request.config.getoption("--full") else RECORDS
     records: list[ConsumerRecord] = [
         ConsumerRecord(
             "source", 0, offset, timestamp // 1_000_000, 0, None, value, None, 0, 0, tuple(headers)
         )
-        for offset, (headers, value, timestamp) in enumerate(events(20_000))
+        for offset, (headers, value, timestamp) in enumerate(events(count))
     ]
     native_result = await ingested(parse_rules(file, "file"), records)
     monkeypatch.setattr("processor.stream.observation_producer.use_native", False)

@@ -13,6 +13,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
+from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
 from tests.support.domain.batch_rows import rows_of
@@ -28,7 +29,7 @@ from tests.support.domain.body_kinds import (
     headers,
     message,
 )
-from tests.support.domain.envelope_kinds import FEEDBACK, RESPONSE
+from tests.support.domain.envelope_kinds import FEEDBACK, NS, RESPONSE
 from tests.support.domain.native_readers import Event, assert_alike, readers, record
 from tests.support.events.damage import damaged_body
 
@@ -122,6 +123,19 @@ def test_events_of_every_kind(
 
     assert_alike(fast, slow, events(count), count, replace_rules)
     assert len(fast.decoded) < 0.75 * count
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS)
+def test_what_an_event_means_does_not_depend_on_those_before(deployment: str) -> None:
+    """A decoder remembers much of what it has read, and says the same as one that has read nothing."""
+    rng, bodies = random.Random(f"{SEED}{deployment}"), ["{}"]
+    rules, telemetry = parse_rules(MODELS, "file"), Telemetry()
+    warm = Decoder(rules, telemetry)
+    for number in range(600):
+        source = _source(rng)._replace(deployment=deployment, odd=0.02)
+        body = _body_of(rng, source, bodies).encode()
+        event = RawEvent(headers(source.kind, deployment, number), body, NS)
+        assert warm.decode(*event) == Decoder(parse_rules(MODELS, "file"), telemetry).decode(*event)
 
 
 def test_lines_of_every_kind(request: pytest.FixtureRequest) -> None:

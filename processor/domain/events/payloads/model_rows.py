@@ -79,19 +79,22 @@ class _Answers:
         self._add_bytes = add_bytes
         add_bytes(_ENTRY_BYTES + sum(map(len, names or ())))
         self._schema = rule.schema(names)
-        self._by_reading = Memo[tuple[int, object, int], tuple[Answer, int]](_MAX_ENTRIES)
+        self._by_reading = Memo[tuple[int, object, int, bool], tuple[Answer, int]](_MAX_ENTRIES)
         self._digests = Memo[Answer, int](_MAX_ENTRIES)
 
     def answer(self, reading: Reading) -> tuple[Answer, bytes, int]:
         if reading.kind in (PROBABILITY, NUMBER) or self._rule.task == "regression":
             answer, packed = self._interpret(reading)
             return answer, packed, self._digest(answer)
-        key = reading[:3]
+        kind, value, width, probabilities = reading
+        # Not which probabilities stand beside a label, but whether there are any: a bare 1 may itself
+        # be the probability of the second of two classes.
+        key = kind, value, width, bool(probabilities)
         found = self._by_reading.get(key)
         if found is None:
             answer, _ = self._interpret(reading)
             found = self._by_reading.add(key, (answer, self._digest(answer)))
-        return found[0], reading.probabilities if found[0].reason is None else b"", found[1]
+        return found[0], probabilities if found[0].reason is None else b"", found[1]
 
     def _interpret(self, reading: Reading) -> tuple[Answer, bytes]:
         rule = self._rule
