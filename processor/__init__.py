@@ -1,8 +1,10 @@
 """Quality metrics of deployed models: the public Python API.
 
-`evaluate` gives the numbers of ``processor replay`` for a source, `compare` holds two of them against
-each other, and a statistic of one's own gets a `JudgedItem`. Every name is imported when it is first
-used, so that ``import processor`` costs nothing.
+`evaluate` computes the metrics of stored predictions, as ``processor replay`` does. `compare` compares
+two such results. `ConfusionMatrix` counts pairs of actual and predicted labels. A custom statistic
+receives each judged item as a `JudgedItem`. All errors are a `ProcessorError`.
+
+Each name is imported when it is first used, so ``import processor`` itself is quick.
 """
 
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ if not TYPE_CHECKING:  # a type checker takes what it sees above, and no other n
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module 'processor' has no attribute {name!r}")
-        if name == "JudgedItem":  # needs little: a statistic of one's own runs in the worker too
+        if name == "JudgedItem":  # needs little: custom statistics run in the worker too
             from processor.domain.statistics import custom
 
             return custom.JudgedItem

@@ -216,26 +216,27 @@ def evaluate(
 
     ``source`` is one of:
 
-    - a path or an address that ``processor replay`` takes: ``events.ndjson``, ``predictions.csv``,
-      ``kafka:TOPIC``, ``http://elasticsearch:9200``;
+    - a path or an address for ``processor replay``, such as ``predictions.csv`` or ``kafka:TOPIC``;
     - a pandas DataFrame whose columns have the standard names (``prediction``, ``actual``,
       ``request_id``, ``time`` and others);
     - an iterable of dicts, each of them an event like a line of an events file, or a row of a table;
     - a list of paths, addresses and DataFrames, whose events are added up.
 
-    ``start`` and ``end`` bound the time of the request or, with ``by="feedback"``, of the feedback:
-    [start, end). Events later than ``as_of`` are ignored. Times are RFC 3339 text or a datetime, in UTC
-    unless they have a zone. ``models`` is the path of a models file or its content as a dict (default:
-    ``PROCESSOR_MODELS``). ``deployment`` and ``namespace`` select models; of a table ``deployment`` is
-    the column with the deployments, or the name of the deployment of all rows. ``task`` is
-    "classification", "regression" or "multilabel" for models that the models file gives none; without
-    it each row is judged as what it is. By request time each model of labels has its ``nowcast``: what
-    its scores will be once late labels are in, as one would have said at ``as_of``. Servers are reached
-    by the ``PROCESSOR_`` settings.
+    Predictions count whose request was made in [start, end) or, with ``by="feedback"``, whose feedback
+    came in [start, end). Events later than ``as_of`` are ignored. A time is RFC 3339 text or a datetime,
+    in UTC unless it has a zone.
 
-    Raises `ProcessorError` with the cause and the remedy. Messages that the command prints to stderr
-    (rows that can't be read, a truncated file) are issued as warnings. It may be called while an event
-    loop is running, as in a notebook.
+    ``models`` is the path of a models file or its content as a dict (default: ``PROCESSOR_MODELS``).
+    ``deployment`` and ``namespace`` select models; for a table, ``deployment`` is the column that holds
+    the deployment, or the name of one for all rows. ``task`` ("classification", "regression" or
+    "multilabel") is that of models without one in the models file; by default the values decide.
+
+    With ``by="request"`` a model of labels or numbers has a ``nowcast``: an estimate of what its scores
+    will be once late labels have arrived, made from what was known at ``as_of``. Addresses and
+    credentials of servers come from the ``PROCESSOR_`` environment variables.
+
+    Raises `ProcessorError` with the cause and the remedy. Rows that can't be read and a truncated file
+    cause a warning. May be called while an event loop is running, as in a notebook.
 
     >>> rows = [{"prediction": "cat", "actual": "cat"}, {"prediction": "dog", "actual": "cat"}]
     >>> evaluation = evaluate(rows)
@@ -271,14 +272,16 @@ def evaluate(
 
 
 def compare(first: Evaluation | Model, second: Evaluation | Model) -> ComparedModels:
-    """Compare two models, or all models of two evaluations, as ``processor report --compare`` does: both
-    results, the difference of their accuracies (second minus first), and significance tests.
+    """Compare two models, or all models of two evaluations, as ``processor report --compare`` does.
 
-    Models of two evaluations are compared if their four names are equal, or if each evaluation has one
-    model only. The tests are the two-proportion z-test and McNemar's test, the latter on pairs of items
-    with one request id and row that are judged on both sides. Rows without a request id have their
-    number as id, so equal row numbers of two such tables must be one request; if a pair has two
-    different actual labels, McNemar's test is left out.
+    A comparison holds both results, the difference of their accuracies (second minus first), and
+    significance tests. Models of two evaluations are compared if their four names are equal, or if each
+    evaluation has only one model.
+
+    The tests are the two-proportion z-test and McNemar's test. McNemar's test pairs the items that are
+    judged on both sides and have the same request id and row. Rows without a request id are numbered, so
+    two tables without ids must list the same requests in the same order. If the actual labels of a pair
+    differ, McNemar's test is left out.
 
     >>> truth = ["cat", "dog", "dog", "cat"]
     >>> old = evaluate([{"prediction": "cat", "actual": each} for each in truth])

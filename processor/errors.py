@@ -26,7 +26,7 @@ class ProcessorError(Exception):
     """The base class of all errors of this product. The command line prints its message as one line
     and ends with exit code 1.
 
-    The message is ``what``, the problem with its value, and the ``remedy`` if it is given apart.
+    The message is ``what``, which names the problem and the value, and then the ``remedy``, if given.
     """
 
     def __init__(self, what: str = "", remedy: str = "") -> None:

@@ -23,7 +23,7 @@ def read_models_file(path: Path | None, custom_statistics: bool = False) -> Mode
     """The rules in a YAML file; no rules if ``path`` is None. `SettingsError` names the line of an
     invalid entry.
 
-    The statistics of one's own that the file names are loaded and published by this process, if
+    The custom statistics that the file names are loaded and published by this process, if
     ``custom_statistics`` (PROCESSOR_CUSTOM_STATISTICS) allows it.
     """
     if path is None:

@@ -97,8 +97,8 @@ class Telemetry:
 
     events: Annotated[
         Counter[str],
-        "Events read, by type; unreadable events became dead letters, and other, failed and "
-        "explanation events are counted as that alone.",
+        "Events read, by type; unreadable events are kept as dead letters, and events of type "
+        "other, failed or explanation change no metric of a model.",
     ] = field(default_factory=Counter)
     dead_letters: Annotated[
         Counter[str], "Events that could not be decoded and are kept as dead letters, by reason."
@@ -107,34 +107,50 @@ class Telemetry:
     """The newest dead letters of this process, the newest last."""
     interpreted_events: Annotated[
         Counter[str],
-        "Events that the native extension left to Python, by reason: an envelope or a body of a form "
-        "that it does not read, or no template yet.",
+        "Events decoded by Python and not by the native extension, by reason: an envelope or a "
+        "body of a form that the extension cannot read, or a kind of message for which it has no "
+        "template.",
     ] = field(default_factory=Counter)
     not_scorable: Annotated[
-        Counter[str], "Items without a label, by reason, found while events are decoded."
+        Counter[str],
+        "Items that cannot be judged, by the reason found when their event was decoded.",
     ] = field(default_factory=Counter)
     joined: Annotated[int, "Predictions that received their first feedback."] = 0
-    duplicates: Annotated[int, "Duplicate observations that were ignored."] = 0
+    duplicates: Annotated[int, "Predictions and feedback that arrived again and were ignored."] = 0
     superseded: Annotated[
-        int, "Observations superseded by another version of the same prediction or feedback."
+        int,
+        "Predictions and feedback that a newer version replaced, or that arrived after a "
+        "newer version.",
     ] = 0
     corrections: Annotated[int, "Outcomes that changed after they were counted."] = 0
     catch_up_skipped: Annotated[
-        int, "Observations skipped because their request was counted and has left memory."
+        int,
+        "Predictions and feedback skipped because their request had been counted and had "
+        "left memory.",
     ] = 0
-    source_lost: Annotated[int, "Source records deleted by retention before they were read."] = 0
-    logged_documents: Annotated[int, "Documents written in the role of the request logger."] = 0
+    source_lost: Annotated[
+        int, "Records of the source topics that Kafka's retention deleted before they were read."
+    ] = 0
+    logged_documents: Annotated[
+        int, "Documents written to Elasticsearch in place of Seldon's request logger."
+    ] = 0
     logged_refused: Annotated[
-        int, "Documents of the request logger's role that Elasticsearch rejected."
+        int,
+        "Documents that Elasticsearch rejected when they were written in place of Seldon's "
+        "request logger.",
     ] = 0
     lookups: Annotated[
-        int, "Requests with feedback and no prediction that were looked up in the archive."
+        int, "Requests with feedback and without a prediction that were looked up in the archive."
     ] = 0
     recalled: Annotated[
         int, "Predictions restored from the archive for feedback that found none in memory."
     ] = 0
     outcomes_written: Annotated[int, "Outcomes written to archive documents."] = 0
-    outcomes_missing: Annotated[int, "Judged requests without a document in the archive."] = 0
+    outcomes_missing: Annotated[
+        int,
+        "Judged requests whose outcome could not be written, mostly for want of a document in "
+        "the archive.",
+    ] = 0
     late: Annotated[
         int, "Feedback that was not counted: its prediction had left memory or never arrived."
     ] = 0
@@ -147,15 +163,15 @@ class Telemetry:
     ] = 0
     custom_statistic_errors: Annotated[
         Counter[str],
-        "Judged items on which a statistic of one's own failed, by statistic.",
+        "Judged items on which a custom statistic failed, by statistic.",
     ] = field(default_factory=Counter)
     snapshot_failures: Annotated[
         int, "Snapshots of the join that could not be written; the next start takes longer."
     ] = 0
     snapshot_copy_failures: Annotated[
         int,
-        "Failures to write, list or read copies of snapshots in PROCESSOR_SNAPSHOTS; an opening takes "
-        "longer.",
+        "Failures to write, list or read copies of snapshots in PROCESSOR_SNAPSHOTS; taking over "
+        "a partition then takes longer.",
     ] = 0
     bootstrap_documents: Annotated[int, "Documents read from the archive."] = 0
     feedback_delay: Annotated[

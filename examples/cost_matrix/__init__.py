@@ -1,4 +1,4 @@
-"""A statistic of one's own: what wrong answers cost, by a matrix of costs.
+"""A custom statistic: what wrong answers cost, by a matrix of costs.
 
 PROCESSOR_CUSTOM_STATISTICS=on processor report predictions.csv --models examples/cost_matrix/models.yaml
 """

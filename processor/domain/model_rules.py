@@ -52,7 +52,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: float | str | None = None
     unit: float | None = None
     statistics: tuple[str, ...] = ()
-    """Statistics of one's own, each as ``package.module:Class``."""
+    """Custom statistics, each as ``package.module:Class``."""
     request_id: str | None = None
     """Where the request id stands: ``body``, ``header NAME`` or ``metadata NAME``."""
     predictor: str | None = None

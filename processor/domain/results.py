@@ -85,7 +85,7 @@ class ModelResult(msgspec.Struct, frozen=True):
     complement, and for label sets. ``best_threshold`` is the one of ``thresholds`` with the greatest F1,
     of equals the lowest. ``reward_sum`` is a float here, not millionths. ``confusion``
     and ``classes`` are sorted by label. ``predictions`` and ``coverage`` are None on the feedback basis
-    (counting rule 15). ``custom`` has the scores of statistics of one's own, by statistic and score,
+    (counting rule 15). ``custom`` has the scores of custom statistics, by statistic and score,
     ``custom_failed`` on how many items each failed. ``nowcast`` and ``drift`` are None on the feedback
     basis, and where they were not asked for. ``targets`` is what the models file expects of the model,
     None if nothing.

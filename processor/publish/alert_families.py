@@ -37,18 +37,18 @@ _CLASS_ITEMS, _RETIRED_CLASS = "model_class_items", "model_class_retired"
 _RHYTHM = {
     "model_last_prediction_timestamp_seconds": (
         "last_prediction",
-        "Minute of the newest prediction, in seconds since 1970; its hour or day if it is older than a "
-        "day.",
+        "Time of the newest prediction in seconds since 1970, rounded down to its minute; to its "
+        "hour or day if it is older than a day.",
     ),
     "model_last_feedback_timestamp_seconds": (
         "last_feedback",
-        "Minute of the newest feedback that judged an item, in seconds since 1970; its hour or day if "
-        "it is older than a day.",
+        "Time of the newest feedback that judged an item in seconds since 1970, rounded down to "
+        "its minute; to its hour or day if it is older than a day.",
     ),
     "model_feedback_pause_seconds": (
         "longest_pause",
-        "Longest time between two hours with feedback in the last 31 days, or from the first prediction "
-        "to the first feedback.",
+        "Longest pause of feedback in seconds: between two hours with feedback in the last 31 "
+        "days, or from the first prediction to the first feedback.",
     ),
 }
 

@@ -27,13 +27,13 @@ from processor.publish.family import Sample
 from processor.setting_values import METRIC_GROUPS
 
 CAPPED_HELP = (
-    "Labels that are not published because of PROCESSOR_MAX_CLASSES: the maximum over the windows, "
-    "summed over the models."
+    "Labels that are not published because of PROCESSOR_MAX_CLASSES: for each model the maximum "
+    "over its windows, summed over the models."
 )
 MIXED_HELP = (
-    "Models of which some items were judged as numbers and others by a label, in any window."
+    "Models that have both items judged as numbers and items judged by a label, in any window."
 )
-HIDDEN_HELP = "Models that are counted and not published, because of PROCESSOR_MAX_MODELS."
+HIDDEN_HELP = "Models that are counted but not published, because of PROCESSOR_MAX_MODELS."
 
 #: Upper bounds of the buckets of delays, in seconds.
 BOUNDS = (*(repr(float(end)) for end in ENDS), "+Inf")

@@ -55,19 +55,21 @@ _COUNTS = {
     "model_correct": ("correct", "Judged items that are correct."),
     "model_unknown_actual": (
         "unknown_actual",
-        "Judged items that are wrong and whose actual label is unknown; they are in no class and cell.",
+        "Judged items that are wrong and whose actual label is unknown; they are in no class and "
+        "in no cell of the confusion matrix.",
     ),
-    "model_rewards": ("rewards", "Feedback with a reward."),
+    "model_rewards": ("rewards", "Feedbacks that have a reward."),
     "model_reward_disagreements": (
         "disagreements",
-        "Feedback whose reward and truth contradict each other.",
+        "Feedbacks whose reward and truth contradict each other.",
     ),
 }
 #: Families of scores of a whole model: the field of `Scores`, and the HELP text.
 _RATIOS = {
     "model_accuracy_ratio": (
         "accuracy",
-        "Accuracy: correct items divided by judged items, without numbers that have no tolerance.",
+        "Accuracy: correct items divided by judged items; numbers without a tolerance are left "
+        "out of both.",
     ),
     "model_accuracy_low_ratio": (
         "accuracy_low",
@@ -79,7 +81,7 @@ _RATIOS = {
     ),
     "model_reward_mean": (
         "reward_mean",
-        "Mean reward: sum of the rewards divided by the number of feedback with a reward.",
+        "Mean reward: sum of the rewards divided by the number of feedbacks that have one.",
     ),
 }
 #: Families of the agreement of labels: the field of `Scores`, and the HELP text.
@@ -113,7 +115,7 @@ _MEAN_NAMES = {
     average: tuple(f"model_{score}_{average}_ratio" for score in _SCORES) for average in _AVERAGES
 }
 
-#: All families but those of statistics of one's own, in the order in which they are published.
+#: All families but those of custom statistics, in the order in which they are published.
 FAMILIES = (
     Family("model_predictions", "Predicted items."),
     *families_of(_COUNTS),
@@ -145,24 +147,24 @@ FAMILIES = (
 COUNTERS = (
     Family(
         "model_outcomes",
-        "Items that were ever counted as right or wrong: those that are so now plus those of "
-        "model_outcomes_retracted_total. Numbers without a tolerance are neither.",
+        "Items ever counted as right or wrong: items that are so now + items of "
+        "model_outcomes_retracted_total; numbers without a tolerance are neither.",
         ("verdict",),
     ),
     Family(
         "model_outcomes_retracted",
-        "Items that were counted as right or wrong and are not any more, since a later feedback or "
-        "prediction replaced the one that counted.",
+        "Items that were counted as right or wrong and no longer are, because a later feedback "
+        "or prediction replaced the one that counted.",
         ("verdict",),
     ),
 )
 
-#: The own labels of a family of a statistic of one's own.
+#: The own labels of a family of a custom statistic.
 CUSTOM_LABELS = ("score",)
 
 
 def all_families() -> tuple[Family, ...]:
-    """All families, in the order in which they are published; last those of the statistics of one's own
+    """All families, in the order in which they are published; last those of the custom statistics
     that the models file names now."""
     own = custom.registry.published.values()
     families = [

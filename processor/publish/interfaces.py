@@ -137,10 +137,15 @@ class Gauges:
         int, "Outcomes whose reward cannot be assigned to one row or to one predictor."
     ] = 0
     not_scorable_items: Annotated[
-        Mapping[str, int], "Items without a label, by reason, found at the join."
+        Mapping[str, int],
+        "Items that cannot be judged, by the reason found when prediction and truth were joined.",
     ] = field(default_factory=dict)
-    unmatched_feedbacks: Annotated[int, "Requests with feedback and without a prediction."] = 0
-    waiting_requests: Annotated[int, "Requests with a prediction and without feedback."] = 0
+    unmatched_feedbacks: Annotated[
+        int, "Requests in memory with feedback and without a prediction."
+    ] = 0
+    waiting_requests: Annotated[
+        int, "Requests in memory with a prediction and without feedback."
+    ] = 0
     matched_requests: Annotated[int, "Requests in memory with both a prediction and feedback."] = 0
     outcomes_waiting: Annotated[
         int, "Judged requests whose outcome is not yet written to the archive."
@@ -159,19 +164,20 @@ class Gauges:
     ] = None
     source_silent_seconds: Annotated[
         float | None,
-        "Seconds since the newest record of the source that was read, also before a restart, or since "
-        "an event over HTTP; absent while this worker reads no partition of a source.",
+        "Seconds since the time of the newest record read from a source topic, or since the last "
+        "event over HTTP; a restart does not reset it; absent while this worker reads no "
+        "partition of a source topic.",
     ] = None
     disk_free_bytes: Annotated[
         int | None, "Bytes free for the files of this worker, on the fullest of its disks."
     ] = None
     disk_full: Annotated[
-        int | None, "1 while a file can't be written in a folder of this worker, else 0."
+        int | None, "1 while this worker cannot write files to its data folder, else 0."
     ] = None
     archive_up: Annotated[
         int | None,
-        "1 if Elasticsearch answered as it should when it was last asked, 0 if it is away or refuses; "
-        "absent without it.",
+        "1 if Elasticsearch answered as it should when it was last asked, 0 if it is away or "
+        "refuses; absent without Elasticsearch.",
     ] = None
     snapshot_store_up: Annotated[
         int | None,
@@ -180,41 +186,46 @@ class Gauges:
     ] = None
     archive_refused: Annotated[
         Mapping[str, int],
-        "1 for the reason why Elasticsearch answers and refuses: credentials, rights, no_index, "
-        "read_only or another.",
+        "1 for the reason for which Elasticsearch refuses requests, although it answers: "
+        "credentials, rights, no_index, read_only or another.",
     ] = field(default_factory=dict)
     models_file_refused: Annotated[
-        int, "1 while the models file has an error, so that the entries before it apply; else 0."
+        int, "1 while the models file has an error and its last valid content is in use, else 0."
     ] = 0
     bootstrap_complete: Annotated[int, "1 once the archive has been read, 0 before."] = 0
     bootstrap_remaining_documents: Annotated[
         int, "Approximate number of documents still to be read from the archive."
     ] = 0
     consumer_lag_records: Annotated[
-        int | None, "Records of the source that are not on the log yet."
+        int | None, "Records of the source topics that have not been read yet."
     ] = None
     savepoint_loaded_timestamp_seconds: Annotated[
         float,
-        "Unix time at which the savepoint was loaded that this app began with; 0 without one.",
+        "Unix time at which the savepoint that this app began with was loaded; 0 without a "
+        "savepoint.",
     ] = 0.0
     savepoint_taken_timestamp_seconds: Annotated[
-        float, "Unix time at which the savepoint was taken that this app began with; 0 without one."
+        float,
+        "Unix time at which the savepoint that this app began with was taken; 0 without a "
+        "savepoint.",
     ] = 0.0
     savepoint_bytes: Annotated[
-        int, "Size in bytes of the savepoint that this app began with; 0 without one."
+        int, "Size in bytes of the savepoint that this app began with; 0 without a savepoint."
     ] = 0
     savepoint_requests: Annotated[
-        int, "Requests in memory in the savepoint that this app began with; 0 without one."
+        int, "Requests in the savepoint that this app began with; 0 without a savepoint."
     ] = 0
-    held_deltas: Annotated[int, "Deltas held back because the delta before them is missing."] = 0
+    held_deltas: Annotated[
+        int, "Changes of counts (deltas) held back because the change before them is missing."
+    ] = 0
     recovery_remaining_records: Annotated[
         int, "Records of the log to read before the counts are up to date."
     ] = 0
     recovery_seconds: Annotated[
-        float, "Seconds that the slowest partition took, or has taken so far, to be up to date."
+        float, "Seconds that the slowest partition took to come up to date, or has taken so far."
     ] = 0.0
     failing_partitions: Annotated[
-        int, "Partitions that stand still because a record fails again at every try."
+        int, "Partitions that make no progress because one of their records fails at every attempt."
     ] = 0
     stalled_seconds: Annotated[
         float, "Seconds without progress although there is work and the broker answers."
@@ -224,7 +235,7 @@ class Gauges:
     ] = None
     checkpoint_age_seconds: Annotated[
         float | None,
-        "Seconds since the last checkpoint of the partition where that is longest ago.",
+        "Seconds since the last checkpoint of a partition; the longest of all partitions.",
     ] = None
     ingress_in_flight: Annotated[
         int, "Requests at the ingress port whose bodies are being read or stored."
@@ -234,19 +245,21 @@ class Gauges:
     ] = 1
     silent_workers: Annotated[
         int,
-        "Other workers that did not answer when this one last asked them for their models, in the last "
-        "minute; they are asked only while somebody reads the page or /api.",
+        "Other workers that did not answer when this one asked for their models within the last "
+        "minute; workers ask each other only while somebody reads the page or /api.",
     ] = 0
     archive_bytes: Annotated[
         int | None, "Size of the embedded archive's files on the disk, in bytes."
     ] = None
     native_templates: Annotated[
         int | None,
-        "Templates of messages and of their rows that the native extension keeps; absent without it.",
+        "Templates by which the native extension decodes messages and their rows; absent without "
+        "the extension.",
     ] = None
     native_plans: Annotated[
         int | None,
-        "Plans of judgements that the native extension keeps, of all partitions; absent without it.",
+        "Plans by which the native extension judges predictions, of all partitions; absent "
+        "without the extension.",
     ] = None
 
 

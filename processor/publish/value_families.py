@@ -15,17 +15,18 @@ from processor.publish.family import Family, Sample, defined, families_of
 _PROBABILITIES = {
     "model_brier_score": (
         "brier_score",
-        "Brier score: mean of (p - y)^2, where p is the probability of a class and y is 1 if the class "
-        "is the actual one, else 0; of the second of two classes, summed over three or more.",
+        "Brier score: mean of (p - y)^2, where p is the probability of a class and y is 1 if "
+        "that class is the actual one, else 0; of two classes for the second one, of more summed "
+        "over all.",
     ),
     "model_log_loss": (
         "log_loss",
-        "Log loss: mean of -ln(p), p the probability of the actual class.",
+        "Log loss: mean of -ln(p), where p is the probability of the actual class.",
     ),
     "model_calibration_error_ratio": (
         "calibration_error",
-        "Expected calibration error: sum over 64 bins of |right items - sum of p| divided by all items, "
-        "p the probability of the predicted class.",
+        "Expected calibration error: sum over 64 bins of |right items - sum of p|, divided by "
+        "all items, where p is the probability of the predicted class.",
     ),
     "model_reciprocal_rank_mean": (
         "reciprocal_rank",
@@ -36,18 +37,20 @@ _PROBABILITIES = {
 _CURVES = {
     "model_roc_auc": (
         "roc_auc",
-        "Area under the ROC curve: of the pairs of an item of the class and one of another, the share "
-        "where the first has the higher p, those in one of 64 bins counted as half; of the second of "
-        "two classes, per class of more.",
+        "ROC AUC of a class: share of the pairs of an item of the class and an item of another class in "
+        "which the first has the higher p; pairs in the same one of 64 bins count half; of two classes "
+        "for the second one only.",
     ),
     "model_roc_auc_error_bound": (
         "roc_auc_error_bound",
-        "Bound of the error of model_roc_auc by its bins: pairs in one bin / (2 * all pairs).",
+        "Largest possible error of model_roc_auc because probabilities are kept in bins: pairs "
+        "in the same bin / (2 * all pairs).",
     ),
     "model_average_precision": (
         "average_precision",
-        "Average precision: sum over the bins, the highest p first, of (recall - recall before) * "
-        "precision; of the second of two classes, per class of more.",
+        "Average precision of a class: sum over 64 bins of its probability, the highest first, "
+        "of (recall - recall at the bin before) * precision; of two classes for the second one "
+        "only.",
     ),
 }
 #: Families of numbers: the field of `NumberScores`, and the HELP text. p is a prediction, y the truth.
@@ -93,12 +96,12 @@ _NUMBERS = {
 _SETS = {
     "model_hamming_loss_ratio": (
         "hamming_loss",
-        "Hamming loss: (FP + FN over all labels) / (items * labels seen).",
+        "Hamming loss: (FP + FN over all labels) / (items * number of different labels seen).",
     ),
     "model_jaccard_mean": (
         "jaccard",
-        "Mean Jaccard index: mean over the items of labels both predicted and actual / labels predicted "
-        "or actual.",
+        "Mean Jaccard index: mean over the items of (labels both predicted and actual) / (labels "
+        "predicted or actual); 1 for an item with neither.",
     ),
 }
 
@@ -110,27 +113,27 @@ FAMILIES = (
     *families_of(_CURVES, _CLASS),
     Family(
         "model_top_k_accuracy_ratio",
-        "Top-k accuracy: items whose actual class is among the k most probable divided by items with "
-        "probabilities.",
+        "Top-k accuracy: items whose actual class is among the k most probable ones, divided by "
+        "items with probabilities.",
         ("k",),
     ),
     Family("model_measured", "Judged items that are numbers."),
     *families_of(_NUMBERS),
     Family(
         "model_within_tolerance_ratio",
-        "Items whose |predicted - actual| is within the tolerance of the models file divided by items "
-        "with a tolerance.",
+        "Share within tolerance: items whose |predicted - actual| is within the tolerance of the "
+        "models file, divided by items with a tolerance.",
     ),
     Family(
         "model_absolute_error_bound",
-        "Quantile of |predicted - actual|: the least edge of a bucket with at least the share rank of "
-        "the items up to it.",
+        "Quantile of |predicted - actual|: the smallest upper edge of a bucket such that at "
+        "least the share rank of the items has an error up to it.",
         ("rank",),
     ),
     Family(
         "model_exact_match_ratio",
-        "Exact matches: items whose predicted labels are all the actual ones and no others divided by "
-        "items with label sets.",
+        "Exact matches: items whose set of predicted labels equals the set of actual labels, "
+        "divided by items with label sets.",
     ),
     *families_of(_SETS),
 )

@@ -51,8 +51,8 @@ class Comparison(msgspec.Struct, frozen=True):
 
     ``difference`` is the accuracy of the second side minus that of the first, None where either side
     has no judged items. The statistic of the z-test has the same sign. ``differences`` are those of the
-    scores of probabilities, numbers and label sets that both sides have, by name; those of statistics of
-    one's own are called ``custom.STATISTIC.SCORE``.
+    scores of probabilities, numbers and label sets that both sides have, by name; those of custom
+    statistics are called ``custom.STATISTIC.SCORE``.
     """
 
     first: Side

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ConfusionMatrix:
-    """A confusion matrix: numbers of items by actual and predicted label, with all labels.
+    """A confusion matrix: how many items have each pair of an actual and a predicted label.
 
     ``labels`` are sorted, with the numbers in them by value; ``counts[i][j]`` items of the actual label
     ``labels[i]`` were predicted as ``labels[j]``.

@@ -266,7 +266,7 @@ class KafkaState:
 
 
 def _check_statistics(state: JoinState) -> None:
-    """Raise `SavepointError` if requests have statistics of one's own that this process does not run:
+    """Raise `SavepointError` if requests have custom statistics that this process does not run:
     what they count could not be told from the other counts."""
     places = {place for answer in state.answers for place in answer.schema.statistics}
     missing = sorted(place for place in places if registry.find(place) is None)

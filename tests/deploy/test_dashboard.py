@@ -93,7 +93,7 @@ def test_metrics_and_labels_are_those_of_a_running_worker(
     bare = re.sub(r'"[^"]*"|\[[^\]]*\]', "", expr)
     names = set(re.findall(r"[A-Za-z_]\w*", bare)) - _WORDS
     metrics = {name for name in names if name.startswith(("model_", "processor_", "process_"))}
-    if "__name__" in names:  # of statistics of one's own, which are named in the models file
+    if "__name__" in names:  # of custom statistics, which are named in the models file
         assert "model_custom_" in expr
         assert names - {"__name__"} <= {*LABELS, *CUSTOM_LABELS}
         return

@@ -66,8 +66,8 @@ _ON_KAFKA = Gauges(
 
 @pytest.fixture(scope="module")
 def scraped(demo: Demo) -> dict[str, Metric]:
-    """The families of a running worker, and those of numbers, label sets, estimates and statistics of
-    one's own, of which the demo's model has none."""
+    """The families of a running worker, and those of numbers, label sets, estimates and custom
+    statistics, of which the demo's model has none."""
     exposition = Exposition(64)
     key = ModelKey("shop", "prices", "default", "trees")
     exposition.add(Row(key, "all", "request", number_counts([(2, 1), (4, 2)], (1, -1)), True))

@@ -1,4 +1,4 @@
-"""Scores of statistics of one's own on the metrics port: /metrics, the JSON and the page."""
+"""Scores of custom statistics on the metrics port: /metrics, the JSON and the page."""
 
 from collections.abc import Iterator
 from urllib.parse import urlencode

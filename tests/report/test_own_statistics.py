@@ -1,4 +1,4 @@
-"""The scores of statistics of one's own in every output of a replay, and the example's own page."""
+"""The scores of custom statistics in every output of a replay, and the example's own page."""
 
 import csv
 import io

@@ -175,7 +175,7 @@ def test_another_horizon_keeps_all_counts(
 
 @given(st.data(), st.tuples(st.integers(1, 3), st.integers(1, 3)))
 def test_values_of_every_kind(data: st.DataObject, partitions: tuple[int, int]) -> None:
-    """Probabilities, numbers, label sets, and statistics of one's own."""
+    """Probabilities, numbers, label sets, and custom statistics."""
     read_models(RULES, custom_statistics=True)
     try:
         seen = [one._replace(time=START + one.time % HOUR) for one in observations_of_values()]

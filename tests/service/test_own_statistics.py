@@ -1,4 +1,4 @@
-"""A service with statistics of one's own: live equals replay, also after a restart and a correction."""
+"""A service with custom statistics: live equals replay, also after a restart and a correction."""
 
 import json
 from pathlib import Path

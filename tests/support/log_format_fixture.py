@@ -41,7 +41,7 @@ BEGIN = 1_795_165_500 * SECOND
 _ROWS = 40
 _MANY = [0.5, *[0.025] * 20]
 #: Rows and their truth by deployment: pairs, few and many probabilities, numbers (some with sums of more
-#: than 64 bits), label sets, and labels with a statistic of one's own.
+#: than 64 bits), label sets, and labels with a custom statistic.
 _VALUES: dict[str, tuple[list[Any], list[Any]]] = {
     "two": ([0.25, 0.75], [1, 0]),
     "three": ([[0.2, 0.7, 0.1], [0.5, 0.25, 0.25]], [1, 2]),

@@ -1,4 +1,4 @@
-"""Statistics of one's own for the tests, and a context that runs them."""
+"""Custom statistics for the tests, and a context that runs them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

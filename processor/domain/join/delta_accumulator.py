@@ -145,7 +145,7 @@ class DeltaAccumulator:
                 self.add_retracted(prediction.model, minute, verdict, items)
 
     def _count_failures(self, outcome: Outcome, times: int = 1) -> None:
-        """Count the items of a new outcome on which statistics of one's own failed."""
+        """Count the items of a new outcome on which custom statistics failed."""
         if outcome.affects_diagnostics:
             for name, items in custom.failed(outcome.counts.sums).items():
                 self.telemetry.custom_statistic_errors[name] += times * items

@@ -139,14 +139,14 @@ def judge(
 def _add_custom(
     answers: Sequence[Answer], values: Sequence[bytes], items: Sequence[Item | None], sums: Sums
 ) -> None:
-    """Add what the items contribute to statistics of one's own."""
+    """Add what the items contribute to custom statistics."""
     for answer, packed, item in zip(answers, values or repeat(b""), items, strict=False):
         if item is not None:
             custom.contribute(_judged(answer, packed, item), answer.schema.statistics, sums)
 
 
 def _judged(answer: Answer, packed: bytes, item: Item) -> JudgedItem:
-    """An item as a statistic of one's own gets it."""
+    """An item as a custom statistic gets it."""
     unit = answer.schema.unit
     if answer.mode == NUMBER:
         number = unpack_number(packed)

@@ -44,7 +44,7 @@ class NativeFastPath:
         def plan_of(answer: int, truth: int | None, reward: int | None, part: int) -> int | None:
             found = state.answers[answer]
             if found.schema.statistics:
-                return None  # a statistic of one's own gets the values, which are not known here
+                return None  # a custom statistic gets the values, which are not known here
             is_judged_together = part != Part.ALONE and truth is not None and reward is not None
             if is_judged_together and found.schema.by_reward:
                 return None  # a reward between says nothing of each item

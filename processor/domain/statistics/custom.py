@@ -1,4 +1,4 @@
-"""Statistics of one's own: a class of the user's with two pure functions, which the models file names.
+"""Custom statistics: classes that a user writes and the models file names, each with two pure functions.
 
 ``contribute`` says what a judged item adds, as integers by key; ``scores`` reads scores from their sums.
 Since only integers are added and taken back, such a statistic is as exact as the others.
@@ -35,13 +35,16 @@ Value = str | int | tuple[str, ...]
 
 
 class JudgedItem(NamedTuple):
-    """A judged item, as a statistic of one's own gets it.
+    """A judged item, as a custom statistic gets it.
 
-    ``task`` says what the values are: labels with "classification", numbers as integers in units of
-    10^``unit`` with "regression", label sets as sorted tuples with "multilabel". ``actual`` is None if
-    the prediction is known to be wrong and nothing more. ``correct`` is None for a number without a
-    tolerance. ``probabilities`` are pairs of a class and q = 65535 p, rounded: of all classes up to 16,
-    of the ten most probable ones of more, or of the predicted label alone; empty if there are none.
+    ``task`` says what ``predicted`` and ``actual`` are: labels for "classification", numbers as integers
+    in units of 10^``unit`` for "regression", label sets as sorted tuples for "multilabel". ``actual`` is
+    None if all that is known is that the prediction was wrong. ``correct`` is None for a number without
+    a tolerance.
+
+    ``probabilities`` are pairs of a class and q, its probability times 65535, rounded. They are those of
+    all classes if there are 16 or fewer, else of the ten most probable ones. For a label with a
+    confidence there is only that of the predicted label, and without probabilities there is none.
 
     >>> item = JudgedItem("classification", "spam", "ham", False, (("ham", 16384), ("spam", 49151)))
     >>> item.q("ham"), item.q("eggs")
@@ -56,7 +59,7 @@ class JudgedItem(NamedTuple):
     unit: int = DEFAULT_UNIT
 
     def q(self, label: str) -> int | None:
-        """The q of a class, None if it is not known."""
+        """The probability of a class times 65535, rounded; None if it is not known."""
         return next((q for name, q in self.probabilities if name == label), None)
 
 
@@ -65,8 +68,8 @@ class Statistic(Protocol):
     ``name`` as well, which is otherwise the class's name in snake case."""
 
     def contribute(self, item: JudgedItem) -> Mapping[str, int]:
-        """Return the amounts that an item adds to the sums, by key: a function of the item alone. An
-        item without any is none of this statistic's."""
+        """Return the amounts that an item adds to the sums, by key. They must depend on the item alone.
+        An item for which the result is empty does not belong to this statistic."""
         ...
 
     def scores(self, sums: Mapping[str, int]) -> Mapping[str, float | None]:
@@ -168,7 +171,7 @@ def _checked_scores(found: object) -> dict[str, float | None]:
 
 
 class Registry:
-    """The statistics of one's own that this process runs.
+    """The custom statistics that this process runs.
 
     ``published`` are those that the models file names, by name. A prediction on the log names the
     statistics that its entry had, which are loaded when they are first needed.
@@ -182,7 +185,7 @@ class Registry:
 
     def allow(self, load: Callable[[str], type[Statistic]] | None) -> None:
         """Set the function that finds the class at a place, and raises `ValueError` with a message for
-        users if it can't; None where statistics of one's own must not run."""
+        users if it can't; None where custom statistics must not run."""
         self._load = load
         if load is None:
             self._known, self.published = {}, {}

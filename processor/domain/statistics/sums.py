@@ -63,7 +63,7 @@ class Sum(IntEnum):
     NUMBER_SIZE = 54
     # Items that are not right, or not wrong, any more, by verdict. These sums only grow.
     RETRACTED = 55
-    # Statistics of one's own: by name and key, and items and failed items by name.
+    # Custom statistics: by name and key, and items and failed items by name.
     CUSTOM = 90
     CUSTOM_ITEMS = 91
     CUSTOM_FAILED = 92

@@ -12,8 +12,9 @@ from processor.publish.family import Family, Sample, defined, families_of
 _NOWCAST = {
     "model_accuracy_nowcast_ratio": (
         "accuracy",
-        "Nowcast of accuracy: expected right items divided by expected items once the labels are in; "
-        "expected are the judged items of an outcome / the share of its labels that is in by now.",
+        "Nowcast of accuracy: expected right items divided by expected items, once all labels "
+        "are in; the expected items of an outcome are its judged items / the share of its labels "
+        "that has arrived.",
     ),
     "model_accuracy_nowcast_low_ratio": (
         "accuracy_low",
@@ -25,8 +26,8 @@ _NOWCAST = {
     ),
     "model_absolute_error_nowcast": (
         "mae",
-        "Nowcast of the mean absolute error of numbers: mean of the mean errors of classes of |e|, "
-        "weighted by their expected items once all truths are in.",
+        "Nowcast of the mean absolute error of numbers: mean of the mean errors of classes of "
+        "|error|, weighted by the items expected in each class once all truths are in.",
     ),
     "model_absolute_error_nowcast_low": (
         "mae_low",
@@ -40,34 +41,37 @@ _NOWCAST = {
     ),
     "model_nowcast_fit_ratio": (
         "fit",
-        "Fit of the nowcast: expected items by the labels that are in, divided by predicted items * "
-        "judged share of older predictions; 1 while labels come at the usual pace.",
+        "Fit of the nowcast: items expected from the labels that have arrived, divided by "
+        "(predicted items * judged share of older predictions); 1 while labels come at the usual "
+        "pace.",
     ),
 }
 #: Families of the hindcast: the field of `Hindcast`, and the HELP text.
 _HINDCAST = {
     "model_nowcast_error_ratio": (
         "mean_error",
-        "Error of the nowcast at an age: mean over days with all labels of nowcast - final accuracy; of "
-        "numbers (nowcast - final) / final mean absolute error.",
+        "Error of the nowcast at an age: mean, over days with all labels, of nowcast - final "
+        "accuracy; for numbers, of (nowcast - final) / final mean absolute error.",
     ),
     "model_nowcast_interval_coverage_ratio": (
         "coverage",
-        "Coverage of the nowcast's intervals at an age: days whose interval held the final accuracy, or "
-        "mean absolute error, divided by days with all labels.",
+        "Coverage of the nowcast's intervals at an age: days whose interval contained the final "
+        "accuracy (for numbers the final mean absolute error), divided by days with all labels.",
     ),
 }
 #: Families of the drift: the field of `Drift`, and the HELP text.
 _DRIFT = {
     "model_prediction_jensen_shannon_distance": (
         "jensen_shannon",
-        "Drift of predictions: Jensen-Shannon distance sqrt((KL(p, m) + KL(q, m)) / 2), base 2, of the "
-        "shares p of predicted labels and those q in the same length of time before, m = (p + q) / 2.",
+        "Drift of predictions: Jensen-Shannon distance sqrt((KL(p, m) + KL(q, m)) / 2), base 2, "
+        "where p are the shares of the predicted labels, q their shares in the same length of "
+        "time before, and m = (p + q) / 2.",
     ),
     "model_prediction_distance_by_chance": (
         "by_chance",
-        "Drift that 95 % of equal predictions stay below: sqrt(chi2.95(k - 1) * (1/n1 + 1/n2) / "
-        "(8 ln 2)), for k labels and n1 and n2 items.",
+        "Distance that chance alone stays below in 95 % of cases, if the predictions have not "
+        "changed: sqrt(chi2.95(k - 1) * (1/n1 + 1/n2) / (8 ln 2)), for k labels and n1 and n2 "
+        "items.",
     ),
 }
 _CLASS, _AGE = ("class",), ("age",)
@@ -76,21 +80,27 @@ FAMILIES = (
     *families_of(_NOWCAST),
     Family(
         "model_recall_nowcast_ratio",
-        "Nowcast of recall: TP / (TP + FN), per class, of the expected items once the labels are in.",
+        "Nowcast of recall: TP / (TP + FN), per class, of the items expected once all labels are "
+        "in.",
         _CLASS,
     ),
     Family(
         "model_precision_nowcast_ratio",
-        "Nowcast of precision: TP / (TP + FP), per class, of the expected items once the labels are in.",
+        "Nowcast of precision: TP / (TP + FP), per class, of the items expected once all labels "
+        "are in.",
         _CLASS,
     ),
     Family(
         "model_feedback_expected_ratio",
-        "Expected feedback coverage: items that would be judged by now at the usual pace of labels "
-        "divided by predicted items.",
+        "Expected feedback coverage: items that would be judged by now at the usual pace of "
+        "labels, divided by predicted items.",
     ),
     *families_of(_HINDCAST, _AGE),
-    Family("model_predicted_items", "Predicted items by predicted label, in whole hours.", _CLASS),
+    Family(
+        "model_predicted_items",
+        "Predicted items by predicted label; the window is taken in whole hours.",
+        _CLASS,
+    ),
     *families_of(_DRIFT),
 )
 #: The histogram of a model's delays; its samples have the model's names, without window and basis.

@@ -51,7 +51,7 @@ def render_csv(replay: Replay) -> Iterator[str]:
 
     The value of an undefined number is empty; scores of probabilities, numbers and label sets have rows
     only where they have values. In the column "class" stands what such a number is of: the k, the part
-    of the items, the probability, the threshold, the error, the score of a statistic of one's own.
+    of the items, the probability, the threshold, the error, the score of a custom statistic.
 
     Rows that count events have no model, and the reason in the column "class".
     """

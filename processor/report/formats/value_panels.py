@@ -1,4 +1,4 @@
-"""Panels of probabilities, of numbers and of statistics of one's own in a model's card of the HTML
+"""Panels of probabilities, of numbers and of custom statistics in a model's card of the HTML
 report."""
 
 from collections.abc import Iterator, Sequence
@@ -83,7 +83,7 @@ def number_panels(model: ModelResult) -> Iterator[Markup]:
 
 
 def custom_panels(model: ModelResult) -> Iterator[Markup]:
-    """The scores of each statistic of one's own, and on how many items it failed."""
+    """The scores of each custom statistic, and on how many items it failed."""
     failed = model.custom_failed
     tables: dict[str, list[tuple[str, str]]] = {}
     for name in (*model.custom, *(name for name in failed if name not in model.custom)):

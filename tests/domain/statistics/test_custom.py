@@ -1,4 +1,4 @@
-"""Statistics of one's own: what they get, what they may return, and that their sums are exact."""
+"""Custom statistics: what they get, what they may return, and that their sums are exact."""
 
 import logging
 from collections import Counter
@@ -175,7 +175,7 @@ def test_sums_do_not_depend_on_order_and_repetition(kind: str, in_python: bool) 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_native_fold_sends_the_same_bytes(kind: str) -> None:
-    """With other families beside, and without them for models that have no statistic of one's own."""
+    """With other families beside, and without them for models that have no custom statistic."""
     rule = KINDS[kind][2]
 
     @given(cases(kind))
