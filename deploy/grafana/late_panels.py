@@ -11,9 +11,9 @@ def late_panels() -> list[Any]:
     """The panels about the chosen model's nowcast, feedback and drift."""
     nowcast = interval_graph(
         "Accuracy while labels are late: nowcast, with its 95 % interval",
-        "What accuracy by time of request will be once the labels are in, beside accuracy by what is "
-        "judged so far. The nowcast is absent while the pace of labels changes, and while too few are "
-        "in.",
+        "Estimate of the accuracy by time of request once all labels have arrived, beside the accuracy "
+        "of what is judged so far. The nowcast is absent while the pace of labels changes, and while "
+        "too few labels have arrived.",
         "percentunit",
         (
             "model_accuracy_nowcast_high_ratio",
@@ -26,9 +26,9 @@ def late_panels() -> list[Any]:
     for chosen, name in ((ONE_BY_REQUEST, "by request so far"), (_BY_FEEDBACK, "by feedback")):
         nowcast.with_target(line(merged("model_accuracy_ratio", chosen), name))
     feedback = graph(
-        "Feedback that came, and that was to be expected",
+        "Feedback that has arrived, and feedback that is expected",
         "Judged items, and those that would be judged by now at the usual pace of labels, divided by "
-        "predicted items. Far below what is expected, the source of feedback has stopped.",
+        "predicted items. Coverage far below the expected line: the source of feedback has stopped.",
         "percentunit",
         line(merged("model_feedback_coverage_ratio", ONE_BY_REQUEST), "coverage"),
         line(merged("model_feedback_expected_ratio", ONE_BY_REQUEST), "expected"),
@@ -41,8 +41,8 @@ def late_panels() -> list[Any]:
     )
     drift = graph(
         "Drift of predictions",
-        "Jensen-Shannon distance of the predicted labels from those of the same length of time before; "
-        "95 % of equal predictions stay below the distance by chance.",
+        "Jensen-Shannon distance between the shares of the predicted labels in the window and in the "
+        "same length of time before. Chance alone stays below the line 'by chance' in 95 % of cases.",
         "short",
         line(merged("model_prediction_jensen_shannon_distance", ONE_BY_REQUEST), "distance"),
         line(merged("model_prediction_distance_by_chance", ONE_BY_REQUEST), "by chance"),

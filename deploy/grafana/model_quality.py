@@ -287,7 +287,7 @@ def health() -> list[Any]:
         ).thresholds(thresholds((None, "green"), (60, "orange"), (300, "red"))),
         figure(
             "Held deltas",
-            "Deltas held back because the delta before them is missing.",
+            "Changes of counts (deltas) held back because the change before them is missing.",
             "short",
             "sum(processor_held_deltas)",
         ).thresholds(thresholds((None, "green"), (1, "red"))),

@@ -12,7 +12,7 @@ def value_panels() -> list[Any]:
         scores(
             "Area under the ROC curve",
             "The share of pairs of an item of the class and one of another in which the first has the "
-            "higher probability: 0.5 is chance. Of the second of two classes; of each of more.",
+            "higher probability: 0.5 is chance. Of two classes for the second one, of more for each.",
             "short",
             {"model_roc_auc": "AUC {{class}}"},
         )
@@ -60,7 +60,7 @@ def value_panels() -> list[Any]:
         scores(
             "Label sets",
             "Exact matches: items with all the actual labels and no others. Jaccard index: labels both "
-            "predicted and actual / predicted or actual. Hamming loss: wrong labels of all.",
+            "predicted and actual / predicted or actual. Hamming loss: share of wrong labels.",
             "percentunit",
             {
                 "model_exact_match_ratio": "exact match",

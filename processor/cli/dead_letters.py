@@ -66,7 +66,7 @@ _format = click.option(
 def list_command(
     reasons: tuple[str, ...], start: int, end: int | None, limit: int, style: str
 ) -> None:
-    """List the newest ones, oldest first, and count all by reason."""
+    """List the newest dead letters, the oldest of them first, and count all by reason."""
     settings = _settings()
     selection = Selection(frozenset(reasons), start, end)
     listing = asyncio.run(list_dead_letters(settings, selection, limit))
@@ -88,7 +88,7 @@ def list_command(
     help="Characters of the body and of each header.",
 )
 def show(id: str, raw: bool, limit: int) -> None:
-    """Show one with all its headers and its body; what is not printable is escaped."""
+    """Show one dead letter with its headers and its body; what is not printable is escaped."""
     letter, retried = asyncio.run(find_dead_letter(_settings(), id))
     if raw:
         click.get_binary_stream("stdout").write(letter.event.value or b"")
@@ -114,10 +114,11 @@ def retry(
     dry_run: bool,
     style: str,
 ) -> None:
-    """Read them again with this release and its models file, and count what is understood now.
+    """Read dead letters again with this release and its models file, and count those that can be read
+    now.
 
-    Original event and time go on the log, so each counts once, however often it is retried. All of
-    them, or those of the given ids, reasons and times. What stays unreadable stays where it is.
+    Without IDS and options all dead letters are read again. Each event keeps its original time and
+    counts once, however often it is retried. What still can't be read stays a dead letter.
     """
     settings = _settings()
     selection = Selection(frozenset(reasons), start, end, frozenset(ids))

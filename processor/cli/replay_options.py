@@ -44,8 +44,8 @@ _selection_options = _options(
     click.option(
         "--nowcast",
         is_flag=True,
-        help="Add what the scores will be once late labels are in, as one would have said at --as-of, "
-        "and the drift of the predictions.",
+        help="Add an estimate of the scores once late labels have arrived, from what was known at "
+        "--as-of, and the drift of the predictions.",
     ),
     click.option(
         "--by",

@@ -32,9 +32,9 @@ from processor.settings import Settings
 )
 @click.option("--cluster", default="my-cluster", show_default=True, help="Strimzi's Kafka cluster.")
 def topics(style: str, principal: str, cluster: str) -> None:
-    """Print the internal topics of the app and its rights on Kafka, for whoever makes them.
+    """Print the internal topics that the app needs on Kafka, and the rights, for their administrator.
 
-    Asks no broker. The workers make their topics themselves unless PROCESSOR_CREATE_TOPICS is off.
+    Asks no broker. The workers create the topics themselves unless PROCESSOR_CREATE_TOPICS is off.
     """
     settings = Settings.from_env()
     wanted = specs(settings, Topics.of(settings.app_id))

@@ -28,8 +28,8 @@ def test_the_text_says_it_in_words(rows: Path) -> None:
     for part in (
         "  12.5 % of 400 predictions are judged; from the delays seen so far, accuracy will be 77.5 to "
         "87.6 % (nowcast 82.5 %)\n",
-        "  50 labels are in, and at the usual pace 45 would be; those of the newest day, by how "
-        "early they are, let expect 105 % of the usual labels (fit 1.05)\n",
+        "  50 labels have arrived; at the usual pace it would be 45; judging by the labels of the "
+        "newest day, 105 % of the usual number will arrive (fit 1.05)\n",
         "  nowcast of past days, at the age of   mean error  held by the interval  days\n",
         "  1 day                                +0.0 points               100.0 %    10\n",
         "  predicted labels are like those of the time before (Jensen-Shannon distance 0.011, by chance "

@@ -39,21 +39,21 @@ def nowcast_sentence(model: ModelResult) -> str | None:
 
 
 def pace_sentence(model: ModelResult) -> str | None:
-    """Return how many labels would be in at the usual pace, and how many of the newest predictions will
-    come by those that are in; None if that is not known."""
+    """Return how many labels have arrived, how many would have at the usual pace, and how many of the
+    newest predictions' labels will arrive; None if that is not known."""
     found = model.nowcast
     if found is None or found.expected_judged is None:
         return None
-    # The first counts labels, whichever; in the fit a label stands for those of its kind to come.
+    # The first part counts all labels alike; in the fit a label stands for those of its outcome to come.
     fit = ""
     if found.fit is not None:
         fit = (
-            f"; those of the newest day, by how early they are, let expect {found.fit:.0%} of the "
-            f"usual labels (fit {found.fit:.2f})"
+            f"; judging by the labels of the newest day, {found.fit:.0%} of the usual number will "
+            f"arrive (fit {found.fit:.2f})"
         ).replace("%", " %")
     return (
-        f"{model.judged:,} labels are in, and at the usual pace {found.expected_judged:,.0f} "
-        f"would be{fit}"
+        f"{model.judged:,} labels have arrived; at the usual pace it would be "
+        f"{found.expected_judged:,.0f}{fit}"
     )
 
 

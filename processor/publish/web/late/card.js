@@ -15,9 +15,9 @@ export function late(found) {
     : `${shares}. From the delays seen so far, ${expected(nowcast).join(" and ")} once all labels are in.`;
   const parts = [make("h3", "", "While labels are late"), make("p", "", said)];
   if (nowcast.expected_judged !== null) {
-    // The first sentence counts labels, whichever; in the fit a label stands for those of its kind to come.
-    const fit = nowcast.fit === null ? "" : ` Those of the newest day, by how early they are, let expect ${percent(nowcast.fit, 0)} of the usual labels (fit ${nowcast.fit.toFixed(2)}).`;
-    parts.push(make("p", "note", `${counted(judged, "label is", "labels are")} in; at the usual pace ${number(Math.round(nowcast.expected_judged))} would be.${fit}`));
+    // The first sentence counts all labels alike; in the fit a label stands for those of its outcome to come.
+    const fit = nowcast.fit === null ? "" : ` Judging by the labels of the newest day, ${percent(nowcast.fit, 0)} of the usual number will arrive (fit ${nowcast.fit.toFixed(2)}).`;
+    parts.push(make("p", "note", `${counted(judged, "label has", "labels have")} arrived; at the usual pace it would be ${number(Math.round(nowcast.expected_judged))}.${fit}`));
   }
   if (drift) {
     const how = drift.jensen_shannon > drift.by_chance ? "differ from" : "are like";
