@@ -39,7 +39,7 @@ class Settings:
         "the source topics, from which events are read; an entry that begins with ^ is a pattern",
     )
     topics_optional: bool = _setting(
-        "off", values.flag, "be ready although source topics are missing"
+        "off", values.flag, "report ready although source topics are missing"
     )
     partitions: int = _setting(
         "8",
@@ -99,10 +99,10 @@ class Settings:
         "replicas of the internal topics; default 3, or the number of brokers if fewer",
     )
     cell_windows: tuple[Window, ...] = _setting(
-        "all", values.windows, "windows with a matrix in /metrics"
+        "all", values.windows, "windows whose confusion matrix is in /metrics"
     )
     metrics_by: tuple[str, ...] = _setting(
-        "request,feedback", values.bases, "time bases in /metrics"
+        "request,feedback", values.bases, "time bases whose metrics are in /metrics"
     )
     metrics: tuple[str, ...] = _setting(
         ",".join(METRIC_GROUPS), values.metrics, "groups of model metrics in /metrics"
@@ -165,7 +165,9 @@ class Settings:
     ingress_max_body: int = _setting(
         "10485760", values.number(1, 15 << 20), "largest body, in bytes"
     )
-    ingress_max_in_flight: int = _setting("1000", values.number(1, 1_000_000), "requests at once")
+    ingress_max_in_flight: int = _setting(
+        "1000", values.number(1, 1_000_000), "largest number of requests at the same time"
+    )
     outcomes: bool = _setting(
         "off", values.flag, "write each prediction's outcome back to the archive"
     )
@@ -178,12 +180,12 @@ class Settings:
     upgrade: str = _setting(
         "off",
         values.choice("off", "auto"),
-        "move to this release by itself from a log of an older schema",
+        "whether a start moves the app itself from a log of an older schema",
     )
     log_level: str = _setting(
         "INFO", values.choice("DEBUG", "INFO", "WARNING", "ERROR"), "minimum level of log lines"
     )
-    log_format: str = _setting("text", values.choice("text", "json"), "form of log lines")
+    log_format: str = _setting("text", values.choice("text", "json"), "format of log lines")
     # Read from the environment when the native extension is loaded, before settings exist.
     compiled: str = _setting(
         "auto", values.choice("auto", "off"), "use of the native extension, where it is installed"
