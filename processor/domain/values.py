@@ -80,10 +80,10 @@ class Reading(NamedTuple):
 class Schema(NamedTuple):
     """The label names and settings of a prediction, which are needed to resolve its truth.
 
-    ``names`` are those in the message, one per score, or None. The others are those of the models file;
-    ``unit`` is a power of ten, and of ``tolerance`` the first is a number of units, the second a part of
-    the truth in 10^-9 (-1 for the one that is not given), or None. ``statistics`` are the places of
-    those of one's own.
+    ``names`` are those in the message, one per score, or None. The others come from the models file.
+    ``unit`` is a power of ten. ``tolerance`` is None, or a pair of a number of units and a part of the
+    truth in 10^-9, of which the one that is not given is -1. ``statistics`` names the custom statistics,
+    each as ``package.module:Class``.
     """
 
     names: tuple[str, ...] | None = None
