@@ -79,7 +79,8 @@ prepare:
 
 chaos: prepare  ## Run the tests of faults, of live = replay and of properties at full size; a table
 	$(BIN)/python -m pytest tests/faults tests/integration/test_live_is_replay.py \
-		tests/domain tests/savepoint tests/support/oracle tests/deploy/test_late_label_alerts.py --full $(TEST_ARGS)
+		tests/domain tests/savepoint tests/support/oracle tests/deploy/test_late_label_alerts.py --full \
+		--timeout 7200 $(TEST_ARGS)
 
 coverage: $(VENV)/.test  ## Measure what the tests without servers reach, with and without the native extension
 	$(BIN)/python -m pytest $(PARALLEL) --quick --cov --cov-report=

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 import pytest
@@ -23,12 +24,12 @@ from processor.domain.statistics.delays import (
     contribute,
     contribute_prediction,
 )
+from processor.domain.statistics.label_days import USUAL_LEVEL, Level, recent_level
 from processor.domain.statistics.nowcast import (
     first_immature,
     hour_of,
     nowcast,
 )
-from processor.domain.statistics.outcome_shares import DUE_DEVIATION
 from processor.domain.statistics.sums import Sums
 from processor.domain.tally.estimates import Estimator
 from processor.domain.timestamps import SECOND
@@ -72,24 +73,37 @@ class Expected(NamedTuple):
 Amounts = dict[tuple[str, str], float]
 
 
+class Labels(NamedTuple):
+    """How many labels of a day are due, of which share of its predictions, and the variance of their
+    logarithm."""
+
+    due: float
+    rate: float
+    variance: float
+
+
 def right_share(
-    label: str, observed: Amounts, final: Amounts, due: float, shift: float = 0.0
+    label: str, observed: Amounts, final: Amounts, labels: Labels, shift: float = 0.0
 ) -> float:
     """The share of right outcomes, where `shift` is the logarithm of the usual number of labels."""
 
     def share(cell: tuple[str, str], log_scale: float) -> float:
-        pulled = (log_scale - shift) / DUE_DEVIATION**2
-        mean = due * math.exp(log_scale) * observed[cell] / final[cell]
-        return observed[cell] / (mean + pulled) if mean + pulled > 0 else math.inf
+        multiplier = (log_scale - shift) / labels.variance
+        chance = labels.rate * math.exp(log_scale) * observed[cell] / final[cell]
+        divisor = labels.due / labels.rate * chance + (1 - chance) * multiplier
+        return observed[cell] / divisor if divisor > 0 else math.inf
 
     def excess(log_scale: float) -> float:
         return min(1e9, sum(share(cell, log_scale) for cell in observed)) - 1
 
-    found = brentq(excess, -2, 2, xtol=1e-15, rtol=1e-15)
+    highest = min(2, labels.variance * labels.due / labels.rate + shift)
+    found = brentq(excess, -2, highest, xtol=1e-15, rtol=1e-15)
     return share((label, label), found) if (label, label) in observed else 0.0
 
 
-def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) -> Expected:
+def by_events(
+    events: Sequence[Event], now: float, hours: int, maturity: float, level: Level
+) -> Expected:
     """The nowcast by the text of rule 30, in sums over events."""
     seen = [event for event in events if event.time <= now]
     judged = {
@@ -139,39 +153,47 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
         """The mean share that is in."""
         return sum(shares(cell)[hour(e)] for e in items) / len(items)
 
-    def parts(cell: tuple[str, str], which: int | None) -> list[tuple[float, float]]:
-        """Judged items and `mean_share`, by day."""
-        found = []
-        for day in sorted({math.floor(age(h) / _DAY) for h in ages}):
-            if which is not None and day != which:
-                continue
-            of_day = [h for h in ages if math.floor(age(h) / _DAY) == day]
-            in_day = [e for e in window if hour(e) in of_day and e.predicted == cell[1]]
-            observed = sum(e in judged and e.actual == cell[0] for e in in_day)
-            if observed:
-                found.append((float(observed), mean_share(cell, in_day)))
-        return found
+    days = sorted({math.floor(age(h) / _DAY) for h in ages})
+
+    def of_day(day: int, label: str) -> list[Event]:
+        return [
+            e for e in window if e.predicted == label and math.floor(age(hour(e)) / _DAY) == day
+        ]
+
+    def parts(cell: tuple[str, str], day: int) -> list[tuple[float, float]]:
+        """Judged items and `mean_share` of a day, if there are any."""
+        items = of_day(day, cell[1])
+        observed = sum(e in judged and e.actual == cell[0] for e in items)
+        return [(float(observed), mean_share(cell, items))] if observed else []
 
     last = {cell: sum(o / e for o, e in parts(cell, 0)) for cell in cells}
     count = {p: sum(e.predicted == p for e in window) for p in labels}
-    today = {p: sum(e.predicted == p and age(hour(e)) < _DAY for e in window) for p in labels}
     fit = sum(sum(last[c] for c in cells if c[1] == p) / rate[p] for p in labels)
-    fit /= sum(today.values())
+    fit /= sum(len(of_day(0, p)) for p in labels)
     accuracy = variance = 0.0
-    for p in labels:
-        own = {c: parts(c, None) for c in cells if c[1] == p}
-        due = count[p] * rate[p]
+    of_sample: Amounts = {}
+    of_due: dict[str, float] = {}
+    known = {p: sum(len(of_day(day, p)) for day in days) for p in labels}
+    for p, day in product(labels, days):
+        items = of_day(day, p)
+        if not items:
+            continue
+        usual = min(1.0, rate[p] * level.ratio)
+        due = len(items) * usual
+        own = {c: parts(c, day) for c in cells if c[1] == p}
         missing = max(0.0, 1 - sum(o for each in own.values() for o, _ in each) / due)
-        mean = {c: mean_share(c, [e for e in window if e.predicted == p]) for c in own}
+        mean = {c: mean_share(c, items) for c in own}
         whole = sum(len(sample[c]) * mean[c] for c in own)
         for c in own:
             if missing and mean[c]:
                 own[c].append((missing * len(sample[c]) * mean[c] / whole, mean[c]))
+                due += missing * len(sample[c]) / whole
         own = {c: each for c, each in own.items() if each}
         observed = {c: sum(o for o, _ in each) for c, each in own.items()}
         final = {c: sum(o / e for o, e in each) for c, each in own.items()}
-        part = count[p] / len(window)
-        accuracy += part * right_share(p, observed, final, due)
+        due_labels = Labels(due, usual, level.variance)
+        part = count[p] / len(window) * len(items) / known[p]
+        accuracy += part * right_share(p, observed, final, due_labels)
         step = 1e-5
 
         def slope(
@@ -180,27 +202,29 @@ def by_events(events: Sequence[Event], now: float, hours: int, maturity: float) 
             p: str = p,
             observed: Amounts = observed,
             final: Amounts = final,
-            due: float = due,
+            due_labels: Labels = due_labels,
         ) -> float:
             """The share of right ones after a relative change of a cell, or of the labels due."""
             if cell is None:
-                return right_share(p, observed, final, due, change)
+                return right_share(p, observed, final, due_labels, change)
             moved = {c: n * (1 + change * (c == cell)) for c, n in observed.items()}
             shifted = {c: n * (1 + change * (c == cell)) for c, n in final.items()}
-            return right_share(p, moved, shifted, due)  # fmt: skip
+            return right_share(p, moved, shifted, due_labels)
 
         for c, each in own.items():
-            relative = sum(max(0.0, 1 - e * rate[p]) * o / e**2 for o, e in each)
-            of_sample = sum(o / e * math.sqrt(max(0.0, 1 - e) / e) for o, e in each)
-            relative = (relative + of_sample**2 / len(sample[c])) / final[c] ** 2
-            found = (slope(Cell(*c), step) - slope(Cell(*c), -step)) / (2 * step)
-            variance += (part * found) ** 2 * relative
-        of_due = (slope(None, step) - slope(None, -step)) / (2 * step)
-        variance += (part * of_due * DUE_DEVIATION) ** 2
+            found = part * (slope(Cell(*c), step) - slope(Cell(*c), -step)) / (2 * step)
+            relative = sum(max(0.0, 1 - e * rate[p]) * o / e**2 for o, e in each) / final[c] ** 2
+            variance += found**2 * relative
+            error = sum(o / e * math.sqrt(max(0.0, 1 - e) / e) for o, e in each) / final[c]
+            of_sample[c] = of_sample.get(c, 0.0) + found * error / math.sqrt(len(sample[c]))
+        found = part * (slope(None, step) - slope(None, -step)) / (2 * step)
+        of_due[p] = of_due.get(p, 0.0) + found * math.sqrt(level.variance)
+    variance += sum(error**2 for error in (*of_sample.values(), *of_due.values()))
     half = 1.959963984540054 * math.sqrt(variance)
-    due_at = {(p, h): rate[p] * share(by_label[p], age(h)) for p in labels for h in ages}
-    due = sum(due_at[e.predicted, hour(e)] for e in window)
-    return Expected(accuracy, max(0.0, accuracy - half), min(1.0, accuracy + half), fit, due)
+    usual_at = {(p, h): rate[p] * share(by_label[p], age(h)) for p in labels for h in ages}
+    expected = sum(usual_at[e.predicted, hour(e)] for e in window)
+    low, high = max(0.0, accuracy - half), min(1.0, accuracy + half)
+    return Expected(accuracy, low, high, fit, expected)
 
 
 def world(seed: int, labels: Sequence[str] = ("a", "b")) -> list[Event]:
@@ -222,8 +246,12 @@ def world(seed: int, labels: Sequence[str] = ("a", "b")) -> list[Event]:
 
 @pytest.mark.parametrize("hours", [6, 24, 48])
 @settings(max_examples=20)
-@given(seed=st.integers(0, 10**6), moment=st.integers(90 * _HOUR, 110 * _HOUR))
-def test_it_is_that_of_the_events(hours: int, seed: int, moment: int) -> None:
+@given(
+    seed=st.integers(0, 10**6),
+    moment=st.integers(90 * _HOUR, 110 * _HOUR),
+    level=st.builds(Level, st.floats(0.7, 1.2), st.floats(1e-4, 1e-2)),
+)
+def test_it_is_that_of_the_events(hours: int, seed: int, moment: int, level: Level) -> None:
     events = world(seed)
     now, maturity = float(moment), 36.0 * _HOUR
     cohorts = tables(events, now)
@@ -233,16 +261,39 @@ def test_it_is_that_of_the_events(hours: int, seed: int, moment: int) -> None:
         if hour < first:
             mature.add(cohort)
     window = {hour: cohort for hour, cohort in cohorts.items() if end - hours < hour <= end}
-    found = nowcast(window, Delays({0: mature}), now)
+    found = nowcast(window, Delays({0: mature}), now, level=level)
     if found.withheld is not None:
         return
-    expected = by_events(events, now, hours, maturity)
+    expected = by_events(events, now, hours, maturity, level)
     assert found.accuracy == pytest.approx(expected.accuracy, abs=1e-9)
     assert found.accuracy_low == pytest.approx(expected.low, abs=1e-6)
     assert found.accuracy_high == pytest.approx(expected.high, abs=1e-6)
     assert found.expected_judged == pytest.approx(expected.expected, abs=1e-9)
     if found.fit is not None and hours <= 24:
         assert found.fit == pytest.approx(expected.fit, abs=1e-9)
+
+
+def test_the_level_is_that_of_recent_days() -> None:
+    """Half of the labels do not come any more: 9 in 10 of all did, in halves after 6 and 30 h."""
+    old, hours = Cohort(), {}
+    old.add_predicted("a", 1000)
+    old.add_judged(Cell("a", "a"), ENDS.index(6 * _HOUR), 450)
+    old.add_judged(Cell("b", "a"), ENDS.index(36 * _HOUR), 450)
+    delays = Delays({0: old})
+    for day, right in enumerate((40, 40, 50, 45)):
+        hours[24 * day] = cohort = Cohort()
+        cohort.add_predicted("a", 200)
+        cohort.add_judged(Cell("a", "a"), ENDS.index(6 * _HOUR), right)
+        cohort.add_judged(Cell("b", "a"), ENDS.index(36 * _HOUR), 45 if day < 3 else 0)
+    now = 24.0 * _HOUR * 4 - _HOUR
+    found = recent_level(hours, delays, now)
+    # The last day is not over.
+    ratios = [(right + 45) / 180 for right in (40, 40, 50)]
+    mean = sum(ratios) / 3
+    assert found.ratio == pytest.approx(mean, abs=1e-12)
+    spread = sum((each / mean - 1) ** 2 for each in ratios) / 3 * 4 / 2
+    assert found.variance == pytest.approx(spread, rel=1e-9)
+    assert recent_level({0: hours[0], 24: hours[24]}, delays, now) == USUAL_LEVEL
 
 
 def test_a_prediction_of_the_future_is_not_mature() -> None:
