@@ -15,6 +15,7 @@ from processor.cli.main import cli
 from processor.domain.events.decoder import Decoder
 from processor.domain.events.events_file import parse_line
 from processor.domain.events.payloads.forms import FIRST, read_forms
+from processor.domain.events.payloads.json_bodies import _Data, _Message
 from processor.domain.events.raw_event import REASONS
 from processor.domain.log.observations import Feedback, Prediction
 from processor.domain.model_rules import ModelRules, Rule, Targets, parse_rules
@@ -69,6 +70,13 @@ def test_the_counting_rules_have_their_numbers() -> None:
     numbers = re.findall(r"^### Rule (\d+): ", text("counting.md"), re.MULTILINE)
     assert len(numbers) >= 23
     assert [*map(int, numbers)] == [*range(1, len(numbers) + 1)]
+
+
+def test_every_container_is_in_rule_5() -> None:
+    rule = section("counting.md", "### Rule 5: payloads")
+    members = [*msgspec.structs.fields(_Message), *msgspec.structs.fields(_Data)]
+    containers = {one.encode_name for one in members} - {"data", "names", "parameters", "status"}
+    assert {name for name in containers if f"`{name}`" not in rule} == set()
 
 
 def test_rows_have_the_labels_that_the_rules_say() -> None:

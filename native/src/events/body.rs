@@ -51,7 +51,8 @@ fn message(scanner: &mut Scanner, content: &mut Content) -> Option<Once> {
             }
             content.put(name[0], text)
         }
-        // Containers that Python reads, or that count only beside no other.
+        // Containers that Python reads, or that count only beside no other. Any member that is not named
+        // here is skipped.
         b"binData" | b"customData" | b"result" | b"results" => None,
         _ => scanner.skip().map(|_| ()),
     })?;

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from processor.domain import native
@@ -13,6 +14,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
+from processor.domain.events.payloads.json_bodies import _Message
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import parse_rules
 from processor.telemetry import Telemetry
@@ -213,6 +215,19 @@ def test_values_that_differ_are_read_natively(
     if is_truth and row == "probability":
         return  # the value of such a truth stands in a dictionary of the log
     assert len(fast.decoded) - 30 < 60
+
+
+@pytest.mark.parametrize("member", [one.encode_name for one in msgspec.structs.fields(_Message)])
+def test_no_member_that_python_reads_is_skipped(
+    member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside other data too, where a member that is not known says nothing."""
+    fast, slow = readers(None, monkeypatch)
+    rows = b'{"data":{"ndarray":[[0.25,0.75]]}'
+    for more in b"", b',"%b":["cat"]' % member.encode():
+        body = rows + more + b"}"
+        part = [record(at, (headers(RESPONSE, "plain", at), body)) for at in range(40)]
+        assert fast.read(part) == slow.read(part)
 
 
 @pytest.mark.parametrize("row", ["text", "integer", "probabilities", "labelled"])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from processor.domain.events.decoder import Decoder
+from processor.domain.events.payloads.json_bodies import _Message
 from processor.domain.events.payloads.rows import MAX_ROWS
+from processor.domain.events.payloads.whole_bodies import uncounted
 from processor.domain.events.raw_event import REASONS, DeadLetter
 from processor.domain.join.judge import judge
 from processor.domain.log.observations import BatchBuilder, Feedback, ObservationBatch, Prediction
@@ -95,6 +98,17 @@ def tensor(shape: object, values: object) -> dict[str, Any]:
 def test_responses(body: object, labels: str) -> None:
     """Rules 3 to 5 and 10."""
     assert label(body) == labels
+
+
+_MEMBERS = {one.encode_name for one in msgspec.structs.fields(_Message)}
+
+
+@pytest.mark.parametrize("member", sorted(_MEMBERS - {"data", "parameters", "status"}))
+def test_every_container_is_data(member: str) -> None:
+    """Beside an error too, and none is overlooked beside another (rules 5 and 23)."""
+    assert uncounted(b'{"error":"late","%b":[1]}' % member.encode()) is None
+    both = label({"data": {"ndarray": [[0.1, 0.9]]}, member: [1]})
+    assert both == ("1" if member in ("result", "results") else "!two_containers")
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ class _Data(msgspec.Struct):
 
 class _Message(msgspec.Struct):
     """A message of any protocol: ``data`` to ``customData`` are Seldon's, ``outputs`` and ``parameters``
-    the Open Inference Protocol's, the others TensorFlow's, whose ``outputs`` are by column."""
+    the Open Inference Protocol's, the others TensorFlow's, whose ``outputs`` are by column. The native
+    extension skips a member that its ``message`` does not name, so it has to name each of these."""
 
     data: _Data | None = None
     str_data: Any = msgspec.field(default=None, name="strData")
