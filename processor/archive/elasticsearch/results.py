@@ -7,12 +7,13 @@ import msgspec
 
 from processor.archive.elasticsearch.http import ElasticsearchHttp, reason_of, reply
 from processor.archive.stored_result import StoredResult
-from processor.domain.results import ModelResult
+from processor.domain.results import MeanResult, ModelResult
 from processor.domain.type_errors import type_error
 from processor.errors import ArchiveError, SettingsError
 from processor.settings import Settings
 
-#: The number is the version of the mapping: a new mapping gets its own index.
+#: The number is the version of the mapping. A field of another type needs a new one. An added field
+#: does not: an index that is there stores it, but cannot search it.
 INDEX = "model-metrics-v2"
 _PATTERN, _TEMPLATE = "model-metrics-*", "model-metrics"
 _PRIVILEGES = "manage_index_templates on the cluster, and read, index and create_index"
@@ -21,36 +22,26 @@ _BULK, _PAGE = 4 << 20, 200
 #: Seconds to wait for a server that is busy or away.
 _PATIENCE = 60.0
 
-_SCORES = ("precision", "recall", "specificity", "f1")
-_NAMES = ("namespace", "deployment", "predictor", "model")
-_COUNTS = (
-    "predictions", "judged", "correct", "unknown_actual", "rewards", "disagreements", "measured",
-)  # fmt: skip
-_RATIOS = (
-    "coverage", "accuracy", "accuracy_low", "accuracy_high", "reward_sum", "reward_mean",
-    "mcc", "kappa", "brier_score", "log_loss", "roc_auc", "roc_auc_error_bound", "average_precision",
-    "calibration_error", "reciprocal_rank", "threshold", "best_threshold", "bias", "mae", "mae_low",
-    "mae_high", "rmse", "r2", "correlation", "mape", "wape", "within_tolerance", "mean_actual",
-    "mean_predicted", "deviation_actual", "deviation_predicted", "slope", "intercept",
-    "exact_match", "hamming_loss", "jaccard",
-)  # fmt: skip
-_MEAN = {"properties": {name: {"type": "double"} for name in _SCORES}}
+_KEYWORD, _LONG, _DOUBLE = {"type": "keyword"}, {"type": "long"}, {"type": "double"}
+_TIME = {"type": "date_nanos"}
 #: Labels are arbitrary text: as field names they would grow the mapping without bound.
 _UNSEARCHED = {"type": "object", "enabled": False}
-_TABLES = (
-    "confusion", "classes", "top_k_accuracy", "calibration", "thresholds", "absolute_error_quantiles",
-    "error_histogram", "custom", "custom_failed", "nowcast", "drift", "targets",
-)  # fmt: skip
+#: By the type of a field of `ModelResult`; fields of all other types are not searched.
+_BY_TYPE: dict[Any, dict[str, Any]] = {
+    **dict.fromkeys((str, str | None), _KEYWORD),
+    **dict.fromkeys((int, int | None), _LONG),
+    **dict.fromkeys((float, float | None), _DOUBLE),
+    MeanResult: {"properties": dict.fromkeys(MeanResult.__struct_fields__, _DOUBLE)},
+}
 _MAPPINGS: dict[str, Any] = {
     "dynamic": False,
     "properties": {
-        **{name: {"type": "keyword"} for name in ("key", "by", *_NAMES)},
-        **{name: {"type": "date_nanos"} for name in ("from", "to", "as_of", "stored_at")},
-        **{name: {"type": "long"} for name in _COUNTS},
-        **{name: {"type": "double"} for name in _RATIOS},
-        **dict.fromkeys(("macro", "micro", "weighted"), _MEAN),
-        "task": {"type": "keyword"},
-        **dict.fromkeys(_TABLES, _UNSEARCHED),
+        **dict.fromkeys(("key", "by"), _KEYWORD),
+        **dict.fromkeys(("from", "to", "as_of", "stored_at"), _TIME),
+        **{
+            field.encode_name: _BY_TYPE.get(field.type, _UNSEARCHED)
+            for field in msgspec.structs.fields(ModelResult)
+        },
     },
 }
 
