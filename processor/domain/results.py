@@ -88,7 +88,8 @@ class ModelResult(msgspec.Struct, frozen=True):
     (counting rule 15). ``custom`` has the scores of custom statistics, by statistic and score,
     ``custom_failed`` on how many items each failed. ``nowcast`` and ``drift`` are None on the feedback
     basis, and where they were not asked for. ``targets`` is what the models file expects of the model,
-    None if nothing.
+    None if nothing. Fields from ``task`` on have defaults, since stored results may be older than they
+    are.
     """
 
     namespace: str

@@ -64,7 +64,8 @@ _COUNTS = {
         "Feedbacks whose reward and truth contradict each other.",
     ),
 }
-#: Families of scores of a whole model: the field of `Scores`, and the HELP text.
+#: Families of scores of a whole model that are always published: the field of `Scores`, and the HELP
+#: text.
 _RATIOS = {
     "model_accuracy_ratio": (
         "accuracy",
@@ -84,7 +85,7 @@ _RATIOS = {
         "Mean reward: sum of the rewards divided by the number of feedbacks that have one.",
     ),
 }
-#: Families of the agreement of labels: the field of `Scores`, and the HELP text.
+#: Families of scores of labels, in the group of that name: the field of `Scores`, and the HELP text.
 _AGREEMENT = {
     "model_mcc": (
         "mcc",

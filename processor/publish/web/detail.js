@@ -107,7 +107,7 @@ function figures(model, decided) {
     make("div", "card", make("h3", "", "Scores"), scoresOf(model))];
 }
 
-// The scores that the model's task has.
+// The scores that the model's task has. A field that not all tasks have is left out where it has no value.
 function scoresOf(model) {
   const pairs = make("dl", "pairs");
   const pair = (text, value) => pairs.append(make("dt", "", text), make("dd", "", value));

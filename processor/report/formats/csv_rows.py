@@ -29,7 +29,8 @@ _NESTED = (
 NUMBERS = tuple(
     field for field in ModelResult.__struct_fields__ if field not in (*_NAMES, *_NESTED)
 )
-#: Fields that a result of labels alone does not have: without a value they have no row.
+#: Fields with a default: those that a result of labels alone does not have, and later ones. Without a
+#: value they have no row.
 _OPTIONAL = frozenset(
     field.name for field in msgspec.structs.fields(ModelResult) if not field.required
 )
