@@ -11,21 +11,28 @@ not reported events", Canadian Journal of Statistics 22 (1994).
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from math import sqrt
 from typing import NamedTuple
 
 from processor.domain.statistics.counts import Cell
-from processor.domain.statistics.delay_shares import Delays, Distribution
-from processor.domain.statistics.delays import ENDS, Cohort, predicted_in, total
+from processor.domain.statistics.delay_shares import Delays
+from processor.domain.statistics.delays import ENDS, Cohort, predicted_in
 from processor.domain.statistics.error_delays import WITHIN, verdict_of
-from processor.domain.statistics.labels import Z
-from processor.domain.statistics.outcome_shares import (
-    Estimate,
+from processor.domain.statistics.label_days import (
+    USUAL_LEVEL,
+    Ages,
+    Day,
     Estimates,
-    add_older,
-    mean_share,
-    resolve,
+    Level,
+    add_day,
+    by_age,
+    expected,
+    found_in,
+    with_older,
 )
+from processor.domain.statistics.labels import Z
+from processor.domain.statistics.outcome_shares import resolve
 from processor.domain.values import DEFAULT_UNIT
 
 _HOUR, _DAY = 3600, 86_400
@@ -92,15 +99,20 @@ def first_immature(now: float, maturity: float) -> int:
 
 
 def nowcast(
-    window: Mapping[int, Cohort], delays: Delays, now: float, numbers: bool = False
+    window: Mapping[int, Cohort],
+    delays: Delays,
+    now: float,
+    numbers: bool = False,
+    level: Level = USUAL_LEVEL,
 ) -> Nowcast:
     """Return the nowcast of the cohorts of a window, by hour since 1970, at ``now`` (s since 1970);
     ``numbers`` tells whether they are of numbers, by class of the error.
 
     With O judged items of actual a and predicted p in a day, and E the mean over its hours u of the
     share of mature items (a, p) with a delay of at most now - u, weighted by the predictions N(u, p):
-    est(a, p) = sum over days of O / E, and the nowcast's cells are
-    N(p) est(a, p) / sum over a of est(a, p). The interval of accuracy is by the delta method.
+    est(a, p) = O / E says how many there will be. The nowcast's cells are the sum over the days of N(p)
+    times the shares of the outcomes, which heed also how many labels come of late: ``level`` says how
+    many. The interval of accuracy is by the delta method.
     """
     predicted = predicted_in(window.values())
     judged = sum(sum(map(sum, cohort.judged.values())) for cohort in window.values())
@@ -108,18 +120,15 @@ def nowcast(
     if not delays.are_known:
         reason = "no predictions are old enough to know the delays"
         return Nowcast(None, None, None, None, count, judged, None, {}, reason)
-    days: dict[int, dict[float, Cohort]] = {}
-    # In one order, so that a sum of floats is the same in a live run and in a replay.
-    for hour, cohort in sorted(window.items()):
-        age = max(0.0, now - (hour + 0.5) * _HOUR)
-        days.setdefault(int(age // _DAY), {})[age] = cohort
-    estimates: Estimates = {}
+    days = by_age(window, now)
+    by_day: list[Estimates] = []
     missing = False
     for day in days.values():
-        missing |= _add_day(estimates, day, delays)
-    expected = sum(_expected(day, delays) for day in days.values())
+        by_day.append({})
+        missing |= add_day(by_day[-1], day, delays)
+    due = sum(expected(day, delays) for day in days.values())
     fit, error = _fit(days, delays)
-    final = sum(estimate.final for estimate in estimates.values())
+    final = sum(each.final for estimates in by_day for each in estimates.values())
     withheld = None
     if judged < MIN_JUDGED:
         withheld = f"fewer than {MIN_JUDGED} items are judged"
@@ -127,47 +136,51 @@ def nowcast(
         withheld = f"less than {MIN_SHARE:.0%} of the labels are in"
     elif fit is not None and not MIN_FIT - 2 * error <= fit <= MAX_FIT + 2 * error:
         withheld = "the pace of labels has changed"
-    found = Nowcast(None, None, None, fit, count, judged, expected, {}, withheld)
+    found = Nowcast(None, None, None, fit, count, judged, due, {}, withheld)
     if withheld is not None:
         return found
-    add_older(estimates, days.values(), delays)
+    of_days = [
+        with_older(estimates, day, delays, level)
+        for estimates, day in zip(by_day, days.values(), strict=True)
+    ]
     if numbers:
-        return _with_errors(found, estimates, predicted, delays)
-    cells, accuracy, deviation = resolve(estimates, predicted, delays, _is_right)
+        return _with_errors(found, of_days)
+    cells, accuracy, deviation = resolve(of_days, _is_right)
     low, high = _share_interval(accuracy, deviation)
     return found._replace(accuracy=accuracy, accuracy_low=low, accuracy_high=high, cells=cells)
 
 
-def _with_errors(
-    found: Nowcast, estimates: Estimates, predicted: Mapping[str, int], delays: Delays
-) -> Nowcast:
+def _with_errors(found: Nowcast, days: Sequence[Day]) -> Nowcast:
     """Return the nowcast of numbers: the mean absolute error, and the share within the tolerance of the
     items that have one."""
-    mae, deviation = _mean_error(estimates, predicted, delays)
+    mae, deviation = _mean_error(days)
     found = found._replace(
         mae=mae, mae_low=max(0.0, mae - Z * deviation), mae_high=mae + Z * deviation
     )
-    tolerated = {cell: one for cell, one in estimates.items() if verdict_of(int(cell.actual))}
-    if not tolerated:
+    tolerated = [day.only(_has_tolerance) for day in days]
+    if not any(day.estimates for day in tolerated):
         return found
-    _, share, deviation = resolve(tolerated, predicted, delays, _is_within)
+    _, share, deviation = resolve(tolerated, _is_within)
     low, high = _share_interval(share, deviation)
     return found._replace(accuracy=share, accuracy_low=low, accuracy_high=high)
 
 
-def _mean_error(
-    estimates: Estimates, predicted: Mapping[str, int], delays: Delays
-) -> tuple[float, float]:
+def _mean_error(days: Sequence[Day]) -> tuple[float, float]:
     """Return the expected mean absolute error and its standard error: the mean over the classes of
     errors of the mean error of their judged items."""
+    sizes: dict[Cell, float] = {}
+    judged: dict[Cell, float] = {}
+    for cell, each in chain.from_iterable(day.estimates.items() for day in days):
+        sizes[cell] = sizes.get(cell, 0.0) + each.size
+        judged[cell] = judged.get(cell, 0.0) + each.judged
     means = {
-        cell: each.size / each.judged * 10.0 ** int(cell.predicted or DEFAULT_UNIT)
-        for cell, each in estimates.items()
+        cell: size / judged[cell] * 10.0 ** int(cell.predicted or DEFAULT_UNIT)
+        for cell, size in sizes.items()
     }
-    cells, mae, deviation = resolve(estimates, predicted, delays, means.__getitem__)
+    cells, mae, deviation = resolve(days, means.__getitem__)
     whole = sum(cells.values())
     within = sum(
-        (items / whole * means[cell]) ** 2 * _CLASS_VARIANCE / estimates[cell].judged
+        (items / whole * means[cell]) ** 2 * _CLASS_VARIANCE / judged[cell]
         for cell, items in cells.items()
     )
     return mae, sqrt(deviation * deviation + within)
@@ -175,6 +188,10 @@ def _mean_error(
 
 def _is_right(cell: Cell) -> float:
     return float(cell.actual == cell.predicted)
+
+
+def _has_tolerance(cell: Cell) -> bool:
+    return bool(verdict_of(int(cell.actual)))
 
 
 def _is_within(cell: Cell) -> float:
@@ -185,77 +202,19 @@ def _share_interval(share: float, deviation: float) -> tuple[float, float]:
     return max(0.0, share - Z * deviation), min(1.0, share + Z * deviation)
 
 
-def _add_day(estimates: Estimates, day: Mapping[float, Cohort], delays: Delays) -> bool:
-    """Add the cohorts of a day, by age in seconds. Returns whether items are judged of which none should
-    be."""
-    missing = False
-    whole = total(day.values())
-    for cell, counts in sorted(whole.judged.items()):
-        judged = sum(counts)
-        if judged <= 0:
-            continue
-        distribution = delays.of_cell(cell)
-        # What never came so soon before is rare: its labels are taken to come like the others.
-        share = _share_of_day(distribution, day, cell.predicted)
-        if not share:
-            share = _share_of_day(delays.of_label(cell.predicted), day, cell.predicted)
-        estimate = estimates.get(cell)
-        if estimate is None:
-            estimate = estimates[cell] = Estimate(distribution)
-        estimate.size += whole.sizes.get(cell, 0)
-        if share > 0:
-            estimate.add(judged, share, delays.rate(cell.predicted))
-        else:
-            missing = True
-    return missing
-
-
-def _share_of_day(distribution: Distribution, day: Mapping[float, Cohort], label: str) -> float:
-    weights = [(age, cohort.predicted.get(label, 0)) for age, cohort in day.items()]
-    if sum(items for _, items in weights) <= 0:
-        # Feedback was counted whose predictions were not: the archive's predictions are not provided.
-        weights = [(age, 1) for age in day]
-    return mean_share(distribution, weights)
-
-
-def _expected(day: Mapping[float, Cohort], delays: Delays) -> float:
-    """Return how many items of a day would be judged by now (counting rule 31)."""
-    return sum(
-        items * delays.rate(label) * delays.of_label(label).share(age)
-        for age, cohort in day.items()
-        for label, items in sorted(cohort.predicted.items())
-        if items
-    )
-
-
-def _fit(days: Mapping[int, Mapping[float, Cohort]], delays: Delays) -> tuple[float | None, float]:
-    """Return the expected items by the labels that are in, divided by those that the judged share of
-    mature predictions gives, and its standard error; None if no day has enough labels to tell.
-
-    It is of the window's last 24 hours; where the delays are so long that few labels are due there, of
-    the latest day with enough of them.
-    """
+def _fit(days: Mapping[int, Ages], delays: Delays) -> tuple[float | None, float]:
+    """Return the level of the labels of the window's last 24 hours, and its standard error; None if no
+    day has enough labels to tell. Where the delays are so long that few labels are due in these hours,
+    it is that of the latest day with enough of them."""
     for _, day in sorted(days.items()):
-        if _expected(day, delays) >= MIN_JUDGED:
+        if expected(day, delays) >= MIN_JUDGED:
             break
     else:
         return None, 0.0
-    estimates: Estimates = {}
-    if _add_day(estimates, day, delays):
+    found = found_in(day, delays)
+    if found is None:
         return None, 0.0
-    found = due = squares = 0.0
-    for label, items in sorted(predicted_in(day.values()).items()):
-        rate = delays.rate(label)
-        if not rate:
-            continue
-        own = [each for cell, each in estimates.items() if cell.predicted == label]
-        final = sum(each.final for each in own)
-        due += items
-        found += final / rate
-        squares += sum((each.final / rate) ** 2 * each.variance for each in own)
-        if mature := delays.predicted(label):
-            squares += (final / rate) ** 2 * (1 - rate) / (rate * mature)
-    return (found / due, sqrt(squares) / due) if due else (None, 0.0)
+    return found.by_labels / found.items, found.error / found.items
 
 
 def hindcast(days: Sequence[Cohort], delays: Delays, numbers: bool = False) -> list[Hindcast]:
@@ -288,13 +247,13 @@ def _of_age(
     """Return the accuracy of a cohort of one age (s), or the mean absolute error of numbers, and its
     standard error; None if too few of its labels are in."""
     estimates: Estimates = {}
-    missing = _add_day(estimates, {age: cohort}, delays)
+    missing = add_day(estimates, {age: cohort}, delays)
     judged = sum(estimate.judged for estimate in estimates.values())
     final = sum(estimate.final for estimate in estimates.values())
     if missing or judged < MIN_JUDGED or judged < MIN_SHARE * final:
         return None
-    add_older(estimates, [{age: cohort}], delays)
+    days = [with_older(estimates, {age: cohort}, delays, USUAL_LEVEL)]
     if numbers:
-        return _mean_error(estimates, cohort.predicted, delays)
-    _, accuracy, deviation = resolve(estimates, cohort.predicted, delays, _is_right)
+        return _mean_error(days)
+    _, accuracy, deviation = resolve(days, _is_right)
     return accuracy, deviation

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from processor.domain.statistics.delay_shares import Delays, reached
 from processor.domain.statistics.delays import Cohort, predicted_in, total
 from processor.domain.statistics.drift import Drift, drift
+from processor.domain.statistics.label_days import USUAL_LEVEL, recent_level
 from processor.domain.statistics.nowcast import (
     Hindcast,
     Nowcast,
@@ -89,6 +90,11 @@ class Estimator:
         parts.setdefault(reached(now - oldest * HOUR), Cohort()).add(self._older(whole))
         self.delays = Delays(parts, numbers)
         """The delays of the predictions that are mature."""
+        self._level = (
+            recent_level({h: c for h, c in self._hours.items() if h >= first}, self.delays, now)
+            if self.delays.are_known
+            else USUAL_LEVEL
+        )
         self.whole = whole
         """The cohort of all time."""
         self._hindcast = hindcast(
@@ -111,7 +117,7 @@ class Estimator:
 
     def of_cohorts(self, window: Mapping[int, Cohort]) -> Estimates:
         """Return the estimates of some cohorts by hour, without drift."""
-        found = nowcast(window, self.delays, self._now, self.numbers)
+        found = nowcast(window, self.delays, self._now, self.numbers, self._level)
         predicted = {} if self.numbers else predicted_in(window.values())
         return Estimates(found, self._hindcast, None, None, predicted)
 
