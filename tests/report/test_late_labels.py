@@ -26,12 +26,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_text_says_it_in_words(rows: Path) -> None:
     text = output_of("report", rows, "--nowcast", *DAY)
     for part in (
-        "  12.5 % of 400 predictions are judged; from the delays seen so far, accuracy will be 77.5 to "
-        "87.6 % (nowcast 82.5 %)\n",
+        "  12.5 % of 400 predictions are judged; from the delays seen so far, accuracy will be 77.7 to "
+        "87.7 % (nowcast 82.7 %)\n",
         "  50 labels have arrived; at the usual pace it would be 45; judging by the labels of the "
         "newest day, 105 % of the usual number will arrive (fit 1.05)\n",
         "  nowcast of past days, at the age of   mean error  held by the interval  days\n",
-        "  1 day                                +0.0 points               100.0 %    10\n",
+        "  1 day                                +0.1 points                90.0 %    10\n",
         "  predicted labels are like those of the time before (Jensen-Shannon distance 0.011, by chance "
         "up to 0.059), and are like those of a week ago ",
     ):
@@ -47,7 +47,7 @@ def test_the_text_says_why_it_is_withheld(rows: Path) -> None:
 
 def test_the_page_has_sentence_and_table(rows: Path) -> None:
     page = output_of("report", rows, "--nowcast", *DAY, "--format", "html")
-    assert "accuracy will be 77.5 to 87.6 % (nowcast 82.5 %).</p>" in page
+    assert "accuracy will be 77.7 to 87.7 % (nowcast 82.7 %).</p>" in page
     assert "<td>+0.1 points</td>" in page
     assert "While labels are late" not in output_of("report", rows, *DAY, "--format", "html")
 

@@ -19,9 +19,10 @@ class World:
 
     Traffic triples at ``surge``, and for one to three days ``surges`` times at random. Accuracy falls by
     ``fall`` at ``drop``, delays become ``slower`` times as long at ``slow``, and no label comes from
-    ``stop`` on. Delays are log-normal, with one median for wrong and one for right predictions; with
-    ``deliveries`` the labels wait for one delivery a week. With ``nights`` a third of each day has no
-    traffic. The class 1 no longer occurs from ``without`` on.
+    ``stop`` on; from ``fewer`` on a ninth of them no longer comes. Delays are log-normal, with one
+    median for wrong and one for right predictions; with ``deliveries`` the labels wait for one delivery
+    a week. With ``nights`` a third of each day has no traffic. The class 1 no longer
+    occurs from ``without`` on.
     """
 
     days: float = 31
@@ -43,6 +44,7 @@ class World:
     nights: bool = False
     deliveries: bool = False
     without: float | None = None
+    fewer: float | None = None
 
 
 class Events:
@@ -76,7 +78,9 @@ class Events:
         self.right: NDArray[np.bool_] = random.random(size) < accuracy
         others = (self.predicted + 1 + random.integers(0, world.classes - 1, size)) % world.classes
         self.actual: NDArray[np.int64] = np.where(self.right, self.predicted, others)
-        self.labelled: NDArray[np.bool_] = random.random(size) < world.labelled
+        self.fewer = self.time >= (np.inf if world.fewer is None else world.fewer * DAY)
+        labelled = np.where(self.fewer, world.labelled * 8 / 9, world.labelled)
+        self.labelled: NDArray[np.bool_] = random.random(size) < labelled
         median = np.where(self.right, world.right_after, world.wrong_after) * DAY
         if world.slow is not None:
             median = np.where(self.time >= world.slow * DAY, world.slower * median, median)
