@@ -1,7 +1,8 @@
-//! Later versions of the only feedback of a request: what the former one counted is taken back (counting
-//! rules 11 and 12).
+//! Further feedback of a request that has one: what the former one counted is taken back if the new one is
+//! later (counting rules 11 and 12).
 
 use pyo3::prelude::*;
+use rustc_hash::FxHashMap;
 
 use crate::ids::{DeploymentId, PlanId};
 use crate::join::deltas::accumulator::{unknown, DeltaAccumulator, NONE};
@@ -16,26 +17,25 @@ use crate::quantities::MAX_WIDTH;
 use crate::request_ids::Id;
 use crate::times::MINUTE;
 
-/// What a prediction counted, and what it counts now.
+/// What a prediction counted, what it counts now, and whether these differ.
 struct Correction<'a> {
     before: Verdict<'a>,
     after: Verdict<'a>,
+    differ: bool,
 }
 
-/// Whether a feedback is an earlier or later version of a known one, and both have digests that follow from
-/// their content.
+/// Whether a feedback is a version of a known one, and the digests of both can be compared: as they are, or
+/// by the contents that they follow from.
 fn is_version(known: &Register, row: &NewFeedback) -> bool {
     known.items.is_some() == row.truth.is_some()
         && (row.truth.is_some() || known.model == row.scope)
         && known.source_rank == row.source_rank
-        && known.time != row.time
-        && !known.has_digest
-        && row.digest.is_none()
+        && known.digest.is_some() == row.digest.is_some()
 }
 
 impl RequestUpdater<'_, '_> {
-    /// Replace the only feedback of a request by a later version; an earlier one is counted alone. Returns
-    /// false if Python has to apply it.
+    /// Replace the only feedback of a request by a later version, or put another kind of feedback beside it;
+    /// an earlier version is counted alone. Returns false if Python has to apply it.
     pub fn correct(
         &mut self,
         deployment: DeploymentId,
@@ -45,37 +45,59 @@ impl RequestUpdater<'_, '_> {
         row: &NewFeedback,
     ) -> PyResult<bool> {
         let Some(known) = request.only_feedback()? else { return Ok(false) };
-        if !is_version(&known, row) {
+        let is_version = is_version(&known, row);
+        if known.time == row.time || !(is_version || self.stands_beside(request, &known, row)?) {
             return Ok(false);
         }
         let truth = known.items.as_ref().map(collected).transpose()?;
         let was = Says { time: known.time, truth: truth.as_deref(), reward: known.reward };
         let truth = row.truth.map(|truth| truth.items);
-        let is_same = was.reward == row.reward && was.truth == truth;
+        let is_same = match row.digest {
+            Some(_) => row.digest == known.digest,
+            None => was.reward == row.reward && was.truth == truth,
+        };
         let mut corrections = OfOne::new();
         if known.time < row.time {
             let Some(found) = self.corrections_of(request, row, was)? else { return Ok(false) };
             corrections = found;
         }
-        self.duplicates += i64::from(is_same);
-        self.superseded += i64::from(!is_same);
-        if request.predictions > 0 {
-            self.notes.judged(deployment, id)?;
-        }
-        if known.time > row.time {
+        self.duplicates += i64::from(is_version && is_same);
+        self.superseded += i64::from(is_version && !is_same);
+        self.notes.judged(deployment, id)?;
+        if !is_version {
+            request.with_feedback(row.time, &self.register, &mut self.new);
+        } else if known.time < row.time {
+            request.with_other_feedback(&known, row.time, &self.register, &mut self.new);
+        } else {
             return Ok(true);
         }
-        request.with_other_feedback(&known, row.time, &self.register, &mut self.new);
         self.requests.table(deployment)?.replace(id, found, &self.new);
         for correction in &corrections {
-            let accumulator = &mut self.accumulator.borrow_mut();
-            self.corrections += i64::from(accumulator.correct(correction)?);
+            self.accumulator.borrow_mut().correct(correction)?;
+            self.corrections += i64::from(correction.differ);
         }
         Ok(true)
     }
 
-    /// The corrections of all predictions that the feedback is about, each of one item. None if Python has
-    /// to judge any of them.
+    /// Whether one of two feedbacks is a reward alone and the other one has a truth, and either judges the
+    /// only prediction of their request.
+    fn stands_beside(
+        &self,
+        request: &Request,
+        known: &Register,
+        row: &NewFeedback,
+    ) -> PyResult<bool> {
+        let scope = match (&known.items, &row.truth) {
+            (None, Some(_)) => known.model,
+            (Some(_), None) => row.scope,
+            _ => return Ok(false),
+        };
+        let Some(prediction) = request.registers().next().transpose()? else { return Ok(false) };
+        Ok(request.predictions == 1 && self.model(scope)?.names(&self.model(prediction.model)?))
+    }
+
+    /// The corrections of all predictions that the feedback is about. None if Python has to judge any of
+    /// them.
     fn corrections_of<'r>(
         &self,
         request: &Request<'r>,
@@ -93,16 +115,18 @@ impl RequestUpdater<'_, '_> {
             }
             let Some(items) = items else { return Ok(None) };
             let items = collected(&items)?;
-            if restored || items.len() != 1 {
+            if restored {
                 return Ok(None);
             }
             let Some(before) = self.verdict(model, time, &items, was)? else { return Ok(None) };
             let Some(after) = self.verdict(model, time, &items, says)? else { return Ok(None) };
+            let accumulator = self.accumulator.borrow();
             let plans = before.items.iter().chain(&after.items).map(|item| item.plan);
-            if !self.accumulator.borrow().can_take_back(plans)? {
+            if !accumulator.can_take_back(plans)? {
                 return Ok(None);
             }
-            corrections.push(Correction { before, after });
+            let Some(differ) = accumulator.differ(&before, &after)? else { return Ok(None) };
+            corrections.push(Correction { before, after, differ });
         }
         // A reward that could be about several predictions judges none of them.
         let is_clear = says.truth.is_some() || corrections.len() == 1;
@@ -128,27 +152,27 @@ impl DeltaAccumulator {
         Ok(true)
     }
 
-    /// Count a corrected judgement. Returns whether it counts otherwise than before.
-    fn correct(&mut self, Correction { before, after }: &Correction) -> PyResult<bool> {
-        let mut differs = false;
+    /// Count a corrected judgement.
+    fn correct(&mut self, Correction { before, after, .. }: &Correction) -> PyResult<()> {
+        // The items that are right, and those that are wrong, beyond those of now.
+        let (mut right, mut wrong) = (0, 0);
         for (was, is) in before.items.iter().zip(&after.items) {
             self.take_back(before, was)?;
             let Judged { plan, values, truth_values } = *is;
             self.add_valued_judgement(after.model, after.times, plan, values, truth_values)?;
-            let [(judged, right), (judged_now, right_now)] =
-                [self.verdict_of(was.plan)?, self.verdict_of(plan)?];
-            let minute = before.times.0.div_euclid(MINUTE);
-            for (verdict, taken) in [
-                ("right", right - right_now),
-                ("wrong", (judged - right) - (judged_now - right_now)),
-            ] {
-                if taken > 0 {
-                    self.add_retracted(before.model, minute, verdict.to_owned(), taken);
-                }
+            for (plan, sign) in [(was.plan, 1), (plan, -1)] {
+                let (judged, correct) = self.verdict_of(plan)?;
+                right += sign * correct;
+                wrong += sign * (judged - correct);
             }
-            differs = differs || self.differ(was.plan, plan)?;
         }
-        Ok(differs)
+        let minute = before.times.0.div_euclid(MINUTE);
+        for (verdict, taken) in [("right", right), ("wrong", wrong)] {
+            if taken > 0 {
+                self.add_retracted(before.model, minute, verdict.to_owned(), taken);
+            }
+        }
+        Ok(())
     }
 
     /// The judged items of a plan, and those that are right.
@@ -191,8 +215,31 @@ impl DeltaAccumulator {
         self.add_judgement(model, times.0, times.1, outcome, -1).map(|_| ())
     }
 
+    /// Whether two verdicts on one prediction count otherwise. None if items differ and their sums may not.
+    fn differ(&self, before: &Verdict, after: &Verdict) -> PyResult<Option<bool>> {
+        let pairs = || before.items.iter().zip(&after.items);
+        let mut differing = 0;
+        for (was, is) in pairs() {
+            differing += usize::from(self.plans_differ(was.plan, is.plan)?);
+        }
+        if differing == 0 || before.items.len() == 1 {
+            return Ok(Some(differing > 0));
+        }
+        let (mut totals, mut cells) = ([0; 7], FxHashMap::default());
+        for (plan, sign) in pairs().flat_map(|(was, is)| [(was.plan, -1), (is.plan, 1)]) {
+            let plan = self.plans.get(plan.index()).ok_or_else(unknown)?;
+            let outcome = self.outcomes.get(plan.outcome.index()).ok_or_else(unknown)?;
+            totals.iter_mut().zip(outcome.totals).for_each(|(sum, n)| *sum += sign * n);
+            for &(actual, predicted, n) in &outcome.cells {
+                *cells.entry((actual, predicted)).or_insert(0) += sign * n;
+            }
+        }
+        let is_other = totals != [0; 7] || cells.values().any(|&n| n != 0);
+        Ok(is_other.then_some(true))
+    }
+
     /// Whether two plans for one answer count otherwise.
-    fn differ(&self, one: PlanId, other: PlanId) -> PyResult<bool> {
+    fn plans_differ(&self, one: PlanId, other: PlanId) -> PyResult<bool> {
         if one == other {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 """Corrected feedback is counted natively as in Python, and nearly all of it without Python."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -133,3 +134,41 @@ def test_each_version_is_noted_where_it_comes(is_predicted: bool, minutes: tuple
     slow = folded(course, is_native=False, noted=True)
     assert bool(slow.judged) == is_predicted
     assert folded(course, is_native=True, noted=True) == slow
+
+
+def _pair(rng: random.Random, number: int) -> list[Observation]:
+    """A prediction of some items with two feedbacks: truths, or a reward alone beside a truth."""
+    name, items = f"r{number}", rng.choice((1, 1, 2, 3))
+    schema = rng.choice((Schema(), Schema(classes=("x", "y"))))
+    answers = tuple(Answer(rng.choice("xyz"), None, TEXT, schema) for _ in range(items))
+    bases = [content_digest(answer) for answer in answers]
+    content = bases[0] if items == 1 else digest(bases)
+    key, scope = ModelKey("n", "d", "p", "m"), ModelKey("n", "d", rng.choice(("", "p", "q")), "")
+    seen: list[Observation] = [Prediction(key, name, 5, 1, content, answers)]
+    with_truth = [True, rng.random() < 0.3]
+    rng.shuffle(with_truth)
+    for has_truth, time in zip(with_truth, rng.sample(range(1, 99), 2), strict=True):
+        truth = tuple(Reading(TEXT, rng.choice("xyz")) for _ in answers) if has_truth else None
+        reward = rng.choice((None, 0, 1_000_000)) if has_truth else rng.choice((0, 1_000_000))
+        said = digest(truth, reward)
+        seen.append(Feedback(scope, name, time * MINUTE, 1, said, truth, reward))
+    return seen
+
+
+def test_a_reward_beside_a_truth_and_several_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the rewards that name another model, and some items whose sums may be equal, is native."""
+    rng, left = random.Random(2), 0
+    seen = [_pair(rng, number) for number in range(900)]
+    course = repeating(seen, 50, IngestMode.NORMAL)
+    slow = folded(course, is_native=False, noted=True)
+    general = JoinFold._apply_feedback
+
+    def count(*parts: Any) -> None:
+        nonlocal left
+        left += 1
+        general(*parts)
+
+    monkeypatch.setattr(JoinFold, "_apply_feedback", count)
+    assert folded(course, is_native=True, noted=True) == slow
+    assert slow.telemetry.corrections > 200
+    assert 0 < left < 400

@@ -50,8 +50,8 @@ pub struct Register<'a> {
     pub provisional: bool,
     pub restored: bool,
     pub source_rank: u64,
-    /// Whether its digest does not follow from its content.
-    pub has_digest: bool,
+    /// None if it follows from the content.
+    pub digest: Option<u64>,
     pub reward: Option<i64>,
     /// None for a feedback without truth.
     pub items: Option<Items<'a>>,
@@ -333,10 +333,14 @@ impl<'a> Reader<'a> {
         let model = ModelId(self.position()?);
         let start = self.at;
         let count = self.items_head(head, is_feedback)?;
+        let mut fields = Reader { bytes: self.bytes, at: start };
+        let mut digest = None;
+        if head & DIGEST != 0 {
+            digest = Some(u64::from_le_bytes(fields.take(8)?.try_into().ok()?));
+        }
         let mut reward = None;
         if is_feedback && head & REWARD != 0 {
-            let at = start + if head & DIGEST != 0 { 8 } else { 0 };
-            let number = Reader { bytes: self.bytes, at }.number()?;
+            let number = fields.number()?;
             reward = Some((number >> 1) as i64 ^ -((number & 1) as i64));
         }
         let mut items = None;
@@ -355,7 +359,7 @@ impl<'a> Reader<'a> {
             provisional: !is_feedback && head & PROVISIONAL != 0,
             restored: !is_feedback && head & RESTORED != 0,
             source_rank: head >> RANK_SHIFT,
-            has_digest: head & DIGEST != 0,
+            digest,
             reward,
             items,
             bytes: &self.bytes[first..self.at],
