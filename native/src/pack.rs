@@ -19,6 +19,7 @@ pub fn text(to: &mut Vec<u8>, text: &str) {
     to.extend_from_slice(text.as_bytes());
 }
 
+#[inline]
 pub fn integer(to: &mut Vec<u8>, number: i64) {
     match number {
         0..=0x7f => to.push(number as u8),
@@ -78,7 +79,10 @@ pub fn nil(to: &mut Vec<u8>) {
     to.push(0xc0);
 }
 
-fn tagged(to: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+#[inline]
+fn tagged<const N: usize>(to: &mut Vec<u8>, tag: u8, bytes: &[u8; N]) {
+    // One check of the capacity for both.
+    to.reserve(1 + N);
     to.push(tag);
     to.extend_from_slice(bytes);
 }

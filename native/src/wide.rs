@@ -75,6 +75,12 @@ impl Wide {
     }
 }
 
+impl From<i64> for Wide {
+    fn from(low: i64) -> Self {
+        Wide::from(i128::from(low))
+    }
+}
+
 impl From<i128> for Wide {
     fn from(low: i128) -> Self {
         Wide { low, carry: 0 }

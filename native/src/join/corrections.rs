@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::ids::{DeploymentId, PlanId};
 use crate::join::deltas::accumulator::{unknown, DeltaAccumulator, NONE};
-use crate::join::deltas::changes::Summed;
+use crate::join::deltas::changes::Scored;
 use crate::join::deltas::scores::ScoreSums;
 use crate::join::judgements::Judged;
 use crate::join::plans::Kind;
@@ -189,7 +189,7 @@ impl DeltaAccumulator {
         let plan = self.plans.get(item.plan.index()).ok_or_else(unknown)?;
         let outcome = plan.outcome;
         if !item.values.is_empty() {
-            let (mut sums, mut summed) = (ScoreSums::default(), Summed::new());
+            let (mut sums, mut summed) = (ScoreSums::default(), Scored::new());
             let names = match &plan.kind {
                 Kind::Probabilities(scores) => {
                     sums.add(scores, item.values, &self.tables);
@@ -208,7 +208,7 @@ impl DeltaAccumulator {
                 let known = self.sums.entry((model, basis, time.div_euclid(MINUTE))).or_default();
                 for &(key, amount) in &summed {
                     let sum = known.entry(key).or_default();
-                    *sum = sum.plus(amount.negated());
+                    *sum = sum.plus((-amount).into());
                 }
             }
         }

@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::collections::{Memo, OrderedMap, OrderedSet};
 use crate::ids::{AnswerId, LabelId, ModelId, OutcomeId, PlanId};
 use crate::join::deltas::changes::{
-    BatchWriter, Cell, Change, ChangeKey, Model, PackedDeltas, Sum, Totals,
+    BatchWriter, Cell, ChangeKey, Model, PackedDeltas, Scored, Sum, Totals,
 };
 use crate::join::deltas::scores::{Names, ScoreSums};
 use crate::join::deltas::sums::{self, Sums};
@@ -24,17 +24,6 @@ use crate::times::MINUTE;
 
 /// The empty label, the first one.
 pub const NONE: LabelId = LabelId(0);
-/// So many empty sums of probabilities are kept, of some kilobytes each.
-const MAX_EMPTY_SCORES: usize = 512;
-
-/// The kinds of the sums of delays, as in `sums.py`.
-const PREDICTED_LABEL: u32 = 50;
-const PREDICTED_NUMBER: u32 = 52;
-const RETRACTED: u32 = 55;
-/// The mode of an answer that is a number, as in `values.py`.
-const NUMBER: u8 = 5;
-const DEFAULT_UNIT: i32 = -6;
-
 /// What one judgement adds to the counts; `affects_diagnostics` if it changes a diagnostic gauge as
 /// well.
 pub struct Outcome {
@@ -52,13 +41,13 @@ pub struct Outcome {
 #[derive(Default)]
 pub struct DeltaAccumulator {
     /// By model, minute and answer.
-    predicted: OrderedMap<(ModelId, i64, AnswerId), i64>,
+    pub(super) predicted: OrderedMap<(ModelId, i64, AnswerId), i64>,
     /// By model, basis, minute, outcome and, on the request basis, bucket of the delay.
-    judged: OrderedMap<(ModelId, u8, i64, OutcomeId, u8), i64>,
+    pub(super) judged: OrderedMap<(ModelId, u8, i64, OutcomeId, u8), i64>,
     /// By model, minute and verdict.
-    retracted: OrderedMap<(ModelId, i64, LabelId), i64>,
+    pub(super) retracted: OrderedMap<(ModelId, i64, LabelId), i64>,
     /// What answers count for among the predicted items: a kind of sums and a label.
-    predicted_sums: FxHashMap<AnswerId, Option<(u32, LabelId)>>,
+    pub(super) predicted_sums: FxHashMap<AnswerId, Option<(u32, LabelId)>>,
     pub outcomes: Vec<Outcome>,
     pub labels: OrderedSet<String>,
     pub plan_ids: Memo<PlanKey, PlanId>,
@@ -82,80 +71,6 @@ impl DeltaAccumulator {
     /// Count one prediction in the minute of its time (ns).
     pub fn add_prediction(&mut self, model: ModelId, answer: AnswerId, time: i64) {
         self.add_predictions(model, time.div_euclid(MINUTE), answer, 1);
-    }
-
-    /// The kind and the label of the sum of predicted items that an answer in Python's list counts for;
-    /// None if it has neither a label nor a number.
-    fn predicted_sum(
-        &mut self,
-        answer: AnswerId,
-        answers: &Bound<'_, PyList>,
-    ) -> PyResult<Option<(u32, LabelId)>> {
-        if let Some(label) = self.known_label(answer) {
-            return Ok(Some((PREDICTED_LABEL, label)));
-        }
-        if let Some(&found) = self.predicted_sums.get(&answer) {
-            return Ok(found);
-        }
-        let item = answers.get_item(answer.index())?;
-        let label: Option<String> = item.getattr("label")?.extract()?;
-        let found = match label {
-            Some(text) => Some((PREDICTED_LABEL, self.label(text))),
-            None if item.getattr("mode")?.extract::<u8>()? == NUMBER => {
-                let unit: i32 = item.getattr("schema")?.getattr("unit")?.extract()?;
-                let text = if unit == DEFAULT_UNIT { String::new() } else { unit.to_string() };
-                Some((PREDICTED_NUMBER, self.label(text)))
-            }
-            None => None,
-        };
-        self.predicted_sums.insert(answer, found);
-        Ok(found)
-    }
-
-    /// The sums of all that was counted, by model, basis and minute; the accumulator is empty
-    /// afterwards.
-    fn take_changes(
-        &mut self,
-        answers: &Bound<'_, PyList>,
-    ) -> PyResult<OrderedMap<ChangeKey, Change>> {
-        let mut changes = OrderedMap::<_, Change>::default();
-        for ((model, minute, answer), items) in std::mem::take(&mut self.predicted) {
-            if items != 0 {
-                let predicted = self.predicted_sum(answer, answers)?;
-                let change: &mut Change = changes.entry((model, 0, minute)).or_default();
-                change.add(&[1, 0, 0, 0, 0, 0, 0], &[], &[], items)?;
-                if let Some((kind, label)) = predicted {
-                    change.add_sum((kind, label, 0), items);
-                }
-            }
-        }
-        for ((model, basis, minute, outcome, bucket), times) in self.judged.drain(..) {
-            if times != 0 {
-                let outcome = self.outcomes.get(outcome.index()).ok_or_else(unknown)?;
-                let change = changes.entry((model, basis, minute)).or_default();
-                change.add(&outcome.totals, &outcome.cells, &outcome.sums, times)?;
-                if basis == 0 {
-                    change.add_delays(&outcome.delayed, bucket.into(), times)?;
-                }
-            }
-        }
-        for ((key, names), mut scores) in self.scores.drain(..) {
-            let (names, order) = self.names.get_index(names as usize).ok_or_else(unknown)?;
-            scores.move_to(names, order, NONE, &mut changes.entry(key).or_default().sums);
-            if self.empty_scores.len() < MAX_EMPTY_SCORES {
-                self.empty_scores.push(scores);
-            }
-        }
-        for (key, sums) in self.sums.drain() {
-            changes.entry(key).or_default().sums.extend(sums);
-        }
-        for ((model, minute, verdict), items) in self.retracted.drain(..) {
-            changes.entry((model, 0, minute)).or_default().add_sum((RETRACTED, verdict, 0), items);
-        }
-        for change in changes.values_mut() {
-            change.tidy(&self.labels);
-        }
-        Ok(changes)
     }
 
     pub fn label(&mut self, text: String) -> LabelId {
@@ -338,10 +253,16 @@ impl DeltaAccumulator {
             self.models.push(Model { packed, target: targets.get_item(position)?.extract()? });
         }
         let mut writers = OrderedMap::<u32, BatchWriter>::default();
-        for (key, change) in self.take_changes(answers)? {
-            if !change.is_empty() {
+        let mut scored = Scored::new();
+        for (key, mut change) in self.take_changes(answers)? {
+            scored.clear();
+            if let Some(scores) = change.scores.take() {
+                self.empty(scores, &mut scored)?;
+            }
+            change.tidy(&mut scored, &self.labels);
+            if !change.is_empty() || !scored.is_empty() {
                 let target = self.models.get(key.0.index()).ok_or_else(unknown)?.target;
-                writers.entry(target).or_default().add(py, key, &change)?;
+                writers.entry(target).or_default().add(py, key, &change, &scored)?;
             }
         }
         let packed = writers

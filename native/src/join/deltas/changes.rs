@@ -9,7 +9,8 @@ use rustc_hash::FxHashMap;
 
 use crate::collections::OrderedSet;
 use crate::ids::{LabelId, ModelId};
-use crate::join::deltas::sums::Key;
+use crate::join::deltas::scores::ScoreSums;
+use crate::join::deltas::sums::{self, Key};
 use crate::pack;
 use crate::wide::Wide;
 
@@ -31,6 +32,18 @@ pub type ChangeKey = (ModelId, u8, i64);
 
 /// Sums of a change.
 pub type Summed = Vec<(Key, Wide)>;
+
+/// Sums of probabilities in the order of kind, text and bin, none of them zero. Where two classes have one
+/// name, several of a key are among them.
+pub type Scored = Vec<(Key, i64)>;
+
+/// Whether each key is there once, and the keys of one text are in order.
+fn are_distinct(scored: &Scored) -> bool {
+    scored.windows(2).all(|pair| {
+        let ((kind, label, bin), next) = (pair[0].0, pair[1].0);
+        (kind, label) != (next.0, next.1) || bin < next.2
+    })
+}
 
 /// A model as it stands in a batch of deltas, and the partition of the deltas where it belongs.
 pub struct Model {
@@ -55,6 +68,8 @@ pub struct Change {
     positions: FxHashMap<(LabelId, LabelId), u32>,
     /// In any order, several of a key too, until `tidy` is called.
     pub sums: Summed,
+    /// Sums of probabilities of one list of names.
+    pub scores: Option<(u32, Box<ScoreSums>)>,
 }
 
 impl Change {
@@ -105,7 +120,12 @@ impl Change {
     }
 
     /// Bring the sums into the order of kind, text and bin; those of equal keys are added, zeros left out.
-    pub fn tidy(&mut self, texts: &OrderedSet<String>) {
+    /// `scored` come before them, and are moved among them where some are of the same kinds or keys.
+    pub fn tidy(&mut self, scored: &mut Scored, texts: &OrderedSet<String>) {
+        let are_mixed = self.sums.iter().any(|(key, _)| key.0 <= sums::SECOND);
+        if are_mixed || !are_distinct(scored) {
+            self.sums.extend(scored.drain(..).map(|(key, amount)| (key, amount.into())));
+        }
         let text = |label: LabelId| &texts[label.index()];
         self.sums.sort_unstable_by(|(a, _), (b, _)| {
             let by_text = || if a.1 == b.1 { Ordering::Equal } else { text(a.1).cmp(text(b.1)) };
@@ -121,7 +141,7 @@ impl Change {
         self.sums.retain(|(_, amount)| *amount != Wide::default());
     }
 
-    /// Whether nothing has changed; to be asked after `tidy`.
+    /// Whether nothing has changed beside the sums of probabilities; to be asked after `tidy`.
     pub fn is_empty(&self) -> bool {
         self.totals == [0; 7] && self.sums.is_empty() && self.cells.iter().all(|cell| cell.2 == 0)
     }
@@ -137,11 +157,13 @@ pub struct BatchWriter {
 }
 
 impl BatchWriter {
+    /// Add a change whose sums begin with `scored`.
     pub fn add(
         &mut self,
         py: Python<'_>,
         (model, basis, minute): ChangeKey,
         change: &Change,
+        scored: &Scored,
     ) -> PyResult<()> {
         let bytes = &mut self.deltas;
         pack::list(bytes, 6);
@@ -157,9 +179,9 @@ impl BatchWriter {
             pack::integer(bytes, self.labels.insert_full(predicted).0 as i64);
             pack::integer(bytes, n);
         }
-        pack::list(bytes, change.sums.len() * 4);
+        pack::list(bytes, (scored.len() + change.sums.len()) * 4);
         let (mut label, mut position) = (None, 0);
-        for &((kind, of, bin), amount) in &change.sums {
+        let mut key = |bytes: &mut Vec<u8>, (kind, of, bin): Key| {
             // Sums of one label often follow each other.
             if label != Some(of) {
                 (label, position) = (Some(of), self.labels.insert_full(of).0 as i64);
@@ -167,6 +189,13 @@ impl BatchWriter {
             pack::integer(bytes, i64::from(kind));
             pack::integer(bytes, position);
             pack::integer(bytes, bin);
+        };
+        for &(of, amount) in scored {
+            key(bytes, of);
+            Wide::from(amount).pack(py, bytes)?;
+        }
+        for &(of, amount) in &change.sums {
+            key(bytes, of);
             amount.pack(py, bytes)?;
         }
         self.count += 1;

@@ -2,6 +2,7 @@
 
 pub mod accumulator;
 pub mod changes;
+mod drained;
 mod judged;
 pub mod scores;
 pub mod sums;

@@ -4,7 +4,7 @@
 use std::ops::AddAssign;
 
 use crate::ids::LabelId;
-use crate::join::deltas::changes::Summed;
+use crate::join::deltas::changes::Scored;
 use crate::join::deltas::sums::{
     Tables, BEYOND, CLASS_ITEMS, CLASS_Q, CLASS_Q_SQUARES, LOG_LOSS, NEGATIVES, OUTSIDE, OWN_ITEMS,
     OWN_Q, POSITIVES, PROBABILITY_ITEMS, RANK, SECOND, TOP_ITEMS, TOP_Q, TOP_RIGHT,
@@ -154,10 +154,10 @@ impl ScoreSums {
 
     /// Move all of it to the sums by key, by kind and in the order of the classes that is given, that of
     /// their names: then there is nothing to sort. `none` is the empty label.
-    pub fn move_to(&mut self, names: &Names, order: &[usize], none: LabelId, sums: &mut Summed) {
+    pub fn move_to(&mut self, names: &Names, order: &[usize], none: LabelId, sums: &mut Scored) {
         let mut add = |kind: u32, label: LabelId, bin: i64, amount: i64| {
             if amount != 0 {
-                sums.push(((kind, label, bin), i128::from(amount).into()));
+                sums.push(((kind, label, bin), amount));
             }
         };
         add(PROBABILITY_ITEMS, none, 0, self.items);
