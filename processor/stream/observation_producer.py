@@ -29,7 +29,7 @@ _MAX_ROWS = 2000
 _MAX_DICTIONARY_BYTES = 2 << 20
 #: So many events of a batch may remain before the native decoder goes on with the templates of these;
 #: twice as many each time, since it passes over all that was read.
-_FIRST_REMAINING = 32
+_FIRST_REMAINING = 8
 #: The most characters of a dead letter's detail that the status page shows.
 _MAX_DETAIL = 200
 #: The largest body of a dead letter, in bytes; its headers need space beside it.

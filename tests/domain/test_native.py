@@ -196,7 +196,7 @@ async def test_a_skewed_load_makes_no_oversized_record() -> None:
     )
     observation_producer.add_batch("source", 0, whole(records))
     # The first ones of a batch are the templates of those behind them.
-    assert telemetry.interpreted_events.total() == 32
+    assert telemetry.interpreted_events.total() == 8
     await observation_producer.send()
     lengths = []
     for _, value, _ in producer.sent:

@@ -204,7 +204,7 @@ pub fn line<'a>(text: &'a [u8], content: &mut Content) -> Result<Event<'a>, Reas
 }
 
 /// The headers of a line, up to the start of its data; and whether these are in base64.
-fn line_headers<'a>(scanner: &mut Scanner<'a>) -> Option<(Headers<'a>, bool)> {
+fn line_headers<'a>(scanner: &mut Scanner<'a>) -> Option<(Headers<Cow<'a, [u8]>>, bool)> {
     scanner.expect(b'{')?;
     if *scanner.key()? != *b"headers" {
         return None;
@@ -242,8 +242,9 @@ pub fn record<'a>(
     content: &mut Content,
 ) -> Result<Found<'a>, Reason> {
     let mut found = Headers::default();
-    for (name, value) in headers {
-        found.put_header(name, value).ok_or(Reason::Envelope)?;
+    for (place, (name, value)) in headers.enumerate() {
+        let spelling = content.spellings.at(place, name);
+        spelling.and_then(|one| found.put_header(one, value)).ok_or(Reason::Envelope)?;
     }
     let mode = found.mode().ok_or(Reason::Envelope)?;
     if matches!(mode, Mode::Binary) {

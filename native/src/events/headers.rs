@@ -2,9 +2,10 @@
 //! and `envelope.py` are the counterpart.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use crate::events::event::{kind_of, Event, Kind, MAX_ID_LENGTH};
-use crate::events::names::{header, Name, ATTRIBUTES, COUNT, EXECUTOR, WRAPPED};
+use crate::events::names::{header, Name, Spelling, ATTRIBUTES, COUNT, EXECUTOR, WRAPPED};
 use crate::events::payloads::content;
 use crate::events::payloads::format::Format;
 use crate::times;
@@ -25,9 +26,15 @@ pub enum Mode {
 
 const CLOUD_EVENTS: &[u8] = b"application/cloudevents";
 
+/// The value of a header: as it was sent, or as it was in JSON.
+pub trait Value<'a>: Default + Deref<Target = [u8]> + Into<Cow<'a, [u8]>> {}
+
+impl<'a> Value<'a> for &'a [u8] {}
+impl<'a> Value<'a> for Cow<'a, [u8]> {}
+
 /// The headers of an event that matter.
-pub struct Headers<'a> {
-    values: [Cow<'a, [u8]>; COUNT],
+pub struct Headers<V> {
+    values: [V; COUNT],
     /// Names that were met, and those of them that have a value.
     met: u64,
     present: u64,
@@ -37,10 +44,10 @@ pub struct Headers<'a> {
     has_other_case: bool,
 }
 
-impl Default for Headers<'_> {
+impl<V: Default> Default for Headers<V> {
     fn default() -> Self {
         Headers {
-            values: [const { Cow::Borrowed(b"") }; COUNT],
+            values: std::array::from_fn(|_| V::default()),
             met: 0,
             present: 0,
             exact: 0,
@@ -50,28 +57,21 @@ impl Default for Headers<'_> {
     }
 }
 
-impl<'a> Headers<'a> {
+impl<'a> Headers<&'a [u8]> {
     /// Add a header of a record. None if Python has to read the event.
-    pub fn put_header(&mut self, name: &[u8], value: Option<&'a [u8]>) -> Option<()> {
-        let is_lower = name.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-        if is_lower {
-            let has_dash = name.starts_with(b"ce-");
-            self.has_dash |= has_dash;
-            let Some(found) = header(name) else { return Some(()) };
-            if !has_dash && found != Name::WrappedOther {
-                self.exact |= 1 << found as u64;
-            }
-            return self.put(found, Some(Cow::Borrowed(value?)));
+    pub fn put_header(&mut self, spelling: Spelling, value: Option<&'a [u8]>) -> Option<()> {
+        let Spelling { found, has_dash, has_other_case } = spelling;
+        self.has_dash |= has_dash;
+        let Some(found) = found else { return Some(()) };
+        self.has_other_case |= has_other_case;
+        if !has_other_case && !has_dash && found != Name::WrappedOther {
+            self.exact |= 1 << found as u64;
         }
-        // Letters beyond ASCII can become ASCII in lower case.
-        if !name.is_ascii() {
-            return None;
-        }
-        let Some(found) = header(&name.to_ascii_lowercase()) else { return Some(()) };
-        self.has_other_case = true;
-        self.put(found, Some(Cow::Borrowed(value?)))
+        self.put(found, Some(value?))
     }
+}
 
+impl<'a> Headers<Cow<'a, [u8]>> {
     /// Add a header of a line, whose names must be names in HTTP. None if Python has to read the event.
     pub fn put_line_header(&mut self, name: &[u8], value: Cow<'a, [u8]>) -> Option<()> {
         let is_token =
@@ -85,10 +85,12 @@ impl<'a> Headers<'a> {
         };
         found.map_or(Some(()), |found| self.put(found, Some(value)))
     }
+}
 
+impl<'a, V: Value<'a>> Headers<V> {
     /// Add a header, or an attribute; its value may be null. None if it comes twice: Python knows which of
     /// the two counts.
-    pub fn put(&mut self, name: Name, value: Option<Cow<'a, [u8]>>) -> Option<()> {
+    pub fn put(&mut self, name: Name, value: Option<V>) -> Option<()> {
         if name == Name::WrappedOther {
             return None;
         }
@@ -168,7 +170,7 @@ impl<'a> Headers<'a> {
 
     fn clear<const N: usize>(&mut self, names: [Name; N]) {
         for name in names {
-            self.values[name as usize] = Cow::default();
+            self.values[name as usize] = V::default();
         }
     }
 
@@ -217,7 +219,7 @@ impl<'a> Headers<'a> {
         let name = ids.into_iter().find(|&name| !self.get(name).is_empty())?;
         let id = std::mem::take(&mut self.values[name as usize]);
         let is_id = id.len() <= MAX_ID_LENGTH && std::str::from_utf8(&id).is_ok();
-        is_id.then_some(Event { kind, id, time, format })
+        is_id.then(|| Event { kind, id: id.into(), time, format })
     }
 
     fn format(&self) -> Format {
@@ -289,7 +291,7 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Option<(Kind, String, i64, Vec<u8>)> {
         let mut headers = Headers::default();
         for (name, value) in pairs {
-            headers.put_header(name.as_bytes(), Some(value.as_bytes()))?;
+            headers.put_header(Spelling::of(name.as_bytes())?, Some(value.as_bytes()))?;
         }
         headers.mode()?;
         let mut key = Vec::new();

@@ -125,3 +125,55 @@ pub fn header(name: &[u8]) -> Option<Name> {
         _ => return None,
     })
 }
+
+/// What the name of a record's header says: which header it is, and how it is spelled.
+#[derive(Clone, Copy)]
+pub struct Spelling {
+    pub found: Option<Name>,
+    pub has_dash: bool,
+    pub has_other_case: bool,
+}
+
+impl Spelling {
+    /// None if Python has to read the event.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let has_other_case = name.iter().any(|byte| !byte.is_ascii() || byte.is_ascii_uppercase());
+        if !has_other_case {
+            let has_dash = name.starts_with(b"ce-");
+            return Some(Spelling { found: header(name), has_dash, has_other_case });
+        }
+        // Letters beyond ASCII can become ASCII in lower case.
+        if !name.is_ascii() {
+            return None;
+        }
+        let found = header(&name.to_ascii_lowercase());
+        Some(Spelling { found, has_dash: false, has_other_case })
+    }
+}
+
+/// Headers behind these, and names of more bytes, are looked up each time.
+const MAX_PLACES: usize = 32;
+const MAX_NAME: usize = 64;
+
+/// The names of headers by their places in the records before: most often the next one has the same.
+#[derive(Default)]
+pub struct Spellings(Vec<(Vec<u8>, Option<Spelling>)>);
+
+impl Spellings {
+    /// What the name of the header at a place says; None if Python has to read the event.
+    pub fn at(&mut self, place: usize, name: &[u8]) -> Option<Spelling> {
+        if let Some((known, spelling)) = self.0.get(place) {
+            if known == name {
+                return *spelling;
+            }
+        }
+        let spelling = Spelling::of(name);
+        if place < MAX_PLACES && name.len() <= MAX_NAME {
+            if place >= self.0.len() {
+                self.0.resize_with(place + 1, Default::default);
+            }
+            self.0[place] = (name.to_vec(), spelling);
+        }
+        spelling
+    }
+}

@@ -1,5 +1,7 @@
 //! Reads the records of a Kafka record batch (version 2, not compressed).
 
+use smallvec::SmallVec;
+
 /// Reads the records of a batch, one after another.
 pub struct RecordBatch<'a> {
     bytes: Bytes<'a>,
@@ -46,7 +48,7 @@ impl<'a> RecordBatch<'a> {
         let offset = self.base_offset.wrapping_add(bytes.varint()?);
         let (key, value) = (bytes.sized()?, bytes.sized()?);
         let count = bytes.varint()?;
-        let mut headers = Vec::with_capacity(count.clamp(0, 64) as usize);
+        let mut headers = SmallVec::new();
         for _ in 0..count {
             headers.push((bytes.sized()??, bytes.sized()?));
         }
@@ -87,6 +89,9 @@ impl<'a> Bytes<'a> {
     }
 }
 
+/// The name and the value of a header.
+type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// One record of a batch.
 pub struct Record<'a> {
     pub offset: i64,
@@ -94,5 +99,5 @@ pub struct Record<'a> {
     pub timestamp: i64,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
-    pub headers: Vec<(&'a [u8], Option<&'a [u8]>)>,
+    pub headers: SmallVec<[Header<'a>; 12]>,
 }

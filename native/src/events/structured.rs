@@ -50,7 +50,7 @@ pub fn read<'a>(
 
 /// The members of an event that matter.
 struct Members<'a> {
-    headers: Headers<'a>,
+    headers: Headers<Cow<'a, [u8]>>,
     /// The data as they are written, empty if there are none.
     data: &'a [u8],
     /// What is in `data_base64`, which counts before the data.

@@ -6,7 +6,7 @@ from processor.domain.join.delta_accumulator import NativeDeltaAccumulator
 from processor.domain.join.fast_path import Tables
 from processor.domain.join.id_set import prefix
 from processor.domain.join.outcome_resolver import OutcomeResolver
-from processor.domain.join.plans import Part, label_plan, number_plan, outcome_of_part
+from processor.domain.join.plans import Part, Plan, label_plan, number_plan, outcome_of_part
 from processor.domain.join.request_store import RequestRef
 from processor.domain.join.requests.codec import RequestCodec
 from processor.domain.join.state import JoinState
@@ -16,10 +16,16 @@ from processor.domain.log.observations import (
     decode_feedbacks,
     decode_predictions,
 )
+from processor.domain.memo import Memo
 from processor.domain.native import native
 from processor.domain.timestamps import HOUR
-from processor.domain.values import NUMBER
+from processor.domain.values import NUMBER, Answer, Reading
 from processor.telemetry import DELAY_BOUNDS
+
+#: Plans that depend on labels alone, of all partitions: the contents that come are the same in each.
+_label_plans = Memo[tuple[Answer, Reading | None, int | None, int], Plan](2_000)
+#: Plans of more names are not remembered.
+_MAX_NAMES = 64
 
 
 class NativeFastPath:
@@ -58,9 +64,14 @@ class NativeFastPath:
             reading = None if truth is None else state.truths[truth]
             if reading is not None and reading.kind == NUMBER and reading.value is None:
                 return None  # its label depends on the number
-            outcome = resolver.outcome(answer, truth, reward)
-            outcome = outcome_of_part(outcome, part)
-            return accumulator.plan_id(label_plan(found, reading, reward, outcome))
+            key = found, reading, reward, part
+            plan = _label_plans.get(key)
+            if plan is None:
+                outcome = outcome_of_part(resolver.outcome(answer, truth, reward), part)
+                plan = label_plan(found, reading, reward, outcome)
+                if len(plan.names) <= _MAX_NAMES:
+                    _label_plans.add(key, plan)
+            return accumulator.plan_id(plan)
 
         self.plan_of = plan_of
         """Gives the plan of an answer, a truth, a reward and a `Part`; None if Python must judge."""

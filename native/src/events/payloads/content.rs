@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::events::names::Spellings;
 use crate::events::payloads::rows::Rows;
 
 /// Longer names get no key: they hardly ever repeat.
@@ -67,6 +68,8 @@ pub struct Content {
     streams: FxHashMap<Box<[u8]>, Stream>,
     /// The rules of the next stream, if it is not known yet.
     offered: Option<Rules>,
+    /// The names of the headers of records.
+    pub spellings: Spellings,
 }
 
 impl Content {
