@@ -241,10 +241,11 @@ def recent_level(hours: Mapping[int, Cohort], delays: Delays, now: float) -> Lev
     (s): that of the days that are over and have a good part of their labels in."""
     days = [day for age, day in by_age(hours, now).items() if age and _is_telling(day, delays)]
     found = [each for each in (found_in(day, delays) for day in days) if each is not None]
-    if len(found) < _MIN_LEVEL_DAYS:
-        return USUAL_LEVEL
     due = sum(each.items for each in found)
-    level = sum(each.by_labels for each in found) / due
+    level = sum(each.by_labels for each in found) / max(1, due)
+    # Where labels have stopped there is nothing to compare days by.
+    if len(found) < _MIN_LEVEL_DAYS or not level:
+        return USUAL_LEVEL
     squares = (
         sum(each.items * (each.by_labels / each.items / level - 1) ** 2 for each in found) / due
     )

@@ -294,6 +294,9 @@ def test_the_level_is_that_of_recent_days() -> None:
     spread = sum((each / mean - 1) ** 2 for each in ratios) / 3 * 4 / 2
     assert found.variance == pytest.approx(spread, rel=1e-9)
     assert recent_level({0: hours[0], 24: hours[24]}, delays, now) == USUAL_LEVEL
+    for cohort in hours.values():
+        cohort.judged.clear()
+    assert recent_level(hours, delays, now) == USUAL_LEVEL
 
 
 def test_a_prediction_of_the_future_is_not_mature() -> None:
