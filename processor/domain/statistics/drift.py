@@ -31,12 +31,16 @@ def drift(items: Mapping[str, int], before: Mapping[str, int]) -> Drift | None:
     >>> [round(number, 3) for number in drift({"a": 60, "b": 40}, {"a": 50, "b": 50})]
     [0.085, 0.118]
     >>> drift({}, {"a": 1})
+    >>> drift({"a": 1, "b": 3, "c": -2}, {"b": 3, "c": 2}) == drift({"a": 1, "b": 3}, {"b": 3, "c": 2})
+    True
     """
+    # A share of less than nothing has no logarithm.
+    items, before = ({label: n for label, n in each.items() if n > 0} for each in (items, before))
     sizes = sum(items.values()), sum(before.values())
     if min(sizes) <= 0:
         return None
     divergence = 0.0
-    labels = [label for label in {*items, *before} if items.get(label) or before.get(label)]
+    labels = {*items, *before}
     for label in sorted(labels):
         p, q = items.get(label, 0) / sizes[0], before.get(label, 0) / sizes[1]
         mean = (p + q) / 2
