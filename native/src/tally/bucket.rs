@@ -50,6 +50,11 @@ impl BucketCounts {
         BucketCounts { labels, state: State::Open(Box::new(content)), changed: true }
     }
 
+    /// Whether the counts changed since `close_unchanged`.
+    pub fn changed(&self) -> bool {
+        self.changed
+    }
+
     /// The content, after which the counts are open.
     pub fn content(&mut self, py: Python<'_>) -> PyResult<&mut Content> {
         if let State::Closed(bytes) = &self.state {
@@ -245,9 +250,20 @@ impl BucketCounts {
             return Ok(None);
         }
         self.changed = true;
-        let sums = std::mem::take(&mut self.content(py)?.sums);
-        let content = Content { sums, ..Content::default() };
-        Ok(Some(BucketCounts::with(self.labels.clone_ref(py), content)))
+        let state = match &mut self.state {
+            State::Open(content) => {
+                let sums = std::mem::take(&mut content.sums);
+                State::Open(Box::new(Content { sums, ..Content::default() }))
+            }
+            // Closed counts stay so: it takes long to unpack sums that hardly ever are read again.
+            State::Closed(bytes) => {
+                let (content, sums, delays) = Content::open(bytes);
+                let taken = Content::default().close(sums, &[]);
+                *bytes = content.close(&[], delays);
+                State::Closed(taken)
+            }
+        };
+        Ok(Some(BucketCounts { labels: self.labels.clone_ref(py), state, changed: true }))
     }
 
     /// Set all from a checkpoint, whose cells have positions in `texts`; the counts are closed.

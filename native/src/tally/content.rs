@@ -10,6 +10,9 @@ use crate::tally::sums::Sums;
 /// Predictions, judged, correct, unknown actual, rewards, their sum in millionths, disagreements.
 pub type Totals = [i64; 7];
 
+/// The place of the judged items among the totals.
+pub const JUDGED: usize = 1;
+
 /// The parts of counts that a change adds, as in Python.
 pub const LABELS: u8 = 1;
 pub const SUMS: u8 = 2;
@@ -57,6 +60,14 @@ impl Content {
             self.delays.add(&other.delays, sign < 0);
         }
         Ok(())
+    }
+
+    /// Set all to zero, and keep the memory: the sums keep their rows, see `Sums::zero`.
+    pub fn zero(&mut self) {
+        self.totals = [0; 7];
+        self.cells.clear();
+        self.sums.zero();
+        self.delays.zero();
     }
 
     pub fn is_empty(&self) -> bool {

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::collections::OrderedMap;
 use crate::tally::bucket::{unknown, BucketCounts};
-use crate::tally::content::{Content, Totals};
+use crate::tally::content::{Content, Totals, JUDGED};
 use crate::tally::labels::{Label, Labels};
 use crate::tally::packed_sums::Pairs;
 use crate::tally::sums::{Key, Sums, DELAYS};
@@ -105,7 +105,7 @@ const MOST: usize = 64;
 /// So many cells or sums of deltas keep their memory at most.
 const MOST_KEPT: usize = 2048;
 
-/// The most rows that are kept for the next sums of a model.
+/// The most rows, and cells, of contents that are kept for the next changes of a model.
 const MOST_ROWS: usize = 256;
 
 /// The changes of a model that are not in its buckets yet. At first a delta is only kept: a model's
@@ -117,8 +117,9 @@ pub struct Fresh {
     deltas: Deltas,
     /// What was added up, by basis and minute. Some of the sums may be zero.
     sums: [OrderedMap<i64, Content>; 2],
-    /// Sums of zero, by basis, which have the rows that a model's deltas need.
-    rows: [Sums; 2],
+    /// Contents of zero, by basis, which have the rows that a model's deltas need. The first is for
+    /// predictions, which have only sums of delays, the last for judged items.
+    spare: [Vec<Content>; 2],
 }
 
 impl Fresh {
@@ -139,29 +140,36 @@ impl Fresh {
     fn add_up(&mut self) -> PyResult<()> {
         // To sort new sums once is faster than to insert them one by one.
         let mut rests: OrderedMap<(usize, i64), Vec<(Key, Wide)>> = OrderedMap::default();
+        let mut rest = Vec::new();
         let (mut cell, mut short, mut long) = (0, 0, 0);
         for delta in &self.deltas.all {
-            let content = self.sums[delta.basis].entry(delta.minute).or_default();
-            if content.sums.is_empty() && short < delta.short {
-                content.sums = std::mem::take(&mut self.rows[delta.basis]);
-            }
+            let spare = &mut self.spare[delta.basis];
+            let content = self.sums[delta.basis].entry(delta.minute).or_insert_with(|| {
+                let index =
+                    if delta.totals[JUDGED] > 0 { spare.len().saturating_sub(1) } else { 0 };
+                if index < spare.len() {
+                    spare.remove(index)
+                } else {
+                    Content::default()
+                }
+            });
             content.add_totals(&delta.totals, 1)?;
             for &(actual, predicted, n) in &self.deltas.cells[cell..delta.cells] {
                 content.add_cell((actual, predicted), n, 1)?;
             }
-            let rest = rests.entry((delta.basis, delta.minute)).or_default();
-            add_known(&self.deltas.sums.short[short..delta.short], content, rest);
+            add_known(&self.deltas.sums.short[short..delta.short], content, &mut rest);
             rest.extend_from_slice(&self.deltas.sums.long[long..delta.long]);
+            if !rest.is_empty() {
+                rests.entry((delta.basis, delta.minute)).or_default().append(&mut rest);
+            }
             (cell, short, long) = (delta.cells, delta.short, delta.long);
         }
         self.deltas.clear();
         for ((basis, minute), rest) in rests {
-            if !rest.is_empty() {
-                let content = self.sums[basis].entry(minute).or_default();
-                let (sums, delays) = Sums::from_pairs(rest).split();
-                content.sums.add(&sums, false);
-                content.delays.add(&delays, false);
-            }
+            let content = self.sums[basis].entry(minute).or_default();
+            let (sums, delays) = Sums::from_pairs(rest).split();
+            content.sums.add(&sums, false);
+            content.delays.add(&delays, false);
         }
         Ok(())
     }
@@ -172,14 +180,19 @@ impl Fresh {
         Ok(std::mem::take(&mut self.sums))
     }
 
-    /// Keep the rows of changes that were taken and added: the next ones need the same.
-    pub fn keep_rows(&mut self, taken: [OrderedMap<i64, Content>; 2]) {
-        for (changes, rows) in taken.into_iter().zip(&mut self.rows) {
-            let sums = changes.into_values().map(|content| content.sums);
-            let most = sums.filter(|sums| sums.rows() <= MOST_ROWS).max_by_key(Sums::rows);
-            if let Some(mut most) = most.filter(|most| most.rows() > rows.rows()) {
-                most.zero();
-                *rows = most;
+    /// Keep the memory of changes that were taken and added: the next ones need the same rows.
+    pub fn keep(&mut self, taken: [OrderedMap<i64, Content>; 2]) {
+        for (changes, spare) in taken.into_iter().zip(&mut self.spare) {
+            for mut content in changes.into_values() {
+                let rows = content.sums.rows() + content.delays.rows();
+                if rows.max(content.cells.capacity()) <= MOST_ROWS {
+                    content.zero();
+                    spare.push(content);
+                }
+            }
+            if spare.len() > 1 {
+                spare.sort_by_key(|content| content.sums.rows());
+                spare.drain(1..spare.len() - 1);
             }
         }
     }
@@ -193,7 +206,7 @@ impl Fresh {
             labels,
             deltas: Deltas::default(),
             sums: Default::default(),
-            rows: Default::default(),
+            spare: Default::default(),
         }
     }
 
@@ -210,6 +223,7 @@ impl Fresh {
             for (minute, content) in sums {
                 let mut content = content.clone();
                 content.sums.remove_zeros();
+                content.delays.remove_zeros();
                 let counts = BucketCounts::with(self.labels.clone_ref(py), content);
                 changes.set_item(minute, Bound::new(py, counts)?)?;
             }

@@ -125,6 +125,7 @@ impl Sums {
     /// Add others, or subtract them.
     pub fn add(&mut self, other: &Sums, subtract: bool) {
         if self.rows.is_empty() && !subtract {
+            self.rows.reserve(other.rows.len());
             self.rows.extend(other.rows.iter().filter(|row| !row.is_zero()).cloned());
             self.wide.clone_from(&other.wide);
             return;
@@ -132,7 +133,7 @@ impl Sums {
         let much_longer = self.rows.len() > MUCH_LONGER * other.rows.len();
         let (mut at, mut has_zeros) = (0, false);
         let mut missing: Vec<&Row> = Vec::new();
-        for row in &other.rows {
+        for row in other.rows.iter().filter(|row| !row.is_zero()) {
             let rest = &self.rows[at..];
             at += if much_longer {
                 rest.partition_point(|own| own.group < row.group)
@@ -142,7 +143,7 @@ impl Sums {
             if self.rows.get(at).is_some_and(|own| own.group == row.group) {
                 self.add_row(at, other, row, subtract);
                 has_zeros |= self.rows[at].is_zero();
-            } else if !row.is_zero() {
+            } else {
                 missing.push(row);
             }
         }

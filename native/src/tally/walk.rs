@@ -41,6 +41,11 @@ impl Slide {
         of_basis(&self.totals, basis)
     }
 
+    /// Whether a part of a bucket belongs to the window.
+    fn has(&self, bucket: i64, part: u8) -> bool {
+        self.start < bucket && bucket <= self.end && part & self.part != 0
+    }
+
     fn move_to(&mut self, py: Python<'_>, seconds: i64, bases: &Bases) -> PyResult<()> {
         let end = seconds.div_euclid(self.size);
         if end == self.end {
@@ -135,7 +140,7 @@ impl Walk {
                 }
             }
         }
-        fresh.keep_rows(taken);
+        fresh.keep(taken);
         Ok(())
     }
 
@@ -164,8 +169,13 @@ impl Walk {
         sign: i64,
         part: u8,
     ) -> PyResult<()> {
+        let tier = &self.tiers[tier];
+        // To read closed counts for no window would take long.
+        if !tier.slides.iter().any(|slide| slide.borrow(py).has(bucket, part)) {
+            return Ok(());
+        }
         counts.read(py, part, |content| {
-            self.add_to_windows(py, &self.tiers[tier], basis, bucket, content, sign, part)
+            self.add_to_windows(py, tier, basis, bucket, content, sign, part)
         })
     }
 
@@ -221,17 +231,24 @@ impl Walk {
         let tier = &self.tiers[number];
         let part = if number == MINUTES && bucket < sums_floor { LABELS } else { tier.part };
         let buckets = of_basis(&tier.buckets, basis).bind(py);
-        let total = match buckets.get_item(bucket)? {
-            Some(total) => total.cast_into::<BucketCounts>()?,
+        let (total, is_open) = match buckets.get_item(bucket)? {
+            Some(total) => {
+                let total = total.cast_into::<BucketCounts>()?;
+                let is_open = total.borrow().changed();
+                (total, is_open)
+            }
             None => {
                 let new = BucketCounts::with(self.labels.clone_ref(py), Default::default());
                 let new = Bound::new(py, new)?;
                 buckets.set_item(bucket, &new)?;
-                new
+                (new, false)
             }
         };
         total.borrow_mut().add_content(py, content, 1, part)?;
-        self.open.bind(py).set_item(total.as_ptr() as usize, &total)?;
+        // Counts that changed since buckets were closed last are there already.
+        if !is_open {
+            self.open.bind(py).set_item(total.as_ptr() as usize, &total)?;
+        }
         self.dirty.bind(py).add((number, bucket.div_euclid(tier.block)))?;
         self.add_to_windows(py, tier, basis, bucket, content, 1, part)
     }
@@ -249,7 +266,7 @@ impl Walk {
     ) -> PyResult<()> {
         for slide in &tier.slides {
             let slide = slide.borrow(py);
-            if slide.start < bucket && bucket <= slide.end && part & slide.part != 0 {
+            if slide.has(bucket, part) {
                 let mut total = slide.total(basis).borrow_mut(py);
                 total.add_content(py, content, sign, part & slide.part)?;
             }
