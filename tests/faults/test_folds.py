@@ -34,6 +34,8 @@ async def test_a_crash_in_midflush_loses_nothing(worker_cluster: WorkerCluster) 
     await worker_cluster.until_ready()
     # Flushes are 5 s apart, and the first of a partition tears nothing: there is no floor yet.
     feed = worker_cluster.feed(seconds=15)
+    await feed.reach(worker_cluster.size.events // 4)
+    feed.hold()
     for worker in torn:
         assert await worker.wait(60) == CRASHED
         worker_cluster.workers.remove(worker)
@@ -42,6 +44,7 @@ async def test_a_crash_in_midflush_loses_nothing(worker_cluster: WorkerCluster) 
     for fault in _TORN:
         worker_cluster.start(f"data-{fault}")
     await worker_cluster.recovery(crashed)
+    feed.release()
     await feed.finish()
     await worker_cluster.until_exact()
 
