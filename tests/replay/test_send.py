@@ -338,8 +338,9 @@ def stops(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
     start = time.monotonic()
     process.send_signal(number)
     output, stderr = process.communicate(timeout=60)
-    # One second, and the time that a busy machine takes to end a process.
-    assert time.monotonic() - start < 1.5
+    # One second, and the time that a busy machine takes to end a process; a server would be waited for
+    # much longer.
+    assert time.monotonic() - start < 5
     assert process.returncode == 130, stderr
     assert "stopped: 0 of" in output
     assert "Traceback" not in stderr
