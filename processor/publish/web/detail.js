@@ -115,7 +115,7 @@ function scoresOf(model) {
     if (model.task !== "regression") pair("Mean absolute error", amount(model.mae ?? 0));
     pair("RMSE", amount(model.rmse ?? 0));
     pair("Bias", amount(model.bias ?? 0));
-    pair("R²", score(model.r2 ?? null));
+    pair("R²", score(model.r2));
   }
   if (model.task === "multilabel") {
     pair("Jaccard index", score(model.jaccard ?? 0));

@@ -2,11 +2,14 @@
 
 const MISSING = "–";
 
+// The result of a model on the page leaves out fields of other tasks, whose scores are undefined then.
+const isMissing = (x) => x === null || x === undefined;
+
 export const number = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
-export const percent = (x, digits = 1) => (x === null ? MISSING : `${(100 * x).toFixed(digits)}\u202f%`);
+export const percent = (x, digits = 1) => (isMissing(x) ? MISSING : `${(100 * x).toFixed(digits)}\u202f%`);
 // With a minus sign in place of each hyphen.
 export const signed = (text) => text.replaceAll("-", "\u2212");
-export const score = (x) => (x === null ? MISSING : signed(x.toFixed(3)));
+export const score = (x) => (isMissing(x) ? MISSING : signed(x.toFixed(3)));
 export const grouped = (x, digits) => signed(x.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).replaceAll(",", "\u202f"));
 export const counted = (n, one, many) => `${number(n)} ${n === 1 ? one : many}`;
 export const items = (n) => counted(n, "item", "items");

@@ -74,18 +74,18 @@ function probabilityScores(model) {
   const rows = [["Calibration error (ECE)", score(model.calibration_error)]];
   if (model.brier_score !== undefined) {
     rows.push(["Brier score", score(model.brier_score)], ["Log loss", score(model.log_loss)],
-      ["Mean reciprocal rank", score(model.reciprocal_rank ?? null)]);
+      ["Mean reciprocal rank", score(model.reciprocal_rank)]);
   }
   if (model.roc_auc !== undefined) {
     rows.push(["ROC AUC", `${score(model.roc_auc)} ± ${score(model.roc_auc_error_bound ?? 0)}`],
-      ["Average precision", score(model.average_precision ?? null)]);
+      ["Average precision", score(model.average_precision)]);
   }
   for (const [k, share] of Object.entries(model.top_k_accuracy ?? {})) rows.push([`Right label among the first ${k}`, percent(share)]);
   return rows;
 }
 
 function numberScores(model) {
-  const rows = [["Slope of the best fit", score(model.slope ?? null)], ["Correlation", score(model.correlation ?? null)], ["MAPE", percent(model.mape ?? null)], ["WAPE", percent(model.wape ?? null)]];
+  const rows = [["Slope of the best fit", score(model.slope)], ["Correlation", score(model.correlation)], ["MAPE", percent(model.mape)], ["WAPE", percent(model.wape)]];
   if (model.within_tolerance !== undefined) rows.push(["Within the tolerance", percent(model.within_tolerance)]);
   rows.push(["Mean predicted", amount(model.mean_predicted)], ["Standard deviation, predicted", amount(model.deviation_predicted)],
     ["Mean actual", amount(model.mean_actual)], ["Standard deviation, actual", amount(model.deviation_actual)]);
