@@ -14,6 +14,7 @@ from processor.domain.events.decoder import Decoder
 from processor.domain.events.document_batches import DocumentBatches, NativeDocumentBatches
 from processor.domain.events.documents import Document, DocumentReader
 from processor.domain.events.event_lines import LineReader, NativeLineReader
+from processor.domain.events.payloads import forms
 from processor.domain.events.payloads.json_bodies import _Message
 from processor.domain.events.raw_event import RawEvent
 from processor.domain.model_rules import parse_rules
@@ -242,6 +243,17 @@ def test_plain_truths_are_read_natively(row: str, monkeypatch: pytest.MonkeyPatc
         ]
         assert fast.read(part) == slow.read(part)
     assert len(fast.decoded) - 30 < 60
+
+
+@pytest.mark.parametrize("key", sorted(forms._ALONE | {*forms._CONFIDENCES, "b64"}))
+@pytest.mark.parametrize("value", ["%d", "0.%d", "[0.%d,0.5]", '{"a":0.%d,"b":0.5}', '"a%d"'])
+def test_keys_of_rows_mean_the_same(key: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the values: those of the first event of a kind decide nothing for the others."""
+    fast, slow = readers(None, monkeypatch)
+    for more in "", ',"other":0.75', ',"label":"cat"':
+        body = f'{{"predictions":[{{"{key}":{value}{more}}}]}}'.encode()
+        part = [record(at, (headers(RESPONSE, "plain", at), body % at)) for at in range(10, 50)]
+        assert fast.read(part) == slow.read(part)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from processor.domain.model_rules import Rule
 from processor.domain.row_reader import EMPTY
 from processor.domain.values import Labelled, NamedScores, Output
 
+# `native/src/events/payloads/row.rs` names the keys below too: any other can be a class there.
+
 #: The keys of an object under which a label stands, the first of them before the others.
 LABELS = ("label", "class", "prediction", "predicted_class", "predicted_label")
 #: The keys under which the probability of that label stands.
