@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -108,10 +109,12 @@ def interrupt_at_once() -> None:
 
     def interrupt(*_: object) -> None:
         exit_after(_ORDERLY_END)
-        # asyncio would log an error for each task that is interrupted with the command, and Python would
-        # warn of a coroutine that was made a moment before and has no task yet.
+        # asyncio would log an error for each task that is interrupted with the command. Python would
+        # warn of a coroutine that was made a moment before and has no task yet, and print the error of
+        # one that still wants the event loop when that is closed.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         warnings.simplefilter("ignore", RuntimeWarning)
+        sys.unraisablehook = lambda _: None
         raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -37,6 +37,27 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
+#: Ctrl-C in a coroutine whose own end needs the event loop, which is closed by then.
+_CLOSED = """
+import asyncio, os, signal
+from processor.cli.options import interrupt_at_once
+async def connect():
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.create_future()
+    finally:
+        loop.call_soon(print)
+async def main():
+    global connecting
+    connecting = connect()
+    connecting.send(None)
+    os.kill(os.getpid(), signal.SIGINT)
+interrupt_at_once()
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 
 
 @pytest.mark.parametrize(
@@ -82,9 +103,10 @@ def test_a_signal_ends_a_command_whose_server_never_answers(
     assert "Traceback" not in stderr
 
 
-def test_ctrl_c_between_a_coroutine_and_its_task_is_quiet() -> None:
+@pytest.mark.parametrize("code", [_BETWEEN, _CLOSED], ids=["between", "closed"])
+def test_ctrl_c_at_any_moment_of_a_coroutine_is_quiet(code: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", _BETWEEN], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ran.stdout, ran.stderr) == ("interrupted\n", "")
 
